@@ -1,0 +1,194 @@
+"""Estimates of generalisation to a new subject, from the tables of a run. Pure functions on DataFrames.
+
+A fold has one test subject, so a score per fold is a score per subject; means, intervals and counts are over
+subjects. Only cells that completed count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import bootstrap
+
+from helo.names import (
+    BEST_POSSIBLE,
+    COMPLETED,
+    CONFIGURATION,
+    ESTIMATE,
+    FOLD,
+    HIGHER_IS_BETTER,
+    METHOD,
+    METRIC,
+    METRICS,
+    ORACLE,
+    PER_FOLD_SELECTION,
+    SINGLE_CONFIGURATION,
+    SKILL,
+    STATUS,
+    TEST,
+    TRAIN_MEAN,
+    UNIFORM,
+)
+from helo.selection import best_overall, best_per_fold
+
+SUMMARY_COLUMNS = (ESTIMATE, METRIC, "mean", "std", "ci_low", "ci_high", "subjects", SKILL)
+"""Columns of ``summary.parquet``."""
+
+CONFIDENCE = 0.95
+RESAMPLES = 9999
+
+_SEARCHED = (PER_FOLD_SELECTION, SINGLE_CONFIGURATION, ORACLE)
+_KNOWN_METHODS = (TRAIN_MEAN, UNIFORM, BEST_POSSIBLE)
+
+
+def completed(cells: pd.DataFrame) -> pd.DataFrame:
+    """The rows of ``cells.parquet`` whose cell ran to its end."""
+    return cells[cells[STATUS] == COMPLETED]
+
+
+def no_baselines() -> pd.DataFrame:
+    """An empty ``baselines.parquet``, for runs that have none."""
+    return pd.DataFrame(columns=[METHOD, FOLD, *(TEST + metric for metric in METRICS)])
+
+
+def methods(baselines: pd.DataFrame) -> list[str]:
+    """The methods of the baselines table: those every run has first, then in the table's order."""
+    found = list(dict.fromkeys(baselines[METHOD].astype(str)))
+    return [name for name in _KNOWN_METHODS if name in found] + [n for n in found if n not in _KNOWN_METHODS]
+
+
+def subject_scores(
+    cells: pd.DataFrame, baselines: pd.DataFrame, objective: str, folds: int | None = None
+) -> pd.DataFrame:
+    """Test scores of every estimate, a row per estimate and test subject.
+
+    - `cells`, `baselines`: as in ``cells.parquet`` and ``baselines.parquet``
+    - `objective`: the metric whose inner validation score selects
+    - `folds`: how many folds the run has; with it, ``single_configuration`` must have completed them all and
+      not only those that `cells` happens to know (default: those in `cells`)
+
+    Returns columns ``estimate``, ``fold`` and one per metric. A fold in which an estimate has no completed
+    cell has no row. ``oracle`` takes the best test score of a fold for each metric by itself.
+    """
+    done = completed(cells)
+    overall = best_overall(cells, objective)
+    everywhere: dict[str, int] = {}
+    if overall is not None and cells[FOLD].nunique() >= (folds or 0):
+        everywhere = {str(fold): overall for fold in cells[FOLD].unique()}
+    parts = [
+        _named(PER_FOLD_SELECTION, chosen_cells(done, best_per_fold(cells, objective))),
+        _named(SINGLE_CONFIGURATION, chosen_cells(done, everywhere)),
+        _named(ORACLE, _best_test_scores(done)),
+    ]
+    parts += [_named(name, baselines[baselines[METHOD] == name]) for name in methods(baselines)]
+    return pd.concat([part for part in parts if len(part)] or [_named(ORACLE, done[:0])], ignore_index=True)
+
+
+def chosen_cells(cells: pd.DataFrame, choice: Mapping[str, int]) -> pd.DataFrame:
+    """The rows of `cells` whose configuration is the one chosen for their fold."""
+    return cells[cells[CONFIGURATION] == cells[FOLD].map(dict(choice))]
+
+
+def _best_test_scores(done: pd.DataFrame) -> pd.DataFrame:
+    best = {TEST + metric: "max" if metric in HIGHER_IS_BETTER else "min" for metric in METRICS}
+    return done.groupby(FOLD, sort=False).agg(best).reset_index()
+
+
+def _named(estimate: str, rows: pd.DataFrame) -> pd.DataFrame:
+    wanted = rows[[FOLD, *(TEST + metric for metric in METRICS)]]
+    scores = wanted.rename(columns=lambda column: column.removeprefix(TEST))
+    scores.insert(0, ESTIMATE, estimate)
+    return scores.astype({FOLD: str} | dict.fromkeys(METRICS, float))
+
+
+def summarise(
+    cells: pd.DataFrame, baselines: pd.DataFrame, objective: str, folds: int, seed: int = 0
+) -> pd.DataFrame:
+    """The estimates of a run, a row per estimate and metric: ``summary.parquet``.
+
+    Estimates in this order: ``per_fold_selection``, ``single_configuration``, ``oracle``, then the methods of
+    `baselines`. Columns:
+
+    - ``mean``, ``std``: over subjects (ddof 1); NaN without subjects, ``std`` also with one
+    - ``ci_low``, ``ci_high``: 95 % percentile bootstrap interval of the mean over subjects (see `interval`)
+    - ``subjects``: how many subjects have this score; fewer than `folds` says that cells are missing
+    - ``skill``: of the mean against ``train_mean`` on the same subjects (see `skill`); NaN without it
+
+    `folds` is the number of folds of the run; ``single_configuration`` needs a configuration that completed
+    them all, and is NaN with 0 subjects while there is none. `seed` fixes the bootstrap.
+    """
+    scores = subject_scores(cells, baselines, objective, folds)
+    reference = scores[scores[ESTIMATE] == TRAIN_MEAN].set_index(FOLD)
+    rows = []
+    for estimate in (*_SEARCHED, *methods(baselines)):
+        of_estimate = scores[scores[ESTIMATE] == estimate].set_index(FOLD)
+        for metric in METRICS:
+            values = of_estimate[metric].dropna()
+            same_subjects = reference[metric].reindex(values.index)
+            mean = values.mean()
+            low, high = interval(values.to_numpy(float), seed)
+            relative = skill(mean, same_subjects.mean(), metric) if same_subjects.notna().all() else np.nan
+            rows.append((estimate, metric, mean, values.std(ddof=1), low, high, len(values), relative))
+    return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
+
+
+def interval(values: NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of the mean of `values`, shape (subjects,).
+
+    One subject says nothing about the spread between subjects, and an infinite score has no mean: both give
+    (NaN, NaN). Equal scores give that score twice. The same seed and number of subjects draw the same
+    resamples, so the intervals of two estimates can be compared.
+
+    >>> interval(np.array([0.25, 0.25, 0.25]))
+    (0.25, 0.25)
+    >>> interval(np.array([0.25]))
+    (nan, nan)
+    """
+    if len(values) < 2 or not np.isfinite(values).all():
+        return np.nan, np.nan
+    if np.ptp(values) == 0:
+        return float(values[0]), float(values[0])
+    found = bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def skill(score: float, reference: float, metric: str) -> float:
+    """How much of the way from the reference to a perfect score: 1 perfect, 0 no better, below 0 worse.
+
+    Distances: 1 - score / reference. Similarities: (score - reference) / (1 - reference). NaN where the
+    reference is perfect already, or unknown.
+
+    >>> skill(0.05, 0.1, "kl")
+    0.5
+    >>> skill(0.75, 0.5, "cosine")
+    0.5
+    """
+    best = 1.0 if metric in HIGHER_IS_BETTER else 0.0
+    if not abs(best - reference) > 0:  # also where the reference is NaN
+        return np.nan
+    return float(1 - (best - score) / (best - reference))
+
+
+def paired(scores: pd.DataFrame, metric: str, *estimates: str) -> pd.DataFrame:
+    """One metric of the subjects that all `estimates` have: indexed by fold, a column per estimate.
+
+    `scores` comes from `subject_scores`; an estimate that it does not have leaves no subject.
+    """
+    wide = scores.pivot(index=FOLD, columns=ESTIMATE, values=metric)
+    return wide.reindex(columns=list(estimates)).dropna()
+
+
+def gain(score: Any, reference: Any, metric: str) -> Any:
+    """By how much `score` is better than `reference`, above 0 if better; numbers or Series."""
+    return score - reference if metric in HIGHER_IS_BETTER else reference - score

@@ -1,0 +1,87 @@
+"""The facts of a run: what was searched, on what data, how long, with which versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from analysis.source import Source
+from analysis.wording import duration
+from helo.errors import InputError, shorten
+from helo.names import COMPLETED, FAILED, FINISHED, REASON, SECONDS, STARTED, STATUS, STOPPED
+
+
+def facts(source: Source) -> list[tuple[str, str]]:
+    """Label and text of every fact the manifest and the cells know; unknown ones are left out."""
+    manifest = source.manifest
+    found = [
+        ("Run", source.run.path.name),
+        ("Started", manifest.get("started")),
+        ("Data set", _dataset(source.section("dataset"))),
+        ("Search space", _space(source.section("space"))),
+        ("Parameters", _parameters(source.section("space", "parameters"))),
+        ("Seed", manifest.get("seed")),
+        ("Protocol", manifest.get("protocol")),
+        ("Features scaled on", manifest.get("normalise")),
+        *_cells(source),
+        ("Resources", _pairs(source.section("resources"))),
+        ("Machine", _pairs(source.section("machine"))),
+        ("Versions", _pairs(source.section("versions"))),
+    ]
+    return [(label, str(value)) for label, value in found if value not in (None, "")]
+
+
+def _dataset(dataset: Mapping[str, Any]) -> str:
+    parts = [str(dataset[key]) for key in ("name",) if key in dataset]
+    parts += [f"{dataset[key]} {key}" for key in ("subjects", "windows") if isinstance(dataset.get(key), int)]
+    for key in ("emotions", "modalities"):
+        words = dataset.get(key)
+        if isinstance(words, list | dict) and words:
+            parts.append(f"{len(words)} {key} ({shorten(words, most=24)})")
+    if dataset.get("digest"):
+        parts.append(f"digest {str(dataset['digest'])[:16]}")
+    return "; ".join(parts)
+
+
+def _space(space: Mapping[str, Any]) -> str:
+    parts = [str(space["name"])] if "name" in space else []
+    parts += [f"{key} {space[key]}" for key in ("objective", "sampler", "configurations") if key in space]
+    return "; ".join(parts)
+
+
+def _parameters(parameters: Mapping[str, Any]) -> str:
+    parts = []
+    for name, definition in parameters.items():
+        if not isinstance(definition, Mapping):
+            continue
+        if definition.get("choices"):
+            parts.append(f"{name}: one of {shorten(definition['choices'], most=12)}")
+        elif definition.get("low") is not None:
+            scale = " (logarithmic)" if definition.get("log") else ""
+            parts.append(f"{name}: {definition['low']} to {definition.get('high')}{scale}")
+        elif "value" in definition:
+            parts.append(f"{name}: {definition['value']} (fixed)")
+    return "; ".join(parts)
+
+
+def _cells(source: Source) -> list[tuple[str, str]]:
+    try:
+        cells = source.cells
+    except InputError as error:
+        return [("Cells", str(error))]
+    counts = cells[STATUS].value_counts()
+    words = [f"{counts.get(status, 0)} {status}" for status in (COMPLETED, STOPPED, FAILED)]
+    found = [("Cells", f"{len(cells)} finished: {', '.join(words)}")]
+    reasons = cells.loc[cells[STATUS] == FAILED, REASON].dropna().value_counts()
+    if len(reasons):
+        named = [f"{reason} ({count})" for reason, count in reasons.items()]
+        found.append(("Why cells failed", shorten(named)))
+    if len(cells):
+        elapsed = (cells[FINISHED].max() - cells[STARTED].min()).total_seconds()
+        used = duration(float(cells[SECONDS].sum()))
+        found.append(("Time", f"{duration(elapsed)} from first start to last end; {used} summed over cells"))
+    return found
+
+
+def _pairs(section: Mapping[str, Any]) -> str:
+    return "; ".join(f"{key} {value}" for key, value in section.items() if value is not None)

@@ -1,0 +1,24 @@
+"""Figures of a run. Each module goes from tables over a NamedTuple to a plotly Figure.
+
+Every plot function raises `InputError` with the reason where the tables hold nothing to show.
+"""
+
+from analysis.figures._style import DARK, LIGHT, NARROW
+from analysis.figures.estimates import plot_estimates
+from analysis.figures.learning import plot_learning
+from analysis.figures.predictions import plot_predictions
+from analysis.figures.progress import plot_progress
+from analysis.figures.slices import plot_slices
+from analysis.figures.subjects import plot_subjects
+
+__all__ = [
+    "DARK",
+    "LIGHT",
+    "NARROW",
+    "plot_estimates",
+    "plot_learning",
+    "plot_predictions",
+    "plot_progress",
+    "plot_slices",
+    "plot_subjects",
+]

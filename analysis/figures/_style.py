@@ -1,0 +1,187 @@
+"""What all figures share: palette, templates, escaping of names, and grids of panels."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import plotly.graph_objects as go
+
+from analysis.wording import arrow, printable
+from helo.names import (
+    BEST_POSSIBLE,
+    HIGHER_IS_BETTER,
+    METRIC_LABELS,
+    ORACLE,
+    PER_FOLD_SELECTION,
+    SINGLE_CONFIGURATION,
+)
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart.
+BLUE: Final = "#0072B2"
+ORANGE: Final = "#E69F00"
+GREEN: Final = "#009E73"
+VERMILLION: Final = "#D55E00"
+SKY: Final = "#56B4E9"
+PURPLE: Final = "#CC79A7"
+GREY: Final = "#8A8F98"
+
+ESTIMATE_COLOURS: Final = {
+    PER_FOLD_SELECTION: BLUE,
+    SINGLE_CONFIGURATION: GREEN,
+    ORACLE: PURPLE,
+    BEST_POSSIBLE: ORANGE,
+}
+"""Other estimates, which are baselines, are grey."""
+
+NARROW: Final = "narrow"
+"""Key of a figure's `layout.meta`: what to relayout where the page is too narrow for columns."""
+
+
+def _template(ink: str, grid: str, paper: str) -> go.layout.Template:
+    axis = {
+        "gridcolor": grid,
+        "linecolor": grid,
+        "zeroline": False,
+        "automargin": True,
+        "ticks": "",
+        "title": {"standoff": 8},
+    }
+    return go.layout.Template(
+        layout={
+            "font": {
+                "family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",
+                "size": 13,
+                "color": ink,
+            },
+            "paper_bgcolor": paper,
+            "plot_bgcolor": paper,
+            "colorway": [BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE, GREY],
+            "xaxis": axis,
+            "yaxis": axis,
+            "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"},
+            "margin": {"l": 8, "r": 16, "t": 36, "b": 8},
+            "hoverlabel": {"bgcolor": paper, "bordercolor": grid, "font": {"color": ink}, "align": "left"},
+        }
+    )
+
+
+LIGHT: Final = _template(ink="#1f2430", grid="#dfe3ea", paper="#ffffff")
+DARK: Final = _template(ink="#e4e7ee", grid="#3a4150", paper="#171a21")
+
+
+def plain(text: object) -> str:
+    """A name as plotly shows it letter by letter: plotly reads markup in every label.
+
+    >>> plain("<b>S2</b>")
+    '&lt;b&gt;S2&lt;/b&gt;'
+    """
+    return html.escape(printable(text), quote=False)
+
+
+def metric_title(metric: str) -> str:
+    """The title of an axis that shows a metric.
+
+    >>> metric_title("kl")
+    'KL ↓ lower is better'
+    """
+    direction = "higher" if metric in HIGHER_IS_BETTER else "lower"
+    return f"{METRIC_LABELS[metric]} {arrow(metric)} {direction} is better"
+
+
+def validation_title(metric: str) -> str:
+    """The title of an axis that shows inner validation scores.
+
+    >>> validation_title("kl")
+    'validation KL ↓'
+    """
+    return f"validation {METRIC_LABELS[metric]} {arrow(metric)}"
+
+
+def styled(traces: list[Any], **layout: Any) -> go.Figure:
+    """A figure in the common template, as wide as its place; `layout` should give its height in pixels."""
+    return go.Figure(traces, layout={"template": LIGHT, "autosize": True, **layout})
+
+
+class Grid(NamedTuple):
+    """Where panels lie: `columns` of them beside each other, sizes in pixels.
+
+    - `panel`: height of a panel; `gap`: height between two, for titles and labels
+    - `top`, `bottom`: margins above the first and below the last panel, the same in the wide and narrow form
+    - `spacing`: width between two panels as a share of the width
+    """
+
+    panels: int
+    columns: int
+    panel: int
+    gap: int
+    top: int = 36
+    bottom: int = 48
+    spacing: float = 0.06
+
+    @property
+    def rows(self) -> int:
+        """How many rows of panels there are."""
+        return math.ceil(self.panels / self.columns)
+
+    @property
+    def height(self) -> int:
+        """Height of the figure."""
+        return self.top + self.rows * self.panel + (self.rows - 1) * self.gap + self.bottom
+
+    def lowest(self, index: int) -> bool:
+        """Whether no panel lies below this one."""
+        return index + self.columns >= self.panels
+
+    def domain(self, index: int) -> tuple[list[float], list[float]]:
+        """The panel's share of the plotting area: x from and to, y from and to."""
+        row, column = divmod(index, self.columns)
+        inner = self.height - self.top - self.bottom
+        width = (1 - self.spacing * (self.columns - 1)) / self.columns
+        left = column * (width + self.spacing)
+        upper = 1 - row * (self.panel + self.gap) / inner
+        return [left, left + width], [max(0.0, upper - self.panel / inner), upper]
+
+
+def axis_number(index: int) -> str:
+    """What plotly appends to ``x`` and ``xaxis`` for panel `index`.
+
+    >>> axis_number(0), axis_number(1)
+    ('', '2')
+    """
+    return "" if index == 0 else str(index + 1)
+
+
+def arrange(figure: go.Figure, wide: Grid, slim: Grid, titles: Sequence[str] = ()) -> go.Figure:
+    """Lay a figure's axes out as `wide`, and note in its meta how to lay it out on a narrow page, as `slim`.
+
+    `titles` are shown above the panels. Panels of `slim` lie in one column, so each has its own y labels.
+    """
+    axes: dict[str, Any] = {}
+    narrow: dict[str, Any] = {"height": slim.height}  # in the dotted form of Plotly.relayout
+    for index in range(wide.panels):
+        x, y = wide.domain(index)
+        number = axis_number(index)
+        axes[f"xaxis{number}"] = {"domain": x, "anchor": f"y{number}"}
+        axes[f"yaxis{number}"] = {"domain": y, "anchor": f"x{number}"}
+        slim_x, slim_y = slim.domain(index)
+        narrow |= {f"xaxis{number}.domain": slim_x, f"yaxis{number}.domain": slim_y}
+        narrow[f"yaxis{number}.showticklabels"] = True
+        if index:
+            narrow[f"yaxis{number}.title.text"] = ""
+        if index < len(titles):
+            figure.add_annotation(
+                text=titles[index],
+                x=x[0], y=y[1], xref="paper", yref="paper",
+                xanchor="left", yanchor="bottom", showarrow=False,
+            )
+            narrow |= {f"annotations[{index}].x": slim_x[0], f"annotations[{index}].y": slim_y[1]}
+    margin = {"t": wide.top, "b": wide.bottom}
+    return figure.update_layout(axes, height=wide.height, margin=margin, meta={NARROW: narrow})
+
+
+def refine(figure: go.Figure, changes: Mapping[str, Any]) -> go.Figure:
+    """Add changes of the layout for narrow pages, in the dotted form of ``Plotly.relayout``."""
+    return figure.update_layout(meta={NARROW: figure.layout.meta[NARROW] | changes})

@@ -1,0 +1,127 @@
+"""Estimates with their bootstrap intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.figures._style import (
+    ESTIMATE_COLOURS,
+    GREY,
+    Grid,
+    arrange,
+    axis_number,
+    metric_title,
+    plain,
+    refine,
+    styled,
+)
+from analysis.wording import NOT_REPORTABLE, arrow, number
+from helo.errors import InputError
+from helo.names import ESTIMATE, METRIC, METRIC_LABELS, ORACLE, TRAIN_MEAN
+
+
+class _Panel(NamedTuple):
+    metric: str
+    estimates: tuple[str, ...]
+    means: tuple[float, ...]
+    lows: tuple[float, ...]  # NaN where there is no interval
+    highs: tuple[float, ...]
+    reference: float  # the train mean; NaN without it
+
+
+class _EstimatesInfo(NamedTuple):
+    panels: tuple[_Panel, ...]
+
+
+def _info(summary: pd.DataFrame, metrics: Sequence[str]) -> _EstimatesInfo:
+    panels = []
+    for metric in metrics:
+        rows = summary[(summary[METRIC] == metric) & summary["mean"].notna()]
+        if rows.empty:
+            raise InputError("no estimate has a score yet")
+        reference = rows.loc[rows[ESTIMATE] == TRAIN_MEAN, "mean"]
+        panels.append(
+            _Panel(
+                metric,
+                tuple(rows[ESTIMATE].tolist()),
+                tuple(rows["mean"].tolist()),
+                tuple(rows["ci_low"].tolist()),
+                tuple(rows["ci_high"].tolist()),
+                float(reference.iloc[0]) if len(reference) else math.nan,
+            )
+        )
+    return _EstimatesInfo(tuple(panels))
+
+
+def plot_estimates(summary: pd.DataFrame, metrics: Sequence[str] = ("chebyshev", "kl")) -> go.Figure:
+    """A panel per metric: each estimate's mean over subjects with its 95 % interval.
+
+    `summary` has the columns of ``summary.parquet``. The dotted line is the train mean.
+    """
+    return _figure(_info(summary, metrics))
+
+
+def _figure(info: _EstimatesInfo) -> go.Figure:
+    figure = styled([], showlegend=False)
+    for index, panel in enumerate(info.panels):
+        axis = axis_number(index)
+        figure.add_trace(_trace(panel, axis))
+        figure.update_layout(
+            {
+                f"xaxis{axis}": {"title": {"text": metric_title(panel.metric)}, "nticks": 6},
+                f"yaxis{axis}": {"type": "category", "autorange": "reversed", "showticklabels": index == 0},
+            }
+        )
+        if not math.isnan(panel.reference):
+            figure.add_vline(panel.reference, line={"color": GREY, "dash": "dot", "width": 1}, layer="below")
+            figure.layout.shapes[-1].update(xref=f"x{axis}", yref=f"y{axis} domain")
+    tallest = 34 * max(len(panel.estimates) for panel in info.panels)
+    wide = Grid(len(info.panels), len(info.panels), tallest, 0, top=12)
+    slim = Grid(len(info.panels), 1, tallest, 70, top=12)
+    shorter = {
+        f"xaxis{axis_number(index)}.title.text": f"{METRIC_LABELS[panel.metric]} {arrow(panel.metric)}"
+        for index, panel in enumerate(info.panels)
+    }
+    return refine(arrange(figure, wide, slim), shorter)
+
+
+def _trace(panel: _Panel, axis: str) -> go.Scatter:
+    rows = list(zip(panel.means, panel.lows, panel.highs, strict=True))
+    return go.Scatter(
+        x=panel.means,
+        y=[_label(name) for name in panel.estimates],
+        xaxis=f"x{axis}",
+        yaxis=f"y{axis}",
+        mode="markers",
+        marker={
+            "size": 10,
+            "color": [ESTIMATE_COLOURS.get(name, GREY) for name in panel.estimates],
+            "symbol": [_symbol(name) for name in panel.estimates],
+            "line": {"width": 2, "color": [ESTIMATE_COLOURS.get(name, GREY) for name in panel.estimates]},
+        },
+        error_x={
+            "array": [0 if math.isnan(high) else high - mean for mean, _, high in rows],
+            "arrayminus": [0 if math.isnan(low) else mean - low for mean, low, _ in rows],
+            "thickness": 1.5,
+            "width": 4,
+            "color": GREY,
+        },
+        customdata=[[number(low), number(high)] for _, low, high in rows],
+        hovertemplate="%{y}<br>mean %{x:.4f}<br>95 % interval %{customdata[0]} to %{customdata[1]}"
+        "<extra></extra>",
+    )
+
+
+def _symbol(estimate: str) -> str:
+    if estimate == ORACLE:
+        return "diamond-open"
+    return "circle" if estimate in ESTIMATE_COLOURS else "square"
+
+
+def _label(estimate: str) -> str:
+    return f"{estimate}<br><i>{NOT_REPORTABLE}</i>" if estimate == ORACLE else plain(estimate)

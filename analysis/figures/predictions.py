@@ -1,0 +1,156 @@
+"""What the model predicts against what people reported, for one subject at a time."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.estimates import chosen_cells
+from analysis.figures._style import GREY, VERMILLION, Grid, arrange, axis_number, plain, refine, styled
+from helo.errors import InputError
+from helo.names import FOLD, GROUP, PREDICTED, TRUE
+from helo.selection import best_per_fold
+
+MOST_GROUPS = 12
+"""More panels than this cannot be read; the predictions table has them all."""
+
+_ALL_WINDOWS = "all windows"
+
+Distribution = tuple[float, ...] | None
+"""One probability per emotion; None where a subject has no window in the group."""
+
+
+class _PredictionsInfo(NamedTuple):
+    emotions: tuple[str, ...]
+    groups: tuple[str, ...]
+    left_out: int  # groups beyond `MOST_GROUPS`
+    subjects: tuple[str, ...]
+    reported: tuple[tuple[Distribution, ...], ...]  # by subject, then group
+    predicted: tuple[tuple[Distribution, ...], ...]
+
+
+def _info(predictions: pd.DataFrame, cells: pd.DataFrame, objective: str) -> _PredictionsInfo:
+    rows = chosen_cells(predictions, best_per_fold(cells, objective))
+    emotions = [column.removeprefix(TRUE) for column in predictions.columns if column.startswith(TRUE)]
+    if rows.empty or not emotions:
+        raise InputError("there are no predictions of selected configurations")
+    group = rows[GROUP].astype(object).fillna("–").map(str) if GROUP in rows else _ALL_WINDOWS
+    rows = rows.assign(**{GROUP: group})
+    columns = [prefix + emotion for prefix in (TRUE, PREDICTED) for emotion in emotions]
+    means = rows.groupby([FOLD, GROUP], sort=False)[columns].mean()
+    groups = list(rows[GROUP].unique())
+    subjects = [str(fold) for fold in cells[FOLD].unique() if (rows[FOLD] == fold).any()]
+
+    def distributions(prefix: str) -> tuple[tuple[Distribution, ...], ...]:
+        wanted = means[[prefix + emotion for emotion in emotions]]
+        found = {
+            key: tuple(values) for key, values in zip(wanted.index, wanted.to_numpy().tolist(), strict=True)
+        }
+        return tuple(
+            tuple(found.get((subject, group)) for group in groups[:MOST_GROUPS]) for subject in subjects
+        )
+
+    return _PredictionsInfo(
+        tuple(emotions),
+        tuple(groups[:MOST_GROUPS]),
+        max(0, len(groups) - MOST_GROUPS),
+        tuple(subjects),
+        distributions(TRUE),
+        distributions(PREDICTED),
+    )
+
+
+def plot_predictions(predictions: pd.DataFrame, cells: pd.DataFrame, objective: str) -> go.Figure:
+    """A panel per group (clip or condition): mean reported and mean predicted distribution of one subject.
+
+    - `predictions`: as in ``predictions.parquet``; ``group`` may be absent
+    - `cells`, `objective`: which configuration ``per_fold_selection`` takes in each fold
+
+    A menu chooses the subject. At most `MOST_GROUPS` groups are shown.
+    """
+    return _figure(_info(predictions, cells, objective))
+
+
+def _figure(info: _PredictionsInfo) -> go.Figure:
+    emotions = [plain(emotion) for emotion in info.emotions]
+    panels = range(len(info.groups))
+    figure = styled(_traces(info, emotions), barmode="overlay")
+    columns = min(len(info.groups), 3 if len(emotions) > 8 else 4)
+    wide = Grid(len(info.groups), columns, panel=150, gap=34, top=110, bottom=70, spacing=0.04)
+    slim = Grid(len(info.groups), 1, panel=120, gap=34, top=110, bottom=70)
+    narrow: dict[str, Any] = {}
+    highest = 1.08 * max(
+        max(one) for side in (info.reported, info.predicted) for row in side for one in row if one
+    )
+    for index in panels:
+        number = axis_number(index)
+        x = {"type": "category", "categoryorder": "array", "categoryarray": emotions, "dtick": 1}
+        y = {"range": [0, highest], "nticks": 5, "showticklabels": index % columns == 0}
+        title = {"title": {"text": "probability"}} if index % columns == 0 else {}
+        figure.update_layout(
+            {f"xaxis{number}": x | {"showticklabels": wide.lowest(index)}, f"yaxis{number}": y | title}
+        )
+        narrow[f"xaxis{number}.showticklabels"] = slim.lowest(index)
+        narrow[f"xaxis{number}.tickfont.size"] = 9 if len(emotions) > 12 else 12
+    figure.update_layout(
+        updatemenus=[_menu(info)],
+        legend={"x": 0.94, "xanchor": "right", "y": 1, "yref": "container", "yanchor": "top"},
+    )
+    return refine(arrange(figure, wide, slim, [f"<b>{plain(group)}</b>" for group in info.groups]), narrow)
+
+
+def _traces(info: _PredictionsInfo, emotions: list[str]) -> list[Any]:
+    traces: list[Any] = []
+    for index, (reported, predicted) in enumerate(zip(info.reported[0], info.predicted[0], strict=True)):
+        axes = {
+            "xaxis": f"x{axis_number(index)}",
+            "yaxis": f"y{axis_number(index)}",
+            "showlegend": index == 0,
+        }
+        traces += [
+            go.Bar(
+                x=emotions,
+                y=_heights(reported),
+                name="reported",
+                legendgroup="reported",
+                marker={"color": GREY, "opacity": 0.55},
+                hovertemplate="%{x}<br>reported %{y:.3f}<extra></extra>",
+                **axes,
+            ),
+            go.Scatter(
+                x=emotions,
+                y=_heights(predicted),
+                name="predicted",
+                legendgroup="predicted",
+                mode="markers",
+                marker={"color": VERMILLION, "size": 7},
+                hovertemplate="%{x}<br>predicted %{y:.3f}<extra></extra>",
+                **axes,
+            ),
+        ]
+    return traces
+
+
+def _heights(distribution: Distribution) -> list[float]:
+    return [round(share, 5) for share in distribution or ()]
+
+
+def _menu(info: _PredictionsInfo) -> dict[str, Any]:
+    buttons = []
+    for subject, reported, predicted in zip(info.subjects, info.reported, info.predicted, strict=True):
+        pairs = zip(reported, predicted, strict=True)
+        heights = [_heights(distribution) for pair in pairs for distribution in pair]
+        buttons.append({"label": plain(subject), "method": "restyle", "args": [{"y": heights}]})
+    return {
+        "buttons": buttons,
+        "x": 0,
+        "xanchor": "left",
+        "y": 1,
+        "yanchor": "bottom",
+        "pad": {"b": 34},
+        "bgcolor": "#ffffff",
+        "font": {"color": "#1f2430"},
+        "bordercolor": GREY,
+    }

@@ -1,0 +1,95 @@
+"""The estimates as a table for the terminal."""
+
+from __future__ import annotations
+
+import pandas as pd
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from analysis.source import Source
+from analysis.wording import (
+    MEANINGS,
+    NOT_REPORTABLE,
+    arrow,
+    cautions,
+    coverage,
+    number,
+    percent,
+    printable,
+    verdict,
+)
+from helo.names import (
+    ESTIMATE,
+    METRIC,
+    METRIC_LABELS,
+    METRICS,
+    ORACLE,
+    PER_FOLD_SELECTION,
+    SINGLE_CONFIGURATION,
+    SKILL,
+    TRAIN_MEAN,
+)
+from helo.run import Run
+
+WIDTH = 100
+"""Columns that the table keeps to; also assumed where the output is no terminal."""
+
+WITH_INTERVAL = ("chebyshev", "kl")
+
+
+def estimates_table(summary: pd.DataFrame, objective: str, intervals: bool = True) -> Table:
+    """Estimates as rows, the six metrics and the skill on `objective` as columns.
+
+    `summary` has the columns of ``summary.parquet``. With `intervals`, Chebyshev and KL get ± half the width
+    of their bootstrap interval.
+    """
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("estimate", vertical="bottom", no_wrap=True)
+    for metric in METRICS:
+        table.add_column(f"{METRIC_LABELS[metric]}\n{arrow(metric)}", justify="right", no_wrap=True)
+    table.add_column("skill", justify="right", no_wrap=True)
+    for estimate, rows in summary.groupby(ESTIMATE, sort=False):
+        by_metric = rows.set_index(METRIC)
+        name = Text(printable(estimate), style="bold" if estimate == PER_FOLD_SELECTION else "")
+        if estimate == ORACLE:
+            name.append(f"\n  ({NOT_REPORTABLE})")
+        cells = [_score(by_metric.loc[metric], intervals and metric in WITH_INTERVAL) for metric in METRICS]
+        style = "dim" if estimate == ORACLE else ""
+        table.add_row(name, *cells, percent(by_metric.loc[objective, SKILL]), style=style)
+    return table
+
+
+def _score(row: pd.Series, with_interval: bool) -> str:
+    if not with_interval or pd.isna(row["ci_low"]):
+        return number(row["mean"])
+    return f"{number(row['mean'])} ±{number((row['ci_high'] - row['ci_low']) / 2).removeprefix('0')}"
+
+
+def print_summary(run: Run, console: Console | None = None) -> None:
+    """Print the estimates of a run, what they mean, and the verdict.
+
+    Raise `InputError` if the run has no table of cells.
+    """
+    source = Source(run)
+    console = console or Console()
+    if not console.is_terminal:
+        console = Console(file=console.file, width=WIDTH)
+    width = min(console.width, WIDTH)
+    table = estimates_table(source.summary, source.objective)
+    intervals = console.measure(table).maximum <= width
+    console.print(table if intervals else estimates_table(source.summary, source.objective, intervals=False))
+    console.print()
+    parts = [f"Means over {source.folds} test subjects (↓ lower is better, ↑ higher)"]
+    parts += ["± half the 95 % bootstrap interval"] * intervals
+    parts += [f"skill on {METRIC_LABELS[source.objective]} against {TRAIN_MEAN}."]
+    console.print(Text("; ".join(parts)), width=width)
+    for estimate in (PER_FOLD_SELECTION, SINGLE_CONFIGURATION, ORACLE):
+        console.print(
+            Padding(Text(f"{estimate}: {MEANINGS[estimate]}"), (0, 0, 0, 2), expand=False), width=width
+        )
+    for sentence in (*coverage(source.summary, source.folds), *cautions(source.manifest)):
+        console.print(Text(sentence), width=width)
+    console.print()
+    console.print(Text(verdict(source.scores, source.objective), style="bold"), width=width)

@@ -1,0 +1,154 @@
+"""What a result means, in sentences: the same words for the terminal and the report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pandas as pd
+
+from analysis.estimates import gain, paired
+from helo.names import (
+    BEST_POSSIBLE,
+    ESTIMATE,
+    HIGHER_IS_BETTER,
+    METRIC_LABELS,
+    NORMALISE_SUBJECT,
+    ORACLE,
+    PER_FOLD_SELECTION,
+    PROTOCOL_SHARED,
+    SINGLE_CONFIGURATION,
+    TRAIN_MEAN,
+    UNIFORM,
+)
+
+MEANINGS: Final = {
+    PER_FOLD_SELECTION: "in each fold, the configuration with the best inner validation score, scored on the"
+    " test subject. This is the result to report.",
+    SINGLE_CONFIGURATION: "the configuration with the best mean validation score over all folds: the one to"
+    " deploy. One choice for all folds, so each test subject had a part in it, through other folds.",
+    ORACLE: "the best test score in each fold, by each metric itself. Not reportable: it shows how optimistic"
+    " selection on the test subject would have been.",
+    TRAIN_MEAN: "the mean distribution of the training subjects, whatever the input. A model that is no"
+    " better has learnt nothing from the signals.",
+    UNIFORM: "the same probability for every emotion.",
+    BEST_POSSIBLE: "the noise-free distributions behind the simulated data; no model beats them but by luck.",
+}
+
+NOT_REPORTABLE: Final = "not reportable"
+
+_SHARED = (
+    "Protocol shared: one study proposes the configurations for all folds, so what was tried, and what was"
+    " dropped early, has seen the other folds, in which this fold's test subject was trained or validated on."
+    " Only the proposals have: the choice in each fold uses its own inner validation subjects alone."
+)
+_SUBJECT_SCALED = (
+    "Features were scaled within each subject: the test subject's unlabelled windows were used for that"
+    " (never the labels). Compare only with results that do the same."
+)
+
+
+def arrow(metric: str) -> str:
+    """The direction in which a metric gets better.
+
+    >>> arrow("kl"), arrow("cosine")
+    ('↓', '↑')
+    """
+    return "↑" if metric in HIGHER_IS_BETTER else "↓"
+
+
+def number(value: float) -> str:
+    """A score with four decimals, three from 1 on, or a dash for none.
+
+    >>> number(0.03871), number(3.4841), number(float("nan"))
+    ('0.0387', '3.484', '–')
+    """
+    if math.isnan(value):
+        return "–"
+    return f"{value:.4f}" if abs(value) < 1 else f"{value:.3f}"
+
+
+def percent(value: float) -> str:
+    """A skill in percent with its sign, or a dash for none.
+
+    >>> percent(0.0839), percent(-0.02), percent(0.0), percent(float("nan"))
+    ('+8.4 %', '-2.0 %', '0.0 %', '–')
+    """
+    if math.isnan(value):
+        return "–"
+    rounded = round(100 * value, 1)
+    return f"{rounded:+.1f} %" if rounded else "0.0 %"
+
+
+def printable(text: object) -> str:
+    """Text from a data set or manifest, with what could steer a terminal or a page replaced.
+
+    >>> printable("S2" + chr(27) + "[31m")
+    'S2�[31m'
+    """
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them.
+
+    >>> duration(42.4), duration(3725), duration(200_000)
+    ('42 s', '1 h 2 min', '55 h 33 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def verdict(scores: pd.DataFrame, objective: str) -> str:
+    """One sentence: for how many subjects ``per_fold_selection`` is better than ``train_mean``.
+
+    `scores` comes from `analysis.estimates.subject_scores`; the metrics are the objective and Chebyshev.
+    """
+    clauses = [_clause(scores, metric) for metric in dict.fromkeys((objective, "chebyshev"))]
+    if not all(clauses):
+        return (
+            "There is nothing to judge yet: no subject has both a completed cell and the train-mean baseline,"
+            " which uses no input at all."
+        )
+    judged = " and ".join(clauses)
+    return f"Against the train mean, which uses no input at all, the search is better {judged}."
+
+
+def _clause(scores: pd.DataFrame, metric: str) -> str:
+    both = paired(scores, metric, PER_FOLD_SELECTION, TRAIN_MEAN)
+    if both.empty:
+        return ""
+    better = (gain(both[PER_FOLD_SELECTION], both[TRAIN_MEAN], metric) > 0).sum()
+    searched, trivial = both[PER_FOLD_SELECTION].mean(), both[TRAIN_MEAN].mean()
+    difference = gain(searched, trivial, metric)
+    compared = "better than" if difference > 0 else "worse than" if difference < 0 else "no better than"
+    return (
+        f"for {better} of {len(both)} subjects on {METRIC_LABELS[metric]}"
+        f" (mean {number(searched)}, {compared} {number(trivial)})"
+    )
+
+
+def cautions(manifest: Mapping[str, Any]) -> list[str]:
+    """What a reader of the estimates must know about how the run was made."""
+    found = []
+    if manifest.get("protocol") == PROTOCOL_SHARED:
+        found.append(_SHARED)
+    if manifest.get("normalise") == NORMALISE_SUBJECT:
+        found.append(_SUBJECT_SCALED)
+    return found
+
+
+def coverage(summary: pd.DataFrame, folds: int) -> list[str]:
+    """A sentence if an estimate of the search lacks subjects, so nobody takes it for the whole run."""
+    searched = summary[summary[ESTIMATE] == PER_FOLD_SELECTION]["subjects"]
+    subjects = int(searched.max()) if len(searched) else 0
+    found = []
+    if subjects < folds:
+        found.append(f"Only {subjects} of the {folds} folds have a completed cell; the others are left out.")
+    single = summary[summary[ESTIMATE] == SINGLE_CONFIGURATION]["subjects"]
+    if subjects and not single.max():
+        found.append(f"No configuration has completed all {folds} folds: there is no {SINGLE_CONFIGURATION}.")
+    return found

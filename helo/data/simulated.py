@@ -1,0 +1,113 @@
+r"""Made-up subjects with a known best-possible score: for demos and tests, no file needed.
+
+The generator follows what is known of real recordings. A clip puts a subject in an affective state z
+(valence, arousal; a subject reacts a little differently from the next). The state shows
+
+- in the *features*: :math:`x = g_s \odot (B z) + o_s + \text{noise}`, with gains g and offsets o of the
+  subject s, so that levels mean little across people;
+- in the *report*, one per subject and clip: :math:`d = (1 - η) \, p(z) + η \, q_s`, where
+  :math:`p(z) = \mathrm{softmax}(A z)` is shared by all and the style
+  :math:`q_s \sim \mathrm{Dirichlet}(β \bar p)` is the person's own.
+
+Emotions lie on a circle in the valence-arousal plane (J. A. Russell, "A circumplex model of affect",
+1980), so neighbours correlate.
+
+Of someone never seen before, a model can learn z from the signals, but not q_s. Under KL the best
+prediction is the conditional mean :math:`E[d \mid z] = (1 - η) \, p(z) + η \, \bar p`. It is kept as
+`best_possible`: its score is the floor that no honest model goes below, but for chance.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from helo.data.dataset import Dataset, Modality, Schema
+from helo.errors import InputError
+from helo.names import BEHAVIOURAL, PHYSIOLOGICAL
+
+CIRCUMPLEX = ("joy", "enthusiasm", "tension", "fear", "sadness", "fatigue", "calm", "contentment")
+"""Emotions in their order round the circle."""
+
+SIGNALS = (
+    # name, role, tokens, features per token
+    ("ecg", PHYSIOLOGICAL, 4, 2),
+    ("eda", PHYSIOLOGICAL, 3, 1),
+    ("resp", PHYSIOLOGICAL, 3, 1),
+    ("motion", BEHAVIOURAL, 6, 1),
+)
+STYLE_WEIGHT = 0.3  # η: how much of a report is the person's style
+STYLE_CONCENTRATION = 8.0  # β: how alike styles are
+SHARPNESS = 1.3  # |A|: how far p(z) is from even
+REACTIVITY = 0.35  # standard deviation of a subject's own reaction to a clip
+OFFSET = 1.0  # standard deviation of a subject's feature offsets
+NOISE = 0.6  # standard deviation of a window's feature noise
+
+
+def simulate(
+    subjects: int = 8, clips: int = 6, windows: int = 10, emotions: int = 6, seed: int = 0
+) -> Dataset:
+    """Make a dataset of `subjects` × `clips` × `windows` windows; the same seed gives the same data.
+
+    >>> dataset = simulate(subjects=3, clips=2, windows=4)
+    >>> dataset.features.shape, dataset.labels.shape, dataset.subject_names
+    ((24, 20), (24, 6), ('P01', 'P02', 'P03'))
+    """
+    rules = {"subjects": (subjects, 2), "clips": (clips, 1), "windows": (windows, 1), "emotions": (emotions, 2)}
+    for name, (value, least) in rules.items():
+        if value < least:
+            raise InputError(f"simulated: {name} must be at least {least}, got {value}")
+    if emotions > len(CIRCUMPLEX):
+        raise InputError(f"simulated: emotions must be at most {len(CIRCUMPLEX)}, got {emotions}")
+    generator = np.random.default_rng(seed)
+    modalities = tuple(
+        Modality(name, role, tuple(f"{name}_{i}" for i in range(tokens * width)), tokens, main=name == "ecg")
+        for name, role, tokens, width in SIGNALS
+    )
+    names = CIRCUMPLEX[:emotions]
+    schema = Schema(
+        name="simulated",
+        modalities=modalities,
+        emotions={name: f"label_{name}" for name in names},
+        source=f"helo.data.simulate(subjects={subjects}, clips={clips}, windows={windows}, "
+        f"emotions={emotions}, seed={seed})",
+        licence="CC0-1.0",
+        notes="Made up. best_possible is the conditional mean of the report given the true state.",
+        best_possible={name: f"best_{name}" for name in names},
+    )
+
+    angle = 2 * np.pi * np.arange(emotions) / emotions
+    loadings = SHARPNESS * np.stack([np.cos(angle), np.sin(angle)], axis=1)  # A, (E, 2)
+    mixing = generator.normal(size=(len(schema.features), 2))  # B, (F, 2)
+    around = 2 * np.pi * (np.arange(clips) + generator.uniform()) / clips
+    clip_state = np.stack([np.cos(around), np.sin(around)], axis=1)  # (C, 2)
+
+    state = clip_state + REACTIVITY * generator.normal(size=(subjects, clips, 2))  # z, (S, C, 2)
+    common = _softmax(state @ loadings.T)  # p(z), (S, C, E)
+    typical = np.full(emotions, 1 / emotions)  # p̄: clips lie evenly round the circle
+    style = generator.dirichlet(STYLE_CONCENTRATION * typical, size=subjects)  # q_s, (S, E)
+    report = (1 - STYLE_WEIGHT) * common + STYLE_WEIGHT * style[:, None, :]
+    best = (1 - STYLE_WEIGHT) * common + STYLE_WEIGHT * typical
+
+    gain = np.exp(0.3 * generator.normal(size=(subjects, 1, 1, len(schema.features))))
+    offset = OFFSET * generator.normal(size=(subjects, 1, 1, len(schema.features)))
+    noise = NOISE * generator.normal(size=(subjects, clips, windows, len(schema.features)))
+    features = gain * (state @ mixing.T)[:, :, None, :] + offset + noise
+
+    width = max(2, len(str(subjects)))
+    who = np.array([f"P{number + 1:0{width}d}" for number in range(subjects)])
+    clip = np.array([f"clip {number + 1}" for number in range(clips)])
+    return Dataset(
+        schema=schema,
+        subjects=np.repeat(who, clips * windows),
+        groups=np.tile(np.repeat(clip, windows), subjects),
+        features=features.reshape(-1, len(schema.features)).astype(np.float32),
+        labels=np.repeat(report.reshape(-1, emotions), windows, axis=0),
+        best_possible=np.repeat(best.reshape(-1, emotions), windows, axis=0),
+    )
+
+
+def _softmax(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    powers = np.exp(values - values.max(axis=-1, keepdims=True))
+    result: NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
+    return result

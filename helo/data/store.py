@@ -1,0 +1,164 @@
+"""The dataset directory: ``windows.parquet`` and ``dataset.yaml``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from numpy.typing import NDArray
+
+from helo.data.dataset import Dataset, Modality, Schema
+from helo.errors import InputError, did_you_mean, shorten
+from helo.names import GROUP, SCHEMA_FILE, SUBJECT, WINDOWS_FILE
+from helo.yaml import read_yaml
+
+_SCHEMA_KEYS = ("name", "modalities", "emotions", "source", "licence", "notes", "best_possible")
+_MODALITY_KEYS = ("role", "main", "tokens", "columns")
+
+
+def read_dataset(folder: Path | str) -> Dataset:
+    """Read and validate a dataset directory; raise `InputError` for what is missing or wrong in it."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such dataset directory (it needs {WINDOWS_FILE} and {SCHEMA_FILE})")
+    for name in (SCHEMA_FILE, WINDOWS_FILE):
+        if not (folder / name).is_file():
+            raise InputError(f"{folder}: file {name} is missing from the dataset directory")
+    schema = read_schema(folder / SCHEMA_FILE)
+    path = folder / WINDOWS_FILE
+    try:
+        table = _read_columns(path, schema)
+        subjects = _strings(table, SUBJECT)
+        groups = _strings(table, GROUP) if GROUP in table.column_names else None
+        return Dataset(
+            schema=schema,
+            subjects=subjects,
+            features=_numbers(table, schema.features, np.float32),
+            labels=_numbers(table, tuple(schema.emotions.values()), np.float64),
+            groups=groups,
+            best_possible=(
+                _numbers(table, tuple(schema.best_possible.values()), np.float64)
+                if schema.best_possible
+                else None
+            ),
+        )
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def read_schema(path: Path) -> Schema:
+    """Read ``dataset.yaml``; raise `InputError` for unknown keys and wrong types."""
+    content = read_yaml(path)
+    try:
+        return _schema(content, path.parent.name)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _schema(content: dict[str, Any], default_name: str) -> Schema:
+    _known_keys(content, _SCHEMA_KEYS, "dataset")
+    for key in ("modalities", "emotions"):
+        if not isinstance(content.get(key), dict):
+            raise InputError(f"'{key}' must be a mapping of names, got {content.get(key)!r}")
+    modalities = []
+    for name, entry in content["modalities"].items():
+        where = f"modality {name!r}"
+        if not isinstance(entry, dict):
+            raise InputError(f"{where} must be a mapping with role and columns, got {entry!r}")
+        _known_keys(entry, _MODALITY_KEYS, where)
+        columns = entry.get("columns")
+        if not isinstance(columns, list) or not all(isinstance(column, str) for column in columns):
+            raise InputError(f"{where}: 'columns' must be a list of column names, got {columns!r}")
+        tokens, main = entry.get("tokens", 1), entry.get("main", False)
+        if not isinstance(tokens, int) or isinstance(tokens, bool):
+            raise InputError(f"{where}: 'tokens' must be a whole number, got {tokens!r}")
+        if not isinstance(main, bool):
+            raise InputError(f"{where}: 'main' must be true or false, got {main!r}")
+        modalities.append(Modality(str(name), str(entry.get("role")), tuple(columns), tokens, main))
+    return Schema(
+        name=str(content.get("name", default_name)),
+        modalities=tuple(modalities),
+        emotions={str(name): str(column) for name, column in content["emotions"].items()},
+        source=str(content.get("source", "")),
+        licence=str(content.get("licence", "")),
+        notes=str(content.get("notes", "")),
+        best_possible={str(k): str(v) for k, v in (content.get("best_possible") or {}).items()},
+    )
+
+
+def _known_keys(content: dict[str, Any], known: tuple[str, ...], where: str) -> None:
+    for key in content:
+        if key not in known:
+            raise InputError(f"{where}: unknown key {key!r}{did_you_mean(str(key), known)}; known are {', '.join(known)}")
+
+
+def _read_columns(path: Path, schema: Schema) -> pa.Table:
+    try:
+        present = pq.read_schema(path).names
+        wanted = [SUBJECT, *schema.features, *schema.emotions.values(), *schema.best_possible.values()]
+        missing = [column for column in wanted if column not in present]
+        if missing:
+            hint = did_you_mean(missing[0], present)
+            raise InputError(f"column {shorten(map(repr, missing))} is missing{hint}; {SCHEMA_FILE} asks for it")
+        return pq.read_table(path, columns=wanted + ([GROUP] if GROUP in present else []))
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"is not a readable Parquet file ({error})") from None
+
+
+def _strings(table: pa.Table, column: str) -> NDArray[np.str_]:
+    values = table[column]
+    if values.null_count:
+        raise InputError(f"column {column!r} must name a {column} in every row; {values.null_count} are empty")
+    return np.asarray(values.cast(pa.string()).to_pylist(), dtype=np.str_)
+
+
+def _numbers(table: pa.Table, columns: tuple[str, ...], dtype: type) -> NDArray[Any]:
+    """Columns as one (N, C) array; empty cells become NaN, for `Dataset` to name."""
+    result = np.empty((table.num_rows, len(columns)), dtype=dtype)
+    for position, column in enumerate(columns):
+        values = table[column]
+        if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_boolean(values.type)):
+            raise InputError(f"column {column!r} must hold numbers, got {values.type}")
+        result[:, position] = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return result
+
+
+def write_dataset(dataset: Dataset, folder: Path | str) -> None:
+    """Write a dataset directory, whole or not at all; refuse to overwrite."""
+    folder = Path(folder)
+    if folder.exists():
+        raise InputError(f"{folder}: is already there; choose another directory or remove it")
+    columns: dict[str, Any] = {SUBJECT: pa.array(dataset.subjects.tolist(), pa.string())}
+    if dataset.groups is not None:
+        columns[GROUP] = pa.array(dataset.groups.tolist(), pa.string())
+    columns |= {name: dataset.features[:, i] for i, name in enumerate(dataset.schema.features)}
+    columns |= {name: dataset.labels[:, i] for i, name in enumerate(dataset.schema.emotions.values())}
+    if dataset.best_possible is not None:
+        best = dataset.schema.best_possible.values()
+        columns |= {name: dataset.best_possible[:, i] for i, name in enumerate(best)}
+    staging: Path | None = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        pq.write_table(pa.table(columns), staging / WINDOWS_FILE)
+        text = yaml.safe_dump(dataset.schema.as_dict(), sort_keys=False, allow_unicode=True, width=100)
+        (staging / SCHEMA_FILE).write_text(text, encoding="utf-8")
+        staging.chmod(0o777 & ~_umask())  # mkdtemp makes a private directory; a dataset is not
+        os.replace(staging, folder)
+    except OSError as error:
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+        raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from None
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

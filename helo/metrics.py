@@ -1,0 +1,110 @@
+r"""The six measures between a reported distribution d and a predicted one p over E emotions.
+
+=============  =======================================================  ==============
+Chebyshev      :math:`\max_e |d_e - p_e|`                               lower is better
+Clark          :math:`\sqrt{\sum_e ((d_e - p_e) / (d_e + p_e))^2}`      lower
+Canberra       :math:`\sum_e |d_e - p_e| / (d_e + p_e)`                 lower
+KL             :math:`\sum_e d_e \ln(d_e / p_e)`                        lower
+cosine         :math:`d \cdot p / (\|d\| \|p\|)`                        higher
+intersection   :math:`\sum_e \min(d_e, p_e)`                            higher
+=============  =======================================================  ==============
+
+They are those of X. Geng, "Label Distribution Learning", IEEE TKDE 28(7), 2016, table 1. Zeros: a term
+of Clark or Canberra with d = p = 0 counts 0; a term of KL with d = 0 counts 0; p is clipped at 1e-12 in
+KL, so that a confident mistake costs much but stays finite. All arithmetic is in float64.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from helo.names import HIGHER_IS_BETTER, METRICS
+
+KL_FLOOR = 1e-12
+"""Predicted probabilities are clipped at this in KL."""
+
+SUM_TOLERANCE = 1e-3
+"""Rows that sum to 1 within this are distributions; float32 softmax stays far inside."""
+
+
+def window_scores(reported: ArrayLike, predicted: ArrayLike) -> dict[str, NDArray[np.float64]]:
+    """The six measures of each window.
+
+    - `reported`, `predicted`: (N, E), rows ≥ 0 that sum to 1 within `SUM_TOLERANCE`
+
+    Returns (N,) values by measure; raises `ValueError` if shapes differ, or a row is no distribution.
+
+    >>> scores = window_scores([[0.5, 0.5, 0.0]], [[0.25, 0.75, 0.0]])
+    >>> {name: round(float(value[0]), 4) for name, value in scores.items()}
+    {'chebyshev': 0.25, 'clark': 0.3887, 'canberra': 0.5333, 'kl': 0.1438, 'cosine': 0.8944, 'intersection': 0.75}
+    """
+    d = _distributions(reported, "reported")
+    p = _distributions(predicted, "predicted")
+    if d.shape != p.shape:
+        raise ValueError(f"reported and predicted must have the same shape, got {d.shape} and {p.shape}")
+    difference = np.abs(d - p)
+    total = d + p
+    relative = np.divide(difference, total, out=np.zeros_like(total), where=total > 0)
+    ratio = np.divide(d, np.maximum(p, KL_FLOOR), out=np.ones_like(d), where=d > 0)
+    return {
+        "chebyshev": difference.max(axis=1),
+        "clark": np.sqrt((relative**2).sum(axis=1)),
+        "canberra": relative.sum(axis=1),
+        "kl": (d * np.log(ratio)).sum(axis=1),
+        "cosine": (d * p).sum(axis=1) / (np.linalg.norm(d, axis=1) * np.linalg.norm(p, axis=1)),
+        "intersection": np.minimum(d, p).sum(axis=1),
+    }
+
+
+def subject_scores(
+    reported: ArrayLike, predicted: ArrayLike, subjects: NDArray[np.str_]
+) -> dict[str, dict[str, float]]:
+    """The six measures of each subject: the mean over that subject's windows.
+
+    `subjects` is (N,), the subject of each row. Returns subject → measure → mean.
+    """
+    scores = window_scores(reported, predicted)
+    if subjects.shape != (len(scores["kl"]),):
+        raise ValueError(f"subjects must have shape ({len(scores['kl'])},), got {subjects.shape}")
+    return {
+        str(subject): {name: float(scores[name][subjects == subject].mean()) for name in METRICS}
+        for subject in np.unique(subjects)
+    }
+
+
+def mean_scores(reported: ArrayLike, predicted: ArrayLike, subjects: NDArray[np.str_]) -> dict[str, float]:
+    """The six measures: mean over the windows within a subject, then over subjects.
+
+    A subject with many windows so counts as much as one with few.
+    """
+    by_subject = subject_scores(reported, predicted, subjects)
+    return {name: float(np.mean([scores[name] for scores in by_subject.values()])) for name in METRICS}
+
+
+def as_loss(metric: str, value: float) -> float:
+    """Turn a score so that lower is better.
+
+    >>> as_loss("kl", 0.1), as_loss("cosine", 0.9)
+    (0.1, -0.9)
+    """
+    return -value if metric in HIGHER_IS_BETTER else value
+
+
+def _distributions(values: ArrayLike, what: str) -> NDArray[np.float64]:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 2 or array.shape[0] == 0 or array.shape[1] == 0:
+        raise ValueError(f"{what} must have shape (windows, emotions), got {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{what} must be finite; row {_first(~np.isfinite(array).all(axis=1))} is not")
+    if (array < 0).any():
+        raise ValueError(f"{what} must not be negative; row {_first((array < 0).any(axis=1))} is")
+    off = np.abs(array.sum(axis=1) - 1) > SUM_TOLERANCE
+    if off.any():
+        row = _first(off)
+        raise ValueError(f"{what} must sum to 1; row {row} sums to {array[row].sum():g}")
+    return array
+
+
+def _first(rows: NDArray[np.bool_]) -> int:
+    return int(np.argmax(rows))

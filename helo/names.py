@@ -1,0 +1,91 @@
+"""Every name that files, tables and commands share, in one place."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- the six measures -------------------------------------------------------------------------
+
+METRICS: Final = ("chebyshev", "clark", "canberra", "kl", "cosine", "intersection")
+"""The six measures of emotion distribution learning, in the order of every table."""
+
+HIGHER_IS_BETTER: Final = frozenset({"cosine", "intersection"})
+"""The two similarities; the other four are distances."""
+
+METRIC_LABELS: Final = {
+    "chebyshev": "Chebyshev",
+    "clark": "Clark",
+    "canberra": "Canberra",
+    "kl": "KL",
+    "cosine": "Cosine",
+    "intersection": "Intersection",
+}
+
+# --- a dataset directory ----------------------------------------------------------------------
+
+WINDOWS_FILE: Final = "windows.parquet"
+SCHEMA_FILE: Final = "dataset.yaml"
+SUBJECT: Final = "subject"
+GROUP: Final = "group"
+PHYSIOLOGICAL: Final = "physiological"
+BEHAVIOURAL: Final = "behavioural"
+ROLES: Final = (PHYSIOLOGICAL, BEHAVIOURAL)
+
+# --- a run directory --------------------------------------------------------------------------
+
+MANIFEST_FILE: Final = "manifest.json"
+FOLDS_FILE: Final = "folds.json"
+LEDGER_FOLDER: Final = "ledger"
+REPORT_FILE: Final = "report.html"
+CELLS: Final = "cells"
+EPOCHS: Final = "epochs"
+PREDICTIONS: Final = "predictions"
+BASELINES: Final = "baselines"
+SUMMARY: Final = "summary"
+
+# --- columns ----------------------------------------------------------------------------------
+
+CONFIGURATION: Final = "configuration"
+FOLD: Final = "fold"
+METHOD: Final = "method"
+PARAM: Final = "param_"
+VAL: Final = "val_"
+TEST: Final = "test_"
+STATUS: Final = "status"
+REASON: Final = "reason"
+EPOCH: Final = "epoch"
+BEST_EPOCH: Final = "best_epoch"
+TRAIN_LOSS: Final = "train_loss"
+ALIGNMENT_LOSS: Final = "alignment_loss"
+UNCONVERGED: Final = "unconverged"
+SECONDS: Final = "seconds"
+NODE: Final = "node"
+STARTED: Final = "started"
+FINISHED: Final = "finished"
+WINDOW: Final = "window"
+TRUE: Final = "true_"
+PREDICTED: Final = "pred_"
+
+COMPLETED: Final = "completed"
+STOPPED: Final = "stopped"
+FAILED: Final = "failed"
+
+# --- estimates --------------------------------------------------------------------------------
+
+PER_FOLD_SELECTION: Final = "per_fold_selection"
+SINGLE_CONFIGURATION: Final = "single_configuration"
+ORACLE: Final = "oracle"
+TRAIN_MEAN: Final = "train_mean"
+UNIFORM: Final = "uniform"
+BEST_POSSIBLE: Final = "best_possible"
+
+ESTIMATE: Final = "estimate"
+METRIC: Final = "metric"
+SKILL: Final = "skill"
+
+# --- choices ----------------------------------------------------------------------------------
+
+NORMALISE_TRAIN: Final = "train"
+NORMALISE_SUBJECT: Final = "subject"
+NORMALISATIONS: Final = (NORMALISE_TRAIN, NORMALISE_SUBJECT)
+PROTOCOL_SHARED: Final = "shared"

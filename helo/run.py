@@ -1,0 +1,169 @@
+"""The run directory: manifest, folds, ledger, and the tables made from the ledger."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from helo.errors import InputError
+from helo.ledger import HISTORY_COLUMNS, CellRecord, Ledger
+from helo.names import (
+    BASELINES,
+    CELLS,
+    CONFIGURATION,
+    EPOCH,
+    EPOCHS,
+    FOLD,
+    FOLDS_FILE,
+    LEDGER_FOLDER,
+    MANIFEST_FILE,
+    METRICS,
+    PARAM,
+    PREDICTED,
+    PREDICTIONS,
+    REPORT_FILE,
+    TEST,
+    VAL,
+    WINDOW,
+)
+from helo.selection import best_overall, best_per_fold
+
+
+class Run:
+    """A directory with everything about one search."""
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.ledger = Ledger(path / LEDGER_FOLDER)
+
+    @classmethod
+    def create(cls, path: Path, manifest: dict[str, Any], folds: list[dict[str, Any]]) -> Run:
+        """Make the directory; raise `InputError` if it is already there or cannot be written."""
+        if path.exists():
+            raise InputError(f"{path}: is already there; choose another --out or remove it")
+        made: list[Path] = []
+        try:
+            missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+            for folder in reversed(missing):
+                folder.mkdir()
+                made.append(folder)
+            (path / LEDGER_FOLDER).mkdir()
+            made.append(path / LEDGER_FOLDER)
+            write_json(path / FOLDS_FILE, folds)
+            write_json(path / MANIFEST_FILE, manifest)  # last: a run without a manifest is none
+        except OSError as error:
+            for folder in reversed(made):
+                for file in folder.iterdir():
+                    file.unlink()
+                folder.rmdir()
+            raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
+        return cls(path, manifest)
+
+    @classmethod
+    def open(cls, path: Path | str) -> Run:
+        """Open a run that is there; raise `InputError` if it is none."""
+        path = Path(path)
+        try:
+            manifest = json.loads((path / MANIFEST_FILE).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(f"{path}: is not a run directory (it has no {MANIFEST_FILE})") from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path / MANIFEST_FILE}: cannot be read ({error})") from None
+        return cls(path, manifest)
+
+    @property
+    def folds(self) -> list[dict[str, Any]]:
+        """The folds as written at the start."""
+        folds: list[dict[str, Any]] = json.loads((self.path / FOLDS_FILE).read_text(encoding="utf-8"))
+        return folds
+
+    @property
+    def report(self) -> Path:
+        """Where the report of this run is written."""
+        return self.path / REPORT_FILE
+
+    def write_table(self, name: str, table: pd.DataFrame) -> None:
+        """Write one table, whole or not at all."""
+        hidden = self.path / f".{name}.parquet"
+        table.to_parquet(hidden, index=False)
+        os.replace(hidden, self.path / f"{name}.parquet")
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Read one table; raise `InputError` if the run has none of that name yet."""
+        path = self.path / f"{name}.parquet"
+        if not path.is_file():
+            raise InputError(f"{path}: is missing; the search has not got that far")
+        return pd.read_parquet(path)
+
+    def write_tables(self, truth: pd.DataFrame, baselines: pd.DataFrame, objective: str) -> None:
+        """Make ``cells``, ``epochs``, ``predictions`` and ``baselines`` from the ledger.
+
+        `truth` has a row per window of the dataset, in its order: ``group`` and ``true_<emotion>``.
+        """
+        records = self.ledger.read()
+        cells = cells_table(records)
+        self.write_table(CELLS, cells)
+        self.write_table(EPOCHS, epochs_table(records))
+        self.write_table(PREDICTIONS, predictions_table(records, cells, truth, objective))
+        self.write_table(BASELINES, baselines)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON that people can read, whole or not at all."""
+    hidden = path.with_name(f".{path.name}")
+    hidden.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(hidden, path)
+
+
+def cells_table(records: list[CellRecord]) -> pd.DataFrame:
+    """A row per cell: ``cells.parquet``."""
+    params = sorted({name for record in records for name in record.params})
+    rows = []
+    for record in records:
+        row: dict[str, Any] = {CONFIGURATION: record.configuration, FOLD: record.fold}
+        row |= {PARAM + name: record.params.get(name) for name in params}
+        row |= {VAL + metric: (record.val or {}).get(metric, np.nan) for metric in METRICS}
+        row |= {TEST + metric: (record.test or {}).get(metric, np.nan) for metric in METRICS}
+        for name in ("status", "reason", "epochs", "best_epoch", "seconds", "node", "started", "finished"):
+            row[name] = getattr(record, name)
+        rows.append(row)
+    return pd.DataFrame(rows).astype({"best_epoch": "Int64", "reason": "string"})
+
+
+def epochs_table(records: list[CellRecord]) -> pd.DataFrame:
+    """A row per cell and epoch: ``epochs.parquet``."""
+    rows = [
+        {CONFIGURATION: record.configuration, FOLD: record.fold, **entry}
+        for record in records
+        for entry in record.history
+    ]
+    return pd.DataFrame(rows, columns=[CONFIGURATION, FOLD, EPOCH, *HISTORY_COLUMNS])
+
+
+def predictions_table(
+    records: list[CellRecord], cells: pd.DataFrame, truth: pd.DataFrame, objective: str
+) -> pd.DataFrame:
+    """A row per test window of the selected configurations: ``predictions.parquet``."""
+    emotions = [column.removeprefix("true_") for column in truth.columns if column.startswith("true_")]
+    wanted = set(best_per_fold(cells, objective).items())
+    overall = best_overall(cells, objective)
+    wanted |= {(fold, overall) for fold in cells[FOLD].unique() if overall is not None}
+    parts = []
+    for record in records:
+        if (record.fold, record.configuration) not in wanted or record.predictions is None or record.windows is None:
+            continue
+        part = truth.iloc[record.windows].reset_index(drop=True)
+        part.insert(0, WINDOW, record.windows)
+        part.insert(0, FOLD, record.fold)
+        part.insert(0, CONFIGURATION, record.configuration)
+        predicted = pd.DataFrame(record.predictions, columns=[PREDICTED + emotion for emotion in emotions])
+        parts.append(pd.concat([part, predicted], axis=1))
+    if parts:
+        return pd.concat(parts, ignore_index=True)
+    return pd.DataFrame(columns=[CONFIGURATION, FOLD, WINDOW, *truth.columns, *(PREDICTED + e for e in emotions)])

@@ -1,0 +1,219 @@
+"""Train and score one cell: one configuration on one fold.
+
+A cell is a function of data, fold, configuration and seed. It keeps its own random state, so neither the
+cells before it in the same process nor those beside it change its values. While it trains it holds the
+training and validation windows only; the test subject's are asked for once, when the weights are final.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from helo.configuration import Configuration
+from helo.data.dataset import Dataset, Schema
+from helo.folds import Fold, FoldData, Part, fold_data, held_out_part
+from helo.losses import alignment_loss, kl_loss, label_correlation
+from helo.metrics import as_loss, mean_scores
+from helo.model import HeLo
+from helo.names import ALIGNMENT_LOSS, EPOCH, TRAIN_LOSS, UNCONVERGED, VAL
+
+DECAY = 0.99
+"""The learning rate is multiplied by this after every epoch, as in the authors' release."""
+
+GRADIENT_NORM = 1.0
+"""Gradients are clipped at this norm: a rare window with a wild artefact must not undo an epoch."""
+
+SCORING_BATCH = 4096
+"""Windows per forward pass when nothing is trained."""
+
+
+class DivergedError(RuntimeError):
+    """The loss is no longer a number: the configuration cannot be trained on this fold."""
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """What a finished cell leaves; see `helo.ledger.CellRecord` for the fields."""
+
+    epochs: int
+    best_epoch: int
+    val: dict[str, float]
+    test: dict[str, float]
+    history: tuple[dict[str, float], ...]
+    windows: NDArray[np.int64]
+    predictions: NDArray[np.float32]
+
+
+def cell_seed(seed: int, fold: str) -> int:
+    """The seed of all cells of a fold: configurations are compared from the same random draws."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{fold}".encode()).digest()[:7], "big")
+
+
+class CellTraining:
+    """A cell in the making: epoch by epoch, until `finished`.
+
+    `objective` is the measure on the inner validation subjects that decides when to stop and which epoch's
+    weights to keep. Epoch 0, before any training, is the train-mean prediction and counts as a candidate.
+    """
+
+    def __init__(
+        self, schema: Schema, data: FoldData, configuration: Configuration, seed: int, objective: str,
+        device: torch.device | str = "cpu",
+    ) -> None:  # fmt: skip
+        self.configuration, self.objective = configuration, objective
+        self.device = torch.device(device)
+        self.data = data
+        self.features = torch.from_numpy(data.train.features).to(self.device)
+        self.labels = torch.from_numpy(data.train.labels).float().to(self.device)
+        self.validation = torch.from_numpy(data.validation.features).to(self.device)
+        correlation = label_correlation(data.train.labels)
+        self.correlation = torch.from_numpy(correlation).float().to(self.device)
+        with self._own_randomness(cell_seed(seed, data.fold.test)):
+            mean_label = torch.from_numpy(data.train.labels.mean(axis=0)).float()
+            self.model = HeLo(schema, configuration, mean_label).to(self.device)
+            self._remember_randomness()
+        self.optimiser = torch.optim.AdamW(
+            self.model.parameters(),
+            lr=configuration.learning_rate,
+            weight_decay=configuration.weight_decay,
+            fused=True,
+        )
+        self.schedule = torch.optim.lr_scheduler.ExponentialLR(self.optimiser, DECAY)
+        self.epoch = 0
+        self.history: list[dict[str, float]] = []
+        self.best_epoch = 0
+        self.best_loss = math.inf
+        self.best_weights: dict[str, Tensor] = {}
+        self._record({TRAIN_LOSS: math.nan, ALIGNMENT_LOSS: math.nan, UNCONVERGED: math.nan})
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last epoch is reached, or patience is at its end."""
+        waited = self.epoch - self.best_epoch
+        return self.epoch >= self.configuration.epochs or waited >= self.configuration.patience
+
+    def run_epoch(self) -> None:
+        """One pass over the training windows, and a look at the validation subjects."""
+        batches = max(1, math.ceil(len(self.labels) / self.configuration.batch_size))
+        loss_sum = torch.zeros((), device=self.device)
+        alignment_sum = torch.zeros((), device=self.device)
+        unconverged = torch.zeros((), device=self.device)
+        self.model.train()
+        with self._own_randomness():
+            order = torch.randperm(len(self.labels)).to(self.device)
+            for batch in order.tensor_split(batches):  # equal batches: no tiny one with a wild gradient
+                labels = self.labels[batch]
+                output = self.model(self.features[batch])
+                loss = kl_loss(labels, output.log_predicted)
+                alignment = alignment_loss(output.correlation, self.correlation)
+                total = loss + self.configuration.alignment_weight * alignment
+                self.optimiser.zero_grad()
+                total.backward()
+                torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM)
+                self.optimiser.step()
+                with torch.no_grad():
+                    loss_sum += loss.detach() * len(batch)
+                    alignment_sum += alignment.detach() * len(batch)
+                    unconverged += output.unconverged.sum()
+            self._remember_randomness()
+        self.schedule.step()
+        self.epoch += 1
+        windows = len(self.labels)
+        self._record(
+            {
+                TRAIN_LOSS: loss_sum.item() / windows,
+                ALIGNMENT_LOSS: alignment_sum.item() / windows,
+                UNCONVERGED: unconverged.item(),
+            }
+        )
+
+    def _record(self, row: dict[str, float]) -> None:
+        """Score the validation subjects, add a row to the history, and keep the weights if they are best."""
+        if self.epoch and not math.isfinite(row[TRAIN_LOSS]):
+            raise DivergedError(f"the training loss is {row[TRAIN_LOSS]} in epoch {self.epoch}")
+        predicted = self.predict(self.validation)
+        if not np.isfinite(predicted).all():
+            raise DivergedError(f"predictions are not finite after epoch {self.epoch}")
+        scores = mean_scores(self.data.validation.labels, predicted, self.data.validation.subjects)
+        self.history.append({EPOCH: self.epoch, **row, **{VAL + name: value for name, value in scores.items()}})
+        loss = as_loss(self.objective, scores[self.objective])
+        if loss < self.best_loss:
+            self.best_loss, self.best_epoch, self.best_scores = loss, self.epoch, scores
+            self.best_weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+
+    @torch.no_grad()
+    def predict(self, features: Tensor) -> NDArray[np.float64]:
+        """Distributions (N, E) for scaled features (N, F), with the weights as they are now."""
+        self.model.eval()
+        parts = [self.model(chunk).log_predicted.double().softmax(dim=-1) for chunk in features.split(SCORING_BATCH)]
+        return torch.cat(parts).cpu().numpy()
+
+    def score(self, test: Part) -> CellResult:
+        """Take the best epoch's weights and score the test subject: the last thing a cell does."""
+        self.model.load_state_dict(self.best_weights)
+        predicted = self.predict(torch.from_numpy(test.features).to(self.device))
+        return CellResult(
+            epochs=self.epoch,
+            best_epoch=self.best_epoch,
+            val=self.best_scores,
+            test=mean_scores(test.labels, predicted, test.subjects),
+            history=tuple(self.history),
+            windows=test.rows.astype(np.int64),
+            predictions=predicted.astype(np.float32),
+        )
+
+    def _own_randomness(self, seed: int | None = None) -> _Randomness:
+        return _Randomness(self.device, seed, getattr(self, "_state", None))
+
+    def _remember_randomness(self) -> None:
+        self._state = _random_state(self.device)
+
+
+class _Randomness:
+    """Within it torch draws from a cell's own stream; afterwards the process's stream goes on as before."""
+
+    def __init__(self, device: torch.device, seed: int | None, state: list[Tensor] | None) -> None:
+        self.device, self.seed, self.state = device, seed, state
+        self.fork = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+
+    def __enter__(self) -> None:
+        self.fork.__enter__()
+        if self.seed is not None:
+            torch.manual_seed(self.seed)
+        elif self.state is not None:
+            torch.set_rng_state(self.state[0])
+            if self.device.type == "cuda":
+                torch.cuda.set_rng_state(self.state[1], self.device)
+
+    def __exit__(self, *exception: object) -> None:
+        self.fork.__exit__(*exception)
+
+
+def _random_state(device: torch.device) -> list[Tensor]:
+    state = [torch.get_rng_state()]
+    if device.type == "cuda":
+        state.append(torch.cuda.get_rng_state(device))
+    return state
+
+
+def train_cell(
+    dataset: Dataset, fold: Fold, configuration: Configuration, seed: int, normalise: str, objective: str,
+    device: torch.device | str = "cpu",
+) -> CellResult:  # fmt: skip
+    """Train one configuration on one fold to its end and score its test subject.
+
+    Raises `DivergedError` if the loss stops being a number.
+    """
+    training = CellTraining(
+        dataset.schema, fold_data(dataset, fold, normalise), configuration, seed, objective, device
+    )
+    while not training.finished:
+        training.run_epoch()
+    return training.score(held_out_part(dataset, fold, normalise))

@@ -1,0 +1,149 @@
+"""A synthetic run: small, whole, and with every status in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helo.names import BASELINES, CELLS, EPOCHS, HIGHER_IS_BETTER, METRICS, PREDICTIONS
+from helo.run import Run
+
+SUBJECTS = ("S2", "S3", "S4", "S5", "S6", "S7")
+EMOTIONS = ("joy", "fear", "anger", "calm")
+LEVELS = {"chebyshev": 0.1, "clark": 0.9, "canberra": 1.6, "kl": 0.2, "cosine": 0.9, "intersection": 0.85}
+
+MakeRun = Callable[..., Run]
+
+
+def scores(rng: np.random.Generator, prefix: str, quality: float) -> dict[str, float]:
+    """Six scores around their usual level; a higher `quality` is better in all."""
+    found = {}
+    for metric in METRICS:
+        noise = 1 + 0.05 * rng.normal()
+        if metric in HIGHER_IS_BETTER:
+            found[prefix + metric] = 1 - (1 - LEVELS[metric]) * noise / quality
+        else:
+            found[prefix + metric] = LEVELS[metric] * noise / quality
+    return found
+
+
+def build(
+    path: Path,
+    subjects: Sequence[str] = SUBJECTS,
+    emotions: Sequence[str] = EMOTIONS,
+    groups: Sequence[str] | None = ("base", "stress", "fun"),
+    configurations: int = 5,
+    epochs: int = 4,
+    name: str = "demo",
+    without: Sequence[str] = (),
+) -> Run:
+    """A run of `configurations` on every subject; the last configuration fails on the last subject."""
+    rng = np.random.default_rng(3)
+    manifest: dict[str, Any] = {
+        "name": name,
+        "dataset": {
+            "name": "simulated",
+            "digest": "0123456789abcdef0123",
+            "subjects": len(subjects),
+            "windows": 40 * len(subjects),
+            "emotions": list(emotions),
+            "modalities": {"EDA": {"role": "physiological"}, "ACC": {"role": "behavioural"}},
+        },
+        "space": {
+            "name": "demo",
+            "objective": "kl",
+            "sampler": "tpe",
+            "configurations": configurations,
+            "parameters": {
+                "learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
+                "dropout": {"low": 0.0, "high": 0.6},
+                "width": {"choices": [16, 32, 64]},
+                "fusion": {"choices": ["concat", "mean"]},
+                "depth": {"value": 1},
+            },
+        },
+        "seed": 0,
+        "normalise": "subject",
+        "protocol": "shared",
+        "started": "2026-11-21T03:00:00+00:00",
+        "versions": {"python": "3.11.2", "torch": "2.13.0"},
+        "resources": {"concurrency": 2, "cpus_per_cell": 1, "gpus_per_cell": 0.0},
+        "machine": {"cpus": 2},
+    }
+    run = Run.create(path, manifest, [{"test": subject} for subject in subjects])
+    ease = {subject: 0.8 + 0.5 * rng.random() for subject in subjects}
+    start = pd.Timestamp("2026-11-21T03:00:00Z")
+    cells, history, predictions = [], [], []
+    for configuration in range(configurations):
+        quality = 1 + 0.4 * rng.random()
+        params = {
+            "param_learning_rate": 10 ** rng.uniform(-4, -1),
+            "param_dropout": 0.6 * rng.random(),
+            "param_width": int(rng.choice([16, 32, 64])),
+            "param_fusion": str(rng.choice(["concat", "mean"])),
+            "param_depth": 1,
+        }
+        for number, subject in enumerate(subjects):
+            failed = configuration == configurations - 1 and number == len(subjects) - 1
+            good = 3.0 if failed else quality * ease[subject]  # a failed cell that looks best must not count
+            row: dict[str, Any] = {"configuration": configuration, "fold": subject, **params}
+            row |= scores(rng, "val_", good) | scores(rng, "test_", good)
+            row |= {
+                "status": "failed" if failed else "completed",
+                "reason": "loss is not finite" if failed else None,
+                "epochs": epochs,
+                "best_epoch": epochs - 1,
+                "seconds": 2.5,
+                "node": "here",
+                "started": start + pd.Timedelta(seconds=3 * len(cells)),
+                "finished": start + pd.Timedelta(seconds=3 * len(cells) + 2.5),
+            }
+            cells.append(row)
+            for epoch in range(epochs + 1):
+                entry: dict[str, Any] = {"configuration": configuration, "fold": subject, "epoch": epoch}
+                entry |= {"train_loss": 1 / (epoch + 1), "alignment_loss": 0.1, "unconverged": 0.0}
+                history.append(entry | scores(rng, "val_", good * (0.5 + 0.5 * epoch / epochs)))
+            for window, group in enumerate(groups or ["only"] * 3):
+                truth = rng.dirichlet(np.full(len(emotions), 8.0))
+                guess = 0.5 * truth + 0.5 * rng.dirichlet(np.full(len(emotions), 8.0))
+                prediction: dict[str, Any] = {"configuration": configuration, "fold": subject, "window": window}
+                prediction |= {"group": group} if groups else {}
+                prediction |= {f"true_{e}": share for e, share in zip(emotions, truth, strict=True)}
+                prediction |= {f"pred_{e}": share for e, share in zip(emotions, guess, strict=True)}
+                predictions.append(prediction)
+    baselines = [
+        {"method": method, "fold": subject, **scores(rng, "test_", quality * ease[subject])}
+        for method, quality in (("train_mean", 1.0), ("uniform", 0.6), ("best_possible", 4.0))
+        for subject in subjects
+    ]
+    tables = {
+        CELLS: pd.DataFrame(cells).astype({"best_epoch": "Int64", "reason": "string"}),
+        EPOCHS: pd.DataFrame(history),
+        PREDICTIONS: pd.DataFrame(predictions),
+        BASELINES: pd.DataFrame(baselines),
+    }
+    for table, content in tables.items():
+        if table not in without:
+            run.write_table(table, content)
+    return run
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> MakeRun:
+    """Build a synthetic run in a temporary directory; see `build` for the arguments."""
+
+    def make(folder: str = "run", **arguments: Any) -> Run:
+        return build(tmp_path / folder, **arguments)
+
+    return make
+
+
+@pytest.fixture
+def run(make_run: MakeRun) -> Run:
+    """The synthetic run as it is."""
+    return make_run()

@@ -1,0 +1,535 @@
+"""WESAD: the questionnaire's traps, labels and clocks, on files made here and on the real data if present."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helo.data.dataset import Dataset
+from helo.data.wesad import (
+    CONDITIONS,
+    ITEM_SETS,
+    ITEMS,
+    MODALITIES,
+    Questionnaire,
+    Report,
+    parse_items,
+    read_quest,
+    wesad,
+)
+from helo.errors import InputError
+
+ORDER = ("Base", "TSST", "Medi 1", "Fun", "Medi 2")
+START = ("2", "8.05", "14.3", "20.59", "60.2")
+START_S = (120, 485, 870, 1259, 3620)
+END = ("6", "12.15", "18.4", "25", "64.2")
+END_S = (360, 735, 1120, 1500, 3860)
+OFFSET = 50.25
+"""By how much the questionnaire's clock is ahead of the recording's in the files written here."""
+
+
+def answers(value: int = 1, **given: object) -> list[str]:
+    """A PANAS row of 24 answers, all `value` but for those given by item."""
+    return [str(given.get(item, value)) for item in ITEMS]
+
+
+def tsst_answers(value: int = 1, **given: object) -> list[str]:
+    """A PANAS row of 26 answers: Angry and Irritated, 5 each, sit before Sad."""
+    row = answers(value, **given)
+    return [*row[:-1], "5", "5", row[-1]]
+
+
+def row(head: str, *cells: str) -> str:
+    return f"# {head};{';'.join(cells)}".ljust(12) + ";;;"
+
+
+def quest_lines(subject: str = "S2", order: tuple[str, ...] = ORDER) -> list[str]:
+    """The lines of a valid questionnaire; the k-th report answers k to Happy."""
+    reports = [
+        (tsst_answers if condition == "TSST" else answers)(1, Happy=k)
+        for k, condition in enumerate(order, start=1)
+    ]
+    return [
+        row("Subj", subject),
+        row("ORDER", *order, "sRead", "fRead"),
+        row("START", *START, "54.42", "89.51"),
+        row("END", *END, "56.07", "91.15"),
+        ";;;;;",
+        *(row("PANAS", *cells) for cells in reports),
+        ";;;;;",
+        row("STAI", "3", "2", "1", "4", "2", "3"),
+        row("DIM", "7", "2"),
+    ]
+
+
+def write_quest(folder: Path, lines: list[str], subject: str = "S2") -> Path:
+    path = folder / subject / f"{subject}_quest.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def changed(old: str, new: str) -> list[str]:
+    """A valid questionnaire with one text replaced by another."""
+    text = "\n".join(quest_lines())
+    assert text.count(old) == 1
+    return text.replace(old, new).split("\n")
+
+
+def windows_table(subjects: dict[int, tuple[str, ...]]) -> pd.DataFrame:
+    """Windows that fit the questionnaires: 30 s every 15 s, from START until 20 s before END."""
+    rng = np.random.default_rng(5)
+    columns = [column for modality in MODALITIES for column in modality.columns]
+    rows = []
+    for number, order in subjects.items():
+        for condition, start, end in zip(order, START_S, END_S, strict=True):
+            for begin in np.arange(start - OFFSET, end - OFFSET - 20 - 30 + 1e-9, 15.0):
+                features = dict(zip(columns, rng.normal(size=len(columns)), strict=True))
+                features |= {"Chest_SCR_Count": 3, "Wrist_SCR_Count": 4}
+                rows.append(
+                    {"Subject_ID": number, "condition": condition, "start_s": begin, "end_s": begin + 30}
+                    | features
+                )
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A directory of two subjects who went through the conditions in different orders."""
+    orders = {2: ORDER, 14: ("Base", "Fun", "Medi 2", "TSST", "Medi 1")}
+    for number, order in orders.items():
+        write_quest(tmp_path, quest_lines(f"S{number}", order), f"S{number}")
+    windows_table(orders).to_csv(tmp_path / "windows.csv", index=False)
+    return tmp_path
+
+
+def edit_windows(folder: Path, **columns: object) -> pd.DataFrame:
+    table = pd.read_csv(folder / "windows.csv").assign(**columns)
+    table.to_csv(folder / "windows.csv", index=False)
+    return table
+
+
+# --- the questionnaire --------------------------------------------------------------------------
+
+
+def test_quest_takes_each_report_from_the_row_of_its_place_in_order(tmp_path: Path) -> None:
+    order = ("Base", "Fun", "Medi 2", "TSST", "Medi 1")
+    quest = read_quest(write_quest(tmp_path, quest_lines("S14", order)))
+    assert quest.subject == "S14"
+    assert tuple(report.condition for report in quest.reports) == order
+    assert [report.answers["Happy"] for report in quest.reports] == [1, 2, 3, 4, 5]
+
+
+def test_quest_finds_sad_after_the_two_items_of_tsst(tmp_path: Path) -> None:
+    lines = quest_lines()
+    lines[6] = row("PANAS", *tsst_answers(2, Sad=4))
+    tsst = read_quest(write_quest(tmp_path, lines)).reports[1]
+    assert (tsst.answers["Happy"], tsst.answers["Angry"], tsst.answers["Irritated"]) == (2, 5, 5)
+    assert tsst.answers["Sad"] == 4
+    assert len(tsst.answers) == 26
+
+
+def test_quest_restores_zeros_lost_after_the_dot(tmp_path: Path) -> None:
+    reports = read_quest(write_quest(tmp_path, quest_lines())).reports
+    assert tuple(report.start_s for report in reports) == START_S
+    assert tuple(report.end_s for report in reports) == END_S
+
+
+@pytest.mark.parametrize("head", ["# Subj;S2", "# Subj:;S2", "#Subj ;S2;;;;"])
+def test_quest_reads_either_first_line(tmp_path: Path, head: str) -> None:
+    assert read_quest(write_quest(tmp_path, [head, *quest_lines()[1:]])).subject == "S2"
+
+
+def test_quest_reads_windows_line_ends_and_byte_order_mark(tmp_path: Path) -> None:
+    path = write_quest(tmp_path, quest_lines())
+    plain = read_quest(path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert read_quest(path) == plain
+
+
+def test_quest_counts_no_answer_as_not_at_all(tmp_path: Path) -> None:
+    lines = quest_lines()
+    lines[7] = row("PANAS", *answers(3, Nervous="Nan"))
+    assert read_quest(write_quest(tmp_path, lines)).reports[2].answers["Nervous"] == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("# ORDER", "# ODER", "exactly one line '# ORDER;...'"),
+        ("# START", "# STRT", "exactly one line '# START;...'"),
+        ("# END", "# START", "exactly one line '# START;...' (cells parted by ';'), got 2"),
+        ("# Subj;S2", "# Subj;", "Subj must name the subject"),
+        ("Medi 2;sRead", "sRead;fRead", "line 2: ORDER must begin with Base, TSST, Fun, Medi 1, Medi 2"),
+        ("Medi 1;Fun", "Medi1;Fun", "(did you mean 'Medi 1'?)"),
+        ("Medi 1;Fun", "Fun;Fun", "got Base, TSST, Fun, Fun, Medi 2"),
+        (
+            "8.05;",
+            "8.60;",
+            "line 3: START must be minutes.seconds, up to 59 s (50.3 is 50 min 30 s), got '8.60'",
+        ),
+        ("8.05;", "8.6;", "got '8.6'"),
+        ("8.05;", "8,05;", "got '8,05'"),
+        ("8.05;", "8.050;", "got '8.050'"),
+        ("8.05;", "-8.05;", "got '-8.05'"),
+        ("8.05;", ";", "got ''"),
+        ("8.05;", f"{'9' * 5000};", "must be minutes.seconds"),
+        ("14.3;20.59;60.2;54.42;89.51", "", "line 3: START must hold 5 times, got 2"),
+        ("12.15;", "7.15;", "line 4: TSST must end after 485 s, got 435 s"),
+        ("12.15;", "8.05;", "TSST must end after 485 s, got 485 s"),
+    ],
+)
+def test_quest_refuses_wrong_lines(tmp_path: Path, old: str, new: str, said: str) -> None:
+    path = write_quest(tmp_path, changed(old, new))
+    with pytest.raises(InputError, match=re.escape(said)) as caught:
+        read_quest(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "cells", "said"),
+    [
+        (0, answers()[:-1], "line 6: PANAS after Base must hold 24 answers (24, but 26 after TSST), got 23"),
+        (0, tsst_answers(), "PANAS after Base must hold 24 answers"),
+        (1, answers(), "line 7: PANAS after TSST must hold 26 answers"),
+        (2, answers(Alert="6"), "line 8: Alert after Medi 1 must be 1 to 5 or Nan, got '6'"),
+        (2, answers(Alert="0"), "got '0'"),
+        (2, answers(Alert="2.5"), "got '2.5'"),
+        (2, answers(Alert=""), "Alert after Medi 1 must be 1 to 5 or Nan, got ''"),
+        (2, answers(Alert="²"), "got '²'"),
+    ],
+)
+def test_quest_refuses_wrong_answers(tmp_path: Path, place: int, cells: list[str], said: str) -> None:
+    lines = quest_lines()
+    lines[5 + place] = row("PANAS", *cells)
+    with pytest.raises(InputError, match=re.escape(said)):
+        read_quest(write_quest(tmp_path, lines))
+
+
+@pytest.mark.parametrize("count", [0, 4, 6])
+def test_quest_refuses_more_or_fewer_than_five_reports(tmp_path: Path, count: int) -> None:
+    lines = [line for line in quest_lines() if "PANAS" not in line] + [row("PANAS", *answers())] * count
+    with pytest.raises(InputError, match=f"needs 5 lines '# PANAS;...', one per condition, got {count}"):
+        read_quest(write_quest(tmp_path, lines))
+
+
+def test_quest_refuses_what_it_cannot_read(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read as a UTF-8 text file"):
+        read_quest(tmp_path / "absent.csv")
+    with pytest.raises(InputError, match="cannot be read as a UTF-8 text file"):
+        read_quest(tmp_path)
+    (tmp_path / "latin.csv").write_bytes("# Subj;Jörg".encode("latin-1"))
+    with pytest.raises(InputError, match="cannot be read as a UTF-8 text file"):
+        read_quest(tmp_path / "latin.csv")
+    (tmp_path / "empty.csv").touch()
+    with pytest.raises(InputError, match="exactly one line '# ORDER;"):
+        read_quest(tmp_path / "empty.csv")
+
+
+# --- items --------------------------------------------------------------------------------------
+
+
+def test_items_of_a_set_and_by_name() -> None:
+    assert parse_items("panas23") == ITEM_SETS["panas23"]
+    assert parse_items(" panas9 ") == ITEM_SETS["panas9"]
+    assert parse_items("Happy,Sad, Stressed") == ("Happy", "Sad", "Stressed")
+    assert [len(items) for items in ITEM_SETS.values()] == [23, 9]
+    assert set(ITEM_SETS["panas9"]) < set(ITEM_SETS["panas23"]) == set(ITEMS) - {"Sad"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Happy,Nervos", "unknown item 'Nervos' (did you mean 'Nervous'?)"),
+        ("panas32", "(did you mean 'panas23'?)"),
+        ("happy,sad", "(did you mean 'Happy'?)"),
+        ("Happy,", "unknown item ''; known are Active, "),
+        ("Happy", "at least 2, got Happy"),
+        ("Happy,Sad,Happy", "each may be named once, but Happy is named again"),
+        ("Happy,Angry", "'Angry' is asked after TSST only"),
+        ("Irritated,Happy", "'Irritated' is asked after TSST only"),
+    ],
+)
+def test_items_refused(text: str, said: str) -> None:
+    with pytest.raises(InputError, match=re.escape(said)):
+        parse_items(text)
+
+
+# --- the dataset, on files written here ---------------------------------------------------------
+
+
+def test_label_of_a_window_is_its_reports_share_of_answers(small: Path) -> None:
+    dataset = wesad(small, ("Happy", "Sad"))
+    assert dataset.subject_names == ("S2", "S14")
+    assert dataset.groups is not None
+    assert set(dataset.groups) == set(CONDITIONS)
+    # Medi 1 came third for S2 and fifth for S14; the k-th report answers k to Happy and 1 to Sad.
+    for subject, condition, happy in (("S2", "Medi 1", 3), ("S14", "Medi 1", 5), ("S2", "TSST", 2)):
+        labels = dataset.labels[(dataset.subjects == subject) & (dataset.groups == condition)]
+        assert len(labels) > 1
+        np.testing.assert_allclose(labels, [[happy / (happy + 1), 1 / (happy + 1)]] * len(labels))
+
+
+def test_schema_has_46_features_in_7_modalities(small: Path) -> None:
+    schema = wesad(small).schema
+    tokens = {modality.name: modality.tokens for modality in schema.modalities}
+    physiological = {"ecg": 7, "emg": 5, "chest_eda": 5, "wrist_eda": 5, "bvp": 4, "temp": 3}
+    assert tokens == physiological | {"acc": 17}
+    assert len(set(schema.features)) == 46
+    assert all(modality.token_features == 1 for modality in schema.modalities)
+    assert schema.main.name == "ecg"
+    assert [modality.name for modality in schema.behavioural] == ["acc"]
+    assert schema.emotions["Happy"] == "label_Happy"
+    assert "research" in schema.licence
+    assert "Schmidt" in schema.source
+
+
+def test_name_tells_the_items(small: Path) -> None:
+    assert wesad(small).schema.name == "wesad-panas23"
+    assert wesad(small, parse_items("panas9")).schema.name == "wesad-panas9"
+    assert wesad(small, ("Happy", "Sad")).schema.name == "wesad-custom2"
+
+
+def test_features_are_those_of_the_table(small: Path) -> None:
+    table = pd.read_csv(small / "windows.csv")
+    dataset = wesad(small)
+    np.testing.assert_array_equal(dataset.features, table[list(dataset.schema.features)].to_numpy(np.float32))
+    assert list(dataset.subjects) == [f"S{number}" for number in table["Subject_ID"]]
+
+
+@pytest.mark.parametrize("part", ["Chest", "Wrist"])
+def test_amplitude_of_no_response_is_zero(small: Path, part: str) -> None:
+    table = pd.read_csv(small / "windows.csv")
+    amplitude, count = f"{part}_SCR_Amplitude_Mean", f"{part}_SCR_Count"
+    table.loc[7, [amplitude, count]] = [np.nan, 0]
+    table.to_csv(small / "windows.csv", index=False)
+    dataset = wesad(small)
+    column = dataset.schema.features.index(amplitude)
+    assert dataset.features[7, column] == 0
+    assert np.count_nonzero(dataset.features[:, column] == 0) == 1
+
+    table.loc[7, count] = 1
+    table.to_csv(small / "windows.csv", index=False)
+    with pytest.raises(
+        InputError, match=rf"windows.csv: features must be finite .* row 7 of column '{amplitude}'"
+    ):
+        wesad(small)
+
+
+def test_a_subject_may_lack_windows_of_a_condition(small: Path) -> None:
+    table = pd.read_csv(small / "windows.csv")
+    table[(table["Subject_ID"] != 2) | (table["condition"] != "Fun")].to_csv(
+        small / "windows.csv", index=False
+    )
+    dataset = wesad(small)
+    assert dataset.groups is not None
+    assert "Fun" not in dataset.groups[dataset.subjects == "S2"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"condition": "Medi1"}, "unknown condition 'Medi1' (did you mean 'Medi 1'?)"),
+        ({"condition": np.nan}, "unknown condition 'nan'"),
+        ({"Subject_ID": "two"}, "Subject_ID must be the number of a subject (2 is S2), got 'two'"),
+        ({"Subject_ID": np.nan}, "got 'nan'"),
+        ({"Subject_ID": 3}, "S3_quest.csv: is missing; windows.csv has windows of subject S3"),
+        ({"SDNN": "fast"}, "column 'SDNN' must hold numbers only"),
+        ({"start_s": np.nan}, "start_s and end_s must be finite numbers"),
+        ({"SDNN": np.nan}, "features must be finite numbers"),
+    ],
+)
+def test_wrong_tables_are_refused(small: Path, changes: dict[str, object], said: str) -> None:
+    edit_windows(small, **changes)
+    with pytest.raises(InputError, match=re.escape(said)) as caught:
+        wesad(small)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_files_and_columns_are_named(small: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"elsewhere is no directory \(it must hold windows.csv, S2/S2_quest"
+    ):
+        wesad(small / "elsewhere")
+    with pytest.raises(InputError, match=r"windows\.csv: is missing from the WESAD directory"):
+        wesad(small / "S2")
+    table = pd.read_csv(small / "windows.csv")
+    table.rename(columns={"SDNN": "SDNN_"}).to_csv(small / "windows.csv", index=False)
+    with pytest.raises(InputError, match=r"column 'SDNN' is missing \(did you mean 'SDNN_'\?\)"):
+        wesad(small)
+    table.head(0).to_csv(small / "windows.csv", index=False)
+    with pytest.raises(InputError, match="holds no windows"):
+        wesad(small)
+    for content in (b"", b"a,b\n1,2,3\n1\n4,5,6,7\n", b"\xff\xfe\xff", b'"'):
+        (small / "windows.csv").write_bytes(content)
+        with pytest.raises(InputError, match=r"windows\.csv: ") as caught:
+            wesad(small)
+        assert "\n" not in str(caught.value)
+
+
+def test_the_questionnaire_of_someone_else_is_refused(small: Path) -> None:
+    shutil.copyfile(small / "S14" / "S14_quest.csv", small / "S2" / "S2_quest.csv")
+    with pytest.raises(InputError, match="must be the questionnaire of S2, is that of S14"):
+        wesad(small)
+
+
+def test_wrong_items_are_refused_before_any_file_is_read(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'Angry' is asked after TSST only"):
+        wesad(tmp_path / "nowhere", ("Happy", "Angry"))
+    with pytest.raises(InputError, match="at least 2, got none"):
+        wesad(tmp_path / "nowhere", ())
+
+
+# --- clocks -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("offset", [-1000.0, 0.0, 154.77])
+def test_a_constant_offset_between_the_clocks_is_no_fault(small: Path, offset: float) -> None:
+    expected = wesad(small).labels
+    table = pd.read_csv(small / "windows.csv")
+    edit_windows(small, start_s=table["start_s"] + offset, end_s=table["end_s"] + offset)
+    np.testing.assert_array_equal(wesad(small).labels, expected)
+
+
+@pytest.mark.parametrize(("shift", "fits"), [(-16, False), (-2, False), (14, True), (17, False)])
+def test_windows_of_one_condition_off_its_time_are_refused(small: Path, shift: float, fits: bool) -> None:
+    table = pd.read_csv(small / "windows.csv")
+    one = (table["Subject_ID"] == 2) & (table["condition"] == "Medi 2")
+    # 240 s hold windows until 20 s before END; those that would slip past that go, as they do in the data.
+    table.loc[one, ["start_s", "end_s"]] += shift
+    table = table[~one | (table["end_s"] + OFFSET <= END_S[ORDER.index("Medi 2")] - 20)]
+    table.to_csv(small / "windows.csv", index=False)
+    if fits:
+        wesad(small)
+    else:
+        with pytest.raises(InputError, match=f"subject S2, Medi 2: windows begin {shift} s after START"):
+            wesad(small)
+
+
+def test_a_table_cut_short_is_refused(small: Path) -> None:
+    pd.read_csv(small / "windows.csv").iloc[:-2].to_csv(small / "windows.csv", index=False)
+    with pytest.raises(InputError, match=r"subject S14, Medi 1: .* end 60 s before END"):
+        wesad(small)
+
+
+@pytest.mark.parametrize(("first", "second"), [*itertools.combinations(CONDITIONS, 2)])
+def test_two_conditions_exchanged_in_order_are_refused(small: Path, first: str, second: str) -> None:
+    exchange = {first: second, second: first}
+    order = tuple(exchange.get(condition, condition) for condition in ORDER)
+    # The PANAS rows go along, so that it is the times which give it away, not the number of answers.
+    write_quest(small, quest_lines("S2", order), "S2")
+    with pytest.raises(InputError, match=f"subject S2, ({first}|{second}): windows begin"):
+        wesad(small)
+
+
+# --- the real data ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def real(wesad_folder: Path) -> Dataset:
+    return wesad(wesad_folder)
+
+
+@pytest.fixture(scope="module")
+def quests(wesad_folder: Path) -> dict[str, Questionnaire]:
+    found = [read_quest(path) for path in sorted(wesad_folder.glob("S*/S*_quest.csv"))]
+    return {quest.subject: quest for quest in found}
+
+
+@pytest.fixture
+def altered(wesad_folder: Path, tmp_path: Path) -> Path:
+    """A copy of what `wesad` reads, to be altered."""
+    shutil.copyfile(wesad_folder / "windows.csv", tmp_path / "windows.csv")
+    for path in wesad_folder.glob("S*/S*_quest.csv"):
+        (tmp_path / path.parent.name).mkdir()
+        shutil.copyfile(path, tmp_path / path.parent.name / path.name)
+    return tmp_path
+
+
+def alter(folder: Path, subject: str, old: str, new: str) -> None:
+    path = folder / subject / f"{subject}_quest.csv"
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+
+
+def test_real_windows_subjects_and_reports(real: Dataset) -> None:
+    assert len(real) == 2870
+    assert real.subject_names == tuple(f"S{number}" for number in range(2, 18) if number != 12)
+    assert real.groups is not None
+    assert len(set(zip(real.subjects, real.groups, strict=True))) == 75
+    assert np.isfinite(real.features).all()
+    column = real.schema.features.index("Wrist_SCR_Amplitude_Mean")
+    assert np.count_nonzero(real.features[:, column] == 0) == 3
+
+
+def test_real_reports(quests: dict[str, Questionnaire]) -> None:
+    assert len(quests) == 15
+    reports: list[Report] = [report for quest in quests.values() for report in quest.reports]
+    assert len(reports) == 75
+    assert {report.answers["Sad"] for report in reports} == {1}
+    assert all("Angry" in report.answers for report in reports if report.condition == "TSST")
+    assert [report.condition for report in quests["S14"].reports] == [
+        "Base",
+        "TSST",
+        "Medi 2",
+        "Fun",
+        "Medi 1",
+    ]
+    assert sum(quest.reports[2].condition == "Medi 2" for quest in quests.values()) == 1
+    unanswered = quests["S5"].reports[2]
+    assert (unanswered.condition, unanswered.answers["Nervous"]) == ("Medi 1", 1)
+    tsst = quests["S2"].reports[1]
+    assert (tsst.condition, tsst.start_s, tsst.end_s) == ("TSST", 39 * 60 + 55, 50 * 60 + 30)
+
+
+def test_real_reports_follow_each_other_in_time(quests: dict[str, Questionnaire]) -> None:
+    for quest in quests.values():
+        for before, after in itertools.pairwise(quest.reports):
+            assert before.end_s <= after.start_s
+
+
+def test_real_clocks_betray_a_time_read_as_a_number(altered: Path) -> None:
+    alter(altered, "S2", ";50.3;", ";50.03;")
+    with pytest.raises(InputError, match=r"subject S2, TSST: .* end 8 s before END"):
+        wesad(altered)
+
+
+def test_real_clocks_betray_a_wrong_order(altered: Path) -> None:
+    alter(altered, "S14", "Medi 2;Fun;Medi 1", "Medi 1;Fun;Medi 2")
+    with pytest.raises(InputError, match="subject S14, Medi 1: windows begin"):
+        wesad(altered)
+
+
+# S13 and S14 are not among them: none of their ten times has lost a zero after the dot.
+@pytest.mark.parametrize("number", [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 15, 16, 17])
+def test_real_clocks_betray_times_all_read_as_numbers(altered: Path, number: int) -> None:
+    path = altered / f"S{number}" / f"S{number}_quest.csv"
+    lines = path.read_text().split("\n")
+    for place in (2, 3):
+        head, *cells = lines[place].split(";")
+        lines[place] = ";".join(
+            [head, *(re.sub(r"\.(\d)$", r".0\1", cell) for cell in cells[:5]), *cells[5:]]
+        )
+    path.write_text("\n".join(lines))
+    with pytest.raises(InputError, match=rf"subject S{number}, .*: windows begin"):
+        wesad(altered)
+
+
+def test_real_train_mean_scores_as_known(real: Dataset) -> None:
+    """Chebyshev .0387 and KL .0703: leave one subject out, predict the mean label of the others' windows."""
+    chebyshev, divergence = [], []
+    for subject in real.subject_names:
+        test = real.subjects == subject
+        predicted = real.labels[~test].mean(axis=0)
+        chebyshev.append(np.abs(real.labels[test] - predicted).max(axis=1).mean())
+        divergence.append((real.labels[test] * np.log(real.labels[test] / predicted)).sum(axis=1).mean())
+    assert np.mean(chebyshev) == pytest.approx(0.0387, rel=0.01)
+    assert np.mean(divergence) == pytest.approx(0.0703, rel=0.01)
