@@ -125,7 +125,8 @@ def summarise(
     reference = scores[scores[ESTIMATE] == TRAIN_MEAN].set_index(FOLD)
     rows = []
     for estimate in (*_SEARCHED, *methods(baselines)):
-        of_estimate = scores[scores[ESTIMATE] == estimate].set_index(FOLD)
+        # Sorted, so that the bootstrap draws the same subjects for every estimate and order of the tables.
+        of_estimate = scores[scores[ESTIMATE] == estimate].set_index(FOLD).sort_index()
         for metric in METRICS:
             values = of_estimate[metric].dropna()
             same_subjects = reference[metric].reindex(values.index)

@@ -22,7 +22,7 @@ def facts(source: Source) -> list[tuple[str, str]]:
         ("Parameters", _parameters(source.section("space", "parameters"))),
         ("Seed", manifest.get("seed")),
         ("Protocol", manifest.get("protocol")),
-        ("Features scaled on", manifest.get("normalise")),
+        ("Normalisation", manifest.get("normalise")),
         *_cells(source),
         ("Resources", _pairs(source.section("resources"))),
         ("Machine", _pairs(source.section("machine"))),

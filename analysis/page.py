@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import plotly.io
 from plotly.offline import get_plotlyjs
 
-from analysis.figures import DARK, LIGHT, NARROW
+from analysis.figures import BLUE, DARK, LIGHT, NARROW, SKY
 from analysis.wording import printable
 
 _STYLE = """
@@ -52,15 +52,19 @@ figcaption { margin-top: 6px; }
 """
 
 _SCRIPT = """
-const read = id => JSON.parse(document.getElementById(id).textContent);
 const dark = matchMedia("(prefers-color-scheme: dark)"), narrow = matchMedia("(max-width: 640px)");
+const themes = JSON.parse(document.getElementById("themes").textContent);
+function read(id) {
+  const content = document.getElementById(id).textContent;
+  return JSON.parse(dark.matches ? content.replaceAll("BLUE", "SKY") : content);
+}
 // plotly.js offers to send a figure to its makers' server unless told otherwise.
 const config = {responsive: true, displaylogo: false, showSendToCloud: false, plotlyServerURL: "",
   modeBarButtons: [["toImage", "resetScale2d"]]};
 function draw() {
   for (const place of document.querySelectorAll(".figure")) {
     const {data, layout} = read(place.id + "-json");
-    layout.template = read("themes")[dark.matches ? "dark" : "light"];
+    layout.template = themes[dark.matches ? "dark" : "light"];
     if (narrow.matches) layout.dragmode = false;
     Plotly.react(place, data, layout, {...config, displayModeBar: !narrow.matches && "hover"}).then(() => {
       if (narrow.matches && layout.meta?.NARROW) Plotly.relayout(place, layout.meta.NARROW);
@@ -69,7 +73,9 @@ function draw() {
 }
 draw();
 for (const query of [dark, narrow]) query.addEventListener("change", draw);
-""".replace("NARROW", NARROW)
+"""
+# The blue of the palette is too dark on a dark page.
+_SCRIPT = _SCRIPT.replace("NARROW", NARROW).replace("BLUE", BLUE).replace("SKY", SKY)
 
 # The browser itself then refuses to fetch anything, whatever a name in the data managed to inject.
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -117,7 +118,8 @@ def write_report(run: Run) -> Path:
         hidden.write_text(content, encoding="utf-8")
         os.replace(hidden, run.report)
     except OSError as error:
-        hidden.unlink(missing_ok=True)
+        with suppress(OSError):
+            hidden.unlink()
         raise InputError(f"{run.report}: cannot be written ({error.strerror or error})") from None
     return run.report
 

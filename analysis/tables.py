@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 from rich.console import Console
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -39,17 +40,17 @@ WIDTH = 100
 WITH_INTERVAL = ("chebyshev", "kl")
 
 
-def estimates_table(summary: pd.DataFrame, objective: str, intervals: bool = True) -> Table:
+def estimates_table(summary: pd.DataFrame, objective: str, intervals: bool = True, gap: int = 2) -> Table:
     """Estimates as rows, the six metrics and the skill on `objective` as columns.
 
     `summary` has the columns of ``summary.parquet``. With `intervals`, Chebyshev and KL get ± half the width
-    of their bootstrap interval.
+    of their bootstrap interval; `gap` is the space between columns.
     """
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
     table.add_column("estimate", vertical="bottom", no_wrap=True)
     for metric in METRICS:
         table.add_column(f"{METRIC_LABELS[metric]}\n{arrow(metric)}", justify="right", no_wrap=True)
-    table.add_column("skill", justify="right", no_wrap=True)
+    table.add_column("skill\n%", justify="right", no_wrap=True)
     for estimate, rows in summary.groupby(ESTIMATE, sort=False):
         by_metric = rows.set_index(METRIC)
         name = Text(printable(estimate), style="bold" if estimate == PER_FOLD_SELECTION else "")
@@ -57,7 +58,7 @@ def estimates_table(summary: pd.DataFrame, objective: str, intervals: bool = Tru
             name.append(f"\n  ({NOT_REPORTABLE})")
         cells = [_score(by_metric.loc[metric], intervals and metric in WITH_INTERVAL) for metric in METRICS]
         style = "dim" if estimate == ORACLE else ""
-        table.add_row(name, *cells, percent(by_metric.loc[objective, SKILL]), style=style)
+        table.add_row(name, *cells, percent(by_metric.loc[objective, SKILL]).removesuffix(" %"), style=style)
     return table
 
 
@@ -77,9 +78,12 @@ def print_summary(run: Run, console: Console | None = None) -> None:
     if not console.is_terminal:
         console = Console(file=console.file, width=WIDTH)
     width = min(console.width, WIDTH)
-    table = estimates_table(source.summary, source.objective)
-    intervals = console.measure(table).maximum <= width
-    console.print(table if intervals else estimates_table(source.summary, source.objective, intervals=False))
+    unbounded = console.options.update(max_width=1000)
+    for intervals, gap in ((True, 2), (True, 1), (False, 2), (False, 1)):
+        table = estimates_table(source.summary, source.objective, intervals, gap)
+        if Measurement.get(console, unbounded, table).maximum <= width:
+            break
+    console.print(table)
     console.print()
     parts = [f"Means over {source.folds} test subjects (↓ lower is better, ↑ higher)"]
     parts += ["± half the 95 % bootstrap interval"] * intervals

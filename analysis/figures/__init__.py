@@ -3,7 +3,7 @@
 Every plot function raises `InputError` with the reason where the tables hold nothing to show.
 """
 
-from analysis.figures._style import DARK, LIGHT, NARROW
+from analysis.figures._style import BLUE, DARK, LIGHT, NARROW, SKY
 from analysis.figures.estimates import plot_estimates
 from analysis.figures.learning import plot_learning
 from analysis.figures.predictions import plot_predictions
@@ -12,9 +12,11 @@ from analysis.figures.slices import plot_slices
 from analysis.figures.subjects import plot_subjects
 
 __all__ = [
+    "BLUE",
     "DARK",
     "LIGHT",
     "NARROW",
+    "SKY",
     "plot_estimates",
     "plot_learning",
     "plot_predictions",

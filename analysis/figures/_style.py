@@ -174,8 +174,13 @@ def arrange(figure: go.Figure, wide: Grid, slim: Grid, titles: Sequence[str] = (
         if index < len(titles):
             figure.add_annotation(
                 text=titles[index],
-                x=x[0], y=y[1], xref="paper", yref="paper",
-                xanchor="left", yanchor="bottom", showarrow=False,
+                x=x[0],
+                y=y[1],
+                xref="paper",
+                yref="paper",
+                xanchor="left",
+                yanchor="bottom",
+                showarrow=False,
             )
             narrow |= {f"annotations[{index}].x": slim_x[0], f"annotations[{index}].y": slim_y[1]}
     margin = {"t": wide.top, "b": wide.bottom}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -69,7 +69,11 @@ def _figure(info: _LearningInfo) -> go.Figure:
             showlegend=index == 0,
             mode="lines+markers",
             line={"color": GREY, "width": 1},
-            marker={"size": [6 if epoch == curve.best_epoch else 0 for epoch in curve.epochs], "opacity": 1},
+            marker={
+                "size": [7 if epoch == curve.best_epoch else 0 for epoch in curve.epochs],
+                "opacity": 1,
+                "line": {"width": 0},
+            },
             hovertemplate=f"{plain(curve.fold)}, configuration {curve.configuration}<br>"
             "epoch %{x}: %{y:.4f}<extra></extra>",
         )
@@ -85,9 +89,12 @@ def _figure(info: _LearningInfo) -> go.Figure:
             hovertemplate="mean, epoch %{x}: %{y:.4f}<extra></extra>",
         )
     )
+    x: dict[str, Any] = {"title": {"text": "epoch (0: before training)"}, "rangemode": "tozero"}
+    if max(curve.epochs[-1] for curve in info.curves) <= 12:
+        x["dtick"] = 1  # or plotly marks half epochs
     return styled(
         traces,
         height=360,
-        xaxis={"title": {"text": "epoch (0: before training)"}, "rangemode": "tozero"},
+        xaxis=x,
         yaxis={"title": {"text": validation_title(info.metric)}},
     )

@@ -98,7 +98,21 @@ def _figure(info: _PredictionsInfo) -> go.Figure:
         updatemenus=[_menu(info)],
         legend={"x": 0.94, "xanchor": "right", "y": 1, "yref": "container", "yanchor": "top"},
     )
-    return refine(arrange(figure, wide, slim, [f"<b>{plain(group)}</b>" for group in info.groups]), narrow)
+    arrange(figure, wide, slim, [f"<b>{plain(group)}</b>" for group in info.groups])
+    if info.left_out:
+        shown = f"the first {len(info.groups)} of {len(info.groups) + info.left_out} groups"
+        figure.add_annotation(
+            text=shown,
+            x=1,
+            y=1,
+            xref="paper",
+            yref="paper",
+            yshift=40,
+            xanchor="right",
+            yanchor="bottom",
+            showarrow=False,
+        )
+    return refine(figure, narrow)
 
 
 def _traces(info: _PredictionsInfo, emotions: list[str]) -> list[Any]:

@@ -40,18 +40,21 @@ def _info(cells: pd.DataFrame, objective: str, parameters: Mapping[str, Any]) ->
     tried = done.drop_duplicates(CONFIGURATION).set_index(CONFIGURATION)
     slices = []
     for column in (name for name in cells.columns if name.startswith(PARAM)):
-        values = tried[column].dropna()
-        if values.map(str).nunique() < 2:
-            continue
         name = column.removeprefix(PARAM)
-        slices.append(_slice(name, values, each.loc[values.index], parameters.get(name)))
+        definition = parameters.get(name)
+        definition = definition if isinstance(definition, Mapping) else {}
+        values = tried[column]
+        if None in (definition.get("choices") or ()):  # a choice like any other
+            values = values.astype(object).where(values.notna(), str(None))
+        values = values.dropna()
+        if values.map(str).nunique() > 1:
+            slices.append(_slice(name, values, each.loc[values.index], definition))
     if not slices:
         raise InputError("no parameter takes two values among the completed cells")
     return _SlicesInfo(objective, cells[FOLD].nunique(), tuple(slices))
 
 
-def _slice(name: str, values: pd.Series, each: pd.DataFrame, definition: object) -> _Slice:
-    definition = definition if isinstance(definition, Mapping) else {}
+def _slice(name: str, values: pd.Series, each: pd.DataFrame, definition: Mapping[str, Any]) -> _Slice:
     choices = definition.get("choices")
     categories: tuple[str, ...] = ()
     numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,6 @@ from helo.run import Run
 SUBJECTS = ("S2", "S3", "S4", "S5", "S6", "S7")
 EMOTIONS = ("joy", "fear", "anger", "calm")
 LEVELS = {"chebyshev": 0.1, "clark": 0.9, "canberra": 1.6, "kl": 0.2, "cosine": 0.9, "intersection": 0.85}
-
-MakeRun = Callable[..., Run]
 
 
 def scores(rng: np.random.Generator, prefix: str, quality: float) -> dict[str, float]:
@@ -78,7 +77,9 @@ def build(
     run = Run.create(path, manifest, [{"test": subject} for subject in subjects])
     ease = {subject: 0.8 + 0.5 * rng.random() for subject in subjects}
     start = pd.Timestamp("2026-11-21T03:00:00Z")
-    cells, history, predictions = [], [], []
+    cells: list[dict[str, Any]] = []
+    history: list[dict[str, Any]] = []
+    predictions: list[dict[str, Any]] = []
     for configuration in range(configurations):
         quality = 1 + 0.4 * rng.random()
         params = {
@@ -111,7 +112,11 @@ def build(
             for window, group in enumerate(groups or ["only"] * 3):
                 truth = rng.dirichlet(np.full(len(emotions), 8.0))
                 guess = 0.5 * truth + 0.5 * rng.dirichlet(np.full(len(emotions), 8.0))
-                prediction: dict[str, Any] = {"configuration": configuration, "fold": subject, "window": window}
+                prediction: dict[str, Any] = {
+                    "configuration": configuration,
+                    "fold": subject,
+                    "window": window,
+                }
                 prediction |= {"group": group} if groups else {}
                 prediction |= {f"true_{e}": share for e, share in zip(emotions, truth, strict=True)}
                 prediction |= {f"pred_{e}": share for e, share in zip(emotions, guess, strict=True)}
@@ -134,7 +139,7 @@ def build(
 
 
 @pytest.fixture
-def make_run(tmp_path: Path) -> MakeRun:
+def make_run(tmp_path: Path) -> Callable[..., Run]:
     """Build a synthetic run in a temporary directory; see `build` for the arguments."""
 
     def make(folder: str = "run", **arguments: Any) -> Run:
@@ -143,7 +148,14 @@ def make_run(tmp_path: Path) -> MakeRun:
     return make
 
 
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The synthetic run as it is, built once."""
+    return build(tmp_path_factory.mktemp("analysis") / "run").path
+
+
 @pytest.fixture
-def run(make_run: MakeRun) -> Run:
-    """The synthetic run as it is."""
-    return make_run()
+def run(built: Path, tmp_path: Path) -> Run:
+    """A copy of the synthetic run that a test may change."""
+    shutil.copytree(built, tmp_path / "run")
+    return Run.open(tmp_path / "run")

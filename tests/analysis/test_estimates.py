@@ -1,0 +1,196 @@
+"""The estimates against plain computations on the same tables."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import bootstrap
+
+from analysis.estimates import gain, interval, no_baselines, paired, skill, subject_scores, summarise
+from helo.names import HIGHER_IS_BETTER, METRICS
+from helo.run import Run
+
+FOLDS = 6
+
+
+@pytest.fixture
+def cells(run: Run) -> pd.DataFrame:
+    return run.table("cells")
+
+
+@pytest.fixture
+def baselines(run: Run) -> pd.DataFrame:
+    return run.table("baselines")
+
+
+def by_estimate(summary: pd.DataFrame, column: str) -> pd.DataFrame:
+    return summary.pivot(index="estimate", columns="metric", values=column)
+
+
+def test_rows_and_columns(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
+    summary = summarise(cells, baselines, "kl", FOLDS)
+    assert list(summary.columns) == [
+        *("estimate", "metric", "mean", "std", "ci_low", "ci_high", "subjects", "skill")
+    ]
+    assert list(dict.fromkeys(summary["estimate"])) == [
+        *("per_fold_selection", "single_configuration", "oracle", "train_mean", "uniform", "best_possible")
+    ]
+    assert summary.groupby("estimate")["metric"].apply(list).map(tuple).unique().tolist() == [METRICS]
+
+
+def test_fitted_baselines_come_after_the_known_ones(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
+    ridge = baselines[baselines["method"] == "uniform"].assign(method="ridge")
+    summary = summarise(cells, pd.concat([ridge, baselines]), "kl", FOLDS)
+    assert summary["estimate"].iloc[-1] == "ridge"
+    assert summary["estimate"].iloc[-7] == "best_possible"
+
+
+def test_moments_and_interval_agree_with_scipy(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
+    summary = summarise(cells, baselines, "kl", FOLDS, seed=7)
+    done = cells[cells["status"] == "completed"]
+    chosen = done.loc[done.groupby("fold")["val_kl"].idxmin()]
+    for metric in METRICS:
+        values = chosen[f"test_{metric}"].to_numpy()
+        drawn = bootstrap(
+            (values,), np.mean, method="percentile", n_resamples=9999, rng=np.random.default_rng(7)
+        ).confidence_interval
+        row = summary[(summary["estimate"] == "per_fold_selection") & (summary["metric"] == metric)].iloc[0]
+        assert row["mean"] == pytest.approx(values.mean())
+        assert row["std"] == pytest.approx(values.std(ddof=1))
+        assert (row["ci_low"], row["ci_high"]) == pytest.approx(tuple(drawn), rel=1e-6)
+        assert row["ci_low"] < row["mean"] < row["ci_high"]
+        assert row["subjects"] == FOLDS
+
+
+def test_the_order_of_rows_does_not_matter(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
+    shuffled = cells.sample(frac=1, random_state=0), baselines.iloc[::-1]
+    expected = summarise(cells, baselines, "kl", FOLDS)
+    found = summarise(*shuffled, "kl", FOLDS)
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-12)
+
+
+def test_single_configuration_is_the_best_mean_of_those_that_completed(
+    cells: pd.DataFrame, baselines: pd.DataFrame
+) -> None:
+    whole = cells[cells["configuration"] < 4]  # the last configuration failed on one subject
+    best = whole.groupby("configuration")["val_kl"].mean().idxmin()
+    expected = whole[whole["configuration"] == best]["test_clark"].mean()
+    summary = by_estimate(summarise(cells, baselines, "kl", FOLDS), "mean")
+    assert summary.loc["single_configuration", "clark"] == pytest.approx(expected)
+
+
+def test_similarities_are_maximised(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
+    done = cells[cells["status"] == "completed"]
+    expected = done.loc[done.groupby("fold")["val_cosine"].idxmax(), "test_cosine"].mean()
+    summary = by_estimate(summarise(cells, baselines, "cosine", FOLDS), "mean")
+    assert summary.loc["per_fold_selection", "cosine"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("objective", METRICS)
+def test_oracle_is_never_worse_than_selection(
+    cells: pd.DataFrame, baselines: pd.DataFrame, objective: str
+) -> None:
+    means = by_estimate(summarise(cells, baselines, objective, FOLDS), "mean")
+    for metric in METRICS:
+        for estimate in ("per_fold_selection", "single_configuration"):
+            assert gain(means.loc["oracle", metric], means.loc[estimate, metric], metric) >= 0
+
+
+def test_failed_cells_do_not_count(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
+    failed = cells["status"] == "failed"
+    assert cells.loc[failed, "val_kl"].iloc[0] < cells.loc[~failed, "val_kl"].min()  # it would win
+    without = cells[~failed]
+    pd.testing.assert_frame_equal(
+        summarise(cells, baselines, "kl", FOLDS), summarise(without, baselines, "kl", FOLDS)
+    )
+
+
+def test_stopped_cells_do_not_count(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
+    stopped = cells.assign(status=cells["status"].where(cells["configuration"] != 0, "stopped"))
+    without = cells[cells["configuration"] != 0]
+    pd.testing.assert_frame_equal(
+        summarise(stopped, baselines, "kl", FOLDS), summarise(without, baselines, "kl", FOLDS)
+    )
+
+
+def test_skill_is_of_the_means(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
+    summary = summarise(cells, baselines, "kl", FOLDS)
+    means, skills = by_estimate(summary, "mean"), by_estimate(summary, "skill")
+    assert (skills.loc["train_mean"] == 0).all()
+    for metric in METRICS:
+        score, reference = means.loc["uniform", metric], means.loc["train_mean", metric]
+        expected = (
+            (score - reference) / (1 - reference) if metric in HIGHER_IS_BETTER else 1 - score / reference
+        )
+        assert skills.loc["uniform", metric] == pytest.approx(expected)
+
+
+def test_skill_compares_the_same_subjects(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
+    easy = cells[cells["fold"] != "S2"]
+    summary = summarise(easy, baselines, "kl", FOLDS)
+    scores = summary[(summary["estimate"] == "per_fold_selection") & (summary["metric"] == "kl")].iloc[0]
+    reference = baselines[(baselines["method"] == "train_mean") & (baselines["fold"] != "S2")][
+        "test_kl"
+    ].mean()
+    assert scores["subjects"] == FOLDS - 1
+    assert scores["skill"] == pytest.approx(1 - scores["mean"] / reference)
+
+
+def test_perfect_reference_and_perfect_score() -> None:
+    assert np.isnan(skill(0.1, 0.0, "kl"))
+    assert np.isnan(skill(0.9, 1.0, "cosine"))
+    assert skill(0.0, 0.2, "kl") == 1
+    assert skill(1.0, 0.2, "cosine") == 1
+
+
+def test_a_fold_without_a_completed_cell_lacks(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
+    broken = cells.assign(status=cells["status"].where(cells["fold"] != "S3", "failed"))
+    summary = by_estimate(summarise(broken, baselines, "kl", FOLDS), "subjects")
+    assert (summary.loc[["per_fold_selection", "oracle"]] == FOLDS - 1).all(axis=None)
+    assert (summary.loc["single_configuration"] == 0).all()
+    assert (summary.loc["train_mean"] == FOLDS).all()
+
+
+def test_single_configuration_needs_every_fold_of_the_run(
+    cells: pd.DataFrame, baselines: pd.DataFrame
+) -> None:
+    early = cells[cells["fold"] != "S7"]  # an interrupted run: no cell of S7 has finished
+    subjects = by_estimate(summarise(early, baselines, "kl", FOLDS), "subjects")
+    assert (subjects.loc["single_configuration"] == 0).all()
+    assert (subjects.loc["per_fold_selection"] == FOLDS - 1).all()
+
+
+def test_nothing_completed(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        summary = summarise(cells.assign(status="failed"), baselines, "kl", FOLDS)
+        assert summarise(cells.assign(status="failed"), no_baselines(), "kl", FOLDS)["mean"].isna().all()
+    searched = summary[summary["estimate"] == "oracle"]
+    assert searched[["mean", "std", "ci_low", "ci_high", "skill"]].isna().all(axis=None)
+
+
+def test_no_baselines_no_skill(cells: pd.DataFrame) -> None:
+    summary = summarise(cells, no_baselines(), "kl", FOLDS)
+    assert summary["skill"].isna().all()
+    assert summary["mean"].notna().all()
+
+
+def test_interval_of_one_and_of_equal_scores_is_quiet() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isnan(interval(np.array([0.3]))).all()
+        assert np.isnan(interval(np.array([]))).all()
+        assert np.isnan(interval(np.array([0.1, np.inf]))).all()
+        assert interval(np.full(6, 0.1)) == (0.1, 0.1)
+
+
+def test_subject_scores_and_pairs(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
+    scores = subject_scores(cells, baselines, "kl")
+    assert list(scores.columns) == ["estimate", "fold", *METRICS]
+    assert not scores.duplicated(["estimate", "fold"]).any()
+    both = paired(scores[scores["fold"] != "S2"], "kl", "per_fold_selection", "train_mean")
+    assert sorted(both.index) == ["S3", "S4", "S5", "S6", "S7"]
+    assert paired(scores, "kl", "per_fold_selection", "no such estimate").empty

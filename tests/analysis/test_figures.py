@@ -1,0 +1,201 @@
+"""What the figures show, tested between the tables and plotly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+
+from analysis.estimates import subject_scores, summarise
+from analysis.figures import (
+    estimates,
+    learning,
+    plot_estimates,
+    plot_learning,
+    plot_predictions,
+    plot_progress,
+    plot_slices,
+    plot_subjects,
+    predictions,
+    progress,
+    slices,
+    subjects,
+)
+from analysis.figures._style import NARROW, Grid
+from helo.errors import InputError
+from helo.run import Run
+from helo.selection import best_per_fold
+
+SUBJECTS = ("S2", "S3", "S4", "S5", "S6", "S7")
+EMOTIONS = ("joy", "fear", "anger", "calm")
+
+
+@pytest.fixture
+def cells(run: Run) -> pd.DataFrame:
+    return run.table("cells")
+
+
+def test_estimates_info(run: Run, cells: pd.DataFrame) -> None:
+    summary = summarise(cells, run.table("baselines"), "kl", 6)
+    info = estimates._info(summary, ["kl"])
+    rows = summary[summary["metric"] == "kl"]
+    assert info.panels[0].estimates == tuple(rows["estimate"])
+    assert info.panels[0].means == tuple(rows["mean"])
+    assert info.panels[0].lows == tuple(rows["ci_low"])
+    assert info.panels[0].reference == rows.set_index("estimate").loc["train_mean", "mean"]
+
+
+def test_estimates_without_score_are_left_out(run: Run, cells: pd.DataFrame) -> None:
+    summary = summarise(cells.assign(status="failed"), run.table("baselines"), "kl", 6)
+    assert estimates._info(summary, ["kl"]).panels[0].estimates == ("train_mean", "uniform", "best_possible")
+
+
+@pytest.mark.parametrize("metric", ["kl", "cosine"])
+def test_subjects_info_has_the_hardest_first(run: Run, cells: pd.DataFrame, metric: str) -> None:
+    scores = subject_scores(cells, run.table("baselines"), "kl")
+    info = subjects._info(scores, metric)
+    assert sorted(info.subjects) == sorted(SUBJECTS)
+    assert list(info.reference) == sorted(info.reference, reverse=metric == "kl")
+    wide = scores.pivot(index="fold", columns="estimate", values=metric)
+    assert list(info.searched) == wide.loc[list(info.subjects), "per_fold_selection"].tolist()
+
+
+def test_progress_info(cells: pd.DataFrame) -> None:
+    info = progress._info(cells.sample(frac=1, random_state=0), "kl")
+    assert info.cells == 30
+    assert info.configurations == (0, 1, 2, 3)  # the last configuration failed on a subject
+    assert info.finished == (6, 12, 18, 24)
+    means = cells.groupby("configuration")["val_kl"].mean()
+    assert info.means == pytest.approx([means[number] for number in range(4)])
+    assert info.best == pytest.approx(np.minimum.accumulate(info.means))
+    similar = progress._info(cells, "cosine")
+    assert similar.best == pytest.approx(np.maximum.accumulate(similar.means))
+
+
+def test_slices_info(run: Run, cells: pd.DataFrame) -> None:
+    info = slices._info(cells, "kl", run.manifest["space"]["parameters"])
+    by_name = {one.parameter: one for one in info.slices}
+    assert set(by_name) == {"learning_rate", "dropout", "width", "fusion"}  # depth does not vary
+    assert by_name["learning_rate"].log
+    assert not by_name["dropout"].log
+    assert by_name["dropout"].categories == ()
+    assert set(by_name["width"].values) <= set(by_name["width"].categories) <= {"16", "32", "64"}
+    assert list(by_name["width"].categories) == sorted(by_name["width"].categories, key=int)
+    assert by_name["dropout"].folds == (6, 6, 6, 6, 5)
+    done = cells[cells["status"] == "completed"]
+    assert by_name["dropout"].means == pytest.approx(done.groupby("configuration")["val_kl"].mean().tolist())
+    assert by_name["dropout"].values == pytest.approx(done.groupby("configuration")["param_dropout"].first())
+
+
+def test_slices_know_choices_that_became_floats(cells: pd.DataFrame) -> None:
+    info = slices._info(cells.astype({"param_width": float}), "kl", {"width": {"choices": [64, 32, 16]}})
+    width = next(one for one in info.slices if one.parameter == "width")
+    assert list(width.categories) == sorted(width.categories, key=int, reverse=True)
+
+
+def test_slices_take_none_for_a_choice(cells: pd.DataFrame) -> None:
+    masks = cells.assign(param_mask=cells["configuration"].map({0: None, 1: 0.5, 2: 0.5, 3: None, 4: 0.5}))
+    info = slices._info(masks, "kl", {"mask": {"choices": [None, 0.5]}})
+    mask = next(one for one in info.slices if one.parameter == "mask")
+    assert mask.categories == ("None", "0.5")
+    assert mask.values == ("None", "0.5", "0.5", "None", "0.5")
+
+
+def test_slices_without_a_space(cells: pd.DataFrame) -> None:
+    assert not any(one.log for one in slices._info(cells, "kl", {"learning_rate": "nonsense"}).slices)
+
+
+def test_learning_info(run: Run, cells: pd.DataFrame) -> None:
+    epochs = run.table("epochs")
+    info = learning._info(cells, epochs, "kl")
+    choice = best_per_fold(cells, "kl")
+    assert [curve.fold for curve in info.curves] == list(SUBJECTS)
+    for curve in info.curves:
+        rows = epochs[(epochs["fold"] == curve.fold) & (epochs["configuration"] == choice[curve.fold])]
+        assert curve.epochs == (0, 1, 2, 3, 4)
+        assert curve.scores == tuple(rows["val_kl"])
+        assert curve.best_epoch == 3
+    assert info.means == pytest.approx(np.mean([curve.scores for curve in info.curves], axis=0))
+
+
+def test_learning_mean_stops_where_a_fold_stops(run: Run, cells: pd.DataFrame) -> None:
+    epochs = run.table("epochs")
+    early = epochs[(epochs["fold"] != "S2") | (epochs["epoch"] < 3)]
+    assert learning._info(cells, early, "kl").mean_epochs == (0, 1, 2)
+
+
+def test_predictions_info(run: Run, cells: pd.DataFrame) -> None:
+    table = run.table("predictions")
+    info = predictions._info(table, cells, "kl")
+    assert info.emotions == EMOTIONS
+    assert info.groups == ("base", "stress", "fun")
+    assert info.subjects == SUBJECTS
+    chosen = best_per_fold(cells, "kl")["S4"]
+    rows = table[(table["fold"] == "S4") & (table["configuration"] == chosen) & (table["group"] == "fun")]
+    for side, prefix in ((info.reported, "true_"), (info.predicted, "pred_")):
+        assert side[2][2] == pytest.approx(rows[[prefix + e for e in EMOTIONS]].mean().tolist())
+        assert sum(side[2][2] or ()) == pytest.approx(1)
+
+
+def test_predictions_without_groups_and_with_gaps(make_run: Callable[..., Run]) -> None:
+    run = make_run("no groups", groups=None)
+    cells = run.table("cells")
+    assert predictions._info(run.table("predictions"), cells, "kl").groups == ("all windows",)
+    run = make_run()
+    table = run.table("predictions")
+    info = predictions._info(table[(table["fold"] != "S3") | (table["group"] != "fun")], cells, "kl")
+    assert info.reported[1][2] is None
+    assert isinstance(predictions._figure(info), go.Figure)
+
+
+def test_predictions_of_many_groups_are_cut(make_run: Callable[..., Run]) -> None:
+    run = make_run(groups=[f"clip {number}" for number in range(32)])
+    info = predictions._info(run.table("predictions"), run.table("cells"), "kl")
+    assert len(info.groups) == predictions.MOST_GROUPS
+    assert info.left_out == 20
+    assert "the first 12 of 32 groups" in str(predictions._figure(info).layout.annotations)
+
+
+def test_every_figure_says_why_it_is_empty(run: Run, cells: pd.DataFrame) -> None:
+    failed = cells.assign(status="failed")
+    scores = subject_scores(failed, run.table("baselines"), "kl")
+    with pytest.raises(InputError, match="no estimate"):
+        plot_estimates(summarise(failed, run.table("baselines"), "kl", 6)[:0])
+    with pytest.raises(InputError, match="no subject"):
+        plot_subjects(scores, "kl")
+    with pytest.raises(InputError, match="no configuration has completed all folds"):
+        plot_progress(failed, "kl")
+    with pytest.raises(InputError, match="no cell has completed"):
+        plot_slices(failed, "kl")
+    with pytest.raises(InputError, match="no parameter takes two values"):
+        plot_slices(cells[cells["configuration"] == 0], "kl")
+    with pytest.raises(InputError, match="no selected cell"):
+        plot_learning(failed, run.table("epochs"), "kl")
+    with pytest.raises(InputError, match="no predictions"):
+        plot_predictions(run.table("predictions"), failed, "kl")
+
+
+@pytest.mark.parametrize(("panels", "columns"), [(1, 1), (4, 3), (6, 3), (12, 1)])
+def test_panels_lie_inside_and_apart(panels: int, columns: int) -> None:
+    grid = Grid(panels, columns, panel=200, gap=60)
+    domains = [grid.domain(index) for index in range(panels)]
+    for x, y in domains:
+        assert 0 <= x[0] < x[1] <= 1 + 1e-12
+        assert -1e-12 <= y[0] < y[1] <= 1
+        inner = grid.height - grid.top - grid.bottom
+        assert (y[1] - y[0]) * inner == pytest.approx(200)
+    for one in range(panels):
+        for other in range(one):
+            beside = domains[other][0][1] <= domains[one][0][0] or domains[one][0][1] <= domains[other][0][0]
+            below = domains[one][1][1] <= domains[other][1][0]
+            assert beside or below
+
+
+def test_narrow_pages_stack_the_panels(cells: pd.DataFrame) -> None:
+    figure = plot_slices(cells, "kl")
+    narrow = figure.layout.meta[NARROW]
+    assert narrow["height"] > figure.layout.height
+    assert all(value == [0.0, 1.0] for key, value in narrow.items() if key.startswith("xaxis"))

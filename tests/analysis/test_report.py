@@ -1,0 +1,203 @@
+"""The report: one file, nothing fetched, no name that does harm, no table that must be there."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.__main__ import main
+from analysis.report import write_report, write_summary
+from helo.errors import InputError
+from helo.run import Run
+
+EVIL = "</script><script>alert(1)</script>"
+
+
+class Page(HTMLParser):
+    """The scripts, the tags with what they would fetch, and the visible text of a page."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.scripts: list[tuple[dict[str, str | None], str]] = []
+        self.fetched: list[str] = []
+        self.text = ""
+        self._inside = ""
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._inside = tag
+        if tag == "script":
+            self.scripts.append((dict(attrs), ""))
+        self.fetched += [f"{tag} {name}" for name, _ in attrs if name in ("src", "href", "data", "srcset")]
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = "" if tag == self._inside else self._inside
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "script":
+            attributes, content = self.scripts[-1]
+            self.scripts[-1] = (attributes, content + data)
+        elif self._inside != "style":
+            self.text += data
+
+    @property
+    def figures(self) -> dict[str, dict[str, object]]:
+        found = {}
+        for attributes, content in self.scripts:
+            name = attributes.get("id") or ""
+            if name.endswith("-json"):
+                found[name.removesuffix("-json")] = json.loads(content)
+        return found
+
+
+def test_summary_is_written_and_returned(run: Run) -> None:
+    summary = write_summary(run)
+    pd.testing.assert_frame_equal(run.table("summary"), summary, check_dtype=False)
+    assert len(summary) == 36
+
+
+def test_report_is_self_contained(run: Run) -> None:
+    path = write_report(run)
+    assert path == run.report
+    page = Page(path)
+    assert page.fetched == []
+    assert sum("plotly.js v" in content for _, content in page.scripts) == 1
+    content = path.read_text(encoding="utf-8")
+    assert "default-src 'none'" in content
+    assert "showSendToCloud: false" in content
+    assert set(page.figures) == {"estimates", "subjects", "progress", "slices", "learning", "predictions"}
+    assert "Nothing to show" not in page.text
+    assert "not reportable" in page.text
+    assert "30 finished: 29 completed, 0 stopped, 1 failed" in page.text
+    assert "loss is not finite (1)" in page.text
+    assert "87 s" not in page.text
+    assert "1 min from first start to last end" in page.text
+    assert not list(run.path.glob(".*"))
+
+
+def test_reports_of_a_run_are_equal(run: Run) -> None:
+    first = write_report(run).read_bytes()
+    assert write_report(run).read_bytes() == first
+
+
+def test_names_are_harmless(make_run: Callable[..., Run]) -> None:
+    harmless = len(Page(write_report(make_run("harmless"))).scripts)
+    run = make_run(
+        "evil",
+        name=EVIL,
+        subjects=(EVIL, "<img src=x onerror=alert(1)>", '" onload="alert(1)', "S2", "S3"),
+        emotions=(EVIL, "\u2028", "&lt;b&gt;"),
+        groups=(EVIL, "--><b>"),
+    )
+    page = Page(write_report(run))
+    assert page.fetched == []
+    assert len(page.scripts) == harmless
+    assert EVIL in page.text
+    labels = json.dumps(page.figures)
+    assert "<script" not in labels
+    assert "<img" not in labels
+    assert "&lt;img src=x" in labels  # plotly shows this letter by letter
+
+
+def test_digits_as_subjects_stay_names(make_run: Callable[..., Run]) -> None:
+    page = Page(write_report(make_run(subjects=("1", "2", "10", "2020-01-01"))))
+    layout = page.figures["subjects"]["layout"]
+    assert isinstance(layout, dict)
+    assert layout["yaxis"]["type"] == "category"
+
+
+@pytest.mark.parametrize("missing", ["cells", "epochs", "predictions", "baselines"])
+def test_missing_tables_are_said(make_run: Callable[..., Run], missing: str) -> None:
+    text = Page(write_report(make_run(without=[missing]))).text
+    assert f"{missing}.parquet" in text
+    assert "missing" in text
+
+
+def test_a_run_in_which_everything_failed(run: Run) -> None:
+    cells = run.table("cells")
+    scores = [column for column in cells if column.startswith(("val_", "test_"))]
+    run.write_table(
+        "cells", cells.assign(status="failed", reason="out of memory", **dict.fromkeys(scores, np.nan))
+    )
+    run.write_table("predictions", run.table("predictions")[:0])
+    write_summary(run)
+    text = Page(write_report(run)).text
+    assert "There is nothing to judge yet" in text
+    assert "out of memory (30)" in text
+
+
+def test_one_subject_and_one_configuration(make_run: Callable[..., Run]) -> None:
+    run = make_run(subjects=("S2",), configurations=2)
+    write_summary(run)
+    assert "for 1 of 1 subjects" in Page(write_report(run)).text
+
+
+def test_a_bare_manifest_is_enough(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    bare = Run(run.path, {"space": {"objective": "kl"}})
+    assert "run on unnamed data" in Page(write_report(bare)).text
+
+
+def test_a_report_that_cannot_be_written_leaves_the_old_one(run: Run) -> None:
+    write_report(run)
+    old = run.report.read_bytes()
+    (run.path / ".report.html").mkdir()  # the place of the temporary file is taken
+    with pytest.raises(InputError, match="cannot be written"):
+        write_report(run)
+    assert run.report.read_bytes() == old
+
+
+def test_command(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(run.path)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "per_fold_selection" in out
+    assert out.rstrip().endswith(f"Report: {run.report}")
+    assert run.report.is_file()
+    assert (run.path / "summary.parquet").is_file()
+
+
+def test_command_on_a_wrong_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(tmp_path / "nowhere")]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"python -m analysis: error: .*nowhere: is not a run directory .*\n", err)
+
+
+def test_command_on_an_unfinished_run(
+    make_run: Callable[..., Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(without=["cells"])
+    assert main(["report", str(run.path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not run.report.exists()
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, analysis.__main__ as m\n"
+        "try: m.main(['report', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'pandas', 'numpy', 'plotly', 'rich', 'torch', 'ray'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == "[]"
+
+
+def test_analysis_needs_neither_the_search_nor_torch() -> None:
+    code = (
+        "import sys, analysis.report, analysis.tables\n"
+        "print([m for m in sys.modules if m.split('.')[0] in ('torch', 'ray', 'optuna')"
+        " or m.startswith(('helo.search', 'helo.training'))])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

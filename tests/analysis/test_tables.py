@@ -1,0 +1,109 @@
+"""The terminal table and the sentences around it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from analysis.estimates import subject_scores
+from analysis.report import write_summary
+from analysis.tables import print_summary
+from analysis.wording import verdict
+from helo.errors import InputError
+from helo.names import METRIC_LABELS
+from helo.run import Run
+
+
+def printed(run: Run, width: int = 100) -> str:
+    file = io.StringIO()
+    print_summary(run, Console(file=file, width=width, force_terminal=True, color_system=None))
+    return file.getvalue()
+
+
+def test_the_table_fits_100_columns_with_intervals(run: Run) -> None:
+    output = printed(run, width=200)
+    assert max(len(line.rstrip()) for line in output.splitlines()) <= 100
+    for word in ("per_fold_selection", "oracle", "(not reportable)", "±", "↓", "↑", *METRIC_LABELS.values()):
+        assert word in output
+
+
+def test_a_narrow_terminal_gets_no_intervals(run: Run) -> None:
+    table = printed(run, width=80).split("Means over")[0]
+    assert "±" not in table
+    assert "…" not in table
+    assert max(len(line.rstrip()) for line in table.splitlines()) <= 80
+
+
+def test_the_numbers_are_those_of_the_summary(run: Run) -> None:
+    summary = write_summary(run).set_index(["estimate", "metric"])
+    line = next(line for line in printed(run).splitlines() if line.startswith("per_fold_selection "))
+    assert f"{summary.loc[('per_fold_selection', 'chebyshev'), 'mean']:.4f}" in line
+    assert line.endswith(f"{100 * summary.loc[('per_fold_selection', 'kl'), 'skill']:+.1f}")
+
+
+def test_cautions_follow_the_manifest(run: Run) -> None:
+    assert "Only the proposals have" in " ".join(printed(run).split())
+    assert "unlabelled windows were used" in " ".join(printed(run).split())
+    run.manifest["protocol"] = "nested"
+    run.manifest["normalise"] = "train"
+    assert "proposals" not in printed(run)
+    assert "unlabelled" not in printed(run)
+
+
+def test_missing_folds_are_said(run: Run) -> None:
+    cells = run.table("cells")
+    run.write_table("cells", cells[cells["fold"] != "S2"])
+    output = " ".join(printed(run).split())
+    assert "Only 5 of the 6 folds have a completed cell" in output
+    assert "No configuration has completed all 6 folds" in output
+
+
+def test_names_cannot_steer_the_terminal(run: Run) -> None:
+    baselines = run.table("baselines")
+    evil = baselines[baselines["method"] == "uniform"].assign(method="[red]\x1b[2Jridge")
+    run.write_table("baselines", pd.concat([baselines, evil]))
+    output = printed(run, width=200)
+    assert "[red]\N{REPLACEMENT CHARACTER}[2Jridge" in output
+    assert "\x1b[2J" not in output
+
+
+def test_verdict_counts_subjects() -> None:
+    def frame(estimate: str, kl: list[float], chebyshev: list[float]) -> pd.DataFrame:
+        folds = ["S2", "S3", "S4"]
+        return pd.DataFrame({"estimate": estimate, "fold": folds, "kl": kl, "chebyshev": chebyshev})
+
+    scores = pd.concat(
+        [
+            frame("per_fold_selection", [0.1, 0.1, 0.4], [0.3, 0.2, 0.3]),
+            frame("train_mean", [0.2, 0.1, 0.3], [0.1, 0.1, 0.1]),
+        ]
+    )
+    sentence = verdict(scores, "kl")
+    assert "for 1 of 3 subjects on KL (mean 0.2000, no better than 0.2000)" in sentence
+    assert "for 0 of 3 subjects on Chebyshev (mean 0.2667, worse than 0.1000)" in sentence
+    assert verdict(scores, "chebyshev").count("Chebyshev") == 1
+
+
+def test_verdict_of_similarities_and_of_nothing(run: Run) -> None:
+    cells, baselines = run.table("cells"), run.table("baselines")
+    scores = subject_scores(cells, baselines, "cosine")
+    wide = scores.pivot(index="fold", columns="estimate", values="cosine")
+    better = int((wide["per_fold_selection"] > wide["train_mean"]).sum())
+    assert f"for {better} of 6 subjects on Cosine" in verdict(scores, "cosine")
+    nothing = subject_scores(cells.assign(status="failed"), baselines, "cosine")
+    assert "nothing to judge" in verdict(nothing, "cosine")
+
+
+def test_without_cells_there_is_no_table(make_run: Callable[..., Run]) -> None:
+    with pytest.raises(InputError, match=r"cells\.parquet: is missing"):
+        printed(make_run(without=["cells"]))
+
+
+def test_an_unknown_objective_is_said(run: Run) -> None:
+    run.manifest["space"]["objective"] = "accuracy"
+    with pytest.raises(InputError, match=r"space\.objective must be one of chebyshev, .*got 'accuracy'"):
+        printed(run)
