@@ -75,10 +75,8 @@ def subject_scores(
     cell has no row. ``oracle`` takes the best test score of a fold for each metric by itself.
     """
     done = completed(cells)
-    overall = best_overall(cells, objective)
-    everywhere: dict[str, int] = {}
-    if overall is not None and cells[FOLD].nunique() >= (folds or 0):
-        everywhere = {str(fold): overall for fold in cells[FOLD].unique()}
+    overall = best_overall(cells, objective, cells[FOLD].nunique() if folds is None else folds)
+    everywhere = {} if overall is None else {str(fold): overall for fold in cells[FOLD].unique()}
     parts = [
         _named(PER_FOLD_SELECTION, chosen_cells(done, best_per_fold(cells, objective))),
         _named(SINGLE_CONFIGURATION, chosen_cells(done, everywhere)),

@@ -57,7 +57,7 @@ class Configuration:
     )
     attention_depth: int = _parameter(1, 0, 12, "layers of the transformer encoder over the fused tokens")
     width: int = _parameter(32, 4, 1024, "d, the width of a token")
-    heads: int = _parameter(4, 1, 64, "attention heads; must divide width")
+    heads: int = _parameter(2, 1, 64, "attention heads; must divide width")
     dropout: float = _parameter(0.3, 0.0, 0.9, "share of activations dropped in training")
     learning_rate: float = _parameter(1e-3, 1e-6, 1.0, "step size of AdamW at its peak")
     weight_decay: float = _parameter(1e-2, 0.0, 10.0, "decoupled weight decay of AdamW")

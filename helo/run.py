@@ -9,25 +9,35 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from helo.errors import InputError
 from helo.ledger import HISTORY_COLUMNS, CellRecord, Ledger
 from helo.names import (
     BASELINES,
+    BEST_EPOCH,
     CELLS,
     CONFIGURATION,
     EPOCH,
     EPOCHS,
+    EPOCHS_RUN,
+    FINISHED,
     FOLD,
     FOLDS_FILE,
     LEDGER_FOLDER,
     MANIFEST_FILE,
     METRICS,
+    NODE,
     PARAM,
     PREDICTED,
     PREDICTIONS,
+    REASON,
     REPORT_FILE,
+    SECONDS,
+    STARTED,
+    STATUS,
     TEST,
+    TRUE,
     VAL,
     WINDOW,
 )
@@ -69,18 +79,14 @@ class Run:
     def open(cls, path: Path | str) -> Run:
         """Open a run that is there; raise `InputError` if it is none."""
         path = Path(path)
-        try:
-            manifest = json.loads((path / MANIFEST_FILE).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise InputError(f"{path}: is not a run directory (it has no {MANIFEST_FILE})") from None
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path / MANIFEST_FILE}: cannot be read ({error})") from None
-        return cls(path, manifest)
+        if not (path / MANIFEST_FILE).is_file():
+            raise InputError(f"{path}: is not a run directory (it has no {MANIFEST_FILE})")
+        return cls(path, _read_json(path / MANIFEST_FILE))
 
     @property
     def folds(self) -> list[dict[str, Any]]:
         """The folds as written at the start."""
-        folds: list[dict[str, Any]] = json.loads((self.path / FOLDS_FILE).read_text(encoding="utf-8"))
+        folds: list[dict[str, Any]] = _read_json(self.path / FOLDS_FILE)
         return folds
 
     @property
@@ -99,7 +105,10 @@ class Run:
         path = self.path / f"{name}.parquet"
         if not path.is_file():
             raise InputError(f"{path}: is missing; the search has not got that far")
-        return pd.read_parquet(path)
+        try:
+            return pd.read_parquet(path)
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{path}: cannot be read ({error})") from None
 
     def write_tables(self, truth: pd.DataFrame, baselines: pd.DataFrame, objective: str) -> None:
         """Make ``cells``, ``epochs``, ``predictions`` and ``baselines`` from the ledger.
@@ -110,8 +119,15 @@ class Run:
         cells = cells_table(records)
         self.write_table(CELLS, cells)
         self.write_table(EPOCHS, epochs_table(records))
-        self.write_table(PREDICTIONS, predictions_table(records, cells, truth, objective))
+        self.write_table(PREDICTIONS, predictions_table(records, cells, truth, objective, len(self.folds)))
         self.write_table(BASELINES, baselines)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -124,16 +140,19 @@ def write_json(path: Path, content: Any) -> None:
 def cells_table(records: list[CellRecord]) -> pd.DataFrame:
     """A row per cell: ``cells.parquet``."""
     params = sorted({name for record in records for name in record.params})
+    plain = (STATUS, REASON, EPOCHS_RUN, BEST_EPOCH, SECONDS, NODE, STARTED, FINISHED)
+    columns = [CONFIGURATION, FOLD, *(PARAM + name for name in params)]
+    columns += [side + metric for side in (VAL, TEST) for metric in METRICS] + list(plain)
     rows = []
     for record in records:
         row: dict[str, Any] = {CONFIGURATION: record.configuration, FOLD: record.fold}
         row |= {PARAM + name: record.params.get(name) for name in params}
         row |= {VAL + metric: (record.val or {}).get(metric, np.nan) for metric in METRICS}
         row |= {TEST + metric: (record.test or {}).get(metric, np.nan) for metric in METRICS}
-        for name in ("status", "reason", "epochs", "best_epoch", "seconds", "node", "started", "finished"):
-            row[name] = getattr(record, name)
+        row |= {name: getattr(record, name) for name in plain}
         rows.append(row)
-    return pd.DataFrame(rows).astype({"best_epoch": "Int64", "reason": "string"})
+    table = pd.DataFrame(rows, columns=columns)
+    return table.astype({BEST_EPOCH: "Int64", REASON: "string"})
 
 
 def epochs_table(records: list[CellRecord]) -> pd.DataFrame:
@@ -147,12 +166,12 @@ def epochs_table(records: list[CellRecord]) -> pd.DataFrame:
 
 
 def predictions_table(
-    records: list[CellRecord], cells: pd.DataFrame, truth: pd.DataFrame, objective: str
+    records: list[CellRecord], cells: pd.DataFrame, truth: pd.DataFrame, objective: str, folds: int
 ) -> pd.DataFrame:
     """A row per test window of the selected configurations: ``predictions.parquet``."""
-    emotions = [column.removeprefix("true_") for column in truth.columns if column.startswith("true_")]
+    emotions = [column.removeprefix(TRUE) for column in truth.columns if column.startswith(TRUE)]
     wanted = set(best_per_fold(cells, objective).items())
-    overall = best_overall(cells, objective)
+    overall = best_overall(cells, objective, folds)
     wanted |= {(fold, overall) for fold in cells[FOLD].unique() if overall is not None}
     parts = []
     for record in records:

@@ -28,13 +28,13 @@ def best_per_fold(cells: pd.DataFrame, objective: str) -> dict[str, int]:
     return {str(fold): int(configuration) for fold, configuration in zip(first[FOLD], first[CONFIGURATION], strict=True)}
 
 
-def best_overall(cells: pd.DataFrame, objective: str) -> int | None:
+def best_overall(cells: pd.DataFrame, objective: str, folds: int) -> int | None:
     """The configuration with the best mean inner validation score over all folds: the one to deploy.
 
-    Only configurations that completed every fold of the run count: a mean over fewer folds compares
+    Only configurations that completed all `folds` folds of the run count: a mean over fewer compares
     different people. None if there is no such configuration.
     """
     done = _completed(cells, objective)
     means = done.groupby(CONFIGURATION)["loss"].agg(["mean", "size"])
-    whole = means[means["size"] == cells[FOLD].nunique()]
+    whole = means[means["size"] == folds]
     return None if whole.empty else int(whole["mean"].idxmin())

@@ -17,6 +17,9 @@ from helo.names import BEHAVIOURAL, PHYSIOLOGICAL, ROLES
 LABEL_SUM_TOLERANCE = 1e-3
 """A label row must sum to 1 within this; it is then divided by its sum, so that it does exactly."""
 
+EXACT_SUM = 1e-12
+"""A row whose sum is this near to 1 is left as it is."""
+
 
 @dataclass(frozen=True)
 class Modality:
@@ -191,7 +194,7 @@ class Dataset:
             )
 
     def _distributions(self, values: NDArray[np.float64], what: str) -> NDArray[np.float64]:
-        """Check that rows are distributions, and divide each by its sum."""
+        """Check that rows are distributions, and divide each by its sum where that is not 1 already."""
         problems = {
             "must be finite numbers": ~np.isfinite(values).all(axis=1),
             "must not be negative": (values < 0).any(axis=1),
@@ -206,7 +209,10 @@ class Dataset:
                     f"{what} {rule}: {int(rows.sum())} rows do not comply, the first is row {row} "
                     f"(subject {self.subjects[row]}: {shown}{', …' if values.shape[1] > 4 else ''})"
                 )
-        normalised: NDArray[np.float64] = values / values.sum(axis=1, keepdims=True)
+        # A row divided by its sum may still sum to 1 ± 1e-16: dividing again, as when a dataset is written and
+        # read, would change its last bits and with them the digest.
+        total = values.sum(axis=1, keepdims=True)
+        normalised: NDArray[np.float64] = np.where(np.abs(total - 1) <= EXACT_SUM, values, values / total)
         return normalised
 
     def __len__(self) -> int:

@@ -1,0 +1,1 @@
+"""The search: spaces, planner, Ray Tune (``python -m helo.search``)."""

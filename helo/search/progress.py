@@ -1,0 +1,82 @@
+"""What a search shows while it runs: cells done of all, the best so far, the time left."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+LINE_EVERY_S = 10.0
+"""Where the output is no terminal, a line is printed this often at most."""
+
+
+class SearchProgress:
+    """A bar on a terminal, a line now and then in a log."""
+
+    def __init__(self, total: int, objective: str, console: Console | None = None) -> None:
+        self.total, self.objective = total, objective
+        self.console = console or Console()
+        self.done = self.failed = 0
+        self.best: float | None = None
+        self._started: float | None = None
+        self._last_line = time.monotonic()
+        self._bar = Progress(
+            TextColumn("[bold]cells"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self._task = self._bar.add_task("cells", total=total, note="starting workers")
+
+    def __enter__(self) -> SearchProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def begin(self) -> None:
+        """The first cell starts: time left is reckoned from here, not from the start of the workers."""
+        if self._started is None:
+            self._started = time.monotonic()
+
+    def cell_done(self, failed: bool, best: tuple[int, float] | None) -> None:
+        """Count a finished cell; `best` is the leading configuration and its mean validation loss."""
+        self.done += 1
+        self.failed += failed
+        note = self._note(best)
+        self._bar.update(self._task, completed=self.done, note=note)
+        now = time.monotonic()
+        if not self.console.is_terminal and (now - self._last_line >= LINE_EVERY_S or self.done == self.total):
+            self._last_line = now
+            self.console.print(f"cells {self.done}/{self.total}  {note}", highlight=False, soft_wrap=True)
+
+    def _note(self, best: tuple[int, float] | None) -> str:
+        parts = []
+        if best is not None:
+            parts.append(f"best validation {self.objective} {abs(best[1]):.4f} (configuration {best[0]})")
+        if self.failed:
+            parts.append(f"{self.failed} failed")
+        if self._started is not None and self.done < self.total:
+            each = (time.monotonic() - self._started) / self.done
+            parts.append(f"{duration(each * (self.total - self.done))} left")
+        return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people.
+
+    >>> duration(42), duration(150), duration(7300)
+    ('42 s', '3 min', '2 h 2 min')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
