@@ -151,10 +151,12 @@ class HeLo(nn.Module):
         super().__init__()
         width, heads, dropout = configuration.width, configuration.heads, configuration.dropout
         self.epsilon = configuration.ot_entropy
-        self.physiological = [(modality.name, schema.slices[modality.name]) for modality in schema.physiological]
-        self.behavioural = [(modality.name, schema.slices[modality.name]) for modality in schema.behavioural]
-        self.encoders = nn.ModuleDict(
-            {modality.name: TokenEncoder(modality, width, dropout) for modality in schema.modalities}
+        self.slices = schema.slices
+        self.physiological = [modality.name for modality in schema.physiological]
+        self.behavioural = [modality.name for modality in schema.behavioural]
+        # A list in the order of `slices`: a ModuleDict refuses names such as "wrist.acc" or "keys".
+        self.encoders = nn.ModuleList(
+            TokenEncoder(modality, width, dropout) for modality in schema.modalities
         )
         self.fusion = PhysiologicalFusion(len(self.physiological) - 1, width, heads, dropout)
         self.origin = nn.Parameter(torch.zeros(2, width))  # tells transported tokens from behavioural ones
@@ -181,11 +183,12 @@ class HeLo(nn.Module):
     def forward(self, features: Tensor) -> Output:
         """Predict for windows (b, F), columns as in `Schema.features`."""
         tokens = {
-            name: self.encoders[name](features[:, where]) for name, where in self.physiological + self.behavioural
+            name: encoder(features[:, where])
+            for (name, where), encoder in zip(self.slices.items(), self.encoders, strict=True)
         }
-        main, *others = (tokens[name] for name, _ in self.physiological)
+        main, *others = (tokens[name] for name in self.physiological)
         physiological = self.fusion(main, others)
-        behavioural = torch.cat([tokens[name] for name, _ in self.behavioural], dim=1)
+        behavioural = torch.cat([tokens[name] for name in self.behavioural], dim=1)
 
         transport = entropic_plan(cosine_cost(physiological, behavioural), self.epsilon)
         carried = transported(transport.plan, physiological)

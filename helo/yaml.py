@@ -26,14 +26,18 @@ _Loader.add_implicit_resolver(
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    loader.flatten_mapping(node)
+    own = [key_node for key_node, _ in node.value]
+    loader.flatten_mapping(node)  # a merge (<<) puts the merged keys first; the node's own override them
     result: dict[Any, Any] = {}
+    seen: set[Any] = set()
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, str | int | float | bool):
             raise yaml.constructor.ConstructorError(None, None, "keys must be plain words", key_node.start_mark)
-        if key in result:
+        if key in seen:
             raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+        if any(key_node is node for node in own):
+            seen.add(key)
         result[key] = loader.construct_object(value_node, deep=True)
     return result
 
@@ -49,7 +53,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read ({error})") from None
     try:
         content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
-    except yaml.YAMLError as error:
+    except RecursionError:
+        raise InputError(f"{path}: is not valid YAML (nested too deeply)") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date like 2024-13-45
         raise InputError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: must be a mapping of keys to values, got {type(content).__name__}")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Before torch is imported: its threads on the shared cores of a test machine wait for each other, which
+# makes cells of a few windows ten times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 WESAD = Path(__file__).parents[1].parent / "shared" / "data" / "wesad"
 

@@ -50,7 +50,9 @@ def changed(dataset: Dataset, subjects: tuple[str, ...]) -> Dataset:
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(3, 20), st.integers(0, 1000), st.data())
-def test_folds_are_disjoint_cover_everyone_and_validate_all_equally(count: int, seed: int, data: st.DataObject) -> None:
+def test_folds_are_disjoint_cover_everyone_and_validate_all_equally(
+    count: int, seed: int, data: st.DataObject
+) -> None:
     subjects = names(count)
     validation = data.draw(st.integers(1, count - 2))
     folds = loso_folds(subjects, seed, validation)
@@ -119,7 +121,11 @@ def test_folds_as_json_are_plain() -> None:
 def test_parts_hold_the_windows_of_their_subjects(dataset: Dataset, fold: Fold, normalise: str) -> None:
     data = fold_data(dataset, fold, normalise)
     test = held_out_part(dataset, fold, normalise)
-    for part, subjects in ((data.train, fold.train), (data.validation, fold.validation), (test, (fold.test,))):
+    for part, subjects in (
+        (data.train, fold.train),
+        (data.validation, fold.validation),
+        (test, (fold.test,)),
+    ):
         assert set(part.subjects) == set(subjects)
         np.testing.assert_array_equal(part.rows, dataset.rows(subjects))
         np.testing.assert_array_equal(part.labels, dataset.labels[part.rows])

@@ -61,7 +61,9 @@ def test_small_epsilon_approaches_the_unregularised_optimum() -> None:
     cost = 0.5 + 0.5 * costs(1, 4, 4)
     cost[0, torch.arange(4), torch.tensor([2, 0, 3, 1])] = 0.1
     best = ot.emd(np.full(4, 0.25), np.full(4, 0.25), cost[0].numpy())
-    distances = [np.abs(entropic_plan(cost, epsilon).plan[0].numpy() - best).max() for epsilon in (0.5, 0.1, 0.02)]
+    distances = [
+        np.abs(entropic_plan(cost, epsilon).plan[0].numpy() - best).max() for epsilon in (0.5, 0.1, 0.02)
+    ]
     assert distances == sorted(distances, reverse=True)
     assert distances[-1] < 1e-6
 
@@ -72,7 +74,13 @@ def test_agrees_with_pots_single_solver(epsilon: float) -> None:
     plan = entropic_plan(cost, epsilon).plan.numpy()
     for one, mine in zip(cost.numpy(), plan, strict=True):
         reference = ot.sinkhorn(
-            np.full(5, 1 / 5), np.full(6, 1 / 6), one, epsilon, method="sinkhorn_log", numItermax=5000, stopThr=1e-12
+            np.full(5, 1 / 5),
+            np.full(6, 1 / 6),
+            one,
+            epsilon,
+            method="sinkhorn_log",
+            numItermax=5000,
+            stopThr=1e-12,
         )
         np.testing.assert_allclose(mine, reference, atol=1e-4)
 

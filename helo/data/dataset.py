@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from helo.errors import InputError, shorten
-from helo.names import BEHAVIOURAL, PHYSIOLOGICAL, ROLES
+from helo.names import BEHAVIOURAL, GROUP, PHYSIOLOGICAL, ROLES, SUBJECT
 
 LABEL_SUM_TOLERANCE = 1e-3
 """A label row must sum to 1 within this; it is then divided by its sum, so that it does exactly."""
@@ -89,6 +89,9 @@ class Schema:
         if self.best_possible and list(self.best_possible) != list(self.emotions):
             raise InputError("best_possible: must name the same emotions as 'emotions', in the same order")
         columns = [*self.features, *self.emotions.values(), *self.best_possible.values()]
+        taken = [column for column in columns if column in (SUBJECT, GROUP)]
+        if taken:
+            raise InputError(f"columns: {shorten(map(repr, taken))} must not be a feature, label or best_possible")
         twice = sorted({column for column in columns if columns.count(column) > 1})
         if twice:
             raise InputError(f"columns: each may be used once, but {shorten(twice)} is used again")
@@ -167,7 +170,14 @@ class Dataset:
 
     def __post_init__(self) -> None:
         windows = len(self.subjects)
-        expected = {"features": (windows, len(self.schema.features)), "labels": (windows, len(self.emotions))}
+        expected: dict[str, tuple[int, ...]] = {
+            "features": (windows, len(self.schema.features)),
+            "labels": (windows, len(self.emotions)),
+        }
+        if self.best_possible is not None:
+            expected["best_possible"] = expected["labels"]
+        if self.groups is not None:
+            expected["groups"] = (windows,)
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
                 raise InputError(f"{name}: shape must be {shape}, got {getattr(self, name).shape}")
@@ -209,8 +219,8 @@ class Dataset:
                     f"{what} {rule}: {int(rows.sum())} rows do not comply, the first is row {row} "
                     f"(subject {self.subjects[row]}: {shown}{', …' if values.shape[1] > 4 else ''})"
                 )
-        # A row divided by its sum may still sum to 1 ± 1e-16: dividing again, as when a dataset is written and
-        # read, would change its last bits and with them the digest.
+        # A row divided by its sum may still sum to 1 ± 1e-16: dividing again, as when a dataset is written
+        # and read, would change its last bits and with them the digest.
         total = values.sum(axis=1, keepdims=True)
         normalised: NDArray[np.float64] = np.where(np.abs(total - 1) <= EXACT_SUM, values, values / total)
         return normalised

@@ -67,6 +67,9 @@ def _schema(content: dict[str, Any], default_name: str) -> Schema:
     for key in ("modalities", "emotions"):
         if not isinstance(content.get(key), dict):
             raise InputError(f"'{key}' must be a mapping of names, got {content.get(key)!r}")
+    best_possible = content.get("best_possible") or {}
+    if not isinstance(best_possible, dict):
+        raise InputError(f"'best_possible' must be a mapping of names, got {best_possible!r}")
     modalities = []
     for name, entry in content["modalities"].items():
         where = f"modality {name!r}"
@@ -89,7 +92,7 @@ def _schema(content: dict[str, Any], default_name: str) -> Schema:
         source=str(content.get("source", "")),
         licence=str(content.get("licence", "")),
         notes=str(content.get("notes", "")),
-        best_possible={str(k): str(v) for k, v in (content.get("best_possible") or {}).items()},
+        best_possible={str(k): str(v) for k, v in best_possible.items()},
     )
 
 
@@ -116,7 +119,10 @@ def _strings(table: pa.Table, column: str) -> NDArray[np.str_]:
     values = table[column]
     if values.null_count:
         raise InputError(f"column {column!r} must name a {column} in every row; {values.null_count} are empty")
-    return np.asarray(values.cast(pa.string()).to_pylist(), dtype=np.str_)
+    try:
+        return np.asarray(values.cast(pa.string()).to_pylist(), dtype=np.str_)
+    except pa.ArrowException:
+        raise InputError(f"column {column!r} must hold words, got {values.type}") from None
 
 
 def _numbers(table: pa.Table, columns: tuple[str, ...], dtype: type) -> NDArray[Any]:
@@ -126,7 +132,8 @@ def _numbers(table: pa.Table, columns: tuple[str, ...], dtype: type) -> NDArray[
         values = table[column]
         if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_boolean(values.type)):
             raise InputError(f"column {column!r} must hold numbers, got {values.type}")
-        result[:, position] = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        with np.errstate(over="ignore"):  # beyond float32 it becomes inf, for `Dataset` to name
+            result[:, position] = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
     return result
 
 

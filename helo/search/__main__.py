@@ -23,6 +23,9 @@ SIMULATED = "simulated"
 GPU_SHARE = 0.25
 """Share of a GPU per cell, unless said otherwise: HeLo is small, and four cells keep a GPU busier than one."""
 
+ADDRESS_TIMEOUT_S = 5.0
+"""How long to wait for a Ray cluster's port to answer."""
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -32,7 +35,12 @@ def build_parser() -> argparse.ArgumentParser:
         "on simulated data.",
     )
     add = parser.add_argument
-    add("--data", default=SIMULATED, metavar="DIR", help="dataset directory (default: built-in simulated data)")
+    add(
+        "--data",
+        default=SIMULATED,
+        metavar="DIR",
+        help="dataset directory (default: built-in simulated data)",
+    )
     add("--space", metavar="NAME|FILE", help="search space: demo, small, full or a YAML file (default: demo)")
     add("--out", type=Path, metavar="RUN", help="run directory (default: a new one in runs/)")
     add("--configurations", type=int, metavar="N", help="configurations to draw (default: the space's)")
@@ -60,7 +68,10 @@ def _search(arguments: argparse.Namespace, words: list[str]) -> int:
     from rich.console import Console
 
     console = Console()
-    plan = _plan(arguments, words)
+    try:
+        plan = _plan(arguments, words)
+    except OSError as error:  # a path too long, or in a folder that may not be entered
+        raise InputError(f"{error.filename}: cannot be reached ({error.strerror})") from None
 
     # Heavy imports after all that the user can get wrong has been checked.
     from analysis.report import write_report, write_summary
@@ -105,10 +116,12 @@ def _plan(arguments: argparse.Namespace, words: list[str]) -> SearchPlan:
         if value is not None and value < 1:
             problems.append(f"--{name.replace('_', '-')} must be at least 1, got {value}")
     gpus = arguments.gpus_per_cell
-    if gpus is not None and not (0 <= gpus <= 1 or float(gpus).is_integer() and gpus > 0):
+    if gpus is not None and not (0 <= gpus <= 1 or (float(gpus).is_integer() and gpus > 0)):
         problems.append(f"--gpus-per-cell must be from 0 to 1, or a whole number, got {gpus}")
     if arguments.seed < 0:
         problems.append(f"--seed must be at least 0, got {arguments.seed}")
+    if arguments.address is not None:
+        problems += _address_problems(arguments.address)
     if problems:
         raise InputError("; ".join(problems))
     space = load_space(arguments.space or "demo")
@@ -135,6 +148,22 @@ def _plan(arguments: argparse.Namespace, words: list[str]) -> SearchPlan:
         gpus=gpu_count,
         command=shlex.join([PROG, *words]),
     )
+
+
+def _address_problems(address: str) -> list[str]:
+    """What is wrong with an address. Asking a port is quick; Ray tries for minutes."""
+    import socket
+
+    if address == "auto":
+        return []
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 65536:
+        return [f"--address must be auto or HOST:PORT, got {address!r}"]
+    try:
+        socket.create_connection((host, int(port)), timeout=ADDRESS_TIMEOUT_S).close()
+    except OSError as error:
+        return [f"--address {address}: no Ray cluster answers there ({error.strerror or error})"]
+    return []
 
 
 def _dataset(name: str) -> Dataset:

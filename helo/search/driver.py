@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from rich.console import Console
 
 from helo.baselines import baselines_table
 from helo.data.dataset import Dataset
+from helo.errors import InputError
 from helo.folds import Fold, folds_as_json, loso_folds
 from helo.names import GROUP, NORMALISE_TRAIN, TRUE
 from helo.run import Run
@@ -45,6 +48,7 @@ def run_search(plan: SearchPlan, console: Console, announce: Callable[[Run], Non
     """
     folds = loso_folds(plan.dataset.subject_names, plan.seed)
     planner = Planner(plan.space, len(folds), plan.seed)
+    made = [folder for folder in plan.out.parents if not folder.exists()]  # the deepest first
     run = Run.create(plan.out, build_manifest(plan, folds), folds_as_json(folds))
     announce(run)
     settings = CellSettings(
@@ -58,9 +62,19 @@ def run_search(plan: SearchPlan, console: Console, announce: Callable[[Run], Non
     complete = False
     try:
         with progress, ray_cluster(plan.address, plan.resources, plan.gpus):
-            complete = run_cells(planner, plan.dataset, folds, settings, run.ledger, progress, plan.resources)
-    finally:
-        write_tables(run, plan.dataset, folds, plan.space.objective)
+            try:
+                complete = run_cells(
+                    planner, plan.dataset, folds, settings, run.ledger, progress, plan.resources
+                )
+            finally:
+                write_tables(run, plan.dataset, folds, plan.space.objective)
+    except InputError:  # no cluster at the address: bad input leaves nothing behind
+        if not run.ledger.parts():
+            shutil.rmtree(run.path, ignore_errors=True)
+            with suppress(OSError):  # somebody else uses it by now
+                for folder in made:
+                    folder.rmdir()
+        raise
     return run, complete
 
 

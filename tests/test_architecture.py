@@ -1,0 +1,97 @@
+"""Who may import whom, and how long a module may be: the rules of the design, kept by a test."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MOST_LINES = 400
+
+
+def modules(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that a file imports, anywhere in it, whether for types only or not."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: a relative import"
+            module = node.module or ""
+            names |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def importers(package: str, *folders: str) -> set[str]:
+    """Files that import a package or anything in it."""
+    return {
+        str(path.relative_to(ROOT))
+        for path in modules(*folders)
+        if any(name == package or name.startswith(f"{package}.") for name in imported(path))
+    }
+
+
+def test_there_is_something_to_look_at() -> None:
+    assert len(modules("helo")) > 10
+    assert len(modules("analysis")) > 5
+    assert "helo.search.driver.run_search" in imported(ROOT / "helo" / "search" / "__main__.py")
+
+
+@pytest.mark.parametrize(
+    "package", ["helo.search", "helo.training", "helo.model", "torch", "ray", "optuna", "ot"]
+)
+def test_analysis_reads_tables_only(package: str) -> None:
+    assert importers(package, "analysis") == set()
+
+
+def test_one_file_imports_ray() -> None:
+    assert importers("ray", "helo", "analysis") == {"helo/search/tune.py"}
+
+
+def test_one_file_imports_ot() -> None:
+    assert importers("ot", "helo", "analysis") == {"helo/transport.py"}
+
+
+def test_layers_meet_in_a_command() -> None:
+    assert importers("analysis", "helo") <= {"helo/search/__main__.py"}
+
+
+def test_nothing_below_the_search_knows_it() -> None:
+    above = {path for path in importers("helo.search", "helo") if not path.startswith("helo/search/")}
+    assert above == set()
+
+
+@pytest.mark.parametrize("package", ["pickle", "cloudpickle", "dill", "shelve", "marshal"])
+def test_nothing_is_read_that_could_run_code(package: str) -> None:
+    assert importers(package, "helo", "analysis") == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "never"),
+    [
+        ("helo.search.space", {"ray", "torch"}),
+        ("helo.search.planner", {"ray", "torch"}),
+        ("helo.training", {"ray", "optuna"}),
+        ("helo.run", {"ray", "optuna", "torch"}),
+        ("helo.data", {"ray", "optuna", "torch"}),
+        ("helo.data.wesad", {"ray", "optuna", "torch"}),
+        ("analysis.report", {"ray", "optuna", "torch", "helo.search", "helo.training"}),
+    ],
+)
+def test_what_comes_along_with_an_import(module: str, never: set[str]) -> None:
+    code = f"import sys; import {module}; print(*sys.modules, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert set(done.stdout.split()) & never == set()
+
+
+@pytest.mark.parametrize("path", modules("helo", "analysis"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_modules_are_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) < MOST_LINES

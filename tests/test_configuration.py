@@ -1,0 +1,61 @@
+"""Hyperparameters: bounds, types, and what an error says."""
+
+from __future__ import annotations
+
+import pytest
+
+from helo.configuration import DEFAULTS, PARAMETERS, Configuration, configuration_problems
+from helo.errors import InputError
+
+
+def test_defaults_keep_the_rules() -> None:
+    assert configuration_problems(DEFAULTS) == []
+    assert Configuration().as_params() == DEFAULTS
+    assert set(DEFAULTS) == set(PARAMETERS)
+
+
+def test_round_trip() -> None:
+    configuration = Configuration(width=16, ot_entropy=0.5)
+    assert Configuration.from_params(configuration.as_params()) == configuration
+    assert Configuration.from_params({"width": 16, "ot_entropy": 0.5}) == configuration
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_bounds_are_allowed_and_what_lies_beyond_is_not(name: str) -> None:
+    rule = PARAMETERS[name]
+    step = 1 if rule.kind is int else 1e-9
+    assert rule.problem(rule.kind(rule.low)) is None
+    assert rule.problem(rule.kind(rule.high)) is None
+    for beyond in (rule.kind(rule.low - step), rule.kind(rule.high + max(step, rule.high * 1e-9))):
+        problem = rule.problem(beyond)
+        assert problem is not None
+        assert f"from {rule.low:g} to {rule.high:g}, got {beyond!r}" in problem
+
+
+@pytest.mark.parametrize("value", ["3", None, True, float("nan"), float("inf"), [1]])
+@pytest.mark.parametrize("name", ["width", "dropout"])
+def test_what_is_no_number_is_refused(name: str, value: object) -> None:
+    with pytest.raises(InputError, match=f"{name} must be a"):
+        Configuration.from_params({name: value})
+
+
+def test_whole_numbers_stay_whole() -> None:
+    with pytest.raises(InputError, match=r"epochs must be a whole number .* got 3\.0"):
+        Configuration(epochs=3.0)  # type: ignore[arg-type]
+    assert Configuration(alignment_weight=1).alignment_weight == 1
+
+
+def test_all_problems_are_named_at_once() -> None:
+    with pytest.raises(InputError) as caught:
+        Configuration(width=0, dropout=1.0, ot_entropy=0.0)
+    assert all(name in str(caught.value) for name in ("width", "dropout", "ot_entropy"))
+
+
+def test_heads_divide_width() -> None:
+    with pytest.raises(InputError, match="heads must divide width, got width 10 and heads 4"):
+        Configuration(width=10, heads=4)
+
+
+def test_an_unknown_name_gets_a_hint() -> None:
+    with pytest.raises(InputError, match=r"'learning_rat' \(did you mean 'learning_rate'\?\)"):
+        Configuration.from_params({"learning_rat": 0.1})

@@ -1,0 +1,33 @@
+"""``--help`` answers at once: nothing heavy is imported for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+COMMANDS = ["helo.search", "helo.data", "analysis"]
+HEAVY = {"torch", "ray", "pandas", "optuna", "numpy", "pyarrow", "plotly", "scipy", "ot", "rich", "yaml"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_nothing_heavy_is_imported(command: str) -> None:
+    code = f"import sys; import {command}.__main__; print(*sys.modules, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) & HEAVY == set()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["helo.search"], ["helo.data"], ["helo.data", "simulate"], ["helo.data", "wesad"], ["analysis"],
+     ["analysis", "report"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_help(words: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *words, "--help"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: ")
+    assert done.stderr == ""

@@ -1,0 +1,116 @@
+"""What the README says is so: its commands parse, its files are there, its examples are valid."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import analysis.__main__
+import helo.data.__main__
+import helo.search.__main__
+from helo.configuration import PARAMETERS
+from helo.data.store import read_schema
+from helo.search.space import Range, read_space
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PARSERS = {
+    "helo.search": helo.search.__main__.build_parser(),
+    "helo.data": helo.data.__main__.build_parser(),
+    "analysis": analysis.__main__._parser(),
+}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def command_lines() -> list[list[str]]:
+    """Every ``python -m MODULE …`` of ours, in code blocks and in running text, from MODULE on."""
+    pieces = [part for block in blocks("sh") for line in block.splitlines() for part in line.split("&&")]
+    pieces += re.findall(
+        r"`([^`\n]*\bpython -m [^`]*)`", re.sub(r"^```.*?^```$", "", README, flags=re.M | re.S)
+    )
+    found = []
+    for piece in pieces:
+        words = shlex.split(piece)
+        if len(words) > 2 and words[1] == "-m" and words[2] != "venv":
+            assert re.fullmatch(r"(.*/)?python3?", words[0])
+            found.append(words[2:])
+    return found
+
+
+def option_strings(parser: argparse.ArgumentParser) -> set[str]:
+    options = set(parser._option_string_actions)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for choice in action.choices.values():
+                options |= option_strings(choice)
+    return options
+
+
+def test_there_are_commands() -> None:
+    assert {words[0] for words in command_lines()} == set(PARSERS)
+    assert len(command_lines()) >= 5
+
+
+@pytest.mark.parametrize("words", command_lines(), ids=" ".join)
+def test_commands_parse(words: list[str]) -> None:
+    PARSERS[words[0]].parse_args(words[1:])
+
+
+def test_options_named_in_the_text_exist() -> None:
+    named = {
+        option for code in re.findall(r"`(--[^`\n]*)`", README) for option in re.findall(r"--[a-z-]+", code)
+    }
+    assert named
+    assert named <= set().union(*map(option_strings, PARSERS.values()))
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#\s]+)[^)]*\)", README))))
+def test_links_lead_somewhere(target: str) -> None:
+    if not re.match(r"[a-z]+://", target):
+        assert (ROOT / target).exists()
+
+
+def test_the_dataset_example_is_valid(tmp_path: Path) -> None:
+    (text,) = (block for block in blocks("yaml") if "modalities:" in block)
+    (tmp_path / "dataset.yaml").write_text(text, encoding="utf-8")
+    schema = read_schema(tmp_path / "dataset.yaml")
+    assert schema.name == "my-study"
+    assert schema.main.name == "ecg"
+    assert {modality.name: modality.token_features for modality in schema.modalities} == {
+        "ecg": 1,
+        "eda": 2,
+        "face": 1,
+    }
+
+
+def test_the_space_example_is_valid(tmp_path: Path) -> None:
+    (text,) = (block for block in blocks("yaml") if "configurations:" in block)
+    (tmp_path / "own.yaml").write_text(text, encoding="utf-8")
+    space = read_space(tmp_path / "own.yaml")
+    assert space.searched["ot_entropy"] == Range(1e-3, 1.0, log=True, whole=False)
+    assert space.first == {"ot_entropy": 0.1}
+
+
+def test_the_table_names_every_hyperparameter() -> None:
+    rows = re.findall(r"^\| (`[^|]*) \|", README.split("| hyperparameter |")[1].split("\n\n")[0], flags=re.M)
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(named) == sorted(PARAMETERS)
+
+
+def test_ci_finds_the_test_command() -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    (expression,) = re.findall(r"sed -n '([^']+)' README\.md", script)
+    done = subprocess.run(
+        ["sed", "-n", expression, "README.md"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    (line,) = done.stdout.splitlines()
+    assert line.startswith("python3 -m venv")
+    assert line.endswith("pytest")

@@ -1,0 +1,125 @@
+"""The run directory: made whole or not at all, and tables that follow from the ledger."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helo.errors import InputError
+from helo.ledger import HISTORY_COLUMNS, CellRecord
+from helo.names import METRICS
+from helo.run import Run, cells_table, epochs_table, predictions_table
+
+FOLDS = [
+    {"test": "a", "validation": ["b"], "train": ["c"]},
+    {"test": "b", "validation": ["c"], "train": ["a"]},
+]
+TRUTH = pd.DataFrame(
+    {"group": ["g"] * 4, "true_joy": [0.1, 0.2, 0.3, 0.4], "true_fear": [0.9, 0.8, 0.7, 0.6]}
+)
+WHEN = datetime(2026, 1, 2, tzinfo=UTC)
+WINDOWS = {"a": [0, 1], "b": [2, 3]}
+
+
+def record(configuration: int, fold: str, kl: float | None, **params: object) -> CellRecord:
+    """A completed cell with a validation KL, or a failed one."""
+    plain = (configuration, fold, {"width": 8, **params})
+    if kl is None:
+        return CellRecord(*plain, "failed", 0, 0.1, "here", WHEN, WHEN, reason="diverged")
+    scores = dict.fromkeys(METRICS, kl)
+    history = tuple({"epoch": epoch, **dict.fromkeys(HISTORY_COLUMNS, kl)} for epoch in (0, 1))
+    predicted = np.full((2, 2), 0.5, dtype=np.float32)
+    return CellRecord(
+        *plain, "completed", 1, 0.1, "here", WHEN, WHEN, 1, None, scores, scores, history,
+        np.array(WINDOWS[fold]), predicted,
+    )  # fmt: skip
+
+
+RECORDS = [record(0, "a", 0.3), record(0, "b", 0.1), record(1, "a", 0.2, extra=1), record(1, "b", None)]
+
+
+def test_a_run_can_be_opened_again(tmp_path: Path) -> None:
+    Run.create(tmp_path / "deep" / "run", {"seed": 1, "name": "ä"}, FOLDS)
+    run = Run.open(tmp_path / "deep" / "run")
+    assert run.manifest == {"seed": 1, "name": "ä"}
+    assert run.folds == FOLDS
+    assert run.ledger.read() == []
+
+
+def test_a_path_that_is_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="already there"):
+        Run.create(tmp_path, {}, FOLDS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for target in (tmp_path / "file" / "run", tmp_path / "file" / "a" / "b"):
+        with pytest.raises(InputError, match="cannot be written"):
+            Run.create(target, {}, FOLDS)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not a run directory"):
+        Run.open(tmp_path)
+    (tmp_path / "manifest.json").write_text("{half")
+    with pytest.raises(InputError, match=r"manifest\.json: cannot be read"):
+        Run.open(tmp_path)
+
+
+def test_tables(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", {}, FOLDS)
+    with pytest.raises(InputError, match=r"cells\.parquet: is missing"):
+        run.table("cells")
+    for cell in RECORDS:
+        run.ledger.append(cell, "ab".index(cell.fold))
+    run.write_tables(TRUTH, pd.DataFrame({"method": ["uniform"]}), "kl")
+    assert len(run.table("cells")) == 4
+    assert len(run.table("epochs")) == 6
+    assert list(run.table("baselines")["method"]) == ["uniform"]
+    predictions = run.table("predictions")
+    assert set(zip(predictions["configuration"], predictions["fold"], strict=True)) >= {
+        (1, "a"),
+        (0, "b"),
+        (0, "a"),
+    }
+    (run.path / "cells.parquet").write_text("broken")
+    with pytest.raises(InputError, match="cannot be read"):
+        run.table("cells")
+
+
+def test_cells_have_all_parameters_and_scores() -> None:
+    cells = cells_table(RECORDS)
+    assert list(cells["configuration"]) == [0, 0, 1, 1]
+    assert cells["param_extra"].tolist()[2] == 1
+    assert cells["param_extra"].isna().tolist() == [True, True, False, True]
+    assert cells["status"].tolist() == ["completed"] * 3 + ["failed"]
+    assert cells.loc[3, [f"{side}_{name}" for side in ("val", "test") for name in METRICS]].isna().all()
+    assert cells.loc[3, "reason"] == "diverged"
+
+
+def test_predictions_stand_beside_the_truth() -> None:
+    cells = cells_table(RECORDS)
+    table = predictions_table(RECORDS, cells, TRUTH, "kl", 2)
+    mine = table[(table["fold"] == "b") & (table["configuration"] == 0)]
+    assert mine["window"].tolist() == [2, 3]
+    assert mine["true_joy"].tolist() == [0.3, 0.4]
+    assert mine["pred_joy"].tolist() == [0.5, 0.5]
+
+
+def test_an_empty_ledger_gives_empty_tables_with_all_columns(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", {}, FOLDS)
+    run.write_tables(TRUTH, pd.DataFrame({"method": []}), "kl")
+    assert run.table("cells").empty
+    assert {"configuration", "fold", "status", "val_kl", "test_kl"} <= set(run.table("cells"))
+    assert run.table("epochs").empty
+    assert set(run.table("epochs")) == set(epochs_table(RECORDS))
+    assert run.table("predictions").empty
+    assert set(run.table("predictions")) == {
+        "configuration", "fold", "window", "group", "true_joy", "true_fear", "pred_joy", "pred_fear",
+    }  # fmt: skip

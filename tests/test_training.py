@@ -1,0 +1,221 @@
+"""A cell: reproducible, better than no model at all, and blind to its test subject while it trains."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from helo.baselines import baselines_table
+from helo.configuration import Configuration
+from helo.data.dataset import Dataset
+from helo.data.simulated import simulate
+from helo.folds import Fold, fold_data, held_out_part, loso_folds
+from helo.ledger import HISTORY_COLUMNS
+from helo.metrics import as_loss, mean_scores
+from helo.names import EPOCH, METRICS, NORMALISATIONS, TRAIN_MEAN, VAL
+from helo.training import CellResult, CellTraining, DivergedError, cell_seed, train_cell
+
+QUICK = Configuration(width=8, epochs=3, learning_rate=1e-2, batch_size=16)
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return simulate(subjects=4, clips=3, windows=4)
+
+
+@pytest.fixture(scope="module")
+def fold(dataset: Dataset) -> Fold:
+    return loso_folds(dataset.subject_names, seed=0)[0]
+
+
+@pytest.fixture(scope="module")
+def cell(dataset: Dataset, fold: Fold) -> CellResult:
+    return train_cell(dataset, fold, QUICK, seed=0, normalise="train", objective="kl")
+
+
+def start(dataset: Dataset, fold: Fold, configuration: Configuration = QUICK, seed: int = 0) -> CellTraining:
+    return CellTraining(dataset.schema, fold_data(dataset, fold, "train"), configuration, seed, "kl")
+
+
+def assert_same(one: CellResult, other: CellResult) -> None:
+    np.testing.assert_array_equal(one.predictions, other.predictions)
+    assert repr(one.history) == repr(other.history)  # the first row has NaN, which differs from itself
+    assert (one.val, one.test, one.best_epoch) == (other.val, other.test, other.best_epoch)
+
+
+def with_features(dataset: Dataset, subject: str, factor: float) -> Dataset:
+    features: NDArray[np.float32] = dataset.features.copy()
+    features[dataset.rows((subject,))] *= np.linspace(1, factor, features.shape[1], dtype=np.float32)
+    return replace(dataset, features=features)
+
+
+def test_the_same_cell_is_the_same_to_the_bit(dataset: Dataset, fold: Fold, cell: CellResult) -> None:
+    torch.rand(7)
+    np.random.default_rng().normal()
+    assert_same(cell, train_cell(dataset, fold, QUICK, seed=0, normalise="train", objective="kl"))
+
+
+def test_cells_do_not_disturb_each_other(dataset: Dataset, fold: Fold, cell: CellResult) -> None:
+    mine, other = start(dataset, fold), start(dataset, fold, replace(QUICK, dropout=0.6, epochs=9), seed=5)
+    while not mine.finished:
+        other.run_epoch()
+        torch.rand(3)
+        mine.run_epoch()
+    assert_same(cell, mine.score(held_out_part(dataset, fold, "train")))
+
+
+def test_a_cell_leaves_the_random_stream_of_the_process_alone(dataset: Dataset, fold: Fold) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    start(dataset, fold).run_epoch()
+    assert torch.equal(torch.rand(4), expected)
+
+
+def test_a_cell_depends_on_its_seed(dataset: Dataset, fold: Fold, cell: CellResult) -> None:
+    other = train_cell(dataset, fold, QUICK, seed=1, normalise="train", objective="kl")
+    assert not np.array_equal(other.predictions, cell.predictions)
+
+
+def test_cell_seeds_differ_by_seed_and_fold() -> None:
+    seeds = {cell_seed(seed, fold) for seed in range(5) for fold in ("S2", "S3", "S12")}
+    assert len(seeds) == 15
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_beats_the_mean_label_on_new_subjects() -> None:
+    dataset = simulate(subjects=6, clips=5, windows=5)
+    folds = loso_folds(dataset.subject_names, seed=0)[::2]
+    configuration = Configuration(width=8, epochs=6, learning_rate=1e-2, batch_size=32, dropout=0.1)
+    cells = [train_cell(dataset, fold, configuration, 0, "subject", "kl") for fold in folds]
+    baselines = baselines_table(dataset, folds)
+    means = baselines[baselines["method"] == TRAIN_MEAN].mean(numeric_only=True)
+    for metric in METRICS:
+        score = np.mean([cell.test[metric] for cell in cells])
+        assert as_loss(metric, float(score)) < as_loss(metric, means["test_" + metric]), metric
+
+
+def test_history_has_a_row_per_epoch(cell: CellResult) -> None:
+    assert [row[EPOCH] for row in cell.history] == list(range(cell.epochs + 1))
+    assert all(set(row) == {EPOCH, *HISTORY_COLUMNS} for row in cell.history)
+    assert all(math.isfinite(value) for row in cell.history[1:] for value in row.values())
+
+
+def test_epoch_0_is_the_mean_label(dataset: Dataset, fold: Fold, cell: CellResult) -> None:
+    rows = dataset.rows(fold.validation)
+    mean = dataset.labels[dataset.rows(fold.train)].mean(axis=0)
+    expected = mean_scores(
+        dataset.labels[rows], np.broadcast_to(mean, (len(rows), len(mean))), dataset.subjects[rows]
+    )
+    assert {name: cell.history[0][VAL + name] for name in METRICS} == pytest.approx(expected, abs=1e-5)
+
+
+def test_training_lowers_the_loss(dataset: Dataset, fold: Fold) -> None:
+    training = start(dataset, fold, replace(QUICK, epochs=8, dropout=0.0))
+    for _ in range(8):
+        training.run_epoch()
+    losses = [row["train_loss"] for row in training.history[1:]]
+    assert losses[-1] < losses[0]
+    alignments = [row["alignment_loss"] for row in training.history[1:]]
+    assert alignments[-1] < alignments[0]
+
+
+@pytest.mark.parametrize("objective", ["kl", "cosine"])
+def test_the_best_epoch_is_kept(dataset: Dataset, fold: Fold, objective: str) -> None:
+    cell = train_cell(dataset, fold, replace(QUICK, epochs=5), 0, "train", objective)
+    losses = [as_loss(objective, row[VAL + objective]) for row in cell.history]
+    assert cell.best_epoch == int(np.argmin(losses))
+    assert as_loss(objective, cell.val[objective]) == min(losses)
+    assert cell.val == {name: cell.history[cell.best_epoch][VAL + name] for name in METRICS}
+
+
+def test_scores_are_those_of_the_best_epochs_weights(dataset: Dataset, fold: Fold) -> None:
+    training = start(dataset, fold, replace(QUICK, epochs=6, learning_rate=0.3, patience=99))
+    snapshots = [training.predict(training.validation)]
+    while not training.finished:
+        training.run_epoch()
+        snapshots.append(training.predict(training.validation))
+    training.score(held_out_part(dataset, fold, "train"))
+    np.testing.assert_array_equal(training.predict(training.validation), snapshots[training.best_epoch])
+
+
+def test_patience_ends_a_cell_that_gets_no_better(dataset: Dataset, fold: Fold) -> None:
+    hopeless = replace(QUICK, learning_rate=1.0, epochs=50, patience=2)
+    cell = train_cell(dataset, fold, hopeless, 0, "train", "kl")
+    assert cell.epochs == cell.best_epoch + 2 < 50
+
+
+def test_the_last_epoch_ends_a_cell(cell: CellResult) -> None:
+    assert cell.epochs == QUICK.epochs
+
+
+def test_test_scores_belong_to_the_predictions(dataset: Dataset, fold: Fold, cell: CellResult) -> None:
+    np.testing.assert_array_equal(cell.windows, dataset.rows((fold.test,)))
+    np.testing.assert_allclose(cell.predictions.sum(axis=1), 1, atol=1e-5)
+    scores = mean_scores(dataset.labels[cell.windows], cell.predictions, dataset.subjects[cell.windows])
+    assert cell.test == pytest.approx(scores, abs=1e-5)
+
+
+@pytest.mark.parametrize("normalise", NORMALISATIONS)
+def test_nothing_of_the_test_subject_reaches_training(dataset: Dataset, fold: Fold, normalise: str) -> None:
+    labels = dataset.labels.copy()
+    labels[dataset.rows((fold.test,))] = np.eye(len(dataset.emotions))[0]
+    generator = np.random.default_rng(0)
+    features = dataset.features.copy()
+    mine = dataset.rows((fold.test,))
+    features[mine] = 50 * generator.normal(size=features[mine].shape)
+    poisoned = replace(dataset, features=features, labels=labels)
+    before = train_cell(dataset, fold, QUICK, 0, normalise, "kl")
+    after = train_cell(poisoned, fold, QUICK, 0, normalise, "kl")
+    assert repr(after.history) == repr(before.history)
+    assert (after.val, after.best_epoch) == (before.val, before.best_epoch)
+    assert after.test != before.test
+
+
+def test_no_order_of_windows_reaches_the_test_subjects_predictions(dataset: Dataset, fold: Fold) -> None:
+    """A window of the test subject is predicted from itself and the weights alone (`train` scaling)."""
+    training = start(dataset, fold)
+    training.run_epoch()
+    test = torch.from_numpy(held_out_part(dataset, fold, "train").features)
+    np.testing.assert_allclose(training.predict(test.flip(0))[::-1], training.predict(test), atol=1e-4)
+
+
+def test_a_broken_signal_of_a_validation_subject_is_divergence(dataset: Dataset, fold: Fold) -> None:
+    """Finite, but beyond what float32 can square: the predictions are no numbers."""
+    broken = with_features(dataset, fold.validation[0], 1e30)
+    with pytest.raises(DivergedError, match="predictions are not finite after epoch 0"):
+        train_cell(broken, fold, QUICK, 0, "train", "kl")
+
+
+def test_weights_that_are_no_numbers_are_divergence(dataset: Dataset, fold: Fold) -> None:
+    training = start(dataset, fold)
+    with torch.no_grad():
+        training.model.labels[0] = torch.nan
+    with pytest.raises(DivergedError, match="the training loss is nan in epoch 1"):
+        training.run_epoch()
+
+
+def test_a_wild_learning_rate_stays_finite(dataset: Dataset, fold: Fold) -> None:
+    """Gradients are clipped: the largest step size that a space may ask for is bad, not fatal."""
+    cell = train_cell(dataset, fold, replace(QUICK, learning_rate=1.0), 0, "train", "kl")
+    assert np.isfinite(cell.predictions).all()
+    assert all(math.isfinite(value) for value in cell.test.values())
+
+
+def test_a_broken_window_in_training_does_not_end_the_cell(dataset: Dataset, fold: Fold) -> None:
+    features = dataset.features.copy()
+    features[dataset.rows(fold.train)[0]] *= 1e6
+    cell = train_cell(replace(dataset, features=features), fold, QUICK, 0, "train", "kl")
+    assert all(math.isfinite(value) for value in cell.val.values())
+
+
+def test_one_large_batch_and_single_windows_both_train(dataset: Dataset, fold: Fold) -> None:
+    for size in (65536, 5):
+        training = start(dataset, fold, replace(QUICK, batch_size=size))
+        training.run_epoch()
+        assert math.isfinite(training.history[-1]["train_loss"])

@@ -1,0 +1,100 @@
+"""YAML as people mean it, and nothing of it run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from helo.errors import InputError
+from helo.yaml import read_yaml
+
+
+def read(folder: Path, text: str) -> dict[str, object]:
+    path = folder / "file.yaml"
+    path.write_text(text, encoding="utf-8")
+    return read_yaml(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 1e-3),
+        ("1E5", 1e5),
+        ("-2e+1", -20.0),
+        ("1.5e-3", 1.5e-3),
+        ("0.1", 0.1),
+        ("3", 3),
+        ("e-3", "e-3"),
+        ("S2", "S2"),
+        ("'1e-3'", "1e-3"),
+        ("true", True),
+    ],
+)
+def test_values(tmp_path: Path, text: str, value: object) -> None:
+    content = read(tmp_path, f"key: {text}")
+    assert content == {"key": value}
+    assert type(content["key"]) is type(value)
+
+
+def test_nested(tmp_path: Path) -> None:
+    assert read(tmp_path, "a:\n  b: [1e-3, x]\n") == {"a": {"b": [1e-3, "x"]}}
+
+
+def test_a_merged_key_may_be_overridden(tmp_path: Path) -> None:
+    text = "base: &base {x: 1, y: 2}\nother:\n  <<: *base\n  x: 3\n"
+    assert read(tmp_path, text)["other"] == {"x": 3, "y": 2}
+
+
+@pytest.mark.parametrize("text", ["a: 1\na: 2", "outer:\n  a: 1\n  b: 2\n  a: 3", "{a: 1, a: 1}"])
+def test_a_key_given_twice_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError, match="key 'a' is given twice"):
+        read(tmp_path, text)
+
+
+@pytest.mark.parametrize("text", ["", "- 1\n- 2", "word"])
+def test_only_a_mapping_will_do(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError, match="must be a mapping"):
+        read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: [1",
+        "a: b: c",
+        "\ta: 1",
+        "a: 2024-13-45",
+        "a: !!int x",
+        "a: *nowhere",
+        "a: &x {b: *x}",
+        "~: 1",
+        "[1]: 2",
+        "a: !unknown 1",
+        "a: " + "[" * 5000,
+    ],
+    ids=range(11),
+)
+def test_bad_yaml_is_one_line(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError, match="is not valid YAML") as caught:
+        read(tmp_path, text)
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path / "file.yaml") in str(caught.value)
+
+
+@pytest.mark.parametrize("tag", ["apply:os.system", "new:os.system", "apply:subprocess.call"])
+def test_nothing_is_run(tmp_path: Path, tag: str) -> None:
+    witness = tmp_path / "witness"
+    with pytest.raises(InputError, match="is not valid YAML"):
+        read(tmp_path, f"a: !!python/object/{tag} ['touch {witness}']")
+    assert not witness.exists()
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        read_yaml(tmp_path / "missing.yaml")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_yaml(tmp_path)
+    (tmp_path / "latin.yaml").write_bytes(b"a: \xff\xfe")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_yaml(tmp_path / "latin.yaml")
