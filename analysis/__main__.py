@@ -26,9 +26,7 @@ def _parser() -> argparse.ArgumentParser:
         help="print the estimates of a run and write its summary and report",
         description=_report.__doc__,
     )
-    report.add_argument(
-        "run", type=Path, metavar="RUN", help="the directory of a run, as helo.search wrote it"
-    )
+    report.add_argument("run", type=Path, metavar="RUN", help="the directory of a run, as helo.search wrote it")
     return parser
 
 

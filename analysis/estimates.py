@@ -103,9 +103,7 @@ def _named(estimate: str, rows: pd.DataFrame) -> pd.DataFrame:
     return scores.astype({FOLD: str} | dict.fromkeys(METRICS, float))
 
 
-def summarise(
-    cells: pd.DataFrame, baselines: pd.DataFrame, objective: str, folds: int, seed: int = 0
-) -> pd.DataFrame:
+def summarise(cells: pd.DataFrame, baselines: pd.DataFrame, objective: str, folds: int, seed: int = 0) -> pd.DataFrame:
     """The estimates of a run, a row per estimate and metric: ``summary.parquet``.
 
     Estimates in this order: ``per_fold_selection``, ``single_configuration``, ``oracle``, then the methods of

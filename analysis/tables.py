@@ -90,9 +90,7 @@ def print_summary(run: Run, console: Console | None = None) -> None:
     parts += [f"skill on {METRIC_LABELS[source.objective]} against {TRAIN_MEAN}."]
     console.print(Text("; ".join(parts)), width=width)
     for estimate in (PER_FOLD_SELECTION, SINGLE_CONFIGURATION, ORACLE):
-        console.print(
-            Padding(Text(f"{estimate}: {MEANINGS[estimate]}"), (0, 0, 0, 2), expand=False), width=width
-        )
+        console.print(Padding(Text(f"{estimate}: {MEANINGS[estimate]}"), (0, 0, 0, 2), expand=False), width=width)
     for sentence in (*coverage(source.summary, source.folds), *cautions(source.manifest)):
         console.print(Text(sentence), width=width)
     console.print()

@@ -49,9 +49,7 @@ class Configuration:
     helo.errors.InputError: heads must divide width, got width 30 and heads 4
     """
 
-    ot_entropy: float = _parameter(
-        0.1, 1e-3, 10.0, "ε, the entropic weight of the transport plan, on a cost in [0, 1]"
-    )
+    ot_entropy: float = _parameter(0.1, 1e-3, 10.0, "ε, the entropic weight of the transport plan, on a cost in [0, 1]")
     alignment_weight: float = _parameter(
         1.0, 0.0, 100.0, "λ, the weight of the label-correlation alignment in the loss"
     )
@@ -98,7 +96,5 @@ def configuration_problems(params: Mapping[str, Any]) -> list[str]:
         if problem:
             problems.append(f"{name} {problem}")
     if not problems and params["width"] % params["heads"]:
-        problems.append(
-            f"heads must divide width, got width {params['width']} and heads {params['heads']}"
-        )
+        problems.append(f"heads must divide width, got width {params['width']} and heads {params['heads']}")
     return problems

@@ -106,5 +106,5 @@ def _distributions(values: ArrayLike, what: str) -> NDArray[np.float64]:
     return array
 
 
-def _first(rows: NDArray[np.bool_]) -> int:
+def _first(rows: ArrayLike) -> int:
     return int(np.argmax(rows))

@@ -65,12 +65,13 @@ class TokenEncoder(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         split = features.view(len(features), self.tokens, self.features)
-        if self.features == 1:  # the einsum would be a batch of outer products: the same, four times slower
-            raw = split * self.weight.squeeze(1)
-        else:
-            raw = torch.einsum("btf,tfd->btd", split, self.weight)
-        mixed: Tensor = self.mix(raw + self.bias)
+        mixed: Tensor = self.mix(self._affine(split) + self.bias)
         return mixed
+
+    def _affine(self, split: Tensor) -> Tensor:
+        if self.features == 1:  # the einsum would be a batch of outer products: the same, four times slower
+            return split * self.weight.squeeze(1)
+        return torch.einsum("btf,tfd->btd", split, self.weight)
 
 
 class CrossAttention(nn.Module):
@@ -155,15 +156,11 @@ class HeLo(nn.Module):
         self.physiological = [modality.name for modality in schema.physiological]
         self.behavioural = [modality.name for modality in schema.behavioural]
         # A list in the order of `slices`: a ModuleDict refuses names such as "wrist.acc" or "keys".
-        self.encoders = nn.ModuleList(
-            TokenEncoder(modality, width, dropout) for modality in schema.modalities
-        )
+        self.encoders = nn.ModuleList(TokenEncoder(modality, width, dropout) for modality in schema.modalities)
         self.fusion = PhysiologicalFusion(len(self.physiological) - 1, width, heads, dropout)
         self.origin = nn.Parameter(torch.zeros(2, width))  # tells transported tokens from behavioural ones
         nn.init.normal_(self.origin, std=0.02)
-        self.layers = nn.ModuleList(
-            encoder_layer(width, heads, dropout) for _ in range(configuration.attention_depth)
-        )
+        self.layers = nn.ModuleList(encoder_layer(width, heads, dropout) for _ in range(configuration.attention_depth))
         self.norm = nn.LayerNorm(width)
         self.labels = nn.Parameter(torch.randn(len(schema.emotions), width) * width**-0.5)
         self.label_attention = LabelAttention(width)
@@ -171,9 +168,8 @@ class HeLo(nn.Module):
             nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, 1)
         )
         self.prior = nn.Parameter(mean_label.clamp_min(LABEL_FLOOR).log())
-        last = self.head[-1]
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        for parameter in self.head[-1].parameters():
+            nn.init.zeros_(parameter)
 
     def correlation(self) -> Tensor:
         """R: the cosine matrix of the label embeddings, (E, E)."""

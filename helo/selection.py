@@ -25,7 +25,9 @@ def best_per_fold(cells: pd.DataFrame, objective: str) -> dict[str, int]:
     """
     ranked = _completed(cells, objective).sort_values(["loss", CONFIGURATION], kind="stable")
     first = ranked.drop_duplicates(FOLD)
-    return {str(fold): int(configuration) for fold, configuration in zip(first[FOLD], first[CONFIGURATION], strict=True)}
+    return {
+        str(fold): int(configuration) for fold, configuration in zip(first[FOLD], first[CONFIGURATION], strict=True)
+    }
 
 
 def best_overall(cells: pd.DataFrame, objective: str, folds: int) -> int | None:

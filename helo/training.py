@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -115,7 +116,7 @@ class CellTraining:
                 alignment = alignment_loss(output.correlation, self.correlation)
                 total = loss + self.configuration.alignment_weight * alignment
                 self.optimiser.zero_grad()
-                total.backward()
+                total.backward()  # type: ignore[no-untyped-call]
                 torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM)
                 self.optimiser.step()
                 with torch.no_grad():
@@ -152,7 +153,9 @@ class CellTraining:
     def predict(self, features: Tensor) -> NDArray[np.float64]:
         """Distributions (N, E) for scaled features (N, F), with the weights as they are now."""
         self.model.eval()
-        parts = [self.model(chunk).log_predicted.double().softmax(dim=-1) for chunk in features.split(SCORING_BATCH)]
+        parts = [
+            self.model(chunk).log_predicted.double().softmax(dim=-1) for chunk in torch.split(features, SCORING_BATCH)
+        ]
         return torch.cat(parts).cpu().numpy()
 
     def score(self, test: Part) -> CellResult:
@@ -192,7 +195,7 @@ class _Randomness:
             if self.device.type == "cuda":
                 torch.cuda.set_rng_state(self.state[1], self.device)
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, *exception: Any) -> None:
         self.fork.__exit__(*exception)
 
 
@@ -211,9 +214,7 @@ def train_cell(
 
     Raises `DivergedError` if the loss stops being a number.
     """
-    training = CellTraining(
-        dataset.schema, fold_data(dataset, fold, normalise), configuration, seed, objective, device
-    )
+    training = CellTraining(dataset.schema, fold_data(dataset, fold, normalise), configuration, seed, objective, device)
     while not training.finished:
         training.run_epoch()
     return training.score(held_out_part(dataset, fold, normalise))

@@ -146,9 +146,7 @@ def test_features_that_are_words(refused: Refused, dataset: Path) -> None:
         ([np.nan, 0.5, 0.5], "labels must be finite numbers"),
     ],
 )
-def test_labels_that_are_no_distribution(
-    refused: Refused, dataset: Path, values: list[float], rule: str
-) -> None:
+def test_labels_that_are_no_distribution(refused: Refused, dataset: Path, values: list[float], rule: str) -> None:
     def change(table: pd.DataFrame) -> None:
         table.loc[4, LABELS] = values
 
@@ -205,9 +203,7 @@ def test_misspelt_keys_of_a_space(refused: Refused, tmp_path: Path) -> None:
 # --- 9: an output that cannot be written ------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "out", ["file/run", "file/deep/run", "/proc/helo/run", "x" * 300, "new/" + "x" * 300]
-)
+@pytest.mark.parametrize("out", ["file/run", "file/deep/run", "/proc/helo/run", "x" * 300, "new/" + "x" * 300])
 def test_unwritable_run(refused: Refused, tmp_path: Path, out: str) -> None:
     (tmp_path / "file").touch()
     assert "cannot be" in refused.search("--out", out)
@@ -279,9 +275,7 @@ def test_nobody_answers_at_the_address(refused: Refused) -> None:
         assert f"--address {address}: no Ray cluster answers there" in refused.search("--address", address)
 
 
-@pytest.mark.parametrize(
-    "words", [["--subjects", 1], ["--emotions", 1], ["--emotions", 99], ["--windows", 0]]
-)
+@pytest.mark.parametrize("words", [["--subjects", 1], ["--emotions", 1], ["--emotions", 99], ["--windows", 0]])
 def test_wrong_simulation(refused: Refused, words: list[object]) -> None:
     assert f"{str(words[0])[2:]} must be at" in refused.data("simulate", *words, "--out", "out")
 

@@ -50,9 +50,7 @@ def changed(dataset: Dataset, subjects: tuple[str, ...]) -> Dataset:
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(3, 20), st.integers(0, 1000), st.data())
-def test_folds_are_disjoint_cover_everyone_and_validate_all_equally(
-    count: int, seed: int, data: st.DataObject
-) -> None:
+def test_folds_are_disjoint_cover_everyone_and_validate_all_equally(count: int, seed: int, data: st.DataObject) -> None:
     subjects = names(count)
     validation = data.draw(st.integers(1, count - 2))
     folds = loso_folds(subjects, seed, validation)
@@ -112,9 +110,7 @@ def test_a_fold_needs_training_and_validation() -> None:
 
 
 def test_folds_as_json_are_plain() -> None:
-    assert folds_as_json((Fold("a", ("b",), ("c", "d")),)) == [
-        {"test": "a", "validation": ["b"], "train": ["c", "d"]}
-    ]
+    assert folds_as_json((Fold("a", ("b",), ("c", "d")),)) == [{"test": "a", "validation": ["b"], "train": ["c", "d"]}]
 
 
 @pytest.mark.parametrize("normalise", NORMALISATIONS)

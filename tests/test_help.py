@@ -8,14 +8,16 @@ import sys
 import pytest
 
 COMMANDS = ["helo.search", "helo.data", "analysis"]
-HEAVY = {"torch", "ray", "pandas", "optuna", "numpy", "pyarrow", "plotly", "scipy", "ot", "rich", "yaml"}
+HEAVY = {"torch", "ray", "pandas", "optuna", "plotly", "scipy", "ot", "rich"}
+LIGHTER = {"numpy", "pyarrow", "yaml"}  # helo.data imports these for its package's names: a third of a second
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_nothing_heavy_is_imported(command: str) -> None:
     code = f"import sys; import {command}.__main__; print(*sys.modules, sep='\\n')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()) & HEAVY == set()
+    never = HEAVY if command == "helo.data" else HEAVY | LIGHTER
+    assert set(done.stdout.split()) & never == set()
 
 
 @pytest.mark.parametrize(
@@ -25,9 +27,7 @@ def test_nothing_heavy_is_imported(command: str) -> None:
     ids=" ".join,
 )  # fmt: skip
 def test_help(words: list[str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", *words, "--help"], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-m", *words, "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stdout.startswith("usage: ")
     assert done.stderr == ""

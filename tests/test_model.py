@@ -107,9 +107,7 @@ def test_evaluation_is_deterministic_and_training_is_not() -> None:
 def test_every_parameter_learns() -> None:
     model = train(build(configuration=replace(SMALL, attention_depth=2)), steps=2)
     output = model(windows())
-    (
-        kl_loss(targets(), output.log_predicted) + alignment_loss(output.correlation, torch.eye(EMOTIONS))
-    ).backward()
+    (kl_loss(targets(), output.log_predicted) + alignment_loss(output.correlation, torch.eye(EMOTIONS))).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
@@ -148,10 +146,7 @@ def test_alignment_moves_the_correlation_to_that_of_the_data() -> None:
 
 def test_depth_adds_whole_layers() -> None:
     counts = [
-        sum(
-            parameter.numel()
-            for parameter in build(configuration=replace(SMALL, attention_depth=depth)).parameters()
-        )
+        sum(parameter.numel() for parameter in build(configuration=replace(SMALL, attention_depth=depth)).parameters())
         for depth in range(4)
     ]
     steps = np.diff(counts)

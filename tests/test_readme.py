@@ -33,9 +33,7 @@ def blocks(language: str) -> list[str]:
 def command_lines() -> list[list[str]]:
     """Every ``python -m MODULE …`` of ours, in code blocks and in running text, from MODULE on."""
     pieces = [part for block in blocks("sh") for line in block.splitlines() for part in line.split("&&")]
-    pieces += re.findall(
-        r"`([^`\n]*\bpython -m [^`]*)`", re.sub(r"^```.*?^```$", "", README, flags=re.M | re.S)
-    )
+    pieces += re.findall(r"`([^`\n]*\bpython -m [^`]*)`", re.sub(r"^```.*?^```$", "", README, flags=re.M | re.S))
     found = []
     for piece in pieces:
         words = shlex.split(piece)
@@ -65,9 +63,7 @@ def test_commands_parse(words: list[str]) -> None:
 
 
 def test_options_named_in_the_text_exist() -> None:
-    named = {
-        option for code in re.findall(r"`(--[^`\n]*)`", README) for option in re.findall(r"--[a-z-]+", code)
-    }
+    named = {option for code in re.findall(r"`(--[^`\n]*)`", README) for option in re.findall(r"--[a-z-]+", code)}
     assert named
     assert named <= set().union(*map(option_strings, PARSERS.values()))
 
@@ -108,9 +104,7 @@ def test_the_table_names_every_hyperparameter() -> None:
 def test_ci_finds_the_test_command() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     (expression,) = re.findall(r"sed -n '([^']+)' README\.md", script)
-    done = subprocess.run(
-        ["sed", "-n", expression, "README.md"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run(["sed", "-n", expression, "README.md"], cwd=ROOT, capture_output=True, text=True, check=True)
     (line,) = done.stdout.splitlines()
     assert line.startswith("python3 -m venv")
     assert line.endswith("pytest")

@@ -18,9 +18,7 @@ FOLDS = [
     {"test": "a", "validation": ["b"], "train": ["c"]},
     {"test": "b", "validation": ["c"], "train": ["a"]},
 ]
-TRUTH = pd.DataFrame(
-    {"group": ["g"] * 4, "true_joy": [0.1, 0.2, 0.3, 0.4], "true_fear": [0.9, 0.8, 0.7, 0.6]}
-)
+TRUTH = pd.DataFrame({"group": ["g"] * 4, "true_joy": [0.1, 0.2, 0.3, 0.4], "true_fear": [0.9, 0.8, 0.7, 0.6]})
 WHEN = datetime(2026, 1, 2, tzinfo=UTC)
 WINDOWS = {"a": [0, 1], "b": [2, 3]}
 

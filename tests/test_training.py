@@ -109,9 +109,7 @@ def test_history_has_a_row_per_epoch(cell: CellResult) -> None:
 def test_epoch_0_is_the_mean_label(dataset: Dataset, fold: Fold, cell: CellResult) -> None:
     rows = dataset.rows(fold.validation)
     mean = dataset.labels[dataset.rows(fold.train)].mean(axis=0)
-    expected = mean_scores(
-        dataset.labels[rows], np.broadcast_to(mean, (len(rows), len(mean))), dataset.subjects[rows]
-    )
+    expected = mean_scores(dataset.labels[rows], np.broadcast_to(mean, (len(rows), len(mean))), dataset.subjects[rows])
     assert {name: cell.history[0][VAL + name] for name in METRICS} == pytest.approx(expected, abs=1e-5)
 
 

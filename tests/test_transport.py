@@ -21,9 +21,7 @@ def costs(batch: int = 4, n: int = 5, m: int = 6, seed: int = 0) -> Tensor:
 
 
 def tokens(batch: int, count: int, width: int = 4, seed: int = 0) -> Tensor:
-    return torch.randn(
-        batch, count, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
-    )
+    return torch.randn(batch, count, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 @settings(max_examples=30, deadline=None)
@@ -61,9 +59,7 @@ def test_small_epsilon_approaches_the_unregularised_optimum() -> None:
     cost = 0.5 + 0.5 * costs(1, 4, 4)
     cost[0, torch.arange(4), torch.tensor([2, 0, 3, 1])] = 0.1
     best = ot.emd(np.full(4, 0.25), np.full(4, 0.25), cost[0].numpy())
-    distances = [
-        np.abs(entropic_plan(cost, epsilon).plan[0].numpy() - best).max() for epsilon in (0.5, 0.1, 0.02)
-    ]
+    distances = [np.abs(entropic_plan(cost, epsilon).plan[0].numpy() - best).max() for epsilon in (0.5, 0.1, 0.02)]
     assert distances == sorted(distances, reverse=True)
     assert distances[-1] < 1e-6
 

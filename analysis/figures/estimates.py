@@ -112,8 +112,7 @@ def _trace(panel: _Panel, axis: str) -> go.Scatter:
             "color": GREY,
         },
         customdata=[[number(low), number(high)] for _, low, high in rows],
-        hovertemplate="%{y}<br>mean %{x:.4f}<br>95 % interval %{customdata[0]} to %{customdata[1]}"
-        "<extra></extra>",
+        hovertemplate="%{y}<br>mean %{x:.4f}<br>95 % interval %{customdata[0]} to %{customdata[1]}<extra></extra>",
     )
 
 

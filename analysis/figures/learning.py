@@ -39,9 +39,7 @@ def _info(cells: pd.DataFrame, epochs: pd.DataFrame, objective: str) -> _Learnin
         if len(of_fold):
             scores = tuple(of_fold[VAL + objective].astype(float).tolist())
             kept = int(best[fold]) if fold in best.index else None
-            curves.append(
-                _Curve(str(fold), choice[fold], tuple(int(e) for e in of_fold[EPOCH]), scores, kept)
-            )
+            curves.append(_Curve(str(fold), choice[fold], tuple(int(e) for e in of_fold[EPOCH]), scores, kept))
     if not curves:
         raise InputError("no selected cell has recorded an epoch")
     by_epoch = rows.pivot(index=EPOCH, columns=FOLD, values=VAL + objective).dropna()

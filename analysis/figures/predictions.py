@@ -45,12 +45,8 @@ def _info(predictions: pd.DataFrame, cells: pd.DataFrame, objective: str) -> _Pr
 
     def distributions(prefix: str) -> tuple[tuple[Distribution, ...], ...]:
         wanted = means[[prefix + emotion for emotion in emotions]]
-        found = {
-            key: tuple(values) for key, values in zip(wanted.index, wanted.to_numpy().tolist(), strict=True)
-        }
-        return tuple(
-            tuple(found.get((subject, group)) for group in groups[:MOST_GROUPS]) for subject in subjects
-        )
+        found = {key: tuple(values) for key, values in zip(wanted.index, wanted.to_numpy().tolist(), strict=True)}
+        return tuple(tuple(found.get((subject, group)) for group in groups[:MOST_GROUPS]) for subject in subjects)
 
     return _PredictionsInfo(
         tuple(emotions),
@@ -81,9 +77,7 @@ def _figure(info: _PredictionsInfo) -> go.Figure:
     wide = Grid(len(info.groups), columns, panel=150, gap=34, top=110, bottom=70, spacing=0.04)
     slim = Grid(len(info.groups), 1, panel=120, gap=34, top=110, bottom=70)
     narrow: dict[str, Any] = {}
-    highest = 1.08 * max(
-        max(one) for side in (info.reported, info.predicted) for row in side for one in row if one
-    )
+    highest = 1.08 * max(max(one) for side in (info.reported, info.predicted) for row in side for one in row if one)
     for index in panels:
         number = axis_number(index)
         x = {"type": "category", "categoryorder": "array", "categoryarray": emotions, "dtick": 1}

@@ -26,9 +26,7 @@ def _info(cells: pd.DataFrame, objective: str) -> _ProgressInfo:
     ordered = cells.sort_values(FINISHED, kind="stable").reset_index(drop=True)
     done = completed(ordered).dropna(subset=[VAL + objective])
     found = done.assign(place=done.index + 1).groupby(CONFIGURATION)
-    each = pd.DataFrame(
-        {"mean": found[VAL + objective].mean(), "folds": found.size(), "place": found["place"].max()}
-    )
+    each = pd.DataFrame({"mean": found[VAL + objective].mean(), "folds": found.size(), "place": found["place"].max()})
     whole = each[each["folds"] == cells[FOLD].nunique()].sort_values("place")
     if whole.empty:
         raise InputError("no configuration has completed all folds yet")
@@ -60,8 +58,7 @@ def _figure(info: _ProgressInfo) -> go.Figure:
             mode="markers",
             marker={"color": GREY, "size": 7},
             customdata=info.configurations,
-            hovertemplate="configuration %{customdata}<br>mean over folds %{y:.4f}<br>after %{x} cells"
-            "<extra></extra>",
+            hovertemplate="configuration %{customdata}<br>mean over folds %{y:.4f}<br>after %{x} cells<extra></extra>",
         ),
         go.Scatter(
             x=(*info.finished, info.cells),

@@ -79,9 +79,7 @@ def _slice(name: str, values: pd.Series, each: pd.DataFrame, definition: Mapping
     )
 
 
-def plot_slices(
-    cells: pd.DataFrame, objective: str, parameters: Mapping[str, Any] | None = None
-) -> go.Figure:
+def plot_slices(cells: pd.DataFrame, objective: str, parameters: Mapping[str, Any] | None = None) -> go.Figure:
     """A panel per parameter that varies: its value against the mean validation score over folds.
 
     - `cells`: as in ``cells.parquet``

@@ -46,9 +46,7 @@ def _make(arguments: argparse.Namespace) -> int:
     if out.exists():
         raise InputError(f"{out}: is already there; choose another --out or remove it")
     if arguments.kind == "simulate":
-        dataset = simulate(
-            arguments.subjects, arguments.clips, arguments.windows, arguments.emotions, arguments.seed
-        )
+        dataset = simulate(arguments.subjects, arguments.clips, arguments.windows, arguments.emotions, arguments.seed)
     else:
         dataset = wesad(arguments.folder, parse_items(arguments.items))
     write_dataset(dataset, out)

@@ -186,9 +186,7 @@ class Dataset:
         self._check_features()
         object.__setattr__(self, "labels", self._distributions(self.labels, "labels"))
         if self.best_possible is not None:
-            object.__setattr__(
-                self, "best_possible", self._distributions(self.best_possible, "best_possible")
-            )
+            object.__setattr__(self, "best_possible", self._distributions(self.best_possible, "best_possible"))
         if len(self.subject_names) < 2:
             raise InputError(
                 f"{self.schema.name}: leave-one-subject-out needs at least 2 subjects, got 1 ({self.subjects[0]})"

@@ -44,9 +44,7 @@ OFFSET = 1.0  # standard deviation of a subject's feature offsets
 NOISE = 0.6  # standard deviation of a window's feature noise
 
 
-def simulate(
-    subjects: int = 8, clips: int = 6, windows: int = 10, emotions: int = 6, seed: int = 0
-) -> Dataset:
+def simulate(subjects: int = 8, clips: int = 6, windows: int = 10, emotions: int = 6, seed: int = 0) -> Dataset:
     """Make a dataset of `subjects` × `clips` × `windows` windows; the same seed gives the same data.
 
     >>> dataset = simulate(subjects=3, clips=2, windows=4)

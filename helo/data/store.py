@@ -44,9 +44,7 @@ def read_dataset(folder: Path | str) -> Dataset:
             labels=_numbers(table, tuple(schema.emotions.values()), np.float64),
             groups=groups,
             best_possible=(
-                _numbers(table, tuple(schema.best_possible.values()), np.float64)
-                if schema.best_possible
-                else None
+                _numbers(table, tuple(schema.best_possible.values()), np.float64) if schema.best_possible else None
             ),
         )
     except InputError as error:
@@ -99,7 +97,9 @@ def _schema(content: dict[str, Any], default_name: str) -> Schema:
 def _known_keys(content: dict[str, Any], known: tuple[str, ...], where: str) -> None:
     for key in content:
         if key not in known:
-            raise InputError(f"{where}: unknown key {key!r}{did_you_mean(str(key), known)}; known are {', '.join(known)}")
+            raise InputError(
+                f"{where}: unknown key {key!r}{did_you_mean(str(key), known)}; known are {', '.join(known)}"
+            )
 
 
 def _read_columns(path: Path, schema: Schema) -> pa.Table:
@@ -130,7 +130,9 @@ def _numbers(table: pa.Table, columns: tuple[str, ...], dtype: type) -> NDArray[
     result = np.empty((table.num_rows, len(columns)), dtype=dtype)
     for position, column in enumerate(columns):
         values = table[column]
-        if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_boolean(values.type)):
+        if not (
+            pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_boolean(values.type)
+        ):
             raise InputError(f"column {column!r} must hold numbers, got {values.type}")
         with np.errstate(over="ignore"):  # beyond float32 it becomes inf, for `Dataset` to name
             result[:, position] = values.cast(pa.float64()).to_numpy(zero_copy_only=False)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PROG = "helo-search"
 SIMULATED = "simulated"
 GPU_SHARE = 0.25
-"""Share of a GPU per cell, unless said otherwise: HeLo is small, and four cells keep a GPU busier than one."""
+"""Share of a GPU per cell, unless said otherwise: HeLo is small, four cells keep a GPU busier than one."""
 
 ADDRESS_TIMEOUT_S = 5.0
 """How long to wait for a Ray cluster's port to answer."""
@@ -31,8 +31,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog=PROG,
-        description="Search HeLo's hyperparameters with leave-one-subject-out folds; without arguments, a demo "
-        "on simulated data.",
+        description="Search HeLo's hyperparameters with leave-one-subject-out folds; without arguments, "
+        "a demo on simulated data.",
     )
     add = parser.add_argument
     add(
@@ -84,7 +84,8 @@ def _search(arguments: argparse.Namespace, words: list[str]) -> int:
         console.print(
             f"{dataset.schema.name}: {len(dataset.subject_names)} subjects, {len(dataset)} windows, "
             f"{len(dataset.emotions)} emotions; space {space.name}: {space.configurations} configurations × "
-            f"{len(dataset.subject_names)} folds, {plan.resources.concurrency} cells at a time; seed {plan.seed}",
+            f"{len(dataset.subject_names)} folds, {plan.resources.concurrency} cells at a time; "
+            f"seed {plan.seed}",
             highlight=False,
         )
         console.print(f"run directory: {run.path}", highlight=False, soft_wrap=True)
@@ -93,8 +94,7 @@ def _search(arguments: argparse.Namespace, words: list[str]) -> int:
     finished = len(run.ledger.parts())
     if not complete:
         print(
-            f"{PROG}: interrupted; {finished} finished cells are in {run.ledger.folder}, "
-            f"their tables in {run.path}",
+            f"{PROG}: interrupted; {finished} finished cells are in {run.ledger.folder}, their tables in {run.path}",
             file=sys.stderr,
         )
     if finished:

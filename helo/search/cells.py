@@ -68,9 +68,7 @@ def run_cell(
     except Exception as error:
         known = isinstance(error, DivergedError | torch.OutOfMemoryError)
         reason = str(error) if known else "".join(traceback.format_exception(error)[-3:])
-        return CellRecord(
-            **common, status=FAILED, reason=reason, epochs=0, **_finish(started)
-        )
+        return CellRecord(**common, status=FAILED, reason=reason, epochs=0, **_finish(started))
     return CellRecord(
         **common,
         status=COMPLETED,

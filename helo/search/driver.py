@@ -63,9 +63,7 @@ def run_search(plan: SearchPlan, console: Console, announce: Callable[[Run], Non
     try:
         with progress, ray_cluster(plan.address, plan.resources, plan.gpus):
             try:
-                complete = run_cells(
-                    planner, plan.dataset, folds, settings, run.ledger, progress, plan.resources
-                )
+                complete = run_cells(planner, plan.dataset, folds, settings, run.ledger, progress, plan.resources)
             finally:
                 write_tables(run, plan.dataset, folds, plan.space.objective)
     except InputError:  # no cluster at the address: bad input leaves nothing behind

@@ -63,7 +63,7 @@ def _git_commit() -> str | None:
     """The commit of this project's checkout, if it is run from one."""
     try:
         answer = subprocess.run(
-            ["git", "rev-parse", "HEAD"],  # noqa: S607
+            ["git", "rev-parse", "HEAD"],
             cwd=Path(__file__).parent,
             capture_output=True,
             text=True,

@@ -126,9 +126,7 @@ def read_space(path: Path) -> Space:
     """Read a space from a YAML file; all that is wrong with it is in one `InputError`."""
     content = read_yaml(path)
     problems: list[str] = []
-    for key in content:
-        if key not in _KEYS:
-            problems.append(f"unknown key {key!r}{did_you_mean(str(key), _KEYS)}")
+    problems += [f"unknown key {key!r}{did_you_mean(str(key), _KEYS)}" for key in content if key not in _KEYS]
     configurations = content.get("configurations")
     if not isinstance(configurations, int) or isinstance(configurations, bool) or configurations < 1:
         problems.append(f"configurations must be a whole number of at least 1, got {configurations!r}")
@@ -156,9 +154,7 @@ def read_space(path: Path) -> Space:
     )
 
 
-def _parameters(
-    entries: Any, problems: list[str]
-) -> tuple[dict[str, Range | Choices], dict[str, Any]]:
+def _parameters(entries: Any, problems: list[str]) -> tuple[dict[str, Range | Choices], dict[str, Any]]:
     searched: dict[str, Range | Choices] = {}
     fixed: dict[str, Any] = {}
     if not isinstance(entries, dict) or not entries:

@@ -32,9 +32,7 @@ def by_estimate(summary: pd.DataFrame, column: str) -> pd.DataFrame:
 
 def test_rows_and_columns(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
     summary = summarise(cells, baselines, "kl", FOLDS)
-    assert list(summary.columns) == [
-        *("estimate", "metric", "mean", "std", "ci_low", "ci_high", "subjects", "skill")
-    ]
+    assert list(summary.columns) == [*("estimate", "metric", "mean", "std", "ci_low", "ci_high", "subjects", "skill")]
     assert list(dict.fromkeys(summary["estimate"])) == [
         *("per_fold_selection", "single_configuration", "oracle", "train_mean", "uniform", "best_possible")
     ]
@@ -90,9 +88,7 @@ def test_similarities_are_maximised(cells: pd.DataFrame, baselines: pd.DataFrame
 
 
 @pytest.mark.parametrize("objective", METRICS)
-def test_oracle_is_never_worse_than_selection(
-    cells: pd.DataFrame, baselines: pd.DataFrame, objective: str
-) -> None:
+def test_oracle_is_never_worse_than_selection(cells: pd.DataFrame, baselines: pd.DataFrame, objective: str) -> None:
     means = by_estimate(summarise(cells, baselines, objective, FOLDS), "mean")
     for metric in METRICS:
         for estimate in ("per_fold_selection", "single_configuration"):
@@ -103,9 +99,7 @@ def test_failed_cells_do_not_count(cells: pd.DataFrame, baselines: pd.DataFrame)
     failed = cells["status"] == "failed"
     assert cells.loc[failed, "val_kl"].iloc[0] < cells.loc[~failed, "val_kl"].min()  # it would win
     without = cells[~failed]
-    pd.testing.assert_frame_equal(
-        summarise(cells, baselines, "kl", FOLDS), summarise(without, baselines, "kl", FOLDS)
-    )
+    pd.testing.assert_frame_equal(summarise(cells, baselines, "kl", FOLDS), summarise(without, baselines, "kl", FOLDS))
 
 
 def test_stopped_cells_do_not_count(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
@@ -122,9 +116,7 @@ def test_skill_is_of_the_means(cells: pd.DataFrame, baselines: pd.DataFrame) -> 
     assert (skills.loc["train_mean"] == 0).all()
     for metric in METRICS:
         score, reference = means.loc["uniform", metric], means.loc["train_mean", metric]
-        expected = (
-            (score - reference) / (1 - reference) if metric in HIGHER_IS_BETTER else 1 - score / reference
-        )
+        expected = (score - reference) / (1 - reference) if metric in HIGHER_IS_BETTER else 1 - score / reference
         assert skills.loc["uniform", metric] == pytest.approx(expected)
 
 
@@ -132,9 +124,7 @@ def test_skill_compares_the_same_subjects(cells: pd.DataFrame, baselines: pd.Dat
     easy = cells[cells["fold"] != "S2"]
     summary = summarise(easy, baselines, "kl", FOLDS)
     scores = summary[(summary["estimate"] == "per_fold_selection") & (summary["metric"] == "kl")].iloc[0]
-    reference = baselines[(baselines["method"] == "train_mean") & (baselines["fold"] != "S2")][
-        "test_kl"
-    ].mean()
+    reference = baselines[(baselines["method"] == "train_mean") & (baselines["fold"] != "S2")]["test_kl"].mean()
     assert scores["subjects"] == FOLDS - 1
     assert scores["skill"] == pytest.approx(1 - scores["mean"] / reference)
 
@@ -154,9 +144,7 @@ def test_a_fold_without_a_completed_cell_lacks(cells: pd.DataFrame, baselines: p
     assert (summary.loc["train_mean"] == FOLDS).all()
 
 
-def test_single_configuration_needs_every_fold_of_the_run(
-    cells: pd.DataFrame, baselines: pd.DataFrame
-) -> None:
+def test_single_configuration_needs_every_fold_of_the_run(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
     early = cells[cells["fold"] != "S7"]  # an interrupted run: no cell of S7 has finished
     subjects = by_estimate(summarise(early, baselines, "kl", FOLDS), "subjects")
     assert (subjects.loc["single_configuration"] == 0).all()

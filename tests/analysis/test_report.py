@@ -125,9 +125,7 @@ def test_missing_tables_are_said(make_run: Callable[..., Run], missing: str) -> 
 def test_a_run_in_which_everything_failed(run: Run) -> None:
     cells = run.table("cells")
     scores = [column for column in cells if column.startswith(("val_", "test_"))]
-    run.write_table(
-        "cells", cells.assign(status="failed", reason="out of memory", **dict.fromkeys(scores, np.nan))
-    )
+    run.write_table("cells", cells.assign(status="failed", reason="out of memory", **dict.fromkeys(scores, np.nan)))
     run.write_table("predictions", run.table("predictions")[:0])
     write_summary(run)
     text = Page(write_report(run)).text
@@ -173,9 +171,7 @@ def test_command_on_a_wrong_path(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert re.fullmatch(r"python -m analysis: error: .*nowhere: is not a run directory .*\n", err)
 
 
-def test_command_on_an_unfinished_run(
-    make_run: Callable[..., Run], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_command_on_an_unfinished_run(make_run: Callable[..., Run], capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run(without=["cells"])
     assert main(["report", str(run.path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -56,9 +56,7 @@ def test_a_modality_that_cannot_be(change: dict[str, object], message: str) -> N
         ((ECG, replace(FACE, columns=("group",))), EMOTIONS, "'group' must not be"),
     ],
 )
-def test_a_schema_that_cannot_be(
-    modalities: tuple[Modality, ...], emotions: dict[str, str], message: str
-) -> None:
+def test_a_schema_that_cannot_be(modalities: tuple[Modality, ...], emotions: dict[str, str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Schema("x", modalities, emotions)
 

@@ -52,8 +52,7 @@ def row(head: str, *cells: str) -> str:
 def quest_lines(subject: str = "S2", order: tuple[str, ...] = ORDER) -> list[str]:
     """The lines of a valid questionnaire; the k-th report answers k to Happy."""
     reports = [
-        (tsst_answers if condition == "TSST" else answers)(1, Happy=k)
-        for k, condition in enumerate(order, start=1)
+        (tsst_answers if condition == "TSST" else answers)(1, Happy=k) for k, condition in enumerate(order, start=1)
     ]
     return [
         row("Subj", subject),
@@ -93,8 +92,7 @@ def windows_table(subjects: dict[int, tuple[str, ...]]) -> pd.DataFrame:
                 features = dict(zip(columns, rng.normal(size=len(columns)), strict=True))
                 features |= {"Chest_SCR_Count": 3, "Wrist_SCR_Count": 4}
                 rows.append(
-                    {"Subject_ID": number, "condition": condition, "start_s": begin, "end_s": begin + 30}
-                    | features
+                    {"Subject_ID": number, "condition": condition, "start_s": begin, "end_s": begin + 30} | features
                 )
     return pd.DataFrame(rows)
 
@@ -317,17 +315,13 @@ def test_amplitude_of_no_response_is_zero(small: Path, part: str) -> None:
 
     table.loc[7, count] = 1
     table.to_csv(small / "windows.csv", index=False)
-    with pytest.raises(
-        InputError, match=rf"windows.csv: features must be finite .* row 7 of column '{amplitude}'"
-    ):
+    with pytest.raises(InputError, match=rf"windows.csv: features must be finite .* row 7 of column '{amplitude}'"):
         wesad(small)
 
 
 def test_a_subject_may_lack_windows_of_a_condition(small: Path) -> None:
     table = pd.read_csv(small / "windows.csv")
-    table[(table["Subject_ID"] != 2) | (table["condition"] != "Fun")].to_csv(
-        small / "windows.csv", index=False
-    )
+    table[(table["Subject_ID"] != 2) | (table["condition"] != "Fun")].to_csv(small / "windows.csv", index=False)
     dataset = wesad(small)
     assert dataset.groups is not None
     assert "Fun" not in dataset.groups[dataset.subjects == "S2"]
@@ -354,9 +348,7 @@ def test_wrong_tables_are_refused(small: Path, changes: dict[str, object], said:
 
 
 def test_missing_files_and_columns_are_named(small: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"elsewhere is no directory \(it must hold windows.csv, S2/S2_quest"
-    ):
+    with pytest.raises(InputError, match=r"elsewhere is no directory \(it must hold windows.csv, S2/S2_quest"):
         wesad(small / "elsewhere")
     with pytest.raises(InputError, match=r"windows\.csv: is missing from the WESAD directory"):
         wesad(small / "S2")
@@ -515,9 +507,7 @@ def test_real_clocks_betray_times_all_read_as_numbers(altered: Path, number: int
     lines = path.read_text().split("\n")
     for place in (2, 3):
         head, *cells = lines[place].split(";")
-        lines[place] = ";".join(
-            [head, *(re.sub(r"\.(\d)$", r".0\1", cell) for cell in cells[:5]), *cells[5:]]
-        )
+        lines[place] = ";".join([head, *(re.sub(r"\.(\d)$", r".0\1", cell) for cell in cells[:5]), *cells[5:]])
     path.write_text("\n".join(lines))
     with pytest.raises(InputError, match=rf"subject S{number}, .*: windows begin"):
         wesad(altered)

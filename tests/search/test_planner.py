@@ -117,9 +117,7 @@ def test_tpe_learns_from_what_it_is_told() -> None:
     space = dataclasses.replace(SPACE, configurations=40)
 
     def proposed(valley: float) -> list[float]:
-        cells = run(
-            Planner(space, 1, seed=0), lambda cell: abs(float(np.log(cell.params["ot_entropy"] / valley)))
-        )
+        cells = run(Planner(space, 1, seed=0), lambda cell: abs(float(np.log(cell.params["ot_entropy"] / valley))))
         return [float(np.log(cell.params["ot_entropy"])) for cell in cells]
 
     low, high = proposed(2e-3), proposed(0.5)

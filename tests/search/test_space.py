@@ -39,10 +39,7 @@ def test_bundled_spaces_can_be_built_at_every_corner(name: str) -> None:
     assert space.name == name
     assert space.about
     assert space.configurations >= 1
-    ends = [
-        (entry.low, entry.high) if isinstance(entry, Range) else entry.values
-        for entry in space.searched.values()
-    ]
+    ends = [(entry.low, entry.high) if isinstance(entry, Range) else entry.values for entry in space.searched.values()]
     for values in itertools.product(*ends):
         Configuration.from_params(space.params(dict(zip(space.searched, values, strict=True))))
     assert space.first, "the first configuration should be a sensible one"
@@ -61,7 +58,8 @@ def test_own_space(tmp_path: Path) -> None:
         tmp_path,
         "name: mine\nabout: a try\nconfigurations: 7\nsampler: random\nobjective: cosine\n"
         "parameters:\n  ot_entropy: {low: 1e-3, high: 1, log: true}\n  attention_depth: {low: 1, high: 3}\n"
-        "  width: {choices: [16, 32]}\n  epochs: 30\n  learning_rate: 1e-2\nfirst: {ot_entropy: 0.1, width: 32}\n",
+        "  width: {choices: [16, 32]}\n  epochs: 30\n  learning_rate: 1e-2\n"
+        "first: {ot_entropy: 0.1, width: 32}\n",
     )
     assert space == Space(
         name="mine",
@@ -163,9 +161,7 @@ def test_a_mistake_at_the_top(tmp_path: Path, text: str, said: str) -> None:
 
 @pytest.mark.parametrize("value", ["0.09", "0.51", "2", "high", ".nan", "true", "[0.2]"])
 def test_first_lies_in_its_own_range(tmp_path: Path, value: str) -> None:
-    assert "first: dropout must lie in its own range, got" in message(
-        tmp_path, f"{GOOD}first: {{dropout: {value}}}"
-    )
+    assert "first: dropout must lie in its own range, got" in message(tmp_path, f"{GOOD}first: {{dropout: {value}}}")
 
 
 def test_first_is_one_of_the_choices(tmp_path: Path) -> None:
@@ -221,9 +217,7 @@ def test_a_key_given_twice(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["smal", "nosuch", "", "spaces/mine", "small.yml.bak"])
 def test_an_unknown_space(name: str) -> None:
-    with pytest.raises(
-        InputError, match=r"unknown space .* known are demo, full, small.*path of a \.yaml file"
-    ):
+    with pytest.raises(InputError, match=r"unknown space .* known are demo, full, small.*path of a \.yaml file"):
         load_space(name)
 
 

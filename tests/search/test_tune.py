@@ -1,4 +1,4 @@
-"""The search on real Ray: every cell once, the same values whatever runs beside them, little cost beside training."""
+"""The search on real Ray: every cell once, whatever runs beside it, and at little cost."""
 
 from __future__ import annotations
 
@@ -62,9 +62,7 @@ def trivial(
 
 
 def search(dataset: Dataset, out: Path, space: Space = SPACE, concurrency: int = 1, gpus: float = 0) -> pd.DataFrame:
-    plan = SearchPlan(
-        dataset, space, out, seed=3, resources=Resources(concurrency, 1, gpus), gpus=1 if gpus else 0
-    )
+    plan = SearchPlan(dataset, space, out, seed=3, resources=Resources(concurrency, 1, gpus), gpus=1 if gpus else 0)
     run, complete = run_search(plan, Console(quiet=True), lambda run: None)
     assert complete
     return run.table(CELLS).drop(columns=VOLATILE)

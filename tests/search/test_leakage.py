@@ -1,0 +1,85 @@
+"""Planted leaks: what only the identity of a person tells must not help with a person never seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from analysis.report import write_summary
+from helo.data import Dataset, simulate
+from helo.names import ESTIMATE, METRIC, ORACLE, PER_FOLD_SELECTION, SKILL
+from helo.search.driver import SearchPlan, run_search
+from helo.search.space import Choices, Space
+from helo.search.tune import Resources
+
+pytestmark = pytest.mark.slow
+
+SPACE = Space(
+    name="leak",
+    configurations=2,
+    searched={"learning_rate": Choices((3e-3, 1e-2))},
+    fixed={"width": 16, "heads": 2, "epochs": 12, "patience": 6, "dropout": 0.1, "batch_size": 64},
+    sampler="random",
+)
+
+
+def skill(dataset: Dataset, out: Path, estimate: str = PER_FOLD_SELECTION) -> dict[str, float]:
+    """Skill against the train mean by measure, after a whole search."""
+    plan = SearchPlan(dataset, SPACE, out, seed=1, resources=Resources(2, 1, 0))
+    run, complete = run_search(plan, Console(quiet=True), lambda run: None)
+    assert complete
+    summary = write_summary(run)
+    rows = summary[summary[ESTIMATE] == estimate]
+    return dict(zip(rows[METRIC], rows[SKILL], strict=True))
+
+
+@pytest.fixture(scope="module")
+def identity() -> Dataset:
+    """Each person has one report for everything, and signals by which the person can be told apart."""
+    generator = np.random.default_rng(7)
+    base = simulate(subjects=8, clips=2, windows=20, emotions=5, seed=7)
+    person = np.unique(base.subjects, return_inverse=True)[1]
+    fingerprints = 3 * generator.normal(size=(8, base.features.shape[1]))
+    reports = generator.dirichlet(np.full(5, 2.0), size=8)
+    return replace(
+        base,
+        features=(fingerprints[person] + 0.1 * generator.normal(size=base.features.shape)).astype(np.float32),
+        labels=reports[person],
+        best_possible=None,
+        schema=replace(base.schema, best_possible={}),
+    )
+
+
+def test_identity_does_not_help_with_a_new_person(identity: Dataset, tmp_path: Path) -> None:
+    gained = skill(identity, tmp_path / "run")
+    assert gained["kl"] < 0.1
+    assert gained["chebyshev"] < 0.1
+
+
+def test_the_same_search_does_find_the_leak_where_the_split_has_one(identity: Dataset, tmp_path: Path) -> None:
+    """The test above has teeth: with windows of every person on both sides, identity gives labels away."""
+    mixed = np.array([f"P{number % 8 + 1:02d}" for number in np.random.default_rng(0).permutation(len(identity))])
+    assert skill(replace(identity, subjects=mixed), tmp_path / "run")["kl"] > 0.6
+
+
+def test_reports_shuffled_between_people_show_no_skill(tmp_path: Path) -> None:
+    base = simulate(subjects=8, clips=4, windows=10, seed=3)
+    reports = base.labels.reshape(32, 10, -1)[np.random.default_rng(5).permutation(32)]
+    shuffled = replace(
+        base,
+        labels=reports.reshape(len(base), -1),
+        best_possible=None,
+        schema=replace(base.schema, best_possible={}),
+    )
+    gained = skill(shuffled, tmp_path / "run")
+    assert gained["kl"] < 0.1
+    assert gained["chebyshev"] < 0.1
+
+
+def test_the_oracle_is_more_optimistic_than_honest_selection(identity: Dataset, tmp_path: Path) -> None:
+    honest = skill(identity, tmp_path / "a")
+    assert skill(identity, tmp_path / "b", ORACLE)["chebyshev"] >= honest["chebyshev"]
