@@ -275,7 +275,9 @@ def test_nobody_answers_at_the_address(refused: Refused) -> None:
         assert f"--address {address}: no Ray cluster answers there" in refused.search("--address", address)
 
 
-@pytest.mark.parametrize("words", [["--subjects", 1], ["--emotions", 1], ["--emotions", 99], ["--windows", 0]])
+@pytest.mark.parametrize(
+    "words", [["--subjects", 1], ["--emotions", 1], ["--emotions", 99], ["--windows", 0], ["--seed", -1]]
+)
 def test_wrong_simulation(refused: Refused, words: list[object]) -> None:
     assert f"{str(words[0])[2:]} must be at" in refused.data("simulate", *words, "--out", "out")
 

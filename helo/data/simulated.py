@@ -51,7 +51,13 @@ def simulate(subjects: int = 8, clips: int = 6, windows: int = 10, emotions: int
     >>> dataset.features.shape, dataset.labels.shape, dataset.subject_names
     ((24, 20), (24, 6), ('P01', 'P02', 'P03'))
     """
-    rules = {"subjects": (subjects, 2), "clips": (clips, 1), "windows": (windows, 1), "emotions": (emotions, 2)}
+    rules = {
+        "subjects": (subjects, 2),
+        "clips": (clips, 1),
+        "windows": (windows, 1),
+        "emotions": (emotions, 2),
+        "seed": (seed, 0),
+    }
     for name, (value, least) in rules.items():
         if value < least:
             raise InputError(f"simulated: {name} must be at least {least}, got {value}")

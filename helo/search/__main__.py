@@ -87,6 +87,7 @@ def _search(arguments: argparse.Namespace, words: list[str]) -> int:
             f"{len(dataset.subject_names)} folds, {plan.resources.concurrency} cells at a time; "
             f"seed {plan.seed}",
             highlight=False,
+            soft_wrap=True,
         )
         console.print(f"run directory: {run.path}", highlight=False, soft_wrap=True)
 
@@ -129,7 +130,7 @@ def _plan(arguments: argparse.Namespace, words: list[str]) -> SearchPlan:
         space = replace(space, configurations=arguments.configurations)
     if arguments.sampler is not None:
         space = replace(space, sampler=arguments.sampler)
-    out = arguments.out or _new_run(f"{Path(arguments.data).name}-{space.name}")
+    out = arguments.out or _new_run(f"{Path(arguments.data).resolve().name}-{space.name}")
     if out.exists():
         raise InputError(f"{out}: is already there; choose another --out or remove it")
     dataset = _dataset(arguments.data)

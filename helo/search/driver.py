@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +11,6 @@ from rich.console import Console
 
 from helo.baselines import baselines_table
 from helo.data.dataset import Dataset
-from helo.errors import InputError
 from helo.folds import Fold, folds_as_json, loso_folds
 from helo.names import GROUP, NORMALISE_TRAIN, TRUE
 from helo.run import Run
@@ -48,9 +45,6 @@ def run_search(plan: SearchPlan, console: Console, announce: Callable[[Run], Non
     """
     folds = loso_folds(plan.dataset.subject_names, plan.seed)
     planner = Planner(plan.space, len(folds), plan.seed)
-    made = [folder for folder in plan.out.parents if not folder.exists()]  # the deepest first
-    run = Run.create(plan.out, build_manifest(plan, folds), folds_as_json(folds))
-    announce(run)
     settings = CellSettings(
         seed=plan.seed,
         normalise=plan.normalise,
@@ -58,21 +52,14 @@ def run_search(plan: SearchPlan, console: Console, announce: Callable[[Run], Non
         threads=plan.resources.cpus_per_cell,
         use_gpu=plan.resources.gpus_per_cell > 0,
     )
-    progress = SearchProgress(planner.total, plan.space.objective, console)
-    complete = False
-    try:
-        with progress, ray_cluster(plan.address, plan.resources, plan.gpus):
-            try:
+    with ray_cluster(plan.address, plan.resources, plan.gpus):  # first: without a cluster nothing is written
+        run = Run.create(plan.out, build_manifest(plan, folds), folds_as_json(folds))
+        announce(run)
+        try:
+            with SearchProgress(planner.total, plan.space.objective, console) as progress:
                 complete = run_cells(planner, plan.dataset, folds, settings, run.ledger, progress, plan.resources)
-            finally:
-                write_tables(run, plan.dataset, folds, plan.space.objective)
-    except InputError:  # no cluster at the address: bad input leaves nothing behind
-        if not run.ledger.parts():
-            shutil.rmtree(run.path, ignore_errors=True)
-            with suppress(OSError):  # somebody else uses it by now
-                for folder in made:
-                    folder.rmdir()
-        raise
+        finally:
+            write_tables(run, plan.dataset, folds, plan.space.objective)
     return run, complete
 
 
