@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.source import Source
-from analysis.wording import duration
 from helo.errors import InputError, shorten
 from helo.names import COMPLETED, FAILED, FINISHED, REASON, SECONDS, STARTED, STATUS, STOPPED
+from helo.text import duration
 
 
 def facts(source: Source) -> list[tuple[str, str]]:

@@ -33,7 +33,7 @@ MEANINGS: Final = {
     TRAIN_MEAN: "the mean distribution of the training subjects, whatever the input. A model that is no"
     " better has learnt nothing from the signals.",
     UNIFORM: "the same probability for every emotion.",
-    BEST_POSSIBLE: "the noise-free distributions behind the simulated data; no model beats them but by luck.",
+    BEST_POSSIBLE: "what could at best be predicted of a person never seen, had the signals no noise.",
 }
 
 NOT_REPORTABLE: Final = "not reportable"
@@ -88,18 +88,6 @@ def printable(text: object) -> str:
     'S2�[31m'
     """
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them.
-
-    >>> duration(42.4), duration(3725), duration(200_000)
-    ('42 s', '1 h 2 min', '55 h 33 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def verdict(scores: pd.DataFrame, objective: str) -> str:

@@ -87,9 +87,10 @@ def _search(arguments: argparse.Namespace, words: list[str]) -> int:
             f"{len(dataset.subject_names)} folds, {plan.resources.concurrency} cells at a time; "
             f"seed {plan.seed}",
             highlight=False,
+            markup=False,
             soft_wrap=True,
         )
-        console.print(f"run directory: {run.path}", highlight=False, soft_wrap=True)
+        console.print(f"run directory: {run.path}", highlight=False, markup=False, soft_wrap=True)
 
     run, complete = run_search(plan, console, announce)
     finished = len(run.ledger.parts())
@@ -101,7 +102,7 @@ def _search(arguments: argparse.Namespace, words: list[str]) -> int:
     if finished:
         write_summary(run)
         print_summary(run, console)
-        console.print(f"report: {write_report(run)}", highlight=False, soft_wrap=True)
+        console.print(f"report: {write_report(run)}", highlight=False, markup=False, soft_wrap=True)
     return EXIT_OK if complete else EXIT_INTERRUPTED
 
 

@@ -8,6 +8,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from helo.text import duration
+
 LINE_EVERY_S = 10.0
 """Where the output is no terminal, a line is printed this often at most."""
 
@@ -68,15 +70,3 @@ class SearchProgress:
             each = (time.monotonic() - self._started) / self.done
             parts.append(f"{duration(each * (self.total - self.done))} left")
         return ", ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people.
-
-    >>> duration(42), duration(150), duration(7300)
-    ('42 s', '3 min', '2 h 2 min')
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
