@@ -86,10 +86,10 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
 
 
 def test_as_dict_is_what_was_read() -> None:
-    plain = load_space("small").as_dict()
+    plain = load_space("full").as_dict()
     assert plain["parameters"]["ot_entropy"] == {"low": 1e-3, "high": 1.0, "log": True}
-    assert plain["parameters"]["width"] == {"choices": [16, 32]}
-    assert plain["parameters"]["heads"] == {"value": 2}
+    assert plain["parameters"]["width"] == {"choices": [16, 32, 64, 128]}
+    assert plain["parameters"]["epochs"] == {"value": 100}
 
 
 PARAMETER_MISTAKES = [
