@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helo.cli import EXIT_INTERRUPTED, EXIT_OK, run_command
+from helo.cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, run_command
 from helo.errors import InputError
 from helo.names import NORMALISATIONS, NORMALISE_TRAIN
 
 if TYPE_CHECKING:
     from helo.data.dataset import Dataset
+    from helo.run import Run
     from helo.search.driver import SearchPlan
     from helo.search.tune import Resources
 
@@ -76,7 +77,6 @@ def _search(arguments: argparse.Namespace, words: list[str]) -> int:
     # Heavy imports after all that the user can get wrong has been checked.
     from analysis.report import write_report, write_summary
     from analysis.tables import print_summary
-    from helo.run import Run
     from helo.search.driver import run_search
 
     def announce(run: Run) -> None:
@@ -103,7 +103,27 @@ def _search(arguments: argparse.Namespace, words: list[str]) -> int:
         write_summary(run)
         print_summary(run, console)
         console.print(f"report: {write_report(run)}", highlight=False, markup=False, soft_wrap=True)
-    return EXIT_OK if complete else EXIT_INTERRUPTED
+    if not complete:
+        return EXIT_INTERRUPTED
+    return _report_failures(run)
+
+
+def _report_failures(run: Run) -> int:
+    """Say how many cells failed and why the first did; a run in which all did has failed itself."""
+    from helo.names import CELLS, CONFIGURATION, FAILED, FOLD, REASON, STATUS
+
+    cells = run.table(CELLS)
+    failed = cells[cells[STATUS] == FAILED]
+    if failed.empty:
+        return EXIT_OK
+    first = failed.iloc[0]
+    reason = str(first[REASON]).strip().splitlines()[-1]
+    print(
+        f"{PROG}: {len(failed)} of {len(cells)} cells failed, the first (configuration {first[CONFIGURATION]}, "
+        f"fold {first[FOLD]}): {reason}",
+        file=sys.stderr,
+    )
+    return EXIT_FAILED if len(failed) == len(cells) else EXIT_OK
 
 
 def _plan(arguments: argparse.Namespace, words: list[str]) -> SearchPlan:

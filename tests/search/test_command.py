@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from helo.data import simulate, write_dataset
 from helo.run import Run
 
 pytestmark = pytest.mark.slow
@@ -79,6 +81,23 @@ def test_ctrl_c_leaves_whole_cells_and_their_tables(tmp_path: Path) -> None:
     parts = list(ledger.glob("c*.parquet"))
     assert all(pq.read_table(part).num_rows == 1 for part in parts)
     assert len(Run.open(tmp_path / "run").table("cells")) == len(parts)
+
+
+def test_a_search_in_which_every_cell_fails_has_failed(tmp_path: Path) -> None:
+    """Signals at the end of what a float holds: no fold can be trained."""
+    base = simulate(subjects=3, clips=2, windows=4, emotions=3)
+    wild = base.features.copy()
+    wild[base.subjects == "P01", 0] = 3e38
+    wild[base.subjects == "P02", 0] = -3e38
+    write_dataset(replace(base, features=wild), tmp_path / "wild")
+    (tmp_path / "one.yaml").write_text("configurations: 1\nparameters: {epochs: 1}\n")
+    process = start("helo.search", "--data", "wild", "--space", "one.yaml", "--out", "run", cwd=tmp_path)
+    _, errors = process.communicate(timeout=120)
+    cells = Run.open(tmp_path / "run").table("cells")
+    assert (cells["status"] == "failed").all()
+    assert "3 of 3 cells failed, the first (configuration 0, fold P01): predictions are not finite" in errors
+    assert "Traceback" not in errors
+    assert process.returncode == 1
 
 
 def test_the_readme_path_on_real_people(wesad_folder: Path, tmp_path: Path) -> None:
