@@ -30,17 +30,17 @@ MEANINGS: Final = {
     " deploy. One choice for all folds, so each test subject had a part in it, through other folds.",
     ORACLE: "the best test score in each fold, by each metric itself. Not reportable: it shows how optimistic"
     " selection on the test subject would have been.",
-    TRAIN_MEAN: "the mean distribution of the training subjects, whatever the input. A model that is no"
+    TRAIN_MEAN: "the mean distribution of all other subjects, whatever the input. A model that is no"
     " better has learnt nothing from the signals.",
     UNIFORM: "the same probability for every emotion.",
-    BEST_POSSIBLE: "what could at best be predicted of a person never seen, had the signals no noise.",
+    BEST_POSSIBLE: "the best prediction under KL of a person never seen, had the signals no noise.",
 }
 
 NOT_REPORTABLE: Final = "not reportable"
 
 _SHARED = (
-    "Protocol shared: one study proposes the configurations for all folds, so what was tried, and what was"
-    " dropped early, has seen the other folds, in which this fold's test subject was trained or validated on."
+    "Protocol shared: one study proposes the configurations for all folds, so what was tried has"
+    " seen the other folds, in which this fold's test subject was trained or validated on."
     " Only the proposals have: the choice in each fold uses its own inner validation subjects alone."
 )
 _SUBJECT_SCALED = (

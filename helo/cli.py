@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable
 
@@ -12,6 +13,9 @@ EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
+UNREACHABLE = frozenset({errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ELOOP, errno.EROFS})
+"""What the system answers to a path that was given wrongly, as opposed to a disk that is full or broken."""
+
 
 def run_command(prog: str, body: Callable[[], int]) -> int:
     """Run a command's body and turn what it raises into an exit code and one line on stderr."""
@@ -20,9 +24,14 @@ def run_command(prog: str, body: Callable[[], int]) -> int:
     except InputError as error:
         print(f"{prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_BAD_INPUT
-    except KeyboardInterrupt:
-        print(f"{prog}: interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as in `… | head`
         sys.stderr.close()
         return EXIT_FAILED
+    except OSError as error:
+        if error.errno not in UNREACHABLE:
+            raise
+        print(f"{prog}: error: {error.filename or 'a path'}: cannot be reached ({error.strerror})", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print(f"{prog}: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED

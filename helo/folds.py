@@ -132,7 +132,8 @@ class Scaling:
     - ``subject``: z-scores within each subject. This uses all unlabelled windows of the test subject, as
       a device would that has recorded a person for a while before it predicts.
 
-    A feature that does not vary becomes 0. `mean`, `std`: (F,), or None under ``subject``.
+    A feature that does not vary there becomes 0 for everyone: nothing could be learnt of it.
+    `mean`, `std`: (F,), or None under ``subject``.
     """
 
     normalise: str
@@ -171,4 +172,4 @@ def _statistics(features: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDA
     std = features.std(axis=0, dtype=np.float64)
     # Rounding leaves a constant feature with a tiny spread; dividing by it would turn noise into signal.
     still = std <= 1e-6 * np.maximum(np.abs(mean), 1e-12)
-    return mean, np.where(still, 1.0, std)
+    return mean, np.where(still, np.inf, std)

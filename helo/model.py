@@ -13,7 +13,8 @@ Distribution Learning", ACM Multimedia 2025, arXiv 2507.06821. With batch size b
 4. *Label correlation learning.* A learned embedding per emotion, L (E, d); its cosine matrix
    R (E, E) is aligned with the correlation of the training labels (`helo.losses.alignment_loss`).
 5. *Label-correlation-driven cross-attention.* L queries the fused tokens F. An emotion's logits are
-   biased by those of the emotions that go with it, :math:`S' = S + γ R S`,
+   biased by those of the emotions that go with it, :math:`S' = S + γ \bar R S`, where \bar R is R without its
+   diagonal, each row divided by its absolute sum where that exceeds 1, and
    :math:`S = L_q F_k^\top / \sqrt{d}`, with a learned strength γ, 0 at the start.
 6. *Head.* One number per emotion and a softmax. Its bias starts at the logarithm of the mean training
    label, so that training starts from the train-mean prediction and has to earn any departure from it.
@@ -23,7 +24,7 @@ anew in each forward pass, so that nothing learns it; keeps attention dropping o
 and feature axes by a reshape; normalises the correlation over the wrong axis, and takes the label
 correlation of a sample instead of the data; thresholds the transport cost by the minimum and maximum of
 the batch; and multiplies the plan with the wrong side. Evaluation here is deterministic, and a window's
-prediction depends on that window alone.
+prediction depends on that window alone, up to the tolerance of the transport solver.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ For tokens :math:`P \in R^{n \times d}` and :math:`B \in R^{m \times d}` of one 
 
 with the cosine cost :math:`C_{ij} = (1 - \cos(P_i, B_j)) / 2 \in [0, 1]`. The cost is bounded whatever
 the tokens, so ε means the same for every sample, layer and data set: small ε gives a sparse matching of
-tokens, large ε the product of the marginals. Nothing is taken from the batch, so a sample's plan is its own.
+tokens, large ε the product of the marginals. Nothing of the problem is taken from
+the batch; only the number of iterations is, so a sample's plan is its own up to the solver's tolerance.
 
 Source: M. Cuturi, "Sinkhorn distances", NeurIPS 2013; solved by POT's batched log-domain Sinkhorn
 (`ot.batch.solve_batch`). It stops at its cap without a word; the marginal error is therefore computed here,

@@ -339,3 +339,15 @@ def test_argparse_shows_how_it_is_used(
     assert out == ""
     assert err.startswith("usage: ")
     assert "Traceback" not in err
+
+
+def test_a_path_too_long_is_one_line_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    long = str(tmp_path / ("x" * 300))
+    for command, words in (
+        (helo.data.__main__.main, ["simulate", "--out", long]),
+        (helo.data.__main__.main, ["wesad", long, "--out", str(tmp_path / "out")]),
+        (analysis.__main__.main, ["report", long]),
+    ):
+        assert command(words) == 2
+        assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []

@@ -185,3 +185,13 @@ def test_a_constant_feature_becomes_zero(dataset: Dataset, fold: Fold, normalise
 def test_an_unknown_normalisation_is_refused(dataset: Dataset, fold: Fold) -> None:
     with pytest.raises(InputError, match="must be train or subject, got 'none'"):
         fold_data(dataset, fold, "none")
+
+
+def test_a_feature_that_is_still_in_training_says_nothing_about_anyone() -> None:
+    base = simulate(subjects=4, clips=2, windows=3)
+    fold = loso_folds(base.subject_names, 0)[0]
+    features = base.features.copy()
+    features[:, 0] = np.where(np.isin(base.subjects, fold.train), 0, 5000)
+    dataset = replace(base, features=features)
+    assert (held_out_part(dataset, fold, "train").features[:, 0] == 0).all()
+    assert (fold_data(dataset, fold, "train").validation.features[:, 0] == 0).all()

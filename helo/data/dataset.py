@@ -187,10 +187,22 @@ class Dataset:
         object.__setattr__(self, "labels", self._distributions(self.labels, "labels"))
         if self.best_possible is not None:
             object.__setattr__(self, "best_possible", self._distributions(self.best_possible, "best_possible"))
+        self._check_subjects()
         if len(self.subject_names) < 2:
             raise InputError(
                 f"{self.schema.name}: leave-one-subject-out needs at least 2 subjects, got 1 ({self.subjects[0]})"
             )
+
+    def _check_subjects(self) -> None:
+        """One person under two names would be trained on and tested: the leak that folds cannot see."""
+        spelt: dict[str, str] = {}
+        for name in self.subject_names:
+            plain = name.strip().casefold()
+            if not plain:
+                raise InputError("subjects must have a name; at least one row has none")
+            if plain in spelt:
+                raise InputError(f"subjects {spelt[plain]!r} and {name!r} differ in spaces or case only: one person?")
+            spelt[plain] = name
 
     def _check_features(self) -> None:
         bad = ~np.isfinite(self.features)

@@ -135,7 +135,7 @@ def _numbers(table: pa.Table, columns: tuple[str, ...], dtype: type) -> NDArray[
         ):
             raise InputError(f"column {column!r} must hold numbers, got {values.type}")
         with np.errstate(over="ignore"):  # beyond float32 it becomes inf, for `Dataset` to name
-            result[:, position] = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+            result[:, position] = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     return result
 
 

@@ -69,10 +69,7 @@ def _search(arguments: argparse.Namespace, words: list[str]) -> int:
     from rich.console import Console
 
     console = Console()
-    try:
-        plan = _plan(arguments, words)
-    except OSError as error:  # a path too long, or in a folder that may not be entered
-        raise InputError(f"{error.filename}: cannot be reached ({error.strerror})") from None
+    plan = _plan(arguments, words)
 
     # Heavy imports after all that the user can get wrong has been checked.
     from analysis.report import write_report, write_summary

@@ -147,3 +147,12 @@ def test_any_names_have_one_order(names: set[str]) -> None:
     back = forth[::-1]
     back.sort(key=natural_key)
     assert back == forth
+
+
+@pytest.mark.parametrize(("name", "said"), [("P01 ", "one person"), ("p01", "one person"), (" ", "must have a name")])
+def test_one_person_under_two_names_is_refused(name: str, said: str) -> None:
+    base = simulate(subjects=3, clips=1, windows=2)
+    subjects = base.subjects.astype("<U8")
+    subjects[-1] = name
+    with pytest.raises(InputError, match=said):
+        replace(base, subjects=subjects)
