@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class InputError(ValueError):
@@ -12,6 +13,12 @@ class InputError(ValueError):
 
 class LeakageError(RuntimeError):
     """A subject is on both sides of a split: the result would be worthless, so nothing is computed."""
+
+
+def require_new(path: Path) -> None:
+    """Raise `InputError` if something is at `path` already: nothing that a user has made is overwritten."""
+    if path.exists():
+        raise InputError(f"{path}: is already there; choose another --out or remove it")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

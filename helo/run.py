@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from helo.errors import InputError
+from helo.errors import InputError, require_new
 from helo.ledger import HISTORY_COLUMNS, CellRecord, Ledger
 from helo.names import (
     BASELINES,
@@ -55,8 +55,7 @@ class Run:
     @classmethod
     def create(cls, path: Path, manifest: dict[str, Any], folds: list[dict[str, Any]]) -> Run:
         """Make the directory; raise `InputError` if it is already there or cannot be written."""
-        if path.exists():
-            raise InputError(f"{path}: is already there; choose another --out or remove it")
+        require_new(path)
         made: list[Path] = []
         try:
             missing = [folder for folder in (path, *path.parents) if not folder.exists()]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from helo.cli import EXIT_OK, run_command
-from helo.errors import InputError
+from helo.errors import require_new
 
 PROG = "helo-data"
 
@@ -43,8 +43,7 @@ def _make(arguments: argparse.Namespace) -> int:
     from helo.data.wesad import parse_items, wesad
 
     out: Path = arguments.out
-    if out.exists():
-        raise InputError(f"{out}: is already there; choose another --out or remove it")
+    require_new(out)
     if arguments.kind == "simulate":
         dataset = simulate(arguments.subjects, arguments.clips, arguments.windows, arguments.emotions, arguments.seed)
     else:

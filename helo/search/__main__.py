@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helo.cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, run_command
-from helo.errors import InputError
+from helo.errors import InputError, require_new
 from helo.names import NORMALISATIONS, NORMALISE_TRAIN
 
 if TYPE_CHECKING:
@@ -100,9 +100,7 @@ def _search(arguments: argparse.Namespace, words: list[str]) -> int:
         write_summary(run)
         print_summary(run, console)
         console.print(f"report: {write_report(run)}", highlight=False, markup=False, soft_wrap=True)
-    if not complete:
-        return EXIT_INTERRUPTED
-    return _report_failures(run)
+    return _report_failures(run) if complete else EXIT_INTERRUPTED
 
 
 def _report_failures(run: Run) -> int:
@@ -149,8 +147,7 @@ def _plan(arguments: argparse.Namespace, words: list[str]) -> SearchPlan:
     if arguments.sampler is not None:
         space = replace(space, sampler=arguments.sampler)
     out = arguments.out or _new_run(f"{Path(arguments.data).resolve().name}-{space.name}")
-    if out.exists():
-        raise InputError(f"{out}: is already there; choose another --out or remove it")
+    require_new(out)
     dataset = _dataset(arguments.data)
 
     from helo.search.driver import SearchPlan
