@@ -1,7 +1,8 @@
 """The append-only record of finished cells: the only truth about a run.
 
 A part is one Parquet file with one row, written under a hidden name, flushed to the disk and renamed: a
-reader sees it whole or not at all. The tables of a run are views of the ledger and can be made again.
+reader sees it whole or not at all. It carries the identity of its search, so that a part of another one is
+told from its own. The tables of a run are views of the ledger and can be made again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from helo.names import ALIGNMENT_LOSS, COMPLETED, EPOCH, METRICS, TRAIN_LOSS, UNCONVERGED, VAL
+from helo.names import ALIGNMENT_LOSS, EPOCH, METRICS, TRAIN_LOSS, UNCONVERGED, VAL
 
 HISTORY_COLUMNS = (TRAIN_LOSS, ALIGNMENT_LOSS, UNCONVERGED, *(VAL + metric for metric in METRICS))
 """What is recorded for every epoch, besides its number."""
@@ -45,6 +46,18 @@ _PART = pa.schema(
         ("predictions", pa.list_(pa.list_(pa.float32()))),
     ]
 )
+
+
+SET_ASIDE = "set-aside"
+"""Folder in a ledger for parts that could not be read."""
+
+_IDENTITY = b"helo.search"
+"""Key of the search's identity in a part's metadata."""
+
+
+def part_name(configuration: int, fold_number: int) -> str:
+    """What the files of a cell are called, without their endings."""
+    return f"c{configuration:05d}-f{fold_number:04d}"
 
 
 @dataclass(frozen=True)
@@ -74,21 +87,20 @@ class CellRecord:
     windows: NDArray[np.int64] | None = None
     predictions: NDArray[np.float32] | None = field(default=None, repr=False)
 
-    @property
-    def completed(self) -> bool:
-        """Whether the cell ran to its end and has scores."""
-        return self.status == COMPLETED
-
 
 class Ledger:
-    """A folder of parts; one process writes, any number read."""
+    """A folder of parts; one process writes, any number read.
 
-    def __init__(self, folder: Path) -> None:
+    `identity`: what tells this search from all others; parts that carry another one are not read.
+    """
+
+    def __init__(self, folder: Path, identity: str = "") -> None:
         self.folder = folder
+        self.identity = identity
+        self._schema = _PART.with_metadata({_IDENTITY: identity.encode()})
 
     def append(self, record: CellRecord, fold_number: int) -> Path:
         """Write one finished cell, whole or not at all, and return its file."""
-        name = f"c{record.configuration:05d}-f{fold_number:04d}.parquet"
         row = {name: getattr(record, name) for name in _PART.names}
         row["params"] = json.dumps(dict(record.params), sort_keys=True)
         row["history"] = [dict(entry) for entry in record.history]
@@ -96,26 +108,63 @@ class Ledger:
             row["windows"] = record.windows.tolist()
         if record.predictions is not None:
             row["predictions"] = record.predictions.tolist()
-        hidden = self.folder / f".{name}"
-        with hidden.open("wb") as file:
-            pq.write_table(pa.Table.from_pylist([row], schema=_PART), file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        final = self.folder / name
-        os.replace(hidden, final)
+        final = self.folder / f"{part_name(record.configuration, fold_number)}.parquet"
+        hidden = final.with_name(f".{final.name}")
+        try:
+            with hidden.open("wb") as file:
+                pq.write_table(pa.Table.from_pylist([row], schema=self._schema), file, compression="zstd")
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(hidden, final)
+        except OSError:  # a full disk: half a part helps nobody, and takes room
+            hidden.unlink(missing_ok=True)
+            raise
         return final
 
     def parts(self) -> list[Path]:
         """All whole parts, in the order configuration, fold."""
-        return sorted(path for path in self.folder.glob("c*.parquet"))
+        return sorted(self.folder.glob("c*-f*.parquet"))
 
     def read(self) -> list[CellRecord]:
-        """Every finished cell, in the order configuration, fold."""
-        return [self._read_part(path) for path in self.parts()]
+        """Every finished cell, in the order configuration, fold; damaged and foreign parts are left out."""
+        return self.inspect()[0]
 
-    @staticmethod
-    def _read_part(path: Path) -> CellRecord:
-        row = pq.read_table(path, schema=_PART).to_pylist()[0]
+    def inspect(self) -> tuple[list[CellRecord], dict[Path, str]]:
+        """Every finished cell, and what is wrong with each part that is none of them."""
+        records: list[CellRecord] = []
+        faults: dict[Path, str] = {}
+        for path in self.parts():
+            try:
+                records.append(self._read_part(path))
+            except (OSError, ValueError, TypeError, KeyError) as error:  # ArrowInvalid is a ValueError
+                faults[path] = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return records, faults
+
+    def set_aside(self, path: Path) -> Path:
+        """Move a part to where it is not read; nothing of a user's is deleted."""
+        folder = self.folder / SET_ASIDE
+        folder.mkdir(exist_ok=True)
+        target = folder / path.name
+        number = 1
+        while target.exists():
+            number += 1
+            target = folder / f"{path.stem}-{number}.parquet"
+        os.replace(path, target)
+        return target
+
+    def _read_part(self, path: Path) -> CellRecord:
+        with pq.ParquetFile(path) as file:
+            found = (file.schema_arrow.metadata or {}).get(_IDENTITY, b"").decode()
+            if not file.schema_arrow.remove_metadata().equals(_PART):
+                raise ValueError("is no part of a ledger")
+            if self.identity and found != self.identity:
+                raise ValueError("is of another search")
+            rows = file.read().to_pylist()
+        if len(rows) != 1:
+            raise ValueError(f"has {len(rows)} rows instead of one")
+        row = rows[0]
+        if not path.name.startswith(f"c{row['configuration']:05d}-f"):
+            raise ValueError(f"holds configuration {row['configuration']}, which its name does not say")
         row["params"] = json.loads(row["params"])
         row["history"] = tuple(row["history"] or ())
         if row["windows"] is not None:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +23,7 @@ from helo.names import (
     BASELINES,
     BEST_EPOCH,
     CELLS,
+    CHECKPOINTS_FOLDER,
     CONFIGURATION,
     EPOCH,
     EPOCHS,
@@ -24,7 +31,9 @@ from helo.names import (
     FINISHED,
     FOLD,
     FOLDS_FILE,
+    IDENTITY,
     LEDGER_FOLDER,
+    LOCK_FILE,
     MANIFEST_FILE,
     METRICS,
     NODE,
@@ -50,28 +59,36 @@ class Run:
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         self.path = path
         self.manifest = manifest
-        self.ledger = Ledger(path / LEDGER_FOLDER)
+        self.ledger = Ledger(path / LEDGER_FOLDER, str(manifest.get(IDENTITY, "")))
 
     @classmethod
     def create(cls, path: Path, manifest: dict[str, Any], folds: list[dict[str, Any]]) -> Run:
         """Make the directory; raise `InputError` if it is already there or cannot be written."""
         require_new(path)
         made: list[Path] = []
+        staging: Path | None = None
         try:
-            missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+            missing = [folder for folder in path.parents if not folder.exists()]
             for folder in reversed(missing):
                 folder.mkdir()
                 made.append(folder)
-            (path / LEDGER_FOLDER).mkdir()
-            made.append(path / LEDGER_FOLDER)
-            write_json(path / FOLDS_FILE, folds)
-            write_json(path / MANIFEST_FILE, manifest)  # last: a run without a manifest is none
-        except OSError as error:
+            # Filled beside its place and moved there in one step: an interruption leaves no half a run.
+            staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+            staging.chmod(0o777 & ~_umask())
+            (staging / LEDGER_FOLDER).mkdir()
+            (staging / CHECKPOINTS_FOLDER).mkdir()
+            write_json(staging / FOLDS_FILE, folds)
+            write_json(staging / MANIFEST_FILE, manifest)
+            os.rename(staging, path)
+        except BaseException as error:
+            if staging is not None:
+                shutil.rmtree(staging, ignore_errors=True)
             for folder in reversed(made):
-                for file in folder.iterdir():
-                    file.unlink()
-                folder.rmdir()
-            raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
+                with contextlib.suppress(OSError):  # somebody else uses it by now
+                    folder.rmdir()
+            if isinstance(error, OSError):
+                raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
+            raise
         return cls(path, manifest)
 
     @classmethod
@@ -81,6 +98,29 @@ class Run:
         if not (path / MANIFEST_FILE).is_file():
             raise InputError(f"{path}: is not a run directory (it has no {MANIFEST_FILE})")
         return cls(path, _read_json(path / MANIFEST_FILE))
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep every other search from this run; raise `InputError` if one has it.
+
+        The lock is the operating system's: it ends with the process that holds it, however that ends.
+        """
+        with (self.path / LOCK_FILE).open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.seek(0)
+                holder = file.read().strip() or "another process"
+                raise InputError(f"{self.path}: is being worked on by {holder}; wait for it or end it") from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}")
+            file.flush()
+            yield
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder for the states of cells in the making."""
+        return self.path / CHECKPOINTS_FOLDER
 
     @property
     def folds(self) -> list[dict[str, Any]]:
@@ -120,6 +160,12 @@ class Run:
         self.write_table(EPOCHS, epochs_table(records))
         self.write_table(PREDICTIONS, predictions_table(records, cells, truth, objective, len(self.folds)))
         self.write_table(BASELINES, baselines)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _read_json(path: Path) -> Any:

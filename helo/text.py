@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 def duration(seconds: float) -> str:
     """A time span in its two largest units at most.
@@ -13,3 +15,27 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+
+def seconds(text: str) -> float:
+    """The time span that a text such as ``90s``, ``30m`` or ``1.5h`` says; raise `ValueError` if it says none.
+
+    >>> seconds("90s"), seconds("1.5h"), seconds("2 d")
+    (90.0, 5400.0, 172800.0)
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", text)
+    if found is None or found[2] not in _UNITS:
+        raise ValueError(f"no time span: {text!r}")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def size(count: float) -> str:
+    """Bytes in GiB or MiB.
+
+    >>> size(3 * 2**30), size(5 * 2**20)
+    ('3.0 GiB', '5 MiB')
+    """
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

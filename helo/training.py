@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -43,6 +44,7 @@ class DivergedError(RuntimeError):
 class CellResult:
     """What a finished cell leaves; see `helo.ledger.CellRecord` for the fields."""
 
+    stopped: bool
     epochs: int
     best_epoch: int
     val: dict[str, float]
@@ -62,13 +64,14 @@ class CellTraining:
 
     `objective` is the measure on the inner validation subjects that decides when to stop and which epoch's
     weights to keep. Epoch 0, before any training, is the train-mean prediction and counts as a candidate.
+    `rungs`: epoch → the largest such loss with which training goes on.
     """
 
     def __init__(
         self, schema: Schema, data: FoldData, configuration: Configuration, seed: int, objective: str,
-        device: torch.device | str = "cpu",
+        device: torch.device | str = "cpu", rungs: Mapping[int, float] | None = None,
     ) -> None:  # fmt: skip
-        self.configuration, self.objective = configuration, objective
+        self.configuration, self.objective, self.rungs = configuration, objective, rungs or {}
         self.device = torch.device(device)
         self.data = data
         self.features = torch.from_numpy(data.train.features).to(self.device)
@@ -91,6 +94,7 @@ class CellTraining:
         self.history: list[dict[str, float]] = []
         self.best_epoch = 0
         self.best_loss = math.inf
+        self.best_scores: dict[str, float] = {}
         self.best_weights: dict[str, Tensor] = {}
         self._record({TRAIN_LOSS: math.nan, ALIGNMENT_LOSS: math.nan, UNCONVERGED: math.nan})
 
@@ -99,6 +103,11 @@ class CellTraining:
         """Whether the last epoch is reached, or patience is at its end."""
         waited = self.epoch - self.best_epoch
         return self.epoch >= self.configuration.epochs or waited >= self.configuration.patience
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a rung says that training on is not worth it. A cell at its end has not been stopped."""
+        return not self.finished and self.best_loss > self.rungs.get(self.epoch, math.inf)
 
     def run_epoch(self) -> None:
         """One pass over the training windows, and a look at the validation subjects."""
@@ -163,6 +172,7 @@ class CellTraining:
         self.model.load_state_dict(self.best_weights)
         predicted = self.predict(torch.from_numpy(test.features).to(self.device))
         return CellResult(
+            stopped=self.stopped,
             epochs=self.epoch,
             best_epoch=self.best_epoch,
             val=self.best_scores,
@@ -172,11 +182,43 @@ class CellTraining:
             predictions=predicted.astype(np.float32),
         )
 
+    def state(self) -> dict[str, Any]:
+        """All that changes in training, for `restore`: tensors, numbers and containers of them only."""
+        return {
+            "weights": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "randomness": self._state,
+            **{name: getattr(self, name) for name in _PROGRESS},
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state` of the same cell: what follows is what would have followed then."""
+        self.model.load_state_dict(state["weights"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
+        self._state = [tensor.cpu() for tensor in state["randomness"]]
+        for name in _PROGRESS:
+            setattr(self, name, state[name])
+
     def _own_randomness(self, seed: int | None = None) -> _Randomness:
         return _Randomness(self.device, seed, getattr(self, "_state", None))
 
     def _remember_randomness(self) -> None:
         self._state = _random_state(self.device)
+
+
+_PROGRESS = ("epoch", "history", "best_epoch", "best_loss", "best_scores", "best_weights")
+
+
+class Keeper(Protocol):
+    """Keeps a cell's state while it trains, so that it need not start again."""
+
+    def load(self, device: torch.device) -> Mapping[str, Any] | None:
+        """The last state that was kept, its tensors on `device`; None to start from the beginning."""
+
+    def after_epoch(self, training: CellTraining) -> bool:
+        """Keep the state now if it is time for it. True if the cell has to pause: it is not finished then."""
 
 
 class _Randomness:
@@ -208,13 +250,20 @@ def _random_state(device: torch.device) -> list[Tensor]:
 
 def train_cell(
     dataset: Dataset, fold: Fold, configuration: Configuration, seed: int, normalise: str, objective: str,
-    device: torch.device | str = "cpu",
-) -> CellResult:  # fmt: skip
-    """Train one configuration on one fold to its end and score its test subject.
+    device: torch.device | str = "cpu", rungs: Mapping[int, float] | None = None, keeper: Keeper | None = None,
+) -> CellResult | None:  # fmt: skip
+    """Train one configuration on one fold to its end, or to the rung that stops it, and score its test subject.
 
-    Raises `DivergedError` if the loss stops being a number.
+    `rungs`: see `CellTraining`. With a `keeper` the cell goes on where it was, and may be told to pause: then
+    the result is None. Raises `DivergedError` if the loss stops being a number.
     """
-    training = CellTraining(dataset.schema, fold_data(dataset, fold, normalise), configuration, seed, objective, device)
-    while not training.finished:
+    data = fold_data(dataset, fold, normalise)
+    training = CellTraining(dataset.schema, data, configuration, seed, objective, device, rungs)
+    if keeper is not None and (state := keeper.load(training.device)) is not None:
+        training.restore(state)
+    while not (training.finished or training.stopped):
         training.run_epoch()
+        over = training.finished or training.stopped
+        if keeper is not None and not over and keeper.after_epoch(training):
+            return None
     return training.score(held_out_part(dataset, fold, normalise))

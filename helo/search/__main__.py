@@ -10,22 +10,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helo.cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, run_command
-from helo.errors import InputError, require_new
-from helo.names import NORMALISATIONS, NORMALISE_TRAIN
+from helo.errors import InputError, require_new, shorten
+from helo.names import LOGS, NORMALISATIONS, NORMALISE_TRAIN, PROTOCOL_SHARED, PROTOCOLS
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from helo.data.dataset import Dataset
     from helo.run import Run
     from helo.search.driver import SearchPlan
-    from helo.search.tune import Resources
+    from helo.search.resources import Resources
 
 PROG = "helo-search"
 SIMULATED = "simulated"
-GPU_SHARE = 0.25
-"""Share of a GPU per cell, unless said otherwise: HeLo is small, four cells keep a GPU busier than one."""
+AUTO = "auto"
 
 ADDRESS_TIMEOUT_S = 5.0
 """How long to wait for a Ray cluster's port to answer."""
+
+FIXED = ("out", "space", "configurations", "sampler", "seed", "normalise", "protocol", "no_racing", "cpus_per_cell")
+"""Arguments that decide what is computed: a run that is resumed has them from its manifest."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -35,25 +39,36 @@ def build_parser() -> argparse.ArgumentParser:
         description="Search HeLo's hyperparameters with leave-one-subject-out folds; without arguments, "
         "a demo on simulated data.",
     )
-    add = parser.add_argument
-    add(
-        "--data",
-        default=SIMULATED,
-        metavar="DIR",
-        help="dataset directory (default: built-in simulated data)",
-    )
+    what = parser.add_argument_group("what is searched")
+    add = what.add_argument
+    add("--data", metavar="DIR", help="dataset directory (default: built-in simulated data)")
     add("--space", metavar="NAME|FILE", help="search space: demo, small, full or a YAML file (default: demo)")
-    add("--out", type=Path, metavar="RUN", help="run directory (default: a new one in runs/)")
     add("--configurations", type=int, metavar="N", help="configurations to draw (default: the space's)")
     add("--sampler", choices=("tpe", "random"), help="how configurations are drawn (default: the space's)")
-    add("--seed", type=int, default=0, metavar="N", help="seed of folds, draws and training (default: 0)")
-    add("--normalise", choices=NORMALISATIONS, default=NORMALISE_TRAIN,
+    add("--protocol", choices=PROTOCOLS,
+        help="shared: one study over all folds; nested: a study per fold, nothing crosses folds (default: shared)")  # fmt: skip
+    add("--no-racing", action="store_true",
+        help="run every cell of every configuration to its end: no races over folds, no rungs within them")  # fmt: skip
+    add("--seed", type=int, metavar="N", help="seed of folds, draws and training (default: 0)")
+    add("--normalise", choices=NORMALISATIONS,
         help="scale features with the training subjects' statistics, or within each subject, which uses the "
         "test subject's unlabelled windows (default: train)")  # fmt: skip
+    where = parser.add_argument_group("where it goes, and how long it may take")
+    add = where.add_argument
+    add("--out", type=Path, metavar="RUN", help="run directory (default: a new one in runs/)")
+    add("--resume", type=Path, metavar="RUN", help="go on with a run that was interrupted, killed or out of time")
+    add("--time-budget", metavar="TIME", help="end in this time, such as 90s, 30m or 2h, with a run that can be resumed")
+    add("--plan", action="store_true",
+        help="say what the search would cost, from a timed probe, and do not start it")  # fmt: skip
+    add("--cluster", type=Path, metavar="FILE", help="with --plan: a cluster file, whose instances are priced")
+    add("--price", type=float, metavar="USD", help="with --plan: price of the whole cluster per hour")
+    add("--log", action="append", choices=LOGS, default=[], help="also log every cell there, by Ray's own callbacks")
+    on = parser.add_argument_group("what it runs on")
+    add = on.add_argument
     add("--concurrency", type=int, metavar="N", help="cells at a time (default: as many as fit)")
-    add("--cpus-per-cell", type=int, default=1, metavar="N", help="CPUs and threads of a cell (default: 1)")
-    add("--gpus-per-cell", type=float, metavar="F",
-        help=f"share of a GPU per cell (default: {GPU_SHARE} where there is a GPU, else 0)")  # fmt: skip
+    add("--cpus-per-cell", type=int, metavar="N", help="CPUs and threads of a cell (default: 1)")
+    add("--gpus-per-cell", metavar="auto|F",
+        help="share of a GPU per cell; auto measures what the largest configuration needs (default: auto)")  # fmt: skip
     add("--address", metavar="A", help="Ray cluster to use, such as auto (default: this machine alone)")
     return parser
 
@@ -66,41 +81,78 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _search(arguments: argparse.Namespace, words: list[str]) -> int:
+    import time
+
     from rich.console import Console
 
+    started = time.time()
     console = Console()
-    plan = _plan(arguments, words)
+    _check(arguments)
+    budget = _seconds(arguments.time_budget)
+    run = _run_to_resume(arguments)
+    plan = _plan(arguments, words, run, None if budget is None else started + budget)
+    if arguments.plan:
+        from helo.search.quote import print_quote
+
+        print_quote(plan, run, console, arguments.cluster, arguments.price)
+        return EXIT_OK
+    return _run(plan, run, console)
+
+
+def _run(plan: SearchPlan, run: Run | None, console: Console) -> int:
+    import time
+    import traceback
 
     # Heavy imports after all that the user can get wrong has been checked.
     from analysis.report import write_report, write_summary
     from analysis.tables import print_summary
     from helo.search.driver import run_search
 
-    def announce(run: Run) -> None:
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def announce(made: Run, resources: Resources) -> None:
+        nonlocal run
+        resumed, run = run is not None, made
         dataset, space = plan.dataset, plan.space
-        console.print(
+        share = f", {resources.gpus_per_cell:g} of a GPU each" if resources.gpus_per_cell else ""
+        say(
             f"{dataset.schema.name}: {len(dataset.subject_names)} subjects, {len(dataset)} windows, "
             f"{len(dataset.emotions)} emotions; space {space.name}: {space.configurations} configurations × "
-            f"{len(dataset.subject_names)} folds, {plan.resources.concurrency} cells at a time; "
-            f"seed {plan.seed}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
+            f"{len(dataset.subject_names)} folds, protocol {plan.protocol}, {'racing' if plan.racing else 'no racing'}; "
+            f"{resources.concurrency} cells at a time{share}; seed {plan.seed}"
         )
-        console.print(f"run directory: {run.path}", highlight=False, markup=False, soft_wrap=True)
+        say(f"run directory: {made.path}" + (f", {len(made.ledger.parts())} cells are there" if resumed else ""))
 
-    run, complete = run_search(plan, console, announce)
+    again = f"python -m helo.search --resume {shlex.quote(str(run.path if run else plan.out))}"
+    if plan.address:
+        again += f" --address {shlex.quote(plan.address)}"
+    try:
+        run, complete = run_search(plan, console, announce, run)
+    except (Exception, KeyboardInterrupt) as error:
+        if run is None or isinstance(error, InputError):
+            raise
+        interrupted = isinstance(error, KeyboardInterrupt)
+        if isinstance(error, OSError):
+            reason = f"{error.filename or run.path}: {error.strerror or error}"
+        else:
+            reason = "interrupted" if interrupted else f"failed with {type(error).__name__} (above)"
+        if not interrupted and not isinstance(error, OSError):
+            traceback.print_exc()
+        print(f"{PROG}: {reason}; {len(run.ledger.parts())} cells are finished; go on with: {again}", file=sys.stderr)
+        return EXIT_INTERRUPTED if interrupted else EXIT_FAILED
     finished = len(run.ledger.parts())
+    in_time = plan.deadline is not None and time.time() >= plan.deadline
     if not complete:
-        print(
-            f"{PROG}: interrupted; {finished} finished cells are in {run.ledger.folder}, their tables in {run.path}",
-            file=sys.stderr,
-        )
+        why = "time is up" if in_time else "interrupted"
+        print(f"{PROG}: {why}; {finished} cells are finished; go on with: {again}", file=sys.stderr)
     if finished:
         write_summary(run)
         print_summary(run, console)
-        console.print(f"report: {write_report(run)}", highlight=False, markup=False, soft_wrap=True)
-    return _report_failures(run) if complete else EXIT_INTERRUPTED
+        say(f"report: {write_report(run)}")
+    if not complete and not in_time:
+        return EXIT_INTERRUPTED
+    return _report_failures(run) if finished else EXIT_OK
 
 
 def _report_failures(run: Run) -> int:
@@ -121,48 +173,106 @@ def _report_failures(run: Run) -> int:
     return EXIT_FAILED if len(failed) == len(cells) else EXIT_OK
 
 
-def _plan(arguments: argparse.Namespace, words: list[str]) -> SearchPlan:
-    """Check every argument and read every input, before anything is written."""
-    from dataclasses import replace
-
-    from helo.search.space import load_space
-
+def _check(arguments: argparse.Namespace) -> None:
+    """Everything that is wrong with the arguments themselves, in one line."""
     problems = []
     for name in ("configurations", "concurrency", "cpus_per_cell"):
         value = getattr(arguments, name)
         if value is not None and value < 1:
             problems.append(f"--{name.replace('_', '-')} must be at least 1, got {value}")
-    gpus = arguments.gpus_per_cell
-    if gpus is not None and not (0 <= gpus <= 1 or (float(gpus).is_integer() and gpus > 0)):
-        problems.append(f"--gpus-per-cell must be from 0 to 1, or a whole number, got {gpus}")
-    if arguments.seed < 0:
+    share = _share(arguments.gpus_per_cell)
+    if share is not None and not (0 <= share <= 1 or (share.is_integer() and share > 0)):
+        problems.append(f"--gpus-per-cell must be auto, from 0 to 1, or a whole number, got {arguments.gpus_per_cell}")
+    if arguments.seed is not None and arguments.seed < 0:
         problems.append(f"--seed must be at least 0, got {arguments.seed}")
     if arguments.address is not None:
         problems += _address_problems(arguments.address)
+    if arguments.resume is not None:
+        given = [f"--{name.replace('_', '-')}" for name in FIXED if getattr(arguments, name) not in (None, False)]
+        if given:
+            problems.append(f"--resume goes on with what the run was started with; leave out {shorten(given, 9)}")
+    if not arguments.plan:
+        problems += [f"--{name} needs --plan" for name in ("cluster", "price") if getattr(arguments, name) is not None]
+    if arguments.price is not None and not arguments.price >= 0:
+        problems.append(f"--price must be at least 0, got {arguments.price}")
+    if _seconds(arguments.time_budget) == 0:
+        problems.append("--time-budget must be above 0")
     if problems:
         raise InputError("; ".join(problems))
-    space = load_space(arguments.space or "demo")
-    if arguments.configurations is not None:
-        space = replace(space, configurations=arguments.configurations)
-    if arguments.sampler is not None:
-        space = replace(space, sampler=arguments.sampler)
-    out = arguments.out or _new_run(f"{Path(arguments.data).resolve().name}-{space.name}")
-    require_new(out)
-    dataset = _dataset(arguments.data)
+
+
+def _share(text: str | None) -> float | None:
+    """A share of a GPU; None for auto; NaN for what is neither."""
+    if text is None or text == AUTO:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def _seconds(text: str | None) -> float | None:
+    from helo.text import seconds
+
+    if text is None:
+        return None
+    try:
+        return seconds(text)
+    except ValueError:
+        raise InputError(f"--time-budget must be a number and s, m, h or d, such as 90s or 2h, got {text!r}") from None
+
+
+def _run_to_resume(arguments: argparse.Namespace) -> Run | None:
+    if arguments.resume is None:
+        return None
+    from helo.run import Run
+
+    return Run.open(arguments.resume)
+
+
+def _plan(arguments: argparse.Namespace, words: list[str], run: Run | None, deadline: float | None) -> SearchPlan:
+    """Read every input, before anything is written."""
+    from dataclasses import replace
+
+    data = arguments.data or (str(run.manifest.get("data", "")) if run else "") or SIMULATED
+    if run is None:
+        from helo.search.space import load_space
+
+        space = load_space(arguments.space or "demo")
+        if arguments.configurations is not None:
+            space = replace(space, configurations=arguments.configurations)
+        if arguments.sampler is not None:
+            space = replace(space, sampler=arguments.sampler)
+        out = arguments.out or _new_run(f"{Path(data).resolve().name}-{space.name}")
+        require_new(out)
+    dataset = _dataset(data)
 
     from helo.search.driver import SearchPlan
 
-    resources, gpu_count = _resources(arguments)
-    return SearchPlan(
-        dataset=dataset,
-        space=space,
-        out=out,
-        seed=arguments.seed,
-        resources=resources,
-        normalise=arguments.normalise,
+    wish, gpus = _resources(arguments)
+    if run is None:
+        plan = SearchPlan(
+            dataset=dataset,
+            space=space,
+            out=out,
+            seed=arguments.seed or 0,
+            resources=wish,
+            normalise=arguments.normalise or NORMALISE_TRAIN,
+            protocol=arguments.protocol or PROTOCOL_SHARED,
+            racing=not arguments.no_racing,
+        )
+    else:
+        from helo.search.resume import plan_of
+
+        plan = plan_of(run, dataset, wish)
+    return replace(
+        plan,
         address=arguments.address,
-        gpus=gpu_count,
+        gpus=gpus,
+        data=data if data == SIMULATED else str(Path(data).resolve()),
         command=shlex.join([PROG, *words]),
+        deadline=deadline,
+        loggers=tuple(dict.fromkeys(arguments.log)),
     )
 
 
@@ -189,24 +299,15 @@ def _dataset(name: str) -> Dataset:
 
 
 def _resources(arguments: argparse.Namespace) -> tuple[Resources, int]:
-    """What a cell gets, and how many cells run at a time on this machine; also its number of GPUs."""
-    import os
-
+    """What a cell shall get, and how many GPUs this machine has."""
     import torch
 
-    from helo.search.tune import Resources
+    from helo.search.resources import Resources
 
-    gpus = torch.cuda.device_count()
-    share = arguments.gpus_per_cell
-    if share is None:
-        share = GPU_SHARE if gpus else 0.0
-    if share > gpus and arguments.address is None:
-        raise InputError(f"--gpus-per-cell must be 0 on this machine, which has {gpus} GPUs, got {share:g}")
-    cpus = arguments.cpus_per_cell
-    fitting = max(1, (os.cpu_count() or 1) // cpus)
-    if share and gpus:
-        fitting = max(1, min(fitting, int(gpus / share)))
-    return Resources(arguments.concurrency or fitting, cpus, share), gpus
+    gpus, share = torch.cuda.device_count(), _share(arguments.gpus_per_cell)
+    if share is not None and share > gpus and arguments.address is None:
+        raise InputError(f"--gpus-per-cell must be 0 or auto on this machine, which has {gpus} GPUs, got {share:g}")
+    return Resources(arguments.concurrency, arguments.cpus_per_cell or 1, share), gpus
 
 
 def _new_run(name: str) -> Path:

@@ -2,32 +2,61 @@
 
 from __future__ import annotations
 
+import gc
 import platform
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
+from helo.checkpoints import CheckpointFile
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
 from helo.folds import Fold
-from helo.ledger import CellRecord
-from helo.names import COMPLETED, FAILED
+from helo.ledger import CellRecord, part_name
+from helo.names import COMPLETED, FAILED, STOPPED
 from helo.search.planner import PlannedCell
-from helo.training import CellResult, DivergedError, train_cell
+from helo.training import CellResult, DivergedError, Keeper, train_cell
 
 
 @dataclass(frozen=True)
 class CellSettings:
-    """What all cells of a search have in common."""
+    """What all cells of a search have in common.
+
+    - `gpus`: share of a GPU that a cell gets at its first attempt; 0 trains on the CPU
+    - `checkpoints`: folder for the states of cells in the making; None keeps none
+    - `checkpoint_every`: seconds between two states of a cell
+    - `deadline`: Unix time at which cells pause
+    """
 
     seed: int
     normalise: str
     objective: str
     threads: int
-    use_gpu: bool
+    gpus: float = 0.0
+    checkpoints: Path | None = None
+    checkpoint_every: float = 30.0
+    deadline: float | None = None
+
+    def gpu_share(self, cell: PlannedCell) -> float:
+        """The share of a GPU that a cell gets: more after it ran out of memory, a whole one at most."""
+        return self.gpus if self.gpus >= 1 else min(1.0, self.gpus * cell.scale)
+
+
+@dataclass(frozen=True)
+class CellReport:
+    """How an attempt at a cell ended.
+
+    `record` is None if the cell paused; with `out_of_memory` it says what is written down if the cell is not
+    tried again.
+    """
+
+    record: CellRecord | None
+    out_of_memory: bool = False
 
 
 class Train(Protocol):
@@ -35,15 +64,18 @@ class Train(Protocol):
 
     def __call__(
         self, dataset: Dataset, fold: Fold, configuration: Configuration, seed: int, normalise: str,
-        objective: str, device: torch.device | str,
-    ) -> CellResult: ...  # fmt: skip
+        objective: str, device: torch.device | str, rungs: Mapping[int, float], keeper: Keeper | None,
+    ) -> CellResult | None: ...  # fmt: skip
 
 
 def run_cell(
     cell: PlannedCell, dataset: Dataset, folds: tuple[Fold, ...], settings: CellSettings,
     train: Train = train_cell,
-) -> CellRecord:  # fmt: skip
-    """Train and score one cell, whatever happens: an exception becomes a failed record with its reason."""
+) -> CellReport:  # fmt: skip
+    """Train and score one cell. An exception becomes a failed record with its reason.
+
+    Only an error that leaves the accelerator unusable is raised: this process cannot train another cell.
+    """
     torch.set_num_threads(settings.threads)  # two busy processes of two threads each are slower than one
     fold = folds[cell.fold]
     started = datetime.now(UTC)
@@ -54,7 +86,6 @@ def run_cell(
         "node": platform.node(),
         "started": started,
     }
-    device = "cuda" if settings.use_gpu and torch.cuda.is_available() else "cpu"
     try:
         result = train(
             dataset,
@@ -63,24 +94,65 @@ def run_cell(
             settings.seed,
             settings.normalise,
             settings.objective,
-            device,
+            _device(settings.gpu_share(cell)),
+            cell.rungs,
+            _keeper(cell, settings),
         )
     except Exception as error:
-        known = isinstance(error, DivergedError | torch.OutOfMemoryError)
+        if isinstance(error, getattr(torch, "AcceleratorError", ())):
+            raise
+        full = _out_of_memory(error)
+        known = full or isinstance(error, DivergedError)
         reason = str(error) if known else "".join(traceback.format_exception(error)[-3:])
-        return CellRecord(**common, status=FAILED, reason=reason, epochs=0, **_finish(started))
-    return CellRecord(
-        **common,
-        status=COMPLETED,
-        epochs=result.epochs,
-        best_epoch=result.best_epoch,
-        val=result.val,
-        test=result.test,
-        history=result.history,
-        windows=result.windows,
-        predictions=result.predictions,
-        **_finish(started),
+    else:
+        full, reason = False, None
+    if reason is not None:
+        if full:  # only now that the traceback no longer holds what took the memory
+            gc.collect()
+            torch.cuda.empty_cache()
+            reason = f"out of memory: {reason}"
+        return CellReport(CellRecord(**common, status=FAILED, reason=reason, epochs=0, **_finish(started)), full)
+    if result is None:
+        return CellReport(None)
+    return CellReport(
+        CellRecord(
+            **common,
+            status=STOPPED if result.stopped else COMPLETED,
+            epochs=result.epochs,
+            best_epoch=result.best_epoch,
+            val=result.val,
+            test=result.test,
+            history=result.history,
+            windows=result.windows,
+            predictions=result.predictions,
+            **_finish(started),
+        )
     )
+
+
+def checkpoint_file(folder: Path, cell: PlannedCell) -> Path:
+    """Where the state of a cell in the making is kept."""
+    return folder / f"{part_name(cell.configuration, cell.fold)}.pt"
+
+
+def _keeper(cell: PlannedCell, settings: CellSettings) -> Keeper | None:
+    if settings.checkpoints is None:
+        return None
+    return CheckpointFile(checkpoint_file(settings.checkpoints, cell), settings.checkpoint_every, settings.deadline)
+
+
+def _device(share: float) -> str:
+    """The GPU that Ray lends this process, if any; a part of one is all the memory that the cell may take."""
+    if not share or not torch.cuda.is_available():
+        return "cpu"
+    if share <= 1:
+        torch.cuda.set_per_process_memory_fraction(share)
+    return "cuda"
+
+
+def _out_of_memory(error: Exception) -> bool:
+    # On the CPU torch raises a plain RuntimeError with these words.
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def _finish(started: datetime) -> dict[str, Any]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -12,19 +16,33 @@ from rich.console import Console
 from helo.baselines import baselines_table
 from helo.data.dataset import Dataset
 from helo.folds import Fold, folds_as_json, loso_folds
-from helo.names import GROUP, NORMALISE_TRAIN, TRUE
+from helo.names import GROUP, NORMALISE_TRAIN, PROTOCOL_SHARED, TRUE
 from helo.run import Run
 from helo.search.cells import CellSettings
-from helo.search.manifest import build_manifest
-from helo.search.planner import Planner
+from helo.search.export import write_study
+from helo.search.manifest import add_resumption, build_manifest
+from helo.search.outcomes import known_params, restore
+from helo.search.planner import Planner, pace
+from helo.search.probe import Measured, in_own_process, largest, measure
 from helo.search.progress import SearchProgress
+from helo.search.race import Pace
+from helo.search.resources import Resources, settle, share_that_fits
 from helo.search.space import Space
-from helo.search.tune import Resources, ray_cluster, run_cells
+from helo.search.tune import cluster_size, make_loggers, on_cluster, ray_cluster, run_cells
 
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """Everything that decides what a search computes, and on what it runs."""
+    """Everything that decides what a search computes, and on what it runs.
+
+    - `resources`: a wish; what it leaves open is settled when the machine or cluster is known
+    - `pace`: None for the one that fits the concurrency
+    - `gpus`: of this machine
+    - `data`, `command`: as the user gave them, for the manifest
+    - `deadline`: Unix time at which the search ends, finished or not
+    - `loggers`: names from `helo.names.LOGS`
+    - `checkpoint_every`: seconds between two states of a cell in the making
+    """
 
     dataset: Dataset
     space: Space
@@ -32,35 +50,124 @@ class SearchPlan:
     seed: int
     resources: Resources
     normalise: str = NORMALISE_TRAIN
+    protocol: str = PROTOCOL_SHARED
+    racing: bool = True
+    pace: Pace | None = None
     address: str | None = None
     gpus: int = 0
+    data: str = ""
     command: str = ""
+    deadline: float | None = None
+    loggers: tuple[str, ...] = ()
+    checkpoint_every: float = 30.0
 
 
-def run_search(plan: SearchPlan, console: Console, announce: Callable[[Run], None]) -> tuple[Run, bool]:
-    """Run every cell, then write the run's tables. Returns the run and whether it is complete.
+def run_search(
+    plan: SearchPlan, console: Console, announce: Callable[[Run, Resources], None], run: Run | None = None
+) -> tuple[Run, bool]:  # fmt: skip
+    """Run every cell that is left, then write the run's tables. Returns the run and whether it is complete.
 
-    `announce` is called when the run directory is there. An interrupted search leaves the tables of the
-    cells that finished.
+    With `run` the search goes on there; without, a new run is made at `plan.out`. `announce` is called when
+    the run directory is there. A search that ends early leaves the tables of the cells that finished.
     """
     folds = loso_folds(plan.dataset.subject_names, plan.seed)
-    planner = Planner(plan.space, len(folds), plan.seed)
+    with ExitStack() as stack:
+        if run is not None:
+            stack.enter_context(run.lock())  # before Ray: the answer to a second search is at once
+            records = _sound_records(run, console)
+        else:
+            records = []
+        resources = _on_cluster(plan, folds, stack)
+        lead = plan.pace or pace(plan.space, len(folds), resources.concurrency or 1, plan.protocol, plan.racing)
+        planner = Planner(
+            plan.space, len(folds), plan.seed, plan.protocol, plan.racing, lead, known_params(records)
+        )  # fmt: skip
+        restore(planner, records, folds, plan.space.objective)
+        if run is None:
+            manifest = build_manifest(plan, folds, resources, lead)
+            run = Run.create(plan.out, manifest, folds_as_json(folds))
+            stack.enter_context(run.lock())
+        else:
+            add_resumption(run, plan, resources)
+        announce(run, resources)
+        complete = _run_cells(plan, planner, folds, resources, run, console)
+    return run, complete
+
+
+def _run_cells(
+    plan: SearchPlan, planner: Planner, folds: tuple[Fold, ...], resources: Resources, run: Run, console: Console
+) -> bool:  # fmt: skip
     settings = CellSettings(
         seed=plan.seed,
         normalise=plan.normalise,
         objective=plan.space.objective,
-        threads=plan.resources.cpus_per_cell,
-        use_gpu=plan.resources.gpus_per_cell > 0,
+        threads=resources.cpus_per_cell,
+        gpus=resources.gpus_per_cell or 0.0,
+        checkpoints=run.checkpoints.resolve(),
+        checkpoint_every=plan.checkpoint_every,
+        deadline=plan.deadline,
     )
-    with ray_cluster(plan.address, plan.resources, plan.gpus):  # first: without a cluster nothing is written
-        run = Run.create(plan.out, build_manifest(plan, folds), folds_as_json(folds))
-        announce(run)
-        try:
-            with SearchProgress(planner.total, plan.space.objective, console) as progress:
-                complete = run_cells(planner, plan.dataset, folds, settings, run.ledger, progress, plan.resources)
-        finally:
+    loggers = make_loggers(plan.loggers, run.path)
+    try:
+        complete = planner.finished
+        if not complete:
+            with SearchProgress(planner.most, plan.space.objective, console, planner.told) as progress:
+                complete = run_cells(
+                    planner, plan.dataset, folds, settings, run.ledger, progress, resources.concurrency or 1,
+                    loggers=loggers,
+                )  # fmt: skip
+    except BaseException:
+        with contextlib.suppress(Exception):  # what went wrong first is what the user has to know
             write_tables(run, plan.dataset, folds, plan.space.objective)
-    return run, complete
+        raise
+    write_tables(run, plan.dataset, folds, plan.space.objective)
+    write_study(run, plan.space, planner.studies())
+    return complete
+
+
+def _on_cluster(plan: SearchPlan, folds: tuple[Fold, ...], stack: ExitStack) -> Resources:
+    """Settle the resources, with the cluster running: without one nothing is written."""
+    wish = plan.resources
+    if plan.address is not None:
+        stack.enter_context(ray_cluster(plan.address))
+        cpus, gpus = cluster_size()
+        return settle(wish, _share(plan, folds, cpus, gpus, _probe_there), cpus, gpus)
+    cpus = os.cpu_count() or 1
+    resources = settle(wish, _share(plan, folds, cpus, plan.gpus, in_own_process), cpus, plan.gpus)
+    lent = (resources.concurrency or 1) * resources.cpus_per_cell
+    stack.enter_context(ray_cluster(None, lent, plan.gpus))
+    return resources
+
+
+def _probe_there(function: Callable[..., Any], *arguments: Any) -> Any:
+    return on_cluster(function, *arguments, cpus=1, gpus=1)
+
+
+def _share(
+    plan: SearchPlan, folds: tuple[Fold, ...], cpus: int, gpus: float, call: Callable[..., Measured]
+) -> float:  # fmt: skip
+    """The share of a GPU for each cell: the one wished for, or the one that holds the largest configuration."""
+    if plan.resources.gpus_per_cell is not None:
+        return plan.resources.gpus_per_cell
+    if not gpus:
+        return 0.0
+    found = call(
+        measure, plan.dataset, folds[0], largest(plan.space), plan.normalise, plan.space.objective, "cuda",
+        plan.resources.cpus_per_cell,
+    )  # fmt: skip
+    feed = max(1, int(cpus / plan.resources.cpus_per_cell / gpus))
+    return share_that_fits(found.gpu_memory, found.gpu_total, feed)
+
+
+def _sound_records(run: Run, console: Console) -> list[Any]:
+    """The finished cells of a run; parts that cannot be read are moved aside, and their cells run again."""
+    records, faults = run.ledger.inspect()
+    for path, fault in faults.items():
+        moved = run.ledger.set_aside(path)
+        console.print(
+            f"{path}: {fault}; moved to {moved}, its cell runs again", highlight=False, markup=False, soft_wrap=True
+        )
+    return records
 
 
 def write_tables(run: Run, dataset: Dataset, folds: tuple[Fold, ...], objective: str) -> None:

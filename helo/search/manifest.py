@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -12,7 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helo.folds import Fold, folds_digest
-from helo.names import PROTOCOL_SHARED
+from helo.names import IDENTITY, MANIFEST_FILE
+from helo.run import Run, write_json
+from helo.search.race import Pace
+from helo.search.resources import Resources
 
 if TYPE_CHECKING:
     from helo.search.driver import SearchPlan
@@ -20,17 +25,26 @@ if TYPE_CHECKING:
 PACKAGES = ("helo-search", "torch", "pot", "ray", "optuna", "numpy", "scipy", "pandas", "pyarrow", "plotly")
 
 
-def build_manifest(plan: SearchPlan, folds: tuple[Fold, ...]) -> dict[str, Any]:
+def build_manifest(plan: SearchPlan, folds: tuple[Fold, ...], resources: Resources, pace: Pace) -> dict[str, Any]:
     """The content of ``manifest.json``."""
     dataset = plan.dataset
+    search = {
+        "seed": plan.seed,
+        "protocol": plan.protocol,
+        "racing": plan.racing,
+        "pace": asdict(pace),
+        "normalise": plan.normalise,
+        "cpus_per_cell": resources.cpus_per_cell,
+        "space": plan.space.as_dict(),
+        "folds": {"digest": folds_digest(folds), "validation_subjects": len(folds[0].validation)},
+    }
     return {
         "name": plan.out.name,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "started": _now(),
         "command": plan.command,
-        "seed": plan.seed,
-        "protocol": PROTOCOL_SHARED,
-        "normalise": plan.normalise,
-        "space": plan.space.as_dict(),
+        "data": plan.data,
+        **search,
+        IDENTITY: _identity({**search, "dataset": dataset.digest}),
         "dataset": {
             "name": dataset.schema.name,
             "digest": dataset.digest,
@@ -41,12 +55,34 @@ def build_manifest(plan: SearchPlan, folds: tuple[Fold, ...]) -> dict[str, Any]:
             "source": dataset.schema.source,
             "licence": dataset.schema.licence,
         },
-        "folds": {"digest": folds_digest(folds), "validation_subjects": len(folds[0].validation)},
-        "resources": asdict(plan.resources),
+        **_circumstances(resources),
+        "resumed": [],
+    }
+
+
+def add_resumption(run: Run, plan: SearchPlan, resources: Resources) -> None:
+    """Write down that a search goes on, and on what."""
+    entry = {"started": _now(), "command": plan.command, "data": plan.data, **_circumstances(resources)}
+    run.manifest["resumed"] = [*run.manifest.get("resumed", []), entry]
+    write_json(run.path / MANIFEST_FILE, run.manifest)
+
+
+def _identity(search: dict[str, Any]) -> str:
+    """A hash of all that decides what a search computes."""
+    return hashlib.sha256(json.dumps(search, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _circumstances(resources: Resources) -> dict[str, Any]:
+    return {
+        "resources": asdict(resources),
         "machine": {"node": platform.node(), "system": platform.platform(), "cpus": os.cpu_count()},
         "versions": {"python": platform.python_version(), **_versions()},
         "git": _git_commit(),
     }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _versions() -> dict[str, str]:

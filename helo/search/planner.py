@@ -1,149 +1,165 @@
 """Which cell comes next: pure and deterministic, without Ray, torch or files.
 
-Under the ``shared`` protocol one Optuna study proposes configurations; each is one cell per fold. When all
-folds of a configuration are in, the study learns the mean of its inner validation scores. Test scores
-never come here: `Planner.tell` has no argument for them.
+Under the ``shared`` protocol one race proposes configurations for all folds. Under ``nested`` each fold has a
+race of its own, and nothing passes between them. Test scores never come here: `helo.search.race.Outcome` has
+no place for them.
 """
 
 from __future__ import annotations
 
-import hashlib
+import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial
 
-from helo.search.space import Choices, Range, Space
+from helo.names import PROTOCOL_NESTED, PROTOCOL_SHARED
+from helo.search.race import Outcome, Pace, Race
+from helo.search.racing import FIRST_LOOK
+from helo.search.space import Space
 
 MAX_ATTEMPTS = 3
 """How often a cell is handed out when its worker dies under it, before it counts as failed."""
 
-STARTUP = 10
-"""Configurations that TPE draws at random first (Optuna's default), if the search has four times as many."""
-
-optuna.logging.set_verbosity(optuna.logging.WARNING)
-
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """One configuration on one fold (by number), with the whole configuration's values."""
+    """One configuration on one fold (by number), with the whole configuration's values.
+
+    - `rungs`: epoch → the largest loss with which the cell goes on
+    - `attempt`: counts from 1
+    - `scale`: by how much its share of a GPU grew, after it ran out of memory
+    """
 
     configuration: int
     fold: int
     params: Mapping[str, Any]
+    rungs: Mapping[int, float] = field(default_factory=dict)
+    attempt: int = 1
+    scale: int = 1
 
 
-@dataclass
-class _Proposal:
-    """A configuration under way: its Optuna trial, and the validation losses by fold (None: failed)."""
+def pace(space: Space, folds: int, concurrency: int, protocol: str, racing: bool) -> Pace:
+    """As little lead as keeps `concurrency` cells busy: the less, the more each draw and look can know.
 
-    trial: Trial
-    params: dict[str, Any]
-    losses: dict[int, float | None] = field(default_factory=dict)
+    On a laptop it does not depend on `concurrency`, and so the cells of a search do not either.
+    """
+    if protocol == PROTOCOL_NESTED:
+        wide = math.ceil(concurrency / folds)
+    else:
+        wide = math.ceil(concurrency / (min(FIRST_LOOK, folds) if racing else folds))
+    return Pace(generation=max(2, min(8, space.configurations // 8), wide), lag=wide)
 
 
 class Planner:
-    """The ``shared`` protocol: hands out cells and learns from their validation scores.
+    """Hands out cells and takes their outcomes.
 
-    Configuration k is proposed when all cells of those before it have been handed out. Its draw depends on
-    the seed, on k and on what the study knows at that moment: with the random sampler on seed and k alone,
-    with TPE also on the order in which results come, which is fixed when one cell runs at a time.
+    - `folds`: how many
+    - `racing`: drop configurations over folds and stop cells at rungs; without it every cell runs to its end
+    - `known`: hyperparameters by configuration, drawn by an earlier part of the same search
+
+    >>> planner = Planner(Space("two", 2, {}), folds=3, seed=0)
+    >>> cell = planner.ask()
+    >>> planner.tell(cell, Outcome("completed", (0.3, 0.2)))
+    >>> planner.told, planner.most
+    (1, 6)
     """
 
-    def __init__(self, space: Space, folds: int, seed: int, sampler: str | None = None) -> None:
-        self.space, self.folds, self.seed = space, folds, seed
-        self.sampler = sampler or space.sampler
+    def __init__(
+        self, space: Space, folds: int, seed: int, protocol: str = PROTOCOL_SHARED, racing: bool = True,
+        pace: Pace | None = None, known: Mapping[int, Mapping[str, Any]] | None = None,
+    ) -> None:  # fmt: skip
+        self.space, self.folds, self.nested = space, folds, protocol == PROTOCOL_NESTED
         # Folds in a seeded order, so that a search cut short has not seen the first subjects only.
-        self.fold_order = [int(fold) for fold in np.random.default_rng(seed).permutation(folds)]
-        self.study = optuna.create_study(direction="minimize")
-        if space.first:
-            self.study.enqueue_trial(dict(space.first))
-        self._distributions = {name: _distribution(entry) for name, entry in space.searched.items()}
-        self._proposals: list[_Proposal] = []
-        self._waiting: deque[PlannedCell] = deque()
-        self._attempts: dict[tuple[int, int], int] = {}
-        self.told = 0
+        order = tuple(int(fold) for fold in np.random.default_rng(seed).permutation(folds))
+        pace, known = pace or Pace(), known or {}
+        if self.nested:
+            self._races = [
+                Race(space, (fold,), seed, f"fold {fold}", racing, pace, self._known_of(fold, known))
+                for fold in order
+            ]  # fmt: skip
+        else:
+            self._races = [Race(space, order, seed, "shared", racing, pace, known)]
+        self._race_of = {fold: race for race in self._races for fold in race.folds}
+        self._turn: deque[Race] = deque(self._races)
+        self._again: deque[PlannedCell] = deque()
+        self.told = self.running = 0
 
     @property
-    def total(self) -> int:
-        """Cells of the whole search."""
-        return self.space.configurations * self.folds
+    def most(self) -> int:
+        """Cells of the whole search, told ones included, if nothing more is dropped."""
+        return self.space.configurations * self.folds - sum(race.left_out for race in self._races)
 
     @property
     def finished(self) -> bool:
         """Whether every cell has been told."""
-        return self.told == self.total
+        return not self._again and all(race.finished for race in self._races)
 
     def ask(self) -> PlannedCell | None:
-        """The next cell to run, or None if all have been handed out."""
-        if not self._waiting:
-            if len(self._proposals) == self.space.configurations:
-                return None
-            self._propose()
-        cell = self._waiting.popleft()
-        key = (cell.configuration, cell.fold)
-        self._attempts[key] = self._attempts.get(key, 0) + 1
-        return cell
+        """The next cell to run, or None if there is none: for now, unless `finished`."""
+        if self._again:
+            self.running += 1
+            return self._again.popleft()
+        for _ in range(len(self._turn)):
+            race = self._turn[0]
+            self._turn.rotate(-1)
+            if (found := race.ask()) is not None:
+                number, fold, rungs = found
+                self.running += 1
+                return PlannedCell(self._number(number, fold), fold, race.entries[number].params, rungs)
+        return None
 
-    def tell(self, cell: PlannedCell, loss: float | None) -> None:
-        """Take a finished cell's inner validation loss (lower is better); None for a failed cell."""
-        proposal = self._proposals[cell.configuration]
-        if cell.fold in proposal.losses:
-            raise ValueError(f"cell {cell.configuration}/{cell.fold} has been told already")
-        proposal.losses[cell.fold] = loss
+    def tell(self, cell: PlannedCell, outcome: Outcome) -> None:
+        """Take a finished cell's inner validation losses."""
+        self._race_of[cell.fold].tell(self._local(cell.configuration), cell.fold, outcome)
         self.told += 1
-        if len(proposal.losses) == self.folds:
-            losses = [value for value in proposal.losses.values() if value is not None]
-            if len(losses) == self.folds:
-                # In fold order: the sum must not depend on which cell came home first.
-                self.study.tell(proposal.trial, float(np.mean([proposal.losses[i] for i in range(self.folds)])))
-            else:
-                self.study.tell(proposal.trial, state=TrialState.FAIL)
+        self.running -= 1
 
-    def lost(self, cell: PlannedCell) -> bool:
-        """A cell's worker died: hand the cell out again. False if it has had `MAX_ATTEMPTS`."""
-        if self._attempts[(cell.configuration, cell.fold)] >= MAX_ATTEMPTS:
+    def retry(self, cell: PlannedCell, scale: int = 1) -> bool:
+        """A cell's worker died, or its memory was too small: hand it out again, `scale` times as large.
+
+        False if it has had `MAX_ATTEMPTS`; then it is to be told as failed.
+        """
+        if cell.attempt >= MAX_ATTEMPTS:
             return False
-        self._waiting.appendleft(cell)
+        self._again.appendleft(replace(cell, attempt=cell.attempt + 1, scale=cell.scale * scale))
+        self.running -= 1
         return True
 
+    def restore(self, done: Mapping[tuple[int, int], Outcome]) -> set[tuple[int, int]]:
+        """Go through the search again as far as its finished cells reach: (configuration, fold) → outcome.
+
+        Returns those that are none of this search's.
+        """
+        rest = dict(done)
+        open_cells = []
+        while (cell := self.ask()) is not None:
+            outcome = rest.pop((cell.configuration, cell.fold), None)
+            if outcome is None:
+                open_cells.append(cell)
+            else:
+                self.tell(cell, outcome)
+        self._again.extend(open_cells)
+        self.running -= len(open_cells)
+        return set(rest)
+
     def best(self) -> tuple[int, float] | None:
-        """The configuration with the best mean validation loss over all folds so far, and that loss."""
-        done = [trial for trial in self.study.get_trials(deepcopy=False) if trial.state == TrialState.COMPLETE]
-        if not done:
-            return None
-        best = min(done, key=lambda trial: (trial.value, trial.number))
-        return best.number, float(best.value or 0.0)
+        """The configuration with the best mean loss over all folds so far, and that loss; ``shared`` only."""
+        return None if self.nested else self._races[0].best()
 
-    def _propose(self) -> None:
-        number = len(self._proposals)
-        self.study.sampler = _sampler(self.sampler, self.space.configurations, derived_seed(self.seed, number))
-        trial = self.study.ask(self._distributions)
-        proposal = _Proposal(trial, self.space.params(trial.params))
-        self._proposals.append(proposal)
-        self._waiting.extend(PlannedCell(number, fold, proposal.params) for fold in self.fold_order)
+    def studies(self) -> dict[str, list[FrozenTrial]]:
+        """Every finished configuration as Optuna's trials, by the name of its study."""
+        return {race.label: race.trials() for race in self._races}
 
+    def _number(self, local: int, fold: int) -> int:
+        """Configurations of different folds' studies have different numbers, for they are different."""
+        return local * self.folds + fold if self.nested else local
 
-def derived_seed(seed: int, number: int) -> int:
-    """The seed of one configuration's draw, so that a draw needs no memory of those before it."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/configuration/{number}".encode()).digest()[:4], "big")
+    def _local(self, configuration: int) -> int:
+        return configuration // self.folds if self.nested else configuration
 
-
-def _sampler(name: str, configurations: int, seed: int) -> optuna.samplers.BaseSampler:
-    if name == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    startup = min(STARTUP, max(2, configurations // 4))
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
-
-
-def _distribution(entry: Range | Choices) -> BaseDistribution:
-    if isinstance(entry, Choices):
-        return CategoricalDistribution(entry.values)
-    if entry.whole:
-        return IntDistribution(int(entry.low), int(entry.high), log=entry.log)
-    return FloatDistribution(entry.low, entry.high, log=entry.log)
+    def _known_of(self, fold: int, known: Mapping[int, Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
+        return {self._local(number): params for number, params in known.items() if number % self.folds == fold}

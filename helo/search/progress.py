@@ -8,6 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from helo.names import FAILED, STOPPED
 from helo.text import duration
 
 LINE_EVERY_S = 10.0
@@ -17,11 +18,11 @@ LINE_EVERY_S = 10.0
 class SearchProgress:
     """A bar on a terminal, a line now and then in a log."""
 
-    def __init__(self, total: int, objective: str, console: Console | None = None) -> None:
-        self.total, self.objective = total, objective
+    def __init__(self, total: int, objective: str, console: Console | None = None, done: int = 0) -> None:
+        self.total, self.objective, self.before = total, objective, done
         self.console = console or Console()
-        self.done = self.failed = 0
-        self.best: float | None = None
+        self.done = done
+        self.counts = {STOPPED: 0, FAILED: 0}
         self._started: float | None = None
         self._last_line = time.monotonic()
         self._bar = Progress(
@@ -33,7 +34,7 @@ class SearchProgress:
             console=self.console,
             disable=not self.console.is_terminal,
         )
-        self._task = self._bar.add_task("cells", total=total, note="starting workers")
+        self._task = self._bar.add_task("cells", total=total, completed=done, note="starting workers")
 
     def __enter__(self) -> SearchProgress:
         self._bar.start()
@@ -49,12 +50,17 @@ class SearchProgress:
         if self._started is None:
             self._started = time.monotonic()
 
-    def cell_done(self, failed: bool, best: tuple[int, float] | None) -> None:
-        """Count a finished cell; `best` is the leading configuration and its mean validation loss."""
+    def cell_done(self, status: str, most: int, best: tuple[int, float] | None) -> None:
+        """Count a finished cell; `best` is the leading configuration and its mean validation loss.
+
+        `most`: cells of the whole search, as far as is known by now: racing makes them fewer.
+        """
         self.done += 1
-        self.failed += failed
+        self.total = most
+        if status in self.counts:
+            self.counts[status] += 1
         note = self._note(best)
-        self._bar.update(self._task, completed=self.done, note=note)
+        self._bar.update(self._task, completed=self.done, total=most, note=note)
         now = time.monotonic()
         if not self.console.is_terminal and (now - self._last_line >= LINE_EVERY_S or self.done == self.total):
             self._last_line = now
@@ -64,9 +70,8 @@ class SearchProgress:
         parts = []
         if best is not None:
             parts.append(f"best validation {self.objective} {abs(best[1]):.4f} (configuration {best[0]})")
-        if self.failed:
-            parts.append(f"{self.failed} failed")
+        parts += [f"{count} {status}" for status, count in self.counts.items() if count]
         if self._started is not None and self.done < self.total:
-            each = (time.monotonic() - self._started) / self.done
-            parts.append(f"{duration(each * (self.total - self.done))} left")
+            each = (time.monotonic() - self._started) / (self.done - self.before)
+            parts.append(f"at most {duration(each * (self.total - self.done))} left")
         return ", ".join(parts)

@@ -11,7 +11,7 @@
       ot_entropy: {low: 1e-3, high: 1, log: true}
       attention_depth: {low: 1, high: 3}
       width: {choices: [16, 32]}
-      epochs: 20                # fixed
+      epochs: 20                # fixed; {value: 20} says the same
     first: {ot_entropy: 0.1}    # optional: part of the first configuration
 
 Hyperparameters that a space does not mention keep the default of `helo.configuration`.
@@ -124,7 +124,14 @@ def load_space(name: str) -> Space:
 
 def read_space(path: Path) -> Space:
     """Read a space from a YAML file; all that is wrong with it is in one `InputError`."""
-    content = read_yaml(path)
+    return parse_space(read_yaml(path), str(path), path.stem)
+
+
+def parse_space(content: Mapping[str, Any], where: str, name: str) -> Space:
+    """A space from plain values, as in the YAML file or as from `Space.as_dict`.
+
+    `where` begins the message of an `InputError`; `name` is the name of a space that gives none.
+    """
     problems: list[str] = []
     problems += [f"unknown key {key!r}{did_you_mean(str(key), _KEYS)}" for key in content if key not in _KEYS]
     configurations = content.get("configurations")
@@ -141,9 +148,9 @@ def read_space(path: Path) -> Space:
     if not problems:
         problems += _combinations(searched, fixed)
     if problems:
-        raise InputError(f"{path}: {'; '.join(problems)}")
+        raise InputError(f"{where}: {'; '.join(problems)}")
     return Space(
-        name=str(content.get("name", path.stem)),
+        name=str(content.get("name", name)),
         about=str(content.get("about", "")),
         configurations=int(configurations or 0),
         sampler=sampler,
@@ -167,15 +174,17 @@ def _parameters(entries: Any, problems: list[str]) -> tuple[dict[str, Range | Ch
                 f"unknown hyperparameter {name!r}{did_you_mean(str(name), PARAMETERS)}; "
                 f"known are {', '.join(PARAMETERS)}"
             )
-        elif isinstance(entry, dict):
+        elif isinstance(entry, dict) and set(entry) != {"value"}:
             try:
                 searched[name] = _searched(rule, entry)
             except InputError as error:
                 problems.append(f"{name}: {error}")
-        elif rule.problem(entry):
-            problems.append(f"{name} {rule.problem(entry)}")
         else:
-            fixed[name] = rule.kind(entry)
+            value = entry["value"] if isinstance(entry, dict) else entry
+            if rule.problem(value):
+                problems.append(f"{name} {rule.problem(value)}")
+            else:
+                fixed[name] = rule.kind(value)
     return searched, fixed
 
 

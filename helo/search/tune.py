@@ -7,31 +7,36 @@ the result before Tune keeps it, so Tune's own bookkeeping stays small; the ledg
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
+from ray.air.integrations.mlflow import MLflowLoggerCallback
+from ray.tune.logger import LoggerCallback, TBXLoggerCallback
+from ray.tune.result import TRAINING_ITERATION
 from ray.tune.search import Searcher
 
 from helo.data.dataset import Dataset
 from helo.errors import InputError
 from helo.folds import Fold
-from helo.ledger import CellRecord, Ledger
-from helo.metrics import as_loss
-from helo.names import FAILED
-from helo.search.cells import CellSettings, Train, run_cell
+from helo.ledger import CellRecord, Ledger, part_name
+from helo.names import EPOCH, FAILED, LOG_MLFLOW, LOG_TENSORBOARD
+from helo.search.cells import CellReport, CellSettings, Train, checkpoint_file, run_cell
+from helo.search.outcomes import outcome
 from helo.search.planner import PlannedCell, Planner
 from helo.search.progress import SearchProgress
 from helo.training import train_cell
 
-_RECORD = "record"
+_REPORT = "report"
 _CELL = "cell"
 
 _ENVIRONMENT = {
@@ -46,20 +51,14 @@ _ENVIRONMENT = {
 }
 
 
-@dataclass(frozen=True)
-class Resources:
-    """What a search runs on: `concurrency` cells at a time, each with these CPUs and this share of a GPU."""
-
-    concurrency: int
-    cpus_per_cell: int
-    gpus_per_cell: float
-
-
 class _Opaque:
     """Keeps Tune from flattening, copying and printing what is inside."""
 
     def __init__(self, content: Any) -> None:
         self.content = content
+
+    def __repr__(self) -> str:
+        return "-"
 
 
 class CellTrainable(tune.Trainable):
@@ -80,7 +79,7 @@ class CellTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Run the cell to its end."""
-        return {_RECORD: _Opaque(run_cell(self._cell, *self._fixed)), "done": True}
+        return {_REPORT: _Opaque(run_cell(self._cell, *self._fixed)), "done": True}
 
 
 class _NotSaved:
@@ -93,17 +92,19 @@ class _NotSaved:
 class _PlannerSearcher(_NotSaved, Searcher):
     """Hands the planner's cells to Tune. Names of arguments are Tune's."""
 
-    def __init__(self, planner: Planner) -> None:
+    def __init__(self, planner: Planner, deadline: float | None) -> None:
         super().__init__()
-        self.planner = planner
+        self.planner, self.deadline = planner, deadline
         self.running: dict[str, PlannedCell] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if self.deadline is not None and time.time() >= self.deadline:
+            return Searcher.FINISHED
         cell = self.planner.ask()
         if cell is None:
             return Searcher.FINISHED if self.planner.finished else None  # None: wait
         self.running[trial_id] = cell
-        return {_CELL: _Opaque(cell)}
+        return {_CELL: _Opaque(cell), **cell.params, "fold": cell.fold, "configuration": cell.configuration}
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         """Tune's word that a trial is over; its result has gone through the callback before."""
@@ -119,11 +120,11 @@ class _Recorder(_NotSaved, tune.Callback):
     """Writes each finished cell to the ledger, then tells the planner and the screen."""
 
     def __init__(
-        self, searcher: _PlannerSearcher, ledger: Ledger, objective: str, progress: SearchProgress,
-        folds: tuple[Fold, ...],
+        self, searcher: _PlannerSearcher, ledger: Ledger, settings: CellSettings, progress: SearchProgress,
+        folds: tuple[Fold, ...], loggers: Sequence[LoggerCallback],
     ) -> None:  # fmt: skip
-        self.searcher, self.ledger, self.objective = searcher, ledger, objective
-        self.progress, self.folds = progress, folds
+        self.searcher, self.ledger, self.settings = searcher, ledger, settings
+        self.progress, self.folds, self.loggers = progress, folds, loggers
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.progress.begin()
@@ -131,27 +132,62 @@ class _Recorder(_NotSaved, tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        record = result.pop(_RECORD, None)
-        if record is not None:
-            self._record(trial.trial_id, record.content)
+        found = result.pop(_REPORT, None)
+        if found is None:
+            return
+        report: CellReport = found.content
+        cell = self.searcher.running.pop(trial.trial_id)
+        if report.record is None:  # paused at the deadline
+            return
+        if report.out_of_memory and self.searcher.planner.retry(cell, scale=2):
+            return
+        self._record(cell, report.record)
+        for epoch in report.record.history:
+            known = {name: value for name, value in epoch.items() if not math.isnan(value)}
+            for logger in self.loggers:
+                logger.log_trial_result(iteration, trial, {**known, TRAINING_ITERATION: epoch[EPOCH]})
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The actor died under the cell: hand the cell out again, or record that it keeps killing workers."""
-        cell = self.searcher.running.get(trial.trial_id)
+        cell = self.searcher.running.pop(trial.trial_id, None)
         if cell is None:  # its record was already in the ledger when the actor died
             return
-        if self.searcher.planner.lost(cell):
-            del self.searcher.running[trial.trial_id]
-            return
-        record = lost_record(cell, self.folds[cell.fold].test)
-        self._record(trial.trial_id, record)
+        if not self.searcher.planner.retry(cell):
+            self._record(cell, lost_record(cell, self.folds[cell.fold].test))
 
-    def _record(self, trial_id: str, record: CellRecord) -> None:
-        cell = self.searcher.running.pop(trial_id)
+    def _record(self, cell: PlannedCell, record: CellRecord) -> None:
+        planner = self.searcher.planner
         self.ledger.append(record, cell.fold)
-        loss = as_loss(self.objective, record.val[self.objective]) if record.completed and record.val else None
-        self.searcher.planner.tell(cell, loss)
-        self.progress.cell_done(not record.completed, self.searcher.planner.best())
+        if self.settings.checkpoints is not None:
+            checkpoint_file(self.settings.checkpoints, cell).unlink(missing_ok=True)
+        planner.tell(cell, outcome(record, self.settings.objective))
+        self.progress.cell_done(record.status, planner.most, planner.best())
+
+
+class _TensorBoard(TBXLoggerCallback):
+    """Ray's own TensorBoard logger, with one folder per cell in the run directory."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def log_trial_start(self, trial: Any) -> None:
+        cell: PlannedCell = trial.config[_CELL].content
+        self._trial_writer[trial] = self._summary_writer_cls(
+            str(self.folder / part_name(cell.configuration, cell.fold)), flush_secs=30
+        )
+        self._trial_result[trial] = {}
+
+
+def make_loggers(names: Sequence[str], folder: Path) -> list[LoggerCallback]:
+    """Ray's loggers of these names; what they write lies in `folder` (MLflow: or where its environment says)."""
+    made: list[LoggerCallback] = []
+    if LOG_TENSORBOARD in names:
+        made.append(_TensorBoard(folder / LOG_TENSORBOARD))
+    if LOG_MLFLOW in names:
+        uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(folder / 'mlflow.db').resolve()}"
+        made.append(MLflowLoggerCallback(tracking_uri=uri, experiment_name=folder.name))
+    return made
 
 
 def lost_record(cell: PlannedCell, fold: str) -> CellRecord:
@@ -162,7 +198,7 @@ def lost_record(cell: PlannedCell, fold: str) -> CellRecord:
         fold=fold,
         params=cell.params,
         status=FAILED,
-        reason="the worker process died each time this cell was tried",
+        reason=f"the worker process died each of the {cell.attempt} times this cell was tried",
         epochs=0,
         seconds=0.0,
         node="",
@@ -173,13 +209,15 @@ def lost_record(cell: PlannedCell, fold: str) -> CellRecord:
 
 def run_cells(
     planner: Planner, dataset: Dataset, folds: tuple[Fold, ...], settings: CellSettings, ledger: Ledger,
-    progress: SearchProgress, resources: Resources, train: Train = train_cell,
+    progress: SearchProgress, concurrency: int, train: Train = train_cell, loggers: Sequence[LoggerCallback] = (),
 ) -> bool:  # fmt: skip
-    """Run the planner's cells on the Ray cluster at hand. False if interrupted before the last one."""
-    searcher = _PlannerSearcher(planner)
+    """Run the planner's cells on the Ray cluster at hand. False if it ended before the last one."""
+    searcher = _PlannerSearcher(planner, settings.deadline)
     trainable = tune.with_resources(
         tune.with_parameters(CellTrainable, dataset=dataset, folds=folds, settings=settings, train=train),
-        {"cpu": resources.cpus_per_cell, "gpu": resources.gpus_per_cell},
+        lambda config: tune.PlacementGroupFactory(
+            [{"CPU": settings.threads, "GPU": settings.gpu_share(config[_CELL].content)}]
+        ),
     )
     scratch = tempfile.mkdtemp(prefix="helo-tune-")  # Tune wants a place for files that nobody reads
     try:
@@ -188,7 +226,7 @@ def run_cells(
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 num_samples=-1,
-                max_concurrent_trials=resources.concurrency,
+                max_concurrent_trials=concurrency,
                 reuse_actors=True,
                 trial_name_creator=lambda trial: trial.trial_id,
                 trial_dirname_creator=lambda trial: trial.trial_id,
@@ -198,7 +236,7 @@ def run_cells(
                 storage_path=scratch,
                 verbose=0,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[_Recorder(searcher, ledger, settings.objective, progress, folds)],
+                callbacks=[_Recorder(searcher, ledger, settings, progress, folds, loggers), *loggers],
             ),
         ).fit()
     finally:
@@ -206,21 +244,23 @@ def run_cells(
     return planner.finished
 
 
+def on_cluster(function: Callable[..., Any], *arguments: Any, cpus: int, gpus: float) -> Any:
+    """Run a function once on a worker with these resources and return what it returns."""
+    return ray.get(ray.remote(function).options(num_cpus=cpus, num_gpus=gpus).remote(*arguments))
+
+
 @contextmanager
-def ray_cluster(address: str | None, resources: Resources, gpus: int) -> Iterator[None]:
-    """A Ray cluster for the length of a search: one on this machine, or the one at `address`."""
+def ray_cluster(address: str | None, cpus: int = 1, gpus: float = 0) -> Iterator[None]:
+    """A Ray cluster for the length of a search: the one at `address`, or one on this machine.
+
+    `cpus` and `gpus` are what Ray lends out on this machine: as many CPUs as the cells that shall run at a time
+    ask for.
+    """
     os.environ.update(_ENVIRONMENT)
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     try:
         if address is None:
-            # Logical CPUs: as many as the cells that shall run at a time ask for.
-            ray.init(
-                address="local",
-                num_cpus=resources.concurrency * resources.cpus_per_cell,
-                num_gpus=gpus,
-                include_dashboard=False,
-                **quiet,
-            )
+            ray.init(address="local", num_cpus=cpus, num_gpus=gpus, include_dashboard=False, **quiet)
         else:
             ray.init(address=address, **quiet)
     except ConnectionError as error:
@@ -229,3 +269,9 @@ def ray_cluster(address: str | None, resources: Resources, gpus: int) -> Iterato
         yield
     finally:
         ray.shutdown()
+
+
+def cluster_size() -> tuple[int, float]:
+    """CPUs and GPUs of the Ray cluster at hand."""
+    found = ray.cluster_resources()
+    return int(found.get("CPU", 1)), float(found.get("GPU", 0))

@@ -1,0 +1,86 @@
+"""What one cell costs, measured before many are paid for: seconds of an epoch, and memory."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from helo.configuration import Configuration
+from helo.data.dataset import Dataset
+from helo.folds import Fold, fold_data, held_out_part
+from helo.search import study
+from helo.search.space import Range, Space
+from helo.training import CellTraining
+
+CONTEXT_BYTES = 600 * 2**20
+"""What a process takes of a GPU before its first tensor (CUDA context, kernels): torch does not count it."""
+
+SAMPLES = 3
+"""Configurations timed for a plan, besides the largest one."""
+
+GROWS = ("width", "attention_depth", "batch_size", "heads")
+"""Hyperparameters that take more memory when they are larger."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One cell's cost: seconds of an epoch, bytes of main memory and of the GPU (with its context)."""
+
+    seconds_per_epoch: float
+    memory: int
+    gpu_memory: int = 0
+    gpu_total: int = 0
+
+
+def largest(space: Space) -> dict[str, Any]:
+    """The configuration of a space that needs most memory."""
+    drawn = study.draw(space, 0, "largest", 0, [], None)
+    for name in GROWS:
+        entry = space.searched.get(name)
+        if entry is not None:
+            drawn[name] = entry.high if isinstance(entry, Range) else max(entry.values)
+    return space.params(drawn)
+
+
+def samples(space: Space, seed: int) -> list[dict[str, Any]]:
+    """A few configurations as the search would draw them, to be timed."""
+    return [space.params(study.draw(space, seed, "probe", number + 1, [], None)) for number in range(SAMPLES)]
+
+
+def measure(
+    dataset: Dataset, fold: Fold, params: dict[str, Any], normalise: str, objective: str, device: str, threads: int,
+    epochs: int = 2,
+) -> Measured:  # fmt: skip
+    """Train a configuration for some epochs after a first one that warms up, and score once.
+
+    Call it in a process of its own: a process's peak memory never goes down again.
+    """
+    torch.set_num_threads(threads)
+    data = fold_data(dataset, fold, normalise)
+    training = CellTraining(dataset.schema, data, Configuration.from_params(params), 0, objective, device)
+    training.run_epoch()
+    started = time.perf_counter()
+    for _ in range(epochs):
+        training.run_epoch()
+    seconds = (time.perf_counter() - started) / epochs
+    training.score(held_out_part(dataset, fold, normalise))
+    # Linux counts in KiB, macOS in bytes.
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    if training.device.type != "cuda":
+        return Measured(seconds, memory)
+    total = torch.cuda.get_device_properties(training.device).total_memory
+    return Measured(seconds, memory, torch.cuda.max_memory_reserved(training.device) + CONTEXT_BYTES, total)
+
+
+def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in a fresh process, so that its memory is measured and given back."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()

@@ -1,0 +1,61 @@
+"""What a run's manifest says of its search, so that the search can go on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from helo.data.dataset import Dataset
+from helo.errors import InputError
+from helo.folds import folds_as_json, folds_digest, loso_folds
+from helo.names import IDENTITY, MANIFEST_FILE, NORMALISATIONS, PROTOCOLS
+from helo.run import Run
+from helo.search.driver import SearchPlan
+from helo.search.race import Pace
+from helo.search.resources import Resources
+from helo.search.space import parse_space
+
+
+def plan_of(run: Run, dataset: Dataset, wish: Resources) -> SearchPlan:
+    """The plan of a run's search, to go on with on `wish`.
+
+    Raises `InputError` if the manifest does not say enough, or the data or the folds are not those of the run.
+    """
+    where = run.path / MANIFEST_FILE
+    manifest = run.manifest
+    space = parse_space(_of_kind(run, "space", dict), f"{where}: space", "unnamed")
+    pace = _of_kind(run, "pace", dict)
+    seed = _of_kind(run, "seed", int)
+    protocol, normalise = manifest.get("protocol"), manifest.get("normalise")
+    if protocol not in PROTOCOLS or normalise not in NORMALISATIONS or not manifest.get(IDENTITY):
+        raise InputError(f"{where}: is not the manifest of a search that this version can resume")
+    known = _of_kind(run, "dataset", dict).get("digest")
+    if known != dataset.digest:
+        raise InputError(
+            f"{dataset.schema.name}: is not the data of {run.path} (digest {dataset.digest}, there {known}); "
+            "give the right ones with --data"
+        )
+    folds = loso_folds(dataset.subject_names, seed)
+    if run.folds != folds_as_json(folds) or _of_kind(run, "folds", dict).get("digest") != folds_digest(folds):
+        raise InputError(f"{run.path}: its folds are not those that seed {seed} gives")
+    if not all(isinstance(pace.get(name), int) and pace[name] > 0 for name in ("generation", "lag")):
+        raise InputError(f"{where}: pace must have generation and lag, whole numbers above 0, got {pace}")
+    cpus = _of_kind(run, "cpus_per_cell", int)
+    return SearchPlan(
+        dataset=dataset,
+        space=space,
+        out=run.path,
+        seed=seed,
+        resources=replace(wish, cpus_per_cell=cpus),
+        normalise=str(normalise),
+        protocol=str(protocol),
+        racing=_of_kind(run, "racing", bool),
+        pace=Pace(pace["generation"], pace["lag"]),
+    )
+
+
+def _of_kind(run: Run, key: str, kind: type) -> Any:
+    value = run.manifest.get(key)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise InputError(f"{run.path / MANIFEST_FILE}: {key} is missing or wrong; this search cannot be resumed")
+    return value
