@@ -1,7 +1,7 @@
 """Estimates of generalisation to a new subject, from the tables of a run. Pure functions on DataFrames.
 
 A fold has one test subject, so a score per fold is a score per subject; means, intervals and counts are over
-subjects. Only cells that completed count.
+subjects. Cells that failed never count; cells that a rung stopped count for the single configuration alone.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from helo.names import (
     SINGLE_CONFIGURATION,
     SKILL,
     STATUS,
+    STOPPED,
     TEST,
     TRAIN_MEAN,
     UNIFORM,
@@ -50,6 +51,11 @@ def completed(cells: pd.DataFrame) -> pd.DataFrame:
     return cells[cells[STATUS] == COMPLETED]
 
 
+def scored(cells: pd.DataFrame) -> pd.DataFrame:
+    """The rows of ``cells.parquet`` that have scores: all but the failed ones."""
+    return cells[cells[STATUS].isin((COMPLETED, STOPPED))]
+
+
 def no_baselines() -> pd.DataFrame:
     """An empty ``baselines.parquet``, for runs that have none."""
     return pd.DataFrame(columns=[METHOD, FOLD, *(TEST + metric for metric in METRICS)])
@@ -68,7 +74,7 @@ def subject_scores(
 
     - `cells`, `baselines`: as in ``cells.parquet`` and ``baselines.parquet``
     - `objective`: the metric whose inner validation score selects
-    - `folds`: how many folds the run has; with it, ``single_configuration`` must have completed them all and
+    - `folds`: how many folds the run has; with it, ``single_configuration`` must have scores in them all and
       not only those that `cells` happens to know (default: those in `cells`)
 
     Returns columns ``estimate``, ``fold`` and one per metric. A fold in which an estimate has no completed
@@ -79,7 +85,7 @@ def subject_scores(
     everywhere = {} if overall is None else {str(fold): overall for fold in cells[FOLD].unique()}
     parts = [
         _named(PER_FOLD_SELECTION, chosen_cells(done, best_per_fold(cells, objective))),
-        _named(SINGLE_CONFIGURATION, chosen_cells(done, everywhere)),
+        _named(SINGLE_CONFIGURATION, chosen_cells(scored(cells), everywhere)),
         _named(ORACLE, _best_test_scores(done)),
     ]
     parts += [_named(name, baselines[baselines[METHOD] == name]) for name in methods(baselines)]
@@ -114,8 +120,8 @@ def summarise(cells: pd.DataFrame, baselines: pd.DataFrame, objective: str, fold
     - ``subjects``: how many subjects have this score; fewer than `folds` says that cells are missing
     - ``skill``: of the mean against ``train_mean`` on the same subjects (see `skill`); NaN without it
 
-    `folds` is the number of folds of the run; ``single_configuration`` needs a configuration that completed
-    them all, and is NaN with 0 subjects while there is none. `seed` fixes the bootstrap.
+    `folds` is the number of folds of the run; ``single_configuration`` needs a configuration with
+    scores in them all, and is NaN with 0 subjects while there is none. `seed` fixes the bootstrap.
     """
     scores = subject_scores(cells, baselines, objective, folds)
     reference = scores[scores[ESTIMATE] == TRAIN_MEAN].set_index(FOLD)

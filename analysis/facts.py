@@ -7,7 +7,20 @@ from typing import Any
 
 from analysis.source import Source
 from helo.errors import InputError, shorten
-from helo.names import COMPLETED, FAILED, FINISHED, REASON, SECONDS, STARTED, STATUS, STOPPED
+from helo.names import (
+    COMPLETED,
+    CONFIGURATION,
+    FAILED,
+    FINISHED,
+    PARAM,
+    PROTOCOL_NESTED,
+    REASON,
+    SECONDS,
+    STARTED,
+    STATUS,
+    STOPPED,
+)
+from helo.selection import best_overall, medoid
 from helo.text import duration
 
 
@@ -23,7 +36,9 @@ def facts(source: Source) -> list[tuple[str, str]]:
         ("Seed", manifest.get("seed")),
         ("Protocol", manifest.get("protocol")),
         ("Normalisation", manifest.get("normalise")),
+        ("Racing", "on" if manifest.get("racing") else "off" if "racing" in manifest else None),
         *_cells(source),
+        ("Recommended configuration", _recommended(source)),
         ("Resources", _pairs(source.section("resources"))),
         ("Machine", _pairs(source.section("machine"))),
         ("Versions", _pairs(source.section("versions"))),
@@ -81,6 +96,26 @@ def _cells(source: Source) -> list[tuple[str, str]]:
         used = duration(float(cells[SECONDS].sum()))
         found.append(("Time", f"{duration(elapsed)} from first start to last end; {used} summed over cells"))
     return found
+
+
+def _recommended(source: Source) -> str:
+    """The configuration to deploy, with its searched values."""
+    try:
+        cells, objective = source.cells, source.objective
+    except InputError:
+        return ""
+    nested = source.manifest.get("protocol") == PROTOCOL_NESTED
+    number = medoid(cells, objective) if nested else best_overall(cells, objective, source.folds)
+    if number is None:
+        return ""
+    row = cells[cells[CONFIGURATION] == number].iloc[0]
+    searched = [name for name, entry in source.section("space", "parameters").items() if "value" not in entry]
+    values = [f"{name} {_value(row[PARAM + name])}" for name in searched if PARAM + name in row]
+    return f"number {number}: {', '.join(values)}" + (" (the medoid of the folds' choices)" if nested else "")
+
+
+def _value(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _pairs(section: Mapping[str, Any]) -> str:

@@ -65,7 +65,7 @@ _EXHIBITS = (
     _Exhibit(
         "progress",
         "Search progress",
-        "Mean inner validation score of every configuration that completed all folds, and the best so far: a"
+        "Mean inner validation score of every configuration with scores in all folds, and the best so far: a"
         " line that is flat at its end says that more configurations would hardly help.",
         lambda source: plot_progress(source.cells, source.objective),
     ),
@@ -73,7 +73,7 @@ _EXHIBITS = (
         "slices",
         "Hyperparameters",
         "Each searched parameter against the mean inner validation score of the configurations that tried it;"
-        " an open circle did not complete every fold, so its mean is over fewer people.",
+        " an open circle has not been in every fold, so its mean is over fewer people.",
         lambda source: plot_slices(source.cells, source.objective, source.section("space", "parameters")),
     ),
     _Exhibit(

@@ -17,6 +17,7 @@ from helo.names import (
     NORMALISE_SUBJECT,
     ORACLE,
     PER_FOLD_SELECTION,
+    PROTOCOL_NESTED,
     PROTOCOL_SHARED,
     SINGLE_CONFIGURATION,
     TRAIN_MEAN,
@@ -41,7 +42,21 @@ NOT_REPORTABLE: Final = "not reportable"
 _SHARED = (
     "Protocol shared: one study proposes the configurations for all folds, so what was tried has"
     " seen the other folds, in which this fold's test subject was trained or validated on."
-    " Only the proposals have: the choice in each fold uses its own inner validation subjects alone."
+)
+_SHARED_CHOICE = " Only the proposals have: the choice in each fold uses its own inner validation subjects alone."
+_SHARED_RACING = (
+    " So has what was dropped early: a configuration that did badly on the first folds was not tried on the others."
+    " Of those left, each fold's choice uses its own inner validation subjects alone. Protocol nested is free of both."
+)
+_NESTED = (
+    "Protocol nested: each fold has a study of its own and nothing passes between folds, so the estimate of"
+    " per_fold_selection is unbiased. No configuration sees all folds, so there is no single_configuration: what is"
+    " estimated is the search itself. To deploy, run it on all subjects; among the folds' choices, the one nearest"
+    " to all others (the medoid) is a fair start."
+)
+_RUNGS = (
+    "A cell that was clearly behind the others of its fold was stopped early. It is never the choice of its fold; in"
+    " a mean over folds it counts with the score that it had reached."
 )
 _SUBJECT_SCALED = (
     "Features were scaled within each subject: the test subject's unlabelled windows were used for that"
@@ -122,8 +137,13 @@ def _clause(scores: pd.DataFrame, metric: str) -> str:
 def cautions(manifest: Mapping[str, Any]) -> list[str]:
     """What a reader of the estimates must know about how the run was made."""
     found = []
+    racing = bool(manifest.get("racing"))
     if manifest.get("protocol") == PROTOCOL_SHARED:
-        found.append(_SHARED)
+        found.append(_SHARED + (_SHARED_RACING if racing else _SHARED_CHOICE))
+    if manifest.get("protocol") == PROTOCOL_NESTED:
+        found.append(_NESTED)
+    if racing:
+        found.append(_RUNGS)
     if manifest.get("normalise") == NORMALISE_SUBJECT:
         found.append(_SUBJECT_SCALED)
     return found
@@ -138,5 +158,5 @@ def coverage(summary: pd.DataFrame, folds: int) -> list[str]:
         found.append(f"Only {subjects} of the {folds} folds have a completed cell; the others are left out.")
     single = summary[summary[ESTIMATE] == SINGLE_CONFIGURATION]["subjects"]
     if subjects and not single.max():
-        found.append(f"No configuration has completed all {folds} folds: there is no {SINGLE_CONFIGURATION}.")
+        found.append(f"No configuration has scores in all {folds} folds: there is no {SINGLE_CONFIGURATION}.")
     return found

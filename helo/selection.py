@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
-from helo.names import COMPLETED, CONFIGURATION, FOLD, HIGHER_IS_BETTER, STATUS, VAL
+from helo.names import COMPLETED, CONFIGURATION, FOLD, HIGHER_IS_BETTER, PARAM, STATUS, STOPPED, VAL
 
 
-def _completed(cells: pd.DataFrame, objective: str) -> pd.DataFrame:
-    done = cells[(cells[STATUS] == COMPLETED) & cells[VAL + objective].notna()]
-    loss = done[VAL + objective] * (-1 if objective in HIGHER_IS_BETTER else 1)
-    return done[[CONFIGURATION, FOLD]].assign(loss=loss)
+def _losses(cells: pd.DataFrame, objective: str, statuses: tuple[str, ...]) -> pd.DataFrame:
+    scored = cells[cells[STATUS].isin(statuses) & cells[VAL + objective].notna()]
+    loss = scored[VAL + objective] * (-1 if objective in HIGHER_IS_BETTER else 1)
+    return scored[[CONFIGURATION, FOLD]].assign(loss=loss)
 
 
 def best_per_fold(cells: pd.DataFrame, objective: str) -> dict[str, int]:
     """In each fold, the configuration with the best inner validation score (the first among equals).
 
-    `cells` has the columns of ``cells.parquet``; folds without a completed cell are left out.
+    `cells` has the columns of ``cells.parquet``. Only cells that ran to their end count: one that a rung
+    stopped is never taken. Folds without a completed cell are left out.
 
     >>> cells = pd.DataFrame({"configuration": [0, 1], "fold": ["S2", "S2"], "status": "completed",
     ...                       "val_kl": [0.2, 0.1]})
     >>> best_per_fold(cells, "kl")
     {'S2': 1}
     """
-    ranked = _completed(cells, objective).sort_values(["loss", CONFIGURATION], kind="stable")
+    ranked = _losses(cells, objective, (COMPLETED,)).sort_values(["loss", CONFIGURATION], kind="stable")
     first = ranked.drop_duplicates(FOLD)
     return {
         str(fold): int(configuration) for fold, configuration in zip(first[FOLD], first[CONFIGURATION], strict=True)
@@ -33,10 +35,34 @@ def best_per_fold(cells: pd.DataFrame, objective: str) -> dict[str, int]:
 def best_overall(cells: pd.DataFrame, objective: str, folds: int) -> int | None:
     """The configuration with the best mean inner validation score over all folds: the one to deploy.
 
-    Only configurations that completed all `folds` folds of the run count: a mean over fewer compares
-    different people. None if there is no such configuration.
+    Only configurations with a score in all `folds` folds of the run count: a mean over fewer compares
+    different people. A cell that a rung stopped counts with what it had reached, which training on could
+    only have made better: stopping never helps its configuration. None if no configuration has all folds.
     """
-    done = _completed(cells, objective)
+    done = _losses(cells, objective, (COMPLETED, STOPPED))
     means = done.groupby(CONFIGURATION)["loss"].agg(["mean", "size"])
     whole = means[means["size"] == folds]
     return None if whole.empty else int(whole["mean"].idxmin())
+
+
+def medoid(cells: pd.DataFrame, objective: str) -> int | None:
+    """Of the configurations chosen in the folds, the one nearest to all others: nested's one to deploy.
+
+    Hyperparameters are compared by their ranks among the chosen ones, so that neither units nor logarithms
+    matter, and those that are no numbers by being equal or not. None if no fold has a choice. Nothing is
+    known of the score of this one configuration on new people; the estimate is that of the search.
+    """
+    chosen = list(best_per_fold(cells, objective).values())
+    if not chosen:
+        return None
+    params = cells.drop_duplicates(CONFIGURATION).set_index(CONFIGURATION).loc[chosen].filter(regex=f"^{PARAM}")
+    total = np.zeros(len(chosen))
+    for name in params.columns:
+        values = params[name]
+        if pd.api.types.is_numeric_dtype(values):
+            place = values.rank(pct=True).to_numpy(float)
+            total += np.abs(place[:, None] - place[None, :]).sum(axis=1)
+        else:
+            words = values.astype(str).to_numpy()
+            total += (words[:, None] != words[None, :]).sum(axis=1)
+    return int(chosen[int(np.argmin(total))])

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.estimates import completed
+from analysis.estimates import scored
 from analysis.figures._style import BLUE, GREY, styled, validation_title
 from helo.errors import InputError
 from helo.names import CONFIGURATION, FINISHED, FOLD, HIGHER_IS_BETTER, VAL
@@ -16,7 +16,7 @@ from helo.names import CONFIGURATION, FINISHED, FOLD, HIGHER_IS_BETTER, VAL
 class _ProgressInfo(NamedTuple):
     metric: str
     cells: int  # finished cells of the run, whatever their status
-    finished: tuple[int, ...]  # how many cells had finished when a configuration completed its last fold
+    finished: tuple[int, ...]  # how many cells had finished when a configuration had its last fold
     configurations: tuple[int, ...]
     means: tuple[float, ...]  # its mean validation score over all folds
     best: tuple[float, ...]  # the best of these so far
@@ -24,12 +24,12 @@ class _ProgressInfo(NamedTuple):
 
 def _info(cells: pd.DataFrame, objective: str) -> _ProgressInfo:
     ordered = cells.sort_values(FINISHED, kind="stable").reset_index(drop=True)
-    done = completed(ordered).dropna(subset=[VAL + objective])
+    done = scored(ordered).dropna(subset=[VAL + objective])
     found = done.assign(place=done.index + 1).groupby(CONFIGURATION)
     each = pd.DataFrame({"mean": found[VAL + objective].mean(), "folds": found.size(), "place": found["place"].max()})
     whole = each[each["folds"] == cells[FOLD].nunique()].sort_values("place")
     if whole.empty:
-        raise InputError("no configuration has completed all folds yet")
+        raise InputError("no configuration has scores in all folds (under the nested protocol none ever has)")
     best = whole["mean"].cummax() if objective in HIGHER_IS_BETTER else whole["mean"].cummin()
     return _ProgressInfo(
         objective,
@@ -42,7 +42,7 @@ def _info(cells: pd.DataFrame, objective: str) -> _ProgressInfo:
 
 
 def plot_progress(cells: pd.DataFrame, objective: str) -> go.Figure:
-    """Mean validation score of each configuration that completed all folds, and the best so far.
+    """Mean validation score of each configuration with scores in all folds, and the best so far.
 
     `cells` has the columns of ``cells.parquet``; x counts finished cells in the order in which they finished.
     """

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.estimates import completed
+from analysis.estimates import scored
 from analysis.figures._style import BLUE, Grid, arrange, axis_number, plain, styled, validation_title
 from helo.errors import InputError
 from helo.names import CONFIGURATION, FOLD, PARAM, VAL
@@ -32,9 +32,9 @@ class _SlicesInfo(NamedTuple):
 
 
 def _info(cells: pd.DataFrame, objective: str, parameters: Mapping[str, Any]) -> _SlicesInfo:
-    done = completed(cells).dropna(subset=[VAL + objective])
+    done = scored(cells).dropna(subset=[VAL + objective])
     if done.empty:
-        raise InputError("no cell has completed yet")
+        raise InputError("no cell has a score yet")
     found = done.groupby(CONFIGURATION)
     each = pd.DataFrame({"mean": found[VAL + objective].mean(), "folds": found[FOLD].nunique()})
     tried = done.drop_duplicates(CONFIGURATION).set_index(CONFIGURATION)
@@ -50,7 +50,7 @@ def _info(cells: pd.DataFrame, objective: str, parameters: Mapping[str, Any]) ->
         if values.map(str).nunique() > 1:
             slices.append(_slice(name, values, each.loc[values.index], definition))
     if not slices:
-        raise InputError("no parameter takes two values among the completed cells")
+        raise InputError("no parameter takes two values among the cells with scores")
     return _SlicesInfo(objective, cells[FOLD].nunique(), tuple(slices))
 
 

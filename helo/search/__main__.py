@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--configurations", type=int, metavar="N", help="configurations to draw (default: the space's)")
     add("--sampler", choices=("tpe", "random"), help="how configurations are drawn (default: the space's)")
     add("--protocol", choices=PROTOCOLS,
-        help="shared: one study over all folds; nested: a study per fold, nothing crosses folds (default: shared)")  # fmt: skip
+        help="shared: one study over all folds; nested: a study per fold, nothing crosses them (default: shared)")  # fmt: skip
     add("--no-racing", action="store_true",
         help="run every cell of every configuration to its end: no races over folds, no rungs within them")  # fmt: skip
     add("--seed", type=int, metavar="N", help="seed of folds, draws and training (default: 0)")
@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = where.add_argument
     add("--out", type=Path, metavar="RUN", help="run directory (default: a new one in runs/)")
     add("--resume", type=Path, metavar="RUN", help="go on with a run that was interrupted, killed or out of time")
-    add("--time-budget", metavar="TIME", help="end in this time, such as 90s, 30m or 2h, with a run that can be resumed")
+    add("--time-budget", metavar="TIME", help="end in this time (90s, 30m, 2h) with a run that can be resumed")
     add("--plan", action="store_true",
         help="say what the search would cost, from a timed probe, and do not start it")  # fmt: skip
     add("--cluster", type=Path, metavar="FILE", help="with --plan: a cluster file, whose instances are priced")
@@ -115,11 +115,12 @@ def _run(plan: SearchPlan, run: Run | None, console: Console) -> int:
         nonlocal run
         resumed, run = run is not None, made
         dataset, space = plan.dataset, plan.space
+        racing = "racing" if plan.racing else "no racing"
         share = f", {resources.gpus_per_cell:g} of a GPU each" if resources.gpus_per_cell else ""
         say(
             f"{dataset.schema.name}: {len(dataset.subject_names)} subjects, {len(dataset)} windows, "
             f"{len(dataset.emotions)} emotions; space {space.name}: {space.configurations} configurations × "
-            f"{len(dataset.subject_names)} folds, protocol {plan.protocol}, {'racing' if plan.racing else 'no racing'}; "
+            f"{len(dataset.subject_names)} folds, protocol {plan.protocol}, {racing}; "
             f"{resources.concurrency} cells at a time{share}; seed {plan.seed}"
         )
         say(f"run directory: {made.path}" + (f", {len(made.ledger.parts())} cells are there" if resumed else ""))

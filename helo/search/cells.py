@@ -86,6 +86,8 @@ def run_cell(
         "node": platform.node(),
         "started": started,
     }
+    full, reason = False, ""
+    result = None
     try:
         result = train(
             dataset,
@@ -103,10 +105,8 @@ def run_cell(
             raise
         full = _out_of_memory(error)
         known = full or isinstance(error, DivergedError)
-        reason = str(error) if known else "".join(traceback.format_exception(error)[-3:])
-    else:
-        full, reason = False, None
-    if reason is not None:
+        reason = (str(error) or type(error).__name__) if known else "".join(traceback.format_exception(error)[-3:])
+    if reason:
         if full:  # only now that the traceback no longer holds what took the memory
             gc.collect()
             torch.cuda.empty_cache()

@@ -238,5 +238,3 @@ class Race:
             self.entries.append(Entry(self.space.params(drawn)))
         self._generations.append(_Generation(list(range(start, end))))
         return True
-
-

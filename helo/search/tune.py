@@ -99,10 +99,10 @@ class _PlannerSearcher(_NotSaved, Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self.deadline is not None and time.time() >= self.deadline:
-            return Searcher.FINISHED
+            return str(Searcher.FINISHED)
         cell = self.planner.ask()
         if cell is None:
-            return Searcher.FINISHED if self.planner.finished else None  # None: wait
+            return str(Searcher.FINISHED) if self.planner.finished else None  # None: wait
         self.running[trial_id] = cell
         return {_CELL: _Opaque(cell), **cell.params, "fold": cell.fold, "configuration": cell.configuration}
 

@@ -1,0 +1,1 @@
+"""Clusters: what their machines are and cost."""

@@ -1,0 +1,132 @@
+"""What a search will cost, before it is paid for: cells, hours, memory, and the price of a cluster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from helo.cluster.nodes import Nodes, price_list, read_nodes
+from helo.errors import InputError
+from helo.folds import loso_folds
+from helo.run import Run
+from helo.search.driver import SearchPlan
+from helo.search.probe import Measured, in_own_process, largest, measure, samples
+from helo.search.resources import settle, share_that_fits
+from helo.text import duration, size
+
+
+@dataclass(frozen=True)
+class Quote:
+    """The cost of a search if every cell trains all its epochs, which few do.
+
+    - `cells`: that are left to run
+    - `cell_hours`: their training time, summed over cells
+    - `concurrency`: cells at a time
+    - `memory`, `gpu_memory`: bytes that the largest configuration takes
+    """
+
+    cells: int
+    cell_hours: float
+    concurrency: int
+    memory: int
+    gpu_memory: int
+
+    @property
+    def hours(self) -> float:
+        """From start to end."""
+        return self.cell_hours / min(self.concurrency, max(1, self.cells))
+
+
+def print_quote(
+    plan: SearchPlan, run: Run | None, console: Console, cluster: Path | None, price: float | None
+) -> None:  # fmt: skip
+    """Time a few configurations on one fold, and print what the search would cost at most."""
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    nodes = read_nodes(cluster) if cluster is not None else []
+    if nodes and price is None:
+        unknown = sorted({node.kind for node in nodes if node.instance is None})
+        if unknown:
+            raise InputError(
+                f"{cluster}: no price is known for {', '.join(unknown)}; give --price USD for an hour of all"
+            )
+    folds = loso_folds(plan.dataset.subject_names, plan.seed)
+    device = "cuda" if plan.gpus and plan.resources.gpus_per_cell != 0 else "cpu"
+    tried = [largest(plan.space), *samples(plan.space, plan.seed)]
+    found: list[Measured] = [
+        in_own_process(
+            measure, plan.dataset, folds[0], params, plan.normalise, plan.space.objective, device,
+            plan.resources.cpus_per_cell,
+        )
+        for params in tried
+    ]  # fmt: skip
+    total = plan.space.configurations * len(folds)
+    cells = total - (len(run.ledger.parts()) if run is not None else 0)
+    each = float(
+        np.mean([one.seconds_per_epoch * params["epochs"] for one, params in zip(found[1:], tried[1:], strict=True)])
+    )
+    big = found[0]
+    quote = Quote(cells, cells * each / 3600, _concurrency(plan, nodes, big), big.memory, big.gpu_memory)
+    say(f"cells: {cells} at most ({plan.space.configurations} configurations × {len(folds)} folds)")
+    say(
+        f"time: {duration(3600 * quote.hours)} at most with {quote.concurrency} cells at a time "
+        f"({_span([one.seconds_per_epoch for one in found])} an epoch, measured on {device}; "
+        f"{duration(each)} a cell if it trains all its epochs)"
+    )
+    if plan.racing:
+        say("racing, rungs and patience usually leave about a third of that; --no-racing trains more")
+    gpu = f", {size(big.gpu_memory)} of a GPU" if big.gpu_memory else ""
+    say(f"memory: {size(big.memory)} a cell{gpu}, for the largest configuration")
+    if nodes or price is not None:
+        _say_price(say, quote, nodes, price)
+
+
+def _concurrency(plan: SearchPlan, nodes: Sequence[Nodes], big: Measured) -> int:
+    """Cells at a time on the cluster's workers, or on this machine."""
+    wish = plan.resources
+    workers = [node for node in nodes if not node.head and node.most and node.instance is not None]
+    if not workers:
+        share = wish.gpus_per_cell
+        if share is None:
+            feed = max(1, (os.cpu_count() or 1) // wish.cpus_per_cell // max(1, plan.gpus))
+            share = share_that_fits(big.gpu_memory, big.gpu_total, feed) if big.gpu_total else 0.0
+        return settle(wish, share, os.cpu_count() or 1, plan.gpus).concurrency or 1
+    if wish.concurrency:
+        return wish.concurrency
+    count = 0
+    for node in workers:
+        assert node.instance is not None
+        fitting = node.instance.cpus // wish.cpus_per_cell
+        if node.instance.gpus and wish.gpus_per_cell:
+            fitting = min(fitting, int(node.instance.gpus / wish.gpus_per_cell + 1e-9))
+        count += node.most * max(1, fitting)
+    return count
+
+
+def _say_price(say: Callable[[str], None], quote: Quote, nodes: Sequence[Nodes], price: float | None) -> None:
+    if price is not None:
+        say(f"price: {quote.hours:.2f} hours × {price:.2f} USD = {quote.hours * price:.2f} USD at most")
+        return
+    _, source = price_list()
+    hourly = 0.0
+    for node in nodes:
+        if node.most and node.instance is not None:
+            hourly += node.most * node.instance.usd
+            say(
+                f"  {node.most} × {node.kind} ({node.name}): {node.most * quote.hours:.2f} instance hours × {node.instance.usd} USD"
+            )
+    say(
+        f"price: {quote.hours:.2f} hours × {hourly:.2f} USD = {quote.hours * hourly:.2f} USD at most, on demand ({source})"
+    )
+    say("times are of this machine: on the cluster's they differ")
+
+
+def _span(seconds: Sequence[float]) -> str:
+    return f"{min(seconds):.2f} to {max(seconds):.2f} s"
