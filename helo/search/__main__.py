@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--configurations", type=int, metavar="N", help="configurations to draw (default: the space's)")
     add("--sampler", choices=("tpe", "random"), help="how configurations are drawn (default: the space's)")
     add("--protocol", choices=PROTOCOLS,
-        help="shared: one study over all folds; nested: a study per fold, nothing crosses them (default: shared)")  # fmt: skip
+        help="one study over all folds, or a study per fold with nothing between them (default: shared)")  # fmt: skip
     add("--no-racing", action="store_true",
         help="run every cell of every configuration to its end: no races over folds, no rungs within them")  # fmt: skip
     add("--seed", type=int, metavar="N", help="seed of folds, draws and training (default: 0)")

@@ -119,12 +119,10 @@ def _say_price(say: Callable[[str], None], quote: Quote, nodes: Sequence[Nodes],
     for node in nodes:
         if node.most and node.instance is not None:
             hourly += node.most * node.instance.usd
-            say(
-                f"  {node.most} × {node.kind} ({node.name}): {node.most * quote.hours:.2f} instance hours × {node.instance.usd} USD"
-            )
-    say(
-        f"price: {quote.hours:.2f} hours × {hourly:.2f} USD = {quote.hours * hourly:.2f} USD at most, on demand ({source})"
-    )
+            hours = node.most * quote.hours
+            say(f"  {node.most} × {node.kind} ({node.name}): {hours:.2f} instance hours × {node.instance.usd} USD")
+    total = quote.hours * hourly
+    say(f"price: {quote.hours:.2f} hours × {hourly:.2f} USD = {total:.2f} USD at most, on demand ({source})")
     say("times are of this machine: on the cluster's they differ")
 
 

@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial
 
 from helo.names import COMPLETED, FAILED
 from helo.search import study
-from helo.search.racing import LEVEL, looks, losers
+from helo.search.racing import Looks, looks, losers
 from helo.search.rungs import limits
 from helo.search.space import Space
 
@@ -97,8 +97,8 @@ class Race:
         self.entries: list[Entry] = []
         self.left_out = 0
         """Cells that need not run, because their configuration was dropped."""
-        self._looks = looks(len(folds)) if racing else ()
-        self._ends = (*self._looks, len(folds))
+        self._looks = looks(len(folds)) if racing else Looks((), 0.0)
+        self._ends = (*self._looks.folds, len(folds))
         self._generations: list[_Generation] = []
         self._first_active = 0
         self._untold: dict[int, set[int]] = {fold: set() for fold in folds}
@@ -211,7 +211,7 @@ class Race:
 
     def _look(self, position: int) -> None:
         generation = self._generations[position]
-        if generation.stage >= len(self._looks):
+        if generation.stage >= len(self._looks.folds):
             return
         seen = self.folds[: self._ends[generation.stage]]
         last = generation.members[-1]
@@ -220,7 +220,7 @@ class Race:
             for number, entry in enumerate(self.entries[: last + 1])
             if (losses := entry.losses(seen)) is not None
         }
-        out = losers(compared, LEVEL / len(self._looks))
+        out = losers(compared, self._looks.level)
         for number in generation.members:
             if self.entries[number].alive and (number in out or number not in compared):
                 self.entries[number].alive = False

@@ -13,27 +13,46 @@ Holm's and Bonferroni's bound for the repeated looks.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import wilcoxon
 
-LEVEL = 0.1
-"""Significance level of a whole race; each look gets its even share."""
+LEVEL = 0.2
+"""Significance level of a whole race; each look gets its even share of it."""
 
-FIRST_LOOK = 5
-"""Folds before the first look: with fewer, the test cannot reach its level."""
+MOST = 0.1
+"""No look is laxer than this, however few there are."""
 
-STEP = 4
-"""Folds from one look to the next."""
+FIRST_LOOK = 4
+"""Folds before the first look at least: with fewer, the test could not tell anything."""
 
 
-def looks(folds: int) -> tuple[int, ...]:
-    """After how many folds configurations are compared.
+@dataclass(frozen=True)
+class Looks:
+    """After how many folds configurations are compared, and the p value below which one is dropped."""
 
-    >>> looks(15), looks(8), looks(5)
-    ((5, 9, 13), (5,), ())
+    folds: tuple[int, ...]
+    level: float
+
+
+def looks(folds: int) -> Looks:
+    """The looks of a race over so many folds: each after twice as many as the one before.
+
+    The first comes as early as the test can say anything: when all folds agree, its p value is 2⁻ⁿ.
+
+    >>> looks(15), looks(73)
+    (Looks(folds=(4, 8), level=0.1), Looks(folds=(5, 10, 20, 40), level=0.05))
+    >>> looks(4)
+    Looks(folds=(), level=0.1)
     """
-    return tuple(range(FIRST_LOOK, folds, STEP))
+    first = FIRST_LOOK
+    while True:
+        found = tuple(first * 2**power for power in range(32) if first * 2**power < folds)
+        level = min(MOST, LEVEL / max(1, len(found)))
+        if 2.0**-first < level:
+            return Looks(found, level)
+        first += 1
 
 
 def losers(losses: Mapping[int, Sequence[float]], level: float) -> set[int]:

@@ -13,8 +13,8 @@ from analysis.report import write_summary
 from helo.data import Dataset, simulate
 from helo.names import ESTIMATE, METRIC, ORACLE, PER_FOLD_SELECTION, SKILL
 from helo.search.driver import SearchPlan, run_search
+from helo.search.resources import Resources
 from helo.search.space import Choices, Space
-from helo.search.tune import Resources
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +30,7 @@ SPACE = Space(
 def skill(dataset: Dataset, out: Path, estimate: str = PER_FOLD_SELECTION) -> dict[str, float]:
     """Skill against the train mean by measure, after a whole search."""
     plan = SearchPlan(dataset, SPACE, out, seed=1, resources=Resources(2, 1, 0))
-    run, complete = run_search(plan, Console(quiet=True), lambda run: None)
+    run, complete = run_search(plan, Console(quiet=True), lambda run, resources: None)
     assert complete
     summary = write_summary(run)
     rows = summary[summary[ESTIMATE] == estimate]
