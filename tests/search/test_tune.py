@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,14 +17,15 @@ from rich.console import Console
 from helo.data import Dataset, simulate
 from helo.folds import loso_folds
 from helo.ledger import Ledger
-from helo.names import CELLS, COMPLETED, FAILED, METRICS, VAL
+from helo.names import CELLS, COMPLETED, METRICS, STOPPED, VAL
 from helo.run import Run
 from helo.search.cells import CellSettings
 from helo.search.driver import SearchPlan, run_search
 from helo.search.planner import Planner
 from helo.search.progress import SearchProgress
+from helo.search.resources import Resources
 from helo.search.space import Range, Space
-from helo.search.tune import Resources, ray_cluster, run_cells
+from helo.search.tune import ray_cluster, run_cells
 from helo.training import CellResult
 
 SPACE = Space(
@@ -45,12 +45,13 @@ def dataset() -> Dataset:
 
 
 def trivial(
-    dataset: Dataset, fold, configuration, seed: int, normalise: str, objective: str, device: str
+    dataset: Dataset, fold, configuration, seed, normalise, objective, device, rungs, keeper
 ) -> CellResult:  # fmt: skip
     """A cell that trains nothing: what is left is the cost of scheduling and writing."""
     rows = dataset.rows((fold.test,))
     scores = dict.fromkeys(METRICS, configuration.ot_entropy)
     return CellResult(
+        stopped=False,
         epochs=1,
         best_epoch=0,
         val=scores,
@@ -61,32 +62,58 @@ def trivial(
     )
 
 
-def search(dataset: Dataset, out: Path, space: Space = SPACE, concurrency: int = 1, gpus: float = 0) -> pd.DataFrame:
-    plan = SearchPlan(dataset, space, out, seed=3, resources=Resources(concurrency, 1, gpus), gpus=1 if gpus else 0)
-    run, complete = run_search(plan, Console(quiet=True), lambda run: None)
+def _settings() -> CellSettings:
+    return CellSettings(seed=0, normalise="train", objective="kl", threads=1)
+
+
+def search(dataset: Dataset, out: Path, space: Space = SPACE, concurrency: int = 1, **given: Any) -> pd.DataFrame:
+    resources = Resources(concurrency, 1, given.pop("share", 0))
+    plan = SearchPlan(dataset, space, out, seed=3, resources=resources, **given)
+    run, complete = run_search(plan, Console(quiet=True), lambda run, resources: None)
     assert complete
     return run.table(CELLS).drop(columns=VOLATILE)
 
 
 @pytest.mark.slow
-def test_the_same_command_gives_the_same_cells(dataset: Dataset, tmp_path: Path) -> None:
-    once = search(dataset, tmp_path / "a")
-    assert len(once) == 3 * 4
-    assert (once["status"] == COMPLETED).all()
-    pd.testing.assert_frame_equal(once, search(dataset, tmp_path / "b"), check_exact=True)
-    random = dataclasses.replace(SPACE, sampler="random")
-    alone, beside = search(dataset, tmp_path / "c", random), search(dataset, tmp_path / "d", random, 3)
-    pd.testing.assert_frame_equal(alone, beside, check_exact=True)
+@pytest.mark.parametrize("protocol", ["shared", "nested"])
+def test_the_same_search_gives_the_same_cells_whatever_runs_beside(
+    dataset: Dataset, tmp_path: Path, protocol: str
+) -> None:
+    """TPE, racing and rungs: they learn from what is over, and yet not from who was faster."""
+    space = dataclasses.replace(SPACE, configurations=6, fixed={**SPACE.fixed, "epochs": 8})
+    once = search(dataset, tmp_path / "a", space, protocol=protocol)
+    assert STOPPED in set(once["status"])
+    for name, concurrency in (("b", 1), ("c", 3)):
+        again = search(dataset, tmp_path / name, space, concurrency, protocol=protocol)
+        pd.testing.assert_frame_equal(once, again, check_exact=True)
+
+
+@pytest.mark.slow
+def test_a_stopped_cell_is_the_beginning_of_the_whole_one(dataset: Dataset, tmp_path: Path) -> None:
+    space = dataclasses.replace(SPACE, configurations=6, sampler="random", fixed={**SPACE.fixed, "epochs": 8})
+    raced = search(dataset, tmp_path / "raced", space, 2)
+    whole = search(dataset, tmp_path / "whole", space, 2, racing=False)
+    assert set(whole["status"]) == {COMPLETED}
+    assert len(whole) == 6 * 4
+    both = raced.merge(whole, on=["configuration", "fold"], suffixes=("", "_whole"))
+    assert len(both) == len(raced)
+    stopped = both["status"] == STOPPED
+    assert 0 < stopped.sum() < len(both)
+    assert (both.loc[stopped, "epochs"] < both.loc[stopped, "epochs_whole"]).all()
+    assert (both.loc[stopped, "val_kl"] >= both.loc[stopped, "val_kl_whole"]).all()
+    assert (both.loc[~stopped, "val_kl"] == both.loc[~stopped, "val_kl_whole"]).all()
+    assert (both.loc[~stopped, "test_kl"] == both.loc[~stopped, "test_kl_whole"]).all()
+    curves, all_curves = (Run.open(tmp_path / name).table("epochs") for name in ("raced", "whole"))
+    keys = ["configuration", "fold", "epoch"]
+    same = curves.merge(all_curves, on=keys, suffixes=("", "_whole"))
+    assert len(same) == len(curves)
+    assert (same["val_kl"] == same["val_kl_whole"]).all()
 
 
 @pytest.mark.slow
 def test_cells_share_a_logical_gpu(dataset: Dataset, tmp_path: Path) -> None:
-    cells = search(dataset, tmp_path / "run", concurrency=2, gpus=0.5)
+    cells = search(dataset, tmp_path / "run", concurrency=2, share=0.5, gpus=1, racing=False)
     assert (cells["status"] == COMPLETED).all()
-
-
-def _settings() -> CellSettings:
-    return CellSettings(seed=0, normalise="train", objective="kl", threads=1, use_gpu=False)
 
 
 @pytest.mark.slow
@@ -95,14 +122,12 @@ def test_scheduling_costs_little_beside_training(tmp_path: Path) -> None:
     data = simulate(subjects=10, clips=2, windows=5, emotions=3)
     folds = loso_folds(data.subject_names, 0)
     space = dataclasses.replace(SPACE, configurations=50, sampler="random")
-    planner = Planner(space, len(folds), seed=0)
-    resources = Resources(2, 1, 0)
+    planner = Planner(space, len(folds), seed=0, racing=False)
     ledger = Ledger(tmp_path)
-    with ray_cluster(None, resources, 0):
+    with ray_cluster(None, 2):
         started = time.perf_counter()
         assert run_cells(
-            planner, data, folds, _settings(), ledger, SearchProgress(500, "kl", Console(quiet=True)),
-            resources, train=trivial,
+            planner, data, folds, _settings(), ledger, SearchProgress(500, "kl", Console(quiet=True)), 2, train=trivial
         )  # fmt: skip
         each = (time.perf_counter() - started) / 500
     records = ledger.read()
@@ -110,39 +135,6 @@ def test_scheduling_costs_little_beside_training(tmp_path: Path) -> None:
     assert len({(record.configuration, record.fold) for record in records}) == 500
     print(f"cost of a cell beside its training: {1000 * each:.0f} ms (start of the actors included)")
     assert each <= 0.1
-
-
-def killer(dataset: Dataset, fold, configuration, seed: int, normalise: str, objective: str, device: str) -> CellResult:
-    """The first time that fold P02 of the first configuration is tried, its worker dies."""
-    mark = Path(os.environ["HELO_TEST_MARK"])
-    if fold.test == "P02" and not mark.exists():
-        mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    if fold.test == "P03":
-        raise RuntimeError("this fold cannot be trained")
-    return trivial(dataset, fold, configuration, seed, normalise, objective, device)
-
-
-@pytest.mark.slow
-def test_a_killed_worker_costs_no_cell_and_an_exception_fails_its_own(
-    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HELO_TEST_MARK", str(tmp_path / "mark"))
-    folds = loso_folds(dataset.subject_names, 0)
-    planner = Planner(SPACE, len(folds), seed=0)
-    ledger = Ledger(tmp_path)
-    resources = Resources(2, 1, 0)
-    with ray_cluster(None, resources, 0):
-        assert run_cells(
-            planner, dataset, folds, _settings(), ledger, SearchProgress(12, "kl", Console(quiet=True)),
-            resources, train=killer,
-        )  # fmt: skip
-    assert (tmp_path / "mark").exists()
-    records = ledger.read()
-    assert len(records) == 12
-    assert {record.fold for record in records if record.status == FAILED} == {"P03"}
-    assert all("cannot be trained" in str(record.reason) for record in records if record.status == FAILED)
-    assert planner.best() is None  # no configuration has seen all folds
 
 
 def test_a_run_directory_that_is_there_is_never_touched(tmp_path: Path) -> None:

@@ -1,0 +1,149 @@
+"""What a cell costs beside its training: 5,000 trivial cells, against plain Ray Tune trials in the same run.
+
+``python tests/benchmarks/scheduling.py [--cells 5000] [--repeats 1]`` prints one JSON line:
+
+- ``ms_per_cell``: driver's time per cell, ledger written, start of the actors included
+- ``last_over_first``: time of the last tenth of the cells over that of the first
+- ``driver_growth_mb``: growth of the driver's memory from the 100th cell to the last
+- ``plain_ms_per_cell``: the same cells as plain Tune trials, each in a fresh actor (a sample of 40)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+from ray import tune
+from rich.console import Console
+
+from helo.data import Dataset, simulate
+from helo.folds import Fold, loso_folds
+from helo.ledger import Ledger
+from helo.names import EPOCH, METRICS, VAL
+from helo.search.cells import CellSettings, run_cell
+from helo.search.planner import Planner, pace
+from helo.search.progress import SearchProgress
+from helo.search.space import Range, Space
+from helo.search.tune import ray_cluster, run_cells
+from helo.training import CellResult
+
+FOLDS = 50
+PLAIN = 40
+CONCURRENCY = 2
+SETTINGS = CellSettings(seed=0, normalise="train", objective="kl", threads=1)
+
+
+def trivial(dataset: Dataset, fold: Fold, *_: object) -> CellResult:
+    """A cell that trains nothing, with a history of 20 epochs and predictions as a real one has.
+
+    All losses are equal, so that the race drops nobody and every cell is run.
+    """
+    rows = dataset.rows((fold.test,))
+    scores = dict.fromkeys(METRICS, 0.5)
+    return CellResult(
+        stopped=False,
+        epochs=20,
+        best_epoch=0,
+        val=scores,
+        test=scores,
+        history=tuple({EPOCH: epoch, **{VAL + name: 0.5 for name in METRICS}} for epoch in range(21)),
+        windows=rows.astype(np.int64),
+        predictions=np.full((len(rows), len(dataset.emotions)), 1 / len(dataset.emotions), dtype=np.float32),
+    )
+
+
+def memory() -> float:
+    """Memory of this process in MB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+class Watch(SearchProgress):
+    """Notes time and memory at every cell."""
+
+    def __init__(self, total: int) -> None:
+        super().__init__(total, "kl", Console(quiet=True))
+        self.notes: list[tuple[float, float]] = []
+
+    def cell_done(self, status: str, most: int, best: tuple[int, float] | None) -> None:
+        super().cell_done(status, most, best)
+        self.notes.append((time.perf_counter(), memory()))
+
+
+def ours(cells: int) -> dict[str, float]:
+    """The cells through planner, reused actors and ledger."""
+    data = simulate(subjects=FOLDS, clips=2, windows=5, emotions=3)
+    folds = loso_folds(data.subject_names, 0)
+    space = Space("trivial", cells // FOLDS, {"dropout": Range(0.1, 0.5, False, False)}, sampler="random")
+    planner = Planner(space, FOLDS, seed=0, pace=pace(space, FOLDS, CONCURRENCY, "shared", True))
+    watch = Watch(planner.most)
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        assert run_cells(planner, data, folds, SETTINGS, Ledger(Path(folder)), watch, CONCURRENCY, train=trivial)
+        each = (time.perf_counter() - started) / cells
+        assert len(list(Path(folder).glob("c*.parquet"))) == cells
+    times = [at for at, _ in watch.notes]
+    tenth = cells // 10
+    return {
+        "ms_per_cell": 1000 * each,
+        # The first cell waits for the actors: the first tenth is counted from it on.
+        "last_over_first": (times[-1] - times[-tenth]) / (times[tenth - 1] - times[0]),
+        "driver_growth_mb": watch.notes[-1][1] - watch.notes[min(100, tenth)][1],
+    }
+
+
+def plain() -> float:
+    """Milliseconds per cell of plain Ray Tune: a trial per cell, each in a fresh actor."""
+    data = simulate(subjects=FOLDS, clips=2, windows=5, emotions=3)
+    folds = loso_folds(data.subject_names, 0)
+    planner = Planner(Space("trivial", 2, {}, sampler="random"), FOLDS, seed=0, racing=False)
+    cells = [planner.ask() for _ in range(PLAIN)]
+
+    def trial(config: dict[str, int]) -> None:
+        run_cell(cells[config["cell"]], data, folds, SETTINGS, trivial)
+        tune.report({"done": 1})
+
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        tune.Tuner(
+            tune.with_resources(trial, {"cpu": 1}),
+            param_space={"cell": tune.grid_search(list(range(PLAIN)))},
+            tune_config=tune.TuneConfig(max_concurrent_trials=CONCURRENCY, reuse_actors=False),
+            run_config=tune.RunConfig(storage_path=folder, verbose=0),
+        ).fit()
+        return 1000 * (time.perf_counter() - started) / PLAIN
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cells", type=int, default=5000, help=f"a multiple of {FOLDS}")
+    parser.add_argument("--repeats", type=int, default=1)
+    arguments = parser.parse_args()
+    with ray_cluster(None, CONCURRENCY):
+        runs = [(ours(arguments.cells), plain()) for _ in range(arguments.repeats)]
+    found = {name: round(statistics.median(run[name] for run, _ in runs), 3) for name in runs[0][0]}
+    slow = statistics.median(milliseconds for _, milliseconds in runs)
+    ratio = statistics.median(milliseconds / run["ms_per_cell"] for run, milliseconds in runs)
+    print(
+        json.dumps(
+            {
+                "benchmark": "scheduling",
+                "cells": arguments.cells,
+                "repeats": arguments.repeats,
+                **found,
+                "plain_ms_per_cell": round(slow, 1),
+                "plain_over_ours": round(ratio, 1),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Cluster files: which machines they ask for, what these cost, and one clear line about a bad file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from helo.cluster.nodes import Instance, Nodes, price_list, read_nodes
+from helo.errors import InputError
+
+GOOD = """
+cluster_name: mine
+max_workers: 4
+available_node_types:
+  workers:
+    min_workers: 1
+    max_workers: 4
+    node_config: {InstanceType: g5.xlarge, ImageId: ami-1}
+  head:
+    node_config: {InstanceType: m5.large}
+  strange:
+    max_workers: 0
+    node_config: {InstanceType: z99.huge}
+head_node_type: head
+"""
+
+
+def read(folder: Path, text: str) -> list[Nodes]:
+    path = folder / "cluster.yaml"
+    path.write_text(text, encoding="utf-8")
+    return read_nodes(path)
+
+
+def test_the_head_comes_first_and_counts_as_a_machine(tmp_path: Path) -> None:
+    assert read(tmp_path, GOOD) == [
+        Nodes("head", "m5.large", 1, Instance(usd=0.096, cpus=2, gpus=0), head=True),
+        Nodes("workers", "g5.xlarge", 4, Instance(usd=1.006, cpus=4, gpus=1, gpu_gib=24), head=False),
+        Nodes("strange", "z99.huge", 0, None, head=False),
+    ]
+
+
+def test_a_head_that_may_have_workers_of_its_type_counts_them_too(tmp_path: Path) -> None:
+    text = """
+available_node_types: {all: {max_workers: 3, node_config: {InstanceType: m5.large}}}
+head_node_type: all
+"""
+    (nodes,) = read(tmp_path, text)
+    assert (nodes.most, nodes.head) == (4, True)
+
+
+def test_known_machines_have_a_price_and_something_to_compute_with() -> None:
+    known, source = price_list()
+    assert {"m5.large", "g5.xlarge", "g4dn.xlarge"} <= set(known)
+    for kind, instance in known.items():
+        assert instance.usd > 0, kind
+        assert instance.cpus >= 2, kind
+        assert (instance.gpus > 0) is (instance.gpu_gib > 0) is kind.startswith("g"), kind
+    address, _, date = source.rpartition(", ")
+    assert address.startswith("https://")
+    year, month = map(int, date.split("-"))
+    assert year >= 2026
+    assert 1 <= month <= 12
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (GOOD, "", "must be a mapping of keys to values, got NoneType"),
+        (GOOD, "- a\n", "must be a mapping of keys to values, got list"),
+        (GOOD, "a: [", "is not valid YAML"),
+        (GOOD, "head_node_type: head", "available_node_types must map names to node types, got None"),
+        (GOOD, "available_node_types: {}", "available_node_types must map names to node types, got {}"),
+        (GOOD, "available_node_types: [head]", "available_node_types must map names to node types, got ['head']"),
+        ("head_node_type: head", "", "head_node_type must be one of workers, head, strange, got None"),
+        ("head_node_type: head", "head_node_type: haed", "must be one of workers, head, strange, got 'haed'"),
+        ("  strange:\n", "  strange:\n  stranger:\n", "strange: node_config.InstanceType must be a machine type, got None"),
+        ("InstanceType: g5.xlarge", "Instance: g5.xlarge", "workers: node_config.InstanceType must be a machine type"),
+        ("InstanceType: g5.xlarge", "InstanceType: 5", "workers: node_config.InstanceType must be a machine type, got 5"),
+        ("{InstanceType: m5.large}", "m5.large", "head: node_config.InstanceType must be a machine type, got None"),
+        ("max_workers: 4\n    node", "max_workers: -1\n    node", "workers: max_workers must be a whole number of at"),
+        ("max_workers: 4\n    node", "max_workers: 2.5\n    node", "workers: max_workers must be a whole number of at"),
+        ("head_node_type: head", "head_node_type: head\nhead_node_type: head", "given twice"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_file_is_said_in_one_line(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert GOOD.count(old) == 1
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, GOOD.replace(old, new))
+    said = str(caught.value)
+    assert said.startswith(f"{tmp_path / 'cluster.yaml'}: ")
+    assert message in said
+    assert "\n" not in said
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere\.yaml: cannot be read"):
+        read_nodes(tmp_path / "nowhere.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match=r"binary\.yaml: cannot be read"):
+        read_nodes(tmp_path / "binary.yaml")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_nodes(tmp_path)

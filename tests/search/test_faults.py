@@ -1,0 +1,364 @@
+"""What goes wrong in a night, done for real: killed workers, drivers and nodes, full disks, damaged files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import ray
+import torch
+from ray import cloudpickle
+from ray.cluster_utils import Cluster
+from rich.console import Console
+
+from helo.data import Dataset, simulate
+from helo.folds import loso_folds
+from helo.ledger import CellRecord, Ledger
+from helo.names import CELLS, COMPLETED, FAILED, METRICS, VAL
+from helo.run import Run
+from helo.search.cells import CellSettings, Train
+from helo.search.driver import SearchPlan, run_search
+from helo.search.planner import MAX_ATTEMPTS, Planner
+from helo.search.progress import SearchProgress
+from helo.search.resources import Resources
+from helo.search.resume import plan_of
+from helo.search.space import Range, Space
+from helo.search.tune import ray_cluster, run_cells
+from helo.training import CellResult
+
+pytestmark = pytest.mark.slow
+
+SPACE = Space(
+    name="tiny",
+    configurations=3,
+    searched={"ot_entropy": Range(0.01, 1.0, True, False), "dropout": Range(0.1, 0.5, False, False)},
+    fixed={"width": 8, "heads": 2, "epochs": 2, "batch_size": 256},
+)
+YAML = """
+configurations: {configurations}
+sampler: random
+parameters:
+  width: 8
+  heads: 2
+  epochs: 16
+  dropout: {{low: 0.1, high: 0.5}}
+  learning_rate: {{low: 1e-4, high: 1e-2, log: true}}
+"""
+VOLATILE = ["seconds", "node", "started", "finished"]
+# Workers cannot import this file: what they run of it travels with them.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return simulate(subjects=4, clips=2, windows=5, emotions=3)
+
+
+def trivial(
+    dataset: Dataset, fold, configuration, seed, normalise, objective, device, rungs, keeper
+) -> CellResult:  # fmt: skip
+    """A cell that trains nothing."""
+    rows = dataset.rows((fold.test,))
+    scores = dict.fromkeys(METRICS, configuration.ot_entropy)
+    return CellResult(
+        stopped=False,
+        epochs=1,
+        best_epoch=0,
+        val=scores,
+        test=scores,
+        history=({"epoch": 0, **{VAL + name: value for name, value in scores.items()}},),
+        windows=rows.astype(np.int64),
+        predictions=np.full((len(rows), len(dataset.emotions)), 1 / len(dataset.emotions), dtype=np.float32),
+    )
+
+
+def run(dataset: Dataset, train: Train, folder: Path, gpus: float = 0) -> tuple[list[CellRecord], Planner]:
+    """All 12 cells on the cluster at hand."""
+    folder.mkdir(exist_ok=True)
+    folds = loso_folds(dataset.subject_names, 0)
+    planner = Planner(SPACE, len(folds), seed=0, racing=False)
+    ledger = Ledger(folder)
+    settings = CellSettings(seed=0, normalise="train", objective="kl", threads=1, gpus=gpus)
+    progress = SearchProgress(12, "kl", Console(quiet=True))
+    assert run_cells(planner, dataset, folds, settings, ledger, progress, 2, train=train)
+    records = ledger.read()
+    assert len(records) == 12
+    return records, planner
+
+
+def test_a_killed_worker_costs_no_cell_and_an_exception_fails_its_own(dataset: Dataset, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+
+    def killer(dataset: Dataset, fold, *rest) -> CellResult:
+        if fold.test == "P02" and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if fold.test == "P03":
+            raise RuntimeError("this fold cannot be trained")
+        return trivial(dataset, fold, *rest)
+
+    with ray_cluster(None, 2):
+        records, planner = run(dataset, killer, tmp_path / "ledger")
+    assert mark.exists()
+    assert {record.fold for record in records if record.status == FAILED} == {"P03"}
+    assert all("cannot be trained" in str(record.reason) for record in records if record.status == FAILED)
+    assert planner.best() is None  # no configuration has seen all folds
+
+
+def test_a_cell_that_always_kills_its_worker_fails_after_some_attempts(dataset: Dataset, tmp_path: Path) -> None:
+    attempts = tmp_path / "attempts"
+    attempts.mkdir()
+
+    def deadly(dataset: Dataset, fold, configuration, *rest) -> CellResult:
+        if fold.test == "P02" and configuration.ot_entropy < 0.2:
+            (attempts / f"{configuration.ot_entropy}-{time.monotonic_ns()}").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return trivial(dataset, fold, configuration, *rest)
+
+    with ray_cluster(None, 2):
+        records, _ = run(dataset, deadly, tmp_path / "ledger")
+    failed = [record for record in records if record.status == FAILED]
+    assert failed
+    assert len(list(attempts.iterdir())) == MAX_ATTEMPTS * len(failed)
+    assert all(record.fold == "P02" and f"each of the {MAX_ATTEMPTS} times" in str(record.reason) for record in failed)
+
+
+def test_out_of_memory_fails_the_cell_and_no_other(dataset: Dataset, tmp_path: Path) -> None:
+    def greedy(dataset: Dataset, fold, *rest) -> CellResult:
+        if fold.test == "P01":
+            torch.empty(2**50)
+        return trivial(dataset, fold, *rest)
+
+    with ray_cluster(None, 2):
+        records, _ = run(dataset, greedy, tmp_path)
+    assert {record.fold for record in records if record.status == FAILED} == {"P01"}
+    assert all(str(record.reason).startswith("out of memory: ") for record in records if record.status == FAILED)
+
+
+def test_a_cell_out_of_gpu_memory_gets_a_larger_share(dataset: Dataset, tmp_path: Path) -> None:
+    """On a logical GPU: Ray lends out shares of what is not there, by the same rules."""
+
+    def needs_half(dataset: Dataset, fold, *rest) -> CellResult:
+        share = ray.get_runtime_context().get_assigned_resources()["GPU"]
+        if fold.test == "P01" and share < 0.5:
+            raise torch.OutOfMemoryError(f"tried to allocate more than {share} of the GPU")
+        if fold.test == "P02":
+            raise torch.OutOfMemoryError("no GPU is large enough")
+        assert share == (0.5 if fold.test == "P01" else 0.25)
+        return trivial(dataset, fold, *rest)
+
+    with ray_cluster(None, 2, gpus=1):
+        records, _ = run(dataset, needs_half, tmp_path, gpus=0.25)
+    assert {record.fold for record in records if record.status == FAILED} == {"P02"}
+    assert all("no GPU is large enough" in str(r.reason) for r in records if r.status == FAILED)
+
+
+@pytest.fixture
+def two_nodes() -> Iterator[Cluster]:
+    """A head that lends nothing, and two workers."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    yield cluster
+    cluster.shutdown()
+
+
+def test_a_node_that_goes_costs_no_cell(dataset: Dataset, tmp_path: Path, two_nodes: Cluster) -> None:
+    nodes = [two_nodes.add_node(num_cpus=1) for _ in range(2)]
+    two_nodes.wait_for_nodes()
+    ready, go = tmp_path / "ready", tmp_path / "go"
+    ready.mkdir()
+
+    def waits(dataset: Dataset, fold, *rest) -> CellResult:
+        (ready / ray.get_runtime_context().get_node_id()).touch()
+        while not go.exists():  # until the test has removed a node under a running cell
+            time.sleep(0.05)
+        return trivial(dataset, fold, *rest)
+
+    def remove(ended: list[bool]) -> None:
+        while len(list(ready.iterdir())) < 2 and not ended:
+            time.sleep(0.05)
+        two_nodes.remove_node(nodes[0])
+        go.touch()
+
+    import threading
+
+    ended: list[bool] = []
+    helper = threading.Thread(target=remove, args=(ended,))
+    with ray_cluster(two_nodes.address):
+        helper.start()
+        try:
+            records, _ = run(dataset, waits, tmp_path / "ledger")
+        finally:
+            ended.append(True)
+            helper.join()
+    assert len(list(ready.iterdir())) == 2
+    assert {record.status for record in records} == {COMPLETED}
+
+
+def command(*words: str, cwd: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "helo.search", *words],
+        cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def done(*words: str, cwd: Path) -> str:
+    process = command(*words, cwd=cwd)
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return output
+
+
+def parts(path: Path) -> dict[str, str]:
+    """The finished cells, by name, with a hash of each."""
+    found = path.glob("ledger/c*.parquet")
+    return {part.name: hashlib.sha256(part.read_bytes()).hexdigest() for part in found}
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> bool:
+    """Wait until it holds or the process has ended; True if it holds."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        if process.poll() is not None:
+            return condition()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return True
+
+
+def cells_of(path: Path) -> pd.DataFrame:
+    return Run.open(path).table(CELLS).drop(columns=VOLATILE)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A search that nothing happened to."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    (folder / "space.yaml").write_text(YAML.format(configurations=8))
+    done("--space", "space.yaml", "--out", "run", cwd=folder)
+    return folder
+
+
+def test_twenty_kills_of_the_driver_change_nothing(unbroken: Path, tmp_path: Path) -> None:
+    generator = np.random.default_rng(int.from_bytes(os.urandom(4)))
+    words = ["--space", str(unbroken / "space.yaml"), "--out", "run"]
+    run_path = tmp_path / "run"
+    seen: dict[str, str] = {}
+    kills = 0
+    while kills < 20:
+        process = command(*words, cwd=tmp_path)
+        more = len(seen) + int(generator.integers(0, 5))
+        waits = wait_for(lambda: (run_path / "manifest.json").exists() and len(parts(run_path)) >= more, process)  # noqa: B023
+        if waits and process.poll() is None:
+            time.sleep(float(generator.uniform(0, 0.3)))
+        process.kill()
+        _, errors = process.communicate(timeout=60)
+        assert "Traceback" not in errors
+        kills += 1
+        found = parts(run_path)
+        assert seen.items() <= found.items(), "a finished cell was lost or written again"
+        seen = found
+        words = ["--resume", "run"]
+    done("--resume", "run", cwd=tmp_path)
+    assert seen.items() <= parts(run_path).items()
+    pd.testing.assert_frame_equal(cells_of(run_path), cells_of(unbroken / "run"), check_exact=True)
+    assert not list(Run.open(run_path).checkpoints.iterdir())
+
+
+def test_ctrl_c_says_how_to_go_on_and_two_searches_do_not_share_a_run(unbroken: Path, tmp_path: Path) -> None:
+    process = command("--space", str(unbroken / "space.yaml"), "--out", "run", cwd=tmp_path)
+    assert wait_for(lambda: len(parts(tmp_path / "run")) > 3, process)
+    second = command("--resume", "run", cwd=tmp_path)
+    _, errors = second.communicate(timeout=60)
+    assert second.returncode == 2
+    assert errors.count("\n") == 1
+    assert f"run: is being worked on by process {process.pid}" in errors
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "go on with: python -m helo.search --resume run" in errors
+    assert "Traceback" not in errors
+    before = parts(tmp_path / "run")
+    done("--resume", "run", cwd=tmp_path)
+    assert before.items() <= parts(tmp_path / "run").items()
+    pd.testing.assert_frame_equal(cells_of(tmp_path / "run"), cells_of(unbroken / "run"), check_exact=True)
+
+
+def test_damaged_and_foreign_parts_are_set_aside_and_run_again(unbroken: Path, tmp_path: Path) -> None:
+    done("--space", str(unbroken / "space.yaml"), "--out", "run", cwd=tmp_path)
+    ledger = Run.open(tmp_path / "run").ledger
+    first, second, third, *_ = ledger.parts()
+    first.write_bytes(first.read_bytes()[:200])
+    second.write_bytes(b"")
+    done("--space", str(unbroken / "space.yaml"), "--seed", "1", "--out", "other", cwd=tmp_path)
+    third.write_bytes((tmp_path / "other" / "ledger" / third.name).read_bytes())
+    output = done("--resume", "run", cwd=tmp_path)
+    for part in (first, second, third):
+        assert f"{Path('run/ledger') / part.name}:" in output
+        assert (ledger.folder / "set-aside" / part.name).exists()
+    assert "is of another search" in output
+    pd.testing.assert_frame_equal(cells_of(tmp_path / "run"), cells_of(unbroken / "run"), check_exact=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of its own with little room."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=200k", "none", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("a small disk can only be made by root")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_ends_the_search_which_goes_on_when_there_is_room(unbroken: Path, small_disk: Path) -> None:
+    process = command("--space", str(unbroken / "space.yaml"), "--out", "disk/run", cwd=small_disk.parent)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "No space left on device" in errors
+    assert "go on with: python -m helo.search --resume disk/run" in errors
+    assert "Traceback" not in errors
+    before = parts(small_disk / "run")
+    assert before
+    subprocess.run(["mount", "-o", "remount,size=50m", str(small_disk)], check=True)
+    done("--resume", "disk/run", cwd=small_disk.parent)
+    assert before.items() <= parts(small_disk / "run").items()
+    pd.testing.assert_frame_equal(cells_of(small_disk / "run"), cells_of(unbroken / "run"), check_exact=True)
+
+
+def test_time_is_up_in_the_middle_of_a_cell_that_goes_on_where_it_was(dataset: Dataset, tmp_path: Path) -> None:
+    long = replace(
+        SPACE, configurations=1, sampler="random",
+        fixed={**SPACE.fixed, "epochs": 400, "patience": 400, "batch_size": 8},
+    )  # fmt: skip
+
+    def search(plan: SearchPlan, found: Run | None = None) -> tuple[Run, bool]:
+        return run_search(plan, Console(quiet=True), lambda run, resources: None, found)
+
+    plan = SearchPlan(dataset, long, tmp_path / "run", seed=0, resources=Resources(2, 1, 0.0))
+    started = time.time()
+    paused, complete = search(replace(plan, deadline=started + 10))
+    assert not complete
+    assert time.time() - started < 20
+    kept = [torch.load(path, weights_only=True) for path in paused.checkpoints.iterdir()]
+    assert 0 < len(kept) <= 2
+    assert all(0 < state["epoch"] < 400 for state in kept)
+    resumed, complete = search(plan_of(paused, dataset, plan.resources), paused)
+    assert complete
+    whole, _ = search(replace(plan, out=tmp_path / "whole"))
+    pd.testing.assert_frame_equal(cells_of(resumed.path), cells_of(whole.path), check_exact=True)
+    assert not list(resumed.checkpoints.iterdir())
+    seconds = resumed.table(CELLS)["seconds"]
+    assert (seconds > 0).all()

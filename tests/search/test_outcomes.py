@@ -1,0 +1,121 @@
+"""From the ledger to the planner: validation losses only, and a search that goes on where it was."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from helo.errors import InputError
+from helo.folds import Fold, loso_folds
+from helo.ledger import HISTORY_COLUMNS, CellRecord
+from helo.names import COMPLETED, FAILED, HIGHER_IS_BETTER, METRICS, PROTOCOL_NESTED, PROTOCOLS, STOPPED
+from helo.search.outcomes import known_params, outcome, restore
+from helo.search.planner import PlannedCell, Planner
+from helo.search.race import Outcome
+from helo.search.space import Range, Space
+
+WHEN = datetime(2026, 1, 2, tzinfo=UTC)
+SPACE = Space("one", 6, {"dropout": Range(0.0, 0.5, log=False, whole=False)}, sampler="random")
+FOLDS = loso_folds(("S2", "S3", "S5", "S7", "S11"), seed=1)
+
+
+def record(
+    configuration: int = 0, fold: str = "S2", status: str = COMPLETED, losses: Sequence[float] = (0.5, 0.25),
+    **params: Any,
+) -> CellRecord:  # fmt: skip
+    """A cell; the measures of an epoch are a loss and its tenfold, hundredfold and so on."""
+    history = tuple(
+        {"epoch": epoch, **dict.fromkeys(HISTORY_COLUMNS, 7.0)}
+        | {f"val_{metric}": loss * 10**number for number, metric in enumerate(METRICS)}
+        for epoch, loss in enumerate(losses)
+    )
+    return CellRecord(
+        configuration, fold, params, status, len(history) - 1, 1.0, "here", WHEN, WHEN,
+        test=dict.fromkeys(METRICS, 0.125), history=history,
+    )  # fmt: skip
+
+
+def recorded(cell: PlannedCell, folds: tuple[Fold, ...] = FOLDS) -> CellRecord:
+    return record(cell.configuration, folds[cell.fold].test, losses=(0.5, cell.params["dropout"]), **cell.params)
+
+
+def run(planner: Planner, most: int) -> list[CellRecord]:
+    records: list[CellRecord] = []
+    while len(records) < most and (cell := planner.ask()) is not None:
+        records.append(recorded(cell))
+        planner.tell(cell, outcome(records[-1], "kl"))
+    return records
+
+
+@pytest.mark.parametrize("status", [COMPLETED, STOPPED])
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_outcome_is_the_validation_loss_by_epoch(status: str, metric: str) -> None:
+    factor = 10 ** METRICS.index(metric) * (-1 if metric in HIGHER_IS_BETTER else 1)
+    found = outcome(record(status=status, losses=(0.5, 0.25, 0.75)), metric)
+    assert found == Outcome(status, (0.5 * factor, 0.25 * factor, 0.75 * factor))
+
+
+def test_a_failed_cell_has_no_loss() -> None:
+    assert outcome(record(status=FAILED, losses=()), "kl") == Outcome(FAILED)
+
+
+def test_test_scores_stay_behind() -> None:
+    one = record()
+    other = dataclasses.replace(one, test=dict.fromkeys(METRICS, 99.0))
+    assert outcome(one, "kl") == outcome(other, "kl")
+
+
+def test_known_params_are_those_of_all_configurations() -> None:
+    records = [record(3, "S2", width=8), record(3, "S3", FAILED, (), width=8), record(5, "S2", width=16)]
+    assert known_params(records) == {3: {"width": 8}, 5: {"width": 16}}
+    assert known_params([]) == {}
+
+
+def test_cells_of_one_configuration_agree_on_it() -> None:
+    records = [record(3, "S2", width=8), record(3, "S3", width=16)]
+    with pytest.raises(InputError) as caught:
+        known_params(records)
+    assert str(caught.value) == "configuration 3 has different hyperparameters in different cells"
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("done", [0, 1, 13])
+def test_a_search_goes_on_where_it_was(protocol: str, done: int) -> None:
+    def plan(records: Sequence[CellRecord]) -> Planner:
+        return Planner(SPACE, len(FOLDS), 1, protocol, known=known_params(records))
+
+    expected = run(plan([]), 1000)
+    records = run(plan([]), done)
+    planner = plan(records)
+    restore(planner, records, FOLDS, "kl")
+    assert (planner.told, planner.running) == (done, 0)
+    rest = run(planner, 1000)
+    assert planner.finished
+    assert {(one.configuration, one.fold): one for one in records + rest} == {
+        (one.configuration, one.fold): one for one in expected
+    }
+    assert len(records + rest) == len(expected)
+
+
+def test_cells_that_are_not_of_this_search_are_said() -> None:
+    planner = Planner(SPACE, len(FOLDS), seed=1)
+    strange = [record(90 + number, fold) for number in range(2) for fold in ("S5", "S11")]
+    with pytest.raises(InputError) as caught:
+        restore(planner, strange, FOLDS, "kl")
+    assert str(caught.value) == (
+        "the ledger has cells that are not of this search (configuration/fold 90/S5, 90/S11, 91/S5 and 1 more)"
+    )
+
+
+def test_under_nested_a_configuration_belongs_to_its_fold() -> None:
+    planner = Planner(SPACE, len(FOLDS), 1, PROTOCOL_NESTED)
+    cell = planner.ask()
+    assert cell is not None
+    elsewhere = FOLDS[(cell.fold + 1) % len(FOLDS)].test
+    again = Planner(SPACE, len(FOLDS), 1, PROTOCOL_NESTED)
+    with pytest.raises(InputError, match=rf"configuration/fold {cell.configuration}/{elsewhere}\)"):
+        restore(again, [record(cell.configuration, elsewhere, **cell.params)], FOLDS, "kl")
