@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import resource
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from helo.ledger import HISTORY_COLUMNS, CellRecord, Ledger
+from helo.ledger import HISTORY_COLUMNS, SET_ASIDE, CellRecord, Ledger, part_name
 from helo.names import METRICS
 
 SCORES = {name: 0.1 * number for number, name in enumerate(METRICS)}
@@ -45,7 +48,6 @@ def test_round_trip(tmp_path: Path) -> None:
         if name not in ("windows", "predictions"):
             assert getattr(back, name) == getattr(whole, name), name
     assert isinstance(back.params["width"], int)
-    assert back.completed
     np.testing.assert_array_equal(back.windows, whole.windows)
     np.testing.assert_array_equal(back.predictions, predictions)
     assert back.predictions is not None
@@ -55,8 +57,9 @@ def test_round_trip(tmp_path: Path) -> None:
 def test_a_failed_cell_needs_no_scores(tmp_path: Path) -> None:
     Ledger(tmp_path).append(record(status="failed", reason="the loss is nan"), 3)
     (back,) = Ledger(tmp_path).read()
-    assert not back.completed
-    assert (back.reason, back.val, back.test, back.history) == ("the loss is nan", None, None, ())
+    assert (back.status, back.reason, back.val, back.test, back.history) == (
+        *("failed", "the loss is nan", None, None, ()),
+    )
     assert back.windows is None
     assert back.predictions is None
 
@@ -100,3 +103,119 @@ def test_an_unwritable_record_adds_no_part(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="int"):
         Ledger(tmp_path).append(record(epochs="many"), 0)
     assert Ledger(tmp_path).parts() == []
+
+
+def test_a_full_disk_leaves_no_half_part(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.append(record(), 0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512, hard))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            ledger.append(record(1), 0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in tmp_path.iterdir()] == ["c00000-f0000.parquet"]
+
+
+def test_part_names_sort_as_their_numbers() -> None:
+    assert part_name(3, 12) == "c00003-f0012"
+    keys = [(configuration, fold) for configuration in (0, 9, 10, 99999) for fold in (0, 9, 10, 9999)]
+    names = [part_name(*key) for key in keys]
+    assert names == sorted(set(names))
+
+
+def rewritten(path: Path, table: pa.Table, identity: bytes = b"mine") -> None:
+    pq.write_table(table.replace_schema_metadata({b"helo.search": identity}), path)
+
+
+def with_params(path: Path, params: str | None) -> None:
+    position = pq.read_schema(path).get_field_index("params")
+    rewritten(path, pq.read_table(path).set_column(position, "params", pa.array([params], pa.string())))
+
+
+DAMAGES = {
+    "empty": (lambda path: path.write_bytes(b""), "Parquet file size is 0 bytes"),
+    "text": (lambda path: path.write_text("no Parquet at all"), "magic bytes not found"),
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-1000]), "magic bytes not found"),
+    "head only": (lambda path: path.write_bytes(path.read_bytes()[:100]), "magic bytes not found"),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), "directory"),
+    "foreign": (lambda path: Ledger(path.parent, "other").append(record(1), 0), "is of another search"),
+    "nameless": (lambda path: Ledger(path.parent).append(record(1), 0), "is of another search"),
+    "other columns": (lambda path: rewritten(path, pa.table({"configuration": [1]})), "is no part of a ledger"),
+    "a column less": (lambda path: rewritten(path, pq.read_table(path).drop(["test"])), "is no part of a ledger"),
+    "other types": (
+        lambda path: rewritten(
+            path,
+            (table := pq.read_table(path)).set_column(0, "configuration", table["configuration"].cast(pa.int64())),
+        ),
+        "is no part of a ledger",
+    ),
+    "no row": (lambda path: rewritten(path, pq.read_table(path)[:0]), "has 0 rows instead of one"),
+    "two rows": (
+        lambda path: rewritten(path, pa.concat_tables([pq.read_table(path)] * 2)),
+        "has 2 rows instead of one",
+    ),
+    "another name": (
+        lambda path: Ledger(path.parent, "mine").append(record(7), 0).replace(path),
+        "holds configuration 7, which its name does not say",
+    ),
+    "no JSON": (lambda path: with_params(path, "{half"), "Expecting property name"),
+    "no params": (lambda path: with_params(path, None), "JSON object must be str"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_parts_that_are_none_are_reported_and_left_out(tmp_path: Path, damage: str) -> None:
+    ledger = Ledger(tmp_path, "mine")
+    for number in range(3):
+        path = ledger.append(record(number), 0)
+    bad = path.with_name("c00001-f0000.parquet")
+    harm, fault = DAMAGES[damage]
+    harm(bad)
+    records, faults = ledger.inspect()
+    assert [cell.configuration for cell in records] == [0, 2]
+    assert list(faults) == [bad]
+    assert fault in faults[bad]
+    assert "\n" not in faults[bad]
+    assert [cell.configuration for cell in ledger.read()] == [0, 2]
+    assert len(ledger.parts()) == 3
+
+
+def test_every_truncation_of_a_part_is_found(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, "mine")
+    path = ledger.append(record(), 0)
+    whole = path.read_bytes()
+    for length in {*range(0, len(whole), 97), *range(len(whole) - 12, len(whole))}:
+        path.write_bytes(whole[:length])
+        records, faults = ledger.inspect()
+        assert records == []
+        assert list(faults) == [path]
+    path.write_bytes(whole)
+    assert ledger.inspect() == ([record()], {})
+
+
+def test_a_ledger_without_an_identity_reads_all(tmp_path: Path) -> None:
+    Ledger(tmp_path, "mine").append(record(0), 0)
+    Ledger(tmp_path, "other").append(record(1), 0)
+    Ledger(tmp_path).append(record(2), 0)
+    assert [cell.configuration for cell in Ledger(tmp_path).read()] == [0, 1, 2]
+    assert [cell.configuration for cell in Ledger(tmp_path, "other").read()] == [1]
+
+
+def test_setting_aside_never_overwrites(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    moved = []
+    for number in range(3):
+        path = ledger.append(record(), 0)
+        path.write_text(f"damaged {number}")
+        moved.append(ledger.set_aside(path))
+        assert not path.exists()
+        assert ledger.parts() == []
+    assert [path.parent for path in moved] == [tmp_path / SET_ASIDE] * 3
+    assert [path.name for path in moved] == [
+        *("c00000-f0000.parquet", "c00000-f0000-2.parquet", "c00000-f0000-3.parquet")
+    ]
+    assert [path.read_text() for path in moved] == ["damaged 0", "damaged 1", "damaged 2"]
+    ledger.append(record(), 0)
+    assert ledger.inspect() == ([record()], {})

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -60,6 +67,89 @@ def test_a_run_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="cannot be written"):
             Run.create(target, {}, FOLDS)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "folds"), [({"seed": object()}, FOLDS), ({}, [{"test": {1}}])], ids=["manifest", "folds"]
+)
+def test_what_cannot_be_written_as_json_leaves_nothing(tmp_path: Path, manifest: dict[str, Any], folds: Any) -> None:
+    (tmp_path / "there").mkdir()
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        Run.create(tmp_path / "there" / "deep" / "deeper" / "run", manifest, folds)
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["there"]
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2048, hard))
+    try:
+        with pytest.raises(InputError, match="run: cannot be written \\(File too large\\)"):
+            Run.create(tmp_path / "deep" / "run", {"about": "x" * 100_000}, FOLDS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_run_has_its_folders_and_no_hidden_files(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", {"identity": "abc"}, FOLDS)
+    assert {path.name for path in run.path.iterdir()} == {"manifest.json", "folds.json", "ledger", "checkpoints"}
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert run.checkpoints == run.path / "checkpoints"
+    assert run.ledger.identity == Run.open(run.path).ledger.identity == "abc"
+
+
+def test_a_new_run_has_the_permissions_that_its_user_gives(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        run = Run.create(tmp_path / "run", {}, FOLDS)
+    finally:
+        os.umask(before)
+    assert run.path.stat().st_mode & 0o777 == 0o750
+
+
+@contextmanager
+def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that has the lock of a run, until it is killed or its input ends."""
+    code = (
+        "import sys; from helo.run import Run\n"
+        "with Run.open(sys.argv[1]).lock():\n    print('locked', flush=True)\n    sys.stdin.read()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_run_has_one_holder_at_a_time_and_is_free_when_it_is_killed(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", {}, FOLDS)
+    with holder(run.path) as process:
+        for _ in range(2):
+            with pytest.raises(InputError) as caught, run.lock():
+                pytest.fail("two holders at a time")
+            said = str(caught.value)
+            assert said.startswith(f"{run.path}: is being worked on by process {process.pid} on ")
+            assert "\n" not in said
+        process.kill()  # SIGKILL: nothing is left to clean up behind it
+        process.wait()
+        with run.lock():
+            assert f"process {os.getpid()} on" in (run.path / "lock").read_text()
+            assert str(process.pid) not in (run.path / "lock").read_text()
+
+
+def test_a_lock_is_free_again_after_its_block_and_after_an_error_in_it(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", {}, FOLDS)
+    with run.lock(), pytest.raises(InputError, match=f"by process {os.getpid()} on"), Run.open(run.path).lock():
+        pytest.fail("two holders at a time")
+    with pytest.raises(KeyboardInterrupt), run.lock():
+        raise KeyboardInterrupt
+    with run.lock():
+        pass
 
 
 def test_what_is_no_run(tmp_path: Path) -> None:

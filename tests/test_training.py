@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -217,3 +219,113 @@ def test_one_large_batch_and_single_windows_both_train(dataset: Dataset, fold: F
         training = start(dataset, fold, replace(QUICK, batch_size=size))
         training.run_epoch()
         assert math.isfinite(training.history[-1]["train_loss"])
+
+
+# --- rungs ------------------------------------------------------------------------------------
+
+
+LONGER = replace(QUICK, epochs=6)
+
+
+def trained(dataset: Dataset, fold: Fold, configuration: Configuration = LONGER, **other: Any) -> CellResult:
+    result = train_cell(dataset, fold, configuration, 0, "train", **{"objective": "kl", **other})
+    assert result is not None
+    return result
+
+
+def best_losses(cell: CellResult, objective: str = "kl") -> list[float]:
+    """The best loss up to each epoch."""
+    losses = [as_loss(objective, row[VAL + objective]) for row in cell.history]
+    return [min(losses[: epoch + 1]) for epoch in range(len(losses))]
+
+
+def assert_equal_in_all_but(one: CellResult, other: CellResult, *names: str) -> None:
+    for name in {entry.name for entry in fields(CellResult)} - {*names}:
+        mine, its = getattr(one, name), getattr(other, name)
+        if isinstance(mine, np.ndarray):
+            np.testing.assert_array_equal(mine, its)
+        else:
+            assert repr(mine) == repr(its), name
+
+
+@pytest.fixture(scope="module")
+def longer(dataset: Dataset, fold: Fold) -> CellResult:
+    return trained(dataset, fold)
+
+
+@pytest.mark.parametrize("epoch", [1, 3, 5])
+def test_a_rung_stops_what_is_behind_it_and_nothing_else(
+    dataset: Dataset, fold: Fold, longer: CellResult, epoch: int
+) -> None:
+    reached = best_losses(longer)[epoch]
+    assert not longer.stopped
+    on = trained(dataset, fold, rungs={epoch: reached})  # as good as the rung is good enough
+    assert_equal_in_all_but(on, longer)
+    cell = trained(dataset, fold, rungs={epoch: math.nextafter(reached, -math.inf)})
+    assert cell.stopped
+    assert cell.epochs == epoch
+    assert repr(cell.history) == repr(longer.history[: epoch + 1])
+
+
+def test_a_stopped_cell_has_the_scores_of_one_that_was_meant_to_be_so_short(dataset: Dataset, fold: Fold) -> None:
+    short = trained(dataset, fold, replace(LONGER, epochs=2))
+    stopped = trained(dataset, fold, rungs={2: -1.0})
+    assert (short.stopped, stopped.stopped) == (False, True)
+    assert_equal_in_all_but(stopped, short, "stopped")
+
+
+def test_the_first_rung_that_a_cell_misses_stops_it(dataset: Dataset, fold: Fold, longer: CellResult) -> None:
+    assert trained(dataset, fold, rungs={1: math.inf, 2: -1.0, 4: -1.0}).epochs == 2
+    assert_equal_in_all_but(trained(dataset, fold, rungs={1: math.inf, 2: math.inf}), longer)
+    assert_equal_in_all_but(trained(dataset, fold, rungs={7: -1.0, 100: -1.0}), longer)
+
+
+def test_a_rung_looks_at_the_best_epoch_so_far(dataset: Dataset, fold: Fold) -> None:
+    """A cell that has become worse since is judged by the weights that it would keep."""
+    wild = replace(LONGER, learning_rate=0.5, patience=6)
+    free = trained(dataset, fold, wild)
+    losses, best = [row["val_kl"] for row in free.history], best_losses(free)
+    epoch = next(epoch for epoch in range(1, free.epochs) if losses[epoch] > best[epoch])
+    assert not trained(dataset, fold, wild, rungs={epoch: best[epoch]}).stopped
+
+
+def test_a_similarity_is_a_negative_loss_at_a_rung(dataset: Dataset, fold: Fold) -> None:
+    free = trained(dataset, fold, objective="cosine")
+    reached = best_losses(free, "cosine")[2]
+    assert -1 < reached < 0
+    assert not trained(dataset, fold, objective="cosine", rungs={2: reached}).stopped
+    assert trained(dataset, fold, objective="cosine", rungs={2: reached - 1e-9}).stopped
+
+
+def test_a_cell_at_its_end_has_not_been_stopped(dataset: Dataset, fold: Fold, longer: CellResult) -> None:
+    assert_equal_in_all_but(trained(dataset, fold, rungs={LONGER.epochs: -1.0}), longer)
+    impatient = replace(LONGER, learning_rate=1.0, epochs=50, patience=2)
+    free = trained(dataset, fold, impatient)
+    assert free.epochs < 50
+    assert_equal_in_all_but(trained(dataset, fold, impatient, rungs={free.epochs: -1.0}), free)
+
+
+def test_stopped_is_said_while_training(dataset: Dataset, fold: Fold) -> None:
+    training = CellTraining(dataset.schema, fold_data(dataset, fold, "train"), QUICK, 0, "kl", rungs={1: -1.0})
+    assert not training.stopped
+    training.run_epoch()
+    assert training.stopped
+    assert not training.finished
+    training.run_epoch()
+    assert not training.stopped  # it is the epoch of the rung that decides
+    training.run_epoch()
+    assert training.finished
+    assert not training.stopped
+
+
+def test_a_cell_starts_where_its_state_was_taken(dataset: Dataset, fold: Fold) -> None:
+    """Without a file between: see test_checkpoints for one."""
+    one, other = start(dataset, fold), start(dataset, fold)
+    one.run_epoch()
+    other.restore(copy.deepcopy(one.state()))
+    assert (other.epoch, other.best_epoch, other.best_loss) == (one.epoch, one.best_epoch, one.best_loss)
+    for training in (one, other):
+        training.run_epoch()
+    assert repr(one.history) == repr(other.history)
+    for mine, its in zip(one.model.state_dict().values(), other.model.state_dict().values(), strict=True):
+        assert torch.equal(mine, its)

@@ -9,7 +9,17 @@ import pandas as pd
 import pytest
 from scipy.stats import bootstrap
 
-from analysis.estimates import gain, interval, no_baselines, paired, skill, subject_scores, summarise
+from analysis.estimates import (
+    completed,
+    gain,
+    interval,
+    no_baselines,
+    paired,
+    scored,
+    skill,
+    subject_scores,
+    summarise,
+)
 from helo.names import HIGHER_IS_BETTER, METRICS
 from helo.run import Run
 
@@ -102,12 +112,42 @@ def test_failed_cells_do_not_count(cells: pd.DataFrame, baselines: pd.DataFrame)
     pd.testing.assert_frame_equal(summarise(cells, baselines, "kl", FOLDS), summarise(without, baselines, "kl", FOLDS))
 
 
-def test_stopped_cells_do_not_count(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
-    stopped = cells.assign(status=cells["status"].where(cells["configuration"] != 0, "stopped"))
-    without = cells[cells["configuration"] != 0]
+def test_stopped_cells_count_for_the_single_configuration_alone(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
+    """The configuration that is best over all folds was stopped in some of them."""
+    means = cells[cells["configuration"] < 4].groupby("configuration")["val_kl"].mean()
+    best = int(means.idxmin())
+    stopped = (cells["configuration"] == best) & cells["fold"].isin(["S2", "S5"])
+    summary = summarise(cells.assign(status=cells["status"].where(~stopped, "stopped")), baselines, "kl", FOLDS)
+    whole, without = (summarise(table, baselines, "kl", FOLDS) for table in (cells, cells[~stopped]))
+
+    def rows(table: pd.DataFrame, *estimates: str) -> pd.DataFrame:
+        return table[table["estimate"].isin(estimates)]
+
+    single = "single_configuration"
+    pd.testing.assert_frame_equal(rows(summary, single), rows(whole, single))
+    assert not rows(without, single).equals(rows(whole, single))  # with those cells gone it is another one
+    alone = ("per_fold_selection", "oracle")
+    pd.testing.assert_frame_equal(rows(summary, *alone), rows(without, *alone))
+    assert not rows(without, *alone).equals(rows(whole, *alone))
+
+
+def test_a_configuration_that_was_stopped_everywhere_can_be_the_single_one(
+    cells: pd.DataFrame, baselines: pd.DataFrame
+) -> None:
+    stopped = cells[cells["configuration"] == 0].assign(configuration=9, status="stopped", val_kl=0.0)
+    scores = subject_scores(pd.concat([cells, stopped]), baselines, "kl", FOLDS)
+    single = scores[scores["estimate"] == "single_configuration"].set_index("fold")
+    assert single["kl"].to_dict() == dict(zip(stopped["fold"], stopped["test_kl"], strict=True))
+    chosen = scores[scores["estimate"] == "per_fold_selection"]
     pd.testing.assert_frame_equal(
-        summarise(stopped, baselines, "kl", FOLDS), summarise(without, baselines, "kl", FOLDS)
+        chosen, (plain := subject_scores(cells, baselines, "kl", FOLDS))[plain["estimate"] == "per_fold_selection"]
     )
+
+
+def test_failed_cells_have_no_scores_and_stopped_ones_do(cells: pd.DataFrame) -> None:
+    stopped = cells.assign(status=cells["status"].where(cells["fold"] != "S3", "stopped"))
+    assert len(scored(stopped)) == len(cells) - 1
+    assert set(completed(stopped)["fold"]) == set(cells["fold"]) - {"S3"}
 
 
 def test_skill_is_of_the_means(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:

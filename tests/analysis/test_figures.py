@@ -166,9 +166,9 @@ def test_every_figure_says_why_it_is_empty(run: Run, cells: pd.DataFrame) -> Non
         plot_estimates(summarise(failed, run.table("baselines"), "kl", 6)[:0])
     with pytest.raises(InputError, match="no subject"):
         plot_subjects(scores, "kl")
-    with pytest.raises(InputError, match="no configuration has completed all folds"):
+    with pytest.raises(InputError, match="no configuration has scores in all folds"):
         plot_progress(failed, "kl")
-    with pytest.raises(InputError, match="no cell has completed"):
+    with pytest.raises(InputError, match="no cell has a score yet"):
         plot_slices(failed, "kl")
     with pytest.raises(InputError, match="no parameter takes two values"):
         plot_slices(cells[cells["configuration"] == 0], "kl")

@@ -59,7 +59,7 @@ def test_missing_folds_are_said(run: Run) -> None:
     run.write_table("cells", cells[cells["fold"] != "S2"])
     output = " ".join(printed(run).split())
     assert "Only 5 of the 6 folds have a completed cell" in output
-    assert "No configuration has completed all 6 folds" in output
+    assert "No configuration has scores in all 6 folds" in output
 
 
 def test_names_cannot_steer_the_terminal(run: Run) -> None:

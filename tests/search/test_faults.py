@@ -82,17 +82,19 @@ def trivial(
     )
 
 
-def run(dataset: Dataset, train: Train, folder: Path, gpus: float = 0) -> tuple[list[CellRecord], Planner]:
-    """All 12 cells on the cluster at hand."""
+def run(
+    dataset: Dataset, train: Train, folder: Path, gpus: float = 0, configurations: int = 3
+) -> tuple[list[CellRecord], Planner]:  # fmt: skip
+    """All cells on the cluster at hand."""
     folder.mkdir(exist_ok=True)
     folds = loso_folds(dataset.subject_names, 0)
-    planner = Planner(SPACE, len(folds), seed=0, racing=False)
+    planner = Planner(replace(SPACE, configurations=configurations), len(folds), seed=0, racing=False)
     ledger = Ledger(folder)
     settings = CellSettings(seed=0, normalise="train", objective="kl", threads=1, gpus=gpus)
-    progress = SearchProgress(12, "kl", Console(quiet=True))
+    progress = SearchProgress(planner.most, "kl", Console(quiet=True))
     assert run_cells(planner, dataset, folds, settings, ledger, progress, 2, train=train)
     records = ledger.read()
-    assert len(records) == 12
+    assert len(records) == 4 * configurations
     return records, planner
 
 
@@ -126,7 +128,7 @@ def test_a_cell_that_always_kills_its_worker_fails_after_some_attempts(dataset: 
         return trivial(dataset, fold, configuration, *rest)
 
     with ray_cluster(None, 2):
-        records, _ = run(dataset, deadly, tmp_path / "ledger")
+        records, _ = run(dataset, deadly, tmp_path / "ledger", configurations=2)
     failed = [record for record in records if record.status == FAILED]
     assert failed
     assert len(list(attempts.iterdir())) == MAX_ATTEMPTS * len(failed)
@@ -158,7 +160,7 @@ def test_a_cell_out_of_gpu_memory_gets_a_larger_share(dataset: Dataset, tmp_path
         return trivial(dataset, fold, *rest)
 
     with ray_cluster(None, 2, gpus=1):
-        records, _ = run(dataset, needs_half, tmp_path, gpus=0.25)
+        records, _ = run(dataset, needs_half, tmp_path, gpus=0.25, configurations=1)
     assert {record.fold for record in records if record.status == FAILED} == {"P02"}
     assert all("no GPU is large enough" in str(r.reason) for r in records if r.status == FAILED)
 

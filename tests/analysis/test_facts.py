@@ -1,0 +1,93 @@
+"""The facts of a run, and above all the configuration to deploy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from analysis.facts import facts
+from analysis.source import Source
+from helo.names import CELLS
+from helo.run import Run
+from helo.selection import medoid
+
+RECOMMENDED = "Recommended configuration"
+SEARCHED = ("learning_rate", "dropout", "width", "fusion")
+
+
+def found(run: Run, **manifest: Any) -> dict[str, str]:
+    return dict(facts(Source(Run(run.path, {**run.manifest, **manifest}))))
+
+
+def words(cells: pd.DataFrame, number: int) -> str:
+    """A configuration as the report writes it, with what was searched only."""
+    row = cells[cells["configuration"] == number].iloc[0]
+    rate, dropout, width, fusion = (row[f"param_{name}"] for name in SEARCHED)
+    return f"number {number}: learning_rate {rate:.4g}, dropout {dropout:.4g}, width {width}, fusion {fusion}"
+
+
+def test_under_shared_the_best_over_all_folds_is_recommended(run: Run) -> None:
+    cells = run.table(CELLS)
+    whole = cells[cells["configuration"] < 4]  # the last one failed with one subject
+    best = int(whole.groupby("configuration")["val_kl"].mean().idxmin())
+    assert found(run)[RECOMMENDED] == words(cells, best)
+
+
+def test_stopped_cells_of_the_recommended_configuration_count(run: Run) -> None:
+    cells = run.table(CELLS)
+    tempting = cells[cells["configuration"] == 1].assign(configuration=7, val_kl=0.0, status="stopped")
+    run.write_table(CELLS, pd.concat([cells, tempting]))
+    assert found(run)[RECOMMENDED] == words(run.table(CELLS), 7)
+    run.write_table(CELLS, pd.concat([cells, tempting.assign(status="failed")]))
+    assert found(run)[RECOMMENDED] != words(run.table(CELLS), 7)
+    assert found(run)[RECOMMENDED].startswith("number ")
+
+
+def test_under_nested_the_medoid_of_the_choices_is_recommended(run: Run) -> None:
+    cells = run.table(CELLS)
+    subjects = list(dict.fromkeys(cells["fold"]))
+    own = cells["configuration"] * len(subjects) + cells["fold"].map(subjects.index)
+    cells = cells.assign(configuration=own)
+    run.write_table(CELLS, cells)
+    number = medoid(cells, "kl")
+    assert number is not None
+    assert found(run, protocol="nested")[RECOMMENDED] == f"{words(cells, number)} (the medoid of the folds' choices)"
+    assert RECOMMENDED not in found(run)  # no configuration has all folds
+
+
+def test_without_a_configuration_in_all_folds_none_is_recommended(run: Run) -> None:
+    cells = run.table(CELLS)
+    run.write_table(CELLS, cells[cells["fold"] != "S7"])
+    assert RECOMMENDED not in found(run)
+    assert RECOMMENDED in found(run, protocol="nested")
+    run.write_table(CELLS, cells.assign(status="failed"))
+    assert RECOMMENDED not in found(run, protocol="nested")
+
+
+def test_without_cells_or_objective_none_is_recommended(make_run: Callable[..., Run], run: Run) -> None:
+    assert RECOMMENDED not in found(run, space={})
+    without = found(make_run("bare", without=[CELLS]))
+    assert RECOMMENDED not in without
+    assert "cells.parquet: is missing" in without["Cells"]
+
+
+def test_the_count_of_cells_has_every_status(run: Run) -> None:
+    cells = run.table(CELLS)
+    stopped = cells["status"].where(cells["configuration"] != 2, "stopped")
+    run.write_table(CELLS, cells.assign(status=stopped))
+    assert found(run)["Cells"] == "30 finished: 23 completed, 6 stopped, 1 failed"
+    assert found(run)["Why cells failed"] == "loss is not finite (1)"
+
+
+@pytest.mark.parametrize(("racing", "expected"), [(True, "on"), (False, "off")])
+def test_racing_is_on_or_off(run: Run, racing: bool, expected: str) -> None:
+    assert found(run, racing=racing, protocol="nested")["Racing"] == expected
+    assert found(run, racing=racing, protocol="nested")["Protocol"] == "nested"
+
+
+def test_what_the_manifest_does_not_know_is_left_out(run: Run) -> None:
+    assert "Racing" not in found(run)
+    assert set(dict(facts(Source(Run(run.path, {}))))) == {"Run", "Cells", "Why cells failed", "Time"}
