@@ -189,7 +189,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.address is not None:
         problems += _address_problems(arguments.address)
     if arguments.resume is not None:
-        given = [f"--{name.replace('_', '-')}" for name in FIXED if getattr(arguments, name) not in (None, False)]
+        given = [f"--{name.replace('_', '-')}" for name in FIXED if _is_given(getattr(arguments, name))]
         if given:
             problems.append(f"--resume goes on with what the run was started with; leave out {shorten(given, 9)}")
     if not arguments.plan:
@@ -200,6 +200,10 @@ def _check(arguments: argparse.Namespace) -> None:
         problems.append("--time-budget must be above 0")
     if problems:
         raise InputError("; ".join(problems))
+
+
+def _is_given(value: object) -> bool:
+    return value is not None and value is not False
 
 
 def _share(text: str | None) -> float | None:

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial
 
 from helo.names import PROTOCOL_NESTED, PROTOCOL_SHARED
 from helo.search.race import Outcome, Pace, Race
-from helo.search.racing import FIRST_LOOK
+from helo.search.racing import looks
 from helo.search.space import Space
 
 MAX_ATTEMPTS = 3
@@ -50,7 +50,8 @@ def pace(space: Space, folds: int, concurrency: int, protocol: str, racing: bool
     if protocol == PROTOCOL_NESTED:
         wide = math.ceil(concurrency / folds)
     else:
-        wide = math.ceil(concurrency / (min(FIRST_LOOK, folds) if racing else folds))
+        first = looks(folds).folds[:1] if racing else ()
+        wide = math.ceil(concurrency / (first[0] if first else folds))
     return Pace(generation=max(2, min(8, space.configurations // 8), wide), lag=wide)
 
 

@@ -104,10 +104,10 @@ def _concurrency(plan: SearchPlan, nodes: Sequence[Nodes], big: Measured) -> int
     for node in workers:
         assert node.instance is not None
         fitting = node.instance.cpus // wish.cpus_per_cell
-        if node.instance.gpus and wish.gpus_per_cell:
+        if wish.gpus_per_cell:
             fitting = min(fitting, int(node.instance.gpus / wish.gpus_per_cell + 1e-9))
-        count += node.most * max(1, fitting)
-    return count
+        count += node.most * fitting
+    return max(1, count)
 
 
 def _say_price(say: Callable[[str], None], quote: Quote, nodes: Sequence[Nodes], price: float | None) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import json
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 
 from helo.data import simulate, write_dataset
@@ -22,6 +22,15 @@ pytestmark = pytest.mark.slow
 MANY_CELLS = """
 configurations: 200
 parameters: {width: 8, heads: 2, epochs: 3, dropout: {low: 0.1, high: 0.5}}
+"""
+
+CLUSTER = """
+cluster_name: test
+max_workers: 10
+head_node_type: head
+available_node_types:
+  head: {node_config: {InstanceType: m5.xlarge}, resources: {CPU: 0}}
+  worker: {node_config: {InstanceType: c6i.2xlarge}, max_workers: 10}
 """
 
 
@@ -64,23 +73,78 @@ def test_without_arguments_it_runs_the_demo_and_beats_the_train_mean(tmp_path: P
     assert (path / "report.html").stat().st_size > 100_000
 
 
-def test_ctrl_c_leaves_whole_cells_and_their_tables(tmp_path: Path) -> None:
+def test_time_is_up_and_the_search_goes_on_later(tmp_path: Path) -> None:
     (tmp_path / "many.yaml").write_text(MANY_CELLS)
-    process = start("helo.search", "--space", "many.yaml", "--out", "run", cwd=tmp_path)
-    ledger = tmp_path / "run" / "ledger"
-    deadline = time.monotonic() + 120
-    while len(list(ledger.glob("c*.parquet"))) < 4:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    os.kill(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert "interrupted" in errors
-    assert "Traceback" not in errors
-    parts = list(ledger.glob("c*.parquet"))
-    assert all(pq.read_table(part).num_rows == 1 for part in parts)
-    assert len(Run.open(tmp_path / "run").table("cells")) == len(parts)
+    process = start("helo.search", "--space", "many.yaml", "--out", "run", "--time-budget", "25s", cwd=tmp_path)
+    started = time.perf_counter()
+    output, errors = process.communicate(timeout=120)
+    assert time.perf_counter() - started < 60
+    assert process.returncode == 0
+    assert "time is up" in errors
+    assert "--resume run" in errors
+    run = Run.open(tmp_path / "run")
+    before = len(run.ledger.parts())
+    assert 0 < before < 1600
+    assert len(run.table("cells")) == before
+    assert "report.html" in output
+    process = start("helo.search", "--resume", "run", "--time-budget", "20s", cwd=tmp_path)
+    output, _ = process.communicate(timeout=120)
+    assert f"{before} cells are there" in output
+    assert len(run.ledger.parts()) > before
+
+
+def test_a_plan_starts_nothing(tmp_path: Path) -> None:
+    (tmp_path / "cluster.yaml").write_text(CLUSTER)
+    output = done("helo.search", "--plan", "--cluster", "cluster.yaml", cwd=tmp_path)
+    assert "cells: 48 at most (6 configurations × 8 folds)" in output
+    assert "MiB a cell, for the largest configuration" in output
+    assert "10 × c6i.2xlarge (worker):" in output
+    assert "with 80 cells at a time" in output
+    assert "3.59 USD" in output  # the head 0.192, ten workers 0.34 each
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cluster.yaml"]
+
+
+def test_the_study_opens_in_the_tools_of_the_field(tmp_path: Path) -> None:
+    """Ray's own loggers, and the real dashboard on the exported study."""
+    (tmp_path / "few.yaml").write_text(MANY_CELLS.replace("200", "2"))
+    logs = ["--log", "tensorboard", "--log", "mlflow"]
+    done("helo.search", "--space", "few.yaml", "--out", "run", "--sampler", "random", *logs, cwd=tmp_path)
+    run = Run.open(tmp_path / "run")
+    cells = run.table("cells")
+    events = list((run.path / "tensorboard").glob("*/events.out.tfevents.*"))
+    assert {event.parent.name for event in events} == {part.stem for part in run.ledger.parts()}
+    assert all(b"val_kl" in event.read_bytes() for event in events)
+
+    import sqlite3
+
+    with sqlite3.connect(run.path / "mlflow.db") as database:
+        logged = database.execute("select step, value from metrics where key = 'val_kl'").fetchall()
+        params = {row[0] for row in database.execute("select distinct key from params")}
+    assert len(logged) == len(run.table("epochs"))
+    assert {"dropout", "width", "fold", "configuration"} <= params
+    assert min(value for _, value in logged) == pytest.approx(cells["val_kl"].min())
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "optuna_dashboard._cli", str(run.path / "study.log"), "--port", str(port)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert server.stderr is not None
+    address = f"http://127.0.0.1:{port}/api/studies"
+    try:
+        assert any("Listening" in line for line in server.stderr)
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            (study,) = json.load(answer)["study_summaries"]
+        with urllib.request.urlopen(f"{address}/{study['study_id']}?after=0", timeout=10) as answer:
+            trials = json.load(answer)["trials"]
+    finally:
+        server.kill()
+        server.communicate()
+    assert study["study_name"] == "shared"
+    assert len(trials) == 2
+    values = [trial["values"][0] for trial in trials if trial["state"] == "Complete"]
+    assert min(values) == pytest.approx(cells.groupby("configuration")["val_kl"].mean().min())
 
 
 def test_a_search_in_which_every_cell_fails_has_failed(tmp_path: Path) -> None:

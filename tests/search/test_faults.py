@@ -121,17 +121,17 @@ def test_a_cell_that_always_kills_its_worker_fails_after_some_attempts(dataset: 
     attempts = tmp_path / "attempts"
     attempts.mkdir()
 
-    def deadly(dataset: Dataset, fold, configuration, *rest) -> CellResult:
-        if fold.test == "P02" and configuration.ot_entropy < 0.2:
-            (attempts / f"{configuration.ot_entropy}-{time.monotonic_ns()}").touch()
+    def deadly(dataset: Dataset, fold, *rest) -> CellResult:
+        if fold.test == "P02":
+            (attempts / str(time.monotonic_ns())).touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return trivial(dataset, fold, configuration, *rest)
+        return trivial(dataset, fold, *rest)
 
     with ray_cluster(None, 2):
-        records, _ = run(dataset, deadly, tmp_path / "ledger", configurations=2)
+        records, _ = run(dataset, deadly, tmp_path / "ledger", configurations=1)
     failed = [record for record in records if record.status == FAILED]
-    assert failed
-    assert len(list(attempts.iterdir())) == MAX_ATTEMPTS * len(failed)
+    assert len(failed) == 1
+    assert len(list(attempts.iterdir())) == MAX_ATTEMPTS
     assert all(record.fold == "P02" and f"each of the {MAX_ATTEMPTS} times" in str(record.reason) for record in failed)
 
 
@@ -209,7 +209,7 @@ def test_a_node_that_goes_costs_no_cell(dataset: Dataset, tmp_path: Path, two_no
 def command(*words: str, cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "helo.search", *words],
-        cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
 
 
@@ -284,7 +284,7 @@ def test_ctrl_c_says_how_to_go_on_and_two_searches_do_not_share_a_run(unbroken: 
     assert second.returncode == 2
     assert errors.count("\n") == 1
     assert f"run: is being worked on by process {process.pid}" in errors
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes of the command
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "go on with: python -m helo.search --resume run" in errors

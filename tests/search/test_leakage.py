@@ -6,15 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 
 from analysis.report import write_summary
 from helo.data import Dataset, simulate
-from helo.names import ESTIMATE, METRIC, ORACLE, PER_FOLD_SELECTION, SKILL
+from helo.names import CELLS, EPOCHS, ESTIMATE, FOLD, METRIC, ORACLE, PER_FOLD_SELECTION, PROTOCOL_NESTED, SKILL, TEST
 from helo.search.driver import SearchPlan, run_search
 from helo.search.resources import Resources
-from helo.search.space import Choices, Space
+from helo.search.space import Choices, Range, Space
 
 pytestmark = pytest.mark.slow
 
@@ -78,6 +79,50 @@ def test_reports_shuffled_between_people_show_no_skill(tmp_path: Path) -> None:
     gained = skill(shuffled, tmp_path / "run")
     assert gained["kl"] < 0.1
     assert gained["chebyshev"] < 0.1
+
+
+def test_nested_folds_know_nothing_of_their_test_subject(tmp_path: Path) -> None:
+    """Another person in the test subject's place: its fold's cells are the same in all but the test scores."""
+    base = simulate(subjects=5, clips=2, windows=6, emotions=3)
+    generator = np.random.default_rng(0)
+    mine = base.subjects == "P02"
+    features, labels = base.features.copy(), base.labels.copy()
+    features[mine] = 5 + 3 * generator.normal(size=features[mine].shape)
+    labels[mine] = generator.dirichlet(np.full(3, 0.3), size=mine.sum())
+    other = replace(
+        base, features=features, labels=labels, best_possible=None, schema=replace(base.schema, best_possible={})
+    )
+    space = replace(
+        SPACE,
+        configurations=6,
+        sampler="tpe",
+        searched={"dropout": Range(0.0, 0.6, False, False), "learning_rate": Range(1e-4, 1e-2, True, False)},
+        fixed={**SPACE.fixed, "epochs": 8},
+    )
+
+    def tables(dataset: Dataset, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        plan = SearchPlan(
+            dataset, space, tmp_path / name, seed=1, resources=Resources(2, 1, 0), protocol=PROTOCOL_NESTED
+        )
+        run, complete = run_search(plan, Console(quiet=True), lambda run, resources: None)
+        assert complete
+        cells = run.table(CELLS).drop(columns=["seconds", "node", "started", "finished"])
+        assert len(cells) == 5 * 6
+        return cells, run.table(EPOCHS)
+
+    (cells, epochs), (cells_with, epochs_with) = tables(base, "base"), tables(other, "other")
+    tests = [name for name in cells if name.startswith(TEST)]
+
+    def of(table: pd.DataFrame, own: bool) -> pd.DataFrame:
+        return table[(table[FOLD] == "P02") == own].reset_index(drop=True)
+
+    same = of(cells, True).drop(columns=tests)
+    pd.testing.assert_frame_equal(same, of(cells_with, True).drop(columns=tests), check_exact=True)
+    pd.testing.assert_frame_equal(of(epochs, True), of(epochs_with, True), check_exact=True)
+    assert {"completed", "stopped"} <= set(same["status"])
+    # The test has teeth: the test scores do change, and so do the folds in which that person trains or validates.
+    assert (of(cells, True)[tests] != of(cells_with, True)[tests]).all(axis=None)
+    assert not of(cells, False)["val_kl"].equals(of(cells_with, False)["val_kl"])
 
 
 def test_the_oracle_is_more_optimistic_than_honest_selection(identity: Dataset, tmp_path: Path) -> None:

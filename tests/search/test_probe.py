@@ -1,0 +1,36 @@
+"""What a probe tries: the largest configuration for memory, ordinary ones for time."""
+
+from __future__ import annotations
+
+import pytest
+
+from helo.configuration import Configuration
+from helo.data import simulate
+from helo.folds import loso_folds
+from helo.search.probe import SAMPLES, largest, measure, samples
+from helo.search.space import load_space
+
+
+def test_the_largest_configuration_of_full() -> None:
+    params = largest(load_space("full"))
+    assert (params["width"], params["heads"], params["attention_depth"], params["batch_size"]) == (128, 8, 6, 256)
+    Configuration.from_params(params)
+
+
+@pytest.mark.parametrize("name", ["demo", "small", "full"])
+def test_samples_are_configurations_of_the_space(name: str) -> None:
+    space = load_space(name)
+    found = samples(space, seed=1)
+    assert len({params["learning_rate"] for params in found}) == SAMPLES
+    for params in found:
+        assert all(entry.holds(params[searched]) for searched, entry in space.searched.items())
+    assert found == samples(space, seed=1)
+
+
+def test_measure_says_time_and_memory() -> None:
+    data = simulate(subjects=4, clips=2, windows=5, emotions=3)
+    params = largest(load_space("demo"))
+    found = measure(data, loso_folds(data.subject_names, 0)[0], params, "train", "kl", "cpu", 1, epochs=1)
+    assert 0 < found.seconds_per_epoch < 60
+    assert found.memory > 50 * 2**20  # torch alone
+    assert found.gpu_memory == found.gpu_total == 0

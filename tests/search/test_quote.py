@@ -1,0 +1,42 @@
+"""The arithmetic of a quote; the command itself is run by the slow tests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from helo.cluster.nodes import Instance, Nodes
+from helo.data import simulate
+from helo.search.driver import SearchPlan
+from helo.search.probe import Measured
+from helo.search.quote import Quote, _concurrency
+from helo.search.resources import Resources
+from helo.search.space import load_space
+
+GPU = Instance(usd=1.0, cpus=8, gpus=1, gpu_gib=24)
+CPU = Instance(usd=0.3, cpus=8, gpus=0)
+HEAD = Nodes("head", "h", 1, CPU, head=True)
+BIG = Measured(0.1, 2**30, 3 * 2**30, 24 * 2**30)
+
+
+def plan(**wish: object) -> SearchPlan:
+    resources = replace(Resources(None, 1, 0.0), **wish)  # type: ignore[arg-type]
+    return SearchPlan(simulate(subjects=4), load_space("demo"), Path("nowhere"), 0, resources)
+
+
+def test_hours_are_those_of_the_slowest_worker_at_least() -> None:
+    assert Quote(cells=100, cell_hours=50, concurrency=10, memory=0, gpu_memory=0).hours == 5
+    assert Quote(cells=4, cell_hours=8, concurrency=10, memory=0, gpu_memory=0).hours == 2
+
+
+def test_cells_fill_the_workers_and_not_the_head() -> None:
+    assert _concurrency(plan(), [HEAD, Nodes("w", "c", 3, CPU, head=False)], BIG) == 24
+    assert _concurrency(plan(cpus_per_cell=4), [HEAD, Nodes("w", "c", 3, CPU, head=False)], BIG) == 6
+    both = [HEAD, Nodes("w", "c", 1, CPU, head=False), Nodes("g", "g", 2, GPU, head=False)]
+    assert _concurrency(plan(gpus_per_cell=0.25), both, BIG) == 2 * 4  # the CPU worker has no GPU to share
+    assert _concurrency(plan(concurrency=5), both, BIG) == 5
+
+
+def test_a_worker_of_which_there_may_be_none_counts_for_nothing() -> None:
+    nodes = [HEAD, Nodes("w", "c", 0, CPU, head=False), Nodes("v", "c", 1, CPU, head=False)]
+    assert _concurrency(plan(), nodes, BIG) == 8
