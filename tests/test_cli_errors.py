@@ -242,10 +242,18 @@ def test_an_output_that_is_there(refused: Refused, tmp_path: Path, kind: str) ->
         (["--cpus-per-cell", "-2"], "--cpus-per-cell must be at least 1, got -2"),
         (["--configurations", "0"], "--configurations must be at least 1, got 0"),
         (["--seed", "-1"], "--seed must be at least 0, got -1"),
-        (["--gpus-per-cell", "2.5"], "--gpus-per-cell must be from 0 to 1, or a whole number, got 2.5"),
-        (["--gpus-per-cell", "-1"], "--gpus-per-cell must be from 0 to 1, or a whole number, got -1"),
-        (["--gpus-per-cell", "nan"], "--gpus-per-cell must be from 0 to 1, or a whole number, got nan"),
-        (["--gpus-per-cell", "inf"], "--gpus-per-cell must be from 0 to 1, or a whole number, got inf"),
+        (["--gpus-per-cell", "2.5"], "--gpus-per-cell must be auto, from 0 to 1, or a whole number, got 2.5"),
+        (["--gpus-per-cell", "-1"], "--gpus-per-cell must be auto, from 0 to 1, or a whole number, got -1"),
+        (["--gpus-per-cell", "nan"], "--gpus-per-cell must be auto, from 0 to 1, or a whole number, got nan"),
+        (["--gpus-per-cell", "inf"], "--gpus-per-cell must be auto, from 0 to 1, or a whole number, got inf"),
+        (["--gpus-per-cell", "half"], "--gpus-per-cell must be auto, from 0 to 1, or a whole number, got half"),
+        (["--time-budget", "soon"], "--time-budget must be a number and s, m, h or d, such as 90s or 2h, got 'soon'"),
+        (["--time-budget", "0s"], "--time-budget must be above 0"),
+        (["--price", "3"], "--price needs --plan"),
+        (["--cluster", "cluster.yaml"], "--cluster needs --plan"),
+        (["--plan", "--price", "-1"], "--price must be at least 0, got -1.0"),
+        (["--plan", "--price", "nan"], "--price must be at least 0, got nan"),
+        (["--resume", "run", "--seed", "1", "--no-racing"], "was started with; leave out --seed, --no-racing"),
         (["--address", "nonsense"], "--address must be auto or HOST:PORT, got 'nonsense'"),
         (["--address", "ray://127.0.0.1:10001"], "--address must be auto or HOST:PORT"),
         (["--address", "127.0.0.1:99999"], "--address must be auto or HOST:PORT"),
@@ -265,7 +273,7 @@ def test_all_wrong_values_in_one_line(refused: Refused) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_share_of_no_gpu(refused: Refused) -> None:
     said = refused.search("--gpus-per-cell", 0.5)
-    assert said == "--gpus-per-cell must be 0 on this machine, which has 0 GPUs, got 0.5"
+    assert said == "--gpus-per-cell must be 0 or auto on this machine, which has 0 GPUs, got 0.5"
 
 
 def test_nobody_answers_at_the_address(refused: Refused) -> None:

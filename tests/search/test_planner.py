@@ -86,11 +86,12 @@ def train(cell: PlannedCell, curve: Curve) -> Outcome:
 
 def run(
     planner: Planner, curve: Curve = smooth, workers: int = 1, seed: int = 0, most: int | None = None,
-    mishaps: float = 0.0,
+    mishaps: float = 0.0, newest: bool = False,
 ) -> dict[Key, Ran]:  # fmt: skip
     """So many workers, of which any may be the next to finish, until the end or until `most` cells are told.
 
-    `mishaps`: how often a worker dies under its cell.
+    - `mishaps`: how often a worker dies under its cell
+    - `newest`: whether always the last cell to start is the first to finish
     """
     generator = np.random.default_rng(seed)
     done: dict[Key, Ran] = {}
@@ -99,7 +100,7 @@ def run(
         while len(running) < workers and (cell := planner.ask()) is not None:
             running.append(cell)
         assert len(running) == planner.running > 0
-        cell = running.pop(int(generator.integers(len(running))))
+        cell = running.pop(-1 if newest else int(generator.integers(len(running))))
         if generator.random() < mishaps and planner.retry(cell):
             continue
         key = cell.configuration, cell.fold
@@ -253,10 +254,10 @@ CASES = [
     (sampler, protocol, folds, lead)
     for sampler in ("tpe", "random")
     for protocol, folds in ((PROTOCOL_SHARED, MANY_FOLDS), (PROTOCOL_NESTED, 3))
-    for lead in (Pace(), Pace(generation=3, lag=2))
+    for lead in (Pace(), Pace(generation=2, lag=5))
 ]
 EACH_CASE = pytest.mark.parametrize(
-    ("sampler", "protocol", "folds", "lead"), CASES, ids=lambda value: str(getattr(value, "generation", value))
+    ("sampler", "protocol", "folds", "lead"), CASES, ids=lambda value: str(getattr(value, "lag", value))
 )
 
 
@@ -274,9 +275,9 @@ def test_the_cells_do_not_depend_on_the_workers(sampler: str, protocol: str, fol
     assert statuses(expected) == {COMPLETED, STOPPED, FAILED}
     assert (len(expected) < TPE.configurations * folds) is (protocol == PROTOCOL_SHARED)
     assert alone.told == alone.most == len(expected)
-    for workers, seed in ((2, 1), (4, 2), (1000, 3)):
+    for workers, seed, newest in ((2, 1, False), (4, 2, False), (1000, 3, False), (1000, 4, True)):
         planner = make()
-        cells = run(planner, rough, workers, seed)
+        cells = run(planner, rough, workers, seed, newest=newest)
         assert cells == expected
         assert {key: ran.epochs for key, ran in cells.items()} == {key: ran.epochs for key, ran in expected.items()}
         assert planner.best() == alone.best()
@@ -421,6 +422,16 @@ def test_what_is_clearly_worse_is_dropped_and_the_best_sees_all_folds() -> None:
     assert trials[GOOD].value == best[1]
 
 
+@pytest.mark.parametrize("workers", [1, 1000])
+@pytest.mark.parametrize("lead", [Pace(), Pace(generation=2, lag=5)])
+def test_a_generation_waits_at_a_look_for_the_one_before_it(workers: int, lead: Pace) -> None:
+    """The last to start are the first to finish, and still the first configuration of all drops the others."""
+    planner = Planner(RANDOM, MANY_FOLDS, seed=0, pace=lead)
+    cells = run(planner, lambda cell: (float(cell.configuration > 0),) * (EPOCHS + 1), workers, newest=True)
+    seen = [sum(other == number for other, _ in cells) for number in range(RANDOM.configurations)]
+    assert seen == [MANY_FOLDS] + [looks(MANY_FOLDS).folds[0]] * (RANDOM.configurations - 1)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_the_best_of_all_folds_is_never_dropped(seed: int) -> None:
     """If one configuration is best in every fold, no order of folds and no rung may cost it."""
@@ -456,6 +467,14 @@ def test_rungs_compare_within_a_fold_only() -> None:
     for (number, fold), ran in cells.items():
         rungs = {2: 98.0, 4: 96.0} if fold == 1 else {2: -2.0, 4: -4.0}
         assert ran.rungs == (rungs if number >= 2 else {})
+
+
+def test_a_stopped_cell_is_no_rival_at_the_rungs_that_it_did_not_reach() -> None:
+    levels = (5.0, 6.0, 7.0, 4.0, 4.0, 4.0)
+    space = dataclasses.replace(RANDOM, configurations=len(levels))
+    cells = run(Planner(space, 1, seed=0), lambda cell: (levels[cell.configuration],) * (EPOCHS + 1))
+    assert [cells[number, 0].outcome.status for number in range(4)] == [COMPLETED, COMPLETED, STOPPED, COMPLETED]
+    assert cells[4, 0].rungs == {2: 5.0, 4: 4.0}  # the second of four, the first of three
 
 
 def test_a_stopped_cell_counts_with_the_best_it_had_reached() -> None:
@@ -545,8 +564,8 @@ def test_best_is_the_least_mean_over_all_folds() -> None:
 
 def test_the_first_of_equals_is_best_whichever_came_home_first() -> None:
     for seed in range(5):
-        planner = Planner(RANDOM, FOLDS, seed=0)
-        run(planner, lambda cell: (0.5,), workers=9, seed=seed)
+        planner = Planner(RANDOM, FOLDS, seed=0, racing=False, pace=Pace(generation=6))
+        run(planner, lambda cell: (0.5,), workers=60, seed=seed)
         assert planner.best() == (0, 0.5)
 
 
