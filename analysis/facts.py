@@ -109,9 +109,12 @@ def _recommended(source: Source) -> str:
     if number is None:
         return ""
     row = cells[cells[CONFIGURATION] == number].iloc[0]
-    searched = [name for name, entry in source.section("space", "parameters").items() if "value" not in entry]
+    parameters = source.section("space", "parameters")
+    searched = [name for name, entry in parameters.items() if isinstance(entry, Mapping) and "value" not in entry]
     values = [f"{name} {_value(row[PARAM + name])}" for name in searched if PARAM + name in row]
-    return f"number {number}: {', '.join(values)}" + (" (the medoid of the folds' choices)" if nested else "")
+    return ": ".join([f"number {number}", *([", ".join(values)] if values else [])]) + (
+        " (the medoid of the folds' choices)" if nested else ""
+    )
 
 
 def _value(value: Any) -> str:

@@ -1,7 +1,13 @@
-"""Where a cell's training stands, on disk: written whole or not at all, and read without running code."""
+"""Where a cell's training stands, on disk: written whole or not at all, and read without running code.
+
+A file is the SHA-256 of the state and the state itself, so that damage is seen and not trained on with.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import io
 import os
 import time
 from collections.abc import Mapping
@@ -12,6 +18,8 @@ from typing import Any
 import torch
 
 from helo.training import CellTraining
+
+_DIGEST = hashlib.sha256().digest_size
 
 
 @dataclass
@@ -30,10 +38,15 @@ class CheckpointFile:
     def load(self, device: torch.device) -> Mapping[str, Any] | None:
         """See `helo.training.Keeper`. A damaged file counts as none: the cell starts from the beginning."""
         try:
-            state: Mapping[str, Any] = torch.load(self.path, map_location=device, weights_only=True)
-        except FileNotFoundError:
+            content = self.path.read_bytes()
+        except OSError:
             return None
-        except Exception:  # whatever a damaged file leads the reader to; weights_only admits no code
+        digest, payload = content[:_DIGEST], content[_DIGEST:]
+        if hashlib.sha256(payload).digest() != digest:
+            return None
+        try:
+            state: Mapping[str, Any] = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
+        except Exception:  # whatever a file of another version leads the reader to; weights_only admits no code
             return None
         return state
 
@@ -46,10 +59,14 @@ class CheckpointFile:
         return late
 
     def _save(self, state: Mapping[str, Any]) -> None:
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        payload = buffer.getvalue()
         hidden = self.path.with_name(f".{self.path.name}")
         try:
-            torch.save(state, hidden)
+            hidden.write_bytes(hashlib.sha256(payload).digest() + payload)
             os.replace(hidden, self.path)
-        except (OSError, RuntimeError):  # torch's word for a full disk
+        except OSError:
             # A checkpoint saves time and is no result: where none can be written, the cell goes on without.
-            hidden.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                hidden.unlink()

@@ -52,7 +52,8 @@ SET_ASIDE = "set-aside"
 """Folder in a ledger for parts that could not be read."""
 
 _IDENTITY = b"helo.search"
-"""Key of the search's identity in a part's metadata."""
+_NAME = b"helo.cell"
+"""Keys of the search's identity and of the cell's name in a part's metadata."""
 
 
 def part_name(configuration: int, fold_number: int) -> str:
@@ -97,7 +98,6 @@ class Ledger:
     def __init__(self, folder: Path, identity: str = "") -> None:
         self.folder = folder
         self.identity = identity
-        self._schema = _PART.with_metadata({_IDENTITY: identity.encode()})
 
     def append(self, record: CellRecord, fold_number: int) -> Path:
         """Write one finished cell, whole or not at all, and return its file."""
@@ -108,11 +108,14 @@ class Ledger:
             row["windows"] = record.windows.tolist()
         if record.predictions is not None:
             row["predictions"] = record.predictions.tolist()
-        final = self.folder / f"{part_name(record.configuration, fold_number)}.parquet"
+        name = part_name(record.configuration, fold_number)
+        schema = _PART.with_metadata({_IDENTITY: self.identity.encode(), _NAME: name.encode()})
+        table = pa.Table.from_pylist([row], schema=schema)
+        final = self.folder / f"{name}.parquet"
         hidden = final.with_name(f".{final.name}")
         try:
             with hidden.open("wb") as file:
-                pq.write_table(pa.Table.from_pylist([row], schema=self._schema), file, compression="zstd")
+                pq.write_table(table, file, compression="zstd", write_page_checksum=True)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(hidden, final)
@@ -136,7 +139,7 @@ class Ledger:
         for path in self.parts():
             try:
                 records.append(self._read_part(path))
-            except (OSError, ValueError, TypeError, KeyError) as error:  # ArrowInvalid is a ValueError
+            except (OSError, ValueError, TypeError, LookupError, OverflowError, pa.ArrowException) as error:
                 faults[path] = str(error).splitlines()[0] if str(error) else type(error).__name__
         return records, faults
 
@@ -153,18 +156,18 @@ class Ledger:
         return target
 
     def _read_part(self, path: Path) -> CellRecord:
-        with pq.ParquetFile(path) as file:
-            found = (file.schema_arrow.metadata or {}).get(_IDENTITY, b"").decode()
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            metadata = file.schema_arrow.metadata or {}
             if not file.schema_arrow.remove_metadata().equals(_PART):
                 raise ValueError("is no part of a ledger")
-            if self.identity and found != self.identity:
+            if self.identity and metadata.get(_IDENTITY) != self.identity.encode():
                 raise ValueError("is of another search")
+            if metadata.get(_NAME) != path.stem.encode():
+                raise ValueError(f"holds another cell ({metadata.get(_NAME, b'unknown').decode()})")
             rows = file.read().to_pylist()
         if len(rows) != 1:
             raise ValueError(f"has {len(rows)} rows instead of one")
         row = rows[0]
-        if not path.name.startswith(f"c{row['configuration']:05d}-f"):
-            raise ValueError(f"holds configuration {row['configuration']}, which its name does not say")
         row["params"] = json.loads(row["params"])
         row["history"] = tuple(row["history"] or ())
         if row["windows"] is not None:

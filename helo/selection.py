@@ -59,7 +59,7 @@ def medoid(cells: pd.DataFrame, objective: str) -> int | None:
     total = np.zeros(len(chosen))
     for name in params.columns:
         values = params[name]
-        if pd.api.types.is_numeric_dtype(values):
+        if pd.api.types.is_numeric_dtype(values) and values.notna().all():
             place = values.rank(pct=True).to_numpy(float)
             total += np.abs(place[:, None] - place[None, :]).sum(axis=1)
         else:

@@ -11,9 +11,9 @@ def duration(seconds: float) -> str:
     >>> duration(42.4), duration(3725), duration(200_000)
     ('42 s', '1 h 2 min', '55 h 33 min')
     """
-    if seconds < 60:
+    if seconds < 59.5:
         return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
+    minutes = max(1, round(seconds / 60))
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 

@@ -260,7 +260,10 @@ def train_cell(
     data = fold_data(dataset, fold, normalise)
     training = CellTraining(dataset.schema, data, configuration, seed, objective, device, rungs)
     if keeper is not None and (state := keeper.load(training.device)) is not None:
-        training.restore(state)
+        try:
+            training.restore(state)
+        except (LookupError, TypeError, ValueError, RuntimeError):  # of another version of this program
+            training = CellTraining(dataset.schema, data, configuration, seed, objective, device, rungs)
     while not (training.finished or training.stopped):
         training.run_epoch()
         over = training.finished or training.stopped

@@ -126,12 +126,18 @@ def test_part_names_sort_as_their_numbers() -> None:
 
 
 def rewritten(path: Path, table: pa.Table, identity: bytes = b"mine") -> None:
-    pq.write_table(table.replace_schema_metadata({b"helo.search": identity}), path)
+    pq.write_table(table.replace_schema_metadata({b"helo.search": identity, b"helo.cell": path.stem.encode()}), path)
 
 
 def with_params(path: Path, params: str | None) -> None:
     position = pq.read_schema(path).get_field_index("params")
     rewritten(path, pq.read_table(path).set_column(position, "params", pa.array([params], pa.string())))
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 4] ^= 1
+    path.write_bytes(content)
 
 
 DAMAGES = {
@@ -158,8 +164,13 @@ DAMAGES = {
     ),
     "another name": (
         lambda path: Ledger(path.parent, "mine").append(record(7), 0).replace(path),
-        "holds configuration 7, which its name does not say",
+        "holds another cell (c00007-f0000)",
     ),
+    "another fold": (
+        lambda path: Ledger(path.parent, "mine").append(record(1), 7).replace(path),
+        "holds another cell (c00001-f0007)",
+    ),
+    "a page": (lambda path: flip(path), "CRC checksum verification failed"),
     "no JSON": (lambda path: with_params(path, "{half"), "Expecting property name"),
     "no params": (lambda path: with_params(path, None), "JSON object must be str"),
 }

@@ -12,6 +12,9 @@ from typing import Any
 from helo.errors import InputError
 from helo.yaml import read_yaml
 
+DEFAULT_WORKERS = 2
+"""Workers of a cluster file that does not say how many: Ray's default."""
+
 
 @dataclass(frozen=True)
 class Instance:
@@ -43,24 +46,38 @@ def price_list() -> tuple[Mapping[str, Instance], str]:
 
 
 def read_nodes(path: Path) -> list[Nodes]:
-    """The node types of a cluster file, the head's first; raise `InputError` if it has none."""
+    """The machines that a cluster file starts at most, the head first; raise `InputError` if it is wrong.
+
+    As Ray counts: a node type without ``max_workers`` may have as many as the cluster, and the cluster's own
+    ``max_workers`` bounds the sum. Where the sum is larger, the dearest types are counted first.
+    """
     content = read_yaml(path)
     types = content.get("available_node_types")
     if not isinstance(types, Mapping) or not types:
         raise InputError(f"{path}: available_node_types must map names to node types, got {types!r}")
     head = content.get("head_node_type")
-    if head not in types:
+    if not isinstance(head, str) or head not in types:
         raise InputError(f"{path}: head_node_type must be one of {', '.join(map(str, types))}, got {head!r}")
+    left = _count(path, "max_workers", content.get("max_workers", DEFAULT_WORKERS))
     known, _ = price_list()
-    found = []
+    kinds = {str(name): _instance_type(path, str(name), entry) for name, entry in types.items()}
+    found = [Nodes(head, kinds[head], 1, known.get(kinds[head]), head=True)]
+    wanted = {}
     for name, entry in types.items():
-        kind = _instance_type(path, str(name), entry)
-        is_head = name == head
-        most = entry.get("max_workers", 0) + is_head
-        if not isinstance(most, int) or most < 0:
-            raise InputError(f"{path}: {name}: max_workers must be a whole number of at least 0, got {most!r}")
-        found.append(Nodes(str(name), kind, most, known.get(kind), is_head))
-    return sorted(found, key=lambda nodes: not nodes.head)
+        default = 0 if name == head else left
+        wanted[str(name)] = _count(path, f"{name}: max_workers", entry.get("max_workers", default))
+    for name in sorted(wanted, key=lambda name: -(known[kinds[name]].usd if kinds[name] in known else 0.0)):
+        most = min(wanted[name], left)
+        left -= most
+        if name != head or most:
+            found.append(Nodes(name, kinds[name], most, known.get(kinds[name]), head=False))
+    return found
+
+
+def _count(path: Path, what: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise InputError(f"{path}: {what} must be a whole number of at least 0, got {value!r}")
+    return value
 
 
 def _instance_type(path: Path, name: str, entry: Any) -> str:

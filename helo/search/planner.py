@@ -87,6 +87,7 @@ class Planner:
         self._race_of = {fold: race for race in self._races for fold in race.folds}
         self._turn: deque[Race] = deque(self._races)
         self._again: deque[PlannedCell] = deque()
+        self._done: dict[tuple[int, int], Outcome] = {}
         self.told = self.running = 0
 
     @property
@@ -101,15 +102,22 @@ class Planner:
 
     def ask(self) -> PlannedCell | None:
         """The next cell to run, or None if there is none: for now, unless `finished`."""
-        if self._again:
+        while (cell := self._next()) is not None:
             self.running += 1
+            outcome = self._done.pop((cell.configuration, cell.fold), None)
+            if outcome is None:
+                return cell
+            self.tell(cell, outcome)
+        return None
+
+    def _next(self) -> PlannedCell | None:
+        if self._again:
             return self._again.popleft()
         for _ in range(len(self._turn)):
             race = self._turn[0]
             self._turn.rotate(-1)
             if (found := race.ask()) is not None:
                 number, fold, rungs = found
-                self.running += 1
                 return PlannedCell(self._number(number, fold), fold, race.entries[number].params, rungs)
         return None
 
@@ -130,22 +138,17 @@ class Planner:
         self.running -= 1
         return True
 
-    def restore(self, done: Mapping[tuple[int, int], Outcome]) -> set[tuple[int, int]]:
+    def restore(self, done: Mapping[tuple[int, int], Outcome]) -> None:
         """Go through the search again as far as its finished cells reach: (configuration, fold) → outcome.
 
-        Returns those that are none of this search's.
+        A finished cell whose turn has not come, because an earlier one was lost, is taken when it comes.
         """
-        rest = dict(done)
+        self._done.update(done)
         open_cells = []
         while (cell := self.ask()) is not None:
-            outcome = rest.pop((cell.configuration, cell.fold), None)
-            if outcome is None:
-                open_cells.append(cell)
-            else:
-                self.tell(cell, outcome)
+            open_cells.append(cell)
         self._again.extend(open_cells)
         self.running -= len(open_cells)
-        return set(rest)
 
     def best(self) -> tuple[int, float] | None:
         """The configuration with the best mean loss over all folds so far, and that loss; ``shared`` only."""

@@ -125,6 +125,7 @@ class _Recorder(_NotSaved, tune.Callback):
     ) -> None:  # fmt: skip
         self.searcher, self.ledger, self.settings = searcher, ledger, settings
         self.progress, self.folds, self.loggers = progress, folds, loggers
+        self.failure: OSError | None = None
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.progress.begin()
@@ -157,7 +158,11 @@ class _Recorder(_NotSaved, tune.Callback):
 
     def _record(self, cell: PlannedCell, record: CellRecord) -> None:
         planner = self.searcher.planner
-        self.ledger.append(record, cell.fold)
+        try:
+            self.ledger.append(record, cell.fold)
+        except OSError as error:  # Tune would wrap it
+            self.failure = error
+            raise
         if self.settings.checkpoints is not None:
             checkpoint_file(self.settings.checkpoints, cell).unlink(missing_ok=True)
         planner.tell(cell, outcome(record, self.settings.objective))
@@ -219,6 +224,7 @@ def run_cells(
             [{"CPU": settings.threads, "GPU": settings.gpu_share(config[_CELL].content)}]
         ),
     )
+    recorder = _Recorder(searcher, ledger, settings, progress, folds, loggers)
     scratch = tempfile.mkdtemp(prefix="helo-tune-")  # Tune wants a place for files that nobody reads
     try:
         tune.Tuner(
@@ -236,9 +242,13 @@ def run_cells(
                 storage_path=scratch,
                 verbose=0,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[_Recorder(searcher, ledger, settings, progress, folds, loggers), *loggers],
+                callbacks=[recorder, *loggers],
             ),
         ).fit()
+    except Exception:
+        if recorder.failure is not None:
+            raise recorder.failure from None
+        raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return planner.finished

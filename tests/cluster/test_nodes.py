@@ -45,8 +45,32 @@ def test_a_head_that_may_have_workers_of_its_type_counts_them_too(tmp_path: Path
 available_node_types: {all: {max_workers: 3, node_config: {InstanceType: m5.large}}}
 head_node_type: all
 """
-    (nodes,) = read(tmp_path, text)
-    assert (nodes.most, nodes.head) == (4, True)
+    head, workers = read(tmp_path, "max_workers: 8" + text)
+    assert (head.most, head.head) == (1, True)
+    assert (workers.most, workers.head, workers.kind) == (3, False, "m5.large")
+
+
+CAPPED = """
+available_node_types:
+  h: {node_config: {InstanceType: m5.large}}
+  cheap: {max_workers: 3, node_config: {InstanceType: m5.xlarge}}
+  dear: {node_config: {InstanceType: g5.xlarge}}
+head_node_type: h
+"""
+
+
+@pytest.mark.parametrize(
+    ("cap", "counts"),
+    [
+        ("", {"dear": 2, "cheap": 0}),
+        ("max_workers: 5", {"dear": 5, "cheap": 0}),
+        ("max_workers: 0", {"dear": 0, "cheap": 0}),
+    ],
+)
+def test_workers_are_counted_as_ray_counts_them_the_dearest_first(
+    tmp_path: Path, cap: str, counts: dict[str, int]
+) -> None:
+    assert {nodes.name: nodes.most for nodes in read(tmp_path, cap + CAPPED) if not nodes.head} == counts
 
 
 def test_known_machines_have_a_price_and_something_to_compute_with() -> None:

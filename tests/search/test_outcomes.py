@@ -12,7 +12,7 @@ import pytest
 from helo.errors import InputError
 from helo.folds import Fold, loso_folds
 from helo.ledger import HISTORY_COLUMNS, CellRecord
-from helo.names import COMPLETED, FAILED, HIGHER_IS_BETTER, METRICS, PROTOCOL_NESTED, PROTOCOLS, STOPPED
+from helo.names import COMPLETED, FAILED, HIGHER_IS_BETTER, METRICS, PROTOCOLS, STOPPED
 from helo.search.outcomes import known_params, outcome, restore
 from helo.search.planner import PlannedCell, Planner
 from helo.search.race import Outcome
@@ -99,23 +99,3 @@ def test_a_search_goes_on_where_it_was(protocol: str, done: int) -> None:
         (one.configuration, one.fold): one for one in expected
     }
     assert len(records + rest) == len(expected)
-
-
-def test_cells_that_are_not_of_this_search_are_said() -> None:
-    planner = Planner(SPACE, len(FOLDS), seed=1)
-    strange = [record(90 + number, fold) for number in range(2) for fold in ("S5", "S11")]
-    with pytest.raises(InputError) as caught:
-        restore(planner, strange, FOLDS, "kl")
-    assert str(caught.value) == (
-        "the ledger has cells that are not of this search (configuration/fold 90/S5, 90/S11, 91/S5 and 1 more)"
-    )
-
-
-def test_under_nested_a_configuration_belongs_to_its_fold() -> None:
-    planner = Planner(SPACE, len(FOLDS), 1, PROTOCOL_NESTED)
-    cell = planner.ask()
-    assert cell is not None
-    elsewhere = FOLDS[(cell.fold + 1) % len(FOLDS)].test
-    again = Planner(SPACE, len(FOLDS), 1, PROTOCOL_NESTED)
-    with pytest.raises(InputError, match=rf"configuration/fold {cell.configuration}/{elsewhere}\)"):
-        restore(again, [record(cell.configuration, elsewhere, **cell.params)], FOLDS, "kl")

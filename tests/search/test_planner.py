@@ -99,6 +99,8 @@ def run(
     while not planner.finished and len(done) != most:
         while len(running) < workers and (cell := planner.ask()) is not None:
             running.append(cell)
+        if planner.finished:  # the last cells were restored ones
+            break
         assert len(running) == planner.running > 0
         cell = running.pop(-1 if newest else int(generator.integers(len(running))))
         if generator.random() < mishaps and planner.retry(cell):
@@ -114,7 +116,7 @@ def go_on(make: Callable[..., Planner], done: Mapping[Key, Ran]) -> Planner:
     """A new process: all that is left of the old one are its finished cells, as JSON keeps them."""
     known = {number: json.loads(json.dumps(ran.params)) for (number, _), ran in done.items()}
     planner = make(known=known)
-    assert planner.restore({key: ran.outcome for key, ran in done.items()}) == set()
+    planner.restore({key: ran.outcome for key, ran in done.items()})
     assert planner.told == len(done)
     assert planner.running == 0
     return planner
@@ -642,31 +644,36 @@ def test_a_cell_is_told_once() -> None:
     assert planner.studies()["shared"] == []
 
 
-def test_restore_returns_cells_that_are_not_of_this_search() -> None:
+def test_cells_that_the_search_never_comes_to_do_no_harm() -> None:
     planner = Planner(RANDOM, MANY_FOLDS, seed=0)
     cells = run(planner, plain)
-    beyond = RANDOM.configurations
     dropped = next((BAD[0], fold) for fold in range(MANY_FOLDS) if (BAD[0], fold) not in cells)
-    strange = {(beyond, 0), (0, MANY_FOLDS), dropped}
+    strange = {(RANDOM.configurations, 0), (0, MANY_FOLDS), dropped}
     done = {key: ran.outcome for key, ran in cells.items()} | dict.fromkeys(strange, Outcome(COMPLETED, (0.1,)))
-    known = params_by_configuration(cells)
-    again = Planner(RANDOM, MANY_FOLDS, seed=0, known=known)
-    assert again.restore(done) == strange
+    again = Planner(RANDOM, MANY_FOLDS, seed=0, known=params_by_configuration(cells))
+    again.restore(done)
+    assert again.finished
     assert again.told == len(cells)
 
 
-def test_restore_returns_cells_that_the_search_cannot_have_come_to() -> None:
-    """The last configurations are proposed from results: without these nobody can have run them."""
-    planner = Planner(RANDOM, FOLDS, seed=0)
-    assert planner.restore({(RANDOM.configurations - 1, 0): Outcome(COMPLETED, (0.1,))}) == {
-        (RANDOM.configurations - 1, 0)
-    }
-    assert (planner.told, planner.running) == (0, 0)
+@pytest.mark.parametrize("lost", [0, 1, 7])
+def test_a_lost_cell_in_the_middle_is_run_again_and_those_behind_it_are_not(lost: int) -> None:
+    """As when a file of the ledger is damaged: what comes after the gap is taken when its turn comes."""
+    cells = run(Planner(RANDOM, MANY_FOLDS, seed=0), plain)
+    done = {key: ran.outcome for key, ran in cells.items()}
+    gaps = [list(done)[lost * number] for number in (1, 2)] if lost else [next(iter(done))]
+    for gap in dict.fromkeys(gaps):
+        del done[gap]
+    again = Planner(RANDOM, MANY_FOLDS, seed=0, known=params_by_configuration(cells))
+    again.restore(done)
+    assert not again.finished
+    assert set(run(again, plain)) == set(gaps)
+    assert again.told == len(cells)
 
 
 def test_restoring_nothing_changes_nothing() -> None:
     planner = Planner(TPE, FOLDS, seed=0)
-    assert planner.restore({}) == set()
+    planner.restore({})
     assert run(planner, rough) == run(Planner(TPE, FOLDS, seed=0), rough)
 
 
