@@ -21,20 +21,19 @@ from ray import cloudpickle
 from ray.cluster_utils import Cluster
 from rich.console import Console
 
+from helo.checkpoints import CheckpointFile
 from helo.data import Dataset, simulate
 from helo.folds import loso_folds
 from helo.ledger import CellRecord, Ledger
 from helo.names import CELLS, COMPLETED, FAILED, METRICS, VAL
-from helo.run import Run
+from helo.run import Run, cells_table
 from helo.search.cells import CellSettings, Train
-from helo.search.driver import SearchPlan, run_search
+from helo.search.outcomes import restore
 from helo.search.planner import MAX_ATTEMPTS, Planner
 from helo.search.progress import SearchProgress
-from helo.search.resources import Resources
-from helo.search.resume import plan_of
 from helo.search.space import Range, Space
 from helo.search.tune import ray_cluster, run_cells
-from helo.training import CellResult
+from helo.training import CellResult, train_cell
 
 pytestmark = pytest.mark.slow
 
@@ -340,27 +339,47 @@ def test_a_full_disk_ends_the_search_which_goes_on_when_there_is_room(unbroken: 
     pd.testing.assert_frame_equal(cells_of(small_disk / "run"), cells_of(unbroken / "run"), check_exact=True)
 
 
-def test_time_is_up_in_the_middle_of_a_cell_that_goes_on_where_it_was(dataset: Dataset, tmp_path: Path) -> None:
-    long = replace(
-        SPACE, configurations=1, sampler="random",
-        fixed={**SPACE.fixed, "epochs": 400, "patience": 400, "batch_size": 8},
-    )  # fmt: skip
+def test_time_is_up_in_the_middle_of_cells_that_go_on_where_they_were(dataset: Dataset, tmp_path: Path) -> None:
+    space = replace(SPACE, sampler="random", fixed={**SPACE.fixed, "epochs": 6})
+    folds = loso_folds(dataset.subject_names, 0)
 
-    def search(plan: SearchPlan, found: Run | None = None) -> tuple[Run, bool]:
-        return run_search(plan, Console(quiet=True), lambda run, resources: None, found)
+    def part(folder: Path, train: Train, seconds: float | None) -> Ledger:
+        ledger, states = Ledger(folder / "ledger"), folder / "checkpoints"
+        for made in (ledger.folder, states):
+            made.mkdir(parents=True, exist_ok=True)
+        planner = Planner(space, len(folds), seed=0)
+        restore(planner, ledger.read(), folds, "kl")
+        settings = CellSettings(
+            seed=0, normalise="train", objective="kl", threads=1, checkpoints=states,
+            deadline=None if seconds is None else time.time() + seconds,
+        )  # fmt: skip
+        progress = SearchProgress(planner.most, "kl", Console(quiet=True))
+        complete = run_cells(planner, dataset, folds, settings, ledger, progress, 2, train=train)
+        assert complete is (seconds is None)
+        return ledger
 
-    plan = SearchPlan(dataset, long, tmp_path / "run", seed=0, resources=Resources(2, 1, 0.0))
-    started = time.time()
-    paused, complete = search(replace(plan, deadline=started + 10))
-    assert not complete
-    assert time.time() - started < 60
-    kept = [torch.load(path, weights_only=True) for path in paused.checkpoints.iterdir()]
-    assert 0 < len(kept) <= 2
-    assert all(0 < state["epoch"] < 400 for state in kept)
-    resumed, complete = search(plan_of(paused, dataset, plan.resources), paused)
-    assert complete
-    whole, _ = search(replace(plan, out=tmp_path / "whole"))
-    pd.testing.assert_frame_equal(cells_of(resumed.path), cells_of(whole.path), check_exact=True)
-    assert not list(resumed.checkpoints.iterdir())
-    seconds = resumed.table(CELLS)["seconds"]
-    assert (seconds > 0).all()
+    def late(*given) -> CellResult | None:
+        given[-1].deadline = 0.0  # long past: the cell pauses after its first epoch
+        return train_cell(*given)
+
+    def goes_on(*given) -> CellResult | None:
+        if given[1].test == started and given[2].ot_entropy == first:
+            assert given[-1].load(torch.device("cpu"))["epoch"] == 1
+        return train_cell(*given)
+
+    with ray_cluster(None, 2):
+        assert part(tmp_path / "run", late, seconds=15).read() == []
+        states = [
+            CheckpointFile(path, 0).load(torch.device("cpu")) for path in (tmp_path / "run/checkpoints").iterdir()
+        ]
+        assert 0 < len(states) <= 12
+        assert all(state is not None and state["epoch"] == 1 for state in states)
+        cell = Planner(space, len(folds), seed=0).ask()
+        assert cell is not None
+        first, started = cell.params["ot_entropy"], folds[cell.fold].test
+        resumed = part(tmp_path / "run", goes_on, seconds=None).read()
+        whole = part(tmp_path / "whole", train_cell, seconds=None).read()
+    assert not list((tmp_path / "run/checkpoints").iterdir())
+    pd.testing.assert_frame_equal(
+        cells_table(resumed).drop(columns=VOLATILE), cells_table(whole).drop(columns=VOLATILE), check_exact=True
+    )
