@@ -52,7 +52,9 @@ def pace(space: Space, folds: int, concurrency: int, protocol: str, racing: bool
     else:
         first = looks(folds).folds[:1] if racing else ()
         wide = math.ceil(concurrency / (first[0] if first else folds))
-    return Pace(generation=max(2, min(8, space.configurations // 8), wide), lag=wide)
+    few = max(2, min(8, space.configurations // 8))
+    # Twice as wide: while a generation's last cells run, the others begin the next one.
+    return Pace(generation=few if wide == 1 else max(few, 2 * wide), lag=wide)
 
 
 class Planner:
