@@ -60,6 +60,7 @@ def print_quote(
     folds = loso_folds(plan.dataset.subject_names, plan.seed)
     device = "cuda" if plan.gpus and plan.resources.gpus_per_cell != 0 else "cpu"
     tried = [largest(plan.space), *samples(plan.space, plan.seed)]
+    say(f"timing {len(tried)} configurations on one fold, three epochs each …")
     found: list[Measured] = [
         in_own_process(
             measure, plan.dataset, folds[0], params, plan.normalise, plan.space.objective, device,
