@@ -67,7 +67,8 @@ def test_without_arguments_it_runs_the_demo_and_beats_the_train_mean(tmp_path: P
         assert means.loc["oracle", metric] <= means.loc["per_fold_selection", metric]
     run = Run.open(path)
     cells, predictions = run.table("cells"), run.table("predictions")
-    assert len(cells) == len(run.ledger.parts()) == 48
+    assert len(cells) == len(run.ledger.parts())
+    assert 6 * 4 <= len(cells) <= 48  # the race drops no one before the fourth fold
     assert set(predictions["fold"]) == set(cells["fold"])
     assert predictions.filter(like="pred_").sum(axis=1).sub(1).abs().max() < 1e-5
     assert (path / "report.html").stat().st_size > 100_000
@@ -75,10 +76,10 @@ def test_without_arguments_it_runs_the_demo_and_beats_the_train_mean(tmp_path: P
 
 def test_time_is_up_and_the_search_goes_on_later(tmp_path: Path) -> None:
     (tmp_path / "many.yaml").write_text(MANY_CELLS)
-    process = start("helo.search", "--space", "many.yaml", "--out", "run", "--time-budget", "25s", cwd=tmp_path)
+    process = start("helo.search", "--space", "many.yaml", "--out", "run", "--time-budget", "40s", cwd=tmp_path)
     started = time.perf_counter()
-    output, errors = process.communicate(timeout=120)
-    assert time.perf_counter() - started < 60
+    output, errors = process.communicate(timeout=180)
+    assert time.perf_counter() - started < 90
     assert process.returncode == 0
     assert "time is up" in errors
     assert "--resume run" in errors
@@ -87,8 +88,8 @@ def test_time_is_up_and_the_search_goes_on_later(tmp_path: Path) -> None:
     assert 0 < before < 1600
     assert len(run.table("cells")) == before
     assert "report.html" in output
-    process = start("helo.search", "--resume", "run", "--time-budget", "20s", cwd=tmp_path)
-    output, _ = process.communicate(timeout=120)
+    process = start("helo.search", "--resume", "run", "--time-budget", "40s", cwd=tmp_path)
+    output, _ = process.communicate(timeout=180)
     assert f"{before} cells are there" in output
     assert len(run.ledger.parts()) > before
 
@@ -134,9 +135,9 @@ def test_the_study_opens_in_the_tools_of_the_field(tmp_path: Path) -> None:
     address = f"http://127.0.0.1:{port}/api/studies"
     try:
         assert any("Listening" in line for line in server.stderr)
-        with urllib.request.urlopen(address, timeout=10) as answer:
+        with urllib.request.urlopen(address, timeout=60) as answer:
             (study,) = json.load(answer)["study_summaries"]
-        with urllib.request.urlopen(f"{address}/{study['study_id']}?after=0", timeout=10) as answer:
+        with urllib.request.urlopen(f"{address}/{study['study_id']}?after=0", timeout=60) as answer:
             trials = json.load(answer)["trials"]
     finally:
         server.kill()

@@ -371,7 +371,7 @@ def test_time_is_up_in_the_middle_of_cells_that_go_on_where_they_were(dataset: D
         return train_cell(*given)
 
     with ray_cluster(None, 2):
-        assert part(tmp_path / "run", late, seconds=15).read() == []
+        assert part(tmp_path / "run", late, seconds=30).read() == []
         states = [
             CheckpointFile(path, 0).load(torch.device("cpu")) for path in (tmp_path / "run/checkpoints").iterdir()
         ]
