@@ -53,7 +53,7 @@ parameters:
   dropout: {{low: 0.1, high: 0.5}}
   learning_rate: {{low: 1e-4, high: 1e-2, log: true}}
 """
-KILLS = int(os.environ.get("HELO_TEST_KILLS", "6"))
+KILLS = int(os.environ.get("HELO_TEST_KILLS", "4"))
 """How often the driver is killed: every start of Ray takes its time."""
 
 VOLATILE = ["seconds", "node", "started", "finished"]

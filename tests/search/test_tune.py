@@ -83,9 +83,7 @@ def test_the_same_search_gives_the_same_cells_whatever_runs_beside(
     space = dataclasses.replace(SPACE, configurations=6, fixed={**SPACE.fixed, "epochs": 8})
     once = search(dataset, tmp_path / "a", space, protocol=protocol)
     assert STOPPED in set(once["status"])
-    for name, concurrency in (("b", 1), ("c", 3)):
-        again = search(dataset, tmp_path / name, space, concurrency, protocol=protocol)
-        pd.testing.assert_frame_equal(once, again, check_exact=True)
+    pd.testing.assert_frame_equal(once, search(dataset, tmp_path / "b", space, 3, protocol=protocol), check_exact=True)
 
 
 @pytest.mark.slow
