@@ -53,6 +53,8 @@ def _dataset(dataset: Mapping[str, Any]) -> str:
         words = dataset.get(key)
         if isinstance(words, list | dict) and words:
             parts.append(f"{len(words)} {key} ({shorten(words, most=24)})")
+    if dataset.get("missing"):
+        parts.append(f"missing signals: {dataset['missing']}")
     if dataset.get("digest"):
         parts.append(f"digest {str(dataset['digest'])[:16]}")
     return "; ".join(parts)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.ablation import VARIANT
 from analysis.facts import facts
 from analysis.figures import (
     plot_estimates,
@@ -23,7 +24,7 @@ from analysis.figures import (
 )
 from analysis.page import figure, page, section, text
 from analysis.source import Source
-from analysis.wording import MEANINGS, NOT_REPORTABLE, arrow, cautions, coverage, number, percent, verdict
+from analysis.wording import MEANINGS, NOT_REPORTABLE, arrow, number, percent, signed, verdict
 from helo.errors import InputError
 from helo.names import (
     BASELINES,
@@ -130,6 +131,8 @@ def _document(source: Source) -> str:
     title = f"{name} on {dataset}"
     lead = "Leave-one-subject-out search of HeLo, an emotion-distribution model."
     parts = [f'<h1>{text(title)}</h1><p class="lead">{lead}</p>', _or_why_not(partial(_result, source))]
+    if source.section("space", "variants"):
+        parts.append(section("Ablation", _or_why_not(partial(_ablation, source))))
     parts += [section(one.title, _or_why_not(partial(_exhibit, one, source))) for one in _EXHIBITS]
     rows = "".join(f"<dt>{text(label)}</dt><dd>{text(value)}</dd>" for label, value in facts(source))
     return page(title, "\n".join([*parts, section("The run", f"<dl>{rows}</dl>")]))
@@ -148,7 +151,7 @@ def _exhibit(exhibit: _Exhibit, source: Source) -> str:
 
 def _result(source: Source) -> str:
     summary = source.summary
-    notes = [*coverage(summary, source.folds), *cautions(source.manifest)]
+    notes = list(source.notes)
     if source.baselines.empty:
         notes.append(f"{BASELINES}.parquet is missing or empty: no estimate can be judged by {TRAIN_MEAN}.")
     meanings = "".join(
@@ -181,6 +184,29 @@ def _table(summary: pd.DataFrame, objective: str) -> str:
         body.append(f'<tr{kind}><th scope="row">{text(estimate)}{note}</th>{values}</tr>')
     rows = "".join(body)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _ablation(source: Source) -> str:
+    table = source.ablation
+    assert table is not None
+    heads = [f"{METRIC_LABELS[metric]}&nbsp;{arrow(metric)}" for metric in METRICS]
+    label = METRIC_LABELS[source.objective]
+    head = "".join(f'<th scope="col">{one}</th>' for one in ("Variant", *heads, f"{label} lost", "Worse for"))
+    body = []
+    for row in table.to_dict("records"):
+        values = "".join(f"<td>{number(row[metric])}</td>" for metric in METRICS)
+        if pd.isna(row["loss"]):
+            values += "<td>–</td><td>–</td>"
+        else:
+            between = f"<small>{signed(row['loss_low'])} to {signed(row['loss_high'])}</small>"
+            values += f"<td>{signed(row['loss'])}{between}</td><td>{row['worse']:.0f} of {row['subjects']}</td>"
+        body.append(f'<tr><th scope="row">{text(row[VARIANT])}</th>{values}</tr>')
+    return (
+        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+        f'<p class="note">Mean test scores over the {table["subjects"].max()} subjects that all variants have. Lost: by'
+        f" how much {label} is worse than with the first variant, the mean over subjects with its 95 % bootstrap"
+        " interval. An interval that holds 0 says that the part made no difference that could be seen.</p>"
+    )
 
 
 def _score(row: pd.Series) -> str:

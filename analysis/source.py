@@ -7,7 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.ablation import ablation
 from analysis.estimates import no_baselines, subject_scores, summarise
+from analysis.wording import cautions, coverage, unconverged
 from helo.errors import InputError
 from helo.names import BASELINES, CELLS, EPOCHS, MANIFEST_FILE, METRICS, PREDICTIONS
 from helo.run import Run
@@ -68,6 +70,21 @@ class Source:
     def summary(self) -> pd.DataFrame:
         """See `analysis.estimates.summarise`. The run's seed does not enter: reports of a run stay equal."""
         return summarise(self.cells, self.baselines, self.objective, self.folds)
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """What a reader of the estimates must know: what is missing, and how the run was made."""
+        try:
+            plans = unconverged(self.epochs)
+        except InputError:
+            plans = []
+        return [*coverage(self.summary, self.folds), *cautions(self.manifest), *plans]
+
+    @cached_property
+    def ablation(self) -> pd.DataFrame | None:
+        """See `analysis.ablation`; None if the space lists no variants."""
+        variants = self.section("space", "variants")
+        return ablation(self.cells, variants, self.objective) if variants else None
 
     def section(self, *names: str) -> dict[str, Any]:
         """A nested object of the manifest; empty where the manifest does not have it."""

@@ -9,16 +9,16 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from analysis.ablation import VARIANT
 from analysis.source import Source
 from analysis.wording import (
     MEANINGS,
     NOT_REPORTABLE,
     arrow,
-    cautions,
-    coverage,
     number,
     percent,
     printable,
+    signed,
     verdict,
 )
 from helo.names import (
@@ -62,6 +62,25 @@ def estimates_table(summary: pd.DataFrame, objective: str, intervals: bool = Tru
     return table
 
 
+def ablation_table(table: pd.DataFrame, objective: str) -> Table:
+    """Variants as rows: Chebyshev, KL, and what `objective` lost against the first one."""
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    shown.add_column("variant")
+    metrics = list(dict.fromkeys((*WITH_INTERVAL, objective)))
+    lost = f"{METRIC_LABELS[objective]} lost"
+    for head in (*(f"{METRIC_LABELS[metric]} {arrow(metric)}" for metric in metrics), lost, "95 %", "worse for"):
+        shown.add_column(head, justify="right", no_wrap=True)
+    for row in table.to_dict("records"):
+        scores = [number(row[metric]) for metric in metrics]
+        if pd.isna(row["loss"]):
+            difference = ["–", "–", "–"]
+        else:
+            between = f"{signed(row['loss_low'])} to {signed(row['loss_high'])}"
+            difference = [signed(row["loss"]), between, f"{row['worse']:.0f} of {row['subjects']}"]
+        shown.add_row(printable(row[VARIANT]), *scores, *difference)
+    return shown
+
+
 def _score(row: pd.Series, with_interval: bool) -> str:
     if not with_interval or pd.isna(row["ci_low"]):
         return number(row["mean"])
@@ -91,7 +110,10 @@ def print_summary(run: Run, console: Console | None = None) -> None:
     console.print(Text("; ".join(parts)), width=width)
     for estimate in (PER_FOLD_SELECTION, SINGLE_CONFIGURATION, ORACLE):
         console.print(Padding(Text(f"{estimate}: {MEANINGS[estimate]}"), (0, 0, 0, 2), expand=False), width=width)
-    for sentence in (*coverage(source.summary, source.folds), *cautions(source.manifest)):
+    for sentence in source.notes:
         console.print(Text(sentence), width=width)
+    if source.ablation is not None:
+        console.print()
+        console.print(ablation_table(source.ablation, source.objective))
     console.print()
     console.print(Text(verdict(source.scores, source.objective), style="bold"), width=width)

@@ -11,7 +11,9 @@ import pandas as pd
 from analysis.estimates import gain, paired
 from helo.names import (
     BEST_POSSIBLE,
+    CONFIGURATION,
     ESTIMATE,
+    FOLD,
     HIGHER_IS_BETTER,
     METRIC_LABELS,
     NORMALISE_SUBJECT,
@@ -21,6 +23,7 @@ from helo.names import (
     PROTOCOL_SHARED,
     SINGLE_CONFIGURATION,
     TRAIN_MEAN,
+    UNCONVERGED,
     UNIFORM,
 )
 
@@ -82,6 +85,15 @@ def number(value: float) -> str:
     if math.isnan(value):
         return "–"
     return f"{value:.4f}" if abs(value) < 1 else f"{value:.3f}"
+
+
+def signed(value: float) -> str:
+    """A difference of scores with its sign, or a dash for none.
+
+    >>> signed(0.00123), signed(-0.02), signed(float("nan"))
+    ('+0.0012', '-0.0200', '–')
+    """
+    return "–" if math.isnan(value) else f"{value:+.4f}"
 
 
 def percent(value: float) -> str:
@@ -147,6 +159,20 @@ def cautions(manifest: Mapping[str, Any]) -> list[str]:
     if manifest.get("normalise") == NORMALISE_SUBJECT:
         found.append(_SUBJECT_SCALED)
     return found
+
+
+def unconverged(epochs: pd.DataFrame) -> list[str]:
+    """A sentence if transport plans were not solutions: the hyperparameters of transport then mean less."""
+    if UNCONVERGED not in epochs:
+        return []
+    per_cell = epochs.groupby([CONFIGURATION, FOLD])[UNCONVERGED].max()
+    touched = int((per_cell > 0).sum())
+    if not touched:
+        return []
+    return [
+        f"In {touched} of {len(per_cell)} cells some transport plans did not converge (at most"
+        f" {per_cell.max():.0f} in an epoch): there the entropic weight means less than it says."
+    ]
 
 
 def coverage(summary: pd.DataFrame, folds: int) -> list[str]:

@@ -8,19 +8,25 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from helo.errors import InputError, did_you_mean
+from helo.names import BOTH, CORRELATED, LABEL_ATTENTIONS, LINEAR, MODALITIES, TRANSPORTS
 
 
 @dataclass(frozen=True)
 class Rule:
-    """The values that a hyperparameter may take: its type and closed bounds."""
+    """The values that a hyperparameter may take: a number between closed bounds, or one of some `words`."""
 
-    kind: type[int] | type[float]
+    kind: type[int] | type[float] | type[str]
     low: float
     high: float
     about: str
+    words: tuple[str, ...] = ()
 
     def problem(self, value: Any) -> str | None:
         """Say what is wrong with a value, or None."""
+        if self.words:
+            if isinstance(value, str) and value in self.words:
+                return None
+            return f"must be one of {', '.join(self.words)}, got {value!r}{did_you_mean(str(value), self.words)}"
         number = "a whole number" if self.kind is int else "a number"
         wanted = f"must be {number} from {self.low:g} to {self.high:g}, got {value!r}"
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -37,6 +43,10 @@ def _parameter(default: float, low: float, high: float, about: str) -> Any:
     return field(default=default, metadata={"rule": Rule(kind, low, high, about)})
 
 
+def _choice(default: str, words: tuple[str, ...], about: str) -> Any:
+    return field(default=default, metadata={"rule": Rule(str, math.nan, math.nan, about, words)})
+
+
 @dataclass(frozen=True)
 class Configuration:
     """One point of a search space.
@@ -49,10 +59,16 @@ class Configuration:
     helo.errors.InputError: heads must divide width, got width 30 and heads 4
     """
 
+    transport: str = _choice(LINEAR, TRANSPORTS, "what a plan matches: tokens, their relations, or both; or no plan")
     ot_entropy: float = _parameter(0.1, 1e-3, 10.0, "ε, the entropic weight of the transport plan, on a cost in [0, 1]")
+    ot_alpha: float = _parameter(0.5, 0.0, 1.0, "α, the weight of relations against tokens in fused transport")
     alignment_weight: float = _parameter(
         1.0, 0.0, 100.0, "λ, the weight of the label-correlation alignment in the loss"
     )
+    label_attention: str = _choice(
+        CORRELATED, LABEL_ATTENTIONS, "whether emotions ask the tokens, and correlated ones together"
+    )
+    modalities: str = _choice(BOTH, MODALITIES, "the signals that are read")
     attention_depth: int = _parameter(1, 0, 12, "layers of the transformer encoder over the fused tokens")
     width: int = _parameter(32, 4, 1024, "d, the width of a token")
     heads: int = _parameter(2, 1, 64, "attention heads; must divide width")

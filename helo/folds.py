@@ -132,7 +132,8 @@ class Scaling:
     - ``subject``: z-scores within each subject. This uses all unlabelled windows of the test subject, as
       a device would that has recorded a person for a while before it predicts.
 
-    A feature that does not vary there becomes 0 for everyone: nothing could be learnt of it.
+    A feature that does not vary there becomes 0 for everyone, and one that is always missing there stays missing:
+    nothing could be learnt of it. NaN, a signal that is missing, counts in no statistic and stays NaN.
     `mean`, `std`: (F,), or None under ``subject``.
     """
 
@@ -168,8 +169,15 @@ class Scaling:
 
 
 def _statistics(features: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    mean = features.mean(axis=0, dtype=np.float64)
-    std = features.std(axis=0, dtype=np.float64)
+    there = ~np.isnan(features)
+    if there.all():
+        mean = features.mean(axis=0, dtype=np.float64)
+        std = features.std(axis=0, dtype=np.float64)
+    else:
+        count = there.sum(axis=0)
+        mean = np.where(there, features, 0).sum(axis=0, dtype=np.float64) / np.maximum(count, 1)
+        spread = np.where(there, features - mean, 0)
+        std = np.where(count > 0, np.sqrt((spread**2).sum(axis=0) / np.maximum(count, 1)), np.nan)
     # Rounding leaves a constant feature with a tiny spread; dividing by it would turn noise into signal.
     still = std <= 1e-6 * np.maximum(np.abs(mean), 1e-12)
     return mean, np.where(still, np.inf, std)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset, Schema
@@ -59,6 +59,20 @@ def cell_seed(seed: int, fold: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{fold}".encode()).digest()[:7], "big")
 
 
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weights that multiply tokens decay; biases, norms, embeddings and the prior stay what the data say.
+
+    Decaying the prior would pull every prediction to the uniform distribution, and decaying the label embeddings
+    would act on nothing, as only their directions count in their correlation.
+    """
+    decayed: list[nn.Parameter] = []
+    kept: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        weight = parameter.ndim >= 2 and name not in ("labels", "origin") and not name.endswith("bias")
+        (decayed if weight else kept).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
+
+
 class CellTraining:
     """A cell in the making: epoch by epoch, until `finished`.
 
@@ -84,10 +98,7 @@ class CellTraining:
             self.model = HeLo(schema, configuration, mean_label).to(self.device)
             self._remember_randomness()
         self.optimiser = torch.optim.AdamW(
-            self.model.parameters(),
-            lr=configuration.learning_rate,
-            weight_decay=configuration.weight_decay,
-            fused=True,
+            parameter_groups(self.model, configuration.weight_decay), lr=configuration.learning_rate, fused=True
         )
         self.schedule = torch.optim.lr_scheduler.ExponentialLR(self.optimiser, DECAY)
         self.epoch = 0
@@ -96,7 +107,7 @@ class CellTraining:
         self.best_loss = math.inf
         self.best_scores: dict[str, float] = {}
         self.best_weights: dict[str, Tensor] = {}
-        self._record({TRAIN_LOSS: math.nan, ALIGNMENT_LOSS: math.nan, UNCONVERGED: math.nan})
+        self._record({TRAIN_LOSS: math.nan, ALIGNMENT_LOSS: math.nan, UNCONVERGED: 0.0})
 
     @property
     def finished(self) -> bool:
@@ -111,44 +122,41 @@ class CellTraining:
 
     def run_epoch(self) -> None:
         """One pass over the training windows, and a look at the validation subjects."""
-        batches = max(1, math.ceil(len(self.labels) / self.configuration.batch_size))
-        loss_sum = torch.zeros((), device=self.device)
-        alignment_sum = torch.zeros((), device=self.device)
-        unconverged = torch.zeros((), device=self.device)
+        windows = len(self.labels)
+        batches = max(1, math.ceil(windows / self.configuration.batch_size))
+        sums = torch.zeros(3, device=self.device)
         self.model.train()
         with self._own_randomness():
-            order = torch.randperm(len(self.labels)).to(self.device)
+            order = torch.randperm(windows).to(self.device)
             for batch in order.tensor_split(batches):  # equal batches: no tiny one with a wild gradient
-                labels = self.labels[batch]
-                output = self.model(self.features[batch])
-                loss = kl_loss(labels, output.log_predicted)
-                alignment = alignment_loss(output.correlation, self.correlation)
-                total = loss + self.configuration.alignment_weight * alignment
-                self.optimiser.zero_grad()
-                total.backward()  # type: ignore[no-untyped-call]
-                torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM)
-                self.optimiser.step()
-                with torch.no_grad():
-                    loss_sum += loss.detach() * len(batch)
-                    alignment_sum += alignment.detach() * len(batch)
-                    unconverged += output.unconverged.sum()
+                sums += self.step(batch)
             self._remember_randomness()
         self.schedule.step()
         self.epoch += 1
-        windows = len(self.labels)
-        self._record(
-            {
-                TRAIN_LOSS: loss_sum.item() / windows,
-                ALIGNMENT_LOSS: alignment_sum.item() / windows,
-                UNCONVERGED: unconverged.item(),
-            }
-        )
+        loss, alignment, unconverged = sums.tolist()  # once an epoch: on a GPU each look waits for all before it
+        self._record({TRAIN_LOSS: loss / windows, ALIGNMENT_LOSS: alignment / windows, UNCONVERGED: unconverged})
+
+    def step(self, batch: Tensor) -> Tensor:
+        """One step of training on some windows (by number): the sums of both losses, and of unconverged plans."""
+        labels = self.labels[batch]
+        output = self.model(self.features[batch])
+        loss = kl_loss(labels, output.log_predicted)
+        alignment = torch.zeros_like(loss)
+        if output.correlation is not None:
+            alignment = alignment_loss(output.correlation, self.correlation)
+        total = loss + self.configuration.alignment_weight * alignment
+        self.optimiser.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM)
+        self.optimiser.step()
+        return torch.stack([loss.detach() * len(batch), alignment.detach() * len(batch), output.unconverged.float()])
 
     def _record(self, row: dict[str, float]) -> None:
         """Score the validation subjects, add a row to the history, and keep the weights if they are best."""
         if self.epoch and not math.isfinite(row[TRAIN_LOSS]):
             raise DivergedError(f"the training loss is {row[TRAIN_LOSS]} in epoch {self.epoch}")
-        predicted = self.predict(self.validation)
+        predicted, missed = self._forward(self.validation)
+        row[UNCONVERGED] += missed
         if not np.isfinite(predicted).all():
             raise DivergedError(f"predictions are not finite after epoch {self.epoch}")
         scores = mean_scores(self.data.validation.labels, predicted, self.data.validation.subjects)
@@ -158,14 +166,17 @@ class CellTraining:
             self.best_loss, self.best_epoch, self.best_scores = loss, self.epoch, scores
             self.best_weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
-    @torch.no_grad()
     def predict(self, features: Tensor) -> NDArray[np.float64]:
         """Distributions (N, E) for scaled features (N, F), with the weights as they are now."""
+        return self._forward(features)[0]
+
+    @torch.no_grad()
+    def _forward(self, features: Tensor) -> tuple[NDArray[np.float64], float]:
+        """Distributions, and how many transport plans were no solutions."""
         self.model.eval()
-        parts = [
-            self.model(chunk).log_predicted.double().softmax(dim=-1) for chunk in torch.split(features, SCORING_BATCH)
-        ]
-        return torch.cat(parts).cpu().numpy()
+        outputs = [self.model(chunk) for chunk in torch.split(features, SCORING_BATCH)]
+        parts = [output.log_predicted.double().softmax(dim=-1) for output in outputs]
+        return torch.cat(parts).cpu().numpy(), float(sum(output.unconverged.item() for output in outputs))
 
     def score(self, test: Part) -> CellResult:
         """Take the best epoch's weights and score the test subject: the last thing a cell does."""

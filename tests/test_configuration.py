@@ -20,7 +20,17 @@ def test_round_trip() -> None:
     assert Configuration.from_params({"width": 16, "ot_entropy": 0.5}) == configuration
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize("name", [name for name, rule in PARAMETERS.items() if rule.words])
+def test_a_word_is_one_of_its_words(name: str) -> None:
+    rule = PARAMETERS[name]
+    assert all(rule.problem(word) is None for word in rule.words)
+    assert DEFAULTS[name] in rule.words
+    for wrong in ("nothing", 1, None, True, rule.words[0].upper()):
+        assert f"must be one of {', '.join(rule.words)}, got {wrong!r}" in str(rule.problem(wrong))
+    assert "did you mean" in str(rule.problem(rule.words[0] + "s"))
+
+
+@pytest.mark.parametrize("name", [name for name, rule in PARAMETERS.items() if not rule.words])
 def test_bounds_are_allowed_and_what_lies_beyond_is_not(name: str) -> None:
     rule = PARAMETERS[name]
     step = 1 if rule.kind is int else 1e-9

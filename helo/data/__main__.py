@@ -54,6 +54,8 @@ def _make(arguments: argparse.Namespace) -> int:
         f"{out}: {dataset.schema.name}, {len(dataset.subject_names)} subjects, {len(dataset)} windows, "
         f"{len(dataset.schema.features)} features ({modalities}), {len(dataset.emotions)} emotions"
     )
+    if dataset.missing:
+        print(f"missing signals: {dataset.missing}")
     return EXIT_OK
 
 

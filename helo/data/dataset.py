@@ -149,11 +149,33 @@ class Schema:
 
 
 @dataclass(frozen=True)
+class Missing:
+    """What is missing of a dataset's signals.
+
+    `windows`: modality → windows without any of its features, where there are such; `features`: the number of
+    other features, in windows that have the rest of the modality.
+    """
+
+    windows: dict[str, int]
+    features: int
+
+    def __bool__(self) -> bool:
+        return bool(self.windows or self.features)
+
+    def __str__(self) -> str:
+        parts = [f"{name} in {count:,} windows" for name, count in self.windows.items()]
+        if self.features:
+            parts.append(f"{self.features:,} single features")
+        return ", ".join(parts) or "nothing"
+
+
+@dataclass(frozen=True)
 class Dataset:
     """Windows with features and emotion distributions.
 
     - `subjects`: (N,) strings, the person of each window
-    - `features`: (N, F) float32, columns as in `Schema.features`
+    - `features`: (N, F) float32, columns as in `Schema.features`; NaN where a signal is missing, but a window must
+      have some
     - `labels`: (N, E) float64, rows ≥ 0 that sum to 1
     - `groups`: (N,) strings or None, the clip or condition of each window
     - `best_possible`: (N, E) float64 or None, see `Schema`
@@ -205,12 +227,20 @@ class Dataset:
             spelt[plain] = name
 
     def _check_features(self) -> None:
-        bad = ~np.isfinite(self.features)
+        bad = np.isinf(self.features)
         if bad.any():
             row, column = np.argwhere(bad)[0]
             raise InputError(
-                f"features must be finite numbers: {int(bad.sum())} are not, the first in row {row} of column "
-                f"{self.schema.features[column]!r} (subject {self.subjects[row]}: {self.features[row, column]})"
+                f"features must be finite numbers, or NaN where a signal is missing: {int(bad.sum())} are not, the "
+                f"first in row {row} of column {self.schema.features[column]!r} (subject {self.subjects[row]}: "
+                f"{self.features[row, column]})"
+            )
+        nothing = np.isnan(self.features).all(axis=1)
+        if nothing.any():
+            row = int(np.argmax(nothing))
+            raise InputError(
+                f"features: a window must have at least one signal; {int(nothing.sum())} rows have only NaN or empty "
+                f"cells, the first is row {row} (subject {self.subjects[row]})"
             )
 
     def _distributions(self, values: NDArray[np.float64], what: str) -> NDArray[np.float64]:
@@ -247,6 +277,18 @@ class Dataset:
     def subject_names(self) -> tuple[str, ...]:
         """All subjects, in natural order (S2 before S10)."""
         return tuple(sorted({str(name) for name in self.subjects}, key=natural_key))
+
+    @cached_property
+    def missing(self) -> Missing:
+        """What is not there of the signals."""
+        gaps = np.isnan(self.features)
+        absent, scattered = {}, 0
+        for modality in self.schema.modalities:
+            mine = gaps[:, self.schema.slices[modality.name]]
+            gone = mine.all(axis=1)
+            absent[modality.name] = int(gone.sum())
+            scattered += int(mine[~gone].sum())
+        return Missing({name: count for name, count in absent.items() if count}, scattered)
 
     def rows(self, subjects: tuple[str, ...]) -> NDArray[np.intp]:
         """Row numbers of some subjects' windows, in the order of the data."""

@@ -320,7 +320,7 @@ def _checked_windows(table: Any) -> _Windows:
         raise InputError(f"{_START} and {_END} must be finite numbers in every row")
     values = table[features].to_numpy(np.float64, copy=True)
     for part in ("Chest", "Wrist"):
-        # A mean over no responses is 0 / 0: their amplitude is 0. Any other NaN stays, for Dataset to refuse.
+        # A mean over no responses is 0 / 0: their amplitude is 0. Any other NaN stays: a signal that is missing.
         amplitude, count = (features.index(f"{part}_SCR_{what}") for what in ("Amplitude_Mean", "Count"))
         values[np.isnan(values[:, amplitude]) & (values[:, count] == 0), amplitude] = 0.0
     subjects = np.asarray([f"S{number}" for number in table[_SUBJECT]], dtype=np.str_)

@@ -123,6 +123,8 @@ def _run(plan: SearchPlan, run: Run | None, console: Console) -> int:
             f"{len(dataset.subject_names)} folds, protocol {plan.protocol}, {racing}; "
             f"{resources.concurrency} cells at a time{share}; seed {plan.seed}"
         )
+        if dataset.missing:
+            say(f"missing signals: {dataset.missing}")
         say(f"run directory: {made.path}" + (f", {len(made.ledger.parts())} cells are there" if resumed else ""))
 
     again = f"python -m helo.search --resume {shlex.quote(str(run.path if run else plan.out))}"
@@ -244,6 +246,8 @@ def _plan(arguments: argparse.Namespace, words: list[str], run: Run | None, dead
         from helo.search.space import load_space
 
         space = load_space(arguments.space or "demo")
+        if space.variants and (arguments.configurations is not None or arguments.sampler is not None):
+            raise InputError(f"space {space.name} lists its configurations: --configurations and --sampler act on none")
         if arguments.configurations is not None:
             space = replace(space, configurations=arguments.configurations)
         if arguments.sampler is not None:
@@ -264,7 +268,7 @@ def _plan(arguments: argparse.Namespace, words: list[str], run: Run | None, dead
             resources=wish,
             normalise=arguments.normalise or NORMALISE_TRAIN,
             protocol=arguments.protocol or PROTOCOL_SHARED,
-            racing=not arguments.no_racing,
+            racing=not (arguments.no_racing or space.variants),  # a table needs all of its cells
         )
     else:
         from helo.search.resume import plan_of

@@ -50,6 +50,7 @@ def build_manifest(plan: SearchPlan, folds: tuple[Fold, ...], resources: Resourc
             "digest": dataset.digest,
             "subjects": len(dataset.subject_names),
             "windows": len(dataset),
+            "missing": str(dataset.missing),
             "emotions": list(dataset.emotions),
             "modalities": dataset.schema.as_dict()["modalities"],
             "source": dataset.schema.source,

@@ -15,6 +15,16 @@
     first: {ot_entropy: 0.1}    # optional: part of the first configuration
 
 Hyperparameters that a space does not mention keep the default of `helo.configuration`.
+
+Instead of being drawn, configurations can be listed, as the rows of an ablation table. Each variant says what it
+changes; the first one is what the others are compared with, and none is dropped early:
+
+.. code-block:: yaml
+
+    parameters: {width: 32, epochs: 20}   # values only
+    variants:
+      whole model: {}
+      no transport: {transport: none}
 """
 
 from __future__ import annotations
@@ -28,11 +38,12 @@ from typing import Any
 
 from helo.configuration import DEFAULTS, PARAMETERS, Rule, configuration_problems
 from helo.errors import InputError, did_you_mean, shorten
-from helo.names import METRICS
+from helo.names import FUSED, METRICS, NONE
 from helo.yaml import read_yaml
 
 SAMPLERS = ("tpe", "random")
-_KEYS = ("name", "about", "configurations", "sampler", "objective", "parameters", "first")
+_KEYS = ("name", "about", "configurations", "sampler", "objective", "parameters", "first", "variants")
+_DRAWING_KEYS = ("configurations", "sampler", "first")
 _RANGE_KEYS = ("low", "high", "log", "choices")
 
 
@@ -71,7 +82,10 @@ class Choices:
 
 @dataclass(frozen=True)
 class Space:
-    """What is searched, and how: see the module's docstring."""
+    """What is searched, and how: see the module's docstring.
+
+    `variants`: name → the values of all searched hyperparameters, if the configurations are listed.
+    """
 
     name: str
     configurations: int
@@ -81,6 +95,13 @@ class Space:
     objective: str = "kl"
     about: str = ""
     first: Mapping[str, Any] = field(default_factory=dict)
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def listed(self, number: int) -> Mapping[str, Any] | None:
+        """The searched values of configuration `number`, if they are not to be drawn."""
+        if self.variants:
+            return list(self.variants.values())[number]
+        return self.first if number == 0 and self.first else None
 
     def params(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
         """A whole configuration: drawn values, fixed ones, and defaults."""
@@ -88,16 +109,17 @@ class Space:
 
     def as_dict(self) -> dict[str, Any]:
         """The space as plain values, for the manifest."""
+        about = {"name": self.name, "about": self.about, "objective": self.objective}
+        fixed = {name: {"value": value} for name, value in self.fixed.items()}
+        if self.variants:
+            variants = {name: dict(values) for name, values in self.variants.items()}
+            return {**about, "parameters": fixed, "variants": variants}
+        searched = {name: entry.as_dict() for name, entry in self.searched.items()}
         return {
-            "name": self.name,
-            "about": self.about,
+            **about,
             "configurations": self.configurations,
             "sampler": self.sampler,
-            "objective": self.objective,
-            "parameters": {
-                **{name: searched.as_dict() for name, searched in self.searched.items()},
-                **{name: {"value": value} for name, value in self.fixed.items()},
-            },
+            "parameters": searched | fixed,
             "first": dict(self.first),
         }
 
@@ -134,6 +156,8 @@ def parse_space(content: Mapping[str, Any], where: str, name: str) -> Space:
     """
     problems: list[str] = []
     problems += [f"unknown key {key!r}{did_you_mean(str(key), _KEYS)}" for key in content if key not in _KEYS]
+    if "variants" in content:
+        return _listed(content, where, name)
     configurations = content.get("configurations")
     if not isinstance(configurations, int) or isinstance(configurations, bool) or configurations < 1:
         problems.append(f"configurations must be a whole number of at least 1, got {configurations!r}")
@@ -146,7 +170,7 @@ def parse_space(content: Mapping[str, Any], where: str, name: str) -> Space:
     first = content.get("first", {})
     _check_first(first, searched, problems)
     if not problems:
-        problems += _combinations(searched, fixed)
+        problems += _combinations(searched, fixed) + _idle(searched, fixed)
     if problems:
         raise InputError(f"{where}: {'; '.join(problems)}")
     return Space(
@@ -158,6 +182,49 @@ def parse_space(content: Mapping[str, Any], where: str, name: str) -> Space:
         searched=searched,
         fixed=fixed,
         first=first,
+    )
+
+
+def _listed(content: Mapping[str, Any], where: str, name: str) -> Space:
+    """A space whose configurations are variants."""
+    problems = [f"unknown key {key!r}{did_you_mean(str(key), _KEYS)}" for key in content if key not in _KEYS]
+    problems += [f"{key} has no meaning beside variants" for key in _DRAWING_KEYS if key in content]
+    objective, variants = content.get("objective", "kl"), content["variants"]
+    if objective not in METRICS:
+        problems.append(f"objective must be one of {', '.join(METRICS)}, got {objective!r}")
+    ranges, fixed = _parameters(content.get("parameters"), problems)
+    if ranges:
+        problems.append(f"parameters must have values only beside variants, but {shorten(ranges)} is searched")
+    if not isinstance(variants, dict) or not all(isinstance(changes, dict) for changes in variants.values()):
+        problems.append("variants must map names to the hyperparameters that they change")
+    if problems:
+        raise InputError(f"{where}: {'; '.join(problems)}")
+    base = {**DEFAULTS, **fixed}
+    whole: dict[str, dict[str, Any]] = {}
+    for variant, changes in variants.items():
+        values, unknown = dict(base), list[str]()
+        drawn, changed = _parameters(changes, unknown) if changes else ({}, {})
+        unknown += [f"{key} must be a value, not a range or choices" for key in drawn]
+        values.update(changed)
+        unknown = unknown or configuration_problems(values)
+        problems += [f"variant {variant!r}: {problem}" for problem in unknown]
+        if not unknown and values in whole.values():
+            problems.append(f"variant {variant!r} is the same as another one")
+        whole[str(variant)] = values
+    if len(whole) < 2:
+        problems.append(f"variants: there must be at least two to compare, got {len(whole)}")
+    if problems:
+        raise InputError(f"{where}: {'; '.join(problems)}")
+    changing = [key for key in base if len({values[key] for values in whole.values()}) > 1]
+    return Space(
+        name=str(content.get("name", name)),
+        about=str(content.get("about", "")),
+        configurations=len(whole),
+        sampler="listed",
+        objective=objective,
+        searched={key: Choices(tuple(dict.fromkeys(values[key] for values in whole.values()))) for key in changing},
+        fixed={key: value for key, value in fixed.items() if key not in changing},
+        variants={variant: {key: values[key] for key in changing} for variant, values in whole.items()},
     )
 
 
@@ -204,12 +271,15 @@ def _searched(rule: Rule, entry: dict[str, Any]) -> Range | Choices:
         if len(set(choices)) < len(choices):
             raise InputError(f"choices must differ, got {choices}")
         return Choices(tuple(rule.kind(value) for value in choices))
+    if rule.words:
+        raise InputError("give choices: it has words, not numbers")
     for key in ("low", "high"):
         if key not in entry:
             raise InputError(f"{key} is missing")
         if rule.problem(entry[key]):
             raise InputError(f"{key} {rule.problem(entry[key])}")
-    low, high, log = rule.kind(entry["low"]), rule.kind(entry["high"]), entry.get("log", False)
+    number = int if rule.kind is int else float
+    low, high, log = number(entry["low"]), number(entry["high"]), entry.get("log", False)
     if not isinstance(log, bool):
         raise InputError(f"log must be true or false, got {log!r}")
     if not low < high:
@@ -228,6 +298,23 @@ def _check_first(first: Any, searched: dict[str, Range | Choices], problems: lis
             problems.append(f"first: {name!r} is not searched{did_you_mean(str(name), searched)}")
         elif PARAMETERS[name].problem(value) or not searched[name].holds(value):
             problems.append(f"first: {name} must lie in its own range, got {value!r}")
+
+
+def _idle(searched: dict[str, Range | Choices], fixed: dict[str, Any]) -> list[str]:
+    """Hyperparameters that act nowhere in the space: searching them would search nothing."""
+
+    def possible(name: str) -> set[Any]:
+        entry = searched.get(name)
+        return set(entry.values) if isinstance(entry, Choices) else {fixed.get(name, DEFAULTS[name])}
+
+    problems = []
+    if "ot_alpha" in searched and FUSED not in possible("transport"):
+        problems.append("ot_alpha acts only where transport is fused")
+    if "ot_entropy" in searched and possible("transport") == {NONE}:
+        problems.append("ot_entropy acts only where there is transport")
+    if "alignment_weight" in searched and possible("label_attention") == {NONE}:
+        problems.append("alignment_weight acts only where there is label attention")
+    return problems
 
 
 def _combinations(searched: dict[str, Range | Choices], fixed: dict[str, Any]) -> list[str]:

@@ -40,8 +40,8 @@ def draw(
     study.add_trials(trials)
     if known is not None:
         study.enqueue_trial({name: known[name] for name in space.searched})
-    elif number == 0 and space.first:
-        study.enqueue_trial(dict(space.first))
+    elif (listed := space.listed(number)) is not None:
+        study.enqueue_trial(dict(listed))
     return dict(study.ask(distributions(space)).params)
 
 

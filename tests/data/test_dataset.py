@@ -69,7 +69,34 @@ def test_the_main_modality_is_first_and_slices_follow_the_columns() -> None:
     assert schema.slices == {"face": slice(0, 1), "eda": slice(1, 2), "ecg": slice(2, 6)}
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def with_gaps(*gaps: tuple[int, str | slice]) -> Dataset:
+    """The dataset without some features: (row, modality or slice of columns)."""
+    features = DATASET.features.copy()
+    for row, where in gaps:
+        features[row, DATASET.schema.slices[where] if isinstance(where, str) else where] = np.nan
+    return replace(DATASET, features=features)
+
+
+def test_missing_signals_are_counted() -> None:
+    assert not DATASET.missing
+    assert str(DATASET.missing) == "nothing"
+    ecg = DATASET.schema.slices["ecg"]
+    missing = with_gaps((5, "ecg"), (6, "ecg"), (6, "eda"), (7, slice(ecg.start, ecg.start + 1))).missing
+    assert missing.windows == {"ecg": 2, "eda": 1}
+    assert missing.features == 1
+    assert str(missing) == "ecg in 2 windows, eda in 1 windows, 1 single features"
+
+
+def test_a_missing_signal_changes_the_digest() -> None:
+    assert with_gaps((5, "ecg")).digest != DATASET.digest
+
+
+def test_a_window_without_any_signal_is_refused() -> None:
+    with pytest.raises(InputError, match=r"at least one signal; 2 rows .* the first is row 5 \(subject P02"):
+        with_gaps((5, slice(None)), (9, slice(None)))
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
 def test_features_must_be_finite(value: float) -> None:
     features = DATASET.features.copy()
     features[5, 2] = value

@@ -315,8 +315,7 @@ def test_amplitude_of_no_response_is_zero(small: Path, part: str) -> None:
 
     table.loc[7, count] = 1
     table.to_csv(small / "windows.csv", index=False)
-    with pytest.raises(InputError, match=rf"windows.csv: features must be finite .* row 7 of column '{amplitude}'"):
-        wesad(small)
+    assert np.flatnonzero(np.isnan(wesad(small).features[:, column])).tolist() == [7]
 
 
 def test_a_subject_may_lack_windows_of_a_condition(small: Path) -> None:
@@ -337,7 +336,7 @@ def test_a_subject_may_lack_windows_of_a_condition(small: Path) -> None:
         ({"Subject_ID": 3}, "S3_quest.csv: is missing; windows.csv has windows of subject S3"),
         ({"SDNN": "fast"}, "column 'SDNN' must hold numbers only"),
         ({"start_s": np.nan}, "start_s and end_s must be finite numbers"),
-        ({"SDNN": np.nan}, "features must be finite numbers"),
+        ({"SDNN": np.inf}, "features must be finite numbers"),
     ],
 )
 def test_wrong_tables_are_refused(small: Path, changes: dict[str, object], said: str) -> None:

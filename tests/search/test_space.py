@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import json
+import re
 from pathlib import Path
 
 import pytest
 
 from helo.configuration import DEFAULTS, PARAMETERS, Configuration
 from helo.errors import InputError
-from helo.search.space import Choices, Range, Space, bundled_spaces, load_space, read_space
+from helo.search.space import Choices, Range, Space, bundled_spaces, load_space, parse_space, read_space
+from helo.search.study import draw
 
 GOOD = "configurations: 4\nparameters: {dropout: {low: 0.1, high: 0.5}}\n"
 
@@ -42,8 +45,9 @@ def test_bundled_spaces_can_be_built_at_every_corner(name: str) -> None:
     ends = [(entry.low, entry.high) if isinstance(entry, Range) else entry.values for entry in space.searched.values()]
     for values in itertools.product(*ends):
         Configuration.from_params(space.params(dict(zip(space.searched, values, strict=True))))
-    assert space.first, "the first configuration should be a sensible one"
-    Configuration.from_params(space.params(space.first))
+    first = space.listed(0)
+    assert first, "the first configuration should be a sensible one"
+    Configuration.from_params(space.params(first))
 
 
 def test_full_covers_what_is_asked_for() -> None:
@@ -89,7 +93,7 @@ def test_as_dict_is_what_was_read() -> None:
     plain = load_space("full").as_dict()
     assert plain["parameters"]["ot_entropy"] == {"low": 1e-3, "high": 1.0, "log": True}
     assert plain["parameters"]["width"] == {"choices": [16, 32, 64, 128]}
-    assert plain["parameters"]["epochs"] == {"value": 100}
+    assert plain["parameters"]["epochs"] == {"value": 32}
 
 
 PARAMETER_MISTAKES = [
@@ -217,7 +221,7 @@ def test_a_key_given_twice(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["smal", "nosuch", "", "spaces/mine", "small.yml.bak"])
 def test_an_unknown_space(name: str) -> None:
-    with pytest.raises(InputError, match=r"unknown space .* known are demo, full, small.*path of a \.yaml file"):
+    with pytest.raises(InputError, match=r"unknown space .* are ablation, demo, full, small.*path of a \.yaml file"):
         load_space(name)
 
 
@@ -226,3 +230,96 @@ def test_an_unknown_space_has_a_nearest(tmp_path: Path) -> None:
         load_space("smal")
     with pytest.raises(InputError, match="cannot be read"):
         load_space(str(tmp_path / "nowhere.yaml"))
+
+
+# --- variants -----------------------------------------------------------------------------------
+
+ABLATION = """
+objective: chebyshev
+parameters: {width: 16, alignment_weight: 2}
+variants:
+  whole model: {}
+  no transport: {transport: none}
+  no alignment: {alignment_weight: 0, epochs: 30}
+"""
+
+
+def test_variants_are_configurations_in_their_order(tmp_path: Path) -> None:
+    space = read(tmp_path, ABLATION)
+    assert space.configurations == 3
+    assert list(space.variants) == ["whole model", "no transport", "no alignment"]
+    whole = [space.params(space.listed(number) or {}) for number in range(3)]
+    base = {**DEFAULTS, "width": 16, "alignment_weight": 2.0}
+    assert whole == [base, base | {"transport": "none"}, base | {"alignment_weight": 0.0}]
+    assert set(space.searched) == {"transport", "alignment_weight"}  # what is the same in all is not searched
+    assert space.fixed == {"width": 16}
+
+
+def test_a_study_hands_variants_out_in_their_order(tmp_path: Path) -> None:
+    space = read(tmp_path, ABLATION)
+    drawn = [draw(space, 3, "shared", number, [], None) for number in range(3)]
+    assert drawn == [space.listed(number) for number in range(3)]
+
+
+@pytest.mark.parametrize("name", sorted(bundled_spaces()))
+def test_a_space_comes_back_from_its_dict(name: str) -> None:
+    space = load_space(name)
+    assert parse_space(json.loads(json.dumps(space.as_dict())), "manifest", name) == space
+
+
+def test_the_ablation_table_has_the_papers_rows() -> None:
+    space = load_space("ablation")
+    whole, *others = space.variants.values()
+    assert (whole["transport"], whole["label_attention"], whole["modalities"]) == ("linear", "correlated", "both")
+    changes = [{key: value for key, value in other.items() if value != whole[key]} for other in others]
+    for change in (
+        {"transport": "none"}, {"label_attention": "none"}, {"alignment_weight": 0.0},
+        {"modalities": "physiological"}, {"modalities": "behavioural"},
+    ):  # fmt: skip
+        assert change in changes
+    assert all(len(change) == 1 for change in changes)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("{transport: none}", "{transport: nothing}", "variant 'no transport': transport must be one of linear"),
+        ("{transport: none}", "{transpart: none}", "did you mean 'transport'?"),
+        ("{transport: none}", "{}", "variant 'no transport' is the same as another one"),
+        ("{transport: none}", "none", "variants must map names to the hyperparameters that they change"),
+        ("{transport: none}", "{heads: 3}", "variant 'no transport': heads must divide width"),
+        ("{transport: none}", "{dropout: {low: 0, high: 0.5}}", "variant 'no transport': dropout must be a value"),
+        ("objective: chebyshev", "configurations: 3", "configurations has no meaning beside variants"),
+        ("objective: chebyshev", "sampler: tpe", "sampler has no meaning beside variants"),
+        ("objective: chebyshev", "objective: cheb", "objective must be one of"),
+        ("width: 16", "width: {choices: [16, 32]}", "parameters must have values only beside variants"),
+        ("  no transport: {transport: none}\n  no alignment: {alignment_weight: 0, epochs: 30}\n", "", "at least two"),
+    ],
+)
+def test_wrong_variants(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in ABLATION
+    with pytest.raises(InputError, match=re.escape(said)):
+        read(tmp_path, ABLATION.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ("{ot_alpha: {low: 0, high: 1}}", "ot_alpha acts only where transport is fused"),
+        ("{transport: none, ot_entropy: {low: 0.1, high: 1}}", "ot_entropy acts only where there is transport"),
+        ("{label_attention: none, alignment_weight: {low: 0.1, high: 1}}", "acts only where there is label attention"),
+        ("{transport: {low: 0, high: 1}}", "transport: give choices: it has words, not numbers"),
+        ("{transport: {choices: [linear, liner]}}", "must be one of linear, gromov, fused, none, got 'liner'"),
+        ("{transport: 1}", "transport must be one of linear"),
+    ],
+)
+def test_hyperparameters_that_could_not_act(tmp_path: Path, parameters: str, said: str) -> None:
+    with pytest.raises(InputError, match=re.escape(said)):
+        read(tmp_path, f"configurations: 3\nparameters: {parameters}\n")
+
+
+def test_a_word_can_be_searched(tmp_path: Path) -> None:
+    text = "configurations: 3\nparameters: {transport: {choices: [fused, none]}, ot_alpha: {low: 0, high: 1}}\n"
+    space = read(tmp_path, text)
+    assert space.searched["transport"] == Choices(("fused", "none"))
+    assert draw(space, 0, "shared", 1, [], None)["transport"] in ("fused", "none")

@@ -1,0 +1,178 @@
+"""What a training step costs, against a plain step of the same mathematics, in the same run.
+
+``python tests/benchmarks/training.py [--repeats 7] [--threads 1] [--device cpu]`` prints one JSON line.
+For each shape:
+
+- ``ms``, ``samples_per_second``: a step of `helo.training`, batch 128
+- ``baseline_ms``: the same model with a loop over POT's unbatched solver, differentiated through its iterations;
+  attention written out; torch's own dropout; Adam without fusion or for-each
+- ``ratio``: the median over repeats of the baseline's time over ours, measured in turn
+- ``difference``: the largest difference of the two models' predictions, with the same weights
+
+Shapes: ``release``, those of the authors' release (18 × 5, 28, 27, 768 features; width 128; depth 1; 10 emotions),
+with 32 tokens of 24 features for the video; ``wesad``, those of WESAD's window features at the default width.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from unittest import mock
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import ot
+import torch
+from torch import Tensor
+
+from helo.configuration import Configuration
+from helo.data import Dataset
+from helo.data.dataset import Modality, Schema
+from helo.folds import fold_data, loso_folds
+from helo.training import CellTraining, parameter_groups
+from helo.transport import Transport, cosine_cost
+
+BATCH = 128
+P, B = "physiological", "behavioural"
+SHAPES = {
+    "release": (
+        [("eeg", P, 18, 5), ("gsr", P, 28, 1), ("ppg", P, 27, 1), ("video", B, 32, 24)],
+        10,
+        Configuration(width=128, heads=4, attention_depth=1, dropout=0.5, batch_size=BATCH),
+    ),
+    "wesad": (
+        [("ecg", P, 7, 1), ("emg", P, 5, 1), ("chest_eda", P, 5, 1), ("wrist_eda", P, 5, 1), ("bvp", P, 4, 1),
+         ("temp", P, 3, 1), ("acc", B, 17, 1)],
+        23,
+        Configuration(batch_size=BATCH),
+    ),
+}  # fmt: skip
+
+
+def training(name: str, device: str) -> CellTraining:
+    """A cell with one batch of training windows: random features and labels."""
+    modalities, emotions, configuration = SHAPES[name]
+    schema = Schema(
+        name,
+        tuple(
+            Modality(label, role, tuple(f"{label}{i}" for i in range(tokens * features)), tokens, main=number == 0)
+            for number, (label, role, tokens, features) in enumerate(modalities)
+        ),
+        {f"e{i}": f"e{i}" for i in range(emotions)},
+    )
+    rng = np.random.default_rng(0)
+    windows = BATCH + 2
+    dataset = Dataset(
+        schema,
+        np.asarray(["a", "b", *["c"] * BATCH]),
+        rng.normal(size=(windows, len(schema.features))).astype(np.float32),
+        rng.dirichlet(np.ones(emotions), windows),
+    )
+    fold = loso_folds(dataset.subject_names, seed=0, validation=1)
+    chosen = next(one for one in fold if one.train == ("c",))
+    return CellTraining(schema, fold_data(dataset, chosen, "train"), configuration, 0, "kl", device)
+
+
+def looped_transport(source: Tensor, target: Tensor, epsilon: float, *_: object) -> Transport:
+    """A plan at a time, as one would write it with `ot.sinkhorn`."""
+    plans = []
+    for cost in cosine_cost(source, target):
+        a, b = (torch.full((count,), 1 / count, dtype=cost.dtype, device=cost.device) for count in cost.shape)
+        plans.append(ot.sinkhorn(a, b, cost, epsilon, method="sinkhorn_log", stopThr=1e-5, numItermax=1000))
+    return Transport(torch.stack(plans), torch.zeros(len(plans), device=source.device))
+
+
+def naive_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Attention as in the textbook."""
+    scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    return torch.softmax(scores, dim=-1) @ value
+
+
+@contextmanager
+def plainly() -> Iterator[None]:
+    """HeLo with its fast parts replaced by plain ones of the same mathematics."""
+    with (
+        mock.patch("helo.model.transport", looped_transport),
+        mock.patch("helo.layers.scaled_dot_product_attention", naive_attention),
+        mock.patch("helo.layers.Dropout.forward", lambda self, x: torch.dropout(x, self.share, self.training)),
+    ):
+        yield
+
+
+def timed(step: Callable[[], object], device: str) -> float:
+    """Milliseconds of one step."""
+    start = time.perf_counter()
+    step()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return 1e3 * (time.perf_counter() - start)
+
+
+def measure(name: str, repeats: int, device: str) -> dict[str, float]:
+    """Both steps in turn, after one of each to warm up."""
+    ours, plain = training(name, device), training(name, device)
+    plain.optimiser = torch.optim.AdamW(
+        parameter_groups(plain.model, plain.configuration.weight_decay), lr=1e-3, fused=False, foreach=False
+    )
+    batch = torch.arange(BATCH, device=device)
+    with torch.no_grad():
+        for model in (ours.model, plain.model):  # at its start a model predicts the mean label, whatever it is shown
+            torch.manual_seed(1)
+            torch.nn.init.normal_(model.classifier.weight)
+            model.eval()
+        predicted = ours.model(ours.features).log_predicted.exp()
+        with plainly():
+            difference = (plain.model(plain.features).log_predicted.exp() - predicted).abs().max().item()
+    fast, slow = [], []
+    for one in (ours, plain):
+        one.model.train()
+    for repeat in range(repeats + 1):
+        quick = [timed(lambda: ours.step(batch), device) for _ in range(5)]
+        with plainly():
+            long = timed(lambda: plain.step(batch), device)
+        if repeat:
+            fast.append(statistics.median(quick))
+            slow.append(long)
+    milliseconds = statistics.median(fast)
+    return {
+        "ms": round(milliseconds, 2),
+        "samples_per_second": round(1e3 * BATCH / milliseconds),
+        "baseline_ms": round(statistics.median(slow), 1),
+        "ratio": round(statistics.median(b / a for a, b in zip(fast, slow, strict=True)), 2),
+        "difference": difference,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    print(
+        json.dumps(
+            {
+                "benchmark": "training",
+                "machine": platform.machine(),
+                "device": arguments.device,
+                "threads": arguments.threads,
+                "torch": torch.__version__,
+                "batch": BATCH,
+                **{name: measure(name, arguments.repeats, arguments.device) for name in SHAPES},
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
