@@ -140,11 +140,11 @@ class HeLo(nn.Module):
         values = self.norm(values)
         if self.configuration.label_attention == NONE:
             logits = self.classifier(mean_token(values, fused.present).unsqueeze(1))
-            return Output(logits.float().log_softmax(dim=-1), None, plan)
+            return Output(_exact(logits).log_softmax(dim=-1), None, plan)
         correlation = self.correlation()
         answers = self.label_attention(self.labels, values, correlation, fused.present)
         logits = self.classifier(self.labels + answers)
-        return Output(logits.float().log_softmax(dim=-1), correlation, plan)
+        return Output(_exact(logits).log_softmax(dim=-1), correlation, plan)
 
     def _tokens(self, features: Tensor) -> dict[str, Tokens]:
         """Step 1, and what is there of each modality."""
@@ -192,9 +192,10 @@ class HeLo(nn.Module):
         answered = [other.present.any(dim=1, keepdim=True) for other in others if other.present is not None]
         return Tokens(fused, torch.stack([main.present, *(one.expand_as(main.present) for one in answered)]).any(dim=0))
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # its loops end where the data say
     def _carry(self, physiological: Tokens, behavioural: Tokens) -> tuple[Transport, Tokens]:
         source, there = physiological
-        target, wanted = behavioural.values.float(), behavioural.present
+        target, wanted = behavioural
         carried = None
         if there is not None and wanted is not None:
             some = wanted.any(dim=1, keepdim=True)
@@ -203,11 +204,15 @@ class HeLo(nn.Module):
             carried = wanted & there.any(dim=1, keepdim=True)
         settings = self.configuration
         with torch.autocast(source.device.type, enabled=False):  # ε = 1e-3 needs the digits
-            plan = transport(
-                source.float(), target, settings.ot_entropy, settings.transport, settings.ot_alpha, there, wanted
-            )
-            values = transported(plan.plan, source.float())
+            source, target = _exact(source), _exact(target)
+            plan = transport(source, target, settings.ot_entropy, settings.transport, settings.ot_alpha, there, wanted)
+            values = transported(plan.plan, source)
         return plan, Tokens(values, carried)
+
+
+def _exact(values: Tensor) -> Tensor:
+    """Out of mixed precision: float32 at least."""
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
 def _joined(parts: list[Tokens]) -> Tokens:

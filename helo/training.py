@@ -24,7 +24,7 @@ from helo.folds import Fold, FoldData, Part, fold_data, held_out_part
 from helo.losses import alignment_loss, kl_loss, label_correlation
 from helo.metrics import as_loss, mean_scores
 from helo.model import HeLo
-from helo.names import ALIGNMENT_LOSS, EPOCH, TRAIN_LOSS, UNCONVERGED, VAL
+from helo.names import ALIGNMENT_LOSS, EPOCH, PRECISION_FULL, PRECISION_MIXED, TRAIN_LOSS, UNCONVERGED, VAL
 
 DECAY = 0.99
 """The learning rate is multiplied by this after every epoch, as in the authors' release."""
@@ -34,6 +34,23 @@ GRADIENT_NORM = 1.0
 
 SCORING_BATCH = 4096
 """Windows per forward pass when nothing is trained."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How a cell is computed. Values differ in their last digits between engines, so a search keeps to one.
+
+    - `precision`: ``mixed`` computes products in bfloat16 and all else (transport, softmax, loss, weights) in float32
+    - `compiled`: training steps go through `torch.compile`; its cache on disk is shared by all cells of a node, but
+      each shape (width, depth, tokens) is compiled once
+    """
+
+    device: str = "cpu"
+    precision: str = PRECISION_FULL
+    compiled: bool = False
+
+
+CPU = Engine()
 
 
 class DivergedError(RuntimeError):
@@ -83,10 +100,10 @@ class CellTraining:
 
     def __init__(
         self, schema: Schema, data: FoldData, configuration: Configuration, seed: int, objective: str,
-        device: torch.device | str = "cpu", rungs: Mapping[int, float] | None = None,
+        engine: Engine = CPU, rungs: Mapping[int, float] | None = None,
     ) -> None:  # fmt: skip
         self.configuration, self.objective, self.rungs = configuration, objective, rungs or {}
-        self.device = torch.device(device)
+        self.device, self.mixed = torch.device(engine.device), engine.precision == PRECISION_MIXED
         self.data = data
         self.features = torch.from_numpy(data.train.features).to(self.device)
         self.labels = torch.from_numpy(data.train.labels).float().to(self.device)
@@ -97,6 +114,7 @@ class CellTraining:
             mean_label = torch.from_numpy(data.train.labels.mean(axis=0)).float()
             self.model = HeLo(schema, configuration, mean_label).to(self.device)
             self._remember_randomness()
+        self.learner: Any = torch.compile(self.model) if engine.compiled else self.model  # the same weights
         self.optimiser = torch.optim.AdamW(
             parameter_groups(self.model, configuration.weight_decay), lr=configuration.learning_rate, fused=True
         )
@@ -139,7 +157,8 @@ class CellTraining:
     def step(self, batch: Tensor) -> Tensor:
         """One step of training on some windows (by number): the sums of both losses, and of unconverged plans."""
         labels = self.labels[batch]
-        output = self.model(self.features[batch])
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+            output = self.learner(self.features[batch])
         loss = kl_loss(labels, output.log_predicted)
         alignment = torch.zeros_like(loss)
         if output.correlation is not None:
@@ -174,7 +193,8 @@ class CellTraining:
     def _forward(self, features: Tensor) -> tuple[NDArray[np.float64], float]:
         """Distributions, and how many transport plans were no solutions."""
         self.model.eval()
-        outputs = [self.model(chunk) for chunk in torch.split(features, SCORING_BATCH)]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+            outputs = [self.model(chunk) for chunk in torch.split(features, SCORING_BATCH)]
         parts = [output.log_predicted.double().softmax(dim=-1) for output in outputs]
         return torch.cat(parts).cpu().numpy(), float(sum(output.unconverged.item() for output in outputs))
 
@@ -261,7 +281,7 @@ def _random_state(device: torch.device) -> list[Tensor]:
 
 def train_cell(
     dataset: Dataset, fold: Fold, configuration: Configuration, seed: int, normalise: str, objective: str,
-    device: torch.device | str = "cpu", rungs: Mapping[int, float] | None = None, keeper: Keeper | None = None,
+    engine: Engine = CPU, rungs: Mapping[int, float] | None = None, keeper: Keeper | None = None,
 ) -> CellResult | None:  # fmt: skip
     """Train one configuration on one fold to its end, or to the rung that stops it, and score its test subject.
 
@@ -269,12 +289,12 @@ def train_cell(
     the result is None. Raises `DivergedError` if the loss stops being a number.
     """
     data = fold_data(dataset, fold, normalise)
-    training = CellTraining(dataset.schema, data, configuration, seed, objective, device, rungs)
+    training = CellTraining(dataset.schema, data, configuration, seed, objective, engine, rungs)
     if keeper is not None and (state := keeper.load(training.device)) is not None:
         try:
             training.restore(state)
         except (LookupError, TypeError, ValueError, RuntimeError):  # of another version of this program
-            training = CellTraining(dataset.schema, data, configuration, seed, objective, device, rungs)
+            training = CellTraining(dataset.schema, data, configuration, seed, objective, engine, rungs)
     while not (training.finished or training.stopped):
         training.run_epoch()
         over = training.finished or training.stopped

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from helo.data.dataset import Dataset
+    from helo.folds import Fold
 
 # Before torch is imported: its threads on the shared cores of a test machine wait for each other, which
 # makes cells of a few windows ten times slower.
@@ -20,3 +25,19 @@ def wesad_folder() -> Path:
     if not (WESAD / "windows.csv").is_file():
         pytest.skip("the WESAD data are not here (they may not be passed on, so the project has none)")
     return WESAD
+
+
+@pytest.fixture(scope="session")
+def dataset() -> Dataset:
+    """A few windows of four simulated subjects: enough for cells whose scores do not matter."""
+    from helo.data.simulated import simulate
+
+    return simulate(subjects=4, clips=3, windows=4)
+
+
+@pytest.fixture(scope="session")
+def fold(dataset: Dataset) -> Fold:
+    """The first of its folds."""
+    from helo.folds import loso_folds
+
+    return loso_folds(dataset.subject_names, seed=0)[0]

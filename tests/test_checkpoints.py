@@ -19,8 +19,7 @@ import torch
 from helo.checkpoints import CheckpointFile
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
-from helo.data.simulated import simulate
-from helo.folds import Fold, fold_data, held_out_part, loso_folds
+from helo.folds import Fold, fold_data, held_out_part
 from helo.training import CellResult, CellTraining, train_cell
 
 EPOCHS = 4
@@ -28,16 +27,6 @@ QUICK = Configuration(width=8, epochs=EPOCHS, learning_rate=1e-2, batch_size=16,
 CPU = torch.device("cpu")
 PAST, FUTURE = 0.0, 4e9
 NEVER = 1e9
-
-
-@pytest.fixture(scope="module")
-def dataset() -> Dataset:
-    return simulate(subjects=4, clips=3, windows=4)
-
-
-@pytest.fixture(scope="module")
-def fold(dataset: Dataset) -> Fold:
-    return loso_folds(dataset.subject_names, seed=0)[0]
 
 
 @pytest.fixture(scope="module")

@@ -195,3 +195,32 @@ def test_a_feature_that_is_still_in_training_says_nothing_about_anyone() -> None
     dataset = replace(base, features=features)
     assert (held_out_part(dataset, fold, "train").features[:, 0] == 0).all()
     assert (fold_data(dataset, fold, "train").validation.features[:, 0] == 0).all()
+
+
+# --- missing signals -----------------------------------------------------------------------------
+
+
+def without(dataset: Dataset, rows: NDArray[np.intp], column: int) -> Dataset:
+    features = dataset.features.copy()
+    features[rows, column] = np.nan
+    return replace(dataset, features=features)
+
+
+@pytest.mark.parametrize("normalise", ["train", "subject"])
+def test_what_is_missing_counts_in_no_statistic(dataset: Dataset, fold: Fold, normalise: str) -> None:
+    gaps = without(dataset, np.arange(0, len(dataset), 3), 0)
+    train = fold_data(gaps, fold, normalise).train
+    there = ~np.isnan(train.features[:, 0])
+    assert (~there).sum() == np.isin(train.rows, np.arange(0, len(dataset), 3)).sum() > 0
+    whole = fold_data(dataset, fold, normalise).train
+    np.testing.assert_array_equal(train.features[:, 1:], whole.features[:, 1:])
+    groups = [there] if normalise == "train" else [there & (train.subjects == name) for name in fold.train]
+    for mine in groups:
+        assert train.features[mine, 0].mean() == pytest.approx(0, abs=1e-5)
+        assert train.features[mine, 0].std() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_signal_that_nobody_was_trained_on_stays_missing(dataset: Dataset, fold: Fold) -> None:
+    gaps = without(dataset, dataset.rows(fold.train), 0)
+    assert np.isnan(held_out_part(gaps, fold, "train").features[:, 0]).all()
+    assert np.isfinite(held_out_part(gaps, fold, "train").features[:, 1:]).all()

@@ -75,7 +75,7 @@ def test_links_lead_somewhere(target: str) -> None:
 
 
 def test_the_dataset_example_is_valid(tmp_path: Path) -> None:
-    (text,) = (block for block in blocks("yaml") if "modalities:" in block)
+    (text,) = (block for block in blocks("yaml") if "role:" in block)
     (tmp_path / "dataset.yaml").write_text(text, encoding="utf-8")
     schema = read_schema(tmp_path / "dataset.yaml")
     assert schema.name == "my-study"
@@ -93,6 +93,12 @@ def test_the_space_example_is_valid(tmp_path: Path) -> None:
     space = read_space(tmp_path / "own.yaml")
     assert space.searched["ot_entropy"] == Range(1e-3, 1.0, log=True, whole=False)
     assert space.first == {"ot_entropy": 0.1}
+
+
+def test_the_ablation_example_is_valid(tmp_path: Path) -> None:
+    (text,) = (block for block in blocks("yaml") if "variants:" in block)
+    (tmp_path / "own.yaml").write_text(text, encoding="utf-8")
+    assert list(read_space(tmp_path / "own.yaml").variants)[:2] == ["whole model", "no transport"]
 
 
 def test_the_table_names_every_hyperparameter() -> None:

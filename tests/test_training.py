@@ -26,16 +26,6 @@ QUICK = Configuration(width=8, epochs=3, learning_rate=1e-2, batch_size=16)
 
 
 @pytest.fixture(scope="module")
-def dataset() -> Dataset:
-    return simulate(subjects=4, clips=3, windows=4)
-
-
-@pytest.fixture(scope="module")
-def fold(dataset: Dataset) -> Fold:
-    return loso_folds(dataset.subject_names, seed=0)[0]
-
-
-@pytest.fixture(scope="module")
 def cell(dataset: Dataset, fold: Fold) -> CellResult:
     return train_cell(dataset, fold, QUICK, seed=0, normalise="train", objective="kl")
 

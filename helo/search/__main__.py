@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING
 
 from helo.cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, run_command
 from helo.errors import InputError, require_new, shorten
-from helo.names import LOGS, NORMALISATIONS, NORMALISE_TRAIN, PROTOCOL_SHARED, PROTOCOLS
+from helo.names import (
+    LOGS,
+    NORMALISATIONS,
+    NORMALISE_TRAIN,
+    PRECISION_FULL,
+    PRECISION_MIXED,
+    PRECISIONS,
+    PROTOCOL_SHARED,
+    PROTOCOLS,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +37,8 @@ AUTO = "auto"
 ADDRESS_TIMEOUT_S = 5.0
 """How long to wait for a Ray cluster's port to answer."""
 
-FIXED = ("out", "space", "configurations", "sampler", "seed", "normalise", "protocol", "no_racing", "cpus_per_cell")
+FIXED = ("out", "space", "configurations", "sampler", "seed", "normalise", "protocol", "no_racing", "cpus_per_cell",
+         "precision", "compile")  # fmt: skip
 """Arguments that decide what is computed: a run that is resumed has them from its manifest."""
 
 
@@ -42,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     what = parser.add_argument_group("what is searched")
     add = what.add_argument
     add("--data", metavar="DIR", help="dataset directory (default: built-in simulated data)")
-    add("--space", metavar="NAME|FILE", help="search space: demo, small, full or a YAML file (default: demo)")
+    add("--space", metavar="NAME|FILE", help="search space: demo, small, full, ablation or a YAML file (default: demo)")
     add("--configurations", type=int, metavar="N", help="configurations to draw (default: the space's)")
     add("--sampler", choices=("tpe", "random"), help="how configurations are drawn (default: the space's)")
     add("--protocol", choices=PROTOCOLS,
@@ -69,6 +79,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--cpus-per-cell", type=int, metavar="N", help="CPUs and threads of a cell (default: 1)")
     add("--gpus-per-cell", metavar="auto|F",
         help="share of a GPU per cell; auto measures what the largest configuration needs (default: auto)")  # fmt: skip
+    add("--precision", choices=PRECISIONS,
+        help="mixed computes products in bfloat16, for GPUs that are made for it (default: full)")  # fmt: skip
+    add("--compile", action="store_true", help="compile training steps (torch.compile): for long cells on GPUs")
     add("--address", metavar="A", help="Ray cluster to use, such as auto (default: this machine alone)")
     return parser
 
@@ -257,8 +270,11 @@ def _plan(arguments: argparse.Namespace, words: list[str], run: Run | None, dead
     dataset = _dataset(data)
 
     from helo.search.driver import SearchPlan
+    from helo.training import Engine
 
     wish, gpus = _resources(arguments)
+    if arguments.precision == PRECISION_MIXED and not gpus and arguments.address is None:
+        raise InputError("--precision mixed makes cells faster on GPUs only, and this machine has none; leave it out")
     if run is None:
         plan = SearchPlan(
             dataset=dataset,
@@ -268,6 +284,7 @@ def _plan(arguments: argparse.Namespace, words: list[str], run: Run | None, dead
             resources=wish,
             normalise=arguments.normalise or NORMALISE_TRAIN,
             protocol=arguments.protocol or PROTOCOL_SHARED,
+            engine=Engine(precision=arguments.precision or PRECISION_FULL, compiled=arguments.compile),
             racing=not (arguments.no_racing or space.variants),  # a table needs all of its cells
         )
     else:

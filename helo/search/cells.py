@@ -6,7 +6,7 @@ import gc
 import platform
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,13 +20,14 @@ from helo.folds import Fold
 from helo.ledger import CellRecord, part_name
 from helo.names import COMPLETED, FAILED, STOPPED
 from helo.search.planner import PlannedCell
-from helo.training import CellResult, DivergedError, Keeper, train_cell
+from helo.training import CPU, CellResult, DivergedError, Engine, Keeper, train_cell
 
 
 @dataclass(frozen=True)
 class CellSettings:
     """What all cells of a search have in common.
 
+    - `engine`: how they are computed; the device is each cell's own
     - `gpus`: share of a GPU that a cell gets at its first attempt; 0 trains on the CPU
     - `checkpoints`: folder for the states of cells in the making; None keeps none
     - `checkpoint_every`: seconds between two states of a cell
@@ -37,6 +38,7 @@ class CellSettings:
     normalise: str
     objective: str
     threads: int
+    engine: Engine = CPU
     gpus: float = 0.0
     checkpoints: Path | None = None
     checkpoint_every: float = 30.0
@@ -64,7 +66,7 @@ class Train(Protocol):
 
     def __call__(
         self, dataset: Dataset, fold: Fold, configuration: Configuration, seed: int, normalise: str,
-        objective: str, device: torch.device | str, rungs: Mapping[int, float], keeper: Keeper | None,
+        objective: str, engine: Engine, rungs: Mapping[int, float], keeper: Keeper | None,
     ) -> CellResult | None: ...  # fmt: skip
 
 
@@ -96,7 +98,7 @@ def run_cell(
             settings.seed,
             settings.normalise,
             settings.objective,
-            _device(settings.gpu_share(cell)),
+            replace(settings.engine, device=_device(settings.gpu_share(cell))),
             cell.rungs,
             _keeper(cell, settings),
         )

@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from helo.search.race import Pace
 from helo.search.resources import Resources, settle, share_that_fits
 from helo.search.space import Space
 from helo.search.tune import cluster_size, make_loggers, on_cluster, ray_cluster, run_cells
+from helo.training import CPU, Engine
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class SearchPlan:
     """Everything that decides what a search computes, and on what it runs.
 
     - `resources`: a wish; what it leaves open is settled when the machine or cluster is known
+    - `engine`: how cells are computed; the device is the machine's affair
     - `pace`: None for the one that fits the concurrency
     - `gpus`: of this machine
     - `data`, `command`: as the user gave them, for the manifest
@@ -52,6 +54,7 @@ class SearchPlan:
     normalise: str = NORMALISE_TRAIN
     protocol: str = PROTOCOL_SHARED
     racing: bool = True
+    engine: Engine = CPU
     pace: Pace | None = None
     address: str | None = None
     gpus: int = 0
@@ -102,6 +105,7 @@ def _run_cells(
         normalise=plan.normalise,
         objective=plan.space.objective,
         threads=resources.cpus_per_cell,
+        engine=plan.engine,
         gpus=resources.gpus_per_cell or 0.0,
         checkpoints=run.checkpoints.resolve(),
         checkpoint_every=plan.checkpoint_every,
@@ -152,8 +156,8 @@ def _share(
     if not gpus:
         return 0.0
     found = call(
-        measure, plan.dataset, folds[0], largest(plan.space), plan.normalise, plan.space.objective, "cuda",
-        plan.resources.cpus_per_cell,
+        measure, plan.dataset, folds[0], largest(plan.space), plan.normalise, plan.space.objective,
+        replace(plan.engine, device="cuda"), plan.resources.cpus_per_cell,
     )  # fmt: skip
     feed = max(1, int(cpus / plan.resources.cpus_per_cell / gpus))
     return share_that_fits(found.gpu_memory, found.gpu_total, feed)

@@ -34,6 +34,8 @@ def build_manifest(plan: SearchPlan, folds: tuple[Fold, ...], resources: Resourc
         "racing": plan.racing,
         "pace": asdict(pace),
         "normalise": plan.normalise,
+        "precision": plan.engine.precision,
+        "compiled": plan.engine.compiled,
         "cpus_per_cell": resources.cpus_per_cell,
         "space": plan.space.as_dict(),
         "folds": {"digest": folds_digest(folds), "validation_subjects": len(folds[0].validation)},

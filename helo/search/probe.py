@@ -18,7 +18,7 @@ from helo.data.dataset import Dataset
 from helo.folds import Fold, fold_data, held_out_part
 from helo.search import study
 from helo.search.space import Range, Space
-from helo.training import CellTraining
+from helo.training import CellTraining, Engine
 
 CONTEXT_BYTES = 600 * 2**20
 """What a process takes of a GPU before its first tensor (CUDA context, kernels): torch does not count it."""
@@ -56,8 +56,8 @@ def samples(space: Space, seed: int) -> list[dict[str, Any]]:
 
 
 def measure(
-    dataset: Dataset, fold: Fold, params: dict[str, Any], normalise: str, objective: str, device: str, threads: int,
-    epochs: int = 2,
+    dataset: Dataset, fold: Fold, params: dict[str, Any], normalise: str, objective: str, engine: Engine,
+    threads: int, epochs: int = 2,
 ) -> Measured:  # fmt: skip
     """Train a configuration for some epochs after a first one that warms up, and score once.
 
@@ -65,7 +65,7 @@ def measure(
     """
     torch.set_num_threads(threads)
     data = fold_data(dataset, fold, normalise)
-    training = CellTraining(dataset.schema, data, Configuration.from_params(params), 0, objective, device)
+    training = CellTraining(dataset.schema, data, Configuration.from_params(params), 0, objective, engine)
     training.run_epoch()
     started = time.perf_counter()
     for _ in range(epochs):

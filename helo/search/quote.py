@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,8 +63,8 @@ def print_quote(
     say(f"timing {len(tried)} configurations on one fold, three epochs each …")
     found: list[Measured] = [
         in_own_process(
-            measure, plan.dataset, folds[0], params, plan.normalise, plan.space.objective, device,
-            plan.resources.cpus_per_cell,
+            measure, plan.dataset, folds[0], params, plan.normalise, plan.space.objective,
+            replace(plan.engine, device=device), plan.resources.cpus_per_cell,
         )
         for params in tried
     ]  # fmt: skip

@@ -14,6 +14,7 @@ from helo.search.driver import SearchPlan
 from helo.search.race import Pace
 from helo.search.resources import Resources
 from helo.search.space import parse_space
+from helo.training import Engine
 
 
 def plan_of(run: Run, dataset: Dataset, wish: Resources) -> SearchPlan:
@@ -50,6 +51,7 @@ def plan_of(run: Run, dataset: Dataset, wish: Resources) -> SearchPlan:
         normalise=str(normalise),
         protocol=str(protocol),
         racing=_of_kind(run, "racing", bool),
+        engine=Engine(precision=_of_kind(run, "precision", str), compiled=_of_kind(run, "compiled", bool)),
         pace=Pace(pace["generation"], pace["lag"]),
     )
 

@@ -16,6 +16,7 @@ import pytest
 
 from helo.data import simulate, write_dataset
 from helo.run import Run
+from helo.search.space import bundled_spaces
 
 pytestmark = pytest.mark.slow
 
@@ -72,6 +73,29 @@ def test_without_arguments_it_runs_the_demo_and_beats_the_train_mean(tmp_path: P
     assert set(predictions["fold"]) == set(cells["fold"])
     assert predictions.filter(like="pred_").sum(axis=1).sub(1).abs().max() < 1e-5
     assert (path / "report.html").stat().st_size > 100_000
+
+
+def test_an_ablation_table_where_signals_are_missing(tmp_path: Path) -> None:
+    """Every variant on every subject, though the whole model leads, and a row for each in terminal and report."""
+    dataset = simulate(subjects=4, clips=3, windows=4)
+    features = dataset.features.copy()
+    features[::3, dataset.schema.slices["eda"]] = float("nan")
+    write_dataset(replace(dataset, features=features), tmp_path / "gaps")
+    bundled = bundled_spaces()["ablation"].read_text(encoding="utf-8")
+    (tmp_path / "quick.yaml").write_text(bundled.replace("epochs: 30", "epochs: 2"), encoding="utf-8")
+    output = done("helo.search", "--data", "gaps", "--space", "quick.yaml", "--out", "run", cwd=tmp_path)
+    assert "missing signals: eda in 16 windows" in output
+    run = Run.open(tmp_path / "run")
+    variants = run.manifest["space"]["variants"]
+    cells = pd.read_parquet(tmp_path / "run" / "cells.parquet")
+    assert (cells["status"] == "completed").all()
+    assert len(cells) == 4 * len(variants)
+    assert not run.manifest["racing"]
+    report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    for name in variants:
+        assert name in output
+        assert f'<th scope="row">{name}</th>' in report
+    assert "missing signals: eda in 16 windows" in report
 
 
 def test_time_is_up_and_the_run_can_be_resumed(tmp_path: Path) -> None:
