@@ -90,10 +90,12 @@ def number(value: float) -> str:
 def signed(value: float) -> str:
     """A difference of scores with its sign, or a dash for none.
 
-    >>> signed(0.00123), signed(-0.02), signed(float("nan"))
-    ('+0.0012', '-0.0200', '–')
+    >>> signed(0.00123), signed(-0.02), signed(-1e-9), signed(float("nan"))
+    ('+0.0012', '-0.0200', '0.0000', '–')
     """
-    return "–" if math.isnan(value) else f"{value:+.4f}"
+    if math.isnan(value):
+        return "–"
+    return f"{value:+.4f}" if round(value, 4) else "0.0000"
 
 
 def percent(value: float) -> str:

@@ -100,7 +100,7 @@ class Space:
     def listed(self, number: int) -> Mapping[str, Any] | None:
         """The searched values of configuration `number`, if they are not to be drawn."""
         if self.variants:
-            return list(self.variants.values())[number]
+            return list(self.variants.values())[number % len(self.variants)]  # a probe may ask for more
         return self.first if number == 0 and self.first else None
 
     def params(self, drawn: Mapping[str, Any]) -> dict[str, Any]:

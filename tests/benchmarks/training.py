@@ -36,7 +36,7 @@ from helo.configuration import Configuration
 from helo.data import Dataset
 from helo.data.dataset import Modality, Schema
 from helo.folds import fold_data, loso_folds
-from helo.training import CellTraining, parameter_groups
+from helo.training import CellTraining, Engine, parameter_groups
 from helo.transport import Transport, cosine_cost
 
 BATCH = 128
@@ -77,7 +77,7 @@ def training(name: str, device: str) -> CellTraining:
     )
     fold = loso_folds(dataset.subject_names, seed=0, validation=1)
     chosen = next(one for one in fold if one.train == ("c",))
-    return CellTraining(schema, fold_data(dataset, chosen, "train"), configuration, 0, "kl", device)
+    return CellTraining(schema, fold_data(dataset, chosen, "train"), configuration, 0, "kl", Engine(device))
 
 
 def looped_transport(source: Tensor, target: Tensor, epsilon: float, *_: object) -> Transport:

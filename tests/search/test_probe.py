@@ -9,6 +9,7 @@ from helo.data import simulate
 from helo.folds import loso_folds
 from helo.search.probe import SAMPLES, largest, measure, samples
 from helo.search.space import load_space
+from helo.training import CPU
 
 
 def test_the_largest_configuration_of_full() -> None:
@@ -27,10 +28,17 @@ def test_samples_are_configurations_of_the_space(name: str) -> None:
     assert found == samples(space, seed=1)
 
 
+def test_variants_are_tried_as_they_are_listed() -> None:
+    space = load_space("ablation")
+    params = [space.params(values) for values in space.variants.values()]
+    assert largest(space) in params
+    assert all(found in params for found in samples(space, seed=1))
+
+
 def test_measure_says_time_and_memory() -> None:
     data = simulate(subjects=4, clips=2, windows=5, emotions=3)
     params = largest(load_space("demo"))
-    found = measure(data, loso_folds(data.subject_names, 0)[0], params, "train", "kl", "cpu", 1, epochs=1)
+    found = measure(data, loso_folds(data.subject_names, 0)[0], params, "train", "kl", CPU, 1, epochs=1)
     assert 0 < found.seconds_per_epoch < 60
     assert found.memory > 50 * 2**20  # torch alone
     assert found.gpu_memory == found.gpu_total == 0
