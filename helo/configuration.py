@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from helo.errors import InputError, did_you_mean
-from helo.names import BOTH, CORRELATED, LABEL_ATTENTIONS, LINEAR, MODALITIES, TRANSPORTS
+from helo.names import BOTH, CORRELATED, FUSED, LABEL_ATTENTIONS, LINEAR, MODALITIES, NONE, TRANSPORTS
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Configuration:
 
     transport: str = _choice(LINEAR, TRANSPORTS, "what a plan matches: tokens, their relations, or both; or no plan")
     ot_entropy: float = _parameter(0.1, 1e-3, 10.0, "ε, the entropic weight of the transport plan, on a cost in [0, 1]")
-    ot_alpha: float = _parameter(0.5, 0.0, 1.0, "α, the weight of relations against tokens in fused transport")
+    ot_alpha: float = _parameter(0.5, 0.0, 1.0, "α of fused transport: 0 matches tokens, 1 their relations")
     alignment_weight: float = _parameter(
         1.0, 0.0, 100.0, "λ, the weight of the label-correlation alignment in the loss"
     )
@@ -102,6 +102,35 @@ PARAMETERS: dict[str, Rule] = {entry.name: entry.metadata["rule"] for entry in f
 
 DEFAULTS: dict[str, Any] = {entry.name: entry.default for entry in fields(Configuration)}
 """What a hyperparameter is where a space does not mention it."""
+
+
+ACTS_WHERE = {
+    "transport": "both kinds of modalities are read",
+    "ot_entropy": "there is transport between both kinds of modalities",
+    "ot_alpha": "transport is fused",
+    "alignment_weight": "there is label attention",
+}
+"""Hyperparameters that act under a condition only."""
+
+
+def acting(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The hyperparameters of a whole configuration that act, given the others.
+
+    Two configurations that are the same here train the same model.
+
+    >>> "ot_alpha" in acting({**DEFAULTS, "transport": "linear"})
+    False
+    """
+    idle = set()
+    if params["modalities"] != BOTH:
+        idle |= {"transport", "ot_entropy", "ot_alpha"}
+    if params["transport"] == NONE:
+        idle |= {"ot_entropy", "ot_alpha"}
+    if params["transport"] != FUSED:
+        idle |= {"ot_alpha"}
+    if params["label_attention"] == NONE:
+        idle |= {"alignment_weight"}
+    return {name: value for name, value in params.items() if name not in idle}
 
 
 def configuration_problems(params: Mapping[str, Any]) -> list[str]:

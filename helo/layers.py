@@ -32,7 +32,7 @@ class Dropout(nn.Module):
             return dropout(x, self.share)
         words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)  # four draws in each
         kept = words.view(torch.int16)[: x.numel()].view(x.shape) >= self.dropped - 32768
-        return x * kept.to(x.dtype).mul_(65536 / (65536 - self.dropped))
+        return x * (kept * (65536 / (65536 - self.dropped))).to(x.dtype)
 
 
 class TokenEncoder(nn.Module):

@@ -4,8 +4,8 @@ For tokens :math:`P \in R^{n \times d}` and :math:`B \in R^{m \times d}` of one 
 uniform over the tokens that are present, the plan is
 
 .. math::
-    T = \arg\min_{T \ge 0} (1-α) \sum_{ij} C_{ij} T_{ij}
-        + \frac{α}{2} \sum_{ijkl} (D^P_{ik} - D^B_{jl})^2 T_{ij} T_{kl} + ε \sum_{ij} T_{ij} (\log T_{ij} - 1)
+    T = \arg\min_{T \ge 0} \frac{1}{1+α} \Big[ (1-α) \sum_{ij} C_{ij} T_{ij}
+        + α \sum_{ijkl} (D^P_{ik} - D^B_{jl})^2 T_{ij} T_{kl} \Big] + ε \sum_{ij} T_{ij} (\log T_{ij} - 1)
     \quad\text{s.t.}\quad T 1 = a, \; T^\top 1 = b
 
 with the cosine cost :math:`C_{ij} = (1 - \cos(P_i, B_j)) / 2` between the sets and the same distance
@@ -15,9 +15,10 @@ with the cosine cost :math:`C_{ij} = (1 - \cos(P_i, B_j)) / 2` between the sets 
 - ``gromov``, α = 1: where their relations to the other tokens are alike (Gromov–Wasserstein)
 - ``fused``, 0 < α < 1: both
 
-All distances lie in [0, 1], and so does the cost that a plan is made from (the slope of the first two terms):
-ε means the same for every kind, sample, layer and data set. Small ε gives a sparse matching, large ε the
-product of the marginals.
+All distances lie in [0, 1], and divided by 1 + α so does the cost that a plan is made from, the slope of the bracket:
+ε means the same for every kind, sample, layer and data set. Small ε gives a sparse matching, large ε the product of
+the marginals. α is that of Vayer et al. and POT, whose ε is without the division: (1 + α) times ours, so twice
+for ``gromov``.
 
 **Solver.** POT's batched log-domain Sinkhorn starts at ε = `WARM` or above, where it is right. Below, its
 convergence takes thousands of iterations, it stops at its cap without a word, and its common stop makes the
@@ -28,9 +29,11 @@ Nothing of a plan depends on the rest of the batch. What still misses `TOLERANCE
 **Gromov–Wasserstein** is mirror descent: the quadratic term is replaced by its slope at the last plan, and
 the linear problem solved with the true ε. (POT's `solve_gromov_batch` has a proximal step for its ``reg``,
 which does not act on the solution; its `entropic_gromov_wasserstein` is neither batched nor in the log domain.)
-The quadratic term is not convex: the plan is a local optimum, the one that the product of the marginals leads to.
+The steps are extrapolated where they are slow, see `_fixed_point`. The quadratic term is not convex: the plan is the
+stationary point that the product of the marginals leads to. Where that is one itself, as for tokens all equally
+far from each other, it stays.
 
-**Gradient.** That of the solution of the linear problem, see `_EntropicPlan`; mirror descent is unrolled.
+**Gradient.** That of the solution, see `_EntropicPlan` and `_GromovPlan`, not of the iterations.
 
 Sources: M. Cuturi, "Sinkhorn distances", NeurIPS 2013; G. Peyré, M. Cuturi, J. Solomon,
 "Gromov-Wasserstein averaging of kernel and distance matrices", ICML 2016; T. Vayer et al., "Fused
@@ -40,6 +43,7 @@ method for entropic optimal transport", 2017; R. Flamary et al., "POT", JMLR 202
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -59,17 +63,26 @@ WARM = 0.1
 SWEEPS = 5
 """Sinkhorn iterations at the start. Newton's steps need to be near, not at, the solution."""
 
-STAGE_STEPS = 4
+STAGE_STEPS = 12
 """Newton steps at most at each ε on the way to the smallest one."""
 
-LAST_STEPS = 60
-"""Newton steps at most at the last ε; two or three are usual."""
+LAST_STEPS = 300
+"""Newton steps at most at the last ε; two or three are usual, costs full of ties take most."""
 
-MIRROR_STEPS = 30
+NEAR_STEPS = 10
+"""Newton steps at most from the solution of a similar problem, before the way through larger ε is taken."""
+
+MIRROR_STEPS = 90
 """Steps of mirror descent at most."""
 
-SETTLED = 1e-3
-"""A sample whose plan moved by less than this share of the mass (L1) is done before."""
+SETTLED = 5e-4
+"""A sample whose plan is nearer than this share of the mass (L1) to where mirror descent leads is done before."""
+
+NOISE = 1e-6
+"""Steps of mirror descent below this say nothing of a direction."""
+
+LEAP = 20.0
+"""How many steps are taken at once where each is longer than the one before."""
 
 
 class Transport(NamedTuple):
@@ -136,39 +149,132 @@ def entropic_plan(cost: Tensor, epsilon: float, a: Tensor | None = None, b: Tens
     a = _marginal(cost[:, :, 0], None) if a is None else a
     b = _marginal(cost[:, 0, :], None) if b is None else b
     plan: Tensor = _EntropicPlan.apply(cost, epsilon, a, b)  # type: ignore[no-untyped-call]
-    with torch.no_grad():
-        filled = ((a.sum(dim=1) > 0) & (b.sum(dim=1) > 0)).to(plan.dtype)
-        rows = (plan.sum(dim=2) - a).abs().sum(dim=1)
-        columns = (plan.sum(dim=1) - b).abs().sum(dim=1)
-    return Transport(plan, (rows + columns) * filled)
+    return Transport(plan, _marginal_error(plan.detach(), a, b))
 
 
 def gromov_plan(
     source: Tensor, target: Tensor, epsilon: float, a: Tensor, b: Tensor,
     cost: Tensor | None = None, alpha: float = 1.0,
 ) -> Transport:  # fmt: skip
-    r"""Solve the problem with its quadratic term, from distances within each set (B, n, n) and (B, m, m).
+    """Solve the problem with its quadratic term, from distances within each set (B, n, n) and (B, m, m).
 
-    `cost` (B, n, m) is weighted by 1 - α; without it α is 1. Mirror descent starts from the product of the
-    marginals. Its cost is the slope :math:`L_{ij} = \sum_{kl} (D^P_{ik} - D^B_{jl})^2 T_{kl}`, expanded as
-    :math:`D^{P2} a 1^\top + 1 (D^{B2} b)^\top - 2 D^P T D^B`.
+    `cost` (B, n, m) are the distances between them; without it α is 1. The plan is differentiable in all three.
     """
-    plan = a.unsqueeze(2) * b.unsqueeze(1)
-    error = torch.full_like(a[:, 0], torch.inf)
-    fixed = (source.square() @ a.unsqueeze(2)) + (target.square() @ b.unsqueeze(2)).transpose(1, 2)
-    left = torch.arange(len(plan), device=plan.device)
-    for _ in range(MIRROR_STEPS):
-        slope = (fixed[left] - 2 * source[left] @ plan[left] @ target[left]).clamp(0, 1)
-        linear = slope if cost is None else (1 - alpha) * cost[left] + alpha * slope
-        step = entropic_plan(linear, epsilon, a[left], b[left])
-        with torch.no_grad():
-            moved = (step.plan - plan[left]).abs().sum(dim=(1, 2))
-            error = error.index_put((left,), torch.maximum(step.error, moved))
-        plan = plan.index_put((left,), step.plan)
-        left = left[~(moved <= SETTLED)]
-        if not len(left):
-            break
+    if not epsilon > 0:
+        raise ValueError(f"epsilon > 0 must hold, got {epsilon}")
+    if cost is None:
+        cost, alpha = torch.zeros_like(a.unsqueeze(2) * b.unsqueeze(1)), 1.0
+    weight = 2 * alpha / (1 + alpha)
+    plan, error = _GromovPlan.apply(source, target, cost, epsilon, weight, a, b)  # type: ignore[no-untyped-call]
     return Transport(plan, error)
+
+
+class _GromovPlan(torch.autograd.Function):
+    r"""A fixed point of :math:`T \mapsto` the plan of the linear problem with the cost
+
+    .. math::
+        (1-w) C + w L(T), \quad L(T) = D^{P2} a 1^\top + 1 (D^{B2} b)^\top - 2 D^P T D^B
+
+    that is, of the slope of the objective without its entropy, with w = 2α / (1+α). The gradient is that of the fixed
+    point: for an upstream gradient G, λ = G + Jᵀ λ with J the derivative of the map, found by the same iteration.
+    """
+
+    @staticmethod
+    def forward(
+        context: Any, source: Tensor, target: Tensor, cost: Tensor, epsilon: float, weight: float, a: Tensor, b: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        fixed = (1 - weight) * cost + weight * (
+            source.square() @ a.unsqueeze(2) + (target.square() @ b.unsqueeze(2)).transpose(1, 2)
+        )
+        known: Tensor | None = None  # the duals of the step before, from which the next ones are near
+
+        def step(plan: Tensor, left: Tensor) -> Tensor:
+            nonlocal known
+            linear = fixed[left] - 2 * weight * source[left] @ plan @ target[left]
+            answer, dual = _solve(linear, epsilon, a[left], b[left], None if known is None else known[left])
+            if known is None:
+                known = dual
+            else:
+                known[left] = dual
+            return answer
+
+        # Without the linear term nothing tells tokens apart at the product of the marginals.
+        plan, moved = _fixed_point(step, a.unsqueeze(2) * b.unsqueeze(1), near_saddle=weight == 1)
+        error = torch.maximum(moved, _marginal_error(plan, a, b))
+        context.save_for_backward(source, target, plan, a, b)
+        context.settings = epsilon, weight
+        context.mark_non_differentiable(error)
+        return plan, error
+
+    @staticmethod
+    def backward(context: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        source, target, plan, a, b = context.saved_tensors
+        epsilon, weight = context.settings
+        sensitivity = _Sensitivity(plan)
+
+        def step(adjoint: Tensor, left: Tensor) -> Tensor:
+            slope = sensitivity.slope(adjoint, left)
+            again: Tensor = upstream[left] + source[left] @ (2 * weight / epsilon * slope) @ target[left]
+            return again
+
+        adjoint, _moved = _fixed_point(step, upstream)
+        slope = -sensitivity.slope(adjoint) / epsilon  # of the loss in the linear cost
+        of_source = 2 * weight * (source * slope.sum(dim=2, keepdim=True) * a.unsqueeze(1) - slope @ target @ plan.mT)
+        of_target = 2 * weight * (target * slope.sum(dim=1).unsqueeze(2) * b.unsqueeze(1) - (source @ plan).mT @ slope)
+        return of_source, of_target, (1 - weight) * slope, None, None, None, None
+
+
+def _fixed_point(
+    step: Callable[[Tensor, Tensor], Tensor], start: Tensor, near_saddle: bool = False
+) -> tuple[Tensor, Tensor]:
+    """x = step(x) for each sample by itself, and how far off it is at most: (B, n, m), (B,) in L1.
+
+    `step` takes the samples that are left, and their numbers. What is left of an error shrinks by about the same
+    ratio ρ in each step, so after every two steps the rest of the way, ρ / (1 - ρ) of the last step, is taken at once
+    (Aitken's extrapolation), and a step of length r says that the solution is r / (1 - ρ) away. With ρ >= 1 the
+    iteration leaves a saddle: it has not settled, however small its steps are. Where the start may be near one,
+    the first step is exaggerated: what is stable comes back.
+    """
+    found, error = start.clone(), torch.full_like(start[:, 0, 0], torch.inf)
+    left = torch.arange(len(start), device=start.device)
+    at, before = start, None
+    scale = start.abs().sum(dim=(1, 2)).clamp_min(torch.finfo(start.dtype).tiny)
+    for number in range(MIRROR_STEPS):
+        answer = step(at, left)
+        moved = answer - at
+        length = moved.abs().sum(dim=(1, 2)) / scale[left]
+        found[left] = answer
+        if before is None:
+            error[left] = torch.where(length <= NOISE, length, torch.inf)
+            ratio = torch.zeros_like(length)
+        else:
+            ratio = (moved * before).sum(dim=(1, 2)) / before.square().sum(dim=(1, 2)).clamp_min(
+                torch.finfo(start.dtype).tiny
+            )
+            away = length / (1 - ratio).clamp_min(torch.finfo(start.dtype).eps)
+            error[left] = torch.where((ratio < 1) | (length <= NOISE), away.where(length > NOISE, length), torch.inf)
+        going = ~(error[left] <= SETTLED)
+        if number and number % 3 == 0:  # after two plain steps
+            leap = torch.where(ratio < 1, ratio.clamp(0, 0.98) / (1 - ratio.clamp(0, 0.98)), LEAP)
+            at, before = answer + leap[:, None, None] * moved, None
+        elif number == 0 and near_saddle:
+            at, before = answer + LEAP * moved, None
+        else:
+            at, before = answer, moved
+        if not going.any():
+            break
+        if not going.all():
+            left, at = left[going], at[going]
+            before = None if before is None else before[going]
+    return found, error
+
+
+def _marginal_error(plan: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """In L1 over rows and columns; 0 where a marginal is empty: (B,)."""
+    filled = ((a.sum(dim=1) > 0) & (b.sum(dim=1) > 0)).to(plan.dtype)
+    rows = (plan.sum(dim=2) - a).abs().sum(dim=1)
+    columns = (plan.sum(dim=1) - b).abs().sum(dim=1)
+    return (rows + columns) * filled
 
 
 class _EntropicPlan(torch.autograd.Function):
@@ -180,15 +286,13 @@ class _EntropicPlan(torch.autograd.Function):
     .. math::
         \partial L / \partial C = -(T \odot (G - α 1^\top - 1 β^\top)) / ε
 
-    where α, β make rows and columns of the bracket sum to 0: a linear system of n + m unknowns per sample,
-    of which the larger side is eliminated by hand (Luise et al., "Differential properties of Sinkhorn
-    approximation", NeurIPS 2018). Unrolling would cost as much again as the solution, in memory, too.
+    where α, β make rows and columns of the bracket sum to 0: see `_Sensitivity`. Unrolling would cost as much
+    again as the solution, in memory, too.
     """
 
     @staticmethod
     def forward(context: FunctionCtx, cost: Tensor, epsilon: float, a: Tensor, b: Tensor) -> Tensor:
-        wide = cost.shape[1] < cost.shape[2]  # the side that Newton's systems have is the smaller one
-        plan = _solve(cost.transpose(1, 2), epsilon, b, a).transpose(1, 2) if wide else _solve(cost, epsilon, a, b)
+        plan, _ = _solve(cost, epsilon, a, b)
         context.save_for_backward(plan)
         context.epsilon = epsilon  # type: ignore[attr-defined]
         return plan
@@ -196,40 +300,75 @@ class _EntropicPlan(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
         (plan,) = context.saved_tensors
-        wide = plan.shape[1] < plan.shape[2]
-        gradient = _slope(plan.transpose(1, 2), upstream.transpose(1, 2)).transpose(1, 2) if wide else None
-        gradient = _slope(plan, upstream) if gradient is None else gradient
-        return -gradient / context.epsilon, None, None, None
+        return -_Sensitivity(plan).slope(upstream) / context.epsilon, None, None, None
 
 
-def _slope(plan: Tensor, upstream: Tensor) -> Tensor:
-    """T ⊙ (G - α - β) of `_EntropicPlan`, by a system of the size of the columns."""
-    weighted = plan * upstream
-    tiny = torch.finfo(plan.dtype).tiny
-    rows, columns = plan.sum(dim=2).clamp_min(tiny), plan.sum(dim=1)
-    share = plan / rows.unsqueeze(-1)
-    right = weighted.sum(dim=1) - (share * weighted.sum(dim=2, keepdim=True)).sum(dim=1)
-    # α and β are known up to a constant that cancels in α + β; the small ridge fixes it, and keeps the system
-    # regular when a sparse plan falls into blocks that have nothing to do with each other.
-    beta = _solve_system(columns, plan, share, right, torch.full_like(columns[:, 0], 1e-6))
-    alpha = (weighted.sum(dim=2) - (plan * beta.unsqueeze(1)).sum(dim=2)) / rows
-    return weighted - plan * (alpha.unsqueeze(-1) + beta.unsqueeze(1))
+class _Sensitivity:
+    """T ⊙ (G - α - β) of `_EntropicPlan`: a linear system of n + m unknowns per sample.
+
+    The larger side is eliminated by hand, and the rest solved by Cholesky (Luise et al., "Differential properties
+    of Sinkhorn approximation", NeurIPS 2018). α and β are known up to a constant that cancels in their sum; the
+    ridge fixes it, and keeps the system regular where a sparse plan falls into blocks that have nothing to do with
+    each other. It is as small as the numbers allow.
+    """
+
+    def __init__(self, plan: Tensor) -> None:
+        self.wide = plan.shape[1] < plan.shape[2]
+        self.plan = plan.mT if self.wide else plan
+        rows, columns = self.plan.sum(dim=2), self.plan.sum(dim=1)
+        self.rows = rows.clamp_min(torch.finfo(plan.dtype).tiny)
+        self.share = self.plan / self.rows.unsqueeze(-1)
+        largest = columns.amax(dim=1)
+        ridge = (16 * torch.finfo(plan.dtype).eps * largest).clamp_min(torch.finfo(plan.dtype).tiny)
+        self.factor, failed = _factor(columns, self.plan, self.share, ridge)
+        if failed.any():
+            again, _ = _factor(columns, self.plan, self.share, torch.where(failed, 1e-4 * largest, ridge))
+            self.factor = torch.where(failed[:, None, None], again, self.factor)
+
+    def slope(self, upstream: Tensor, left: Tensor | None = None) -> Tensor:
+        """For all samples, or for those with the numbers `left`."""
+        plan, rows, share, factor = self.plan, self.rows, self.share, self.factor
+        if left is not None:
+            plan, rows, share, factor = plan[left], rows[left], share[left], factor[left]
+        weighted = plan * (upstream.mT if self.wide else upstream)
+        of_rows = weighted.sum(dim=2, keepdim=True)
+        right = weighted.sum(dim=1) - (share * of_rows).sum(dim=1)
+        beta = torch.cholesky_solve(right.unsqueeze(2), factor).mT
+        alpha = (of_rows - (plan * beta).sum(dim=2, keepdim=True)) / rows.unsqueeze(2)
+        found = weighted - plan * (alpha + beta)
+        return found.mT if self.wide else found
 
 
-def _solve_system(columns: Tensor, plan: Tensor, share: Tensor, right: Tensor, ridge: Tensor) -> Tensor:
-    """x of (diag(columns) - Tᵀ S + ridge) x = right: (B, m). The matrix is positive semidefinite."""
-    system = torch.baddbmm(torch.diag_embed(columns + ridge.unsqueeze(1)), plan.transpose(1, 2), share, alpha=-1)
-    factor, _ = torch.linalg.cholesky_ex(system)
-    return torch.cholesky_solve(right.unsqueeze(2), factor).squeeze(2)
+def _factor(columns: Tensor, plan: Tensor, share: Tensor, ridge: Tensor) -> tuple[Tensor, Tensor]:
+    """Cholesky's factor of diag(columns) - Tᵀ S + ridge, positive semidefinite without it, and where it failed."""
+    system = torch.baddbmm(torch.diag_embed(columns + ridge.unsqueeze(1)), plan.mT, share, alpha=-1)
+    factor, info = torch.linalg.cholesky_ex(system)
+    return factor, info > 0
 
 
 @torch.no_grad()
-def _solve(cost: Tensor, epsilon: float, a: Tensor, b: Tensor) -> Tensor:
-    """The plan (B, n, m), best where m <= n; 0 where a marginal is empty."""
-    empty = (a.sum(dim=1) == 0) | (b.sum(dim=1) == 0)
-    if empty.any():
-        spare = torch.ones_like(a) / a.shape[1], torch.ones_like(b) / b.shape[1]
-        a, b = (torch.where(empty.unsqueeze(1), s, x) for s, x in zip(spare, (a, b), strict=True))
+def _solve(cost: Tensor, epsilon: float, a: Tensor, b: Tensor, start: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The plan (B, n, m), 0 where a marginal is empty, and its dual, to start a similar problem from."""
+    wide = cost.shape[1] < cost.shape[2]  # the side that Newton's systems have is the smaller one
+    if wide:
+        cost, a, b = cost.mT, b, a
+    filled = ((a.sum(dim=1) > 0) & (b.sum(dim=1) > 0)).unsqueeze(1)
+    a, b = (torch.where(filled, side, 1 / side.shape[1]) for side in (a, b))
+    if start is not None:
+        state = _SemiDual(cost, a, b, start.clone(), epsilon)
+        state.newton(NEAR_STEPS)
+        far = torch.nonzero(~(state.error() <= state.stop)).squeeze(1)
+        if len(far):
+            fresh = _continued(cost[far], epsilon, a[far], b[far])
+            state.plan[far], state.dual[far] = fresh.plan, fresh.dual
+    else:
+        state = _continued(cost, epsilon, a, b)
+    plan = state.plan * filled.unsqueeze(2)
+    return (plan.mT if wide else plan), state.dual
+
+
+def _continued(cost: Tensor, epsilon: float, a: Tensor, b: Tensor) -> _SemiDual:
+    """From POT's solution at `WARM` or above down to ε by halves."""
     now = max(epsilon, WARM)
     _, dual = bregman_log_projection_batch(-cost / now, a, b, max_iter=SWEEPS, tol=0.0)["potentials"]
     state = _SemiDual(cost, a, b, dual, now)
@@ -239,7 +378,7 @@ def _solve(cost: Tensor, epsilon: float, a: Tensor, b: Tensor) -> Tensor:
         state = _SemiDual(cost, a, b, state.dual * (now / following), following)
         now = following
     state.newton(LAST_STEPS)
-    return torch.where(empty[:, None, None], 0, state.plan) if empty.any() else state.plan
+    return state
 
 
 class _SemiDual:
@@ -279,7 +418,8 @@ class _SemiDual:
         error = self._error(columns, b)
         damping = torch.full_like(value, 1e-3)
         for _ in range(steps):
-            step = _solve_system(columns, plan, share, b - columns, damping / b.shape[1])
+            factor, _ = _factor(columns, plan, share, damping / b.shape[1])
+            step = torch.cholesky_solve((b - columns).unsqueeze(2), factor).squeeze(2)
             tried = dual + step.nan_to_num(0.0, 0.0, 0.0)
             new_share, new_value = self._at(scaled, a, b, tried)
             new_plan = a.unsqueeze(2) * new_share
@@ -302,6 +442,10 @@ class _SemiDual:
                     tensor[keep] for tensor in (left, scaled, a, b, dual, share, plan, value, columns, error, damping)
                 )
 
+    def error(self) -> Tensor:
+        """By how much the columns miss their marginal, (B,)."""
+        return self._error(self.plan.sum(dim=1), self.b)
+
     @staticmethod
     def _error(columns: Tensor, b: Tensor) -> Tensor:
         return (columns - b).abs().sum(dim=1)
@@ -313,5 +457,5 @@ def transported(plan: Tensor, source: Tensor) -> Tensor:
     (B, n, m), (B, n, d) → (B, m, d). The plan is [source × target], so it is transposed; each column is
     divided by its mass, so the result stays in the range of the source; a target without mass gets 0.
     """
-    mass = plan.sum(dim=1).clamp_min(torch.finfo(plan.dtype).tiny)
-    return (plan.transpose(1, 2) @ source) / mass.unsqueeze(-1)
+    mass = plan.sum(dim=1)
+    return (plan.mT @ source) / torch.where(mass > 0, mass, 1).unsqueeze(-1)

@@ -77,6 +77,16 @@ def test_every_plan_of_a_batch_of_tokens_converges(epsilon: float, shape: tuple[
     assert torch.isfinite(result.plan).all()
 
 
+@pytest.mark.parametrize("shape", [(18, 32), (28, 27)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_costs_full_of_ties_converge(shape: tuple[int, int], dtype: torch.dtype) -> None:
+    """Five values only: at small ε the hardest problems, as the optimal matching is not one but many."""
+    for seed in range(3):
+        tied = (torch.rand(256, *shape, generator=torch.Generator().manual_seed(seed)) * 4).round() / 4
+        result = entropic_plan(tied.to(dtype), 1e-3)
+        assert not result.unconverged.any(), (seed, result.error.max())
+
+
 def test_degenerate_costs_converge() -> None:
     """All costs the same, a matching with ties, and tokens that are all alike."""
     ties = torch.ones(5, 5) - torch.eye(5)
@@ -87,10 +97,10 @@ def test_degenerate_costs_converge() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_entropy_rises_with_epsilon(kind: str) -> None:
-    """In every sample; fused transport is not convex, and may meet another optimum of a sample at another ε."""
+    """In every sample if linear; the others are not convex, and may meet another optimum of a sample at another ε."""
     entropies = torch.stack([entropy(transport(*pair(16), epsilon, kind).plan) for epsilon in EPSILONS])
     rises = entropies.diff(dim=0) > -1e-5
-    assert rises.all() or (kind == "fused" and rises.double().mean() > 0.95)
+    assert rises.all() or (kind != "linear" and rises.double().mean() > 0.95)
     assert (entropies[-1] - entropies[0] > 0.5).all()
     assert (entropies.mean(dim=1).diff() > 0).all()
 
@@ -123,20 +133,48 @@ def test_linear_agrees_with_pots_single_solver(epsilon: float) -> None:
 def test_gromov_and_fused_agree_with_pots_single_solver(
     kind: str, alpha: float, epsilon: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """POT's objective is (1 - α)⟨M, T⟩ + α E(T) without our ½ on E: at M = 2 C and 2 ε it is twice ours."""
+    """α is POT's, and POT's ε is (1 + α) times ours, whose cost is divided by that."""
     monkeypatch.setattr("helo.transport.SETTLED", 1e-9)
-    monkeypatch.setattr("helo.transport.MIRROR_STEPS", 2000)
+    monkeypatch.setattr("helo.transport.NOISE", 1e-12)
     source, target = pair()
     mine = transport(source, target, epsilon, kind, alpha).plan.numpy()
     inner, outer = cosine_cost(source, source).numpy(), cosine_cost(target, target).numpy()
     between = cosine_cost(source, target).numpy()
     for number, plan in enumerate(mine):
         reference = ot.gromov.entropic_fused_gromov_wasserstein(
-            2 * between[number], inner[number], outer[number], uniform(5), uniform(6), "square_loss",
-            epsilon=2 * epsilon, alpha=alpha, symmetric=True, max_iter=3000, tol=1e-12,
+            between[number], inner[number], outer[number], uniform(5), uniform(6), "square_loss",
+            epsilon=(1 + alpha) * epsilon, alpha=alpha, symmetric=True, max_iter=3000, tol=1e-12,
             numItermax=5000, stopThr=1e-12,
         )  # fmt: skip
         np.testing.assert_allclose(plan, reference, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["gromov", "fused"])
+@pytest.mark.parametrize("epsilon", EPSILONS)
+@pytest.mark.parametrize("shape", [(7, 17), (18, 32)])
+def test_plans_called_converged_are_where_mirror_descent_leads(
+    shape: tuple[int, int], epsilon: float, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Short steps are no proof of a solution: near a saddle all are short."""
+    source, target = pair(16, *shape, width=32)
+    found = transport(source, target, epsilon, kind)
+    assert not found.unconverged.any()
+    monkeypatch.setattr("helo.transport.SETTLED", 1e-7)
+    monkeypatch.setattr("helo.transport.NOISE", 1e-10)
+    monkeypatch.setattr("helo.transport.MIRROR_STEPS", 3000)
+    there = transport(source, target, epsilon, kind)
+    away = (found.plan - there.plan).abs().sum(dim=(1, 2))
+    assert not there.unconverged.any()
+    assert (away < 5 * TOLERANCE).all()
+
+
+def test_a_saddle_is_left() -> None:
+    """Tokens almost equally far from each other: the product of the marginals is stationary, and no optimum."""
+    noise = torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    near, other = torch.eye(8) + 1e-3 * noise, torch.eye(8) + 1e-3 * noise.flip(0)
+    result = transport(near, other, 1e-3, "gromov")
+    assert (result.unconverged | (entropy(result.plan) < 2.2)).all()
+    assert not result.unconverged.all()
 
 
 def test_fused_lies_between_its_ends() -> None:
@@ -161,11 +199,12 @@ def test_gromov_finds_a_rotated_and_shuffled_copy() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("epsilon", [0.02, 0.1, 0.5])
-def test_gradient_agrees_with_finite_differences(kind: str, epsilon: float) -> None:
+@pytest.mark.parametrize("epsilon", [2e-3, 0.02, 0.1, 0.5])
+def test_gradient_agrees_with_finite_differences(kind: str, epsilon: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("helo.transport.SETTLED", 1e-10)
+    monkeypatch.setattr("helo.transport.NOISE", 1e-13)
     source, target = pair(2, 3, 4)
     source, target = source.requires_grad_(), target.requires_grad_()
-    # Mirror descent stops where a plan moves less than its tolerance: the differences must not cross that.
     assert torch.autograd.gradcheck(
         lambda s, t: transport(s, t, epsilon, kind).plan, (source, target), eps=1e-7, atol=1e-4, rtol=1e-3
     )
@@ -202,10 +241,10 @@ def test_gradient_is_finite_at_both_ends_in_float32(kind: str, epsilon: float) -
 
 
 def test_plans_that_have_not_settled_are_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one step of mirror descent, gromov at small ε has moved and is not where it would stay."""
-    monkeypatch.setattr("helo.transport.MIRROR_STEPS", 1)
+    """With a few steps of mirror descent, gromov at small ε is not where it would stay; at large ε it is."""
+    monkeypatch.setattr("helo.transport.MIRROR_STEPS", 3)
     assert transport(*pair(), 1e-3, "gromov").unconverged.all()
-    assert not transport(*pair(), 1e3, "gromov").unconverged.any()
+    assert not transport(*pair(), 10.0, "gromov").unconverged.any()
 
 
 def test_plans_that_miss_their_marginals_are_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,6 +333,16 @@ def test_a_sample_without_tokens_has_no_plan_and_no_slope(kind: str) -> None:
     (slope,) = torch.autograd.grad(result.plan.square().sum(), source)
     assert torch.isfinite(slope).all()
     assert (slope[1] == 0).all()
+
+
+def test_a_target_without_mass_gets_nothing_and_passes_no_slope() -> None:
+    source, target = (side.requires_grad_() for side in pair())
+    wanted = torch.ones(4, 6, dtype=torch.bool)
+    wanted[1, 2] = False
+    carried = transported(transport(source, target, 0.1, target_present=wanted).plan, source)
+    assert (carried[1, 2] == 0).all()
+    for slope in torch.autograd.grad((10 * carried).square().sum(), (source, target)):
+        assert torch.isfinite(slope).all()
 
 
 def test_cosine_cost_lies_between_same_and_opposite() -> None:

@@ -36,9 +36,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from helo.configuration import DEFAULTS, PARAMETERS, Rule, configuration_problems
+from helo.configuration import ACTS_WHERE, DEFAULTS, PARAMETERS, Rule, acting, configuration_problems
 from helo.errors import InputError, did_you_mean, shorten
-from helo.names import FUSED, METRICS, NONE
+from helo.names import METRICS
 from helo.yaml import read_yaml
 
 SAMPLERS = ("tpe", "random")
@@ -154,10 +154,9 @@ def parse_space(content: Mapping[str, Any], where: str, name: str) -> Space:
 
     `where` begins the message of an `InputError`; `name` is the name of a space that gives none.
     """
-    problems: list[str] = []
-    problems += [f"unknown key {key!r}{did_you_mean(str(key), _KEYS)}" for key in content if key not in _KEYS]
     if "variants" in content:
         return _listed(content, where, name)
+    problems = [f"unknown key {key!r}{did_you_mean(str(key), _KEYS)}" for key in content if key not in _KEYS]
     configurations = content.get("configurations")
     if not isinstance(configurations, int) or isinstance(configurations, bool) or configurations < 1:
         problems.append(f"configurations must be a whole number of at least 1, got {configurations!r}")
@@ -192,26 +191,36 @@ def _listed(content: Mapping[str, Any], where: str, name: str) -> Space:
     objective, variants = content.get("objective", "kl"), content["variants"]
     if objective not in METRICS:
         problems.append(f"objective must be one of {', '.join(METRICS)}, got {objective!r}")
-    ranges, fixed = _parameters(content.get("parameters"), problems)
+    ranges, fixed = _parameters(content["parameters"], problems) if content.get("parameters") else ({}, {})
     if ranges:
         problems.append(f"parameters must have values only beside variants, but {shorten(ranges)} is searched")
-    if not isinstance(variants, dict) or not all(isinstance(changes, dict) for changes in variants.values()):
-        problems.append("variants must map names to the hyperparameters that they change")
-    if problems:
-        raise InputError(f"{where}: {'; '.join(problems)}")
+    if not isinstance(variants, dict):
+        problems.append(f"variants must map names to the hyperparameters that they change, got {variants!r}")
+        variants = {}
     base = {**DEFAULTS, **fixed}
     whole: dict[str, dict[str, Any]] = {}
     for variant, changes in variants.items():
-        values, unknown = dict(base), list[str]()
-        drawn, changed = _parameters(changes, unknown) if changes else ({}, {})
-        unknown += [f"{key} must be a value, not a range or choices" for key in drawn]
-        values.update(changed)
-        unknown = unknown or configuration_problems(values)
-        problems += [f"variant {variant!r}: {problem}" for problem in unknown]
-        if not unknown and values in whole.values():
-            problems.append(f"variant {variant!r} is the same as another one")
-        whole[str(variant)] = values
-    if len(whole) < 2:
+        if not isinstance(variant, str) or not variant.strip():
+            problems.append(f"variants: a name must be words (in quotes, if need be), got {variant!r}")
+        elif changes is not None and not isinstance(changes, dict):
+            problems.append(f"variant {variant!r} must map hyperparameters to values, got {changes!r}")
+        else:
+            found: list[str] = []
+            drawn, changed = _parameters(changes, found) if changes else ({}, {})
+            found += [f"{key} must be a value, not a range or choices" for key in drawn]
+            values = {**base, **changed}
+            found = found or configuration_problems(values)
+            reference = next(iter(whole.values()), values)
+            different = [key for key in changed if changed[key] != reference[key]]
+            found = found or [
+                f"{key} acts only where {ACTS_WHERE[key]}" for key in different if key not in acting(values)
+            ]
+            same = [other for other, its in whole.items() if acting(its) == acting(values)]
+            if same and not found:
+                found.append(f"is the same model as {same[0]!r}")
+            problems += [f"variant {variant!r}: {problem}" for problem in found]
+            whole[variant] = values
+    if len(whole) < 2 and not problems:
         problems.append(f"variants: there must be at least two to compare, got {len(whole)}")
     if problems:
         raise InputError(f"{where}: {'; '.join(problems)}")
@@ -302,19 +311,17 @@ def _check_first(first: Any, searched: dict[str, Range | Choices], problems: lis
 
 def _idle(searched: dict[str, Range | Choices], fixed: dict[str, Any]) -> list[str]:
     """Hyperparameters that act nowhere in the space: searching them would search nothing."""
-
-    def possible(name: str) -> set[Any]:
-        entry = searched.get(name)
-        return set(entry.values) if isinstance(entry, Choices) else {fixed.get(name, DEFAULTS[name])}
-
-    problems = []
-    if "ot_alpha" in searched and FUSED not in possible("transport"):
-        problems.append("ot_alpha acts only where transport is fused")
-    if "ot_entropy" in searched and possible("transport") == {NONE}:
-        problems.append("ot_entropy acts only where there is transport")
-    if "alignment_weight" in searched and possible("label_attention") == {NONE}:
-        problems.append("alignment_weight acts only where there is label attention")
-    return problems
+    words = ("modalities", "transport", "label_attention")
+    possible = [
+        entry.values if isinstance(entry := searched.get(name), Choices) else (fixed.get(name, DEFAULTS[name]),)
+        for name in words
+    ]
+    somewhere = {
+        name
+        for values in itertools.product(*possible)
+        for name in acting({**DEFAULTS, **dict(zip(words, values, strict=True))})
+    }
+    return [f"{name} acts only where {ACTS_WHERE[name]}" for name in searched if name not in somewhere]
 
 
 def _combinations(searched: dict[str, Range | Choices], fixed: dict[str, Any]) -> list[str]:

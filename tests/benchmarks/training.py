@@ -36,6 +36,7 @@ from helo.configuration import Configuration
 from helo.data import Dataset
 from helo.data.dataset import Modality, Schema
 from helo.folds import fold_data, loso_folds
+from helo.layers import LabelAttention
 from helo.training import CellTraining, Engine, parameter_groups
 from helo.transport import Transport, cosine_cost
 
@@ -97,12 +98,25 @@ def naive_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | No
     return torch.softmax(scores, dim=-1) @ value
 
 
+def naive_label_attention(
+    self: LabelAttention, labels: Tensor, tokens: Tensor, correlation: Tensor, _: object = None
+) -> Tensor:
+    """All tokens are projected to keys and values, and every window's logits are biased."""
+    off_diagonal = correlation - torch.diag(torch.diagonal(correlation))
+    related = off_diagonal / off_diagonal.abs().sum(dim=-1, keepdim=True).clamp_min(1.0)
+    scores = self.query(labels) @ self.key(tokens).transpose(1, 2) / labels.shape[-1] ** 0.5
+    weights = torch.softmax(scores + self.strength * (related @ scores), dim=-1)
+    answers: Tensor = self.output(weights @ self.value(tokens))
+    return answers
+
+
 @contextmanager
 def plainly() -> Iterator[None]:
     """HeLo with its fast parts replaced by plain ones of the same mathematics."""
     with (
         mock.patch("helo.model.transport", looped_transport),
         mock.patch("helo.layers.scaled_dot_product_attention", naive_attention),
+        mock.patch("helo.layers.LabelAttention.forward", naive_label_attention),
         mock.patch("helo.layers.Dropout.forward", lambda self, x: torch.dropout(x, self.share, self.training)),
     ):
         yield

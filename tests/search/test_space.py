@@ -267,6 +267,14 @@ def test_a_space_comes_back_from_its_dict(name: str) -> None:
     assert parse_space(json.loads(json.dumps(space.as_dict())), "manifest", name) == space
 
 
+@pytest.mark.parametrize("head", ["", "parameters: {transport: linear}\n", "parameters: {}\n"])
+def test_variants_need_no_parameters(tmp_path: Path, head: str) -> None:
+    """Also where each of them is changed by some variant: the run could not be resumed otherwise."""
+    space = read(tmp_path, head + "variants:\n  a:\n  b: {transport: none}\n")
+    assert parse_space(json.loads(json.dumps(space.as_dict())), "manifest", space.name) == space
+    assert list(space.variants.values()) == [{"transport": "linear"}, {"transport": "none"}]
+
+
 def test_the_ablation_table_has_the_papers_rows() -> None:
     space = load_space("ablation")
     whole, *others = space.variants.values()
@@ -285,10 +293,15 @@ def test_the_ablation_table_has_the_papers_rows() -> None:
     [
         ("{transport: none}", "{transport: nothing}", "variant 'no transport': transport must be one of linear"),
         ("{transport: none}", "{transpart: none}", "did you mean 'transport'?"),
-        ("{transport: none}", "{}", "variant 'no transport' is the same as another one"),
-        ("{transport: none}", "none", "variants must map names to the hyperparameters that they change"),
+        ("{transport: none}", "{}", "variant 'no transport': is the same model as 'whole model'"),
+        ("{transport: none}", "none", "variant 'no transport' must map hyperparameters to values, got 'none'"),
         ("{transport: none}", "{heads: 3}", "variant 'no transport': heads must divide width"),
         ("{transport: none}", "{dropout: {low: 0, high: 0.5}}", "variant 'no transport': dropout must be a value"),
+        ("{transport: none}", "{ot_alpha: 0.9}", "variant 'no transport': ot_alpha acts only where transport is fused"),
+        ("{transport: none}", "{modalities: physiological, ot_entropy: 1}", "ot_entropy acts only where there is"),
+        ("  no transport:", "  no:", "a name must be words (in quotes, if need be), got False"),
+        ("  no transport:", "  1:", "a name must be words (in quotes, if need be), got 1"),
+        ("  no transport:", "  ' ':", "a name must be words"),
         ("objective: chebyshev", "configurations: 3", "configurations has no meaning beside variants"),
         ("objective: chebyshev", "sampler: tpe", "sampler has no meaning beside variants"),
         ("objective: chebyshev", "objective: cheb", "objective must be one of"),
@@ -308,6 +321,10 @@ def test_wrong_variants(tmp_path: Path, old: str, new: str, said: str) -> None:
         ("{ot_alpha: {low: 0, high: 1}}", "ot_alpha acts only where transport is fused"),
         ("{transport: none, ot_entropy: {low: 0.1, high: 1}}", "ot_entropy acts only where there is transport"),
         ("{label_attention: none, alignment_weight: {low: 0.1, high: 1}}", "acts only where there is label attention"),
+        (
+            "{modalities: physiological, ot_entropy: {low: 0.1, high: 1}}",
+            "ot_entropy acts only where there is transport",
+        ),
         ("{transport: {low: 0, high: 1}}", "transport: give choices: it has words, not numbers"),
         ("{transport: {choices: [linear, liner]}}", "must be one of linear, gromov, fused, none, got 'liner'"),
         ("{transport: 1}", "transport must be one of linear"),
