@@ -16,8 +16,8 @@ VARIANT: Final = "variant"
 def ablation(cells: pd.DataFrame, variants: Mapping[str, Mapping[str, Any]], objective: str) -> pd.DataFrame:
     """A row per variant, in the order of the space.
 
-    - a column per metric: the mean test score over the subjects that all variants have
-    - ``subjects``: how many these are
+    - a column per metric: the mean test score over the subjects that the variant shares with the first one
+    - ``subjects``: how many these are; where variants have different ones, only the losses can be compared
     - ``loss``, ``loss_low``, ``loss_high``: by how much `objective` is worse than with the first variant, the mean
       over subjects with its 95 % bootstrap interval; NaN for the first
     - ``worse``: for how many subjects it is
@@ -25,24 +25,39 @@ def ablation(cells: pd.DataFrame, variants: Mapping[str, Mapping[str, Any]], obj
     `cells` has the columns of ``cells.parquet``; only cells that ran to their end count.
     """
     done = completed(cells)
-    of_variant = {name: done[_made_with(done, values)].set_index(FOLD) for name, values in variants.items()}
-    shared = set.intersection(*(set(rows.index) for rows in of_variant.values())) if of_variant else set()
-    subjects = sorted(shared)
+    whole: pd.DataFrame | None = None
     found = []
-    whole = None
-    for name, rows in of_variant.items():
-        scores = rows.loc[subjects]
-        row: dict[str, Any] = {VARIANT: name, **{metric: scores[TEST + metric].mean() for metric in METRICS}}
-        row["subjects"] = len(subjects)
+    for name, values in variants.items():
+        scores = done[_made_with(done, values)].set_index(FOLD).sort_index()
+        row: dict[str, Any] = {VARIANT: name}
         if whole is None:
             whole = scores
         else:
-            loss = gain(whole[TEST + objective], scores[TEST + objective], objective)
+            scores = scores.loc[scores.index.intersection(whole.index)]
+            loss = gain(whole.loc[scores.index, TEST + objective], scores[TEST + objective], objective)
             low, high = interval(loss.to_numpy(float))
             row |= {"loss": loss.mean(), "loss_low": low, "loss_high": high, "worse": int((loss > 0).sum())}
+        row |= {metric: scores[TEST + metric].mean() for metric in METRICS} | {"subjects": len(scores)}
         found.append(row)
     columns = [VARIANT, *METRICS, "subjects", "loss", "loss_low", "loss_high", "worse"]
     return pd.DataFrame(found).reindex(columns=columns)
+
+
+def variant_of(params: Mapping[str, Any], variants: Mapping[str, Mapping[str, Any]]) -> str:
+    """The name of the variant that has these ``param_`` columns; empty if none has."""
+    for name, values in variants.items():
+        if all(params.get(PARAM + key) == value for key, value in values.items()):
+            return name
+    return ""
+
+
+def changes(variants: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """What each variant changes against the first one, in words."""
+    whole: Mapping[str, Any] = next(iter(variants.values()), {})
+    return {
+        name: ", ".join(f"{key} {value}" for key, value in values.items() if value != whole[key]) or "-"
+        for name, values in variants.items()
+    }
 
 
 def _made_with(cells: pd.DataFrame, values: Mapping[str, Any]) -> pd.Series:
@@ -50,3 +65,9 @@ def _made_with(cells: pd.DataFrame, values: Mapping[str, Any]) -> pd.Series:
     for name, value in values.items():
         same &= cells[PARAM + name] == value
     return same
+
+
+def first_variant(cells: pd.DataFrame, variants: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """The completed cells of the model that the others are compared with."""
+    done = completed(cells)
+    return done[_made_with(done, next(iter(variants.values())))]

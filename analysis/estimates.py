@@ -92,6 +92,12 @@ def subject_scores(
     return pd.concat([part for part in parts if len(part)] or [_named(ORACLE, done[:0])], ignore_index=True)
 
 
+def variant_scores(cells: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """Scores in which some cells stand in place of what the search would choose."""
+    others = scores[scores[ESTIMATE] != PER_FOLD_SELECTION]
+    return pd.concat([_named(PER_FOLD_SELECTION, cells), others], ignore_index=True)
+
+
 def chosen_cells(cells: pd.DataFrame, choice: Mapping[str, int]) -> pd.DataFrame:
     """The rows of `cells` whose configuration is the one chosen for their fold."""
     return cells[cells[CONFIGURATION] == cells[FOLD].map(dict(choice))]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from analysis.ablation import changes, variant_of
 from analysis.source import Source
+from helo.configuration import DEFAULTS, acting
 from helo.errors import InputError, shorten
 from helo.names import (
     COMPLETED,
@@ -13,6 +15,7 @@ from helo.names import (
     FAILED,
     FINISHED,
     PARAM,
+    PRECISION_MIXED,
     PROTOCOL_NESTED,
     REASON,
     SECONDS,
@@ -33,6 +36,8 @@ def facts(source: Source) -> list[tuple[str, str]]:
         ("Data set", _dataset(source.section("dataset"))),
         ("Search space", _space(source.section("space"))),
         ("Parameters", _parameters(source.section("space", "parameters"))),
+        ("Variants", "; ".join(f"{name}: {what}" for name, what in changes(source.variants).items())),
+        ("Engine", _engine(manifest)),
         ("Seed", manifest.get("seed")),
         ("Protocol", manifest.get("protocol")),
         ("Normalisation", manifest.get("normalise")),
@@ -111,12 +116,22 @@ def _recommended(source: Source) -> str:
     if number is None:
         return ""
     row = cells[cells[CONFIGURATION] == number].iloc[0]
+    if source.variants:
+        return f"variant {variant_of(row.to_dict(), source.variants)!r}"
     parameters = source.section("space", "parameters")
     searched = [name for name, entry in parameters.items() if isinstance(entry, Mapping) and "value" not in entry]
-    values = [f"{name} {_value(row[PARAM + name])}" for name in searched if PARAM + name in row]
+    params = {name.removeprefix(PARAM): value for name, value in row.items() if str(name).startswith(PARAM)}
+    acts = acting(params) if set(DEFAULTS) <= set(params) else params
+    values = [f"{name} {_value(params[name])}" for name in searched if name in acts]
     return ": ".join([f"number {number}", *([", ".join(values)] if values else [])]) + (
         " (the medoid of the folds' choices)" if nested else ""
     )
+
+
+def _engine(manifest: Mapping[str, Any]) -> str | None:
+    """Only where it is not the usual one."""
+    words = ["mixed precision"] if manifest.get("precision") == PRECISION_MIXED else []
+    return ", ".join(words + (["compiled"] if manifest.get("compiled") else [])) or None
 
 
 def _value(value: Any) -> str:

@@ -24,7 +24,7 @@ from analysis.figures import (
 )
 from analysis.page import figure, page, section, text
 from analysis.source import Source
-from analysis.wording import MEANINGS, NOT_REPORTABLE, arrow, number, percent, signed, verdict
+from analysis.wording import MEANINGS, NOT_REPORTABLE, arrow, number, percent, signed
 from helo.errors import InputError
 from helo.names import (
     BASELINES,
@@ -131,9 +131,10 @@ def _document(source: Source) -> str:
     title = f"{name} on {dataset}"
     lead = "Leave-one-subject-out search of HeLo, an emotion-distribution model."
     parts = [f'<h1>{text(title)}</h1><p class="lead">{lead}</p>', _or_why_not(partial(_result, source))]
-    if source.section("space", "variants"):
+    if source.variants:
         parts.append(section("Ablation", _or_why_not(partial(_ablation, source))))
-    parts += [section(one.title, _or_why_not(partial(_exhibit, one, source))) for one in _EXHIBITS]
+    exhibits = [one for one in _EXHIBITS if not (source.variants and one.name == "progress")]  # nothing was searched
+    parts += [section(one.title, _or_why_not(partial(_exhibit, one, source))) for one in exhibits]
     rows = "".join(f"<dt>{text(label)}</dt><dd>{text(value)}</dd>" for label, value in facts(source))
     return page(title, "\n".join([*parts, section("The run", f"<dl>{rows}</dl>")]))
 
@@ -159,7 +160,7 @@ def _result(source: Source) -> str:
         for name in dict.fromkeys(summary[ESTIMATE])
         if name in MEANINGS
     )
-    return f'<p class="verdict">{text(verdict(source.scores, source.objective))}</p>' + section(
+    return f'<p class="verdict">{text(source.verdict)}</p>' + section(
         "Result",
         _table(summary, source.objective),
         '<p class="note">Means over test subjects, below them the 95 % bootstrap interval; ↓ lower is better,'
@@ -203,9 +204,9 @@ def _ablation(source: Source) -> str:
         body.append(f'<tr><th scope="row">{text(row[VARIANT])}</th>{values}</tr>')
     return (
         f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
-        f'<p class="note">Mean test scores over the {table["subjects"].max()} subjects that all variants have. Lost: by'
-        f" how much {label} is worse than with the first variant, the mean over subjects with its 95 % bootstrap"
-        " interval. An interval that holds 0 says that the part made no difference that could be seen.</p>"
+        f'<p class="note">Mean test scores over the subjects that a variant shares with the first one. Lost: by how'
+        f" much {label} is worse on them than with the first variant, with the 95 % bootstrap interval over subjects."
+        " An interval that holds 0 says that the part made no difference that could be seen.</p>"
     )
 
 

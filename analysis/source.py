@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.ablation import ablation
-from analysis.estimates import no_baselines, subject_scores, summarise
-from analysis.wording import cautions, coverage, unconverged
+from analysis.ablation import ablation, first_variant
+from analysis.estimates import no_baselines, subject_scores, summarise, variant_scores
+from analysis.wording import cautions, coverage, unconverged, verdict
 from helo.errors import InputError
 from helo.names import BASELINES, CELLS, EPOCHS, MANIFEST_FILE, METRICS, PREDICTIONS
 from helo.run import Run
@@ -72,6 +72,19 @@ class Source:
         return summarise(self.cells, self.baselines, self.objective, self.folds)
 
     @cached_property
+    def variants(self) -> dict[str, Any]:
+        """The variants that the space lists; empty if its configurations were drawn."""
+        return self.section("space", "variants")
+
+    @cached_property
+    def verdict(self) -> str:
+        """See `analysis.wording.verdict`; of listed variants the first one is judged."""
+        if not self.variants:
+            return verdict(self.scores, self.objective)
+        scores = variant_scores(first_variant(self.cells, self.variants), self.scores)
+        return verdict(scores, self.objective, f"the first variant ({next(iter(self.variants))})")
+
+    @cached_property
     def notes(self) -> list[str]:
         """What a reader of the estimates must know: what is missing, and how the run was made."""
         try:
@@ -83,8 +96,7 @@ class Source:
     @cached_property
     def ablation(self) -> pd.DataFrame | None:
         """See `analysis.ablation`; None if the space lists no variants."""
-        variants = self.section("space", "variants")
-        return ablation(self.cells, variants, self.objective) if variants else None
+        return ablation(self.cells, self.variants, self.objective) if self.variants else None
 
     def section(self, *names: str) -> dict[str, Any]:
         """A nested object of the manifest; empty where the manifest does not have it."""

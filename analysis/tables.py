@@ -19,7 +19,6 @@ from analysis.wording import (
     percent,
     printable,
     signed,
-    verdict,
 )
 from helo.names import (
     ESTIMATE,
@@ -77,7 +76,7 @@ def ablation_table(table: pd.DataFrame, objective: str) -> Table:
         else:
             between = f"{signed(row['loss_low'])} to {signed(row['loss_high'])}"
             difference = [signed(row["loss"]), between, f"{row['worse']:.0f} of {row['subjects']}"]
-        shown.add_row(printable(row[VARIANT]), *scores, *difference)
+        shown.add_row(Text(printable(row[VARIANT])), *scores, *difference)
     return shown
 
 
@@ -115,5 +114,12 @@ def print_summary(run: Run, console: Console | None = None) -> None:
     if source.ablation is not None:
         console.print()
         console.print(ablation_table(source.ablation, source.objective))
+        label, first = METRIC_LABELS[source.objective], printable(source.ablation[VARIANT].iloc[0])
+        legend = (
+            f"Variants: mean test scores; by how much {label} is worse than with {first!r} on the same subjects"
+            " (+ is worse), with the 95 % bootstrap interval over subjects; for how many subjects it is."
+            " An interval that holds 0: no difference that could be seen."
+        )
+        console.print(Text(legend), width=width)
     console.print()
-    console.print(Text(verdict(source.scores, source.objective), style="bold"), width=width)
+    console.print(Text(source.verdict, style="bold"), width=width)

@@ -42,6 +42,11 @@ MEANINGS: Final = {
 
 NOT_REPORTABLE: Final = "not reportable"
 
+_LISTED = (
+    "The configurations are the variants that the space lists; nothing was proposed. per_fold_selection,"
+    " single_configuration and oracle choose among all of them, ablated ones too: what there is to report is the"
+    " table of variants."
+)
 _SHARED = (
     "Protocol shared: one study proposes the configurations for all folds, so what was tried has"
     " seen the other folds, in which this fold's test subject was trained or validated on."
@@ -119,10 +124,11 @@ def printable(text: object) -> str:
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))
 
 
-def verdict(scores: pd.DataFrame, objective: str) -> str:
+def verdict(scores: pd.DataFrame, objective: str, what: str = "the search") -> str:
     """One sentence: for how many subjects ``per_fold_selection`` is better than ``train_mean``.
 
-    `scores` comes from `analysis.estimates.subject_scores`; the metrics are the objective and Chebyshev.
+    `scores` comes from `analysis.estimates.subject_scores`; the metrics are the objective and Chebyshev; `what` is
+    judged.
     """
     clauses = [_clause(scores, metric) for metric in dict.fromkeys((objective, "chebyshev"))]
     if not all(clauses):
@@ -131,7 +137,7 @@ def verdict(scores: pd.DataFrame, objective: str) -> str:
             " which uses no input at all."
         )
     judged = " and ".join(clauses)
-    return f"Against the train mean, which uses no input at all, the search is better {judged}."
+    return f"Against the train mean, which uses no input at all, {what} is better {judged}."
 
 
 def _clause(scores: pd.DataFrame, metric: str) -> str:
@@ -152,7 +158,10 @@ def cautions(manifest: Mapping[str, Any]) -> list[str]:
     """What a reader of the estimates must know about how the run was made."""
     found = []
     racing = bool(manifest.get("racing"))
-    if manifest.get("protocol") == PROTOCOL_SHARED:
+    space = manifest.get("space")
+    if isinstance(space, Mapping) and space.get("variants"):
+        found.append(_LISTED)
+    elif manifest.get("protocol") == PROTOCOL_SHARED:
         found.append(_SHARED + (_SHARED_RACING if racing else _SHARED_CHOICE))
     if manifest.get("protocol") == PROTOCOL_NESTED:
         found.append(_NESTED)

@@ -16,8 +16,8 @@ from helo.data.dataset import Modality
 class Dropout(nn.Module):
     """`torch.nn.Dropout`, at a fifth of its time on a CPU, where torch draws a number of its own for each element.
 
-    Sixteen random bits say whether an element is kept; the share is exact to 1/65536, and so is the factor that
-    keeps the expectation.
+    Sixteen random bits say whether an element is kept: the share is exact to 1/65536, and the factor that keeps the
+    expectation is that of the share so rounded.
     """
 
     def __init__(self, share: float) -> None:
@@ -28,7 +28,7 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not self.dropped:
             return x
-        if x.device.type != "cpu":
+        if x.device.type != "cpu" or torch.compiler.is_compiling():
             return dropout(x, self.share)
         words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)  # four draws in each
         kept = words.view(torch.int16)[: x.numel()].view(x.shape) >= self.dropped - 32768

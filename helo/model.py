@@ -38,9 +38,11 @@ Distribution Learning", ACM Multimedia 2025, arXiv 2507.06821. With batch size b
 - ``modalities: physiological``: step 3 reads P; ``behavioural``: B
 
 **Missing signals.** A token whose features are all NaN is absent: masked out of attention and transport. In a
-token of which some features are NaN, those stand at the training mean, 0. A window without behavioural tokens
-is carried by the product of the marginals (\hat P is the mean of P); one without physiological tokens has B
-alone. If nothing is left of what the configuration reads, the prediction is what the labels say by themselves.
+token of which some features are NaN, those stand at the training mean, 0. Without the whole main modality, its
+tokens ask with what they know of themselves (their biases) and stand for the answers of the others. A window without
+behavioural tokens is carried by the product of the marginals (\hat P is the mean of P); one without physiological
+tokens has B alone. If nothing is left of what the configuration reads, all such windows get the same prediction: that
+of the label embeddings (or, without label attention, of the prior), which is learnt only if training had such windows.
 
 **Where this differs from the authors' release**, it follows the paper. The release draws the label embedding
 anew in each forward pass, so that nothing learns it and alignment trains nothing; keeps attention dropping on in
@@ -50,8 +52,7 @@ thresholds the transport cost by the minimum and maximum of the batch; and multi
 behavioural] with the physiological tokens without transposing it. Evaluation here is deterministic, and a window's
 prediction depends on that window alone. Own choices: the release encodes each modality by one map from all of its
 features to all of its tokens (87 % of its parameters are the video's); here a token reads its own features. Dropout
-acts on the encoders, on what each branch adds and in the head, not on attention weights; prior and normalisation
-are those of steps 1 to 6; plain attention everywhere but in step 5.
+acts on encoded tokens, on what each branch adds and before the classifier, not on attention weights.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ from helo.names import BEHAVIOURAL, BOTH, CORRELATED, NONE, PHYSIOLOGICAL
 from helo.transport import Transport, transport, transported
 
 LABEL_FLOOR = 1e-4
-"""Mean labels are clipped at this before their logarithm becomes the head's first bias."""
+"""Mean labels are clipped at this before their logarithm becomes the classifier's first bias."""
 
 
 class Output(NamedTuple):
@@ -127,13 +128,17 @@ class HeLo(nn.Module):
         self.classifier = Classifier(mean_label.clamp_min(LABEL_FLOOR).log(), width, share)
 
     def correlation(self) -> Tensor:
-        """R: the cosine matrix of the label embeddings, (E, E)."""
-        directions = normalize(self.labels, dim=-1)
-        return directions @ directions.T
+        """R: the cosine matrix of the label embeddings, (E, E), in full precision."""
+        with torch.autocast(self.labels.device.type, enabled=False):
+            directions = normalize(self.labels, dim=-1)
+            return directions @ directions.T
 
-    def forward(self, features: Tensor) -> Output:
-        """Predict for windows (b, F), columns as in `Schema.features`, NaN where a signal is missing."""
-        fused, plan = self._fuse(self._tokens(features))
+    def forward(self, features: Tensor, complete: bool | None = None) -> Output:
+        """Predict for windows (b, F), columns as in `Schema.features`, NaN where a signal is missing.
+
+        `complete` says that no signal is; None looks, for which a GPU has to wait.
+        """
+        fused, plan = self._fuse(self._tokens(features, complete))
         values = fused.values
         for layer in self.layers:
             values = layer(values, fused.present)
@@ -146,12 +151,12 @@ class HeLo(nn.Module):
         logits = self.classifier(self.labels + answers)
         return Output(_exact(logits).log_softmax(dim=-1), correlation, plan)
 
-    def _tokens(self, features: Tensor) -> dict[str, Tokens]:
+    def _tokens(self, features: Tensor, complete: bool | None) -> dict[str, Tokens]:
         """Step 1, and what is there of each modality."""
-        missing = features.isnan()
-        incomplete = bool(missing.any())
+        missing = features if complete else features.isnan()
+        incomplete = not complete and bool(missing.any())
         if incomplete:
-            features = features.nan_to_num(0.0)
+            features = torch.where(missing, 0, features)
         tokens = {}
         for name, encoder in zip(self.names, self.encoders, strict=True):
             values = encoder(features[:, self.slices[name]])
@@ -188,9 +193,13 @@ class HeLo(nn.Module):
         )
         if main.present is None:
             return Tokens(fused, None)
-        # A token is there if it was before, or if any other modality had an answer for it.
-        answered = [other.present.any(dim=1, keepdim=True) for other in others if other.present is not None]
-        return Tokens(fused, torch.stack([main.present, *(one.expand_as(main.present) for one in answered)]).any(dim=0))
+        # Without any main token the others speak by what all of them were answered.
+        some = main.present.any(dim=1, keepdim=True)
+        answered = torch.zeros_like(some)
+        for other in others:
+            if other.present is not None:
+                answered = answered | other.present.any(dim=1, keepdim=True)
+        return Tokens(fused, main.present | (~some & answered))
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # its loops end where the data say
     def _carry(self, physiological: Tokens, behavioural: Tokens) -> tuple[Transport, Tokens]:

@@ -40,7 +40,8 @@ SCORING_BATCH = 4096
 class Engine:
     """How a cell is computed. Values differ in their last digits between engines, so a search keeps to one.
 
-    - `precision`: ``mixed`` computes products in bfloat16 and all else (transport, softmax, loss, weights) in float32
+    - `precision`: ``mixed`` computes products of tokens in bfloat16; transport, label correlation, losses and weights
+      stay in float32
     - `compiled`: training steps go through `torch.compile`; its cache on disk is shared by all cells of a node, but
       each shape (width, depth, tokens) is compiled once
     """
@@ -108,6 +109,8 @@ class CellTraining:
         self.features = torch.from_numpy(data.train.features).to(self.device)
         self.labels = torch.from_numpy(data.train.labels).float().to(self.device)
         self.validation = torch.from_numpy(data.validation.features).to(self.device)
+        # Looked at once: in each step a GPU would have to wait for the answer.
+        self.complete = not bool(self.features.isnan().any())
         correlation = label_correlation(data.train.labels)
         self.correlation = torch.from_numpy(correlation).float().to(self.device)
         with self._own_randomness(cell_seed(seed, data.fold.test)):
@@ -158,7 +161,7 @@ class CellTraining:
         """One step of training on some windows (by number): the sums of both losses, and of unconverged plans."""
         labels = self.labels[batch]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-            output = self.learner(self.features[batch])
+            output = self.learner(self.features[batch], self.complete)
         loss = kl_loss(labels, output.log_predicted)
         alignment = torch.zeros_like(loss)
         if output.correlation is not None:

@@ -55,7 +55,7 @@ def test_one_file_imports_ray() -> None:
 
 
 def test_one_file_imports_ot() -> None:
-    assert importers("ot", "helo", "analysis") == {"helo/transport.py"}
+    assert importers("ot", "helo", "analysis") == {"helo/entropic.py"}
 
 
 def test_layers_meet_in_a_command() -> None:

@@ -370,3 +370,10 @@ def test_a_path_too_long_is_one_line_everywhere(tmp_path: Path, capsys: pytest.C
         assert command(words) == 2
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [("--precision", "mixed"), ("--compile",)])
+def test_what_pays_on_gpus_only_is_refused_without_one(refused: Refused, words: tuple[str, ...]) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    assert f"{' '.join(words)} makes cells faster on GPUs only" in refused.search(*words)

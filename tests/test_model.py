@@ -400,3 +400,25 @@ def test_without_any_signal_the_labels_speak_for_themselves(ablated: HeLo) -> No
     """All such windows get the same prediction."""
     predicted = ablated(without(windows(), [1, 4], *EVERY)).log_predicted
     torch.testing.assert_close(predicted[1], predicted[4])
+
+
+def test_an_absent_token_has_no_mass_in_the_plan(trained: HeLo) -> None:
+    """Main and behavioural; without the whole main modality its tokens stand for what the others said."""
+    first = SCHEMA.slices[SCHEMA.main.name].start
+    token = SCHEMA.main.token_features
+    gaps = windows()
+    gaps[1, first : first + token] = torch.nan
+    gaps[2, SCHEMA.slices[SCHEMA.main.name]] = torch.nan
+    plan = trained(gaps).transport.plan.sum(dim=2)
+    count = SCHEMA.main.tokens
+    torch.testing.assert_close(plan[0], torch.full((count,), 1 / count), rtol=0, atol=1e-3)
+    torch.testing.assert_close(plan[1, 1:], torch.full((count - 1,), 1 / (count - 1)), rtol=0, atol=1e-3)
+    assert plan[1, 0] == 0
+    torch.testing.assert_close(plan[2], torch.full((count,), 1 / count), rtol=0, atol=1e-3)
+
+
+def test_the_correlation_is_exact_in_mixed_precision(trained: HeLo) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        correlation = trained(windows()).correlation
+    torch.testing.assert_close(correlation, trained.correlation())
+    assert correlation.dtype == torch.float32

@@ -248,8 +248,8 @@ def test_plans_that_have_not_settled_are_flagged(monkeypatch: pytest.MonkeyPatch
 
 
 def test_plans_that_miss_their_marginals_are_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("helo.transport.LAST_STEPS", 1)
-    monkeypatch.setattr("helo.transport.STAGE_STEPS", 1)
+    monkeypatch.setattr("helo.entropic.LAST_STEPS", 1)
+    monkeypatch.setattr("helo.entropic.STAGE_STEPS", 1)
     easy = torch.zeros(5, 6, dtype=torch.float64)
     result = entropic_plan(torch.stack([costs(1)[0], easy]), 1e-3)
     assert result.unconverged.tolist() == [True, False]

@@ -152,18 +152,25 @@ class Schema:
 class Missing:
     """What is missing of a dataset's signals.
 
-    `windows`: modality → windows without any of its features, where there are such; `features`: the number of
-    other features, in windows that have the rest of the modality.
+    - `windows`: modality → windows without any of its features, where there are such
+    - `subjects`: modality → subjects that have no window with it
+    - `features`: the number of other features, in windows that have the rest of the modality
+    - `total`: windows of the dataset
     """
 
     windows: dict[str, int]
+    subjects: dict[str, tuple[str, ...]]
     features: int
+    total: int
 
     def __bool__(self) -> bool:
         return bool(self.windows or self.features)
 
     def __str__(self) -> str:
-        parts = [f"{name} in {count:,} windows" for name, count in self.windows.items()]
+        parts = []
+        for name, count in self.windows.items():
+            whole = f" (all of {shorten(self.subjects[name])})" if name in self.subjects else ""
+            parts.append(f"{name} in {count:,} of {self.total:,} windows{whole}")
         if self.features:
             parts.append(f"{self.features:,} single features")
         return ", ".join(parts) or "nothing"
@@ -240,8 +247,11 @@ class Dataset:
             row = int(np.argmax(nothing))
             raise InputError(
                 f"features: a window must have at least one signal; {int(nothing.sum())} rows have only NaN or empty "
-                f"cells, the first is row {row} (subject {self.subjects[row]})"
+                f"cells, the first is row {row} (subject {self.subjects[row]}); remove them"
             )
+        for modality in self.schema.modalities:
+            if np.isnan(self.features[:, self.schema.slices[modality.name]]).all():
+                raise InputError(f"modality {modality.name!r} is missing in all windows; leave it out of the schema")
 
     def _distributions(self, values: NDArray[np.float64], what: str) -> NDArray[np.float64]:
         """Check that rows are distributions, and divide each by its sum where that is not 1 already."""
@@ -282,13 +292,18 @@ class Dataset:
     def missing(self) -> Missing:
         """What is not there of the signals."""
         gaps = np.isnan(self.features)
-        absent, scattered = {}, 0
+        absent: dict[str, int] = {}
+        subjects: dict[str, tuple[str, ...]] = {}
+        scattered = 0
         for modality in self.schema.modalities:
             mine = gaps[:, self.schema.slices[modality.name]]
             gone = mine.all(axis=1)
-            absent[modality.name] = int(gone.sum())
+            if gone.any():
+                absent[modality.name] = int(gone.sum())
+                some = set(self.subjects[~gone])
+                subjects[modality.name] = tuple(name for name in self.subject_names if name not in some)
             scattered += int(mine[~gone].sum())
-        return Missing({name: count for name, count in absent.items() if count}, scattered)
+        return Missing(absent, {name: who for name, who in subjects.items() if who}, scattered, len(self))
 
     def rows(self, subjects: tuple[str, ...]) -> NDArray[np.intp]:
         """Row numbers of some subjects' windows, in the order of the data."""

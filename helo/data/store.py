@@ -130,6 +130,8 @@ def _numbers(table: pa.Table, columns: tuple[str, ...], dtype: type) -> NDArray[
     result = np.empty((table.num_rows, len(columns)), dtype=dtype)
     for position, column in enumerate(columns):
         values = table[column]
+        if pa.types.is_null(values.type):  # a sensor that was never connected
+            values = values.cast(pa.float64())
         if not (
             pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_boolean(values.type)
         ):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from helo.run import Run
     from helo.search.driver import SearchPlan
     from helo.search.resources import Resources
+    from helo.training import Engine
 
 PROG = "helo-search"
 SIMULATED = "simulated"
@@ -273,8 +274,6 @@ def _plan(arguments: argparse.Namespace, words: list[str], run: Run | None, dead
     from helo.training import Engine
 
     wish, gpus = _resources(arguments)
-    if arguments.precision == PRECISION_MIXED and not gpus and arguments.address is None:
-        raise InputError("--precision mixed makes cells faster on GPUs only, and this machine has none; leave it out")
     if run is None:
         plan = SearchPlan(
             dataset=dataset,
@@ -291,6 +290,8 @@ def _plan(arguments: argparse.Namespace, words: list[str], run: Run | None, dead
         from helo.search.resume import plan_of
 
         plan = plan_of(run, dataset, wish)
+    if not gpus and arguments.address is None:
+        _check_engine(plan.engine)
     return replace(
         plan,
         address=arguments.address,
@@ -300,6 +301,13 @@ def _plan(arguments: argparse.Namespace, words: list[str], run: Run | None, dead
         deadline=deadline,
         loggers=tuple(dict.fromkeys(arguments.log)),
     )
+
+
+def _check_engine(engine: Engine) -> None:
+    """On a CPU both have been measured to cost time: nobody wants them there."""
+    for given, name in ((engine.precision == PRECISION_MIXED, "--precision mixed"), (engine.compiled, "--compile")):
+        if given:
+            raise InputError(f"{name} makes cells faster on GPUs only, and this machine has none; leave it out")
 
 
 def _address_problems(address: str) -> list[str]:

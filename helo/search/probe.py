@@ -16,6 +16,7 @@ import torch
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
 from helo.folds import Fold, fold_data, held_out_part
+from helo.names import BOTH, FUSED, GROMOV, LINEAR, NONE
 from helo.search import study
 from helo.search.space import Range, Space
 from helo.training import CellTraining, Engine
@@ -26,8 +27,10 @@ CONTEXT_BYTES = 600 * 2**20
 SAMPLES = 3
 """Configurations timed for a plan, besides the largest one."""
 
-GROWS = ("width", "attention_depth", "batch_size", "heads")
-"""Hyperparameters that take more memory when they are larger."""
+_TRANSPORTS = (NONE, LINEAR, GROMOV, FUSED)
+
+GROWS = ("width", "attention_depth", "batch_size", "heads", "transport")
+"""Hyperparameters that take more memory when they are larger; transport in the order of `_TRANSPORTS`."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,24 @@ class Measured:
 
 def largest(space: Space) -> dict[str, Any]:
     """The configuration of a space that needs most memory."""
+    if space.variants:
+        return max((space.params(values) for values in space.variants.values()), key=_weight)
     drawn = study.draw(space, 0, "largest", 0, [], None)
     for name in GROWS:
         entry = space.searched.get(name)
         if entry is not None:
-            drawn[name] = entry.high if isinstance(entry, Range) else max(entry.values)
+            drawn[name] = entry.high if isinstance(entry, Range) else max(entry.values, key=_rank)
     return space.params(drawn)
+
+
+def _rank(value: Any) -> float:
+    return _TRANSPORTS.index(value) if value in _TRANSPORTS else value
+
+
+def _weight(params: dict[str, Any]) -> tuple[float, float]:
+    """Roughly what a step of training holds in memory; transport counts where the rest is the same."""
+    tokens = params["width"] * (1 + params["attention_depth"]) * params["batch_size"]
+    return tokens if params["modalities"] == BOTH else 0, _rank(params["transport"])
 
 
 def samples(space: Space, seed: int) -> list[dict[str, Any]]:

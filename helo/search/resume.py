@@ -8,7 +8,7 @@ from typing import Any
 from helo.data.dataset import Dataset
 from helo.errors import InputError
 from helo.folds import folds_as_json, folds_digest, loso_folds
-from helo.names import IDENTITY, MANIFEST_FILE, NORMALISATIONS, PROTOCOLS
+from helo.names import IDENTITY, MANIFEST_FILE, NORMALISATIONS, PRECISIONS, PROTOCOLS
 from helo.run import Run
 from helo.search.driver import SearchPlan
 from helo.search.race import Pace
@@ -28,7 +28,8 @@ def plan_of(run: Run, dataset: Dataset, wish: Resources) -> SearchPlan:
     pace = _of_kind(run, "pace", dict)
     seed = _of_kind(run, "seed", int)
     protocol, normalise = manifest.get("protocol"), manifest.get("normalise")
-    if protocol not in PROTOCOLS or normalise not in NORMALISATIONS or not manifest.get(IDENTITY):
+    sound = (protocol in PROTOCOLS, normalise in NORMALISATIONS, manifest.get("precision") in PRECISIONS)
+    if not all(sound) or not manifest.get(IDENTITY):
         raise InputError(f"{where}: is not the manifest of a search that this version can resume")
     known = _of_kind(run, "dataset", dict).get("digest")
     if known != dataset.digest:

@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.ablation import ablation
+from analysis.ablation import ablation, changes, first_variant, variant_of
+from analysis.estimates import variant_scores
+from analysis.wording import verdict
 from helo.names import METRICS
 
 VARIANTS = {
@@ -47,16 +49,36 @@ def test_of_a_similarity_less_is_lost() -> None:
     assert ablation(cells(LOSSES), VARIANTS, "cosine")["loss"].tolist()[1:] == pytest.approx([-0.1, 0.1 / 3])
 
 
-def test_only_subjects_that_all_variants_have_count() -> None:
+def test_a_variant_is_compared_on_the_subjects_that_it_has() -> None:
+    """One cell that failed, or a run that was cut short, does not empty the table."""
     some = cells(LOSSES)
     some.loc[(some["configuration"] == 2) & (some["fold"] == "S2"), "status"] = "failed"
     table = ablation(some, VARIANTS, "kl")
-    assert (table["subjects"] == 2).all()
-    np.testing.assert_allclose(table["kl"], [0.15, 0.2, 0.1])
+    assert table["subjects"].tolist() == [3, 3, 2]
+    np.testing.assert_allclose(table["kl"], [0.2, 0.3, 0.1])
+    np.testing.assert_allclose(table["loss"], [np.nan, 0.1, -0.05])
 
 
-def test_a_variant_without_cells_leaves_nothing_to_compare() -> None:
-    some = cells({name: LOSSES[name] for name in ("whole", "no transport")})
-    table = ablation(some, VARIANTS, "kl")
-    assert table["kl"].isna().all()
-    assert (table["subjects"] == 0).all()
+def test_a_variant_without_cells_has_no_scores_and_the_others_keep_theirs() -> None:
+    table = ablation(cells({name: LOSSES[name] for name in ("whole", "no transport")}), VARIANTS, "kl")
+    assert table["subjects"].tolist() == [3, 3, 0]
+    np.testing.assert_allclose(table["kl"], [0.2, 0.3, np.nan])
+    assert table["worse"].tolist()[1:] == [2, 0]
+
+
+def test_variants_are_named_and_described() -> None:
+    params = {"param_transport": "none", "param_alignment_weight": 1.0, "param_width": 8}
+    assert variant_of(params, VARIANTS) == "no transport"
+    assert variant_of({**params, "param_alignment_weight": 0.5}, VARIANTS) == ""
+    assert changes(VARIANTS) == {
+        "whole": "-", "no transport": "transport none", "no alignment": "alignment_weight 0.0",
+    }  # fmt: skip
+
+
+def test_the_verdict_is_about_the_first_variant() -> None:
+    found = cells(LOSSES)
+    chosen = pd.DataFrame({"estimate": "per_fold_selection", "fold": ["S0"], **{m: [0.9] for m in METRICS}})
+    trivial = pd.DataFrame({"estimate": "train_mean", "fold": ["S0", "S1", "S2"], **{m: [0.25] * 3 for m in METRICS}})
+    scores = variant_scores(first_variant(found, VARIANTS), pd.concat([chosen, trivial]))
+    said = verdict(scores, "kl", "the first variant (whole)")
+    assert "the first variant (whole) is better for 2 of 3 subjects on KL (mean 0.2000" in said

@@ -84,7 +84,19 @@ def test_missing_signals_are_counted() -> None:
     missing = with_gaps((5, "ecg"), (6, "ecg"), (6, "eda"), (7, slice(ecg.start, ecg.start + 1))).missing
     assert missing.windows == {"ecg": 2, "eda": 1}
     assert missing.features == 1
-    assert str(missing) == "ecg in 2 windows, eda in 1 windows, 1 single features"
+    total = len(DATASET)
+    assert str(missing) == f"ecg in 2 of {total} windows, eda in 1 of {total} windows, 1 single features"
+
+
+def test_a_subject_without_a_signal_is_named() -> None:
+    gaps = with_gaps(*((int(row), "ecg") for row in DATASET.rows(("P02",))))
+    assert gaps.missing.subjects == {"ecg": ("P02",)}
+    assert "(all of P02)" in str(gaps.missing)
+
+
+def test_a_modality_that_is_never_there_is_refused() -> None:
+    with pytest.raises(InputError, match="modality 'ecg' is missing in all windows; leave it out"):
+        with_gaps(*((row, "ecg") for row in range(len(DATASET))))
 
 
 def test_a_missing_signal_changes_the_digest() -> None:

@@ -84,7 +84,7 @@ def test_an_ablation_table_where_signals_are_missing(tmp_path: Path) -> None:
     bundled = bundled_spaces()["ablation"].read_text(encoding="utf-8")
     (tmp_path / "quick.yaml").write_text(bundled.replace("epochs: 30", "epochs: 2"), encoding="utf-8")
     output = done("helo.search", "--data", "gaps", "--space", "quick.yaml", "--out", "run", cwd=tmp_path)
-    assert "missing signals: eda in 16 windows" in output
+    assert "missing signals: eda in 16 of 48 windows" in output
     run = Run.open(tmp_path / "run")
     variants = run.manifest["space"]["variants"]
     cells = pd.read_parquet(tmp_path / "run" / "cells.parquet")
@@ -95,7 +95,7 @@ def test_an_ablation_table_where_signals_are_missing(tmp_path: Path) -> None:
     for name in variants:
         assert name in output
         assert f'<th scope="row">{name}</th>' in report
-    assert "missing signals: eda in 16 windows" in report
+    assert "missing signals: eda in 16 of 48 windows" in report
 
 
 def test_time_is_up_and_the_run_can_be_resumed(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from helo.configuration import Configuration
 from helo.data import simulate
 from helo.folds import loso_folds
 from helo.search.probe import SAMPLES, largest, measure, samples
-from helo.search.space import load_space
+from helo.search.space import load_space, parse_space
 from helo.training import CPU
 
 
@@ -32,7 +32,14 @@ def test_variants_are_tried_as_they_are_listed() -> None:
     space = load_space("ablation")
     params = [space.params(values) for values in space.variants.values()]
     assert largest(space) in params
+    assert largest(space)["transport"] == "fused"
     assert all(found in params for found in samples(space, seed=1))
+
+
+def test_the_largest_of_variants_is_one_of_them() -> None:
+    variants = {"wide": {"width": 30, "heads": 3}, "heads": {"width": 16, "heads": 4}}
+    space = parse_space({"variants": variants}, "here", "two")
+    assert (largest(space)["width"], largest(space)["heads"]) == (30, 3)
 
 
 def test_measure_says_time_and_memory() -> None:

@@ -319,7 +319,7 @@ def test_wrong_variants(tmp_path: Path, old: str, new: str, said: str) -> None:
     ("parameters", "said"),
     [
         ("{ot_alpha: {low: 0, high: 1}}", "ot_alpha acts only where transport is fused"),
-        ("{transport: none, ot_entropy: {low: 0.1, high: 1}}", "ot_entropy acts only where there is transport"),
+        ("{transport: none, ot_entropy: {low: 0.1, high: 1}}", "ot_entropy acts only where there is"),
         ("{label_attention: none, alignment_weight: {low: 0.1, high: 1}}", "acts only where there is label attention"),
         (
             "{modalities: physiological, ot_entropy: {low: 0.1, high: 1}}",
