@@ -26,10 +26,10 @@ from helo.names import (
     METRICS,
     ORACLE,
     PER_FOLD_SELECTION,
+    SCORED,
     SINGLE_CONFIGURATION,
     SKILL,
     STATUS,
-    STOPPED,
     TEST,
     TRAIN_MEAN,
     UNIFORM,
@@ -53,7 +53,7 @@ def completed(cells: pd.DataFrame) -> pd.DataFrame:
 
 def scored(cells: pd.DataFrame) -> pd.DataFrame:
     """The rows of ``cells.parquet`` that have scores: all but the failed ones."""
-    return cells[cells[STATUS].isin((COMPLETED, STOPPED))]
+    return cells[cells[STATUS].isin(SCORED)]
 
 
 def no_baselines() -> pd.DataFrame:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from helo.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -15,6 +19,11 @@ EXIT_INTERRUPTED = 130
 
 UNREACHABLE = frozenset({errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ELOOP, errno.EROFS})
 """What the system answers to a path that was given wrongly, as opposed to a disk that is full or broken."""
+
+
+def say(console: Console, line: str) -> None:
+    """Print a line as it is: paths and names are neither markup nor wrapped."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def run_command(prog: str, body: Callable[[], int]) -> int:

@@ -74,6 +74,8 @@ PREDICTED: Final = "pred_"
 COMPLETED: Final = "completed"
 STOPPED: Final = "stopped"
 FAILED: Final = "failed"
+SCORED: Final = (COMPLETED, STOPPED)
+"""The status of a cell that has scores, of its end or of what it had reached."""
 
 # --- estimates --------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from helo.names import COMPLETED, CONFIGURATION, FOLD, HIGHER_IS_BETTER, PARAM, STATUS, STOPPED, VAL
+from helo.names import COMPLETED, CONFIGURATION, FOLD, HIGHER_IS_BETTER, PARAM, SCORED, STATUS, VAL
 
 
 def _losses(cells: pd.DataFrame, objective: str, statuses: tuple[str, ...]) -> pd.DataFrame:
@@ -39,7 +39,7 @@ def best_overall(cells: pd.DataFrame, objective: str, folds: int) -> int | None:
     different people. A cell that a rung stopped counts with what it had reached, which training on could
     only have made better: stopping never helps its configuration. None if no configuration has all folds.
     """
-    done = _losses(cells, objective, (COMPLETED, STOPPED))
+    done = _losses(cells, objective, SCORED)
     means = done.groupby(CONFIGURATION)["loss"].agg(["mean", "size"])
     whole = means[means["size"] == folds]
     return None if whole.empty else int(whole["mean"].idxmin())

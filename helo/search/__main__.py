@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helo.cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, run_command
+from helo.cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, run_command, say
 from helo.errors import InputError, require_new, shorten
 from helo.names import (
     LOGS,
@@ -122,9 +122,6 @@ def _run(plan: SearchPlan, run: Run | None, console: Console) -> int:
     from analysis.tables import print_summary
     from helo.search.driver import run_search
 
-    def say(line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-
     def announce(made: Run, resources: Resources) -> None:
         nonlocal run
         resumed, run = run is not None, made
@@ -132,14 +129,18 @@ def _run(plan: SearchPlan, run: Run | None, console: Console) -> int:
         racing = "racing" if plan.racing else "no racing"
         share = f", {resources.gpus_per_cell:g} of a GPU each" if resources.gpus_per_cell else ""
         say(
+            console,
             f"{dataset.schema.name}: {len(dataset.subject_names)} subjects, {len(dataset)} windows, "
             f"{len(dataset.emotions)} emotions; space {space.name}: {space.configurations} configurations × "
             f"{len(dataset.subject_names)} folds, protocol {plan.protocol}, {racing}; "
-            f"{resources.concurrency} cells at a time{share}; seed {plan.seed}"
+            f"{resources.concurrency} cells at a time{share}; seed {plan.seed}",
         )
         if dataset.missing:
-            say(f"missing signals: {dataset.missing}")
-        say(f"run directory: {made.path}" + (f", {len(made.ledger.parts())} cells are there" if resumed else ""))
+            say(console, f"missing signals: {dataset.missing}")
+        say(
+            console,
+            f"run directory: {made.path}" + (f", {len(made.ledger.parts())} cells are there" if resumed else ""),
+        )
 
     again = f"python -m helo.search --resume {shlex.quote(str(run.path if run else plan.out))}"
     if plan.address:
@@ -166,7 +167,7 @@ def _run(plan: SearchPlan, run: Run | None, console: Console) -> int:
     if finished:
         write_summary(run)
         print_summary(run, console)
-        say(f"report: {write_report(run)}")
+        say(console, f"report: {write_report(run)}")
     if not complete and not in_time:
         return EXIT_INTERRUPTED
     return _report_failures(run) if finished else EXIT_OK

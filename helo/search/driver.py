@@ -14,6 +14,7 @@ import pandas as pd
 from rich.console import Console
 
 from helo.baselines import baselines_table
+from helo.cli import say
 from helo.data.dataset import Dataset
 from helo.folds import Fold, folds_as_json, loso_folds
 from helo.names import GROUP, NORMALISE_TRAIN, PROTOCOL_SHARED, TRUE
@@ -168,9 +169,7 @@ def _sound_records(run: Run, console: Console) -> list[Any]:
     records, faults = run.ledger.inspect()
     for path, fault in faults.items():
         moved = run.ledger.set_aside(path)
-        console.print(
-            f"{path}: {fault}; moved to {moved}, its cell runs again", highlight=False, markup=False, soft_wrap=True
-        )
+        say(console, f"{path}: {fault}; moved to {moved}, its cell runs again")
     return records
 
 

@@ -8,6 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from helo.cli import say
 from helo.names import FAILED, STOPPED
 from helo.text import duration
 
@@ -64,7 +65,7 @@ class SearchProgress:
         now = time.monotonic()
         if not self.console.is_terminal and (now - self._last_line >= LINE_EVERY_S or self.done == self.total):
             self._last_line = now
-            self.console.print(f"cells {self.done}/{self.total}  {note}", highlight=False, soft_wrap=True)
+            say(self.console, f"cells {self.done}/{self.total}  {note}")
 
     def _note(self, best: tuple[int, float] | None) -> str:
         parts = []

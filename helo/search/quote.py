@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
+from helo.cli import say
 from helo.cluster.nodes import Nodes, price_list, read_nodes
 from helo.errors import InputError
 from helo.folds import loso_folds
@@ -46,9 +48,7 @@ def print_quote(
     plan: SearchPlan, run: Run | None, console: Console, cluster: Path | None, price: float | None
 ) -> None:  # fmt: skip
     """Time a few configurations on one fold, and print what the search would cost at most."""
-
-    def say(line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    tell = partial(say, console)
 
     nodes = read_nodes(cluster) if cluster is not None else []
     if nodes and price is None:
@@ -60,7 +60,7 @@ def print_quote(
     folds = loso_folds(plan.dataset.subject_names, plan.seed)
     device = "cuda" if plan.gpus and plan.resources.gpus_per_cell != 0 else "cpu"
     tried = [largest(plan.space), *samples(plan.space, plan.seed)]
-    say(f"timing {len(tried)} configurations on one fold, three epochs each …")
+    tell(f"timing {len(tried)} configurations on one fold, three epochs each …")
     found: list[Measured] = [
         in_own_process(
             measure, plan.dataset, folds[0], params, plan.normalise, plan.space.objective,
@@ -75,18 +75,18 @@ def print_quote(
     )
     big = found[0]
     quote = Quote(cells, cells * each / 3600, _concurrency(plan, nodes, big), big.memory, big.gpu_memory)
-    say(f"cells: {cells} at most ({plan.space.configurations} configurations × {len(folds)} folds)")
-    say(
+    tell(f"cells: {cells} at most ({plan.space.configurations} configurations × {len(folds)} folds)")
+    tell(
         f"time: {duration(3600 * quote.hours)} at most with {quote.concurrency} cells at a time "
         f"({_span([one.seconds_per_epoch for one in found])} an epoch, measured on {device}; "
         f"{duration(each)} a cell if it trains all its epochs)"
     )
     if plan.racing:
-        say("racing, rungs and patience usually leave about a third of that; --no-racing trains more")
+        tell("racing, rungs and patience usually leave about a third of that; --no-racing trains more")
     gpu = f", {size(big.gpu_memory)} of a GPU" if big.gpu_memory else ""
-    say(f"memory: {size(big.memory)} a cell{gpu}, for the largest configuration")
+    tell(f"memory: {size(big.memory)} a cell{gpu}, for the largest configuration")
     if nodes or price is not None:
-        _say_price(say, quote, nodes, price)
+        _say_price(tell, quote, nodes, price)
 
 
 def _concurrency(plan: SearchPlan, nodes: Sequence[Nodes], big: Measured) -> int:
@@ -111,9 +111,9 @@ def _concurrency(plan: SearchPlan, nodes: Sequence[Nodes], big: Measured) -> int
     return max(1, count)
 
 
-def _say_price(say: Callable[[str], None], quote: Quote, nodes: Sequence[Nodes], price: float | None) -> None:
+def _say_price(tell: Callable[[str], None], quote: Quote, nodes: Sequence[Nodes], price: float | None) -> None:
     if price is not None:
-        say(f"price: {quote.hours:.2f} hours × {price:.2f} USD = {quote.hours * price:.2f} USD at most")
+        tell(f"price: {quote.hours:.2f} hours × {price:.2f} USD = {quote.hours * price:.2f} USD at most")
         return
     _, source = price_list()
     hourly = 0.0
@@ -121,10 +121,10 @@ def _say_price(say: Callable[[str], None], quote: Quote, nodes: Sequence[Nodes],
         if node.most and node.instance is not None:
             hourly += node.most * node.instance.usd
             hours = node.most * quote.hours
-            say(f"  {node.most} × {node.kind} ({node.name}): {hours:.2f} instance hours × {node.instance.usd} USD")
+            tell(f"  {node.most} × {node.kind} ({node.name}): {hours:.2f} instance hours × {node.instance.usd} USD")
     total = quote.hours * hourly
-    say(f"price: {quote.hours:.2f} hours × {hourly:.2f} USD = {total:.2f} USD at most, on demand ({source})")
-    say("times are of this machine: on the cluster's they differ")
+    tell(f"price: {quote.hours:.2f} hours × {hourly:.2f} USD = {total:.2f} USD at most, on demand ({source})")
+    tell("times are of this machine: on the cluster's they differ")
 
 
 def _span(seconds: Sequence[float]) -> str:
