@@ -63,6 +63,9 @@ SETTLED = 5e-4
 NOISE = 1e-6
 """Steps of mirror descent below this say nothing of a direction."""
 
+UNSTABLE = 0.1
+"""A gradient that is further than this from its limit, as a share of itself, is not used."""
+
 LEAP = 20.0
 """How many steps are taken at once where each is longer than the one before."""
 
@@ -70,8 +73,8 @@ LEAP = 20.0
 class Transport(NamedTuple):
     """A batch of plans: `plan` (B, n, m), rows sum to a and columns to b; `error` (B,) in L1.
 
-    `error` is the larger of the marginal error and, for ``gromov`` and ``fused``, of what the last step of
-    mirror descent moved.
+    `error` is the larger of the marginal error and, for ``gromov`` and ``fused``, of the distance to where mirror
+    descent leads, as its last steps let expect it.
     """
 
     plan: Tensor
@@ -199,7 +202,9 @@ class _GromovPlan(torch.autograd.Function):
             again: Tensor = upstream[left] + source[left] @ (2 * weight / epsilon * slope) @ target[left]
             return again
 
-        adjoint, _moved = _fixed_point(step, upstream)
+        adjoint, away = _fixed_point(step, upstream)
+        # At a plan that is no solution the sum has no limit; the slope of the last step is what is left.
+        adjoint = torch.where((away <= UNSTABLE)[:, None, None], adjoint, upstream)
         slope = -sensitivity.slope(adjoint) / epsilon  # of the loss in the linear cost
         of_source = 2 * weight * (source * slope.sum(dim=2, keepdim=True) * a.unsqueeze(1) - slope @ target @ plan.mT)
         of_target = 2 * weight * (target * slope.sum(dim=1).unsqueeze(2) * b.unsqueeze(1) - (source @ plan).mT @ slope)

@@ -168,6 +168,18 @@ def test_plans_called_converged_are_where_mirror_descent_leads(
     assert (away < 5 * TOLERANCE).all()
 
 
+@pytest.mark.parametrize("steps", [3, 6])
+def test_the_gradient_of_an_unfinished_plan_is_bounded(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the solution, but no explosion: the cell goes on, and counts it."""
+    source, target = (side.float().requires_grad_() for side in pair(16, 18, 32, 32))
+    monkeypatch.setattr("helo.transport.MIRROR_STEPS", steps)
+    result = transport(source, target, 3e-3, "gromov")
+    assert result.unconverged.any()
+    for slope in torch.autograd.grad(result.plan.square().sum(), (source, target)):
+        assert torch.isfinite(slope).all()
+        assert slope.abs().max() < 100
+
+
 def test_a_saddle_is_left() -> None:
     """Tokens almost equally far from each other: the product of the marginals is stationary, and no optimum."""
     noise = torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
