@@ -77,6 +77,8 @@ def _factor(columns: Tensor, plan: Tensor, share: Tensor, ridge: Tensor) -> tupl
 @torch.no_grad()
 def solve(cost: Tensor, epsilon: float, a: Tensor, b: Tensor, start: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The plan (B, n, m), 0 where a marginal is empty, and its dual, to start a similar problem from."""
+    if not epsilon > 0:
+        raise ValueError(f"epsilon > 0 must hold, got {epsilon}")
     wide = cost.shape[1] < cost.shape[2]  # the side that Newton's systems have is the smaller one
     if wide:
         cost, a, b = cost.mT, b, a

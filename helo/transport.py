@@ -114,7 +114,7 @@ def transport(
         return entropic_plan(cosine_cost(source, target), epsilon, *marginals)
     cost = cosine_cost(source, target) if kind == FUSED else None
     geometries = cosine_cost(source, source), cosine_cost(target, target)
-    return gromov_plan(*geometries, epsilon, *marginals, cost, alpha if kind == FUSED else 1.0)
+    return gromov_plan(*geometries, epsilon, *marginals, cost, alpha)
 
 
 def _marginal(like: Tensor, present: Tensor | None) -> Tensor:
@@ -129,8 +129,6 @@ def entropic_plan(cost: Tensor, epsilon: float, a: Tensor | None = None, b: Tens
     `a` (B, n) and `b` (B, m) are the marginals, uniform by default; where either sums to 0 the plan is 0.
     `epsilon` is the entropic weight, > 0; `ValueError` otherwise. The plan is differentiable in the cost.
     """
-    if not epsilon > 0:
-        raise ValueError(f"epsilon > 0 must hold, got {epsilon}")
     a = _marginal(cost[:, :, 0], None) if a is None else a
     b = _marginal(cost[:, 0, :], None) if b is None else b
     plan: Tensor = _EntropicPlan.apply(cost, epsilon, a, b)  # type: ignore[no-untyped-call]
@@ -145,8 +143,6 @@ def gromov_plan(
 
     `cost` (B, n, m) are the distances between them; without it α is 1. The plan is differentiable in all three.
     """
-    if not epsilon > 0:
-        raise ValueError(f"epsilon > 0 must hold, got {epsilon}")
     if cost is None:
         cost, alpha = torch.zeros_like(a.unsqueeze(2) * b.unsqueeze(1)), 1.0
     weight = 2 * alpha / (1 + alpha)
