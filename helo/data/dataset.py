@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -19,6 +20,20 @@ LABEL_SUM_TOLERANCE = 1e-3
 
 EXACT_SUM = 1e-12
 """A row whose sum is this near to 1 is left as it is."""
+
+BLOCK_VALUES = 2**22
+"""Features looked at together: what is derived from them on the way takes some tens of megabytes, not the data again."""
+
+
+def blocks(rows: int, columns: int) -> Iterator[slice]:
+    """Rows in consecutive blocks of about `BLOCK_VALUES` values.
+
+    >>> [block.stop for block in blocks(5, BLOCK_VALUES // 2)]
+    [2, 4, 5]
+    """
+    size = max(1, BLOCK_VALUES // max(1, columns))
+    for start in range(0, rows, size):
+        yield slice(start, min(start + size, rows))
 
 
 @dataclass(frozen=True)
@@ -234,24 +249,39 @@ class Dataset:
             spelt[plain] = name
 
     def _check_features(self) -> None:
-        bad = np.isinf(self.features)
-        if bad.any():
-            row, column = np.argwhere(bad)[0]
+        infinite, empty = 0, 0
+        first_infinite: tuple[int, int] = (0, 0)
+        first_empty = 0
+        there = np.zeros(len(self.schema.features), dtype=bool)
+        for block in self._blocks():
+            values = self.features[block]
+            if (bad := np.isinf(values)).any():
+                row, column = np.argwhere(bad)[0]
+                first_infinite = first_infinite if infinite else (block.start + int(row), int(column))
+                infinite += int(bad.sum())
+            known = ~np.isnan(values)
+            if (nothing := ~known.any(axis=1)).any():
+                first_empty = first_empty if empty else block.start + int(np.argmax(nothing))
+                empty += int(nothing.sum())
+            there |= known.any(axis=0)
+        if infinite:
+            row, column = first_infinite
             raise InputError(
-                f"features must be finite numbers, or NaN where a signal is missing: {int(bad.sum())} are not, the "
+                f"features must be finite numbers, or NaN where a signal is missing: {infinite} are not, the "
                 f"first in row {row} of column {self.schema.features[column]!r} (subject {self.subjects[row]}: "
                 f"{self.features[row, column]})"
             )
-        nothing = np.isnan(self.features).all(axis=1)
-        if nothing.any():
-            row = int(np.argmax(nothing))
+        if empty:
             raise InputError(
-                f"features: a window must have at least one signal; {int(nothing.sum())} rows have only NaN or empty "
-                f"cells, the first is row {row} (subject {self.subjects[row]}); remove them"
+                f"features: a window must have at least one signal; {empty} rows have only NaN or empty "
+                f"cells, the first is row {first_empty} (subject {self.subjects[first_empty]}); remove them"
             )
         for modality in self.schema.modalities:
-            if np.isnan(self.features[:, self.schema.slices[modality.name]]).all():
+            if not there[self.schema.slices[modality.name]].any():
                 raise InputError(f"modality {modality.name!r} is missing in all windows; leave it out of the schema")
+
+    def _blocks(self) -> Iterator[slice]:
+        return blocks(*self.features.shape)
 
     def _distributions(self, values: NDArray[np.float64], what: str) -> NDArray[np.float64]:
         """Check that rows are distributions, and divide each by its sum where that is not 1 already."""
@@ -286,23 +316,30 @@ class Dataset:
     @cached_property
     def subject_names(self) -> tuple[str, ...]:
         """All subjects, in natural order (S2 before S10)."""
-        return tuple(sorted({str(name) for name in self.subjects}, key=natural_key))
+        return tuple(sorted(map(str, np.unique(self.subjects)), key=natural_key))
 
     @cached_property
     def missing(self) -> Missing:
         """What is not there of the signals."""
-        gaps = np.isnan(self.features)
+        modalities = self.schema.modalities
+        gone = np.zeros((len(self), len(modalities)), dtype=bool)  # whole modalities, by window
+        scattered = 0
+        for block in self._blocks():
+            gaps = np.isnan(self.features[block])
+            if not gaps.any():
+                continue
+            for number, modality in enumerate(modalities):
+                mine = gaps[:, self.schema.slices[modality.name]]
+                whole = mine.all(axis=1)
+                gone[block, number] = whole
+                scattered += int(mine[~whole].sum())
         absent: dict[str, int] = {}
         subjects: dict[str, tuple[str, ...]] = {}
-        scattered = 0
-        for modality in self.schema.modalities:
-            mine = gaps[:, self.schema.slices[modality.name]]
-            gone = mine.all(axis=1)
-            if gone.any():
-                absent[modality.name] = int(gone.sum())
-                some = set(self.subjects[~gone])
+        for number, modality in enumerate(modalities):
+            if gone[:, number].any():
+                absent[modality.name] = int(gone[:, number].sum())
+                some = set(self.subjects[~gone[:, number]])
                 subjects[modality.name] = tuple(name for name in self.subject_names if name not in some)
-            scattered += int(mine[~gone].sum())
         return Missing(absent, {name: who for name, who in subjects.items() if who}, scattered, len(self))
 
     def rows(self, subjects: tuple[str, ...]) -> NDArray[np.intp]:
@@ -316,8 +353,9 @@ class Dataset:
         state.update("\0".join(map(str, self.subjects)).encode())
         if self.groups is not None:
             state.update("\0".join(map(str, self.groups)).encode())
-        state.update(np.ascontiguousarray(self.features, dtype="<f4").tobytes())
-        state.update(np.ascontiguousarray(self.labels, dtype="<f8").tobytes())
+        for block in self._blocks():
+            state.update(np.ascontiguousarray(self.features[block], dtype="<f4"))
+        state.update(np.ascontiguousarray(self.labels, dtype="<f8"))
         return state.hexdigest()[:16]
 
 
