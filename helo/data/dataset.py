@@ -22,7 +22,7 @@ EXACT_SUM = 1e-12
 """A row whose sum is this near to 1 is left as it is."""
 
 BLOCK_VALUES = 2**22
-"""Features looked at together: what is derived from them on the way takes some tens of megabytes, not the data again."""
+"""Features looked at together, so that what is derived from them on the way takes tens of megabytes only."""
 
 
 def blocks(rows: int, columns: int) -> Iterator[slice]:
@@ -319,6 +319,11 @@ class Dataset:
         return tuple(sorted(map(str, np.unique(self.subjects)), key=natural_key))
 
     @cached_property
+    def complete(self) -> bool:
+        """Whether every feature of every window is there."""
+        return not any(np.isnan(self.features[block]).any() for block in self._blocks())
+
+    @cached_property
     def missing(self) -> Missing:
         """What is not there of the signals."""
         modalities = self.schema.modalities
@@ -354,8 +359,8 @@ class Dataset:
         if self.groups is not None:
             state.update("\0".join(map(str, self.groups)).encode())
         for block in self._blocks():
-            state.update(np.ascontiguousarray(self.features[block], dtype="<f4"))
-        state.update(np.ascontiguousarray(self.labels, dtype="<f8"))
+            state.update(np.ascontiguousarray(self.features[block], dtype="<f4").data)
+        state.update(np.ascontiguousarray(self.labels, dtype="<f8").data)
         return state.hexdigest()[:16]
 
 

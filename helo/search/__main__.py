@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from helo.data.dataset import Dataset
+    from helo.fitting import Engine
     from helo.run import Run
     from helo.search.driver import SearchPlan
     from helo.search.resources import Resources
-    from helo.training import Engine
 
 PROG = "helo-search"
 SIMULATED = "simulated"
@@ -271,8 +271,8 @@ def _plan(arguments: argparse.Namespace, words: list[str], run: Run | None, dead
         require_new(out)
     dataset = _dataset(data)
 
+    from helo.fitting import Engine
     from helo.search.driver import SearchPlan
-    from helo.training import Engine
 
     wish, gpus = _resources(arguments)
     if run is None:

@@ -16,11 +16,12 @@ import torch
 from helo.checkpoints import CheckpointFile
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
+from helo.fitting import CPU, DivergedError, Engine
 from helo.folds import Fold
 from helo.ledger import CellRecord, part_name
 from helo.names import COMPLETED, FAILED, STOPPED
 from helo.search.planner import PlannedCell
-from helo.training import CPU, CellResult, DivergedError, Engine, Keeper, train_cell
+from helo.training import CellResult, Keeper, train_cell
 
 
 @dataclass(frozen=True)

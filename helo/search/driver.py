@@ -16,6 +16,7 @@ from rich.console import Console
 from helo.baselines import baselines_table
 from helo.cli import say
 from helo.data.dataset import Dataset
+from helo.fitting import CPU, Engine
 from helo.folds import Fold, folds_as_json, loso_folds
 from helo.names import GROUP, NORMALISE_TRAIN, PROTOCOL_SHARED, TRUE
 from helo.run import Run
@@ -30,7 +31,6 @@ from helo.search.race import Pace
 from helo.search.resources import Resources, settle, share_that_fits
 from helo.search.space import Space
 from helo.search.tune import cluster_size, make_loggers, on_cluster, ray_cluster, run_cells
-from helo.training import CPU, Engine
 
 
 @dataclass(frozen=True)

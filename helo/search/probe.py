@@ -15,11 +15,12 @@ import torch
 
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
+from helo.fitting import Engine
 from helo.folds import Fold, fold_data, held_out_part
 from helo.names import BOTH, FUSED, GROMOV, LINEAR, NONE
 from helo.search import study
 from helo.search.space import Range, Space
-from helo.training import CellTraining, Engine
+from helo.training import CellTraining
 
 CONTEXT_BYTES = 600 * 2**20
 """What a process takes of a GPU before its first tensor (CUDA context, kernels): torch does not count it."""
@@ -86,7 +87,7 @@ def measure(
     for _ in range(epochs):
         training.run_epoch()
     seconds = (time.perf_counter() - started) / epochs
-    training.score(held_out_part(dataset, fold, normalise))
+    training.score(held_out_part(dataset, data))
     # Linux counts in KiB, macOS in bytes.
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if training.device.type != "cuda":

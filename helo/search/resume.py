@@ -7,6 +7,7 @@ from typing import Any
 
 from helo.data.dataset import Dataset
 from helo.errors import InputError
+from helo.fitting import Engine
 from helo.folds import folds_as_json, folds_digest, loso_folds
 from helo.names import IDENTITY, MANIFEST_FILE, NORMALISATIONS, PRECISIONS, PROTOCOLS
 from helo.run import Run
@@ -14,7 +15,6 @@ from helo.search.driver import SearchPlan
 from helo.search.race import Pace
 from helo.search.resources import Resources
 from helo.search.space import parse_space
-from helo.training import Engine
 
 
 def plan_of(run: Run, dataset: Dataset, wish: Resources) -> SearchPlan:

@@ -6,10 +6,10 @@ import pytest
 
 from helo.configuration import Configuration
 from helo.data import simulate
+from helo.fitting import CPU
 from helo.folds import loso_folds
 from helo.search.probe import SAMPLES, largest, measure, samples
 from helo.search.space import load_space, parse_space
-from helo.training import CPU
 
 
 def test_the_largest_configuration_of_full() -> None:
