@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from helo.configuration import Configuration
-from helo.data.dataset import Schema
+from helo.data.schema import Schema
 from helo.losses import alignment_loss, kl_loss, label_correlation
 from helo.model import HeLo
 from helo.names import ALIGNMENT_LOSS, PRECISION_FULL, PRECISION_MIXED, TRAIN_LOSS, UNCONVERGED

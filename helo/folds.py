@@ -36,6 +36,11 @@ class Fold:
         if not self.train or not self.validation:
             raise InputError(f"fold {self.test!r}: needs subjects to train on and to validate with")
 
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Everyone but the test subject."""
+        return self.train + self.validation
+
 
 def guard(*groups: tuple[str, ...]) -> None:
     """Raise `LeakageError` if any subject is in two groups, or twice in one."""
@@ -77,6 +82,11 @@ def loso_folds(subjects: tuple[str, ...], seed: int, validation: int | None = No
             )
         )
     return tuple(folds)
+
+
+def cell_seed(seed: int, fold: str) -> int:
+    """The seed of all cells of a fold: configurations are compared from the same random draws."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{fold}".encode()).digest()[:7], "big")
 
 
 def folds_as_json(folds: tuple[Fold, ...]) -> list[dict[str, Any]]:

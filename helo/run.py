@@ -13,44 +13,27 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from helo.errors import InputError, require_new
-from helo.ledger import HISTORY_COLUMNS, CellRecord, Ledger
+from helo.ledger import Ledger
 from helo.names import (
+    ALL_PREDICTIONS,
     BASELINES,
-    BEST_EPOCH,
     CELLS,
     CHECKPOINTS_FOLDER,
-    CONFIGURATION,
-    EPOCH,
     EPOCHS,
-    EPOCHS_RUN,
-    FINISHED,
-    FOLD,
     FOLDS_FILE,
     IDENTITY,
     LEDGER_FOLDER,
     LOCK_FILE,
     MANIFEST_FILE,
-    METRICS,
-    NODE,
-    PARAM,
-    PREDICTED,
+    MODEL_FOLDER,
     PREDICTIONS,
-    REASON,
     REPORT_FILE,
-    SECONDS,
-    STARTED,
-    STATUS,
-    TEST,
-    TRUE,
-    VAL,
-    WINDOW,
 )
-from helo.selection import best_overall, best_per_fold
+from helo.tables import all_predictions_table, cells_table, epochs_table, predictions_table
 
 
 class Run:
@@ -123,6 +106,11 @@ class Run:
         return self.path / CHECKPOINTS_FOLDER
 
     @property
+    def model(self) -> Path:
+        """Where the recommended configuration, fitted to all subjects, is saved."""
+        return self.path / MODEL_FOLDER
+
+    @property
     def folds(self) -> list[dict[str, Any]]:
         """The folds as written at the start."""
         folds: list[dict[str, Any]] = _read_json(self.path / FOLDS_FILE)
@@ -149,10 +137,12 @@ class Run:
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{path}: cannot be read ({error})") from None
 
-    def write_tables(self, truth: pd.DataFrame, baselines: pd.DataFrame, objective: str) -> None:
+    def write_tables(
+        self, truth: pd.DataFrame, baselines: pd.DataFrame, objective: str, everything: bool = False
+    ) -> None:
         """Make ``cells``, ``epochs``, ``predictions`` and ``baselines`` from the ledger.
 
-        `truth` has a row per window of the dataset, in its order: ``group`` and ``true_<emotion>``.
+        `truth`: see `predictions_table`; with `everything` the predictions of all cells are written, too.
         """
         records = self.ledger.read()
         cells = cells_table(records)
@@ -160,6 +150,8 @@ class Run:
         self.write_table(EPOCHS, epochs_table(records))
         self.write_table(PREDICTIONS, predictions_table(records, cells, truth, objective, len(self.folds)))
         self.write_table(BASELINES, baselines)
+        if everything:
+            self.write_table(ALL_PREDICTIONS, all_predictions_table([*records, *self.ledger.read_baselines()], truth))
 
 
 def _umask() -> int:
@@ -180,54 +172,3 @@ def write_json(path: Path, content: Any) -> None:
     hidden = path.with_name(f".{path.name}")
     hidden.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(hidden, path)
-
-
-def cells_table(records: list[CellRecord]) -> pd.DataFrame:
-    """A row per cell: ``cells.parquet``."""
-    params = sorted({name for record in records for name in record.params})
-    plain = (STATUS, REASON, EPOCHS_RUN, BEST_EPOCH, SECONDS, NODE, STARTED, FINISHED)
-    columns = [CONFIGURATION, FOLD, *(PARAM + name for name in params)]
-    columns += [side + metric for side in (VAL, TEST) for metric in METRICS] + list(plain)
-    rows = []
-    for record in records:
-        row: dict[str, Any] = {CONFIGURATION: record.configuration, FOLD: record.fold}
-        row |= {PARAM + name: record.params.get(name) for name in params}
-        row |= {VAL + metric: (record.val or {}).get(metric, np.nan) for metric in METRICS}
-        row |= {TEST + metric: (record.test or {}).get(metric, np.nan) for metric in METRICS}
-        row |= {name: getattr(record, name) for name in plain}
-        rows.append(row)
-    table = pd.DataFrame(rows, columns=columns)
-    return table.astype({BEST_EPOCH: "Int64", REASON: "string"})
-
-
-def epochs_table(records: list[CellRecord]) -> pd.DataFrame:
-    """A row per cell and epoch: ``epochs.parquet``."""
-    rows = [
-        {CONFIGURATION: record.configuration, FOLD: record.fold, **entry}
-        for record in records
-        for entry in record.history
-    ]
-    return pd.DataFrame(rows, columns=[CONFIGURATION, FOLD, EPOCH, *HISTORY_COLUMNS])
-
-
-def predictions_table(
-    records: list[CellRecord], cells: pd.DataFrame, truth: pd.DataFrame, objective: str, folds: int
-) -> pd.DataFrame:
-    """A row per test window of the selected configurations: ``predictions.parquet``."""
-    emotions = [column.removeprefix(TRUE) for column in truth.columns if column.startswith(TRUE)]
-    wanted = set(best_per_fold(cells, objective).items())
-    overall = best_overall(cells, objective, folds)
-    wanted |= {(fold, overall) for fold in cells[FOLD].unique() if overall is not None}
-    parts = []
-    for record in records:
-        if (record.fold, record.configuration) not in wanted or record.predictions is None or record.windows is None:
-            continue
-        part = truth.iloc[record.windows].reset_index(drop=True)
-        part.insert(0, WINDOW, record.windows)
-        part.insert(0, FOLD, record.fold)
-        part.insert(0, CONFIGURATION, record.configuration)
-        predicted = pd.DataFrame(record.predictions, columns=[PREDICTED + emotion for emotion in emotions])
-        parts.append(pd.concat([part, predicted], axis=1))
-    if parts:
-        return pd.concat(parts, ignore_index=True)
-    return pd.DataFrame(columns=[CONFIGURATION, FOLD, WINDOW, *truth.columns, *(PREDICTED + e for e in emotions)])

@@ -6,12 +6,12 @@ cells of a node can share one copy of the data, however large.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from helo.data.dataset import Dataset, blocks
+from helo.data.dataset import Dataset, Signals, blocks
 from helo.errors import InputError
 from helo.names import NORMALISATIONS, NORMALISE_SUBJECT
 
@@ -27,7 +27,7 @@ class Part:
     mean: NDArray[np.float64] = field(repr=False)
     std: NDArray[np.float64] = field(repr=False)
     of: NDArray[np.intp] = field(repr=False)
-    dataset: Dataset = field(repr=False)
+    dataset: Signals = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -39,13 +39,18 @@ class Part:
 
     @property
     def labels(self) -> NDArray[np.float64]:
-        """(N, E) emotion distributions."""
+        """(N, E) emotion distributions; only windows of a `Dataset` have them."""
+        assert isinstance(self.dataset, Dataset)
         return self.dataset.labels[self.rows]
 
     @property
     def features(self) -> NDArray[np.float32]:
         """(N, F) scaled features of all windows, computed anew each time."""
         return self.take(slice(None))
+
+    def only(self, positions: NDArray[np.intp]) -> Part:
+        """Some of the windows."""
+        return replace(self, rows=self.rows[positions], of=self.of[positions])
 
     def take(self, positions: Positions) -> NDArray[np.float32]:
         """(n, F) scaled features of some windows."""
@@ -74,7 +79,7 @@ class Scaling:
     std: NDArray[np.float64] | None = None
 
     @classmethod
-    def fit(cls, dataset: Dataset, subjects: tuple[str, ...], normalise: str) -> Scaling:
+    def fit(cls, dataset: Signals, subjects: tuple[str, ...], normalise: str) -> Scaling:
         """Take the statistics of these subjects, and of nobody else."""
         if normalise not in NORMALISATIONS:
             raise InputError(f"normalise must be {' or '.join(NORMALISATIONS)}, got {normalise!r}")
@@ -82,7 +87,7 @@ class Scaling:
             return cls(normalise)
         return cls(normalise, *_statistics(dataset.features, dataset.rows(subjects)))
 
-    def part(self, dataset: Dataset, subjects: tuple[str, ...]) -> Part:
+    def part(self, dataset: Signals, subjects: tuple[str, ...]) -> Part:
         """The windows of some subjects, to be scaled."""
         rows = dataset.rows(subjects)
         if self.mean is not None and self.std is not None:

@@ -6,7 +6,6 @@ windows only; the test subject's are asked for once, when the weights are final.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,9 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from helo.configuration import Configuration
-from helo.data.dataset import Dataset, Schema
+from helo.data.dataset import Dataset
+from helo.data.schema import Schema
 from helo.fitting import CPU, DivergedError, Engine, Fitting, Windows
-from helo.folds import Fold, FoldData, fold_data, held_out_part
+from helo.folds import Fold, FoldData, cell_seed, fold_data, held_out_part
 from helo.metrics import as_loss, mean_scores
 from helo.names import ALIGNMENT_LOSS, EPOCH, TRAIN_LOSS, UNCONVERGED, VAL
 from helo.scaling import Part
@@ -38,11 +38,6 @@ class CellResult:
     history: tuple[dict[str, float], ...]
     windows: NDArray[np.int64]
     predictions: NDArray[np.float32]
-
-
-def cell_seed(seed: int, fold: str) -> int:
-    """The seed of all cells of a fold: configurations are compared from the same random draws."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{fold}".encode()).digest()[:7], "big")
 
 
 class CellTraining(Fitting):

@@ -17,11 +17,11 @@ from helo.configuration import Configuration
 from helo.data.dataset import Dataset
 from helo.data.simulated import simulate
 from helo.fitting import DivergedError, Windows
-from helo.folds import Fold, fold_data, held_out_part, loso_folds
+from helo.folds import Fold, cell_seed, fold_data, held_out_part, loso_folds
 from helo.ledger import HISTORY_COLUMNS
 from helo.metrics import as_loss, mean_scores
 from helo.names import EPOCH, METRICS, NORMALISATIONS, TRAIN_MEAN, VAL
-from helo.training import CellResult, CellTraining, cell_seed, train_cell
+from helo.training import CellResult, CellTraining, train_cell
 
 CPU = torch.device("cpu")
 QUICK = Configuration(width=8, epochs=3, learning_rate=1e-2, batch_size=16)

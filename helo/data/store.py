@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
-from helo.data.dataset import Dataset, Modality, Schema, blocks
+from helo.data.dataset import Dataset, blocks
+from helo.data.schema import Modality, Schema
 from helo.errors import InputError, did_you_mean, shorten
 from helo.names import GROUP, SCHEMA_FILE, SUBJECT, WINDOWS_FILE
 from helo.yaml import read_yaml
@@ -73,12 +74,13 @@ def read_schema(path: Path) -> Schema:
     """Read ``dataset.yaml``; raise `InputError` for unknown keys and wrong types."""
     content = read_yaml(path)
     try:
-        return _schema(content, path.parent.name)
+        return parse_schema(content, path.parent.name)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def _schema(content: dict[str, Any], default_name: str) -> Schema:
+def parse_schema(content: dict[str, Any], default_name: str) -> Schema:
+    """A schema from plain values, laid out as in ``dataset.yaml``."""
     _known_keys(content, _SCHEMA_KEYS, "dataset")
     for key in ("modalities", "emotions"):
         if not isinstance(content.get(key), dict):
@@ -164,12 +166,14 @@ def read_numbers(table: pa.Table, columns: tuple[str, ...], into: NDArray[Any]) 
         values = table[column]
         if pa.types.is_null(values.type):  # a sensor that was never connected
             values = values.cast(pa.float64())
-        if not (
-            pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_boolean(values.type)
-        ):
+        if not _is_number(values.type):
             raise InputError(f"column {column!r} must hold numbers, got {values.type}")
         with np.errstate(over="ignore"):  # beyond float32 it becomes inf, for `Dataset` to name
             into[:, position] = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return any(test(kind) for test in (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean))
 
 
 def write_dataset(dataset: Dataset, folder: Path | str) -> None:

@@ -16,7 +16,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from helo.data.dataset import Dataset, Modality, Schema
+from helo.data.dataset import Dataset
+from helo.data.schema import Modality, Schema
 from helo.errors import InputError, did_you_mean, shorten
 from helo.names import BEHAVIOURAL, PHYSIOLOGICAL
 
@@ -245,7 +246,7 @@ def wesad(folder: Path, items: tuple[str, ...] = ITEM_SETS["panas23"]) -> Datase
             labels[windows.of(subject, report.condition)] = answers / answers.sum()
     try:
         return Dataset(
-            _schema(items), windows.subjects, windows.features.astype(np.float32), labels, windows.conditions
+            _schema(items), windows.subjects, windows.features.astype(np.float32), labels, groups=windows.conditions
         )
     except InputError as error:
         raise InputError(f"{folder / _WINDOWS}: {error}") from None

@@ -16,7 +16,7 @@ from helo.cluster.nodes import Nodes, price_list, read_nodes
 from helo.errors import InputError
 from helo.folds import loso_folds
 from helo.run import Run
-from helo.search.driver import SearchPlan
+from helo.search.plan import SearchPlan
 from helo.search.probe import Measured, in_own_process, largest, measure, samples
 from helo.search.resources import settle, share_that_fits
 from helo.text import duration, size

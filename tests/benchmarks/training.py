@@ -34,7 +34,7 @@ from torch import Tensor
 
 from helo.configuration import Configuration
 from helo.data import Dataset
-from helo.data.dataset import Modality, Schema
+from helo.data.schema import Modality, Schema
 from helo.fitting import Engine, parameter_groups
 from helo.folds import fold_data, loso_folds
 from helo.layers import LabelAttention

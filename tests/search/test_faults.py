@@ -26,13 +26,15 @@ from helo.data import Dataset, simulate
 from helo.folds import loso_folds
 from helo.ledger import CellRecord, Ledger
 from helo.names import CELLS, COMPLETED, FAILED, METRICS, VAL
-from helo.run import Run, cells_table
+from helo.run import Run
 from helo.search.cells import CellSettings, Train
 from helo.search.outcomes import restore
 from helo.search.planner import MAX_ATTEMPTS, Planner
 from helo.search.progress import SearchProgress
+from helo.search.queue import Queue
 from helo.search.space import Range, Space
-from helo.search.tune import ray_cluster, run_cells
+from helo.search.tune import Shared, ray_cluster, run_cells
+from helo.tables import cells_table
 from helo.training import CellResult, train_cell
 
 pytestmark = pytest.mark.slow
@@ -94,7 +96,7 @@ def run(
     ledger = Ledger(folder)
     settings = CellSettings(seed=0, normalise="train", objective="kl", threads=1, gpus=gpus)
     progress = SearchProgress(planner.most, "kl", Console(quiet=True))
-    assert run_cells(planner, dataset, folds, settings, ledger, progress, 2, train=train)
+    assert run_cells(Queue(planner), Shared(dataset), folds, settings, ledger, progress, 2, train=train)
     records = ledger.read()
     assert len(records) == 4 * configurations
     return records, planner
@@ -357,7 +359,7 @@ def test_time_is_up_in_the_middle_of_cells_that_go_on_where_they_were(dataset: D
             deadline=None if seconds is None else time.time() + seconds,
         )  # fmt: skip
         progress = SearchProgress(planner.most, "kl", Console(quiet=True))
-        complete = run_cells(planner, dataset, folds, settings, ledger, progress, 2, train=train)
+        complete = run_cells(Queue(planner), Shared(dataset), folds, settings, ledger, progress, 2, train=train)
         assert complete is (seconds is None)
         return ledger
 

@@ -13,7 +13,8 @@ from rich.console import Console
 from analysis.report import write_summary
 from helo.data import Dataset, simulate
 from helo.names import CELLS, EPOCHS, ESTIMATE, FOLD, METRIC, ORACLE, PER_FOLD_SELECTION, PROTOCOL_NESTED, SKILL, TEST
-from helo.search.driver import SearchPlan, run_search
+from helo.search.driver import run_search
+from helo.search.plan import SearchPlan
 from helo.search.resources import Resources
 from helo.search.space import Choices, Range, Space
 
