@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset, Signals
@@ -28,6 +25,7 @@ from helo.data.schema import Schema
 from helo.data.store import parse_schema
 from helo.data.unlabelled import read_signals
 from helo.errors import InputError
+from helo.files import whole_folder
 from helo.fitting import CPU, Engine, Fitting, Windows, forward
 from helo.folds import cell_seed
 from helo.model import HeLo
@@ -76,7 +74,7 @@ class FittedModel:
         return forward(self.network, Windows(part, torch.device("cpu")).chunks())[0]
 
     def save(self, folder: Path) -> None:
-        """Write the model, whole or not at all; an older one there is replaced."""
+        """Write the model, whole or not at all, where nothing is yet."""
         content = {
             "format": FORMAT,
             "schema": self.schema.as_dict(),
@@ -88,18 +86,10 @@ class FittedModel:
         weights = {name: value.contiguous() for name, value in self.network.state_dict().items()}
         if self.scaling.mean is not None and self.scaling.std is not None:
             weights |= {_MEAN: torch.from_numpy(self.scaling.mean), _STD: torch.from_numpy(self.scaling.std)}
-        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            save_file(weights, staging / WEIGHTS_FILE)
+        with whole_folder(folder) as staging:
+            (staging / WEIGHTS_FILE).write_bytes(save(weights))
             text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
             (staging / MODEL_FILE).write_text(text, encoding="utf-8")
-            staging.chmod(folder.parent.stat().st_mode)
-            if folder.exists():
-                shutil.rmtree(folder)
-            os.replace(staging, folder)
-        except BaseException:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise
 
 
 def fit_model(

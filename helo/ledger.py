@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from helo.files import whole_file
 from helo.names import ALIGNMENT_LOSS, EPOCH, FITTED_BASELINES, HELO, METRICS, TRAIN_LOSS, UNCONVERGED, VAL
 
 HISTORY_COLUMNS = (TRAIN_LOSS, ALIGNMENT_LOSS, UNCONVERGED, *(VAL + metric for metric in METRICS))
@@ -121,16 +122,11 @@ class Ledger:
         schema = _PART.with_metadata({_IDENTITY: self.identity.encode(), _NAME: name.encode()})
         table = pa.Table.from_pylist([row], schema=schema)
         final = self.folder / f"{name}.parquet"
-        hidden = final.with_name(f".{final.name}")
-        try:
-            with hidden.open("wb") as file:
-                pq.write_table(table, file, compression="zstd", write_page_checksum=True)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(hidden, final)
-        except OSError:  # a full disk: half a part helps nobody, and takes room
-            hidden.unlink(missing_ok=True)
-            raise
+        # A full disk: half a part helps nobody, and takes room.
+        with whole_file(final) as hidden, hidden.open("wb") as file:
+            pq.write_table(table, file, compression="zstd", write_page_checksum=True)
+            file.flush()
+            os.fsync(file.fileno())
         return final
 
     def parts(self) -> list[Path]:

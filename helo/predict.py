@@ -62,25 +62,20 @@ def _predict(folder: Path, data: Path, out: Path) -> int:
 
 def _write(signals: Signals, model: FittedModel, predicted: NDArray[np.float64], out: Path) -> None:
     """A row per window: its number, subject, group, and ``pred_<emotion>``."""
-    import os
-
     import pandas as pd
 
+    from helo.files import whole_file
     from helo.names import GROUP, PREDICTED, SUBJECT, WINDOW
 
     table = pd.DataFrame({WINDOW: range(len(signals)), SUBJECT: signals.subjects})
     if signals.groups is not None:
         table[GROUP] = signals.groups
     table = pd.concat([table, pd.DataFrame(predicted, columns=[PREDICTED + name for name in model.emotions])], axis=1)
-    hidden = out.with_name(f".{out.name}")
-    try:
+    with whole_file(out) as hidden:
         if out.suffix == ".csv":
             table.to_csv(hidden, index=False)
         else:
             table.to_parquet(hidden, index=False)
-        os.replace(hidden, out)
-    finally:
-        hidden.unlink(missing_ok=True)
 
 
 def _notes(signals: Signals, model: FittedModel) -> list[str]:

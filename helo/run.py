@@ -7,8 +7,6 @@ import fcntl
 import json
 import os
 import platform
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from helo.errors import InputError, require_new
+from helo.files import whole_file, whole_folder
 from helo.ledger import Ledger
 from helo.names import (
     ALL_PREDICTIONS,
@@ -48,30 +47,14 @@ class Run:
     def create(cls, path: Path, manifest: dict[str, Any], folds: list[dict[str, Any]]) -> Run:
         """Make the directory; raise `InputError` if it is already there or cannot be written."""
         require_new(path)
-        made: list[Path] = []
-        staging: Path | None = None
         try:
-            missing = [folder for folder in path.parents if not folder.exists()]
-            for folder in reversed(missing):
-                folder.mkdir()
-                made.append(folder)
-            # Filled beside its place and moved there in one step: an interruption leaves no half a run.
-            staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-            staging.chmod(0o777 & ~_umask())
-            (staging / LEDGER_FOLDER).mkdir()
-            (staging / CHECKPOINTS_FOLDER).mkdir()
-            write_json(staging / FOLDS_FILE, folds)
-            write_json(staging / MANIFEST_FILE, manifest)
-            os.rename(staging, path)
-        except BaseException as error:
-            if staging is not None:
-                shutil.rmtree(staging, ignore_errors=True)
-            for folder in reversed(made):
-                with contextlib.suppress(OSError):  # somebody else uses it by now
-                    folder.rmdir()
-            if isinstance(error, OSError):
-                raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
-            raise
+            with whole_folder(path) as staging:
+                (staging / LEDGER_FOLDER).mkdir()
+                (staging / CHECKPOINTS_FOLDER).mkdir()
+                write_json(staging / FOLDS_FILE, folds)
+                write_json(staging / MANIFEST_FILE, manifest)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
         return cls(path, manifest)
 
     @classmethod
@@ -123,9 +106,8 @@ class Run:
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write one table, whole or not at all."""
-        hidden = self.path / f".{name}.parquet"
-        table.to_parquet(hidden, index=False)
-        os.replace(hidden, self.path / f"{name}.parquet")
+        with whole_file(self.path / f"{name}.parquet") as hidden:
+            table.to_parquet(hidden, index=False)
 
     def table(self, name: str) -> pd.DataFrame:
         """Read one table; raise `InputError` if the run has none of that name yet."""
@@ -154,12 +136,6 @@ class Run:
             self.write_table(ALL_PREDICTIONS, all_predictions_table([*records, *self.ledger.read_baselines()], truth))
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -169,6 +145,5 @@ def _read_json(path: Path) -> Any:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON that people can read, whole or not at all."""
-    hidden = path.with_name(f".{path.name}")
-    hidden.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(hidden, path)
+    with whole_file(path) as hidden:
+        hidden.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +16,7 @@ from numpy.typing import NDArray
 from helo.data.dataset import Dataset, blocks
 from helo.data.schema import Modality, Schema
 from helo.errors import InputError, did_you_mean, shorten
+from helo.files import whole_folder
 from helo.names import GROUP, SCHEMA_FILE, SUBJECT, WINDOWS_FILE
 from helo.yaml import read_yaml
 
@@ -181,18 +179,12 @@ def write_dataset(dataset: Dataset, folder: Path | str) -> None:
     folder = Path(folder)
     if folder.exists():
         raise InputError(f"{folder}: is already there; choose another directory or remove it")
-    staging: Path | None = None
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        _write_windows(dataset, staging / WINDOWS_FILE)
-        text = yaml.safe_dump(dataset.schema.as_dict(), sort_keys=False, allow_unicode=True, width=100)
-        (staging / SCHEMA_FILE).write_text(text, encoding="utf-8")
-        staging.chmod(0o777 & ~_umask())  # mkdtemp makes a private directory; a dataset is not
-        os.replace(staging, folder)
+        with whole_folder(folder) as staging:
+            _write_windows(dataset, staging / WINDOWS_FILE)
+            text = yaml.safe_dump(dataset.schema.as_dict(), sort_keys=False, allow_unicode=True, width=100)
+            (staging / SCHEMA_FILE).write_text(text, encoding="utf-8")
     except OSError as error:
-        if staging is not None:
-            shutil.rmtree(staging, ignore_errors=True)
         raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from None
 
 
@@ -218,9 +210,3 @@ def _table(dataset: Dataset, block: slice) -> pa.Table:
         best = dataset.schema.best_possible.values()
         columns |= {name: dataset.best_possible[block, i] for i, name in enumerate(best)}
     return pa.table(columns)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
