@@ -74,7 +74,9 @@ class MaximumEntropy:
             return float(value), gradient.ravel()
 
         start = np.zeros(shape[0] * shape[1])
-        found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": self.iterations})
+        found = minimize(
+            loss, start, jac=True, method="L-BFGS-B", options={"maxiter": self.iterations, "ftol": 1e-12, "gtol": 1e-6}
+        )
         self.weights = found.x.reshape(shape)
         return self
 
