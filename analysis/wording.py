@@ -55,9 +55,9 @@ MEANINGS: Final = {
     BEST_POSSIBLE: "the best prediction under KL of a person never seen, had the signals no noise.",
 }
 
-FITTED: Final = (
-    "Plain regressors (scikit-learn) on the same folds and features: their settings are chosen on the inner validation"
-    " subjects, then they are fitted again to all but the test subject."
+_FITTED = (
+    " Their settings are chosen on the inner validation subjects, then they are fitted again to all but the test"
+    " subject."
 )
 
 NOT_REPORTABLE: Final = "not reportable"
@@ -191,7 +191,7 @@ def rivals(scores: pd.DataFrame, objective: str) -> list[str]:
     return [
         f"Of the {len(means)} plain regressors on the same folds the best on {METRIC_LABELS[objective]} is {best}"
         f" ({number(theirs)}): the search is {judged} on the mean ({number(ours)}) and better for {better}"
-        f" of {len(both)} subjects."
+        f" of {len(both)} subjects.{_FITTED}"
     ]
 
 

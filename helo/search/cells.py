@@ -19,7 +19,7 @@ from helo.data.dataset import Dataset
 from helo.fitting import CPU, DivergedError, Engine
 from helo.folds import Fold
 from helo.ledger import CellRecord, part_name
-from helo.names import COMPLETED, FAILED, STOPPED
+from helo.names import COMPLETED, EPOCH, FAILED, STOPPED, VAL
 from helo.search.planner import PlannedCell
 from helo.search.queue import BaselineCell, Cell
 from helo.training import CellResult, Keeper, train_cell
@@ -144,7 +144,8 @@ def _baseline_fields(cell: BaselineCell, dataset: Dataset, fold: Fold, settings:
 
     result = run_baseline(dataset, fold, cell.method, settings.seed, settings.normalise, settings.objective)
     fields = {name: getattr(result, name) for name in ("configuration", "params", *_SHARED)}
-    return {"status": COMPLETED, "epochs": 0, **fields}
+    history = ({EPOCH: 0, **{VAL + name: value for name, value in result.val.items()}},)  # for loggers
+    return {"status": COMPLETED, "epochs": 0, "history": history, **fields}
 
 
 _SHARED = ("val", "test", "windows", "predictions")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pandas as pd
 import pytest
 
 from helo.data import simulate, write_dataset
+from helo.names import FITTED_BASELINES
 from helo.run import Run
 from helo.search.space import bundled_spaces
 
@@ -62,6 +64,7 @@ def test_without_arguments_it_runs_the_demo_and_beats_the_train_mean(tmp_path: P
     means = estimates(path)
     assert set(means.index) == {
         "per_fold_selection", "single_configuration", "oracle", "train_mean", "uniform", "best_possible",
+        *FITTED_BASELINES,
     }  # fmt: skip
     for metric in ("chebyshev", "kl", "clark", "canberra"):
         assert means.loc["per_fold_selection", metric] < means.loc["train_mean", metric]
@@ -73,6 +76,28 @@ def test_without_arguments_it_runs_the_demo_and_beats_the_train_mean(tmp_path: P
     assert set(predictions["fold"]) == set(cells["fold"])
     assert predictions.filter(like="pred_").sum(axis=1).sub(1).abs().max() < 1e-5
     assert (path / "report.html").stat().st_size > 100_000
+    assert len(run.ledger.baseline_parts()) == 5 * 8
+    assert "Of the 5 plain regressors" in output
+    assert not (path / "all_predictions.parquet").exists()
+    use_the_model(path, tmp_path)
+
+
+def use_the_model(path: Path, folder: Path) -> None:
+    """Predict new people with what the search left; fit it again where it is lost."""
+    write_dataset(simulate(subjects=3, clips=2, windows=4, seed=5), folder / "new")
+    words = ["helo.predict", str(path / "model"), "new", "--out"]
+    assert "24 windows of 3 subjects" in done(*words, "first.parquet", cwd=folder)
+    shutil.rmtree(path / "model")
+    before = len(list((path / "ledger").iterdir()))
+    assert "fitting configuration" in done("helo.search", "--resume", str(path), "--export-predictions", cwd=folder)
+    assert len(list((path / "ledger").iterdir())) == before
+    done(*words, "second.parquet", cwd=folder)
+    first, second = (pd.read_parquet(folder / f"{name}.parquet") for name in ("first", "second"))
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
+    assert first.filter(like="pred_").sum(axis=1).sub(1).abs().max() < 1e-6
+    everything = pd.read_parquet(path / "all_predictions.parquet")
+    assert set(everything["method"]) == {"helo", *FITTED_BASELINES}
+    assert len(everything[everything["method"] == "ridge"]) == 480
 
 
 def test_an_ablation_table_where_signals_are_missing(tmp_path: Path) -> None:
@@ -128,12 +153,14 @@ def test_a_plan_starts_nothing(tmp_path: Path) -> None:
 def test_the_study_opens_in_the_tools_of_the_field(tmp_path: Path) -> None:
     """Ray's own loggers, and the real dashboard on the exported study."""
     (tmp_path / "few.yaml").write_text(MANY_CELLS.replace("200", "2"))
-    logs = ["--log", "tensorboard", "--log", "mlflow"]
+    logs = ["--log", "tensorboard", "--log", "mlflow", "--baselines", "ridge"]
     done("helo.search", "--space", "few.yaml", "--out", "run", "--sampler", "random", *logs, cwd=tmp_path)
     run = Run.open(tmp_path / "run")
     cells = run.table("cells")
     events = list((run.path / "tensorboard").glob("*/events.out.tfevents.*"))
-    assert {event.parent.name for event in events} == {part.stem for part in run.ledger.parts()}
+    assert {event.parent.name for event in events} == {
+        part.stem for part in (*run.ledger.parts(), *run.ledger.baseline_parts())
+    }
     assert all(b"val_kl" in event.read_bytes() for event in events)
 
     import sqlite3
@@ -141,9 +168,10 @@ def test_the_study_opens_in_the_tools_of_the_field(tmp_path: Path) -> None:
     with sqlite3.connect(run.path / "mlflow.db") as database:
         logged = database.execute("select step, value from metrics where key = 'val_kl'").fetchall()
         params = {row[0] for row in database.execute("select distinct key from params")}
-    assert len(logged) == len(run.table("epochs"))
+    assert len(logged) == len(run.table("epochs")) + 8
     assert {"dropout", "width", "fold", "configuration"} <= params
-    assert min(value for _, value in logged) == pytest.approx(cells["val_kl"].min())
+    best = min(cells["val_kl"].min(), run.table("baselines")["val_kl"].min())
+    assert min(value for _, value in logged) == pytest.approx(best)
 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -196,3 +224,4 @@ def test_the_readme_path_on_real_people(wesad_folder: Path, tmp_path: Path) -> N
     assert means.loc["train_mean", "chebyshev"] == pytest.approx(0.0387, abs=5e-5)
     assert means.loc["train_mean", "kl"] == pytest.approx(0.0703, abs=5e-5)
     assert means.loc["per_fold_selection", "kl"] < means.loc["train_mean", "kl"]
+    assert (means.loc[list(FITTED_BASELINES), "kl"] < means.loc["train_mean", "kl"]).all()
