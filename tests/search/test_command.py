@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +49,12 @@ def done(*words: str, cwd: Path) -> str:
     output, errors = process.communicate(timeout=900)
     assert process.returncode == 0, errors
     return output
+
+
+def answers(port: int) -> bool:
+    with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
 
 
 def estimates(path: Path) -> pd.DataFrame:
@@ -183,6 +190,8 @@ def test_the_study_opens_in_the_tools_of_the_field(tmp_path: Path) -> None:
     address = f"http://127.0.0.1:{port}/api/studies"
     try:
         assert any("Listening" in line for line in server.stderr)
+        while not answers(port):  # it says so a moment before it does
+            assert server.poll() is None
         with urllib.request.urlopen(address, timeout=60) as answer:
             (study,) = json.load(answer)["study_summaries"]
         with urllib.request.urlopen(f"{address}/{study['study_id']}?after=0", timeout=60) as answer:
