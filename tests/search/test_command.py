@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -22,6 +23,8 @@ from helo.run import Run
 from helo.search.space import bundled_spaces
 
 pytestmark = pytest.mark.slow
+
+README = Path(__file__).parents[2] / "README.md"
 
 MANY_CELLS = """
 configurations: 200
@@ -229,6 +232,13 @@ def test_the_readme_path_on_real_people(wesad_folder: Path, tmp_path: Path) -> N
     done(*search, "--configurations", "1", cwd=tmp_path)
     output = done("analysis", "report", "runs/wesad", cwd=tmp_path)
     assert "report.html" in output
+    done("helo.predict", "runs/wesad/model", "datasets/wesad", "--out", "wesad.parquet", cwd=tmp_path)
+    (example,) = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), flags=re.M | re.S)
+    shown = subprocess.run(
+        [sys.executable, "-c", example + "print(distributions.shape)"], cwd=tmp_path, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert shown.stdout == "(2870, 23)\n"
     means = estimates(tmp_path / "runs" / "wesad")
     assert means.loc["train_mean", "chebyshev"] == pytest.approx(0.0387, abs=5e-5)
     assert means.loc["train_mean", "kl"] == pytest.approx(0.0703, abs=5e-5)
