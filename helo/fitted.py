@@ -85,7 +85,7 @@ class FittedModel:
         }
         weights = {name: value.contiguous() for name, value in self.network.state_dict().items()}
         if self.scaling.mean is not None and self.scaling.std is not None:
-            weights |= {_MEAN: torch.from_numpy(self.scaling.mean), _STD: torch.from_numpy(self.scaling.std)}
+            weights |= {_MEAN: torch.tensor(self.scaling.mean), _STD: torch.tensor(self.scaling.std)}
         with whole_folder(folder) as staging:
             (staging / WEIGHTS_FILE).write_bytes(save(weights))
             text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"

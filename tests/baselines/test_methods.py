@@ -140,6 +140,7 @@ def test_known_figures_of_a_forest_on_wesad(wesad_folder: Path, monkeypatch: pyt
         assert found[metric] == pytest.approx(value, rel=0.02)
 
 
+@pytest.mark.optional
 def test_pyldl_agrees(wesad_folder: Path) -> None:
     """AA-kNN to the last digits; SA-BFGS, which has no constant term unless its features have one, to 2 %."""
     os.environ.setdefault("KERAS_BACKEND", "torch")
