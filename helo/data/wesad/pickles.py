@@ -40,7 +40,9 @@ def read_pickle(stream: BinaryIO, where: str) -> Any:
     """
     reader = _Reader(stream, where)
     try:
-        return _plain(reader.load(), _DEPTH)
+        content = _plain(reader.load(), _DEPTH)
+        # A zip file's checksum is looked at when its last byte is read.
+        return content if not stream.read(1) else _refuse("goes on after its end")
     except InputError:
         raise
     # A damaged program can fail in any way there is: each means the same to whoever gave us the file.

@@ -31,6 +31,9 @@ _MOVING: Final = 35
 _INTERVAL_MS: Final = (300.0, 2000.0)
 """Intervals between heart beats: 200 to 30 a minute. Others are missed or made-up beats, and left out."""
 
+_TONE_S: Final = 0.05
+"""Seconds over which the strength of a muscle's signal is taken."""
+
 _STILL_G: Final = 0.01
 """Change of the acceleration from one sample to the next, below which nothing moves."""
 
@@ -153,11 +156,11 @@ def _heart(beats: NDArray[np.intp], rate: int) -> tuple[float, float, float]:
 
 def _emg(values: Samples, rate: int, cut: Cut) -> Iterator[list[float]]:
     import neurokit2 as nk
+    from scipy.ndimage import uniform_filter1d
 
-    if not np.ptp(values):
-        amplitude = np.zeros_like(values)
-    else:
-        amplitude = np.asarray(nk.emg_amplitude(nk.emg_clean(values, sampling_rate=rate)))
+    # The strength in mV, a root mean square: NeuroKit2's own amplitude is a square (Teager and Kaiser's energy).
+    clean = np.asarray(nk.emg_clean(values, sampling_rate=rate)) if np.ptp(values) else np.zeros_like(values)
+    amplitude = np.sqrt(np.maximum(uniform_filter1d(clean**2, round(_TONE_S * rate)), 0))
     for _, x in cut(amplitude, rate):
         yield [x.mean(), x.std(), x.max(), *_shape(x)]
 
@@ -204,7 +207,7 @@ def _respiration(values: Samples, rate: int, cut: Cut) -> Iterator[list[float]]:
     import neurokit2 as nk
 
     slow = _averaged(values, rate, _MOVING)
-    clean = np.asarray(nk.rsp_clean(slow, sampling_rate=_MOVING))
+    clean = np.asarray(nk.rsp_clean(slow, sampling_rate=_MOVING)) if np.ptp(slow) else np.zeros_like(slow)
     found: dict[str, Any] = {}
 
     def find(x: Samples) -> Any:

@@ -15,7 +15,7 @@ from typing import BinaryIO, Final
 from helo.data.dataset import natural_key
 from helo.errors import InputError, shorten
 
-MOST_BYTES: Final = 4 * 2**30
+MOST_BYTES: Final = 4 * 10**9
 """The largest pickle that is opened: the official ones have about 1 GB."""
 
 _MOST_QUEST_BYTES: Final = 2**20
@@ -64,8 +64,8 @@ class Source:
         where = self.where
         if self.size > MOST_BYTES:
             raise InputError(
-                f"{where}: has {self.size / 2**30:.1f} GB, more than any file of WESAD (about 1 GB; at most "
-                f"{MOST_BYTES / 2**30:.0f} GB are read)"
+                f"{where}: has {self.size / 1e9:.1f} GB, more than any file of WESAD (about 1 GB; at most "
+                f"{MOST_BYTES / 1e9:.0f} GB are read)"
             )
         with _opened(self.archive, self.pickle, where, "is missing") as stream:
             yield stream
