@@ -35,8 +35,9 @@ __all__ = ["is_download", "read_download"]
 _SHORTEST_S: Final = 10.0
 """Seconds a window must have: heart rate variability and breaths need several beats and breaths."""
 
-_MEMORY_PER_BYTE: Final = 2.5
-"""Memory that a process takes per byte of a pickle: measured, see `_processes`."""
+_MEMORY_PER_BYTE: Final = 1.5
+_MEMORY_BESIDES: Final = 500 * 10**6
+"""Memory that a process takes per byte of a pickle, and besides. Measured: 1.2 GB for one of 0.87 GB."""
 
 _THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -221,7 +222,9 @@ def _processes(largest: int) -> int:
     """How many recordings may be read at a time, the largest of so many bytes: by processors and memory."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     free = _free_memory()
-    return max(1, processors if free is None else min(processors, int(free / (_MEMORY_PER_BYTE * largest))))
+    return max(
+        1, processors if free is None else min(processors, int(free / (_MEMORY_PER_BYTE * largest + _MEMORY_BESIDES)))
+    )
 
 
 def _free_memory() -> int | None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from helo.data.wesad.sources import Source
+from helo.errors import InputError
 
 _FORMAT: Final = 1
 """To be raised whenever the features of the same recording change."""
@@ -48,12 +49,16 @@ def read_part(path: Path, columns: int) -> Part | None:
 
 def write_part(path: Path, part: Part) -> None:
     """Keep a part, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", dir=path.parent)
+    name = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", dir=path.parent)
         with os.fdopen(handle, "wb") as stream:
             np.savez(stream, **part._asdict())
         os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
+    except BaseException as error:
+        if name is not None:
+            Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise InputError(f"{path.parent}: cannot be written ({error.strerror or error})") from None
         raise

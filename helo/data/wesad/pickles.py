@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from helo.errors import InputError
 
-_DEPTH: Final = 4
-"""Dictionaries in dictionaries, at most: WESAD has two levels."""
+_DEPTH: Final = 3
+_MOST_KEYS: Final = 32
+"""Dictionaries in each other, and keys of each, at most: WESAD has 3 levels and up to 6 keys. A small pickle can
+name one dictionary very often, and each time counts."""
 
 _NUMBER: Final = re.compile("b1|[iu][1248]|f[248]")
 
@@ -30,7 +32,7 @@ class NotAnArrayError(ValueError):
 
 
 def read_pickle(stream: BinaryIO, where: str) -> Any:
-    """What a pickle holds: numbers, text, lists, dictionaries and numeric arrays.
+    """What a pickle holds: numbers, text, dictionaries and numeric arrays.
 
     Strings of Python 2 become text (latin1). Arrays may be read-only: they are views of what was read, so
     that a gigabyte lies in memory once.
@@ -188,10 +190,8 @@ def _plain(value: Any, depth: int) -> Any:
         return _text(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, dict | list) and not depth:
-        raise NotAnArrayError(f"more than {_DEPTH} levels deep")
     if isinstance(value, dict):
+        if not depth or len(value) > _MOST_KEYS:
+            raise NotAnArrayError(f"has dictionaries of more than {_DEPTH} levels or {_MOST_KEYS} keys")
         return {_text(key): _plain(inner, depth - 1) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_plain(inner, depth - 1) for inner in value]
     raise NotAnArrayError(f"holds a {type(value).__name__.lstrip('_')}")

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
 import zipfile
@@ -226,21 +227,20 @@ def test_all_real_subjects_have_the_segments_and_windows_of_the_table(wesad_fold
 # --- what is kept -------------------------------------------------------------------------------
 
 
-class Interrupted(BaseException):
-    """Raised in place of Ctrl-C."""
-
-
-def interrupt(line: str) -> None:
-    raise Interrupted(line)
-
-
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_finished_subjects_are_not_read_again(official: Official, tmp_path: Path, jobs: int) -> None:
     parts = tmp_path / "parts"
-    with pytest.raises(Interrupted) as caught:
+    told: list[str] = []
+
+    def interrupt(line: str) -> None:
+        told.append(line)
+        signal.raise_signal(signal.SIGINT)  # Ctrl-C as soon as one subject is finished
+
+    with pytest.raises(KeyboardInterrupt):
         read(official, parts=parts, tell=interrupt, jobs=jobs)
     assert multiprocessing.active_children() == []
-    done = str(caught.value).split(":")[0]
+    (line,) = told
+    done = line.split(":")[0]
     assert any(path.name.startswith(f"{done}-") for path in parts.iterdir())
     # The finished subject's pickle becomes rubbish of the same size and time: whoever opened it would say so.
     path = official.path(done)
@@ -272,6 +272,11 @@ def test_parts_are_made_again_for_other_settings_or_files(official: Official, tm
     archive = zipped(official.folder)
     assert kept(archive) == 0
     assert kept(archive) == 2
+
+
+def test_parts_that_cannot_be_written_are_named(official: Official, tmp_path: Path) -> None:
+    (tmp_path / "parts").write_text("a file, no folder")
+    assert refused(official, parts=tmp_path / "parts").startswith(f"{tmp_path / 'parts'}: cannot be written (")
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 cut", b"\x80\x02cos\nsystem\n."])

@@ -77,7 +77,7 @@ class Evil:
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-@pytest.mark.parametrize("place", ["alone", "in a dictionary", "in an object array", "as the state of an array"])
+@pytest.mark.parametrize("place", ["alone", "in a dictionary", "in an object array", "behind an array"])
 def test_nothing_in_a_pickle_is_run(tmp_path: Path, protocol: int, place: str) -> None:
     target = tmp_path / "made"
     evil: Any = Evil(Path.touch, target)
@@ -85,7 +85,7 @@ def test_nothing_in_a_pickle_is_run(tmp_path: Path, protocol: int, place: str) -
         evil = {"subject": "S2", "signal": {"chest": {"ECG": evil}}}
     elif place == "in an object array":
         evil = {"signal": np.array([evil, 1.0], dtype=object)}
-    elif place == "as the state of an array":
+    elif place == "behind an array":
         evil = {"signal": np.array([1.0]), "label": {"deep": [evil]}}
     content = pickle.dumps(evil, protocol=protocol)
     said = refused(content)
@@ -165,7 +165,9 @@ FLOAT = b"cnumpy\ndtype\n(S'f8'\nI0\nI1\ntR"
         (ARRAY + b"I5\nb.", "is not a whole pickle"),
         (b"P1234\n.", "refers to an object elsewhere"),
         (FLOAT + b".", "holds a Dtype"),
-        (b"(lp0\ng0\na.", "more than 4 levels deep"),
+        (b"(lp0\ng0\na.", "holds a list"),
+        (b"(dp0\nS'a'\ng0\ns.", "has dictionaries of more than 3 levels or 32 keys"),
+        (b"(d" + b"".join(b"S'%d'\nI1\ns" % key for key in range(33)) + b".", "more than 3 levels or 32 keys"),
         (b"(dI1\nI2\ns.", "a string is needed, got int"),
         (b"", "is not a whole pickle"),
         (b".", "is not a whole pickle"),
