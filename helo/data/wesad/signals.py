@@ -6,6 +6,10 @@ threshold of its peaks is an average, and a movement elsewhere in the recording 
 other than ECG and EMG change slowly and are averaged down to 4 Hz (skin conductance responses, temperature)
 or 35 Hz (respiration, movement).
 
+All but two features of the wrist agree with those of the table (correlation above 0.99). The two are
+`Pulse_Rate` (0.989) and `Wrist_SCR_Count` (0.938): which peaks count there is not published. Those of the chest
+could not be compared: the table came without the signals.
+
 Gaps (NaN or infinite samples) are bridged by straight lines; a window with signal in less than half of its
 samples has NaN for all features of that modality.
 """
@@ -33,6 +37,9 @@ _INTERVAL_MS: Final = (300.0, 2000.0)
 
 _TONE_S: Final = 0.05
 """Seconds over which the strength of a muscle's signal is taken."""
+
+_FALL_S: Final = 5
+_ROUNDING: Final = 1e-9
 
 _STILL_G: Final = 0.01
 """Change of the acceleration from one sample to the next, below which nothing moves."""
@@ -172,17 +179,19 @@ def _eda(values: Samples, rate: int, cut: Cut) -> Iterator[list[float]]:
 
 
 def _responses(x: Samples) -> tuple[int, float]:
-    """Number and mean height of skin conductance responses: rises of the signal smoothed over a second.
+    """Number and mean height of skin conductance responses: peaks of the signal smoothed over a second.
 
-    No height is too small to count, as in ``windows.csv``: a threshold would be a guess, and the mean height
-    tells large from small.
+    A peak's height is how far the signal falls in the 5 s after it. No peak is too low to count, as in
+    ``windows.csv``: a threshold would be a guess, and the mean height tells large from small.
     """
-    from scipy.ndimage import uniform_filter1d
-    from scipy.signal import find_peaks
-
-    _, found = find_peaks(uniform_filter1d(x, _SLOW), prominence=0)
-    heights = found["prominences"]
-    return len(heights), float(heights.mean()) if len(heights) else 0.0
+    smooth = np.convolve(x, np.full(_SLOW, 1 / _SLOW), mode="valid")
+    change = np.diff(smooth)
+    # Equal samples are equal in spite of rounding: a sensor's steps are far larger.
+    peaks = np.flatnonzero((change[:-1] > _ROUNDING) & (change[1:] < -_ROUNDING)) + 1
+    if not len(peaks):
+        return 0, 0.0
+    heights = [smooth[peak] - smooth[peak : peak + _FALL_S * _SLOW].min() for peak in peaks.tolist()]
+    return len(heights), float(np.mean(heights))
 
 
 def _bvp(values: Samples, rate: int, cut: Cut) -> Iterator[list[float]]:

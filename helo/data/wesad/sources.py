@@ -61,13 +61,7 @@ class Source:
     @contextmanager
     def open_pickle(self) -> Iterator[BinaryIO]:
         """The pickle, to be read once from its beginning; nothing is written anywhere."""
-        where = self.where
-        if self.size > MOST_BYTES:
-            raise InputError(
-                f"{where}: has {self.size / 1e9:.1f} GB, more than any file of WESAD (about 1 GB; at most "
-                f"{MOST_BYTES / 1e9:.0f} GB are read)"
-            )
-        with _opened(self.archive, self.pickle, where, "is missing") as stream:
+        with _opened(self.archive, self.pickle, self.where, "is missing") as stream:
             yield stream
 
     @property
@@ -120,7 +114,7 @@ def is_download(path: Path) -> bool:
 
 
 def find_sources(path: Path) -> tuple[Source, ...]:
-    """All subjects of a download in natural order; raise `InputError` if there is none, or one twice."""
+    """All subjects of a download in natural order; raise `InputError` for none, one twice, or one too large."""
     path = Path(path)
     if path.is_file():
         with _archive(path) as archive:
@@ -143,6 +137,12 @@ def find_sources(path: Path) -> tuple[Source, ...]:
     if twice:
         which = [source.pickle for source in sources if source.subject == twice[0]]
         raise InputError(f"{path}: must hold each subject once, but {twice[0]} is there as {shorten(which)}")
+    for source in sources:
+        if source.size > MOST_BYTES:
+            raise InputError(
+                f"{source.where}: has {source.size / 1e9:.1f} GB, more than any file of WESAD (about 1 GB; at most "
+                f"{MOST_BYTES / 1e9:.0f} GB are read)"
+            )
     return tuple(sorted(sources, key=lambda source: natural_key(source.subject)))
 
 

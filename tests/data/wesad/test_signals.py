@@ -126,8 +126,8 @@ def test_signals_that_never_change_are_no_fault(value: float) -> None:
 
 # --- against windows.csv ------------------------------------------------------------------------
 
-LOOSE = {"Wrist_SCR_Count": 0.9, "Wrist_SCR_Amplitude_Mean": 0.9, "Pulse_Rate": 0.985}
-"""Peaks of skin conductance and pulse are found otherwise there, by rules that are not published."""
+LOOSE = {"Wrist_SCR_Count": 0.93, "Pulse_Rate": 0.985}
+"""Which peaks of skin conductance and pulse count there is not published."""
 
 
 @pytest.mark.slow
