@@ -132,7 +132,8 @@ def _make(arguments: argparse.Namespace) -> int:
     readers = {"simulate": _simulate, "wesad": _wesad, "dmer": _dmer, "table": _table}
     dataset = readers[arguments.kind](arguments)
     write_dataset(dataset, out)
-    shutil.rmtree(_parts(out), ignore_errors=True)
+    if arguments.kind == "wesad":
+        shutil.rmtree(_parts(out), ignore_errors=True)
     modalities = ", ".join(modality.name for modality in dataset.schema.modalities)
     print(
         f"{out}: {dataset.schema.name}, {len(dataset.subject_names)} subjects, {len(dataset)} windows, "
@@ -175,19 +176,15 @@ def _wesad(arguments: argparse.Namespace) -> Dataset:
             )
         dataset = wesad.wesad(arguments.folder, items)
         return dataset
-    wrong = [
-        f"--{name} must be {rule}, got {given[name]:g}"
-        for name, rule, right in (
-            ("window", "a number of seconds above 0", lambda value: 0 < value < float("inf")),
-            ("step", "a number of seconds above 0", lambda value: 0 < value < float("inf")),
-            ("jobs", "at least 1", lambda value: value >= 1),
-        )
-        if name in given and not right(given[name])
-    ]
+    wrong = [f"--{name} must be above 0, got {given[name]:g}" for name in given if not _above_0(given[name])]
     if wrong:
         raise InputError("; ".join(wrong))
     dataset = wesad.read_download(arguments.folder, items, **given, parts=_parts(arguments.out), tell=_tell)
     return dataset
+
+
+def _above_0(value: str | float) -> bool:
+    return isinstance(value, str) or 0 < value < float("inf")
 
 
 def _dmer(arguments: argparse.Namespace) -> Dataset:
