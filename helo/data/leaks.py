@@ -9,7 +9,8 @@ one subject with one label). A feature, over the windows that have it, is
   average;
 - *revealing*: windows of one value have one label, although values repeat (at most two values for each distinct label,
   and half as many values as windows at most: a continuous feature, whose values do not repeat, "determines" any label),
-  or it rises (or falls) strictly with the share of one emotion, equal where that is equal;
+  or, put in its order, the share of one emotion rises (or falls) throughout, never between equal values, and at half
+  of the steps between different ones at least;
 - *fixed in groups*: it has one value in each cell, where cells have two windows or more on average.
 
 Each feature is named for the first of these that holds.
@@ -29,6 +30,7 @@ _FEATURES_AT_ONCE: Final = 16  # float32 values of a row that share a cache line
 _ROWS_AT_ONCE: Final = 4096
 _SAMPLE: Final = 20_000  # windows that decide first whether a feature can be revealing
 _LABELS_TO_SAMPLE: Final = 50
+_ROUNDING: Final = 2e-7  # of a share in single precision
 _DISTINCT: Final = 10  # values, none of them twice, that agree in order with an emotion: by chance 2 / 10!
 
 
@@ -175,11 +177,12 @@ class _Judge:
                 return ""
         if repeats or distinct >= _DISTINCT:
             for emotion, column in zip(self.emotions, self.shares, strict=True):
-                share = column[ordered]
-                rises, falls = share[1:] > share[:-1], share[1:] < share[:-1]
-                for one, other in ((rises, falls), (falls, rises)):
-                    if not other.any() and np.array_equal(one, steps):
-                        return emotion
+                change = np.diff(column[ordered])
+                moves = np.abs(change) > _ROUNDING
+                if (moves & ~steps).any() or 2 * int(moves.sum()) < distinct - 1:
+                    continue
+                if not (change < -_ROUNDING).any() or not (change > _ROUNDING).any():
+                    return emotion
         return None
 
 
