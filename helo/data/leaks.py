@@ -111,7 +111,6 @@ def find_codes(dataset: Dataset, people: NDArray[np.intp], cells: NDArray[np.int
     in_order = bool((np.diff(order) > 0).all())
     starts = np.flatnonzero(np.r_[True, np.diff(cells[order]) != 0])
     person_starts = np.flatnonzero(np.r_[True, np.diff(people[order[starts]]) != 0])
-    people_repeat, cells_repeat = windows >= 2 * len(person_starts), windows >= 2 * len(starts)
     judge = _Judge(dataset, labels)
     constant, personal, fixed, revealing = [], [], [], {}
     missing = np.empty(width, dtype=np.intp)
@@ -130,6 +129,9 @@ def find_codes(dataset: Dataset, people: NDArray[np.intp], cells: NDArray[np.int
             ordered = values if in_order else values[order]
             low, high = np.fmin.reduceat(ordered, starts), np.fmax.reduceat(ordered, starts)
             person_low, person_high = (np.fmin.reduceat(low, person_starts), np.fmax.reduceat(high, person_starts))
+            present = windows - missing[begin + offset]
+            people_repeat = present >= 2 * np.count_nonzero(~np.isnan(person_low))
+            cells_repeat = present >= 2 * np.count_nonzero(~np.isnan(low))
             if not np.fmax.reduce(person_high) > np.fmin.reduce(person_low):
                 constant.append(name)
             elif people_repeat and not (person_high > person_low).any():
