@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 
 from helo.data.dataset import Dataset
 
+_CONSTANT, _PERSONAL, _FIXED = "constant", "personal", "fixed in groups"
+
 _FEATURES_AT_ONCE: Final = 16  # float32 values of a row that share a cache line
 _ROWS_AT_ONCE: Final = 4096
 _SAMPLE: Final = 20_000  # windows that decide first whether a feature can be revealing
@@ -105,43 +107,59 @@ def find_codes(dataset: Dataset, people: NDArray[np.intp], cells: NDArray[np.int
 
     Memory beside the dataset: sixteen features at a time, and a few numbers per window.
     """
-    features = dataset.features
+    features, modalities = dataset.features, dataset.schema.modalities
     windows, width = features.shape
-    order = np.lexsort((cells, people))  # a subject's cells lie together
-    in_order = bool((np.diff(order) > 0).all())
-    starts = np.flatnonzero(np.r_[True, np.diff(cells[order]) != 0])
-    person_starts = np.flatnonzero(np.r_[True, np.diff(people[order[starts]]) != 0])
-    judge = _Judge(dataset, labels)
-    constant, personal, fixed, revealing = [], [], [], {}
+    spans, judge = _Spans(people, cells), _Judge(dataset, labels)
+    found: dict[str, list[str]] = {_CONSTANT: [], _PERSONAL: [], _FIXED: []}
+    revealing: dict[str, str | None] = {}
     missing = np.empty(width, dtype=np.intp)
-    gaps = np.zeros((windows, len(dataset.schema.modalities)), dtype=np.int32)
-    modality_of = np.repeat(
-        np.arange(len(dataset.schema.modalities)), [len(modality.columns) for modality in dataset.schema.modalities]
-    )
+    gaps = np.zeros((windows, len(modalities)), dtype=np.int32)
+    widths = np.array([len(modality.columns) for modality in modalities])
+    modality_of = np.repeat(np.arange(len(modalities)), widths)
     for begin in range(0, width, _FEATURES_AT_ONCE):
         block = np.ascontiguousarray(features[:, begin : begin + _FEATURES_AT_ONCE].T)
-        for offset, values in enumerate(block):
-            name = dataset.schema.features[begin + offset]
+        for column, values in enumerate(block, start=begin):
             absent = np.isnan(values)
-            missing[begin + offset] = absent.sum()
-            if missing[begin + offset]:
-                gaps[:, modality_of[begin + offset]] += absent
-            ordered = values if in_order else values[order]
-            low, high = np.fmin.reduceat(ordered, starts), np.fmax.reduceat(ordered, starts)
-            person_low, person_high = (np.fmin.reduceat(low, person_starts), np.fmax.reduceat(high, person_starts))
-            present = windows - missing[begin + offset]
-            people_repeat = present >= 2 * np.count_nonzero(~np.isnan(person_low))
-            cells_repeat = present >= 2 * np.count_nonzero(~np.isnan(low))
-            if not np.fmax.reduce(person_high) > np.fmin.reduce(person_low):
-                constant.append(name)
-            elif people_repeat and not (person_high > person_low).any():
-                personal.append(name)
-            elif (given := judge.gives_away(values, absent)) is not None:
+            missing[column] = absent.sum()
+            if missing[column]:
+                gaps[:, modality_of[column]] += absent
+            name, kind = dataset.schema.features[column], spans.kind(values, windows - int(missing[column]))
+            given = judge.gives_away(values, absent) if kind not in (_CONSTANT, _PERSONAL) else None
+            if given is not None:
                 revealing[name] = given or None
-            elif cells_repeat and not (high > low).any():
-                fixed.append(name)
-    widths = np.array([len(modality.columns) for modality in dataset.schema.modalities])
-    return Codes(tuple(constant), tuple(personal), revealing, tuple(fixed), missing, gaps == widths)
+            elif kind is not None:
+                found[kind].append(name)
+    return Codes(
+        constant=tuple(found[_CONSTANT]),
+        personal=tuple(found[_PERSONAL]),
+        revealing=revealing,
+        fixed_in_groups=tuple(found[_FIXED]),
+        missing=missing,
+        absent=gaps == widths,
+    )
+
+
+class _Spans:
+    """Where a feature does not vary: anywhere, in a subject, in a cell."""
+
+    def __init__(self, people: NDArray[np.intp], cells: NDArray[np.intp]) -> None:
+        order = np.lexsort((cells, people))  # a subject's cells lie together
+        self.starts = np.flatnonzero(np.r_[True, np.diff(cells[order]) != 0])
+        self.person_starts = np.flatnonzero(np.r_[True, np.diff(people[order[self.starts]]) != 0])
+        self.order = order if (np.diff(order) < 0).any() else None  # most data are in order: nothing to copy
+
+    def kind(self, values: NDArray[np.float32], present: int) -> str | None:
+        """What a feature (N,) is that `present` windows have, if it is constant, personal or fixed in groups."""
+        values = values if self.order is None else values[self.order]
+        # Of the values that are there; NaN where there is none, which is neither above nor below.
+        low, high = np.fmin.reduceat(values, self.starts), np.fmax.reduceat(values, self.starts)
+        person_low, person_high = np.fmin.reduceat(low, self.person_starts), np.fmax.reduceat(high, self.person_starts)
+        if not np.fmax.reduce(person_high) > np.fmin.reduce(person_low):
+            return _CONSTANT
+        for name, lows, highs in ((_PERSONAL, person_low, person_high), (_FIXED, low, high)):
+            if present >= 2 * np.count_nonzero(~np.isnan(lows)) and not (highs > lows).any():
+                return name
+        return None
 
 
 class _Judge:
