@@ -81,6 +81,9 @@ def test_nothing_is_read_that_could_run_code(package: str) -> None:
         ("helo.run", {"ray", "optuna", "torch"}),
         ("helo.data", {"ray", "optuna", "torch"}),
         ("helo.data.wesad", {"ray", "optuna", "torch"}),
+        ("helo.data.dmer", {"ray", "optuna", "torch", "scipy"}),
+        ("helo.data.table", {"ray", "optuna", "torch", "pandas"}),
+        ("helo.data.overview", {"ray", "optuna", "torch", "pandas"}),
         ("analysis.report", {"ray", "optuna", "torch", "helo.search", "helo.training"}),
     ],
 )
