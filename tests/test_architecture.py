@@ -86,6 +86,10 @@ def test_one_file_imports_pickle() -> None:
         ("helo.run", {"ray", "optuna", "torch"}),
         ("helo.data", {"ray", "optuna", "torch"}),
         ("helo.data.wesad", {"ray", "optuna", "torch", "pandas", "neurokit2", "matplotlib"}),
+        ("helo.data.dmer", {"ray", "optuna", "torch", "scipy"}),
+        ("helo.data.table", {"ray", "optuna", "torch", "pandas"}),
+        ("helo.data.overview", {"ray", "optuna", "torch", "pandas"}),
+        ("helo.predict", {"ray", "optuna", "torch", "pandas"}),
         ("analysis.report", {"ray", "optuna", "torch", "helo.search", "helo.training"}),
     ],
 )

@@ -1,54 +1,139 @@
-"""``python -m helo.data``: make dataset directories."""
+"""``python -m helo.data``: make dataset directories, and look through one."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from helo.cli import EXIT_OK, run_command
-from helo.errors import require_new
+from helo.cli import EXIT_FAILED, EXIT_OK, run_command
+from helo.errors import InputError, require_new
+
+if TYPE_CHECKING:
+    from helo.data import Dataset
 
 PROG = "helo-data"
+
+DOWNLOAD_OPTIONS = ("device", "window", "step", "jobs")
+"""Options of ``wesad`` that act on the official download only; None where not given."""
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(prog=PROG, description="Make a dataset directory for helo-search.")
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="simulate|wesad")
+    parser = argparse.ArgumentParser(
+        prog=PROG, description="Make a dataset directory for helo-search, or look through one."
+    )
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="simulate|wesad|dmer|table|check")
+    makers = [_simulate_parser(kinds), _wesad_parser(kinds), _dmer_parser(kinds), _table_parser(kinds)]
+    for maker in makers:
+        maker.add_argument("--out", type=Path, required=True, metavar="DIR", help="dataset directory to make")
+    check = kinds.add_parser("check", help="what is in a dataset, and what would make its scores meaningless")
+    check.add_argument("folder", type=Path, metavar="DIR", help="dataset directory")
+    check.add_argument("--strict", action="store_true", help="exit with 1 if there are warnings")
+    return parser
 
-    simulate = kinds.add_parser("simulate", help="made-up subjects with a known best-possible score")
+
+def _simulate_parser(kinds: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = kinds.add_parser(
+        "simulate", help="made-up subjects with a known best-possible score"
+    )
     for name, default in (("subjects", 8), ("clips", 6), ("windows", 10), ("emotions", 6), ("seed", 0)):
-        simulate.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"default: {default}")
+        parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"default: {default}")
+    return parser
 
-    wesad = kinds.add_parser("wesad", help="WESAD features (windows.csv) with PANAS self-reports (SX_quest.csv)")
-    wesad.add_argument("folder", type=Path, metavar="DIR", help="folder with windows.csv and SX/SX_quest.csv")
-    wesad.add_argument(
+
+def _wesad_parser(kinds: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = kinds.add_parser(
+        "wesad", help="WESAD: the official download, or features (windows.csv), with PANAS self-reports"
+    )
+    parser.add_argument(
+        "folder",
+        type=Path,
+        metavar="PATH",
+        help="the download (a zip file, or a folder with S2/S2.pkl ...), or a folder with windows.csv and "
+        "S2/S2_quest.csv ...",
+    )
+    parser.add_argument(
         "--items", default="panas23", metavar="SET", help="panas23, panas9, or NAME,NAME,… (default: panas23)"
     )
-    for kind in (simulate, wesad):
-        kind.add_argument("--out", type=Path, required=True, metavar="DIR", help="dataset directory to make")
+    download = parser.add_argument_group("the official download only")
+    download.add_argument("--device", choices=("wrist", "chest", "both"), help="whose signals (default: both)")
+    download.add_argument("--window", type=float, metavar="SECONDS", help="length of a window (default: 30)")
+    download.add_argument("--step", type=float, metavar="SECONDS", help="from window to window (default: 15)")
+    download.add_argument("--jobs", type=int, metavar="N", help="subjects that are read at once")
+    return parser
+
+
+def _dmer_parser(kinds: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = kinds.add_parser("dmer", help="DMER: its feature files (n.mat) with PANAS scores")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder with 1.mat, 2.mat ..., or Features/1.mat ...")
+    parser.add_argument(
+        "--labels", type=Path, metavar="DIR", help="folder with 1/datas.mat ..., where the scores are not in n.mat"
+    )
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument(
+        "--leave-out", metavar="N,N,…", help="subjects to leave out (default: 3,4,13,16,17,27,31, as the authors do)"
+    )
+    choice.add_argument("--keep-all", action="store_true", help="leave nobody out")
+    return parser
+
+
+def _table_parser(kinds: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = kinds.add_parser("table", help="a CSV or Parquet table with a row per window")
+    parser.add_argument("file", type=Path, metavar="FILE", help=".csv, .csv.gz, .tsv or .parquet")
+    parser.add_argument("--subject", required=True, metavar="COLUMN", help="who it is")
+    parser.add_argument("--group", metavar="COLUMN", help="the clip or condition")
+    parser.add_argument(
+        "--emotions",
+        required=True,
+        nargs="+",
+        metavar="COLUMN",
+        help="ratings or shares: columns or patterns (label_*), parted by commas or spaces, or EMOTION=COLUMN",
+    )
+    parser.add_argument(
+        "--modality",
+        required=True,
+        nargs="+",
+        action="extend",
+        metavar="NAME=ROLE:PATTERNS[:TOKENS]",
+        help="columns of a signal, such as eda=physiological:EDA_*,SCR_*:2; ROLE is physiological or behavioural; "
+        "without TOKENS each column is a token",
+    )
+    parser.add_argument("--main", metavar="NAME", help="main modality (default: the first physiological one)")
+    parser.add_argument("--name", help="of the dataset (default: that of FILE)")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``helo-data``."""
     arguments = build_parser().parse_args(argv)
-    return run_command(PROG, lambda: _make(arguments))
+    return run_command(PROG, lambda: (_check if arguments.kind == "check" else _make)(arguments))
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from helo.data import read_dataset
+    from helo.data.check import check
+    from helo.data.overview import show
+
+    found = check(read_dataset(arguments.folder))
+    show(found)
+    return EXIT_FAILED if arguments.strict and found.warnings else EXIT_OK
 
 
 def _make(arguments: argparse.Namespace) -> int:
-    from helo.data import simulate, write_dataset
-    from helo.data.wesad import parse_items, wesad
+    from helo.data import write_dataset
 
     out: Path = arguments.out
     require_new(out)
-    if arguments.kind == "simulate":
-        dataset = simulate(arguments.subjects, arguments.clips, arguments.windows, arguments.emotions, arguments.seed)
-    else:
-        dataset = wesad(arguments.folder, parse_items(arguments.items))
+    readers = {"simulate": _simulate, "wesad": _wesad, "dmer": _dmer, "table": _table}
+    dataset = readers[arguments.kind](arguments)
     write_dataset(dataset, out)
+    if arguments.kind == "wesad":
+        shutil.rmtree(_parts(out), ignore_errors=True)
     modalities = ", ".join(modality.name for modality in dataset.schema.modalities)
     print(
         f"{out}: {dataset.schema.name}, {len(dataset.subject_names)} subjects, {len(dataset)} windows, "
@@ -56,7 +141,76 @@ def _make(arguments: argparse.Namespace) -> int:
     )
     if dataset.missing:
         print(f"missing signals: {dataset.missing}")
+    print(f"next: python -m helo.data check {shlex.quote(str(out))}")
     return EXIT_OK
+
+
+def _tell(line: str) -> None:
+    print(line, flush=True)
+
+
+def _simulate(arguments: argparse.Namespace) -> Dataset:
+    from helo.data import simulate
+
+    return simulate(arguments.subjects, arguments.clips, arguments.windows, arguments.emotions, arguments.seed)
+
+
+def _parts(out: Path) -> Path:
+    """Where subjects that are read already wait for the others."""
+    return out.parent / f".{out.name}-parts"
+
+
+def _wesad(arguments: argparse.Namespace) -> Dataset:
+    import importlib
+
+    wesad = importlib.import_module("helo.data.wesad")
+    items = wesad.parse_items(arguments.items)
+    given = {name: value for name in DOWNLOAD_OPTIONS if (value := getattr(arguments, name)) is not None}
+    dataset: Dataset
+    if not (hasattr(wesad, "is_download") and wesad.is_download(arguments.folder)):
+        if given:
+            options = ", ".join(f"--{name}" for name in given)
+            raise InputError(
+                f"{arguments.folder}: {options}: these act on the official download only (a zip file, or a folder with "
+                "S2/S2.pkl ...); leave them out"
+            )
+        dataset = wesad.wesad(arguments.folder, items)
+        return dataset
+    wrong = [f"--{name} must be above 0, got {given[name]:g}" for name in given if not _above_0(given[name])]
+    if wrong:
+        raise InputError("; ".join(wrong))
+    dataset = wesad.read_download(arguments.folder, items, **given, parts=_parts(arguments.out), tell=_tell)
+    return dataset
+
+
+def _above_0(value: str | float) -> bool:
+    return isinstance(value, str) or 0 < value < float("inf")
+
+
+def _dmer(arguments: argparse.Namespace) -> Dataset:
+    from helo.data.dmer import LEFT_OUT, dmer, parse_subjects
+
+    leave_out: tuple[int, ...] = LEFT_OUT
+    if arguments.keep_all:
+        leave_out = ()
+    elif arguments.leave_out is not None:
+        leave_out = parse_subjects(arguments.leave_out)
+    return dmer(arguments.folder, labels=arguments.labels, leave_out=leave_out, tell=_tell)
+
+
+def _table(arguments: argparse.Namespace) -> Dataset:
+    from helo.data.table import parse_modality, table
+
+    return table(
+        arguments.file,
+        subject=arguments.subject,
+        group=arguments.group,
+        emotions=arguments.emotions,
+        modalities=[parse_modality(text) for text in arguments.modality],
+        main=arguments.main,
+        name=arguments.name,
+        tell=_tell,
+    )
 
 
 if __name__ == "__main__":

@@ -66,9 +66,7 @@ def run_search(
         shared = Shared(plan.dataset)
         complete = _run_cells(plan, queue, folds, resources, run, console, shared)
         if complete and plan.model:
-            gpus = 1 if resources.gpus_per_cell else 0
-            call = partial(on_cluster, cpus=resources.cpus_per_cell, gpus=gpus)
-            deliver(plan, run, shared, resources.cpus_per_cell, "cuda" if gpus else "cpu", call, console)
+            _deliver(plan, run, shared, resources, console)
     return run, complete
 
 
@@ -104,6 +102,15 @@ def _run_cells(
     write_tables(run, plan, folds)
     write_study(run, plan.space, planner.studies())
     return complete
+
+
+def _deliver(plan: SearchPlan, run: Run, shared: Shared, resources: Resources, console: Console) -> None:
+    threads, gpus = resources.cpus_per_cell, 1 if resources.gpus_per_cell else 0
+    device = "cuda" if gpus else "cpu"
+    if plan.address is None:  # this process has torch already: a worker would take seconds to start
+        deliver(plan, run, plan.dataset, threads, device, lambda fit, *arguments: fit(*arguments), console)
+    else:
+        deliver(plan, run, shared, threads, device, partial(on_cluster, cpus=threads, gpus=gpus), console)
 
 
 def _on_cluster(plan: SearchPlan, folds: tuple[Fold, ...], stack: ExitStack) -> Resources:

@@ -1,0 +1,292 @@
+"""DMER: 73 people, 32 film clips, EEG, skin and pulse, the face, and what each person said they felt.
+
+Source: Yang et al., "A multimodal dataset for mixed emotion recognition", Scientific Data, 2024; access by a signed
+agreement. Read here: a MATLAB file ``n.mat`` per subject n (of ``Features.zip``) with
+
+- ``feas`` (windows, 913): columns 0–89 EEG (18 channels × 5 bands, channel by channel), 90–117 skin (GSR),
+  118–144 pulse (PPG), 145–912 face (LBP-TOP of the video)
+- ``vids``: the clip of each window, counted from 0
+- ``dis_label`` (clips, 10): PANAS scores; here, or in ``n/datas.mat`` (of ``Aligned_data.zip``)
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from helo.data.dataset import Dataset
+from helo.data.schema import Modality, Schema
+from helo.errors import InputError, shorten
+from helo.names import BEHAVIOURAL, PHYSIOLOGICAL
+
+LEFT_OUT: Final = (3, 4, 13, 16, 17, 27, 31)
+"""Subjects that the authors leave out: 73 of 80 remain."""
+
+_PANAS: Final = "Inspired Alert Excited Enthusiastic Determined Afraid Upset Nervous Scared Distressed"
+EMOTIONS: Final = tuple(_PANAS.split())
+"""The ten columns of ``dis_label``."""
+
+MODALITIES: Final = tuple(
+    Modality(name, role, tuple(f"{name}_{number}" for number in range(width)), tokens, main=name == "eeg")
+    for name, role, width, tokens in (
+        # A channel of 5 bands is a token.
+        ("eeg", PHYSIOLOGICAL, 90, 18),
+        # Which statistics these are is not published: each is a token of its own, as those of WESAD.
+        ("gsr", PHYSIOLOGICAL, 28, 28),
+        ("ppg", PHYSIOLOGICAL, 27, 27),
+        # LBP-TOP is three histograms, one after the other, of the planes XY, XT and YT; 8 neighbours make
+        # 2^8 = 256 bins, and 3 × 256 = 768. One token would leave transport nothing to choose.
+        ("video", BEHAVIOURAL, 768, 3),
+    )
+)
+"""The four modalities, in the order of the columns of ``feas``."""
+
+FEATURES: Final = sum(len(modality.columns) for modality in MODALITIES)
+
+_FEATURES, _CLIPS, _SCORES = "feas", "vids", "dis_label"
+_LABEL_FILE: Final = "datas.mat"
+
+# What loadmat raises for a file that is cut short, or no MATLAB file.
+_UNREADABLE: Final = (
+    *(OSError, EOFError, ValueError, TypeError, KeyError, IndexError, OverflowError, MemoryError),
+    *(zlib.error, struct.error),
+)
+
+
+def dmer(
+    folder: Path,
+    *,
+    labels: Path | None = None,
+    leave_out: Sequence[int] = LEFT_OUT,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Dataset:
+    """Read the windows of DMER with an emotion distribution from the PANAS scores.
+
+    The label of a window is s_e / Σ s, where s (10,) are the scores of its subject for its clip: all windows of a
+    clip share it. Groups are the clips.
+
+    - `folder`: holds ``n.mat``, itself or in a folder of it (``Features/n.mat``)
+    - `labels`: holds ``n/datas.mat``, likewise; None takes ``dis_label`` from ``n.mat`` if it is there, else from an
+      ``n/datas.mat`` beside it or in a folder of `folder`
+    - `leave_out`: numbers of subjects
+    - `tell` gets a line per subject
+
+    Memory: one subject beside the float32 result. Raises `InputError` for missing and malformed files.
+    """
+    folder = Path(folder)
+    files = _subject_files(folder)
+    unknown = [number for number in leave_out if number not in files]
+    if unknown and tuple(leave_out) != LEFT_OUT:
+        raise InputError(f"{folder}: subject {shorten(unknown)} cannot be left out: there is no {unknown[0]}.mat")
+    files = {number: path for number, path in files.items() if number not in leave_out}
+    if len(files) < 2:
+        raise InputError(
+            f"{folder}: leave-one-subject-out needs at least 2 subjects, got {shorten(files) or 'none'} "
+            f"(left out: {shorten(leave_out, most=10) or 'none'})"
+        )
+    # The headers come first: a wrong file is named before minutes of reading, and the result is made at once.
+    plans = [_plan(number, path, folder, labels) for number, path in files.items()]
+    features = np.empty((sum(plan.windows for plan in plans), FEATURES), dtype=np.float32)
+    distributions = np.empty((len(features), len(EMOTIONS)))
+    clips = np.empty(len(features), dtype=np.intp)
+    start = 0
+    for position, plan in enumerate(plans, start=1):
+        rows = slice(start, start + plan.windows)
+        features[rows], clips[rows], distributions[rows] = _read_subject(plan)
+        start = rows.stop
+        tell(
+            f"subject {plan.number} ({position} of {len(plans)}): {plan.windows:,} windows, "
+            f"{len(np.unique(clips[rows]))} clips"
+        )
+    subjects = np.repeat([str(plan.number) for plan in plans], [plan.windows for plan in plans])
+    groups = np.char.add("clip ", clips.astype(np.str_))
+    try:
+        return Dataset(_schema(leave_out), subjects, features, distributions, groups=groups)
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from None
+
+
+def parse_subjects(text: str) -> tuple[int, ...]:
+    """The subject numbers of a list such as ``3,4,13``.
+
+    >>> parse_subjects("3, 4,13")
+    (3, 4, 13)
+    """
+    words = [word.strip() for word in text.split(",")]
+    for word in words:
+        if not re.fullmatch("[0-9]{1,6}", word):
+            raise InputError(f"--leave-out must be numbers of subjects parted by commas, such as 3,4,13, got {word!r}")
+    return tuple(dict.fromkeys(map(int, words)))
+
+
+def _schema(leave_out: Sequence[int]) -> Schema:
+    return Schema(
+        name="dmer",
+        modalities=MODALITIES,
+        emotions={emotion: f"label_{emotion}" for emotion in EMOTIONS},
+        source="DMER: Yang et al., Scientific Data, 2024",
+        licence="by signed agreement with its authors; not to be passed on",
+        notes=(
+            f"Left out: subjects {shorten(leave_out, most=80) or 'none'}. The label of a window is score / sum of "
+            "scores over the ten PANAS items of its subject and clip: all windows of a clip share it. Tokens: an EEG "
+            "channel (5 bands), each feature of skin and pulse, each of the three planes of LBP-TOP."
+        ),
+    )
+
+
+def _subject_files(folder: Path) -> dict[int, Path]:
+    """Subject number → ``n.mat``, by number."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such directory (it must hold 1.mat, 2.mat ..., or Features/1.mat ...)")
+    found: dict[int, Path] = {}
+    for path in sorted([*folder.glob("*.mat"), *folder.glob("*/*.mat")]):
+        if not re.fullmatch("[0-9]{1,6}", path.stem) or not path.is_file():
+            continue
+        number = int(path.stem)
+        if number in found:
+            raise InputError(f"{path}: subject {number} is also in {found[number]}; keep one of them")
+        found[number] = path
+    if not found:
+        raise InputError(f"{folder}: no subject's file is there (it must hold 1.mat, 2.mat ..., or Features/1.mat ...)")
+    return dict(sorted(found.items()))
+
+
+class _Plan(NamedTuple):
+    number: int
+    features: Path  # holds feas and vids
+    scores: Path  # holds dis_label
+    windows: int
+
+
+def _plan(number: int, path: Path, folder: Path, labels: Path | None) -> _Plan:
+    """Where a subject's parts are, and how many windows it has, from the headers alone."""
+    shapes = _contents(path)
+    for name in (_FEATURES, _CLIPS):
+        if name not in shapes:
+            raise InputError(
+                f"{path}: variable {name!r} is missing; it holds {shorten(shapes) or 'nothing'} (cut short?)"
+            )
+    shape = shapes[_FEATURES]
+    if len(shape) != 2 or shape[1] != FEATURES or not shape[0]:
+        turned = "; it is transposed" if len(shape) == 2 and shape[0] == FEATURES else ""
+        raise InputError(f"{path}: {_FEATURES} must be windows × {FEATURES}, got {_by(shape)}{turned}")
+    if labels is None and _SCORES in shapes:
+        return _Plan(number, path, path, shape[0])
+    where = Path(str(number)) / _LABEL_FILE
+    if labels is not None:
+        places = [Path(labels) / where, *sorted(Path(labels).glob(f"*/{where}"))]
+    else:
+        places = [path.parent / where, folder / where, *sorted(folder.glob(f"*/{where}"))]
+    scores = next((place for place in places if place.is_file()), None)
+    if scores is None:
+        raise InputError(
+            f"{places[0]}: is missing; the labels ({_SCORES}) of subject {number} must be there"
+            + ("" if labels is not None else f", in {path}, or in the folder that --labels names")
+        )
+    if _SCORES not in (names := _contents(scores)):
+        raise InputError(f"{scores}: variable {_SCORES!r} is missing; it holds {shorten(names) or 'nothing'}")
+    return _Plan(number, path, scores, shape[0])
+
+
+def _read_subject(plan: _Plan) -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.float64]]:
+    """A subject's features (W, 913), clips (W,) and emotion distributions (W, 10)."""
+    names = (_FEATURES, _CLIPS) if plan.scores != plan.features else (_FEATURES, _CLIPS, _SCORES)
+    variables = _load(plan.features, names)
+    features, path = _float32(variables[_FEATURES], plan.features), plan.features
+    clips = _numbers(variables[_CLIPS], path, _CLIPS)
+    if clips.size != plan.windows or max(clips.shape) != clips.size:
+        raise InputError(
+            f"{path}: {_CLIPS} must name the clip of each of the {plan.windows} windows, got {_by(clips.shape)}"
+        )
+    clips = clips.ravel()
+    scores = variables[_SCORES] if _SCORES in variables else _load(plan.scores, (_SCORES,))[_SCORES]
+    scores = _numbers(scores, plan.scores, _SCORES)
+    if scores.ndim != 2 or scores.shape[1] != len(EMOTIONS):
+        raise InputError(f"{plan.scores}: {_SCORES} must be clips × {len(EMOTIONS)} emotions, got {_by(scores.shape)}")
+    wrong = ~((clips >= 0) & (clips < len(scores)) & (clips == np.floor(clips)))
+    if wrong.any():
+        window = int(np.argmax(wrong))
+        counted = " (clips are counted from 0)" if clips[window] == len(scores) else ""
+        raise InputError(
+            f"{path}: {_CLIPS} must be whole numbers from 0 to {len(scores) - 1}, the rows of {_SCORES}, got "
+            f"{clips[window]:g} in window {window}{counted}"
+        )
+    whole = clips.astype(np.intp)
+    for clip in np.unique(whole):
+        row = scores[clip]
+        if not np.isfinite(row).all() or (row < 0).any() or row.sum() == 0:
+            raise InputError(
+                f"{plan.scores}: {_SCORES}, clip {clip}: scores must be finite, ≥ 0 and not all 0, got "
+                f"{shorten((f'{value:g}' for value in row), most=10)}"
+            )
+    return features, whole, (scores / scores.sum(axis=1, keepdims=True).clip(1e-300))[whole]
+
+
+def _float32(values: Any, path: Path) -> NDArray[np.float32]:
+    numbers = _numbers(values, path, _FEATURES)
+    with np.errstate(over="ignore"):  # beyond float32 it becomes inf, and is named
+        features: NDArray[np.float32] = numbers.astype(np.float32)
+    unbounded = np.isinf(features)
+    if unbounded.any():
+        window, column = np.argwhere(unbounded)[0]
+        raise InputError(
+            f"{path}: {_FEATURES}, window {window}, column {column}: must be a finite number, or NaN where a signal "
+            f"is missing, got {numbers[window, column]:g}"
+        )
+    empty = np.isnan(features).all(axis=1)
+    if empty.any():
+        raise InputError(
+            f"{path}: {_FEATURES}, window {int(np.argmax(empty))}: a window must have at least one signal; "
+            f"{int(empty.sum())} windows have only NaN; remove them from {_FEATURES} and {_CLIPS}"
+        )
+    return features
+
+
+def _numbers(values: Any, path: Path, name: str) -> NDArray[Any]:
+    array = np.asarray(values)
+    if array.dtype.kind not in "iufb":
+        raise InputError(f"{path}: {name} must be a matrix of real numbers, got {_kind(array)}")
+    return array if array.dtype.kind == "f" else array.astype(np.float64)
+
+
+def _kind(array: NDArray[Any]) -> str:
+    return {"O": "cells", "U": "text", "c": "complex numbers", "V": "a struct"}.get(array.dtype.kind, str(array.dtype))
+
+
+def _contents(path: Path) -> dict[str, tuple[int, ...]]:
+    """Variable → shape, from the headers of a MATLAB file."""
+    from scipy.io import whosmat  # half a second that `--help` need not wait for
+
+    return {name: shape for name, shape, _ in _matlab(path, lambda: whosmat(str(path)))}
+
+
+def _load(path: Path, names: Sequence[str]) -> dict[str, Any]:
+    from scipy.io import loadmat
+
+    variables: dict[str, Any] = _matlab(path, lambda: loadmat(str(path), variable_names=list(names)))
+    return variables
+
+
+def _matlab(path: Path, read: Callable[[], Any]) -> Any:
+    """What `read` returns; a file that cannot be read is named, and what would be right."""
+    from scipy.io.matlab import MatReadError
+
+    try:
+        return read()
+    except NotImplementedError:  # scipy's answer to HDF5
+        raise InputError(
+            f"{path}: is a MATLAB v7.3 (HDF5) file; save it with save(FILE, '-v7', ...) in MATLAB"
+        ) from None
+    except (MatReadError, *_UNREADABLE) as error:
+        raise InputError(f"{path}: cannot be read as a MATLAB file ({' '.join(str(error).split())})") from None
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape)) or "one value"

@@ -1,0 +1,360 @@
+"""A check of a dataset: a test for each thing it warns of, and none of them on data that are right."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helo.baselines import baselines_table
+from helo.data.__main__ import main
+from helo.data.check import check
+from helo.data.dataset import Dataset
+from helo.data.simulated import simulate
+from helo.data.store import read_dataset, write_dataset
+from helo.data.wesad import wesad
+from helo.folds import loso_folds
+from helo.names import METRICS
+
+DATASET = simulate(subjects=5, clips=4, windows=6)
+PEOPLE = np.repeat(np.arange(5), 24)
+CLIPS = np.tile(np.repeat(np.arange(4), 6), 5)
+
+
+def kinds(dataset: Dataset) -> list[str]:
+    """What a check finds; warnings as they are, notes in brackets."""
+    return [finding.kind if finding.warning else f"({finding.kind})" for finding in check(dataset).findings]
+
+
+def said(dataset: Dataset) -> str:
+    """The text of the only finding."""
+    (finding,) = check(dataset).findings
+    return finding.text
+
+
+def with_feature(values: Any, name: str = "ecg_1") -> Dataset:
+    features = DATASET.features.copy()
+    features[:, DATASET.schema.features.index(name)] = values
+    return replace(DATASET, features=features)
+
+
+def some(keep: np.ndarray) -> Dataset:
+    groups, best = DATASET.groups, DATASET.best_possible
+    assert groups is not None
+    assert best is not None
+    return Dataset(
+        DATASET.schema, DATASET.subjects[keep], DATASET.features[keep], DATASET.labels[keep], groups[keep], best[keep]
+    )
+
+
+# --- nothing to warn of -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_made_up_data_are_clean(seed: int) -> None:
+    assert kinds(simulate(seed=seed)) == []
+    assert kinds(simulate(subjects=3, clips=2, windows=3, emotions=3, seed=seed)) == []
+
+
+def test_wesad_is_clean(wesad_folder: Path) -> None:
+    found = check(wesad(wesad_folder))
+    assert found.findings == ()
+    assert found.labels == (5, 5, 5)  # one report after each condition
+    assert found.groups == (5, 5, 5)
+    assert found.subject_windows == (185, 191, 196)
+    np.testing.assert_allclose(
+        [found.scores["train_mean"][m] for m in ("chebyshev", "kl")], [0.0387, 0.0703], atol=5e-5
+    )
+
+
+def test_an_own_label_for_each_window_is_clean() -> None:
+    """Any feature without repeats then "determines" the label: that is no leak."""
+    labels = np.random.default_rng(1).dirichlet(np.ones(6), size=len(DATASET))
+    assert kinds(replace(DATASET, labels=labels)) == []
+    assert kinds(replace(DATASET, labels=labels, groups=np.arange(len(DATASET)).astype(str))) == []
+
+
+def test_coarse_features_are_clean() -> None:
+    features = DATASET.features.copy()
+    features[:, ::2] = np.round(features[:, ::2], 1)
+    features[:, 1::4] = features[:, 1::4] > 0
+    assert kinds(replace(DATASET, features=features)) == []
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0, 0.6))
+def test_gaps_raise_no_alarm_and_are_counted(seed: int, share: float) -> None:
+    rng = np.random.default_rng(seed)
+    features = DATASET.features.copy()
+    features[rng.random(features.shape) < share] = np.nan
+    features[rng.random(len(features)) < share, :8] = np.nan
+    features[PEOPLE == 2, :8] = np.nan
+    features[:, -1] = rng.normal(size=len(features))
+    dataset = replace(DATASET, features=features)
+    found = check(dataset)
+    assert found.findings == ()
+    assert found.missing == dataset.missing
+    ecg = found.modalities[0]
+    assert ecg.missing == np.isnan(features[:, :8]).mean()
+    assert ecg.absent == np.isnan(features[:, :8]).all(axis=1).sum() >= 24
+
+
+# --- what is counted ----------------------------------------------------------------------------
+
+
+def test_what_is_in_a_dataset() -> None:
+    found = check(some(~((PEOPLE == 1) & (CLIPS == 0))))
+    assert (found.subjects, found.windows, found.group_names) == (5, 114, 4)
+    assert found.subject_windows == (18, 24, 24)
+    assert found.groups == found.labels == (3, 4, 4)
+    assert [(m.name, m.tokens, m.token_features, m.main) for m in found.modalities][:2] == [
+        ("ecg", 4, 2, True),
+        ("eda", 3, 1, False),
+    ]
+    assert sum(emotion.mean for emotion in found.emotions) == pytest.approx(1)
+
+
+def test_entropy() -> None:
+    uniform = np.full(DATASET.labels.shape, 1 / 6)
+    found = check(replace(DATASET, labels=uniform))
+    assert found.entropy == pytest.approx(np.log(6))
+    assert found.entropy_share == pytest.approx(1)
+    assert check(replace(DATASET, labels=np.eye(6)[CLIPS])).entropy == 0
+
+
+def test_scores_are_those_that_a_search_reports() -> None:
+    uneven = some(~((PEOPLE == 1) & (CLIPS > 0)))
+    table = baselines_table(uneven, loso_folds(uneven.subject_names, seed=0)).groupby("method")
+    for method, scores in check(uneven).scores.items():
+        expected = table.get_group(method)[[f"test_{metric}" for metric in METRICS]].mean()
+        np.testing.assert_allclose([scores[metric] for metric in METRICS], expected, rtol=1e-12)
+
+
+def test_scores_where_others_never_feel_it() -> None:
+    """The mean label of the others, by a difference of sums, must not fall below 0."""
+    labels = np.where(PEOPLE[:, None] == 0, [[0.1, 0.2, 0.7, 0, 0, 0]], [[0.3, 0, 0, 0, 0.3, 0.4]])
+    scores = check(replace(DATASET, labels=labels)).scores["train_mean"]
+    assert all(np.isfinite(list(scores.values())))
+
+
+# --- what is warned of --------------------------------------------------------------------------
+
+
+def test_few_subjects() -> None:
+    assert "2 subjects; one to test on, one to choose by" in said(some(PEOPLE < 2))
+    assert kinds(some(PEOPLE < 3)) == []
+
+
+def test_few_windows() -> None:
+    text = said(some((PEOPLE != 3) | (np.arange(120) % 6 == 0)))
+    assert text.startswith("very few windows in P04 (4)")
+    big = simulate(subjects=3, clips=2, windows=100)
+    keep = (big.subjects != "P02") | (np.arange(600) % 200 < 15)
+    small = Dataset(replace(big.schema, best_possible={}), big.subjects[keep], big.features[keep], big.labels[keep])
+    assert "few windows" in kinds(small)
+
+
+def test_no_groups() -> None:
+    assert "no column group" in said(replace(DATASET, groups=None))
+    assert "24 windows have an empty group" in said(replace(DATASET, groups=np.where(PEOPLE == 1, " ", "clip")))
+
+
+def test_one_label_per_subject() -> None:
+    alone = replace(DATASET, labels=DATASET.labels[24 * PEOPLE])
+    assert "all windows of every subject have one label" in said(alone)
+    one = np.where((PEOPLE == 2)[:, None], DATASET.labels[0], DATASET.labels)
+    assert "all windows of subject P03 have one label" in said(replace(DATASET, labels=one))
+
+
+def test_one_label() -> None:
+    assert "the same label" in said(replace(DATASET, labels=np.repeat(DATASET.labels[:1], 120, axis=0)))
+
+
+def test_an_emotion_that_never_changes() -> None:
+    labels = DATASET.labels.copy()
+    labels[:, 2] = 0
+    labels /= labels.sum(axis=1, keepdims=True)
+    assert kinds(replace(DATASET, labels=labels)) == ["(constant emotions)"]
+
+
+def test_a_window_of_two_subjects() -> None:
+    features = DATASET.features.copy()
+    features[30, 3] = np.nan
+    features[50:53] = features[[30, 30, 100]]  # P03 has two windows of P02 and one of P05
+    text = said(replace(DATASET, features=features))
+    assert text.startswith("5 windows have exactly the features of a window of another subject (such as P0")
+
+
+def test_a_window_that_is_there_twice() -> None:
+    features = DATASET.features.copy()
+    features[5:7] = features[4]
+    dataset = replace(DATASET, features=features)
+    assert kinds(dataset) == ["(repeated within subjects)"]
+    assert said(dataset).startswith("2 windows have exactly")
+
+
+def test_zeros_have_no_sign() -> None:
+    features = DATASET.features.copy()
+    features[0, :3], features[50] = 0.0, features[0]
+    features[50, :3] = -0.0
+    features[0, :3] = 0.0
+    features[50, 3:] = features[0, 3:]
+    assert kinds(replace(DATASET, features=features)) == ["repeated across subjects"]
+
+
+def test_constant_features() -> None:
+    assert said(with_feature(3.0)) == "features with one value: ecg_1"
+    assert said(with_feature(np.where(CLIPS == 1, np.nan, 3.0))) == "features with one value: ecg_1"
+    assert said(with_feature(np.nan)) == "features with one value: ecg_1"
+
+
+@pytest.mark.parametrize("values", [PEOPLE, PEOPLE > 2, np.where(CLIPS == 0, np.nan, PEOPLE)])
+def test_features_that_say_who_it_is(values: np.ndarray) -> None:
+    text = said(with_feature(values))
+    assert text == "features with one value in each subject: ecg_1; they say who it is"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        DATASET.labels[:, 3],
+        -5 * DATASET.labels[:, 3] ** 3,
+        np.where(PEOPLE == 2, np.nan, np.exp(DATASET.labels[:, 3])),
+    ],
+    ids=["the share itself", "falls with it", "with gaps"],
+)
+def test_features_that_follow_an_emotion(values: np.ndarray) -> None:
+    assert "give the label away: ecg_1 (" in said(with_feature(values))
+
+
+def test_a_share_of_an_emotion_is_named_for_it() -> None:
+    """With a label of its own for each window, and in one that many windows share."""
+    labels = np.random.default_rng(1).dirichlet(np.ones(6), size=120)
+    own = replace(with_feature(np.log(labels[:, 3])), labels=labels)
+    assert "ecg_1 (fear)" in said(own)
+    coarse = np.round(labels, 1) + 0.1
+    coarse /= coarse.sum(axis=1, keepdims=True)
+    assert "ecg_1 (fear)" in said(replace(with_feature(-coarse[:, 3]), labels=coarse))
+
+
+@pytest.mark.parametrize("values", [np.random.default_rng(0).permutation(20)[4 * PEOPLE + CLIPS], DATASET.labels[:, 0]])
+def test_a_code_of_the_label(values: np.ndarray) -> None:
+    assert "give the label away: ecg_1 (all emotions)" in said(with_feature(values))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [CLIPS, CLIPS == 2, np.round(5 * DATASET.labels[:, 1])],
+    ids=["the clip", "one clip", "the rating"],
+)
+def test_features_fixed_in_groups(values: np.ndarray) -> None:
+    assert said(with_feature(values)).startswith("features with one value in each group of a subject: ecg_1;")
+    assert kinds(replace(with_feature(values), groups=None)) == ["no groups", "features fixed in groups"]
+
+
+@pytest.mark.parametrize("code", ["label", "emotion", "clip", "person"])
+def test_large_data_are_judged_as_small_ones_are(code: str) -> None:
+    """Where a sample is looked at first: more windows than it, in any order."""
+    rng = np.random.default_rng(3)
+    base = simulate(subjects=6, clips=20, windows=250)
+    order = rng.permutation(len(base))
+    features = base.features[order]
+    people, clips = np.repeat(np.arange(6), 5000)[order], np.tile(np.repeat(np.arange(20), 250), 6)[order]
+    labels = base.labels[order]
+    features[:, 7] = {"label": 20.0 * people + clips, "emotion": labels[:, 0], "clip": clips, "person": people}[code]
+    if code == "emotion":
+        labels = rng.dirichlet(np.ones(6), size=len(base))
+        features[:, 7] = np.sqrt(labels[:, 0])
+    assert base.groups is not None
+    schema = replace(base.schema, best_possible={})
+    dataset = Dataset(schema, base.subjects[order], features, labels, base.groups[order])
+    expected = {"clip": "features fixed in groups", "person": "personal features"}.get(code, "revealing features")
+    assert kinds(dataset) == [expected]
+
+
+# --- the command --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("check") / "mine"
+    write_dataset(with_feature(3.0), folder)
+    return folder
+
+
+@pytest.fixture
+def folder(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(original, tmp_path / "mine"))
+
+
+def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(folder)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.splitlines()[0] == "simulated: 5 subjects, 120 windows, 4 groups"
+    assert out.splitlines()[-1] == "warning: constant features: features with one value: ecg_1"
+    for word in ("ecg", "physiological, main", "joy", "train_mean", "uniform", "best_possible", "mean entropy"):
+        assert word in out
+    assert main(["check", str(folder), "--strict"]) == 1
+    write_dataset(DATASET, tmp_path / "clean")
+    capsys.readouterr()
+    assert main(["check", str(tmp_path / "clean"), "--strict"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "no warnings"
+
+
+def test_names_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    emotions = {f"[red]{name}": column for name, column in DATASET.schema.emotions.items()}
+    schema = replace(DATASET.schema, name="[b]mine", emotions=emotions, best_possible={})
+    write_dataset(Dataset(schema, DATASET.subjects, DATASET.features, DATASET.labels), tmp_path / "mine")
+    assert main(["check", str(tmp_path / "mine")]) == 0
+    out = capsys.readouterr().out
+    assert "[red]joy" in out
+    assert "[b]mine" in out
+
+
+def edit(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        path = folder / "windows.parquet"
+        change(pd.read_parquet(path)).to_parquet(path, index=False)
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (shutil.rmtree, "mine: no such dataset directory"),
+        (lambda f: (f / "dataset.yaml").unlink(), "file dataset.yaml is missing"),
+        (lambda f: (f / "dataset.yaml").write_text("name: [x"), "dataset.yaml: "),
+        (lambda f: (f / "windows.parquet").write_text("x"), "windows.parquet: is not a readable Parquet file"),
+        (edit(lambda t: t.drop(columns="eda_1")), "windows.parquet: column 'eda_1' is missing"),
+        (edit(lambda t: t.assign(eda_1="x")), "windows.parquet: column 'eda_1' must hold numbers"),
+        (edit(lambda t: t.assign(subject="x")), "needs at least 2 subjects, got 1"),
+        (edit(lambda t: t.assign(label_joy=2.0)), "labels must sum to 1"),
+    ],
+)
+def test_malformed(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], spoil: Callable[[Path], Any], said: str
+) -> None:
+    spoil(folder)
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["check", str(folder)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith("helo-data: error: ")
+    assert str(folder) in line
+    assert said in line
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_is_written_is_what_is_checked(folder: Path) -> None:
+    assert check(read_dataset(folder)) == check(with_feature(3.0))
