@@ -8,6 +8,8 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import analysis.__main__
@@ -87,6 +89,28 @@ def test_the_dataset_example_is_valid(tmp_path: Path) -> None:
         "eda": 2,
         "face": 1,
     }
+
+
+def test_the_example_of_a_table_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The commands for a table of one's own, word for word, on a table with columns of those names."""
+    commands = [words[1:] for words in command_lines() if words[:2] in (["helo.data", "table"], ["helo.data", "check"])]
+    monkeypatch.chdir(tmp_path)
+    draw = np.random.default_rng(0)
+    columns = ["hr", "rmssd", "EDA_level", "EDA_slope", "EDA_peaks", "EDA_area", "au6", "au12", "note"]
+    table = pd.DataFrame(draw.normal(size=(40, len(columns))), columns=columns)
+    for name in ("rating_joy", "rating_fear", "rating_calm"):
+        table[name] = draw.integers(1, 6, size=40)
+    table["id"], table["clip"] = [f"P{number // 10}" for number in range(40)], [f"c{n // 5 % 2}" for n in range(40)]
+    table.to_csv("windows.csv", index=False)
+    assert [words[0] for words in commands] == ["table", "check"]
+    for words in commands:
+        assert helo.data.__main__.main(words) == 0
+    schema = read_schema(tmp_path / "datasets" / "mine" / "dataset.yaml")
+    assert {modality.name: modality.tokens for modality in schema.modalities} == {"ecg": 2, "eda": 2, "face": 2}
+    assert list(schema.emotions) == ["rating_joy", "rating_fear", "rating_calm"]
+    assert "note" in capsys.readouterr().out
 
 
 def test_the_space_example_is_valid(tmp_path: Path) -> None:
