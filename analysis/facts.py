@@ -23,7 +23,7 @@ from helo.names import (
     STATUS,
     STOPPED,
 )
-from helo.selection import best_overall, medoid
+from helo.selection import recommended
 from helo.text import duration
 
 
@@ -112,9 +112,10 @@ def _recommended(source: Source) -> str:
     except InputError:
         return ""
     nested = source.manifest.get("protocol") == PROTOCOL_NESTED
-    number = medoid(cells, objective) if nested else best_overall(cells, objective, source.folds)
-    if number is None:
+    found = recommended(cells, objective, source.folds, nested)
+    if found is None:
         return ""
+    number = found.configuration
     row = cells[cells[CONFIGURATION] == number].iloc[0]
     if source.variants:
         return f"variant {variant_of(row.to_dict(), source.variants)!r}"

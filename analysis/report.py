@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +24,7 @@ from analysis.page import figure, page, section, text
 from analysis.source import Source
 from analysis.wording import MEANINGS, NOT_REPORTABLE, arrow, number, percent, signed
 from helo.errors import InputError
+from helo.files import whole_file
 from helo.names import (
     BASELINES,
     ESTIMATE,
@@ -114,13 +113,10 @@ def write_report(run: Run) -> Path:
     directory cannot be written.
     """
     content = _document(Source(run))
-    hidden = run.report.with_name(f".{run.report.name}")
     try:
-        hidden.write_text(content, encoding="utf-8")
-        os.replace(hidden, run.report)
+        with whole_file(run.report) as hidden:
+            hidden.write_text(content, encoding="utf-8")
     except OSError as error:
-        with suppress(OSError):
-            hidden.unlink()
         raise InputError(f"{run.report}: cannot be written ({error.strerror or error})") from None
     return run.report
 

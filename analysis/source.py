@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.ablation import ablation, first_variant
 from analysis.estimates import no_baselines, subject_scores, summarise, variant_scores
-from analysis.wording import cautions, coverage, unconverged, verdict
+from analysis.wording import cautions, coverage, failures, rivals, unconverged, verdict
 from helo.errors import InputError
 from helo.names import BASELINES, CELLS, EPOCHS, MANIFEST_FILE, METRICS, PREDICTIONS
 from helo.run import Run
@@ -91,7 +91,9 @@ class Source:
             plans = unconverged(self.epochs)
         except InputError:
             plans = []
-        return [*coverage(self.summary, self.folds), *cautions(self.manifest), *plans]
+        beside = [] if self.variants else rivals(self.scores, self.objective)
+        missing = [*coverage(self.summary, self.folds), *failures(self.baselines)]
+        return [*beside, *missing, *cautions(self.manifest), *plans]
 
     @cached_property
     def ablation(self) -> pd.DataFrame | None:

@@ -13,15 +13,25 @@ from helo.names import (
     BEST_POSSIBLE,
     CONFIGURATION,
     ESTIMATE,
+    FAILED,
+    FITTED_BASELINES,
     FOLD,
     HIGHER_IS_BETTER,
+    KNN,
+    MAX_ENTROPY,
+    METHOD,
     METRIC_LABELS,
+    MLP,
     NORMALISE_SUBJECT,
     ORACLE,
     PER_FOLD_SELECTION,
     PROTOCOL_NESTED,
     PROTOCOL_SHARED,
+    RANDOM_FOREST,
+    REASON,
+    RIDGE,
     SINGLE_CONFIGURATION,
+    STATUS,
     TRAIN_MEAN,
     UNCONVERGED,
     UNIFORM,
@@ -37,8 +47,18 @@ MEANINGS: Final = {
     TRAIN_MEAN: "the mean distribution of all other subjects, whatever the input. A model that is no"
     " better has learnt nothing from the signals.",
     UNIFORM: "the same probability for every emotion.",
+    KNN: "the mean label of the nearest windows (AA-kNN).",
+    MAX_ENTROPY: "a linear maximum-entropy model (as SA-BFGS, with a penalty).",
+    RIDGE: "linear least squares with a penalty, cut off at 0 and made to sum to 1.",
+    RANDOM_FOREST: "the mean label of the leaves of 100 regression trees.",
+    MLP: "a network of one hidden layer.",
     BEST_POSSIBLE: "the best prediction under KL of a person never seen, had the signals no noise.",
 }
+
+_FITTED = (
+    " Their settings are chosen on the inner validation subjects, then they are fitted again to all but the test"
+    " subject."
+)
 
 NOT_REPORTABLE: Final = "not reportable"
 
@@ -152,6 +172,39 @@ def _clause(scores: pd.DataFrame, metric: str) -> str:
         f"for {better} of {len(both)} subjects on {METRIC_LABELS[metric]}"
         f" (mean {number(searched)}, {compared} {number(trivial)})"
     )
+
+
+def rivals(scores: pd.DataFrame, objective: str) -> list[str]:
+    """A sentence on the best of the fitted baselines, which chose nothing by test scores but is named for its own."""
+    known = scores[scores[ESTIMATE].isin(FITTED_BASELINES)]
+    means = known.groupby(ESTIMATE)[objective].mean().dropna()
+    if means.empty:
+        return []
+    best = str(means.idxmax() if objective in HIGHER_IS_BETTER else means.idxmin())
+    both = paired(scores, objective, PER_FOLD_SELECTION, best)
+    if both.empty:
+        return []
+    better = int((gain(both[PER_FOLD_SELECTION], both[best], objective) > 0).sum())
+    ours, theirs = both[PER_FOLD_SELECTION].mean(), both[best].mean()
+    difference = gain(ours, theirs, objective)
+    judged = "better" if difference > 0 else "worse" if difference < 0 else "no better"
+    return [
+        f"Of the {len(means)} plain regressors on the same folds the best on {METRIC_LABELS[objective]} is {best}"
+        f" ({number(theirs)}): the search is {judged} on the mean ({number(ours)}) and better for {better}"
+        f" of {len(both)} subjects.{_FITTED}"
+    ]
+
+
+def failures(baselines: pd.DataFrame) -> list[str]:
+    """A sentence on each baseline that could not be fitted in some folds."""
+    if STATUS not in baselines:
+        return []
+    failed = baselines[baselines[STATUS] == FAILED]
+    return [
+        f"{method} failed in {len(rows)} folds, first in that of {rows[FOLD].iloc[0]}:"
+        f" {str(rows[REASON].iloc[0]).strip().splitlines()[-1]}"
+        for method, rows in failed.groupby(METHOD, sort=False)
+    ]
 
 
 def cautions(manifest: Mapping[str, Any]) -> list[str]:

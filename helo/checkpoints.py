@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any
 
 import torch
 
+from helo.files import whole_file
 from helo.training import CellTraining
 
 _DIGEST = hashlib.sha256().digest_size
@@ -62,11 +62,6 @@ class CheckpointFile:
         buffer = io.BytesIO()
         torch.save(state, buffer)
         payload = buffer.getvalue()
-        hidden = self.path.with_name(f".{self.path.name}")
-        try:
+        # A checkpoint saves time and is no result: where none can be written, the cell goes on without.
+        with contextlib.suppress(OSError), whole_file(self.path) as hidden:
             hidden.write_bytes(hashlib.sha256(payload).digest() + payload)
-            os.replace(hidden, self.path)
-        except OSError:
-            # A checkpoint saves time and is no result: where none can be written, the cell goes on without.
-            with contextlib.suppress(OSError):
-                hidden.unlink()

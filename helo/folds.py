@@ -14,11 +14,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from helo.data.dataset import Dataset
 from helo.errors import InputError, LeakageError
-from helo.names import NORMALISE_SUBJECT, NORMALISE_TRAIN
+from helo.scaling import Part, Scaling
 
 VALIDATION_SHARE = 0.25
 """Share of the subjects left after the test subject that validate, unless a number is given."""
@@ -36,6 +35,11 @@ class Fold:
         guard(self.train, self.validation, (self.test,))
         if not self.train or not self.validation:
             raise InputError(f"fold {self.test!r}: needs subjects to train on and to validate with")
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Everyone but the test subject."""
+        return self.train + self.validation
 
 
 def guard(*groups: tuple[str, ...]) -> None:
@@ -80,6 +84,11 @@ def loso_folds(subjects: tuple[str, ...], seed: int, validation: int | None = No
     return tuple(folds)
 
 
+def cell_seed(seed: int, fold: str) -> int:
+    """The seed of all cells of a fold: configurations are compared from the same random draws."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{fold}".encode()).digest()[:7], "big")
+
+
 def folds_as_json(folds: tuple[Fold, ...]) -> list[dict[str, Any]]:
     """Folds as plain values: the content of ``folds.json``."""
     return [{key: list(v) if isinstance(v, tuple) else v for key, v in asdict(fold).items()} for fold in folds]
@@ -91,93 +100,23 @@ def folds_digest(folds: tuple[Fold, ...]) -> str:
 
 
 @dataclass(frozen=True)
-class Part:
-    """Windows of some subjects: `rows` (N,) in the dataset, scaled `features` (N, F), `labels` (N, E)."""
-
-    rows: NDArray[np.intp]
-    subjects: NDArray[np.str_]
-    features: NDArray[np.float32]
-    labels: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
 class FoldData:
     """What a cell may see while it trains. The test subject is not in it: see `held_out_part`."""
 
     fold: Fold
+    scaling: Scaling
     train: Part
     validation: Part
 
 
 def fold_data(dataset: Dataset, fold: Fold, normalise: str) -> FoldData:
-    """The training and validation windows of a fold, scaled."""
-    scaling = Scaling.fit(dataset, fold, normalise)
-    return FoldData(
-        fold=fold,
-        train=scaling.part(dataset, fold.train),
-        validation=scaling.part(dataset, fold.validation),
-    )
+    """The training and validation windows of a fold, scaled by the statistics of its training subjects."""
+    rows = dataset.rows(fold.train)
+    guard(tuple(str(name) for name in np.unique(dataset.subjects[rows])), fold.validation, (fold.test,))
+    scaling = Scaling.fit(dataset, fold.train, normalise)
+    return FoldData(fold, scaling, scaling.part(dataset, fold.train), scaling.part(dataset, fold.validation))
 
 
-def held_out_part(dataset: Dataset, fold: Fold, normalise: str) -> Part:
-    """The test subject's windows, scaled: to be asked for when training is over."""
-    return Scaling.fit(dataset, fold, normalise).part(dataset, (fold.test,))
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """How features become comparable.
-
-    - ``train``: z-scores with mean and standard deviation of the training subjects' windows
-    - ``subject``: z-scores within each subject. This uses all unlabelled windows of the test subject, as
-      a device would that has recorded a person for a while before it predicts.
-
-    A feature that does not vary there becomes 0 for everyone, and one that is always missing there stays missing:
-    nothing could be learnt of it. NaN, a signal that is missing, counts in no statistic and stays NaN.
-    `mean`, `std`: (F,), or None under ``subject``.
-    """
-
-    normalise: str
-    mean: NDArray[np.float64] | None = None
-    std: NDArray[np.float64] | None = None
-
-    @classmethod
-    def fit(cls, dataset: Dataset, fold: Fold, normalise: str) -> Scaling:
-        """Take the statistics of the training subjects, and of nobody else."""
-        if normalise == NORMALISE_SUBJECT:
-            return cls(normalise)
-        if normalise != NORMALISE_TRAIN:
-            raise InputError(f"normalise must be {NORMALISE_TRAIN} or {NORMALISE_SUBJECT}, got {normalise!r}")
-        rows = dataset.rows(fold.train)
-        guard(tuple(str(name) for name in np.unique(dataset.subjects[rows])), fold.validation, (fold.test,))
-        return cls(normalise, *_statistics(dataset.features[rows]))
-
-    def part(self, dataset: Dataset, subjects: tuple[str, ...]) -> Part:
-        """The scaled windows of some subjects."""
-        rows = dataset.rows(subjects)
-        who = dataset.subjects[rows]
-        raw = dataset.features[rows]
-        if self.mean is not None and self.std is not None:
-            scaled = (raw - self.mean) / self.std
-        else:
-            scaled = np.empty(raw.shape)
-            for subject in subjects:
-                mine = who == subject
-                mean, std = _statistics(raw[mine])
-                scaled[mine] = (raw[mine] - mean) / std
-        return Part(rows, who, scaled.astype(np.float32), dataset.labels[rows])
-
-
-def _statistics(features: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    there = ~np.isnan(features)
-    if there.all():
-        mean = features.mean(axis=0, dtype=np.float64)
-        std = features.std(axis=0, dtype=np.float64)
-    else:
-        count = there.sum(axis=0)
-        mean = np.where(there, features, 0).sum(axis=0, dtype=np.float64) / np.maximum(count, 1)
-        spread = np.where(there, features - mean, 0)
-        std = np.where(count > 0, np.sqrt((spread**2).sum(axis=0) / np.maximum(count, 1)), np.nan)
-    # Rounding leaves a constant feature with a tiny spread; dividing by it would turn noise into signal.
-    still = std <= 1e-6 * np.maximum(np.abs(mean), 1e-12)
-    return mean, np.where(still, np.inf, std)
+def held_out_part(dataset: Dataset, data: FoldData) -> Part:
+    """The test subject's windows, scaled as the training windows: to be asked for when training is over."""
+    return data.scaling.part(dataset, (data.fold.test,))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, scaled_dot_product_attention
 
-from helo.data.dataset import Modality
+from helo.data.schema import Modality
 
 
 class Dropout(nn.Module):

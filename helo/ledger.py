@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from helo.names import ALIGNMENT_LOSS, EPOCH, METRICS, TRAIN_LOSS, UNCONVERGED, VAL
+from helo.files import whole_file
+from helo.names import ALIGNMENT_LOSS, EPOCH, FITTED_BASELINES, HELO, METRICS, TRAIN_LOSS, UNCONVERGED, VAL
 
 HISTORY_COLUMNS = (TRAIN_LOSS, ALIGNMENT_LOSS, UNCONVERGED, *(VAL + metric for metric in METRICS))
 """What is recorded for every epoch, besides its number."""
@@ -28,6 +29,7 @@ HISTORY_COLUMNS = (TRAIN_LOSS, ALIGNMENT_LOSS, UNCONVERGED, *(VAL + metric for m
 _SCORES = pa.struct([(metric, pa.float64()) for metric in METRICS])
 _PART = pa.schema(
     [
+        ("method", pa.string()),
         ("configuration", pa.int32()),
         ("fold", pa.string()),
         ("params", pa.string()),  # JSON: spaces differ in their parameters, parts of a ledger must not
@@ -56,15 +58,22 @@ _NAME = b"helo.cell"
 """Keys of the search's identity and of the cell's name in a part's metadata."""
 
 
-def part_name(configuration: int, fold_number: int) -> str:
-    """What the files of a cell are called, without their endings."""
-    return f"c{configuration:05d}-f{fold_number:04d}"
+def part_name(configuration: int, fold_number: int, method: str = HELO) -> str:
+    """What the files of a cell are called, without their endings.
+
+    Of a baseline there is one cell per fold, whatever setting it chose there.
+
+    >>> part_name(7, 3), part_name(7, 3, "ridge")
+    ('c00007-f0003', 'b-ridge-f0003')
+    """
+    return f"c{configuration:05d}-f{fold_number:04d}" if method == HELO else f"b-{method}-f{fold_number:04d}"
 
 
 @dataclass(frozen=True)
 class CellRecord:
-    """One finished cell.
+    """One finished cell, of HeLo or of a baseline.
 
+    - `configuration`: of a baseline, the number of the setting that it chose
     - `params`: the whole configuration, name to value
     - `val`, `test`: the six measures on the inner validation subjects and on the test subject
     - `history`: a row per epoch, with `HISTORY_COLUMNS`
@@ -87,6 +96,7 @@ class CellRecord:
     history: tuple[Mapping[str, float], ...] = ()
     windows: NDArray[np.int64] | None = None
     predictions: NDArray[np.float32] | None = field(default=None, repr=False)
+    method: str = HELO
 
 
 class Ledger:
@@ -108,35 +118,45 @@ class Ledger:
             row["windows"] = record.windows.tolist()
         if record.predictions is not None:
             row["predictions"] = record.predictions.tolist()
-        name = part_name(record.configuration, fold_number)
+        name = part_name(record.configuration, fold_number, record.method)
         schema = _PART.with_metadata({_IDENTITY: self.identity.encode(), _NAME: name.encode()})
         table = pa.Table.from_pylist([row], schema=schema)
         final = self.folder / f"{name}.parquet"
-        hidden = final.with_name(f".{final.name}")
-        try:
-            with hidden.open("wb") as file:
-                pq.write_table(table, file, compression="zstd", write_page_checksum=True)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(hidden, final)
-        except OSError:  # a full disk: half a part helps nobody, and takes room
-            hidden.unlink(missing_ok=True)
-            raise
+        # A full disk: half a part helps nobody, and takes room.
+        with whole_file(final) as hidden, hidden.open("wb") as file:
+            pq.write_table(table, file, compression="zstd", write_page_checksum=True)
+            file.flush()
+            os.fsync(file.fileno())
         return final
 
     def parts(self) -> list[Path]:
-        """All whole parts, in the order configuration, fold."""
+        """All whole parts of HeLo's cells, in the order configuration, fold."""
         return sorted(self.folder.glob("c*-f*.parquet"))
 
+    def baseline_parts(self) -> list[Path]:
+        """All whole parts of the baselines' cells, in the order method, fold."""
+        return sorted(self.folder.glob("b-*-f*.parquet"))
+
     def read(self) -> list[CellRecord]:
-        """Every finished cell, in the order configuration, fold; damaged and foreign parts are left out."""
+        """Every finished cell of HeLo, in the order configuration, fold; damaged and foreign parts are left out."""
         return self.inspect()[0]
 
-    def inspect(self) -> tuple[list[CellRecord], dict[Path, str]]:
-        """Every finished cell, and what is wrong with each part that is none of them."""
+    def params(self, configuration: int) -> dict[str, Any]:
+        """The hyperparameters of a configuration that has a finished cell; raise `LookupError` if it has none."""
+        for record in self.inspect(sorted(self.folder.glob(f"c{configuration:05d}-f*.parquet")))[0]:
+            return dict(record.params)
+        raise LookupError(f"configuration {configuration} has no finished cell")
+
+    def read_baselines(self) -> list[CellRecord]:
+        """Every finished cell of a baseline, in the order of `FITTED_BASELINES`, then fold."""
+        records = self.inspect(self.baseline_parts())[0]
+        return sorted(records, key=lambda record: FITTED_BASELINES.index(record.method))
+
+    def inspect(self, parts: Sequence[Path] | None = None) -> tuple[list[CellRecord], dict[Path, str]]:
+        """The cells of some parts (HeLo's, if none are named), and what is wrong with each part that holds none."""
         records: list[CellRecord] = []
         faults: dict[Path, str] = {}
-        for path in self.parts():
+        for path in self.parts() if parts is None else parts:
             try:
                 records.append(self._read_part(path))
             except (OSError, ValueError, TypeError, LookupError, OverflowError, pa.ArrowException) as error:
@@ -168,6 +188,8 @@ class Ledger:
         if len(rows) != 1:
             raise ValueError(f"has {len(rows)} rows instead of one")
         row = rows[0]
+        if row["method"] != HELO and row["method"] not in FITTED_BASELINES:
+            raise ValueError(f"is of an unknown method ({row['method']})")
         row["params"] = json.loads(row["params"])
         row["history"] = tuple(row["history"] or ())
         if row["windows"] is not None:

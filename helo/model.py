@@ -64,7 +64,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from helo.configuration import Configuration
-from helo.data.dataset import Schema
+from helo.data.schema import Schema
 from helo.layers import Classifier, EncoderLayer, LabelAttention, PhysiologicalFusion, TokenEncoder, mean_token
 from helo.names import BEHAVIOURAL, BOTH, CORRELATED, NONE, PHYSIOLOGICAL
 from helo.transport import Transport, transport, transported

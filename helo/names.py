@@ -41,9 +41,13 @@ LOCK_FILE: Final = "lock"
 STUDY_FILE: Final = "study.log"
 IDENTITY: Final = "identity"
 REPORT_FILE: Final = "report.html"
+MODEL_FOLDER: Final = "model"
+MODEL_FILE: Final = "model.json"
+WEIGHTS_FILE: Final = "weights.safetensors"
 CELLS: Final = "cells"
 EPOCHS: Final = "epochs"
 PREDICTIONS: Final = "predictions"
+ALL_PREDICTIONS: Final = "all_predictions"
 BASELINES: Final = "baselines"
 SUMMARY: Final = "summary"
 
@@ -53,6 +57,7 @@ CONFIGURATION: Final = "configuration"
 FOLD: Final = "fold"
 METHOD: Final = "method"
 PARAM: Final = "param_"
+PARAMS: Final = "params"
 VAL: Final = "val_"
 TEST: Final = "test_"
 STATUS: Final = "status"
@@ -89,6 +94,17 @@ BEST_POSSIBLE: Final = "best_possible"
 ESTIMATE: Final = "estimate"
 METRIC: Final = "metric"
 SKILL: Final = "skill"
+
+# --- methods ----------------------------------------------------------------------------------
+
+HELO: Final = "helo"
+KNN: Final = "knn"
+MAX_ENTROPY: Final = "max_entropy"
+RIDGE: Final = "ridge"
+RANDOM_FOREST: Final = "random_forest"
+MLP: Final = "mlp"
+FITTED_BASELINES: Final = (KNN, MAX_ENTROPY, RIDGE, RANDOM_FOREST, MLP)
+"""Plain regressors that every search scores on its folds, in the order of every table."""
 
 # --- choices ----------------------------------------------------------------------------------
 

@@ -7,50 +7,32 @@ import fcntl
 import json
 import os
 import platform
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from helo.errors import InputError, require_new
-from helo.ledger import HISTORY_COLUMNS, CellRecord, Ledger
+from helo.files import whole_file, whole_folder
+from helo.ledger import Ledger
 from helo.names import (
+    ALL_PREDICTIONS,
     BASELINES,
-    BEST_EPOCH,
     CELLS,
     CHECKPOINTS_FOLDER,
-    CONFIGURATION,
-    EPOCH,
     EPOCHS,
-    EPOCHS_RUN,
-    FINISHED,
-    FOLD,
     FOLDS_FILE,
     IDENTITY,
     LEDGER_FOLDER,
     LOCK_FILE,
     MANIFEST_FILE,
-    METRICS,
-    NODE,
-    PARAM,
-    PREDICTED,
+    MODEL_FOLDER,
     PREDICTIONS,
-    REASON,
     REPORT_FILE,
-    SECONDS,
-    STARTED,
-    STATUS,
-    TEST,
-    TRUE,
-    VAL,
-    WINDOW,
 )
-from helo.selection import best_overall, best_per_fold
+from helo.tables import all_predictions_table, cells_table, epochs_table, predictions_table
 
 
 class Run:
@@ -65,30 +47,14 @@ class Run:
     def create(cls, path: Path, manifest: dict[str, Any], folds: list[dict[str, Any]]) -> Run:
         """Make the directory; raise `InputError` if it is already there or cannot be written."""
         require_new(path)
-        made: list[Path] = []
-        staging: Path | None = None
         try:
-            missing = [folder for folder in path.parents if not folder.exists()]
-            for folder in reversed(missing):
-                folder.mkdir()
-                made.append(folder)
-            # Filled beside its place and moved there in one step: an interruption leaves no half a run.
-            staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-            staging.chmod(0o777 & ~_umask())
-            (staging / LEDGER_FOLDER).mkdir()
-            (staging / CHECKPOINTS_FOLDER).mkdir()
-            write_json(staging / FOLDS_FILE, folds)
-            write_json(staging / MANIFEST_FILE, manifest)
-            os.rename(staging, path)
-        except BaseException as error:
-            if staging is not None:
-                shutil.rmtree(staging, ignore_errors=True)
-            for folder in reversed(made):
-                with contextlib.suppress(OSError):  # somebody else uses it by now
-                    folder.rmdir()
-            if isinstance(error, OSError):
-                raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
-            raise
+            with whole_folder(path) as staging:
+                (staging / LEDGER_FOLDER).mkdir()
+                (staging / CHECKPOINTS_FOLDER).mkdir()
+                write_json(staging / FOLDS_FILE, folds)
+                write_json(staging / MANIFEST_FILE, manifest)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
         return cls(path, manifest)
 
     @classmethod
@@ -123,6 +89,11 @@ class Run:
         return self.path / CHECKPOINTS_FOLDER
 
     @property
+    def model(self) -> Path:
+        """Where the recommended configuration, fitted to all subjects, is saved."""
+        return self.path / MODEL_FOLDER
+
+    @property
     def folds(self) -> list[dict[str, Any]]:
         """The folds as written at the start."""
         folds: list[dict[str, Any]] = _read_json(self.path / FOLDS_FILE)
@@ -135,9 +106,8 @@ class Run:
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write one table, whole or not at all."""
-        hidden = self.path / f".{name}.parquet"
-        table.to_parquet(hidden, index=False)
-        os.replace(hidden, self.path / f"{name}.parquet")
+        with whole_file(self.path / f"{name}.parquet") as hidden:
+            table.to_parquet(hidden, index=False)
 
     def table(self, name: str) -> pd.DataFrame:
         """Read one table; raise `InputError` if the run has none of that name yet."""
@@ -149,10 +119,12 @@ class Run:
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{path}: cannot be read ({error})") from None
 
-    def write_tables(self, truth: pd.DataFrame, baselines: pd.DataFrame, objective: str) -> None:
+    def write_tables(
+        self, truth: pd.DataFrame, baselines: pd.DataFrame, objective: str, everything: bool = False
+    ) -> None:
         """Make ``cells``, ``epochs``, ``predictions`` and ``baselines`` from the ledger.
 
-        `truth` has a row per window of the dataset, in its order: ``group`` and ``true_<emotion>``.
+        `truth`: see `predictions_table`; with `everything` the predictions of all cells are written, too.
         """
         records = self.ledger.read()
         cells = cells_table(records)
@@ -160,12 +132,8 @@ class Run:
         self.write_table(EPOCHS, epochs_table(records))
         self.write_table(PREDICTIONS, predictions_table(records, cells, truth, objective, len(self.folds)))
         self.write_table(BASELINES, baselines)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        if everything:
+            self.write_table(ALL_PREDICTIONS, all_predictions_table([*records, *self.ledger.read_baselines()], truth))
 
 
 def _read_json(path: Path) -> Any:
@@ -177,57 +145,5 @@ def _read_json(path: Path) -> Any:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON that people can read, whole or not at all."""
-    hidden = path.with_name(f".{path.name}")
-    hidden.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(hidden, path)
-
-
-def cells_table(records: list[CellRecord]) -> pd.DataFrame:
-    """A row per cell: ``cells.parquet``."""
-    params = sorted({name for record in records for name in record.params})
-    plain = (STATUS, REASON, EPOCHS_RUN, BEST_EPOCH, SECONDS, NODE, STARTED, FINISHED)
-    columns = [CONFIGURATION, FOLD, *(PARAM + name for name in params)]
-    columns += [side + metric for side in (VAL, TEST) for metric in METRICS] + list(plain)
-    rows = []
-    for record in records:
-        row: dict[str, Any] = {CONFIGURATION: record.configuration, FOLD: record.fold}
-        row |= {PARAM + name: record.params.get(name) for name in params}
-        row |= {VAL + metric: (record.val or {}).get(metric, np.nan) for metric in METRICS}
-        row |= {TEST + metric: (record.test or {}).get(metric, np.nan) for metric in METRICS}
-        row |= {name: getattr(record, name) for name in plain}
-        rows.append(row)
-    table = pd.DataFrame(rows, columns=columns)
-    return table.astype({BEST_EPOCH: "Int64", REASON: "string"})
-
-
-def epochs_table(records: list[CellRecord]) -> pd.DataFrame:
-    """A row per cell and epoch: ``epochs.parquet``."""
-    rows = [
-        {CONFIGURATION: record.configuration, FOLD: record.fold, **entry}
-        for record in records
-        for entry in record.history
-    ]
-    return pd.DataFrame(rows, columns=[CONFIGURATION, FOLD, EPOCH, *HISTORY_COLUMNS])
-
-
-def predictions_table(
-    records: list[CellRecord], cells: pd.DataFrame, truth: pd.DataFrame, objective: str, folds: int
-) -> pd.DataFrame:
-    """A row per test window of the selected configurations: ``predictions.parquet``."""
-    emotions = [column.removeprefix(TRUE) for column in truth.columns if column.startswith(TRUE)]
-    wanted = set(best_per_fold(cells, objective).items())
-    overall = best_overall(cells, objective, folds)
-    wanted |= {(fold, overall) for fold in cells[FOLD].unique() if overall is not None}
-    parts = []
-    for record in records:
-        if (record.fold, record.configuration) not in wanted or record.predictions is None or record.windows is None:
-            continue
-        part = truth.iloc[record.windows].reset_index(drop=True)
-        part.insert(0, WINDOW, record.windows)
-        part.insert(0, FOLD, record.fold)
-        part.insert(0, CONFIGURATION, record.configuration)
-        predicted = pd.DataFrame(record.predictions, columns=[PREDICTED + emotion for emotion in emotions])
-        parts.append(pd.concat([part, predicted], axis=1))
-    if parts:
-        return pd.concat(parts, ignore_index=True)
-    return pd.DataFrame(columns=[CONFIGURATION, FOLD, WINDOW, *truth.columns, *(PREDICTED + e for e in emotions)])
+    with whole_file(path) as hidden:
+        hidden.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 
-from helo.names import COMPLETED, CONFIGURATION, FOLD, HIGHER_IS_BETTER, PARAM, SCORED, STATUS, VAL
+from helo.names import BEST_EPOCH, COMPLETED, CONFIGURATION, FOLD, HIGHER_IS_BETTER, PARAM, SCORED, STATUS, VAL
 
 
 def _losses(cells: pd.DataFrame, objective: str, statuses: tuple[str, ...]) -> pd.DataFrame:
@@ -66,3 +68,23 @@ def medoid(cells: pd.DataFrame, objective: str) -> int | None:
             words = values.astype(str).to_numpy()
             total += (words[:, None] != words[None, :]).sum(axis=1)
     return int(chosen[int(np.argmin(total))])
+
+
+class Recommendation(NamedTuple):
+    """The configuration to deploy, and the epochs to train it on all subjects, when nobody is left to stop it."""
+
+    configuration: int
+    epochs: int
+
+
+def recommended(cells: pd.DataFrame, objective: str, folds: int, nested: bool) -> Recommendation | None:
+    """The configuration to fit to all subjects: `best_overall`, or under ``nested`` the `medoid` of the choices.
+
+    Its epochs are the median of those that were best on the inner validation subjects, over the folds in which it ran
+    (under ``nested`` that is one). None while there is none to recommend.
+    """
+    chosen = medoid(cells, objective) if nested else best_overall(cells, objective, folds)
+    if chosen is None:
+        return None
+    epochs = cells[(cells[CONFIGURATION] == chosen) & cells[STATUS].isin(SCORED)][BEST_EPOCH].dropna()
+    return Recommendation(chosen, round(float(epochs.median())))

@@ -71,7 +71,7 @@ def test_a_cell_that_paused_ends_as_one_that_did_not(
     assert after.epoch == epochs
     while not after.finished:
         after.run_epoch()
-    assert_same(after.score(held_out_part(dataset, fold, "train")), cell)
+    assert_same(after.score(held_out_part(dataset, fold_data(dataset, fold, "train"))), cell)
 
 
 def test_a_cell_that_pauses_after_every_epoch_ends_as_one_that_did_not(

@@ -16,7 +16,6 @@ from helo.data.simulated import simulate
 from helo.errors import InputError, LeakageError
 from helo.folds import (
     Fold,
-    Scaling,
     fold_data,
     folds_as_json,
     folds_digest,
@@ -25,6 +24,7 @@ from helo.folds import (
     loso_folds,
 )
 from helo.names import NORMALISATIONS
+from helo.scaling import Scaling
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_folds_as_json_are_plain() -> None:
 @pytest.mark.parametrize("normalise", NORMALISATIONS)
 def test_parts_hold_the_windows_of_their_subjects(dataset: Dataset, fold: Fold, normalise: str) -> None:
     data = fold_data(dataset, fold, normalise)
-    test = held_out_part(dataset, fold, normalise)
+    test = held_out_part(dataset, data)
     for part, subjects in (
         (data.train, fold.train),
         (data.validation, fold.validation),
@@ -131,6 +131,19 @@ def test_parts_hold_the_windows_of_their_subjects(dataset: Dataset, fold: Fold, 
     assert sorted(everything) == list(range(len(dataset)))
 
 
+def test_statistics_do_not_depend_on_how_many_windows_are_looked_at_together(
+    dataset: Dataset, fold: Fold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Scaling.fit(dataset, fold.train, "train")
+    monkeypatch.setattr("helo.data.dataset.BLOCK_VALUES", 3 * dataset.features.shape[1])
+    blockwise = Scaling.fit(dataset, fold.train, "train")
+    assert whole.mean is not None
+    assert whole.std is not None
+    np.testing.assert_allclose(blockwise.mean, whole.mean, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(blockwise.std, whole.std, rtol=1e-12)
+    np.testing.assert_allclose(whole.mean, dataset.features[dataset.rows(fold.train)].mean(axis=0), rtol=1e-4)
+
+
 def test_train_scaling_makes_training_windows_standard(dataset: Dataset, fold: Fold) -> None:
     train = fold_data(dataset, fold, "train").train.features
     np.testing.assert_allclose(train.mean(axis=0), 0, atol=1e-5)
@@ -138,11 +151,11 @@ def test_train_scaling_makes_training_windows_standard(dataset: Dataset, fold: F
 
 
 def test_train_scaling_sees_training_subjects_only(dataset: Dataset, fold: Fold) -> None:
-    before = Scaling.fit(dataset, fold, "train")
-    after = Scaling.fit(changed(dataset, (*fold.validation, fold.test)), fold, "train")
+    before = Scaling.fit(dataset, fold.train, "train")
+    after = Scaling.fit(changed(dataset, (*fold.validation, fold.test)), fold.train, "train")
     np.testing.assert_array_equal(after.mean, before.mean)
     np.testing.assert_array_equal(after.std, before.std)
-    other = Scaling.fit(changed(dataset, fold.train), fold, "train")
+    other = Scaling.fit(changed(dataset, fold.train), fold.train, "train")
     assert not np.allclose(other.mean, before.mean)
 
 
@@ -158,7 +171,7 @@ def test_what_a_cell_trains_on_does_not_depend_on_the_test_subject(
 
 def test_subject_scaling_makes_each_subject_standard(dataset: Dataset, fold: Fold) -> None:
     data = fold_data(dataset, fold, "subject")
-    parts = (data.train, data.validation, held_out_part(dataset, fold, "subject"))
+    parts = (data.train, data.validation, held_out_part(dataset, fold_data(dataset, fold, "subject")))
     for part in parts:
         for subject in np.unique(part.subjects):
             mine = part.features[part.subjects == subject]
@@ -167,8 +180,9 @@ def test_subject_scaling_makes_each_subject_standard(dataset: Dataset, fold: Fol
 
 
 def test_subject_scaling_removes_gains_and_offsets(dataset: Dataset, fold: Fold) -> None:
-    before = held_out_part(dataset, fold, "subject")
-    after = held_out_part(changed(dataset, (fold.test,)), fold, "subject")
+    before = held_out_part(dataset, fold_data(dataset, fold, "subject"))
+    moved = changed(dataset, (fold.test,))
+    after = held_out_part(moved, fold_data(moved, fold, "subject"))
     np.testing.assert_allclose(after.features, before.features, atol=1e-4)
 
 
@@ -193,7 +207,7 @@ def test_a_feature_that_is_still_in_training_says_nothing_about_anyone() -> None
     features = base.features.copy()
     features[:, 0] = np.where(np.isin(base.subjects, fold.train), 0, 5000)
     dataset = replace(base, features=features)
-    assert (held_out_part(dataset, fold, "train").features[:, 0] == 0).all()
+    assert (held_out_part(dataset, fold_data(dataset, fold, "train")).features[:, 0] == 0).all()
     assert (fold_data(dataset, fold, "train").validation.features[:, 0] == 0).all()
 
 
@@ -222,5 +236,5 @@ def test_what_is_missing_counts_in_no_statistic(dataset: Dataset, fold: Fold, no
 
 def test_a_signal_that_nobody_was_trained_on_stays_missing(dataset: Dataset, fold: Fold) -> None:
     gaps = without(dataset, dataset.rows(fold.train), 0)
-    assert np.isnan(held_out_part(gaps, fold, "train").features[:, 0]).all()
-    assert np.isfinite(held_out_part(gaps, fold, "train").features[:, 1:]).all()
+    assert np.isnan(held_out_part(gaps, fold_data(gaps, fold, "train")).features[:, 0]).all()
+    assert np.isfinite(held_out_part(gaps, fold_data(gaps, fold, "train")).features[:, 1:]).all()

@@ -7,23 +7,23 @@ import sys
 
 import pytest
 
-COMMANDS = ["helo.search", "helo.data", "analysis"]
+COMMANDS = ["helo.search.__main__", "helo.data.__main__", "helo.predict", "analysis.__main__"]
 HEAVY = {"torch", "ray", "pandas", "optuna", "plotly", "scipy", "ot", "rich"}
 LIGHTER = {"numpy", "pyarrow", "yaml"}  # helo.data imports these for its package's names: a third of a second
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_nothing_heavy_is_imported(command: str) -> None:
-    code = f"import sys; import {command}.__main__; print(*sys.modules, sep='\\n')"
+    code = f"import sys; import {command}; print(*sys.modules, sep='\\n')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    never = HEAVY if command == "helo.data" else HEAVY | LIGHTER
+    never = HEAVY if command == "helo.data.__main__" else HEAVY | LIGHTER
     assert set(done.stdout.split()) & never == set()
 
 
 @pytest.mark.parametrize(
     "words",
     [["helo.search"], ["helo.data"], ["helo.data", "simulate"], ["helo.data", "wesad"], ["helo.data", "dmer"],
-     ["helo.data", "table"], ["helo.data", "check"], ["analysis"], ["analysis", "report"]],
+     ["helo.data", "table"], ["helo.data", "check"], ["helo.predict"], ["analysis"], ["analysis", "report"]],
     ids=" ".join,
 )  # fmt: skip
 def test_help(words: list[str]) -> None:

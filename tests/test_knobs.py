@@ -16,10 +16,11 @@ from helo.baselines import baselines_table
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
 from helo.data.simulated import simulate
+from helo.fitting import Engine, parameter_groups
 from helo.folds import Fold, fold_data, loso_folds
 from helo.losses import alignment_loss, kl_loss
 from helo.names import NORMALISATIONS, TRAIN_MEAN
-from helo.training import CellResult, CellTraining, Engine, parameter_groups, train_cell
+from helo.training import CellResult, CellTraining, train_cell
 
 QUICK = Configuration(width=8, epochs=3, learning_rate=1e-2, batch_size=16)
 
@@ -82,7 +83,7 @@ def test_plans_get_more_even_with_entropy_in_a_trained_model(dataset: Dataset, f
     for epsilon in (1e-3, 1e-2, 0.1, 1.0, 10.0):
         training = trained(dataset, fold, epochs=2, ot_entropy=epsilon)
         training.model.eval()
-        plan = training.model(training.validation).transport.plan.detach()
+        plan = training.model(next(training.validation.chunks())).transport.plan.detach()
         entropies.append(-torch.xlogy(plan, plan).sum(dim=(1, 2)).mean().item())
         assert [row["unconverged"] for row in training.history] == [0.0] * 3
     assert entropies == sorted(entropies)
@@ -129,7 +130,7 @@ def test_gradients_agree_with_finite_differences(dataset: Dataset, fold: Fold, e
     """The slope of the whole loss along a random direction of all parameters, in float64."""
     training = trained(dataset, fold, epochs=2, ot_entropy=epsilon)
     model = training.model.double().train()
-    features, labels = training.features[:8].double(), training.labels[:8].double()
+    features, labels = training.windows.batch(torch.arange(8)).double(), training.labels[:8].double()
     correlation = training.correlation.double()
 
     def loss() -> torch.Tensor:

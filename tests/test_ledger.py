@@ -230,3 +230,30 @@ def test_setting_aside_never_overwrites(tmp_path: Path) -> None:
     assert [path.read_text() for path in moved] == ["damaged 0", "damaged 1", "damaged 2"]
     ledger.append(record(), 0)
     assert ledger.inspect() == ([record()], {})
+
+
+def test_baselines_have_parts_of_their_own(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, "search")
+    ledger.append(record(4, "S2"), 0)
+    for method in ("mlp", "knn"):
+        assert ledger.append(record(2, "S3", method=method, epochs=0), 1).name == f"b-{method}-f0001.parquet"
+    assert [cell.configuration for cell in ledger.read()] == [4]
+    assert [(cell.method, cell.configuration) for cell in ledger.read_baselines()] == [("knn", 2), ("mlp", 2)]
+    assert len(ledger.parts()) == 1
+    assert len(ledger.baseline_parts()) == 2
+
+
+def test_a_part_of_an_unknown_method_is_no_part(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.append(record(0, "S2", method="magic"), 0)
+    assert ledger.read_baselines() == []
+    _, faults = ledger.inspect(ledger.baseline_parts())
+    assert list(faults.values()) == ["is of an unknown method (magic)"]
+
+
+def test_hyperparameters_of_a_configuration(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.append(record(3, "S4"), 2)
+    assert ledger.params(3) == {"width": 16, "dropout": 0.25}
+    with pytest.raises(LookupError, match="configuration 5"):
+        ledger.params(5)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from helo.configuration import Configuration
-from helo.data.dataset import Modality, Schema
+from helo.data.schema import Modality, Schema
 from helo.data.simulated import simulate
 from helo.losses import alignment_loss, kl_loss, label_correlation
 from helo.model import HeLo

@@ -12,6 +12,7 @@ import pytest
 
 import analysis.__main__
 import helo.data.__main__
+import helo.predict
 import helo.search.__main__
 from helo.configuration import PARAMETERS
 from helo.data.store import read_schema
@@ -22,6 +23,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PARSERS = {
     "helo.search": helo.search.__main__.build_parser(),
     "helo.data": helo.data.__main__.build_parser(),
+    "helo.predict": helo.predict.build_parser(),
     "analysis": analysis.__main__._parser(),
 }
 

@@ -19,7 +19,8 @@ import pytest
 from helo.errors import InputError
 from helo.ledger import HISTORY_COLUMNS, CellRecord
 from helo.names import METRICS
-from helo.run import Run, cells_table, epochs_table, predictions_table
+from helo.run import Run
+from helo.tables import cells_table, epochs_table, predictions_table
 
 FOLDS = [
     {"test": "a", "validation": ["b"], "train": ["c"]},

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helo.selection import best_overall, best_per_fold, medoid
+from helo.selection import best_overall, best_per_fold, medoid, recommended
 
 
 def cells(*rows: tuple[int, str, float], status: str = "completed", metric: str = "kl") -> pd.DataFrame:
@@ -139,3 +139,21 @@ def test_the_medoid_reads_neither_test_scores_nor_the_order_of_rows() -> None:
 
 def test_of_one_fold_the_medoid_is_its_choice() -> None:
     assert medoid(nested({"param_rate": 3.0}), "kl") == 10
+
+
+def test_what_is_recommended_trains_for_the_median_of_the_best_epochs() -> None:
+    table = pd.DataFrame(
+        {
+            "configuration": [0, 0, 0, 1, 1, 1],
+            "fold": ["A", "B", "C"] * 2,
+            "status": ["completed", "completed", "stopped", "completed", "completed", "failed"],
+            "val_kl": [0.1, 0.2, 0.1, 0.3, 0.3, np.nan],
+            "best_epoch": pd.array([4, 9, 5, 1, 1, None], dtype="Int64"),
+            "param_width": [8, 8, 8, 16, 16, 16],
+        }
+    )
+    assert recommended(table, "kl", folds=3, nested=False) == (0, 5)
+    assert recommended(table, "kl", folds=4, nested=False) is None
+    nested = table[[True, False, False, False, True, False]]
+    assert recommended(nested, "kl", folds=3, nested=True) == (0, 4)
+    assert recommended(table[:0], "kl", folds=3, nested=True) is None

@@ -16,12 +16,14 @@ from helo.baselines import baselines_table
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
 from helo.data.simulated import simulate
-from helo.folds import Fold, fold_data, held_out_part, loso_folds
+from helo.fitting import DivergedError, Windows
+from helo.folds import Fold, cell_seed, fold_data, held_out_part, loso_folds
 from helo.ledger import HISTORY_COLUMNS
 from helo.metrics import as_loss, mean_scores
 from helo.names import EPOCH, METRICS, NORMALISATIONS, TRAIN_MEAN, VAL
-from helo.training import CellResult, CellTraining, DivergedError, cell_seed, train_cell
+from helo.training import CellResult, CellTraining, train_cell
 
+CPU = torch.device("cpu")
 QUICK = Configuration(width=8, epochs=3, learning_rate=1e-2, batch_size=16)
 
 
@@ -58,7 +60,7 @@ def test_cells_do_not_disturb_each_other(dataset: Dataset, fold: Fold, cell: Cel
         other.run_epoch()
         torch.rand(3)
         mine.run_epoch()
-    assert_same(cell, mine.score(held_out_part(dataset, fold, "train")))
+    assert_same(cell, mine.score(held_out_part(dataset, fold_data(dataset, fold, "train"))))
 
 
 def test_a_cell_leaves_the_random_stream_of_the_process_alone(dataset: Dataset, fold: Fold) -> None:
@@ -130,7 +132,7 @@ def test_scores_are_those_of_the_best_epochs_weights(dataset: Dataset, fold: Fol
     while not training.finished:
         training.run_epoch()
         snapshots.append(training.predict(training.validation))
-    training.score(held_out_part(dataset, fold, "train"))
+    training.score(held_out_part(dataset, fold_data(dataset, fold, "train")))
     np.testing.assert_array_equal(training.predict(training.validation), snapshots[training.best_epoch])
 
 
@@ -171,8 +173,19 @@ def test_no_order_of_windows_reaches_the_test_subjects_predictions(dataset: Data
     """A window of the test subject is predicted from itself and the weights alone (`train` scaling)."""
     training = start(dataset, fold)
     training.run_epoch()
-    test = torch.from_numpy(held_out_part(dataset, fold, "train").features)
-    np.testing.assert_allclose(training.predict(test.flip(0))[::-1], training.predict(test), atol=1e-4)
+    test = held_out_part(dataset, fold_data(dataset, fold, "train"))
+    backwards = replace(test, rows=test.rows[::-1])
+    predicted = training.predict(Windows(test, CPU))
+    np.testing.assert_allclose(training.predict(Windows(backwards, CPU))[::-1], predicted, atol=1e-4)
+
+
+def test_windows_that_are_too_many_to_keep_are_scaled_when_they_are_used(
+    dataset: Dataset, fold: Fold, cell: CellResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("helo.fitting.RESIDENT_BYTES", 0)
+    monkeypatch.setattr("helo.fitting.SCORING_BATCH", 5)
+    assert start(dataset, fold).windows.resident is None
+    assert_same(train_cell(dataset, fold, QUICK, 0, "train", "kl"), cell)
 
 
 def test_a_broken_signal_of_a_validation_subject_is_divergence(dataset: Dataset, fold: Fold) -> None:

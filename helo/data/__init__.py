@@ -1,6 +1,7 @@
 """Datasets: what they are, where they lie, and how to make one (``python -m helo.data``)."""
 
-from helo.data.dataset import Dataset, Modality, Schema
+from helo.data.dataset import Dataset
+from helo.data.schema import Modality, Schema
 from helo.data.simulated import simulate
 from helo.data.store import read_dataset, write_dataset
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from helo.data.schema import Schema
 from helo.errors import InputError, shorten
-from helo.names import BEHAVIOURAL, GROUP, PHYSIOLOGICAL, ROLES, SUBJECT
 
 LABEL_SUM_TOLERANCE = 1e-3
 """A label row must sum to 1 within this; it is then divided by its sum, so that it does exactly."""
@@ -20,132 +20,19 @@ LABEL_SUM_TOLERANCE = 1e-3
 EXACT_SUM = 1e-12
 """A row whose sum is this near to 1 is left as it is."""
 
+BLOCK_VALUES = 2**22
+"""Features looked at together, so that what is derived from them on the way takes tens of megabytes only."""
 
-@dataclass(frozen=True)
-class Modality:
-    """One kind of signal: its columns, token by token.
 
-    `tokens` equal groups of consecutive columns; each group is one token. An EEG of 18 channels with 5
-    band powers each is 90 columns, channel by channel, and 18 tokens.
+def blocks(rows: int, columns: int) -> Iterator[slice]:
+    """Rows in consecutive blocks of about `BLOCK_VALUES` values.
 
-    >>> Modality("eda", "physiological", ("level", "slope", "peaks", "height"), tokens=2).token_features
-    2
+    >>> [block.stop for block in blocks(5, BLOCK_VALUES // 2)]
+    [2, 4, 5]
     """
-
-    name: str
-    role: str
-    columns: tuple[str, ...]
-    tokens: int
-    main: bool = False
-
-    def __post_init__(self) -> None:
-        if self.role not in ROLES:
-            raise InputError(f"modality {self.name!r}: role must be one of {', '.join(ROLES)}, got {self.role!r}")
-        if not self.columns:
-            raise InputError(f"modality {self.name!r}: needs at least one column")
-        if self.tokens < 1 or len(self.columns) % self.tokens:
-            raise InputError(
-                f"modality {self.name!r}: tokens must divide its {len(self.columns)} columns, got {self.tokens}"
-            )
-        if self.main and self.role != PHYSIOLOGICAL:
-            raise InputError(f"modality {self.name!r}: only a physiological modality can be main")
-
-    @property
-    def token_features(self) -> int:
-        """Features per token."""
-        return len(self.columns) // self.tokens
-
-
-@dataclass(frozen=True)
-class Schema:
-    """What the columns of a dataset mean.
-
-    `emotions` maps each emotion to its label column; `best_possible`, where the data were made and the
-    truth is known, maps each emotion to the column of the best prediction anyone could make.
-    """
-
-    name: str
-    modalities: tuple[Modality, ...]
-    emotions: dict[str, str]
-    source: str = ""
-    licence: str = ""
-    notes: str = ""
-    best_possible: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        names = [modality.name for modality in self.modalities]
-        if len(set(names)) < len(names):
-            raise InputError(f"modalities must have different names, got {', '.join(names)}")
-        for role in ROLES:
-            if not any(modality.role == role for modality in self.modalities):
-                raise InputError(f"modalities: at least one must be {role}")
-        mains = [modality.name for modality in self.modalities if modality.main]
-        if len(mains) != 1:
-            raise InputError(
-                f"modalities: exactly one physiological modality must have 'main: true', got {shorten(mains) or 'none'}"
-            )
-        if len(self.emotions) < 2:
-            raise InputError(f"emotions: at least two are needed for a distribution, got {len(self.emotions)}")
-        if self.best_possible and list(self.best_possible) != list(self.emotions):
-            raise InputError("best_possible: must name the same emotions as 'emotions', in the same order")
-        columns = [*self.features, *self.emotions.values(), *self.best_possible.values()]
-        taken = [column for column in columns if column in (SUBJECT, GROUP)]
-        if taken:
-            raise InputError(f"columns: {shorten(map(repr, taken))} must not be a feature, label or best_possible")
-        twice = sorted({column for column in columns if columns.count(column) > 1})
-        if twice:
-            raise InputError(f"columns: each may be used once, but {shorten(twice)} is used again")
-
-    @cached_property
-    def features(self) -> tuple[str, ...]:
-        """All feature columns, modality by modality: the order of `Dataset.features`."""
-        return tuple(column for modality in self.modalities for column in modality.columns)
-
-    @cached_property
-    def slices(self) -> dict[str, slice]:
-        """Where each modality's columns lie in `Dataset.features`."""
-        where: dict[str, slice] = {}
-        start = 0
-        for modality in self.modalities:
-            where[modality.name] = slice(start, start + len(modality.columns))
-            start += len(modality.columns)
-        return where
-
-    @property
-    def main(self) -> Modality:
-        """The main physiological modality: the query of the fusion."""
-        return next(modality for modality in self.modalities if modality.main)
-
-    def with_role(self, role: str) -> tuple[Modality, ...]:
-        """The modalities of one role, the main one first."""
-        chosen = [modality for modality in self.modalities if modality.role == role]
-        return tuple(sorted(chosen, key=lambda modality: not modality.main))
-
-    @property
-    def physiological(self) -> tuple[Modality, ...]:
-        """Physiological modalities, the main one first."""
-        return self.with_role(PHYSIOLOGICAL)
-
-    @property
-    def behavioural(self) -> tuple[Modality, ...]:
-        """Behavioural modalities."""
-        return self.with_role(BEHAVIOURAL)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The schema as plain values: the layout of ``dataset.yaml``."""
-        modalities = {}
-        for modality in self.modalities:
-            entry = asdict(modality)
-            del entry["name"]
-            entry["columns"] = list(modality.columns)
-            if not modality.main:
-                del entry["main"]
-            modalities[modality.name] = entry
-        plain: dict[str, Any] = {"name": self.name, "modalities": modalities, "emotions": dict(self.emotions)}
-        for key in ("source", "licence", "notes", "best_possible"):
-            if getattr(self, key):
-                plain[key] = getattr(self, key)
-        return plain
+    size = max(1, BLOCK_VALUES // max(1, columns))
+    for start in range(0, rows, size):
+        yield slice(start, min(start + size, rows))
 
 
 @dataclass(frozen=True)
@@ -177,50 +64,36 @@ class Missing:
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """Windows with features and emotion distributions.
+class Signals:
+    """Windows with features.
 
     - `subjects`: (N,) strings, the person of each window
     - `features`: (N, F) float32, columns as in `Schema.features`; NaN where a signal is missing, but a window must
       have some
-    - `labels`: (N, E) float64, rows ≥ 0 that sum to 1
     - `groups`: (N,) strings or None, the clip or condition of each window
-    - `best_possible`: (N, E) float64 or None, see `Schema`
 
-    Raises `InputError` for whatever could not be trained on.
+    Raises `InputError` for whatever could not be predicted from.
     """
 
     schema: Schema
     subjects: NDArray[np.str_]
     features: NDArray[np.float32]
-    labels: NDArray[np.float64]
-    groups: NDArray[np.str_] | None = None
-    best_possible: NDArray[np.float64] | None = None
+    groups: NDArray[np.str_] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        windows = len(self.subjects)
-        expected: dict[str, tuple[int, ...]] = {
-            "features": (windows, len(self.schema.features)),
-            "labels": (windows, len(self.emotions)),
-        }
-        if self.best_possible is not None:
-            expected["best_possible"] = expected["labels"]
+        expected: dict[str, tuple[int, ...]] = {"features": (len(self), len(self.schema.features))}
         if self.groups is not None:
-            expected["groups"] = (windows,)
+            expected["groups"] = (len(self),)
+        self._check_shapes(expected)
+        if not len(self):
+            raise InputError("windows: there are none")
+        self._check_features()
+        self._check_subjects()
+
+    def _check_shapes(self, expected: Mapping[str, tuple[int, ...]]) -> None:
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
                 raise InputError(f"{name}: shape must be {shape}, got {getattr(self, name).shape}")
-        if windows == 0:
-            raise InputError("windows: there are none")
-        self._check_features()
-        object.__setattr__(self, "labels", self._distributions(self.labels, "labels"))
-        if self.best_possible is not None:
-            object.__setattr__(self, "best_possible", self._distributions(self.best_possible, "best_possible"))
-        self._check_subjects()
-        if len(self.subject_names) < 2:
-            raise InputError(
-                f"{self.schema.name}: leave-one-subject-out needs at least 2 subjects, got 1 ({self.subjects[0]})"
-            )
 
     def _check_subjects(self) -> None:
         """One person under two names would be trained on and tested: the leak that folds cannot see."""
@@ -234,24 +107,104 @@ class Dataset:
             spelt[plain] = name
 
     def _check_features(self) -> None:
-        bad = np.isinf(self.features)
-        if bad.any():
-            row, column = np.argwhere(bad)[0]
+        infinite, empty = 0, 0
+        first_infinite: tuple[int, int] = (0, 0)
+        first_empty = 0
+        for block in self._blocks():
+            values = self.features[block]
+            if (bad := np.isinf(values)).any():
+                row, column = np.argwhere(bad)[0]
+                first_infinite = first_infinite if infinite else (block.start + int(row), int(column))
+                infinite += int(bad.sum())
+            known = ~np.isnan(values)
+            if (nothing := ~known.any(axis=1)).any():
+                first_empty = first_empty if empty else block.start + int(np.argmax(nothing))
+                empty += int(nothing.sum())
+        if infinite:
+            row, column = first_infinite
             raise InputError(
-                f"features must be finite numbers, or NaN where a signal is missing: {int(bad.sum())} are not, the "
+                f"features must be finite numbers, or NaN where a signal is missing: {infinite} are not, the "
                 f"first in row {row} of column {self.schema.features[column]!r} (subject {self.subjects[row]}: "
                 f"{self.features[row, column]})"
             )
-        nothing = np.isnan(self.features).all(axis=1)
-        if nothing.any():
-            row = int(np.argmax(nothing))
+        if empty:
             raise InputError(
-                f"features: a window must have at least one signal; {int(nothing.sum())} rows have only NaN or empty "
-                f"cells, the first is row {row} (subject {self.subjects[row]}); remove them"
+                f"features: a window must have at least one signal; {empty} rows have only NaN or empty "
+                f"cells, the first is row {first_empty} (subject {self.subjects[first_empty]}); remove them"
             )
+
+    def _blocks(self) -> Iterator[slice]:
+        return blocks(*self.features.shape)
+
+    def __len__(self) -> int:
+        return len(self.subjects)
+
+    @cached_property
+    def subject_names(self) -> tuple[str, ...]:
+        """All subjects, in natural order (S2 before S10)."""
+        return tuple(sorted(map(str, np.unique(self.subjects)), key=natural_key))
+
+    @cached_property
+    def complete(self) -> bool:
+        """Whether every feature of every window is there."""
+        return not any(np.isnan(self.features[block]).any() for block in self._blocks())
+
+    @cached_property
+    def missing(self) -> Missing:
+        """What is not there of the signals."""
+        modalities = self.schema.modalities
+        gone = np.zeros((len(self), len(modalities)), dtype=bool)  # whole modalities, by window
+        scattered = 0
+        for block in self._blocks():
+            gaps = np.isnan(self.features[block])
+            if not gaps.any():
+                continue
+            for number, modality in enumerate(modalities):
+                mine = gaps[:, self.schema.slices[modality.name]]
+                whole = mine.all(axis=1)
+                gone[block, number] = whole
+                scattered += int(mine[~whole].sum())
+        absent: dict[str, int] = {}
+        subjects: dict[str, tuple[str, ...]] = {}
+        for number, modality in enumerate(modalities):
+            if gone[:, number].any():
+                absent[modality.name] = int(gone[:, number].sum())
+                some = set(self.subjects[~gone[:, number]])
+                subjects[modality.name] = tuple(name for name in self.subject_names if name not in some)
+        return Missing(absent, {name: who for name, who in subjects.items() if who}, scattered, len(self))
+
+    def rows(self, subjects: tuple[str, ...]) -> NDArray[np.intp]:
+        """Row numbers of some subjects' windows, in the order of the data."""
+        return np.flatnonzero(np.isin(self.subjects, subjects))
+
+
+@dataclass(frozen=True)
+class Dataset(Signals):
+    """Windows with features and emotion distributions.
+
+    - `labels`: (N, E) float64, rows ≥ 0 that sum to 1
+    - `best_possible`: (N, E) float64 or None, see `Schema`
+
+    Raises `InputError` for whatever could not be trained on.
+    """
+
+    labels: NDArray[np.float64]
+    best_possible: NDArray[np.float64] | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shape = len(self), len(self.emotions)
+        self._check_shapes({"labels": shape} | ({} if self.best_possible is None else {"best_possible": shape}))
         for modality in self.schema.modalities:
-            if np.isnan(self.features[:, self.schema.slices[modality.name]]).all():
+            if modality.name in self.missing.windows and self.missing.windows[modality.name] == len(self):
                 raise InputError(f"modality {modality.name!r} is missing in all windows; leave it out of the schema")
+        object.__setattr__(self, "labels", self._distributions(self.labels, "labels"))
+        if self.best_possible is not None:
+            object.__setattr__(self, "best_possible", self._distributions(self.best_possible, "best_possible"))
+        if len(self.subject_names) < 2:
+            raise InputError(
+                f"{self.schema.name}: leave-one-subject-out needs at least 2 subjects, got 1 ({self.subjects[0]})"
+            )
 
     def _distributions(self, values: NDArray[np.float64], what: str) -> NDArray[np.float64]:
         """Check that rows are distributions, and divide each by its sum where that is not 1 already."""
@@ -275,39 +228,10 @@ class Dataset:
         normalised: NDArray[np.float64] = np.where(np.abs(total - 1) <= EXACT_SUM, values, values / total)
         return normalised
 
-    def __len__(self) -> int:
-        return len(self.subjects)
-
     @property
     def emotions(self) -> tuple[str, ...]:
         """The emotions, in the order of the label columns."""
         return tuple(self.schema.emotions)
-
-    @cached_property
-    def subject_names(self) -> tuple[str, ...]:
-        """All subjects, in natural order (S2 before S10)."""
-        return tuple(sorted({str(name) for name in self.subjects}, key=natural_key))
-
-    @cached_property
-    def missing(self) -> Missing:
-        """What is not there of the signals."""
-        gaps = np.isnan(self.features)
-        absent: dict[str, int] = {}
-        subjects: dict[str, tuple[str, ...]] = {}
-        scattered = 0
-        for modality in self.schema.modalities:
-            mine = gaps[:, self.schema.slices[modality.name]]
-            gone = mine.all(axis=1)
-            if gone.any():
-                absent[modality.name] = int(gone.sum())
-                some = set(self.subjects[~gone])
-                subjects[modality.name] = tuple(name for name in self.subject_names if name not in some)
-            scattered += int(mine[~gone].sum())
-        return Missing(absent, {name: who for name, who in subjects.items() if who}, scattered, len(self))
-
-    def rows(self, subjects: tuple[str, ...]) -> NDArray[np.intp]:
-        """Row numbers of some subjects' windows, in the order of the data."""
-        return np.flatnonzero(np.isin(self.subjects, subjects))
 
     @cached_property
     def digest(self) -> str:
@@ -316,8 +240,9 @@ class Dataset:
         state.update("\0".join(map(str, self.subjects)).encode())
         if self.groups is not None:
             state.update("\0".join(map(str, self.groups)).encode())
-        state.update(np.ascontiguousarray(self.features, dtype="<f4").tobytes())
-        state.update(np.ascontiguousarray(self.labels, dtype="<f8").tobytes())
+        for block in self._blocks():
+            state.update(np.ascontiguousarray(self.features[block], dtype="<f4").data)
+        state.update(np.ascontiguousarray(self.labels, dtype="<f8").data)
         return state.hexdigest()[:16]
 
 

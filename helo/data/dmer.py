@@ -21,7 +21,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from helo.data.dataset import Dataset, Modality, Schema
+from helo.data.dataset import Dataset
+from helo.data.schema import Modality, Schema
 from helo.errors import InputError, shorten
 from helo.names import BEHAVIOURAL, PHYSIOLOGICAL
 
@@ -107,7 +108,7 @@ def dmer(
     subjects = np.repeat([str(plan.number) for plan in plans], [plan.windows for plan in plans])
     groups = np.char.add("clip ", clips.astype(np.str_))
     try:
-        return Dataset(_schema(leave_out), subjects, features, distributions, groups)
+        return Dataset(_schema(leave_out), subjects, features, distributions, groups=groups)
     except InputError as error:
         raise InputError(f"{folder}: {error}") from None
 

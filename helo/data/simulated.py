@@ -22,7 +22,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from helo.data.dataset import Dataset, Modality, Schema
+from helo.data.dataset import Dataset
+from helo.data.schema import Modality, Schema
 from helo.errors import InputError
 from helo.names import BEHAVIOURAL, PHYSIOLOGICAL
 

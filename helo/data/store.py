@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,10 @@ import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
-from helo.data.dataset import Dataset, Modality, Schema
+from helo.data.dataset import Dataset, blocks
+from helo.data.schema import Modality, Schema
 from helo.errors import InputError, did_you_mean, shorten
+from helo.files import whole_folder
 from helo.names import GROUP, SCHEMA_FILE, SUBJECT, WINDOWS_FILE
 from helo.yaml import read_yaml
 
@@ -34,33 +35,50 @@ def read_dataset(folder: Path | str) -> Dataset:
     schema = read_schema(folder / SCHEMA_FILE)
     path = folder / WINDOWS_FILE
     try:
-        table = _read_columns(path, schema)
-        subjects = _strings(table, SUBJECT)
-        groups = _strings(table, GROUP) if GROUP in table.column_names else None
-        return Dataset(
-            schema=schema,
-            subjects=subjects,
-            features=_numbers(table, schema.features, np.float32),
-            labels=_numbers(table, tuple(schema.emotions.values()), np.float64),
-            groups=groups,
-            best_possible=(
-                _numbers(table, tuple(schema.best_possible.values()), np.float64) if schema.best_possible else None
-            ),
-        )
+        return _read_windows(path, schema)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def _read_windows(path: Path, schema: Schema) -> Dataset:
+    """Read the columns that the schema asks for, block by block: never the table beside the arrays."""
+    wanted = [SUBJECT, *schema.features, *schema.emotions.values(), *schema.best_possible.values()]
+    with open_windows(path, wanted, f"; {SCHEMA_FILE} asks for it") as file:
+        wanted += [GROUP] if GROUP in file.schema_arrow.names else []
+        rows = file.metadata.num_rows
+        features = np.empty((rows, len(schema.features)), np.float32)
+        labels = np.empty((rows, len(schema.emotions)), np.float64)
+        best_possible = np.empty((rows, len(schema.best_possible)), np.float64)
+        subjects: list[NDArray[np.str_]] = []
+        groups: list[NDArray[np.str_]] = []
+        for block, table in read_blocks(file, wanted):
+            subjects.append(read_words(table, SUBJECT))
+            if GROUP in wanted:
+                groups.append(read_words(table, GROUP))
+            read_numbers(table, schema.features, features[block])
+            read_numbers(table, tuple(schema.emotions.values()), labels[block])
+            read_numbers(table, tuple(schema.best_possible.values()), best_possible[block])
+    return Dataset(
+        schema=schema,
+        subjects=np.concatenate(subjects) if subjects else np.empty(0, np.str_),
+        features=features,
+        labels=labels,
+        groups=np.concatenate(groups) if groups else None,
+        best_possible=best_possible if schema.best_possible else None,
+    )
 
 
 def read_schema(path: Path) -> Schema:
     """Read ``dataset.yaml``; raise `InputError` for unknown keys and wrong types."""
     content = read_yaml(path)
     try:
-        return _schema(content, path.parent.name)
+        return parse_schema(content, path.parent.name)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def _schema(content: dict[str, Any], default_name: str) -> Schema:
+def parse_schema(content: dict[str, Any], default_name: str) -> Schema:
+    """A schema from plain values, laid out as in ``dataset.yaml``."""
     _known_keys(content, _SCHEMA_KEYS, "dataset")
     for key in ("modalities", "emotions"):
         if not isinstance(content.get(key), dict):
@@ -102,20 +120,35 @@ def _known_keys(content: dict[str, Any], known: tuple[str, ...], where: str) -> 
             )
 
 
-def _read_columns(path: Path, schema: Schema) -> pa.Table:
+@contextmanager
+def open_windows(path: Path, wanted: Sequence[str], why: str = "") -> Iterator[pq.ParquetFile]:
+    """Open a table of windows; raise `InputError` if it cannot be read or lacks a wanted column."""
     try:
-        present = pq.read_schema(path).names
-        wanted = [SUBJECT, *schema.features, *schema.emotions.values(), *schema.best_possible.values()]
-        missing = [column for column in wanted if column not in present]
-        if missing:
-            hint = did_you_mean(missing[0], present)
-            raise InputError(f"column {shorten(map(repr, missing))} is missing{hint}; {SCHEMA_FILE} asks for it")
-        return pq.read_table(path, columns=wanted + ([GROUP] if GROUP in present else []))
+        with pq.ParquetFile(path, memory_map=True) as file:
+            present = file.schema_arrow.names
+            missing = [column for column in wanted if column not in present]
+            if missing:
+                hint = did_you_mean(missing[0], present)
+                raise InputError(f"column {shorten(map(repr, missing))} is missing{hint}{why}")
+            twice = [column for column in wanted if present.count(column) > 1]
+            if twice:
+                raise InputError(f"column {shorten(map(repr, twice))} is there more than once")
+            yield file
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"is not a readable Parquet file ({error})") from None
 
 
-def _strings(table: pa.Table, column: str) -> NDArray[np.str_]:
+def read_blocks(file: pq.ParquetFile, wanted: list[str]) -> Iterator[tuple[slice, pa.Table]]:
+    """Some columns of a table in blocks of rows, with where each block lies."""
+    size = next(blocks(max(1, file.metadata.num_rows), len(wanted))).stop
+    start = 0
+    for batch in file.iter_batches(size, columns=wanted):
+        yield slice(start, start + batch.num_rows), pa.Table.from_batches([batch])
+        start += batch.num_rows
+
+
+def read_words(table: pa.Table, column: str) -> NDArray[np.str_]:
+    """A column of names; raise `InputError` if some are empty or it holds none."""
     values = table[column]
     if values.null_count:
         raise InputError(f"column {column!r} must name a {column} in every row; {values.null_count} are empty")
@@ -125,20 +158,20 @@ def _strings(table: pa.Table, column: str) -> NDArray[np.str_]:
         raise InputError(f"column {column!r} must hold words, got {values.type}") from None
 
 
-def _numbers(table: pa.Table, columns: tuple[str, ...], dtype: type) -> NDArray[Any]:
-    """Columns as one (N, C) array; empty cells become NaN, for `Dataset` to name."""
-    result = np.empty((table.num_rows, len(columns)), dtype=dtype)
+def read_numbers(table: pa.Table, columns: tuple[str, ...], into: NDArray[Any]) -> None:
+    """Columns of numbers `into` an array (N, C); empty cells become NaN, for `Dataset` to name."""
     for position, column in enumerate(columns):
         values = table[column]
         if pa.types.is_null(values.type):  # a sensor that was never connected
             values = values.cast(pa.float64())
-        if not (
-            pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_boolean(values.type)
-        ):
+        if not _is_number(values.type):
             raise InputError(f"column {column!r} must hold numbers, got {values.type}")
         with np.errstate(over="ignore"):  # beyond float32 it becomes inf, for `Dataset` to name
-            result[:, position] = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    return result
+            into[:, position] = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return any(test(kind) for test in (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean))
 
 
 def write_dataset(dataset: Dataset, folder: Path | str) -> None:
@@ -146,30 +179,34 @@ def write_dataset(dataset: Dataset, folder: Path | str) -> None:
     folder = Path(folder)
     if folder.exists():
         raise InputError(f"{folder}: is already there; choose another directory or remove it")
-    columns: dict[str, Any] = {SUBJECT: pa.array(dataset.subjects.tolist(), pa.string())}
-    if dataset.groups is not None:
-        columns[GROUP] = pa.array(dataset.groups.tolist(), pa.string())
-    columns |= {name: dataset.features[:, i] for i, name in enumerate(dataset.schema.features)}
-    columns |= {name: dataset.labels[:, i] for i, name in enumerate(dataset.schema.emotions.values())}
-    if dataset.best_possible is not None:
-        best = dataset.schema.best_possible.values()
-        columns |= {name: dataset.best_possible[:, i] for i, name in enumerate(best)}
-    staging: Path | None = None
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        pq.write_table(pa.table(columns), staging / WINDOWS_FILE)
-        text = yaml.safe_dump(dataset.schema.as_dict(), sort_keys=False, allow_unicode=True, width=100)
-        (staging / SCHEMA_FILE).write_text(text, encoding="utf-8")
-        staging.chmod(0o777 & ~_umask())  # mkdtemp makes a private directory; a dataset is not
-        os.replace(staging, folder)
+        with whole_folder(folder) as staging:
+            _write_windows(dataset, staging / WINDOWS_FILE)
+            text = yaml.safe_dump(dataset.schema.as_dict(), sort_keys=False, allow_unicode=True, width=100)
+            (staging / SCHEMA_FILE).write_text(text, encoding="utf-8")
     except OSError as error:
-        if staging is not None:
-            shutil.rmtree(staging, ignore_errors=True)
         raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from None
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _write_windows(dataset: Dataset, path: Path) -> None:
+    writer: pq.ParquetWriter | None = None
+    try:
+        for block in blocks(len(dataset), len(dataset.schema.features)):
+            table = _table(dataset, block)
+            writer = writer or pq.ParquetWriter(path, table.schema)
+            writer.write_table(table)
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _table(dataset: Dataset, block: slice) -> pa.Table:
+    columns: dict[str, Any] = {SUBJECT: pa.array(dataset.subjects[block].tolist(), pa.string())}
+    if dataset.groups is not None:
+        columns[GROUP] = pa.array(dataset.groups[block].tolist(), pa.string())
+    columns |= {name: dataset.features[block, i] for i, name in enumerate(dataset.schema.features)}
+    columns |= {name: dataset.labels[block, i] for i, name in enumerate(dataset.schema.emotions.values())}
+    if dataset.best_possible is not None:
+        best = dataset.schema.best_possible.values()
+        columns |= {name: dataset.best_possible[block, i] for i, name in enumerate(best)}
+    return pa.table(columns)

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from helo.data.dataset import LABEL_SUM_TOLERANCE, Dataset, Modality, Schema
+from helo.data.dataset import LABEL_SUM_TOLERANCE, Dataset
+from helo.data.schema import Modality, Schema
 from helo.data.tabular import TableFile, open_table
 from helo.errors import InputError, did_you_mean, shorten
 from helo.names import GROUP, PHYSIOLOGICAL, ROLES, SUBJECT
@@ -240,7 +241,7 @@ def _read(
     if unused:
         tell(f"not used: {shorten(unused, most=12)}")
     try:
-        return Dataset(schema, read[SUBJECT], features, labels, read.get(GROUP))
+        return Dataset(schema, read[SUBJECT], features, labels, groups=read.get(GROUP))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helo.cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, run_command, say
-from helo.errors import InputError, require_new, shorten
+from helo.errors import InputError, did_you_mean, require_new, shorten
 from helo.names import (
+    FITTED_BASELINES,
     LOGS,
     NORMALISATIONS,
     NORMALISE_TRAIN,
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from helo.data.dataset import Dataset
+    from helo.fitting import Engine
     from helo.run import Run
-    from helo.search.driver import SearchPlan
+    from helo.search.plan import SearchPlan
     from helo.search.resources import Resources
-    from helo.training import Engine
 
 PROG = "helo-search"
 SIMULATED = "simulated"
@@ -38,7 +39,8 @@ AUTO = "auto"
 ADDRESS_TIMEOUT_S = 5.0
 """How long to wait for a Ray cluster's port to answer."""
 
-FIXED = ("out", "space", "configurations", "sampler", "seed", "normalise", "protocol", "no_racing", "cpus_per_cell",
+FIXED = ("out", "space", "configurations", "sampler", "seed", "normalise", "protocol", "no_racing", "baselines",
+         "cpus_per_cell",
          "precision", "compile")  # fmt: skip
 """Arguments that decide what is computed: a run that is resumed has them from its manifest."""
 
@@ -60,6 +62,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="one study over all folds, or a study per fold with nothing between them (default: shared)")  # fmt: skip
     add("--no-racing", action="store_true",
         help="run every cell of every configuration to its end: no races over folds, no rungs within them")  # fmt: skip
+    add("--baselines", metavar="LIST",
+        help="what else is scored on the same folds: all, none, or some of knn, max_entropy, ridge, random_forest, "
+        "mlp, parted by commas (default: all)")  # fmt: skip
     add("--seed", type=int, metavar="N", help="seed of folds, draws and training (default: 0)")
     add("--normalise", choices=NORMALISATIONS,
         help="scale features with the training subjects' statistics, or within each subject, which uses the "
@@ -73,6 +78,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="say what the search would cost, from a timed probe, and do not start it")  # fmt: skip
     add("--cluster", type=Path, metavar="FILE", help="with --plan: a cluster file, whose instances are priced")
     add("--price", type=float, metavar="USD", help="with --plan: price of the whole cluster per hour")
+    add("--export-predictions", action="store_true",
+        help="also write the test predictions of every cell and baseline: RUN/all_predictions.parquet")  # fmt: skip
     add("--log", action="append", choices=LOGS, default=[], help="also log every cell there, by Ray's own callbacks")
     on = parser.add_argument_group("what it runs on")
     add = on.add_argument
@@ -205,6 +212,7 @@ def _check(arguments: argparse.Namespace) -> None:
         problems.append(f"--seed must be at least 0, got {arguments.seed}")
     if arguments.address is not None:
         problems += _address_problems(arguments.address)
+    _baselines(arguments.baselines)
     if arguments.resume is not None:
         given = [f"--{name.replace('_', '-')}" for name in FIXED if _is_given(getattr(arguments, name))]
         if given:
@@ -217,6 +225,17 @@ def _check(arguments: argparse.Namespace) -> None:
         problems.append("--time-budget must be above 0")
     if problems:
         raise InputError("; ".join(problems))
+
+
+def _baselines(text: str | None) -> tuple[str, ...]:
+    if text is None or text == "all":
+        return FITTED_BASELINES
+    names = () if text == "none" else tuple(word.strip() for word in text.split(","))
+    for name in names:
+        if name not in FITTED_BASELINES:
+            known = ("all", "none", *FITTED_BASELINES)
+            raise InputError(f"--baselines: unknown {name!r}{did_you_mean(name, known)}; known are {', '.join(known)}")
+    return tuple(name for name in FITTED_BASELINES if name in names)
 
 
 def _is_given(value: object) -> bool:
@@ -271,8 +290,8 @@ def _plan(arguments: argparse.Namespace, words: list[str], run: Run | None, dead
         require_new(out)
     dataset = _dataset(data)
 
-    from helo.search.driver import SearchPlan
-    from helo.training import Engine
+    from helo.fitting import Engine
+    from helo.search.plan import SearchPlan
 
     wish, gpus = _resources(arguments)
     if run is None:
@@ -285,6 +304,7 @@ def _plan(arguments: argparse.Namespace, words: list[str], run: Run | None, dead
             normalise=arguments.normalise or NORMALISE_TRAIN,
             protocol=arguments.protocol or PROTOCOL_SHARED,
             engine=Engine(precision=arguments.precision or PRECISION_FULL, compiled=arguments.compile),
+            baselines=_baselines(arguments.baselines),
             racing=not (arguments.no_racing or space.variants),  # a table needs all of its cells
         )
     else:
@@ -301,6 +321,7 @@ def _plan(arguments: argparse.Namespace, words: list[str], run: Run | None, dead
         command=shlex.join([PROG, *words]),
         deadline=deadline,
         loggers=tuple(dict.fromkeys(arguments.log)),
+        export_predictions=arguments.export_predictions,
     )
 
 

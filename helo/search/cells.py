@@ -16,11 +16,13 @@ import torch
 from helo.checkpoints import CheckpointFile
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
+from helo.fitting import CPU, DivergedError, Engine
 from helo.folds import Fold
 from helo.ledger import CellRecord, part_name
-from helo.names import COMPLETED, FAILED, STOPPED
+from helo.names import COMPLETED, EPOCH, FAILED, STOPPED, VAL
 from helo.search.planner import PlannedCell
-from helo.training import CPU, CellResult, DivergedError, Engine, Keeper, train_cell
+from helo.search.queue import BaselineCell, Cell
+from helo.training import CellResult, Keeper, train_cell
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,10 @@ class CellSettings:
     checkpoint_every: float = 30.0
     deadline: float | None = None
 
-    def gpu_share(self, cell: PlannedCell) -> float:
+    def gpu_share(self, cell: Cell) -> float:
         """The share of a GPU that a cell gets: more after it ran out of memory, a whole one at most."""
+        if isinstance(cell, BaselineCell):
+            return 0.0
         return self.gpus if self.gpus >= 1 else min(1.0, self.gpus * cell.scale)
 
 
@@ -71,7 +75,7 @@ class Train(Protocol):
 
 
 def run_cell(
-    cell: PlannedCell, dataset: Dataset, folds: tuple[Fold, ...], settings: CellSettings,
+    cell: Cell, dataset: Dataset, folds: tuple[Fold, ...], settings: CellSettings,
     train: Train = train_cell,
 ) -> CellReport:  # fmt: skip
     """Train and score one cell. An exception becomes a failed record with its reason.
@@ -81,27 +85,14 @@ def run_cell(
     torch.set_num_threads(settings.threads)  # two busy processes of two threads each are slower than one
     fold = folds[cell.fold]
     started = datetime.now(UTC)
-    common: dict[str, Any] = {
-        "configuration": cell.configuration,
-        "fold": fold.test,
-        "params": cell.params,
-        "node": platform.node(),
-        "started": started,
-    }
+    common: dict[str, Any] = {"fold": fold.test, "node": platform.node(), "started": started, **known_fields(cell)}
     full, reason = False, ""
-    result = None
+    found: dict[str, Any] | None = None
     try:
-        result = train(
-            dataset,
-            fold,
-            Configuration.from_params(cell.params),
-            settings.seed,
-            settings.normalise,
-            settings.objective,
-            replace(settings.engine, device=_device(settings.gpu_share(cell))),
-            cell.rungs,
-            _keeper(cell, settings),
-        )
+        if isinstance(cell, BaselineCell):
+            found = _baseline_fields(cell, dataset, fold, settings)
+        else:
+            found = _helo_fields(cell, dataset, fold, settings, train)
     except Exception as error:
         if isinstance(error, getattr(torch, "AcceleratorError", ())):
             raise
@@ -114,22 +105,50 @@ def run_cell(
             torch.cuda.empty_cache()
             reason = f"out of memory: {reason}"
         return CellReport(CellRecord(**common, status=FAILED, reason=reason, epochs=0, **_finish(started)), full)
-    if result is None:
+    if found is None:
         return CellReport(None)
-    return CellReport(
-        CellRecord(
-            **common,
-            status=STOPPED if result.stopped else COMPLETED,
-            epochs=result.epochs,
-            best_epoch=result.best_epoch,
-            val=result.val,
-            test=result.test,
-            history=result.history,
-            windows=result.windows,
-            predictions=result.predictions,
-            **_finish(started),
-        )
+    return CellReport(CellRecord(**(common | found), **_finish(started)))
+
+
+def known_fields(cell: Cell) -> dict[str, Any]:
+    """What a cell's record says before it is run."""
+    if isinstance(cell, BaselineCell):
+        return {"method": cell.method, "configuration": 0, "params": {}}
+    return {"configuration": cell.configuration, "params": cell.params}
+
+
+def _helo_fields(
+    cell: PlannedCell, dataset: Dataset, fold: Fold, settings: CellSettings, train: Train
+) -> dict[str, Any] | None:  # fmt: skip
+    result = train(
+        dataset,
+        fold,
+        Configuration.from_params(cell.params),
+        settings.seed,
+        settings.normalise,
+        settings.objective,
+        replace(settings.engine, device=_device(settings.gpu_share(cell))),
+        cell.rungs,
+        _keeper(cell, settings),
     )
+    if result is None:
+        return None
+    return {
+        "status": STOPPED if result.stopped else COMPLETED,
+        **{name: getattr(result, name) for name in ("epochs", "best_epoch", "history", *_SHARED)},
+    }
+
+
+def _baseline_fields(cell: BaselineCell, dataset: Dataset, fold: Fold, settings: CellSettings) -> dict[str, Any]:
+    from helo.baselines.cell import run_baseline  # a second of scikit-learn, for workers only
+
+    result = run_baseline(dataset, fold, cell.method, settings.seed, settings.normalise, settings.objective)
+    fields = {name: getattr(result, name) for name in ("configuration", "params", *_SHARED)}
+    history = ({EPOCH: 0, **{VAL + name: value for name, value in result.val.items()}},)  # for loggers
+    return {"status": COMPLETED, "epochs": 0, "history": history, **fields}
+
+
+_SHARED = ("val", "test", "windows", "predictions")
 
 
 def checkpoint_file(folder: Path, cell: PlannedCell) -> Path:

@@ -6,8 +6,8 @@ import contextlib
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -15,55 +15,22 @@ from rich.console import Console
 
 from helo.baselines import baselines_table
 from helo.cli import say
-from helo.data.dataset import Dataset
 from helo.folds import Fold, folds_as_json, loso_folds
-from helo.names import GROUP, NORMALISE_TRAIN, PROTOCOL_SHARED, TRUE
+from helo.ledger import CellRecord
+from helo.names import GROUP, TRUE
 from helo.run import Run
 from helo.search.cells import CellSettings
+from helo.search.deliver import deliver
 from helo.search.export import write_study
 from helo.search.manifest import add_resumption, build_manifest
 from helo.search.outcomes import known_params, restore
+from helo.search.plan import SearchPlan
 from helo.search.planner import Planner, pace
 from helo.search.probe import Measured, in_own_process, largest, measure
 from helo.search.progress import SearchProgress
-from helo.search.race import Pace
+from helo.search.queue import Queue
 from helo.search.resources import Resources, settle, share_that_fits
-from helo.search.space import Space
-from helo.search.tune import cluster_size, make_loggers, on_cluster, ray_cluster, run_cells
-from helo.training import CPU, Engine
-
-
-@dataclass(frozen=True)
-class SearchPlan:
-    """Everything that decides what a search computes, and on what it runs.
-
-    - `resources`: a wish; what it leaves open is settled when the machine or cluster is known
-    - `engine`: how cells are computed; the device is the machine's affair
-    - `pace`: None for the one that fits the concurrency
-    - `gpus`: of this machine
-    - `data`, `command`: as the user gave them, for the manifest
-    - `deadline`: Unix time at which the search ends, finished or not
-    - `loggers`: names from `helo.names.LOGS`
-    - `checkpoint_every`: seconds between two states of a cell in the making
-    """
-
-    dataset: Dataset
-    space: Space
-    out: Path
-    seed: int
-    resources: Resources
-    normalise: str = NORMALISE_TRAIN
-    protocol: str = PROTOCOL_SHARED
-    racing: bool = True
-    engine: Engine = CPU
-    pace: Pace | None = None
-    address: str | None = None
-    gpus: int = 0
-    data: str = ""
-    command: str = ""
-    deadline: float | None = None
-    loggers: tuple[str, ...] = ()
-    checkpoint_every: float = 30.0
+from helo.search.tune import Shared, cluster_size, make_loggers, on_cluster, ray_cluster, run_cells
 
 
 def run_search(
@@ -78,15 +45,17 @@ def run_search(
     with ExitStack() as stack:
         if run is not None:
             stack.enter_context(run.lock())  # before Ray: the answer to a second search is at once
-            records = _sound_records(run, console)
+            records, standing = _sound_records(run, console)
         else:
-            records = []
+            records, standing = [], []
         resources = _on_cluster(plan, folds, stack)
         lead = plan.pace or pace(plan.space, len(folds), resources.concurrency or 1, plan.protocol, plan.racing)
         planner = Planner(
             plan.space, len(folds), plan.seed, plan.protocol, plan.racing, lead, known_params(records)
         )  # fmt: skip
         restore(planner, records, folds, plan.space.objective)
+        number = {fold.test: position for position, fold in enumerate(folds)}
+        queue = Queue(planner, plan.baselines, {(record.method, number[record.fold]) for record in standing})
         if run is None:
             manifest = build_manifest(plan, folds, resources, lead)
             run = Run.create(plan.out, manifest, folds_as_json(folds))
@@ -94,12 +63,16 @@ def run_search(
         else:
             add_resumption(run, plan, resources)
         announce(run, resources)
-        complete = _run_cells(plan, planner, folds, resources, run, console)
+        shared = Shared(plan.dataset)
+        complete = _run_cells(plan, queue, folds, resources, run, console, shared)
+        if complete and plan.model:
+            _deliver(plan, run, shared, resources, console)
     return run, complete
 
 
 def _run_cells(
-    plan: SearchPlan, planner: Planner, folds: tuple[Fold, ...], resources: Resources, run: Run, console: Console
+    plan: SearchPlan, queue: Queue, folds: tuple[Fold, ...], resources: Resources, run: Run, console: Console,
+    shared: Shared,
 ) -> bool:  # fmt: skip
     settings = CellSettings(
         seed=plan.seed,
@@ -114,20 +87,30 @@ def _run_cells(
     )
     loggers = make_loggers(plan.loggers, run.path)
     try:
-        complete = planner.finished
+        planner = queue.planner
+        complete = queue.finished
         if not complete:
             with SearchProgress(planner.most, plan.space.objective, console, planner.told) as progress:
                 complete = run_cells(
-                    planner, plan.dataset, folds, settings, run.ledger, progress, resources.concurrency or 1,
+                    queue, shared, folds, settings, run.ledger, progress, resources.concurrency or 1,
                     loggers=loggers,
                 )  # fmt: skip
     except BaseException:
         with contextlib.suppress(Exception):  # what went wrong first is what the user has to know
-            write_tables(run, plan.dataset, folds, plan.space.objective)
+            write_tables(run, plan, folds)
         raise
-    write_tables(run, plan.dataset, folds, plan.space.objective)
+    write_tables(run, plan, folds)
     write_study(run, plan.space, planner.studies())
     return complete
+
+
+def _deliver(plan: SearchPlan, run: Run, shared: Shared, resources: Resources, console: Console) -> None:
+    threads, gpus = resources.cpus_per_cell, 1 if resources.gpus_per_cell else 0
+    device = "cuda" if gpus else "cpu"
+    if plan.address is None:  # this process has torch already: a worker would take seconds to start
+        deliver(plan, run, plan.dataset, threads, device, lambda fit, *arguments: fit(*arguments), console)
+    else:
+        deliver(plan, run, shared, threads, device, partial(on_cluster, cpus=threads, gpus=gpus), console)
 
 
 def _on_cluster(plan: SearchPlan, folds: tuple[Fold, ...], stack: ExitStack) -> Resources:
@@ -164,18 +147,23 @@ def _share(
     return share_that_fits(found.gpu_memory, found.gpu_total, feed)
 
 
-def _sound_records(run: Run, console: Console) -> list[Any]:
-    """The finished cells of a run; parts that cannot be read are moved aside, and their cells run again."""
-    records, faults = run.ledger.inspect()
-    for path, fault in faults.items():
-        moved = run.ledger.set_aside(path)
-        say(console, f"{path}: {fault}; moved to {moved}, its cell runs again")
-    return records
+def _sound_records(run: Run, console: Console) -> tuple[list[CellRecord], list[CellRecord]]:
+    """The finished cells of a run and of its baselines; parts that cannot be read are moved aside and run again."""
+    found = []
+    for parts in (run.ledger.parts(), run.ledger.baseline_parts()):
+        records, faults = run.ledger.inspect(parts)
+        found.append(records)
+        for path, fault in faults.items():
+            moved = run.ledger.set_aside(path)
+            say(console, f"{path}: {fault}; moved to {moved}, its cell runs again")
+    return found[0], found[1]
 
 
-def write_tables(run: Run, dataset: Dataset, folds: tuple[Fold, ...], objective: str) -> None:
+def write_tables(run: Run, plan: SearchPlan, folds: tuple[Fold, ...]) -> None:
     """Make the run's tables from its ledger and its dataset."""
+    dataset = plan.dataset
     truth = pd.DataFrame(dataset.labels, columns=[TRUE + emotion for emotion in dataset.emotions])
     if dataset.groups is not None:
         truth.insert(0, GROUP, dataset.groups)
-    run.write_tables(truth, baselines_table(dataset, folds), objective)
+    baselines = baselines_table(dataset, folds, run.ledger.read_baselines())
+    run.write_tables(truth, baselines, plan.space.objective, plan.export_predictions)

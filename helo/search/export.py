@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 
 import optuna
@@ -10,6 +9,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
+from helo.files import whole_file
 from helo.names import STUDY_FILE
 from helo.run import Run
 from helo.search.space import Space
@@ -21,11 +21,10 @@ def write_study(run: Run, space: Space, studies: Mapping[str, Sequence[FrozenTri
     A view like the tables: the search never reads it. Values are inner validation losses (a similarity is
     negated), steps are folds in the order in which the search saw them.
     """
-    hidden = run.path / f".{STUDY_FILE}"
-    hidden.unlink(missing_ok=True)
-    storage = JournalStorage(JournalFileBackend(str(hidden)))
-    for name, trials in studies.items():
-        study = optuna.create_study(study_name=name, storage=storage, direction="minimize")
-        study.set_user_attr("loss", f"mean inner validation {space.objective} (a similarity is negated)")
-        study.add_trials(trials)
-    os.replace(hidden, run.path / STUDY_FILE)
+    with whole_file(run.path / STUDY_FILE) as hidden:
+        hidden.unlink(missing_ok=True)
+        storage = JournalStorage(JournalFileBackend(str(hidden)))
+        for name, trials in studies.items():
+            study = optuna.create_study(study_name=name, storage=storage, direction="minimize")
+            study.set_user_attr("loss", f"mean inner validation {space.objective} (a similarity is negated)")
+            study.add_trials(trials)

@@ -20,9 +20,21 @@ from helo.search.race import Pace
 from helo.search.resources import Resources
 
 if TYPE_CHECKING:
-    from helo.search.driver import SearchPlan
+    from helo.search.plan import SearchPlan
 
-PACKAGES = ("helo-search", "torch", "pot", "ray", "optuna", "numpy", "scipy", "pandas", "pyarrow", "plotly")
+PACKAGES = (
+    "helo-search",
+    "torch",
+    "pot",
+    "ray",
+    "optuna",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pandas",
+    "pyarrow",
+    "plotly",
+)
 
 
 def build_manifest(plan: SearchPlan, folds: tuple[Fold, ...], resources: Resources, pace: Pace) -> dict[str, Any]:
@@ -46,6 +58,7 @@ def build_manifest(plan: SearchPlan, folds: tuple[Fold, ...], resources: Resourc
         "command": plan.command,
         "data": plan.data,
         **search,
+        "baselines": list(plan.baselines),
         IDENTITY: _identity({**search, "dataset": dataset.digest}),
         "dataset": {
             "name": dataset.schema.name,
@@ -79,7 +92,7 @@ def _circumstances(resources: Resources) -> dict[str, Any]:
     return {
         "resources": asdict(resources),
         "machine": {"node": platform.node(), "system": platform.platform(), "cpus": os.cpu_count()},
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": versions(),
         "git": _git_commit(),
     }
 
@@ -88,8 +101,9 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _versions() -> dict[str, str]:
-    found = {}
+def versions() -> dict[str, str]:
+    """Python and the packages that a result depends on."""
+    found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             found[package] = version(package)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import resource
 import sys
@@ -15,17 +16,21 @@ import torch
 
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
-from helo.folds import Fold, fold_data, held_out_part
+from helo.fitting import Engine
+from helo.folds import Fold, fold_data
 from helo.names import BOTH, FUSED, GROMOV, LINEAR, NONE
 from helo.search import study
 from helo.search.space import Range, Space
-from helo.training import CellTraining, Engine
+from helo.training import CellTraining
 
 CONTEXT_BYTES = 600 * 2**20
 """What a process takes of a GPU before its first tensor (CUDA context, kernels): torch does not count it."""
 
 SAMPLES = 3
 """Configurations timed for a plan, besides the largest one."""
+
+STEPS = 32
+"""Training steps that are timed, of those of an epoch; as many before them warm up."""
 
 _TRANSPORTS = (NONE, LINEAR, GROMOV, FUSED)
 
@@ -72,21 +77,30 @@ def samples(space: Space, seed: int) -> list[dict[str, Any]]:
 
 def measure(
     dataset: Dataset, fold: Fold, params: dict[str, Any], normalise: str, objective: str, engine: Engine,
-    threads: int, epochs: int = 2,
+    threads: int,
 ) -> Measured:  # fmt: skip
-    """Train a configuration for some epochs after a first one that warms up, and score once.
+    """Train a configuration for some steps after others that warm up, and score once; reckon an epoch from that.
 
     Call it in a process of its own: a process's peak memory never goes down again.
     """
     torch.set_num_threads(threads)
     data = fold_data(dataset, fold, normalise)
-    training = CellTraining(dataset.schema, data, Configuration.from_params(params), 0, objective, engine)
-    training.run_epoch()
+    configuration = Configuration.from_params(params)
+    training = CellTraining(dataset.schema, data, configuration, 0, objective, engine)
+    steps = math.ceil(len(data.train) / configuration.batch_size)
+    tried = torch.randperm(len(data.train)).tensor_split(steps)[:STEPS]
+    training.model.train()
+    for batch in tried:
+        training.step(batch)
+    training.predict(training.validation)
     started = time.perf_counter()
-    for _ in range(epochs):
-        training.run_epoch()
-    seconds = (time.perf_counter() - started) / epochs
-    training.score(held_out_part(dataset, fold, normalise))
+    training.model.train()
+    for batch in tried:
+        done = training.step(batch)
+    done.tolist()  # a GPU is asked, and goes on by itself: only its answer says that it has come so far
+    trained = time.perf_counter()
+    training.predict(training.validation)
+    seconds = (trained - started) * steps / len(tried) + time.perf_counter() - trained
     # Linux counts in KiB, macOS in bytes.
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if training.device.type != "cuda":

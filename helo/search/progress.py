@@ -67,6 +67,17 @@ class SearchProgress:
             self._last_line = now
             say(self.console, f"cells {self.done}/{self.total}  {note}")
 
+    def baseline_done(self, status: str, done: int, of: int) -> None:
+        """Count a finished cell of a baseline: they come first, and are not among the cells that are counted."""
+        if status in self.counts:
+            self.counts[status] += 1
+        note = f"baselines {done}/{of}"
+        self._bar.update(self._task, note=note)
+        now = time.monotonic()
+        if not self.console.is_terminal and (now - self._last_line >= LINE_EVERY_S or done == of):
+            self._last_line = now
+            say(self.console, note)
+
     def _note(self, best: tuple[int, float] | None) -> str:
         parts = []
         if best is not None:

@@ -16,7 +16,7 @@ from helo.cluster.nodes import Nodes, price_list, read_nodes
 from helo.errors import InputError
 from helo.folds import loso_folds
 from helo.run import Run
-from helo.search.driver import SearchPlan
+from helo.search.plan import SearchPlan
 from helo.search.probe import Measured, in_own_process, largest, measure, samples
 from helo.search.resources import settle, share_that_fits
 from helo.text import duration, size
@@ -60,7 +60,7 @@ def print_quote(
     folds = loso_folds(plan.dataset.subject_names, plan.seed)
     device = "cuda" if plan.gpus and plan.resources.gpus_per_cell != 0 else "cpu"
     tried = [largest(plan.space), *samples(plan.space, plan.seed)]
-    tell(f"timing {len(tried)} configurations on one fold, three epochs each …")
+    tell(f"timing {len(tried)} configurations on one fold …")
     found: list[Measured] = [
         in_own_process(
             measure, plan.dataset, folds[0], params, plan.normalise, plan.space.objective,
@@ -83,6 +83,8 @@ def print_quote(
     )
     if plan.racing:
         tell("racing, rungs and patience usually leave about a third of that; --no-racing trains more")
+    if plan.baselines:
+        tell(f"besides: {len(plan.baselines) * len(folds)} baselines' cells, seconds each on data of ordinary size")
     gpu = f", {size(big.gpu_memory)} of a GPU" if big.gpu_memory else ""
     tell(f"memory: {size(big.memory)} a cell{gpu}, for the largest configuration")
     if nodes or price is not None:

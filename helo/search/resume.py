@@ -7,14 +7,14 @@ from typing import Any
 
 from helo.data.dataset import Dataset
 from helo.errors import InputError
+from helo.fitting import Engine
 from helo.folds import folds_as_json, folds_digest, loso_folds
-from helo.names import IDENTITY, MANIFEST_FILE, NORMALISATIONS, PRECISIONS, PROTOCOLS
+from helo.names import FITTED_BASELINES, IDENTITY, MANIFEST_FILE, NORMALISATIONS, PRECISIONS, PROTOCOLS
 from helo.run import Run
-from helo.search.driver import SearchPlan
+from helo.search.plan import SearchPlan
 from helo.search.race import Pace
 from helo.search.resources import Resources
 from helo.search.space import parse_space
-from helo.training import Engine
 
 
 def plan_of(run: Run, dataset: Dataset, wish: Resources) -> SearchPlan:
@@ -43,6 +43,9 @@ def plan_of(run: Run, dataset: Dataset, wish: Resources) -> SearchPlan:
     if not all(isinstance(pace.get(name), int) and pace[name] > 0 for name in ("generation", "lag")):
         raise InputError(f"{where}: pace must have generation and lag, whole numbers above 0, got {pace}")
     cpus = _of_kind(run, "cpus_per_cell", int)
+    baselines = _of_kind(run, "baselines", list)
+    if not set(baselines) <= set(FITTED_BASELINES):
+        raise InputError(f"{where}: baselines must be among {', '.join(FITTED_BASELINES)}, got {baselines}")
     return SearchPlan(
         dataset=dataset,
         space=space,
@@ -52,6 +55,7 @@ def plan_of(run: Run, dataset: Dataset, wish: Resources) -> SearchPlan:
         normalise=str(normalise),
         protocol=str(protocol),
         racing=_of_kind(run, "racing", bool),
+        baselines=tuple(baselines),
         engine=Engine(precision=_of_kind(run, "precision", str), compiled=_of_kind(run, "compiled", bool)),
         pace=Pace(pace["generation"], pace["lag"]),
     )

@@ -29,11 +29,12 @@ from helo.data.dataset import Dataset
 from helo.errors import InputError
 from helo.folds import Fold
 from helo.ledger import CellRecord, Ledger, part_name
-from helo.names import EPOCH, FAILED, LOG_MLFLOW, LOG_TENSORBOARD
-from helo.search.cells import CellReport, CellSettings, Train, checkpoint_file, run_cell
+from helo.names import EPOCH, FAILED, HELO, LOG_MLFLOW, LOG_TENSORBOARD
+from helo.search.cells import CellReport, CellSettings, Train, checkpoint_file, known_fields, run_cell
 from helo.search.outcomes import outcome
-from helo.search.planner import PlannedCell, Planner
+from helo.search.planner import PlannedCell
 from helo.search.progress import SearchProgress
+from helo.search.queue import BaselineCell, Cell, Queue
 from helo.training import train_cell
 
 _REPORT = "report"
@@ -51,6 +52,18 @@ _ENVIRONMENT = {
 }
 
 
+class Shared:
+    """A dataset in the object store: one copy per node, which all its cells read where it is."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.reference = ray.put(dataset)
+
+    def get(self) -> Dataset:
+        """The dataset; its arrays are read-only views of the store."""
+        found: Dataset = ray.get(self.reference)
+        return found
+
+
 class _Opaque:
     """Keeps Tune from flattening, copying and printing what is inside."""
 
@@ -65,12 +78,12 @@ class CellTrainable(tune.Trainable):
     """One actor; each of its trials is one cell, run in one step."""
 
     def setup(
-        self, config: dict[str, Any], *, dataset: Dataset, folds: tuple[Fold, ...], settings: CellSettings,
+        self, config: dict[str, Any], *, dataset: Shared, folds: tuple[Fold, ...], settings: CellSettings,
         train: Train,
     ) -> None:  # fmt: skip
         """Take the dataset from the node's object store, where all its cells share it."""
-        self._cell: PlannedCell = config[_CELL].content
-        self._fixed = (dataset, folds, settings, train)
+        self._cell: Cell = config[_CELL].content
+        self._fixed = (dataset.get(), folds, settings, train)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Go on with another cell."""
@@ -89,22 +102,23 @@ class _NotSaved:
         return {}
 
 
-class _PlannerSearcher(_NotSaved, Searcher):
-    """Hands the planner's cells to Tune. Names of arguments are Tune's."""
+class _QueueSearcher(_NotSaved, Searcher):
+    """Hands the search's cells to Tune. Names of arguments are Tune's."""
 
-    def __init__(self, planner: Planner, deadline: float | None) -> None:
+    def __init__(self, queue: Queue, deadline: float | None) -> None:
         super().__init__()
-        self.planner, self.deadline = planner, deadline
-        self.running: dict[str, PlannedCell] = {}
+        self.queue, self.deadline = queue, deadline
+        self.running: dict[str, Cell] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self.deadline is not None and time.time() >= self.deadline:
             return str(Searcher.FINISHED)
-        cell = self.planner.ask()
+        cell = self.queue.ask()
         if cell is None:
-            return str(Searcher.FINISHED) if self.planner.finished else None  # None: wait
+            return str(Searcher.FINISHED) if self.queue.finished else None  # None: wait
         self.running[trial_id] = cell
-        return {_CELL: _Opaque(cell), **cell.params, "fold": cell.fold, "configuration": cell.configuration}
+        known = known_fields(cell)
+        return {_CELL: _Opaque(cell), **known.pop("params"), "fold": cell.fold, **known}
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         """Tune's word that a trial is over; its result has gone through the callback before."""
@@ -120,7 +134,7 @@ class _Recorder(_NotSaved, tune.Callback):
     """Writes each finished cell to the ledger, then tells the planner and the screen."""
 
     def __init__(
-        self, searcher: _PlannerSearcher, ledger: Ledger, settings: CellSettings, progress: SearchProgress,
+        self, searcher: _QueueSearcher, ledger: Ledger, settings: CellSettings, progress: SearchProgress,
         folds: tuple[Fold, ...], loggers: Sequence[LoggerCallback],
     ) -> None:  # fmt: skip
         self.searcher, self.ledger, self.settings = searcher, ledger, settings
@@ -128,7 +142,8 @@ class _Recorder(_NotSaved, tune.Callback):
         self.failure: OSError | None = None
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.progress.begin()
+        if isinstance(self.searcher.running.get(trial.trial_id), PlannedCell):
+            self.progress.begin()
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -140,7 +155,7 @@ class _Recorder(_NotSaved, tune.Callback):
         cell = self.searcher.running.pop(trial.trial_id)
         if report.record is None:  # paused at the deadline
             return
-        if report.out_of_memory and self.searcher.planner.retry(cell, scale=2):
+        if report.out_of_memory and self.searcher.queue.retry(cell, scale=2):
             return
         self._record(cell, report.record)
         for epoch in report.record.history:
@@ -153,20 +168,23 @@ class _Recorder(_NotSaved, tune.Callback):
         cell = self.searcher.running.pop(trial.trial_id, None)
         if cell is None:  # its record was already in the ledger when the actor died
             return
-        if not self.searcher.planner.retry(cell):
+        if not self.searcher.queue.retry(cell):
             self._record(cell, lost_record(cell, self.folds[cell.fold].test))
 
-    def _record(self, cell: PlannedCell, record: CellRecord) -> None:
-        planner = self.searcher.planner
+    def _record(self, cell: Cell, record: CellRecord) -> None:
+        queue = self.searcher.queue
         try:
             self.ledger.append(record, cell.fold)
         except OSError as error:  # Tune would wrap it
             self.failure = error
             raise
+        queue.tell(cell, outcome(record, self.settings.objective))
+        if isinstance(cell, BaselineCell):
+            self.progress.baseline_done(record.status, queue.baselines_told, queue.baselines)
+            return
         if self.settings.checkpoints is not None:
             checkpoint_file(self.settings.checkpoints, cell).unlink(missing_ok=True)
-        planner.tell(cell, outcome(record, self.settings.objective))
-        self.progress.cell_done(record.status, planner.most, planner.best())
+        self.progress.cell_done(record.status, queue.planner.most, queue.planner.best())
 
 
 class _TensorBoard(TBXLoggerCallback):
@@ -177,10 +195,10 @@ class _TensorBoard(TBXLoggerCallback):
         self.folder = folder
 
     def log_trial_start(self, trial: Any) -> None:
-        cell: PlannedCell = trial.config[_CELL].content
-        self._trial_writer[trial] = self._summary_writer_cls(
-            str(self.folder / part_name(cell.configuration, cell.fold)), flush_secs=30
-        )
+        cell: Cell = trial.config[_CELL].content
+        known = known_fields(cell)
+        name = part_name(known["configuration"], cell.fold, known.get("method", HELO))
+        self._trial_writer[trial] = self._summary_writer_cls(str(self.folder / name), flush_secs=30)
         self._trial_result[trial] = {}
 
 
@@ -195,13 +213,12 @@ def make_loggers(names: Sequence[str], folder: Path) -> list[LoggerCallback]:
     return made
 
 
-def lost_record(cell: PlannedCell, fold: str) -> CellRecord:
+def lost_record(cell: Cell, fold: str) -> CellRecord:
     """A cell that took its worker down each time it was tried."""
     now = datetime.now(UTC)
     return CellRecord(
-        configuration=cell.configuration,
+        **known_fields(cell),
         fold=fold,
-        params=cell.params,
         status=FAILED,
         reason=f"the worker process died each of the {cell.attempt} times this cell was tried",
         epochs=0,
@@ -213,11 +230,11 @@ def lost_record(cell: PlannedCell, fold: str) -> CellRecord:
 
 
 def run_cells(
-    planner: Planner, dataset: Dataset, folds: tuple[Fold, ...], settings: CellSettings, ledger: Ledger,
+    queue: Queue, dataset: Shared, folds: tuple[Fold, ...], settings: CellSettings, ledger: Ledger,
     progress: SearchProgress, concurrency: int, train: Train = train_cell, loggers: Sequence[LoggerCallback] = (),
 ) -> bool:  # fmt: skip
-    """Run the planner's cells on the Ray cluster at hand. False if it ended before the last one."""
-    searcher = _PlannerSearcher(planner, settings.deadline)
+    """Run a search's cells on the Ray cluster at hand. False if it ended before the last one."""
+    searcher = _QueueSearcher(queue, settings.deadline)
     trainable = tune.with_resources(
         tune.with_parameters(CellTrainable, dataset=dataset, folds=folds, settings=settings, train=train),
         lambda config: tune.PlacementGroupFactory(
@@ -251,12 +268,16 @@ def run_cells(
         raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return planner.finished
+    return queue.finished
 
 
 def on_cluster(function: Callable[..., Any], *arguments: Any, cpus: int, gpus: float) -> Any:
-    """Run a function once on a worker with these resources and return what it returns."""
-    return ray.get(ray.remote(function).options(num_cpus=cpus, num_gpus=gpus).remote(*arguments))
+    """Run a function once on a worker with these resources and return what it returns.
+
+    A `Shared` dataset is handed to it as a dataset.
+    """
+    given = [argument.reference if isinstance(argument, Shared) else argument for argument in arguments]
+    return ray.get(ray.remote(function).options(num_cpus=cpus, num_gpus=gpus).remote(*given))
 
 
 @contextmanager

@@ -49,11 +49,11 @@ def test_rows_and_columns(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
     assert summary.groupby("estimate")["metric"].apply(list).map(tuple).unique().tolist() == [METRICS]
 
 
-def test_fitted_baselines_come_after_the_known_ones(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
+def test_fitted_baselines_come_after_the_trivial_ones(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
     ridge = baselines[baselines["method"] == "uniform"].assign(method="ridge")
     summary = summarise(cells, pd.concat([ridge, baselines]), "kl", FOLDS)
-    assert summary["estimate"].iloc[-1] == "ridge"
-    assert summary["estimate"].iloc[-7] == "best_possible"
+    order = list(dict.fromkeys(summary["estimate"]))
+    assert order[-3:] == ["uniform", "ridge", "best_possible"]
 
 
 def test_moments_and_interval_agree_with_scipy(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:

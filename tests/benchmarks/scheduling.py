@@ -31,8 +31,9 @@ from helo.names import EPOCH, METRICS, VAL
 from helo.search.cells import CellSettings, run_cell
 from helo.search.planner import Planner, pace
 from helo.search.progress import SearchProgress
+from helo.search.queue import Queue
 from helo.search.space import Range, Space
-from helo.search.tune import ray_cluster, run_cells
+from helo.search.tune import Shared, ray_cluster, run_cells
 from helo.training import CellResult
 
 FOLDS = 50
@@ -86,7 +87,9 @@ def ours(cells: int) -> dict[str, float]:
     watch = Watch(planner.most)
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        assert run_cells(planner, data, folds, SETTINGS, Ledger(Path(folder)), watch, CONCURRENCY, train=trivial)
+        assert run_cells(
+            Queue(planner), Shared(data), folds, SETTINGS, Ledger(Path(folder)), watch, CONCURRENCY, train=trivial
+        )
         each = (time.perf_counter() - started) / cells
         assert len(list(Path(folder).glob("c*.parquet"))) == cells
     times = [at for at, _ in watch.notes]

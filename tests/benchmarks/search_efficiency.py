@@ -35,14 +35,16 @@ from helo.data.wesad import wesad
 from helo.folds import loso_folds
 from helo.ledger import CellRecord
 from helo.names import CELLS, CONFIGURATION, FOLD, METRICS, STOPPED, TEST, VAL
-from helo.run import Run, cells_table
-from helo.search.driver import SearchPlan, run_search
+from helo.run import Run
+from helo.search.driver import run_search
 from helo.search.outcomes import outcome
+from helo.search.plan import SearchPlan
 from helo.search.planner import Planner, pace
 from helo.search.resources import Resources
 from helo.search.resume import plan_of
 from helo.search.space import read_space
 from helo.selection import best_per_fold
+from helo.tables import cells_table
 
 SPACE = read_space(Path(__file__).with_name("efficiency.yaml"))
 CONCURRENCY = 2

@@ -34,10 +34,11 @@ from torch import Tensor
 
 from helo.configuration import Configuration
 from helo.data import Dataset
-from helo.data.dataset import Modality, Schema
+from helo.data.schema import Modality, Schema
+from helo.fitting import Engine, parameter_groups
 from helo.folds import fold_data, loso_folds
 from helo.layers import LabelAttention
-from helo.training import CellTraining, Engine, parameter_groups
+from helo.training import CellTraining
 from helo.transport import Transport, cosine_cost
 
 BATCH = 128

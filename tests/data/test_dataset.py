@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helo.data.dataset import Dataset, Modality, Schema, natural_key
+from helo.data.dataset import Dataset, natural_key
+from helo.data.schema import Modality, Schema
 from helo.data.simulated import simulate
 from helo.errors import InputError
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +18,13 @@ import pandas as pd
 import pytest
 
 from helo.data import simulate, write_dataset
+from helo.names import FITTED_BASELINES
 from helo.run import Run
 from helo.search.space import bundled_spaces
 
 pytestmark = pytest.mark.slow
+
+README = Path(__file__).parents[2] / "README.md"
 
 MANY_CELLS = """
 configurations: 200
@@ -48,6 +54,12 @@ def done(*words: str, cwd: Path) -> str:
     return output
 
 
+def answers(port: int) -> bool:
+    with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
+
+
 def estimates(path: Path) -> pd.DataFrame:
     return pd.read_parquet(path / "summary.parquet").pivot(index="estimate", columns="metric", values="mean")
 
@@ -62,6 +74,7 @@ def test_without_arguments_it_runs_the_demo_and_beats_the_train_mean(tmp_path: P
     means = estimates(path)
     assert set(means.index) == {
         "per_fold_selection", "single_configuration", "oracle", "train_mean", "uniform", "best_possible",
+        *FITTED_BASELINES,
     }  # fmt: skip
     for metric in ("chebyshev", "kl", "clark", "canberra"):
         assert means.loc["per_fold_selection", metric] < means.loc["train_mean", metric]
@@ -73,6 +86,28 @@ def test_without_arguments_it_runs_the_demo_and_beats_the_train_mean(tmp_path: P
     assert set(predictions["fold"]) == set(cells["fold"])
     assert predictions.filter(like="pred_").sum(axis=1).sub(1).abs().max() < 1e-5
     assert (path / "report.html").stat().st_size > 100_000
+    assert len(run.ledger.baseline_parts()) == 5 * 8
+    assert "Of the 5 plain regressors" in output
+    assert not (path / "all_predictions.parquet").exists()
+    use_the_model(path, tmp_path)
+
+
+def use_the_model(path: Path, folder: Path) -> None:
+    """Predict new people with what the search left; fit it again where it is lost."""
+    write_dataset(simulate(subjects=3, clips=2, windows=4, seed=5), folder / "new")
+    words = ["helo.predict", str(path / "model"), "new", "--out"]
+    assert "24 windows of 3 subjects" in done(*words, "first.parquet", cwd=folder)
+    shutil.rmtree(path / "model")
+    before = len(list((path / "ledger").iterdir()))
+    assert "fitting configuration" in done("helo.search", "--resume", str(path), "--export-predictions", cwd=folder)
+    assert len(list((path / "ledger").iterdir())) == before
+    done(*words, "second.parquet", cwd=folder)
+    first, second = (pd.read_parquet(folder / f"{name}.parquet") for name in ("first", "second"))
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
+    assert first.filter(like="pred_").sum(axis=1).sub(1).abs().max() < 1e-6
+    everything = pd.read_parquet(path / "all_predictions.parquet")
+    assert set(everything["method"]) == {"helo", *FITTED_BASELINES}
+    assert len(everything[everything["method"] == "ridge"]) == 480
 
 
 def test_an_ablation_table_where_signals_are_missing(tmp_path: Path) -> None:
@@ -128,12 +163,14 @@ def test_a_plan_starts_nothing(tmp_path: Path) -> None:
 def test_the_study_opens_in_the_tools_of_the_field(tmp_path: Path) -> None:
     """Ray's own loggers, and the real dashboard on the exported study."""
     (tmp_path / "few.yaml").write_text(MANY_CELLS.replace("200", "2"))
-    logs = ["--log", "tensorboard", "--log", "mlflow"]
+    logs = ["--log", "tensorboard", "--log", "mlflow", "--baselines", "ridge"]
     done("helo.search", "--space", "few.yaml", "--out", "run", "--sampler", "random", *logs, cwd=tmp_path)
     run = Run.open(tmp_path / "run")
     cells = run.table("cells")
     events = list((run.path / "tensorboard").glob("*/events.out.tfevents.*"))
-    assert {event.parent.name for event in events} == {part.stem for part in run.ledger.parts()}
+    assert {event.parent.name for event in events} == {
+        part.stem for part in (*run.ledger.parts(), *run.ledger.baseline_parts())
+    }
     assert all(b"val_kl" in event.read_bytes() for event in events)
 
     import sqlite3
@@ -141,9 +178,10 @@ def test_the_study_opens_in_the_tools_of_the_field(tmp_path: Path) -> None:
     with sqlite3.connect(run.path / "mlflow.db") as database:
         logged = database.execute("select step, value from metrics where key = 'val_kl'").fetchall()
         params = {row[0] for row in database.execute("select distinct key from params")}
-    assert len(logged) == len(run.table("epochs"))
+    assert len(logged) == len(run.table("epochs")) + 8
     assert {"dropout", "width", "fold", "configuration"} <= params
-    assert min(value for _, value in logged) == pytest.approx(cells["val_kl"].min())
+    best = min(cells["val_kl"].min(), run.table("baselines")["val_kl"].min())
+    assert min(value for _, value in logged) == pytest.approx(best)
 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -155,6 +193,8 @@ def test_the_study_opens_in_the_tools_of_the_field(tmp_path: Path) -> None:
     address = f"http://127.0.0.1:{port}/api/studies"
     try:
         assert any("Listening" in line for line in server.stderr)
+        while not answers(port):  # it says so a moment before it does
+            assert server.poll() is None
         with urllib.request.urlopen(address, timeout=60) as answer:
             (study,) = json.load(answer)["study_summaries"]
         with urllib.request.urlopen(f"{address}/{study['study_id']}?after=0", timeout=60) as answer:
@@ -192,7 +232,15 @@ def test_the_readme_path_on_real_people(wesad_folder: Path, tmp_path: Path) -> N
     done(*search, "--configurations", "1", cwd=tmp_path)
     output = done("analysis", "report", "runs/wesad", cwd=tmp_path)
     assert "report.html" in output
+    done("helo.predict", "runs/wesad/model", "datasets/wesad", "--out", "wesad.parquet", cwd=tmp_path)
+    (example,) = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), flags=re.M | re.S)
+    shown = subprocess.run(
+        [sys.executable, "-c", example + "print(distributions.shape)"], cwd=tmp_path, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert shown.stdout == "(2870, 23)\n"
     means = estimates(tmp_path / "runs" / "wesad")
     assert means.loc["train_mean", "chebyshev"] == pytest.approx(0.0387, abs=5e-5)
     assert means.loc["train_mean", "kl"] == pytest.approx(0.0703, abs=5e-5)
     assert means.loc["per_fold_selection", "kl"] < means.loc["train_mean", "kl"]
+    assert (means.loc[list(FITTED_BASELINES), "kl"] < means.loc["train_mean", "kl"]).all()

@@ -25,14 +25,16 @@ from helo.checkpoints import CheckpointFile
 from helo.data import Dataset, simulate
 from helo.folds import loso_folds
 from helo.ledger import CellRecord, Ledger
-from helo.names import CELLS, COMPLETED, FAILED, METRICS, VAL
-from helo.run import Run, cells_table
+from helo.names import BASELINES, CELLS, COMPLETED, FAILED, METRICS, VAL
+from helo.run import Run
 from helo.search.cells import CellSettings, Train
 from helo.search.outcomes import restore
 from helo.search.planner import MAX_ATTEMPTS, Planner
 from helo.search.progress import SearchProgress
+from helo.search.queue import Queue
 from helo.search.space import Range, Space
-from helo.search.tune import ray_cluster, run_cells
+from helo.search.tune import Shared, ray_cluster, run_cells
+from helo.tables import cells_table
 from helo.training import CellResult, train_cell
 
 pytestmark = pytest.mark.slow
@@ -94,7 +96,7 @@ def run(
     ledger = Ledger(folder)
     settings = CellSettings(seed=0, normalise="train", objective="kl", threads=1, gpus=gpus)
     progress = SearchProgress(planner.most, "kl", Console(quiet=True))
-    assert run_cells(planner, dataset, folds, settings, ledger, progress, 2, train=train)
+    assert run_cells(Queue(planner), Shared(dataset), folds, settings, ledger, progress, 2, train=train)
     records = ledger.read()
     assert len(records) == 4 * configurations
     return records, planner
@@ -223,8 +225,8 @@ def done(*words: str, cwd: Path) -> str:
 
 
 def parts(path: Path) -> dict[str, str]:
-    """The finished cells, by name, with a hash of each."""
-    found = path.glob("ledger/c*.parquet")
+    """The finished cells, of HeLo and of baselines, by name, with a hash of each."""
+    found = path.glob("ledger/*.parquet")
     return {part.name: hashlib.sha256(part.read_bytes()).hexdigest() for part in found}
 
 
@@ -239,8 +241,11 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> b
     return True
 
 
-def cells_of(path: Path) -> pd.DataFrame:
-    return Run.open(path).table(CELLS).drop(columns=VOLATILE)
+def assert_same_tables(path: Path, other: Path) -> None:
+    """What was computed is the same, to the bit, in cells and baselines."""
+    for name, volatile in ((CELLS, VOLATILE), (BASELINES, ["seconds"])):
+        one, two = (Run.open(run).table(name).drop(columns=volatile) for run in (path, other))
+        pd.testing.assert_frame_equal(one, two, check_exact=True)
 
 
 @pytest.fixture(scope="module")
@@ -248,19 +253,19 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A search that nothing happened to."""
     folder = tmp_path_factory.mktemp("unbroken")
     (folder / "space.yaml").write_text(YAML.format(configurations=8))
-    done("--space", "space.yaml", "--out", "run", cwd=folder)
+    done("--space", "space.yaml", "--baselines", "ridge", "--out", "run", cwd=folder)
     return folder
 
 
 def test_kills_of_the_driver_change_nothing(unbroken: Path, tmp_path: Path) -> None:
     generator = np.random.default_rng(int.from_bytes(os.urandom(4)))
-    words = ["--space", str(unbroken / "space.yaml"), "--out", "run"]
+    words = ["--space", str(unbroken / "space.yaml"), "--baselines", "ridge", "--out", "run"]
     run_path = tmp_path / "run"
     seen: dict[str, str] = {}
     kills = 0
     while kills < KILLS:
         process = command(*words, cwd=tmp_path)
-        more = len(seen) + int(generator.integers(0, 5))
+        more = len(seen) + int(generator.integers(0, 8))
         waits = wait_for(lambda: (run_path / "manifest.json").exists() and len(parts(run_path)) >= more, process)  # noqa: B023
         if waits and process.poll() is None:
             time.sleep(float(generator.uniform(0, 0.3)))
@@ -274,13 +279,15 @@ def test_kills_of_the_driver_change_nothing(unbroken: Path, tmp_path: Path) -> N
         words = ["--resume", "run"]
     done("--resume", "run", cwd=tmp_path)
     assert seen.items() <= parts(run_path).items()
-    pd.testing.assert_frame_equal(cells_of(run_path), cells_of(unbroken / "run"), check_exact=True)
+    assert_same_tables(run_path, unbroken / "run")
     assert not list(Run.open(run_path).checkpoints.iterdir())
 
 
 def test_ctrl_c_says_how_to_go_on_and_two_searches_do_not_share_a_run(unbroken: Path, tmp_path: Path) -> None:
-    process = command("--space", str(unbroken / "space.yaml"), "--out", "run", cwd=tmp_path)
-    assert wait_for(lambda: len(parts(tmp_path / "run")) > 3, process)
+    process = command(
+        "--space", str(unbroken / "space.yaml"), "--baselines", "ridge", "--out", "run", cwd=tmp_path
+    )  # fmt: skip
+    assert wait_for(lambda: len(parts(tmp_path / "run")) > 11, process)
     second = command("--resume", "run", cwd=tmp_path)
     _, errors = second.communicate(timeout=60)
     assert second.returncode == 2
@@ -294,23 +301,23 @@ def test_ctrl_c_says_how_to_go_on_and_two_searches_do_not_share_a_run(unbroken: 
     before = parts(tmp_path / "run")
     done("--resume", "run", cwd=tmp_path)
     assert before.items() <= parts(tmp_path / "run").items()
-    pd.testing.assert_frame_equal(cells_of(tmp_path / "run"), cells_of(unbroken / "run"), check_exact=True)
+    assert_same_tables(tmp_path / "run", unbroken / "run")
 
 
 def test_damaged_and_foreign_parts_are_set_aside_and_run_again(unbroken: Path, tmp_path: Path) -> None:
-    done("--space", str(unbroken / "space.yaml"), "--out", "run", cwd=tmp_path)
+    done("--space", str(unbroken / "space.yaml"), "--baselines", "ridge", "--out", "run", cwd=tmp_path)
     ledger = Run.open(tmp_path / "run").ledger
-    first, second, third, *_ = ledger.parts()
+    (first, *_), (second, third, *_) = ledger.baseline_parts(), ledger.parts()
     first.write_bytes(first.read_bytes()[:200])
     second.write_bytes(b"")
-    done("--space", str(unbroken / "space.yaml"), "--seed", "1", "--out", "other", cwd=tmp_path)
+    done("--space", str(unbroken / "space.yaml"), "--baselines", "none", "--seed", "1", "--out", "other", cwd=tmp_path)
     third.write_bytes((tmp_path / "other" / "ledger" / third.name).read_bytes())
     output = done("--resume", "run", cwd=tmp_path)
     for part in (first, second, third):
         assert f"{Path('run/ledger') / part.name}:" in output
         assert (ledger.folder / "set-aside" / part.name).exists()
     assert "is of another search" in output
-    pd.testing.assert_frame_equal(cells_of(tmp_path / "run"), cells_of(unbroken / "run"), check_exact=True)
+    assert_same_tables(tmp_path / "run", unbroken / "run")
 
 
 @pytest.fixture
@@ -328,7 +335,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_ends_the_search_which_goes_on_when_there_is_room(unbroken: Path, small_disk: Path) -> None:
-    process = command("--space", str(unbroken / "space.yaml"), "--out", "disk/run", cwd=small_disk.parent)
+    words = ["--space", str(unbroken / "space.yaml"), "--baselines", "ridge", "--out", "disk/run"]
+    process = command(*words, cwd=small_disk.parent)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "No space left on device" in errors
@@ -339,7 +347,7 @@ def test_a_full_disk_ends_the_search_which_goes_on_when_there_is_room(unbroken: 
     subprocess.run(["mount", "-o", "remount,size=50m", str(small_disk)], check=True)
     done("--resume", "disk/run", cwd=small_disk.parent)
     assert before.items() <= parts(small_disk / "run").items()
-    pd.testing.assert_frame_equal(cells_of(small_disk / "run"), cells_of(unbroken / "run"), check_exact=True)
+    assert_same_tables(small_disk / "run", unbroken / "run")
 
 
 def test_time_is_up_in_the_middle_of_cells_that_go_on_where_they_were(dataset: Dataset, tmp_path: Path) -> None:
@@ -357,7 +365,7 @@ def test_time_is_up_in_the_middle_of_cells_that_go_on_where_they_were(dataset: D
             deadline=None if seconds is None else time.time() + seconds,
         )  # fmt: skip
         progress = SearchProgress(planner.most, "kl", Console(quiet=True))
-        complete = run_cells(planner, dataset, folds, settings, ledger, progress, 2, train=train)
+        complete = run_cells(Queue(planner), Shared(dataset), folds, settings, ledger, progress, 2, train=train)
         assert complete is (seconds is None)
         return ledger
 

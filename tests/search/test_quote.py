@@ -7,7 +7,7 @@ from pathlib import Path
 
 from helo.cluster.nodes import Instance, Nodes
 from helo.data import simulate
-from helo.search.driver import SearchPlan
+from helo.search.plan import SearchPlan
 from helo.search.probe import Measured
 from helo.search.quote import Quote, _concurrency
 from helo.search.resources import Resources

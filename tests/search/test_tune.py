@@ -20,12 +20,14 @@ from helo.ledger import Ledger
 from helo.names import CELLS, COMPLETED, METRICS, STOPPED, VAL
 from helo.run import Run
 from helo.search.cells import CellSettings
-from helo.search.driver import SearchPlan, run_search
+from helo.search.driver import run_search
+from helo.search.plan import SearchPlan
 from helo.search.planner import Planner
 from helo.search.progress import SearchProgress
+from helo.search.queue import Queue
 from helo.search.resources import Resources
 from helo.search.space import Range, Space
-from helo.search.tune import ray_cluster, run_cells
+from helo.search.tune import Shared, ray_cluster, run_cells
 from helo.training import CellResult
 
 SPACE = Space(
@@ -125,7 +127,8 @@ def test_scheduling_costs_little_beside_training(tmp_path: Path) -> None:
     with ray_cluster(None, 2):
         started = time.perf_counter()
         assert run_cells(
-            planner, data, folds, _settings(), ledger, SearchProgress(500, "kl", Console(quiet=True)), 2, train=trivial
+            Queue(planner), Shared(data), folds, _settings(), ledger, SearchProgress(500, "kl", Console(quiet=True)), 2,
+            train=trivial,
         )  # fmt: skip
         each = (time.perf_counter() - started) / 500
     records = ledger.read()

@@ -1,10 +1,11 @@
-"""WESAD: the questionnaire's traps, labels and clocks, on files made here and on the real data if present."""
+"""``windows.csv``: labels and clocks, on files made here and on the real data if present."""
 
 from __future__ import annotations
 
 import itertools
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,73 +13,17 @@ import pandas as pd
 import pytest
 
 from helo.data.dataset import Dataset
-from helo.data.wesad import (
-    CONDITIONS,
-    ITEM_SETS,
-    ITEMS,
-    MODALITIES,
-    Questionnaire,
-    Report,
-    parse_items,
-    read_quest,
-    wesad,
-)
+from helo.data.wesad import CONDITIONS, MODALITIES, parse_items, wesad
 from helo.errors import InputError
 
+Lines = Callable[..., list[str]]
+Write = Callable[..., Path]
+
 ORDER = ("Base", "TSST", "Medi 1", "Fun", "Medi 2")
-START = ("2", "8.05", "14.3", "20.59", "60.2")
 START_S = (120, 485, 870, 1259, 3620)
-END = ("6", "12.15", "18.4", "25", "64.2")
 END_S = (360, 735, 1120, 1500, 3860)
 OFFSET = 50.25
 """By how much the questionnaire's clock is ahead of the recording's in the files written here."""
-
-
-def answers(value: int = 1, **given: object) -> list[str]:
-    """A PANAS row of 24 answers, all `value` but for those given by item."""
-    return [str(given.get(item, value)) for item in ITEMS]
-
-
-def tsst_answers(value: int = 1, **given: object) -> list[str]:
-    """A PANAS row of 26 answers: Angry and Irritated, 5 each, sit before Sad."""
-    row = answers(value, **given)
-    return [*row[:-1], "5", "5", row[-1]]
-
-
-def row(head: str, *cells: str) -> str:
-    return f"# {head};{';'.join(cells)}".ljust(12) + ";;;"
-
-
-def quest_lines(subject: str = "S2", order: tuple[str, ...] = ORDER) -> list[str]:
-    """The lines of a valid questionnaire; the k-th report answers k to Happy."""
-    reports = [
-        (tsst_answers if condition == "TSST" else answers)(1, Happy=k) for k, condition in enumerate(order, start=1)
-    ]
-    return [
-        row("Subj", subject),
-        row("ORDER", *order, "sRead", "fRead"),
-        row("START", *START, "54.42", "89.51"),
-        row("END", *END, "56.07", "91.15"),
-        ";;;;;",
-        *(row("PANAS", *cells) for cells in reports),
-        ";;;;;",
-        row("STAI", "3", "2", "1", "4", "2", "3"),
-        row("DIM", "7", "2"),
-    ]
-
-
-def write_quest(folder: Path, lines: list[str], subject: str = "S2") -> Path:
-    path = folder / subject / f"{subject}_quest.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
-
-
-def changed(old: str, new: str) -> list[str]:
-    """A valid questionnaire with one text replaced by another."""
-    text = "\n".join(quest_lines())
-    assert text.count(old) == 1
-    return text.replace(old, new).split("\n")
 
 
 def windows_table(subjects: dict[int, tuple[str, ...]]) -> pd.DataFrame:
@@ -98,7 +43,7 @@ def windows_table(subjects: dict[int, tuple[str, ...]]) -> pd.DataFrame:
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Path:
+def small(tmp_path: Path, quest_lines: Lines, write_quest: Write) -> Path:
     """A directory of two subjects who went through the conditions in different orders."""
     orders = {2: ORDER, 14: ("Base", "Fun", "Medi 2", "TSST", "Medi 1")}
     for number, order in orders.items():
@@ -111,153 +56,6 @@ def edit_windows(folder: Path, **columns: object) -> pd.DataFrame:
     table = pd.read_csv(folder / "windows.csv").assign(**columns)
     table.to_csv(folder / "windows.csv", index=False)
     return table
-
-
-# --- the questionnaire --------------------------------------------------------------------------
-
-
-def test_quest_takes_each_report_from_the_row_of_its_place_in_order(tmp_path: Path) -> None:
-    order = ("Base", "Fun", "Medi 2", "TSST", "Medi 1")
-    quest = read_quest(write_quest(tmp_path, quest_lines("S14", order)))
-    assert quest.subject == "S14"
-    assert tuple(report.condition for report in quest.reports) == order
-    assert [report.answers["Happy"] for report in quest.reports] == [1, 2, 3, 4, 5]
-
-
-def test_quest_finds_sad_after_the_two_items_of_tsst(tmp_path: Path) -> None:
-    lines = quest_lines()
-    lines[6] = row("PANAS", *tsst_answers(2, Sad=4))
-    tsst = read_quest(write_quest(tmp_path, lines)).reports[1]
-    assert (tsst.answers["Happy"], tsst.answers["Angry"], tsst.answers["Irritated"]) == (2, 5, 5)
-    assert tsst.answers["Sad"] == 4
-    assert len(tsst.answers) == 26
-
-
-def test_quest_restores_zeros_lost_after_the_dot(tmp_path: Path) -> None:
-    reports = read_quest(write_quest(tmp_path, quest_lines())).reports
-    assert tuple(report.start_s for report in reports) == START_S
-    assert tuple(report.end_s for report in reports) == END_S
-
-
-@pytest.mark.parametrize("head", ["# Subj;S2", "# Subj:;S2", "#Subj ;S2;;;;"])
-def test_quest_reads_either_first_line(tmp_path: Path, head: str) -> None:
-    assert read_quest(write_quest(tmp_path, [head, *quest_lines()[1:]])).subject == "S2"
-
-
-def test_quest_reads_windows_line_ends_and_byte_order_mark(tmp_path: Path) -> None:
-    path = write_quest(tmp_path, quest_lines())
-    plain = read_quest(path)
-    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
-    assert read_quest(path) == plain
-
-
-def test_quest_counts_no_answer_as_not_at_all(tmp_path: Path) -> None:
-    lines = quest_lines()
-    lines[7] = row("PANAS", *answers(3, Nervous="Nan"))
-    assert read_quest(write_quest(tmp_path, lines)).reports[2].answers["Nervous"] == 1
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        ("# ORDER", "# ODER", "exactly one line '# ORDER;...'"),
-        ("# START", "# STRT", "exactly one line '# START;...'"),
-        ("# END", "# START", "exactly one line '# START;...' (cells parted by ';'), got 2"),
-        ("# Subj;S2", "# Subj;", "Subj must name the subject"),
-        ("Medi 2;sRead", "sRead;fRead", "line 2: ORDER must begin with Base, TSST, Fun, Medi 1, Medi 2"),
-        ("Medi 1;Fun", "Medi1;Fun", "(did you mean 'Medi 1'?)"),
-        ("Medi 1;Fun", "Fun;Fun", "got Base, TSST, Fun, Fun, Medi 2"),
-        (
-            "8.05;",
-            "8.60;",
-            "line 3: START must be minutes.seconds, up to 59 s (50.3 is 50 min 30 s), got '8.60'",
-        ),
-        ("8.05;", "8.6;", "got '8.6'"),
-        ("8.05;", "8,05;", "got '8,05'"),
-        ("8.05;", "8.050;", "got '8.050'"),
-        ("8.05;", "-8.05;", "got '-8.05'"),
-        ("8.05;", ";", "got ''"),
-        ("8.05;", f"{'9' * 5000};", "must be minutes.seconds"),
-        ("14.3;20.59;60.2;54.42;89.51", "", "line 3: START must hold 5 times, got 2"),
-        ("12.15;", "7.15;", "line 4: TSST must end after 485 s, got 435 s"),
-        ("12.15;", "8.05;", "TSST must end after 485 s, got 485 s"),
-    ],
-)
-def test_quest_refuses_wrong_lines(tmp_path: Path, old: str, new: str, said: str) -> None:
-    path = write_quest(tmp_path, changed(old, new))
-    with pytest.raises(InputError, match=re.escape(said)) as caught:
-        read_quest(path)
-    assert str(caught.value).startswith(f"{path}: ")
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("place", "cells", "said"),
-    [
-        (0, answers()[:-1], "line 6: PANAS after Base must hold 24 answers (24, but 26 after TSST), got 23"),
-        (0, tsst_answers(), "PANAS after Base must hold 24 answers"),
-        (1, answers(), "line 7: PANAS after TSST must hold 26 answers"),
-        (2, answers(Alert="6"), "line 8: Alert after Medi 1 must be 1 to 5 or Nan, got '6'"),
-        (2, answers(Alert="0"), "got '0'"),
-        (2, answers(Alert="2.5"), "got '2.5'"),
-        (2, answers(Alert=""), "Alert after Medi 1 must be 1 to 5 or Nan, got ''"),
-        (2, answers(Alert="²"), "got '²'"),
-    ],
-)
-def test_quest_refuses_wrong_answers(tmp_path: Path, place: int, cells: list[str], said: str) -> None:
-    lines = quest_lines()
-    lines[5 + place] = row("PANAS", *cells)
-    with pytest.raises(InputError, match=re.escape(said)):
-        read_quest(write_quest(tmp_path, lines))
-
-
-@pytest.mark.parametrize("count", [0, 4, 6])
-def test_quest_refuses_more_or_fewer_than_five_reports(tmp_path: Path, count: int) -> None:
-    lines = [line for line in quest_lines() if "PANAS" not in line] + [row("PANAS", *answers())] * count
-    with pytest.raises(InputError, match=f"needs 5 lines '# PANAS;...', one per condition, got {count}"):
-        read_quest(write_quest(tmp_path, lines))
-
-
-def test_quest_refuses_what_it_cannot_read(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be read as a UTF-8 text file"):
-        read_quest(tmp_path / "absent.csv")
-    with pytest.raises(InputError, match="cannot be read as a UTF-8 text file"):
-        read_quest(tmp_path)
-    (tmp_path / "latin.csv").write_bytes("# Subj;Jörg".encode("latin-1"))
-    with pytest.raises(InputError, match="cannot be read as a UTF-8 text file"):
-        read_quest(tmp_path / "latin.csv")
-    (tmp_path / "empty.csv").touch()
-    with pytest.raises(InputError, match="exactly one line '# ORDER;"):
-        read_quest(tmp_path / "empty.csv")
-
-
-# --- items --------------------------------------------------------------------------------------
-
-
-def test_items_of_a_set_and_by_name() -> None:
-    assert parse_items("panas23") == ITEM_SETS["panas23"]
-    assert parse_items(" panas9 ") == ITEM_SETS["panas9"]
-    assert parse_items("Happy,Sad, Stressed") == ("Happy", "Sad", "Stressed")
-    assert [len(items) for items in ITEM_SETS.values()] == [23, 9]
-    assert set(ITEM_SETS["panas9"]) < set(ITEM_SETS["panas23"]) == set(ITEMS) - {"Sad"}
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("Happy,Nervos", "unknown item 'Nervos' (did you mean 'Nervous'?)"),
-        ("panas32", "(did you mean 'panas23'?)"),
-        ("happy,sad", "(did you mean 'Happy'?)"),
-        ("Happy,", "unknown item ''; known are Active, "),
-        ("Happy", "at least 2, got Happy"),
-        ("Happy,Sad,Happy", "each may be named once, but Happy is named again"),
-        ("Happy,Angry", "'Angry' is asked after TSST only"),
-        ("Irritated,Happy", "'Irritated' is asked after TSST only"),
-    ],
-)
-def test_items_refused(text: str, said: str) -> None:
-    with pytest.raises(InputError, match=re.escape(said)):
-        parse_items(text)
 
 
 # --- the dataset, on files written here ---------------------------------------------------------
@@ -411,7 +209,9 @@ def test_a_table_cut_short_is_refused(small: Path) -> None:
 
 
 @pytest.mark.parametrize(("first", "second"), [*itertools.combinations(CONDITIONS, 2)])
-def test_two_conditions_exchanged_in_order_are_refused(small: Path, first: str, second: str) -> None:
+def test_two_conditions_exchanged_in_order_are_refused(
+    quest_lines: Lines, write_quest: Write, small: Path, first: str, second: str
+) -> None:
     exchange = {first: second, second: first}
     order = tuple(exchange.get(condition, condition) for condition in ORDER)
     # The PANAS rows go along, so that it is the times which give it away, not the number of answers.
@@ -426,12 +226,6 @@ def test_two_conditions_exchanged_in_order_are_refused(small: Path, first: str, 
 @pytest.fixture(scope="module")
 def real(wesad_folder: Path) -> Dataset:
     return wesad(wesad_folder)
-
-
-@pytest.fixture(scope="module")
-def quests(wesad_folder: Path) -> dict[str, Questionnaire]:
-    found = [read_quest(path) for path in sorted(wesad_folder.glob("S*/S*_quest.csv"))]
-    return {quest.subject: quest for quest in found}
 
 
 @pytest.fixture
@@ -459,32 +253,6 @@ def test_real_windows_subjects_and_reports(real: Dataset) -> None:
     assert np.isfinite(real.features).all()
     column = real.schema.features.index("Wrist_SCR_Amplitude_Mean")
     assert np.count_nonzero(real.features[:, column] == 0) == 3
-
-
-def test_real_reports(quests: dict[str, Questionnaire]) -> None:
-    assert len(quests) == 15
-    reports: list[Report] = [report for quest in quests.values() for report in quest.reports]
-    assert len(reports) == 75
-    assert {report.answers["Sad"] for report in reports} == {1}
-    assert all("Angry" in report.answers for report in reports if report.condition == "TSST")
-    assert [report.condition for report in quests["S14"].reports] == [
-        "Base",
-        "TSST",
-        "Medi 2",
-        "Fun",
-        "Medi 1",
-    ]
-    assert sum(quest.reports[2].condition == "Medi 2" for quest in quests.values()) == 1
-    unanswered = quests["S5"].reports[2]
-    assert (unanswered.condition, unanswered.answers["Nervous"]) == ("Medi 1", 1)
-    tsst = quests["S2"].reports[1]
-    assert (tsst.condition, tsst.start_s, tsst.end_s) == ("TSST", 39 * 60 + 55, 50 * 60 + 30)
-
-
-def test_real_reports_follow_each_other_in_time(quests: dict[str, Questionnaire]) -> None:
-    for quest in quests.values():
-        for before, after in itertools.pairwise(quest.reports):
-            assert before.end_s <= after.start_s
 
 
 def test_real_clocks_betray_a_time_read_as_a_number(altered: Path) -> None:

@@ -1,0 +1,137 @@
+"""What the columns of a dataset mean: modalities and their tokens, emotions and their labels."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+from helo.errors import InputError, shorten
+from helo.names import BEHAVIOURAL, GROUP, PHYSIOLOGICAL, ROLES, SUBJECT
+
+
+@dataclass(frozen=True)
+class Modality:
+    """One kind of signal: its columns, token by token.
+
+    `tokens` equal groups of consecutive columns; each group is one token. An EEG of 18 channels with 5
+    band powers each is 90 columns, channel by channel, and 18 tokens.
+
+    >>> Modality("eda", "physiological", ("level", "slope", "peaks", "height"), tokens=2).token_features
+    2
+    """
+
+    name: str
+    role: str
+    columns: tuple[str, ...]
+    tokens: int
+    main: bool = False
+
+    def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            raise InputError(f"modality {self.name!r}: role must be one of {', '.join(ROLES)}, got {self.role!r}")
+        if not self.columns:
+            raise InputError(f"modality {self.name!r}: needs at least one column")
+        if self.tokens < 1 or len(self.columns) % self.tokens:
+            raise InputError(
+                f"modality {self.name!r}: tokens must divide its {len(self.columns)} columns, got {self.tokens}"
+            )
+        if self.main and self.role != PHYSIOLOGICAL:
+            raise InputError(f"modality {self.name!r}: only a physiological modality can be main")
+
+    @property
+    def token_features(self) -> int:
+        """Features per token."""
+        return len(self.columns) // self.tokens
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What the columns of a dataset mean.
+
+    `emotions` maps each emotion to its label column; `best_possible`, where the data were made and the
+    truth is known, maps each emotion to the column of the best prediction anyone could make.
+    """
+
+    name: str
+    modalities: tuple[Modality, ...]
+    emotions: dict[str, str]
+    source: str = ""
+    licence: str = ""
+    notes: str = ""
+    best_possible: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = [modality.name for modality in self.modalities]
+        if len(set(names)) < len(names):
+            raise InputError(f"modalities must have different names, got {', '.join(names)}")
+        for role in ROLES:
+            if not any(modality.role == role for modality in self.modalities):
+                raise InputError(f"modalities: at least one must be {role}")
+        mains = [modality.name for modality in self.modalities if modality.main]
+        if len(mains) != 1:
+            raise InputError(
+                f"modalities: exactly one physiological modality must have 'main: true', got {shorten(mains) or 'none'}"
+            )
+        if len(self.emotions) < 2:
+            raise InputError(f"emotions: at least two are needed for a distribution, got {len(self.emotions)}")
+        if self.best_possible and list(self.best_possible) != list(self.emotions):
+            raise InputError("best_possible: must name the same emotions as 'emotions', in the same order")
+        columns = [*self.features, *self.emotions.values(), *self.best_possible.values()]
+        taken = [column for column in columns if column in (SUBJECT, GROUP)]
+        if taken:
+            raise InputError(f"columns: {shorten(map(repr, taken))} must not be a feature, label or best_possible")
+        twice = sorted({column for column in columns if columns.count(column) > 1})
+        if twice:
+            raise InputError(f"columns: each may be used once, but {shorten(twice)} is used again")
+
+    @cached_property
+    def features(self) -> tuple[str, ...]:
+        """All feature columns, modality by modality: the order of `Dataset.features`."""
+        return tuple(column for modality in self.modalities for column in modality.columns)
+
+    @cached_property
+    def slices(self) -> dict[str, slice]:
+        """Where each modality's columns lie in `Dataset.features`."""
+        where: dict[str, slice] = {}
+        start = 0
+        for modality in self.modalities:
+            where[modality.name] = slice(start, start + len(modality.columns))
+            start += len(modality.columns)
+        return where
+
+    @property
+    def main(self) -> Modality:
+        """The main physiological modality: the query of the fusion."""
+        return next(modality for modality in self.modalities if modality.main)
+
+    def with_role(self, role: str) -> tuple[Modality, ...]:
+        """The modalities of one role, the main one first."""
+        chosen = [modality for modality in self.modalities if modality.role == role]
+        return tuple(sorted(chosen, key=lambda modality: not modality.main))
+
+    @property
+    def physiological(self) -> tuple[Modality, ...]:
+        """Physiological modalities, the main one first."""
+        return self.with_role(PHYSIOLOGICAL)
+
+    @property
+    def behavioural(self) -> tuple[Modality, ...]:
+        """Behavioural modalities."""
+        return self.with_role(BEHAVIOURAL)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The schema as plain values: the layout of ``dataset.yaml``."""
+        modalities = {}
+        for modality in self.modalities:
+            entry = asdict(modality)
+            del entry["name"]
+            entry["columns"] = list(modality.columns)
+            if not modality.main:
+                del entry["main"]
+            modalities[modality.name] = entry
+        plain: dict[str, Any] = {"name": self.name, "modalities": modalities, "emotions": dict(self.emotions)}
+        for key in ("source", "licence", "notes", "best_possible"):
+            if getattr(self, key):
+                plain[key] = getattr(self, key)
+        return plain

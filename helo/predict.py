@@ -1,0 +1,104 @@
+"""``python -m helo.predict``: emotion distributions of new windows, from a fitted model."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from helo.cli import EXIT_OK, run_command
+from helo.errors import InputError, require_new, shorten
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from helo.data.dataset import Signals
+    from helo.fitted import FittedModel
+
+PROG = "helo-predict"
+FEW_WINDOWS = 10
+"""Fewer windows of a subject say little of that subject's mean and spread."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog=PROG, description="Predict emotion distributions with a fitted model.")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="folder of a fitted model, such as RUN/model")
+    parser.add_argument(
+        "data", type=Path, metavar="DATASET", help="dataset directory, or a Parquet or CSV file; labels are not needed"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="where the predictions go: a .parquet or .csv file"
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of ``helo-predict``."""
+    arguments = build_parser().parse_args(argv)
+    return run_command(PROG, lambda: _predict(arguments.model, arguments.data, arguments.out))
+
+
+def _predict(folder: Path, data: Path, out: Path) -> int:
+    if out.suffix not in (".parquet", ".csv"):
+        raise InputError(f"{out}: must end in .parquet or .csv")
+    require_new(out)
+    if not out.parent.is_dir():
+        raise InputError(f"{out}: there is no folder {out.parent}")
+    from helo.data.unlabelled import read_signals
+    from helo.fitted import load_model
+
+    model = load_model(folder)
+    signals = read_signals(data, model.schema)
+    _write(signals, model, model.predict(signals), out)
+    print(f"{out}: {len(signals)} windows of {len(signals.subject_names)} subjects, {len(model.emotions)} emotions")
+    for note in _notes(signals, model):
+        print(note)
+    return EXIT_OK
+
+
+def _write(signals: Signals, model: FittedModel, predicted: NDArray[np.float64], out: Path) -> None:
+    """A row per window: its number, subject, group, and ``pred_<emotion>``."""
+    import pandas as pd
+
+    from helo.files import whole_file
+    from helo.names import GROUP, PREDICTED, SUBJECT, WINDOW
+
+    table = pd.DataFrame({WINDOW: range(len(signals)), SUBJECT: signals.subjects})
+    if signals.groups is not None:
+        table[GROUP] = signals.groups
+    table = pd.concat([table, pd.DataFrame(predicted, columns=[PREDICTED + name for name in model.emotions])], axis=1)
+    with whole_file(out) as hidden:
+        if out.suffix == ".csv":
+            table.to_csv(hidden, index=False)
+        else:
+            table.to_parquet(hidden, index=False)
+
+
+def _notes(signals: Signals, model: FittedModel) -> list[str]:
+    """What whoever uses the predictions must know."""
+    import numpy as np
+
+    from helo.names import NORMALISE_SUBJECT
+
+    notes = []
+    known = [name for name in signals.subject_names if name in model.subjects]
+    if known:
+        notes.append(f"the model was fitted to {shorten(known)}: on them its predictions say nothing of new people")
+    if signals.missing:
+        notes.append(f"missing signals: {signals.missing}")
+    if model.scaling.normalise == NORMALISE_SUBJECT:
+        names, counts = np.unique(signals.subjects, return_counts=True)
+        few = [str(name) for name, count in zip(names, counts, strict=True) if count < FEW_WINDOWS]
+        if few:
+            notes.append(f"features are scaled within each subject, and {shorten(few)} has few windows for that")
+    if not model.facts.get("epochs"):
+        notes.append("the model predicts the mean label for every window: in the search nothing else was better")
+    return notes
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""Cells of a node share one copy of the data: what a further cell takes does not grow with them."""
+
+from __future__ import annotations
+
+import numpy as np
+import psutil
+import pytest
+import ray
+
+from helo.configuration import Configuration
+from helo.data.dataset import Dataset
+from helo.data.schema import Modality, Schema
+from helo.folds import Fold, fold_data, loso_folds
+from helo.search.tune import Shared, ray_cluster
+from helo.training import CellTraining
+
+pytestmark = pytest.mark.slow
+
+COLUMNS = {"eeg": 90, "face": 768}
+SMALL = Configuration(width=8, heads=2, batch_size=64)
+
+
+def noise(windows: int) -> Dataset:
+    generator = np.random.default_rng(0)
+    names = {name: tuple(f"{name}_{number}" for number in range(count)) for name, count in COLUMNS.items()}
+    schema = Schema(
+        "noise",
+        (
+            Modality("eeg", "physiological", names["eeg"], 18, main=True),
+            Modality("face", "behavioural", names["face"], 1),
+        ),
+        {"joy": "joy", "fear": "fear"},
+    )
+    return Dataset(
+        schema,
+        np.array([f"P{number * 10 // windows}" for number in range(windows)]),
+        generator.standard_normal((windows, sum(COLUMNS.values())), dtype=np.float32),
+        generator.dirichlet(np.ones(2), windows),
+    )
+
+
+def cell(dataset: Dataset, fold: Fold) -> tuple[int, bool, bool]:
+    """Bytes that a cell takes for itself; whether its features are the store's; whether anybody could change them."""
+    import torch
+
+    torch.set_num_threads(1)
+    # What the first step of a process loads is there before, as in an actor that has trained a cell.
+    warm = noise(40)
+    before_data = fold_data(warm, loso_folds(warm.subject_names, 0)[0], "train")
+    CellTraining(warm.schema, before_data, SMALL, 0, "kl").run_epoch()
+    before = psutil.Process().memory_full_info().uss
+    data = fold_data(dataset, fold, "train")
+    training = CellTraining(dataset.schema, data, SMALL, 0, "kl")
+    for batch in torch.arange(1024).split(64):
+        training.step(batch)
+    taken = psutil.Process().memory_full_info().uss - before
+    return taken, training.windows.resident is None, dataset.features.flags.writeable
+
+
+def test_a_further_cell_takes_no_copy_of_the_data() -> None:
+    dataset = noise(60_000)
+    size = dataset.features.nbytes
+    assert size > 200e6
+    folds = loso_folds(dataset.subject_names, 0)
+    with ray_cluster(None, 2):
+        shared = Shared(dataset)
+        task = ray.remote(cell).options(num_cpus=1)
+        found = ray.get([task.remote(shared.reference, fold) for fold in folds[:2]])
+    print(f"data {size / 2**20:.0f} MiB, each cell {[round(taken / 2**20) for taken, _, _ in found]} MiB")
+    for taken, scaled_when_used, writeable in found:
+        assert scaled_when_used
+        assert not writeable
+        assert taken < 0.5 * size
