@@ -51,7 +51,12 @@ def some(keep: np.ndarray) -> Dataset:
     assert groups is not None
     assert best is not None
     return Dataset(
-        DATASET.schema, DATASET.subjects[keep], DATASET.features[keep], DATASET.labels[keep], groups[keep], best[keep]
+        DATASET.schema,
+        DATASET.subjects[keep],
+        DATASET.features[keep],
+        DATASET.labels[keep],
+        groups=groups[keep],
+        best_possible=best[keep],
     )
 
 
@@ -275,7 +280,7 @@ def test_large_data_are_judged_as_small_ones_are(code: str) -> None:
         features[:, 7] = np.sqrt(labels[:, 0])
     assert base.groups is not None
     schema = replace(base.schema, best_possible={})
-    dataset = Dataset(schema, base.subjects[order], features, labels, base.groups[order])
+    dataset = Dataset(schema, base.subjects[order], features, labels, groups=base.groups[order])
     expected = {"clip": "features fixed in groups", "person": "personal features"}.get(code, "revealing features")
     assert kinds(dataset) == [expected]
 
