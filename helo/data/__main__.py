@@ -161,26 +161,24 @@ def _parts(out: Path) -> Path:
 
 
 def _wesad(arguments: argparse.Namespace) -> Dataset:
-    import importlib
+    from helo.data.wesad import is_download, parse_items, read_download, wesad
 
-    wesad = importlib.import_module("helo.data.wesad")
-    items = wesad.parse_items(arguments.items)
-    given = {name: value for name in DOWNLOAD_OPTIONS if (value := getattr(arguments, name)) is not None}
-    dataset: Dataset
-    if not (hasattr(wesad, "is_download") and wesad.is_download(arguments.folder)):
+    items = parse_items(arguments.items)
+    given: dict[str, Any] = {
+        name: value for name in DOWNLOAD_OPTIONS if (value := getattr(arguments, name)) is not None
+    }
+    if not is_download(arguments.folder):
         if given:
             options = ", ".join(f"--{name}" for name in given)
             raise InputError(
                 f"{arguments.folder}: {options}: these act on the official download only (a zip file, or a folder with "
                 "S2/S2.pkl ...); leave them out"
             )
-        dataset = wesad.wesad(arguments.folder, items)
-        return dataset
+        return wesad(arguments.folder, items)
     wrong = [f"--{name} must be above 0, got {given[name]:g}" for name in given if not _above_0(given[name])]
     if wrong:
         raise InputError("; ".join(wrong))
-    dataset = wesad.read_download(arguments.folder, items, **given, parts=_parts(arguments.out), tell=_tell)
-    return dataset
+    return read_download(arguments.folder, items, **given, parts=_parts(arguments.out), tell=_tell)
 
 
 def _above_0(value: str | float) -> bool:

@@ -118,7 +118,7 @@ def check(dataset: Dataset) -> Check:
         labels=_spread(labels),
         modalities=_modalities(dataset, codes),
         emotions=_emotions(dataset),
-        missing=_missing(dataset, codes, numbers.people),
+        missing=dataset.missing,
         entropy=entropy,
         entropy_share=entropy / float(np.log(len(dataset.emotions))),
         scores=trivial_scores(dataset, numbers.people),
@@ -193,7 +193,7 @@ def _entropy(labels: NDArray[np.float64]) -> float:
 
 def _modalities(dataset: Dataset, codes: Codes) -> tuple[ModalityCheck, ...]:
     found = []
-    for position, modality in enumerate(dataset.schema.modalities):
+    for modality in dataset.schema.modalities:
         missing = int(codes.missing[dataset.schema.slices[modality.name]].sum())
         found.append(
             ModalityCheck(
@@ -203,7 +203,7 @@ def _modalities(dataset: Dataset, codes: Codes) -> tuple[ModalityCheck, ...]:
                 tokens=modality.tokens,
                 token_features=modality.token_features,
                 missing=missing / (len(dataset) * len(modality.columns)),
-                absent=int(codes.absent[:, position].sum()),
+                absent=dataset.missing.windows.get(modality.name, 0),
             )
         )
     return tuple(found)
@@ -215,25 +215,6 @@ def _emotions(dataset: Dataset) -> tuple[EmotionCheck, ...]:
         EmotionCheck(name, float(mean), float(spread))
         for name, mean, spread in zip(dataset.emotions, means, spreads, strict=True)
     )
-
-
-def _missing(dataset: Dataset, codes: Codes, people: NDArray[np.intp]) -> Missing:
-    """As `Dataset.missing`, from what has been counted already."""
-    absent: dict[str, int] = {}
-    subjects: dict[str, tuple[str, ...]] = {}
-    scattered = int(codes.missing.sum())
-    for position, modality in enumerate(dataset.schema.modalities):
-        gone = codes.absent[:, position]
-        if not gone.any():
-            continue
-        absent[modality.name] = int(gone.sum())
-        scattered -= absent[modality.name] * len(modality.columns)
-        there = set(np.unique(people[~gone]).tolist())
-        if len(there) < len(dataset.subject_names):
-            subjects[modality.name] = tuple(
-                name for number, name in enumerate(dataset.subject_names) if number not in there
-            )
-    return Missing(absent, subjects, scattered, len(dataset))
 
 
 def _about_subjects(dataset: Dataset, windows: NDArray[np.intp]) -> list[Finding]:

@@ -219,14 +219,19 @@ def _read_subject(plan: _Plan) -> tuple[NDArray[np.float32], NDArray[np.intp], N
             f"{clips[window]:g} in window {window}{counted}"
         )
     whole = clips.astype(np.intp)
-    for clip in np.unique(whole):
-        row = scores[clip]
-        if not np.isfinite(row).all() or (row < 0).any() or row.sum() == 0:
+    used, which = np.unique(whole, return_inverse=True)  # nobody needs a score for a clip without windows
+    shares = np.empty((len(used), len(EMOTIONS)))
+    for place, clip in enumerate(used):
+        row = scores[clip].astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = row.sum()
+        if not 0 < total < np.inf or (row < 0).any():
             raise InputError(
                 f"{plan.scores}: {_SCORES}, clip {clip}: scores must be finite, ≥ 0 and not all 0, got "
                 f"{shorten((f'{value:g}' for value in row), most=10)}"
             )
-    return features, whole, (scores / scores.sum(axis=1, keepdims=True).clip(1e-300))[whole]
+        shares[place] = row / total
+    return features, whole, shares[which]
 
 
 def _float32(values: Any, path: Path) -> NDArray[np.float32]:
@@ -252,19 +257,20 @@ def _float32(values: Any, path: Path) -> NDArray[np.float32]:
 def _numbers(values: Any, path: Path, name: str) -> NDArray[Any]:
     array = np.asarray(values)
     if array.dtype.kind not in "iufb":
-        raise InputError(f"{path}: {name} must be a matrix of real numbers, got {_kind(array)}")
+        raise InputError(f"{path}: {name} must be a matrix of real numbers, got {array.dtype}")
     return array if array.dtype.kind == "f" else array.astype(np.float64)
 
 
-def _kind(array: NDArray[Any]) -> str:
-    return {"O": "cells", "U": "text", "c": "complex numbers", "V": "a struct"}.get(array.dtype.kind, str(array.dtype))
-
-
 def _contents(path: Path) -> dict[str, tuple[int, ...]]:
-    """Variable → shape, from the headers of a MATLAB file."""
+    """Variable → shape, from the headers of a MATLAB file; what is read later must hold numbers."""
     from scipy.io import whosmat  # half a second that `--help` need not wait for
 
-    return {name: shape for name, shape, _ in _matlab(path, lambda: whosmat(str(path)))}
+    shapes = {}
+    for name, shape, kind in _matlab(path, lambda: whosmat(str(path))):
+        if name in (_FEATURES, _CLIPS, _SCORES) and not re.fullmatch("double|single|logical|u?int[0-9]+", kind):
+            raise InputError(f"{path}: {name} must be a matrix of real numbers, got {kind}")
+        shapes[name] = shape
+    return shapes
 
 
 def _load(path: Path, names: Sequence[str]) -> dict[str, Any]:

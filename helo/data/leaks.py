@@ -40,7 +40,7 @@ class Codes(NamedTuple):
     """Features by what is wrong with them (names, in the order of the schema), and counts of what is missing.
 
     `revealing` maps a feature to the emotion that it gives away, or None where it is the whole label.
-    `missing`: (F,) windows without each feature; `absent`: (N, M) which modalities a window has nothing of.
+    `missing`: (F,) windows without each feature.
     """
 
     constant: tuple[str, ...]
@@ -48,7 +48,6 @@ class Codes(NamedTuple):
     revealing: dict[str, str | None]
     fixed_in_groups: tuple[str, ...]
     missing: NDArray[np.intp]
-    absent: NDArray[np.bool_]
 
 
 class Repeats(NamedTuple):
@@ -107,22 +106,17 @@ def find_codes(dataset: Dataset, people: NDArray[np.intp], cells: NDArray[np.int
 
     Memory beside the dataset: sixteen features at a time, and a few numbers per window.
     """
-    features, modalities = dataset.features, dataset.schema.modalities
+    features = dataset.features
     windows, width = features.shape
     spans, judge = _Spans(people, cells), _Judge(dataset, labels)
     found: dict[str, list[str]] = {_CONSTANT: [], _PERSONAL: [], _FIXED: []}
     revealing: dict[str, str | None] = {}
     missing = np.empty(width, dtype=np.intp)
-    gaps = np.zeros((windows, len(modalities)), dtype=np.int32)
-    widths = np.array([len(modality.columns) for modality in modalities])
-    modality_of = np.repeat(np.arange(len(modalities)), widths)
     for begin in range(0, width, _FEATURES_AT_ONCE):
         block = np.ascontiguousarray(features[:, begin : begin + _FEATURES_AT_ONCE].T)
         for column, values in enumerate(block, start=begin):
             absent = np.isnan(values)
             missing[column] = absent.sum()
-            if missing[column]:
-                gaps[:, modality_of[column]] += absent
             name, kind = dataset.schema.features[column], spans.kind(values, windows - int(missing[column]))
             given = judge.gives_away(values, absent) if kind not in (_CONSTANT, _PERSONAL) else None
             if given is not None:
@@ -135,7 +129,6 @@ def find_codes(dataset: Dataset, people: NDArray[np.intp], cells: NDArray[np.int
         revealing=revealing,
         fixed_in_groups=tuple(found[_FIXED]),
         missing=missing,
-        absent=gaps == widths,
     )
 
 

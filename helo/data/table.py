@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from helo.data.dataset import LABEL_SUM_TOLERANCE, Dataset
 from helo.data.schema import Modality, Schema
-from helo.data.tabular import SUFFIXES, TableFile, open_table
+from helo.data.tabular import TableFile, open_table
 from helo.errors import InputError, did_you_mean, shorten
 from helo.names import GROUP, PHYSIOLOGICAL, ROLES, SUBJECT
 
@@ -270,6 +270,3 @@ def _distributions(
         )
     shares: NDArray[np.float64] = np.where(ratings, labels / total, labels)
     return shares
-
-
-__all__ = ["SUFFIXES", "ModalityPattern", "parse_modality", "table"]

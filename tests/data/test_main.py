@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-import helo.data.wesad
 from helo.data.__main__ import build_parser, main
 from helo.data.store import read_dataset
 
@@ -45,7 +44,6 @@ def test_options_of_the_download_are_refused_where_they_do_nothing(
     assert said.startswith(f"{tmp_path}: {named}: these act on the official download only")
 
 
-@pytest.mark.skipif(not hasattr(helo.data.wesad, "is_download"), reason="reads windows.csv only")
 @pytest.mark.parametrize(
     ("words", "said"),
     [
