@@ -41,29 +41,36 @@ def read_dataset(folder: Path | str) -> Dataset:
 
 
 def _read_windows(path: Path, schema: Schema) -> Dataset:
-    """Read the columns that the schema asks for, block by block: never the table beside the arrays."""
+    """Read the columns that the schema asks for, some at a time: never the table beside the arrays."""
     wanted = [SUBJECT, *schema.features, *schema.emotions.values(), *schema.best_possible.values()]
-    with open_windows(path, wanted, f"; {SCHEMA_FILE} asks for it") as file:
-        wanted += [GROUP] if GROUP in file.schema_arrow.names else []
-        rows = file.metadata.num_rows
+    with _open_windows(path, wanted) as file:
+        rows, words = file.metadata.num_rows, [SUBJECT]
+        if GROUP in file.schema_arrow.names:
+            words.append(GROUP)
         features = np.empty((rows, len(schema.features)), np.float32)
         labels = np.empty((rows, len(schema.emotions)), np.float64)
         best_possible = np.empty((rows, len(schema.best_possible)), np.float64)
-        subjects: list[NDArray[np.str_]] = []
-        groups: list[NDArray[np.str_]] = []
-        for block, table in read_blocks(file, wanted):
-            subjects.append(read_words(table, SUBJECT))
-            if GROUP in wanted:
-                groups.append(read_words(table, GROUP))
-            read_numbers(table, schema.features, features[block])
-            read_numbers(table, tuple(schema.emotions.values()), labels[block])
-            read_numbers(table, tuple(schema.best_possible.values()), best_possible[block])
+        found: dict[str, list[NDArray[np.str_]]] = {name: [] for name in words}
+        for _, table in _blocks(file, words):
+            for name in words:
+                found[name].append(read_words(table, name))
+        for columns, array in (
+            (schema.features, features),
+            (tuple(schema.emotions.values()), labels),
+            (tuple(schema.best_possible.values()), best_possible),
+        ):
+            place = {column: position for position, column in enumerate(columns)}
+            for block, table in _blocks(file, columns):
+                with np.errstate(over="ignore"):  # beyond float32 it becomes inf, for `Dataset` to name
+                    for column in table.column_names:
+                        array[block, place[column]] = _numbers(table, column)
+    subjects, groups = (np.concatenate(found[name]) if found.get(name) else None for name in (SUBJECT, GROUP))
     return Dataset(
         schema=schema,
-        subjects=np.concatenate(subjects) if subjects else np.empty(0, np.str_),
+        subjects=np.empty(0, np.str_) if subjects is None else subjects,
         features=features,
         labels=labels,
-        groups=np.concatenate(groups) if groups else None,
+        groups=groups,
         best_possible=best_possible if schema.best_possible else None,
     )
 
@@ -121,15 +128,15 @@ def _known_keys(content: dict[str, Any], known: tuple[str, ...], where: str) -> 
 
 
 @contextmanager
-def open_windows(path: Path, wanted: Sequence[str], why: str = "") -> Iterator[pq.ParquetFile]:
+def _open_windows(path: Path, wanted: Sequence[str]) -> Iterator[pq.ParquetFile]:
     """Open a table of windows; raise `InputError` if it cannot be read or lacks a wanted column."""
     try:
-        with pq.ParquetFile(path, memory_map=True) as file:
+        with pq.ParquetFile(path, pre_buffer=False) as file:
             present = file.schema_arrow.names
             missing = [column for column in wanted if column not in present]
             if missing:
                 hint = did_you_mean(missing[0], present)
-                raise InputError(f"column {shorten(map(repr, missing))} is missing{hint}{why}")
+                raise InputError(f"column {shorten(map(repr, missing))} is missing{hint}; {SCHEMA_FILE} asks for it")
             twice = [column for column in wanted if present.count(column) > 1]
             if twice:
                 raise InputError(f"column {shorten(map(repr, twice))} is there more than once")
@@ -138,13 +145,17 @@ def open_windows(path: Path, wanted: Sequence[str], why: str = "") -> Iterator[p
         raise InputError(f"is not a readable Parquet file ({error})") from None
 
 
-def read_blocks(file: pq.ParquetFile, wanted: list[str]) -> Iterator[tuple[slice, pa.Table]]:
-    """Some columns of a table in blocks of rows, with where each block lies."""
-    size = next(blocks(max(1, file.metadata.num_rows), len(wanted))).stop
+def _blocks(file: pq.ParquetFile, columns: Sequence[str]) -> Iterator[tuple[slice, pa.Table]]:
+    """Some columns of a table, a few at a time, and the rows in which they lie.
+
+    A file may have its million rows in one group, which is read whole: so it is read by columns.
+    """
     start = 0
-    for batch in file.iter_batches(size, columns=wanted):
-        yield slice(start, start + batch.num_rows), pa.Table.from_batches([batch])
-        start += batch.num_rows
+    for group in range(file.num_row_groups):
+        rows = file.metadata.row_group(group).num_rows
+        for some in blocks(len(columns), rows):
+            yield slice(start, start + rows), file.read_row_group(group, columns=list(columns[some]))
+        start += rows
 
 
 def read_words(table: pa.Table, column: str) -> NDArray[np.str_]:
@@ -158,16 +169,15 @@ def read_words(table: pa.Table, column: str) -> NDArray[np.str_]:
         raise InputError(f"column {column!r} must hold words, got {values.type}") from None
 
 
-def read_numbers(table: pa.Table, columns: tuple[str, ...], into: NDArray[Any]) -> None:
-    """Columns of numbers `into` an array (N, C); empty cells become NaN, for `Dataset` to name."""
-    for position, column in enumerate(columns):
-        values = table[column]
-        if pa.types.is_null(values.type):  # a sensor that was never connected
-            values = values.cast(pa.float64())
-        if not _is_number(values.type):
-            raise InputError(f"column {column!r} must hold numbers, got {values.type}")
-        with np.errstate(over="ignore"):  # beyond float32 it becomes inf, for `Dataset` to name
-            into[:, position] = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+def _numbers(table: pa.Table, column: str) -> NDArray[np.float64]:
+    """A column of numbers; empty cells become NaN, for `Dataset` to name."""
+    values = table[column]
+    if pa.types.is_null(values.type):  # a sensor that was never connected
+        values = values.cast(pa.float64())
+    if not _is_number(values.type):
+        raise InputError(f"column {column!r} must hold numbers, got {values.type}")
+    found: NDArray[np.float64] = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    return found
 
 
 def _is_number(kind: pa.DataType) -> bool:
