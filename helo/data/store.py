@@ -43,34 +43,22 @@ def read_dataset(folder: Path | str) -> Dataset:
 def _read_windows(path: Path, schema: Schema) -> Dataset:
     """Read the columns that the schema asks for, some at a time: never the table beside the arrays."""
     wanted = [SUBJECT, *schema.features, *schema.emotions.values(), *schema.best_possible.values()]
-    with _open_windows(path, wanted) as file:
-        rows, words = file.metadata.num_rows, [SUBJECT]
-        if GROUP in file.schema_arrow.names:
-            words.append(GROUP)
-        features = np.empty((rows, len(schema.features)), np.float32)
+    with open_windows(path) as file:
+        _require_columns(file.schema_arrow.names, wanted)
+        rows = file.metadata.num_rows
+        found = read_words(file, [SUBJECT, *([GROUP] if GROUP in file.schema_arrow.names else [])])
         labels = np.empty((rows, len(schema.emotions)), np.float64)
         best_possible = np.empty((rows, len(schema.best_possible)), np.float64)
-        found: dict[str, list[NDArray[np.str_]]] = {name: [] for name in words}
-        for _, table in _blocks(file, words):
-            for name in words:
-                found[name].append(read_words(table, name))
-        for columns, array in (
-            (schema.features, features),
-            (tuple(schema.emotions.values()), labels),
-            (tuple(schema.best_possible.values()), best_possible),
-        ):
-            place = {column: position for position, column in enumerate(columns)}
-            for block, table in _blocks(file, columns):
-                with np.errstate(over="ignore"):  # beyond float32 it becomes inf, for `Dataset` to name
-                    for column in table.column_names:
-                        array[block, place[column]] = _numbers(table, column)
-    subjects, groups = (np.concatenate(found[name]) if found.get(name) else None for name in (SUBJECT, GROUP))
+        features = np.empty((rows, len(schema.features)), np.float32)
+        read_numbers(file, schema.features, features)
+        read_numbers(file, tuple(schema.emotions.values()), labels)
+        read_numbers(file, tuple(schema.best_possible.values()), best_possible)
     return Dataset(
         schema=schema,
-        subjects=np.empty(0, np.str_) if subjects is None else subjects,
+        subjects=found[SUBJECT],
         features=features,
         labels=labels,
-        groups=groups,
+        groups=found.get(GROUP),
         best_possible=best_possible if schema.best_possible else None,
     )
 
@@ -128,21 +116,56 @@ def _known_keys(content: dict[str, Any], known: tuple[str, ...], where: str) -> 
 
 
 @contextmanager
-def _open_windows(path: Path, wanted: Sequence[str]) -> Iterator[pq.ParquetFile]:
-    """Open a table of windows; raise `InputError` if it cannot be read or lacks a wanted column."""
+def open_windows(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file; raise `InputError` if it cannot be read, there or later."""
     try:
         with pq.ParquetFile(path, pre_buffer=False) as file:
-            present = file.schema_arrow.names
-            missing = [column for column in wanted if column not in present]
-            if missing:
-                hint = did_you_mean(missing[0], present)
-                raise InputError(f"column {shorten(map(repr, missing))} is missing{hint}; {SCHEMA_FILE} asks for it")
-            twice = [column for column in wanted if present.count(column) > 1]
-            if twice:
-                raise InputError(f"column {shorten(map(repr, twice))} is there more than once")
             yield file
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"is not a readable Parquet file ({error})") from None
+
+
+def _require_columns(present: Sequence[str], wanted: Sequence[str]) -> None:
+    missing = [column for column in wanted if column not in present]
+    if missing:
+        hint = did_you_mean(missing[0], present)
+        raise InputError(f"column {shorten(map(repr, missing))} is missing{hint}; {SCHEMA_FILE} asks for it")
+    twice = [column for column in wanted if present.count(column) > 1]
+    if twice:
+        raise InputError(f"column {shorten(map(repr, twice))} is there more than once")
+
+
+def read_words(file: pq.ParquetFile, columns: Sequence[str]) -> dict[str, NDArray[np.str_]]:
+    """Columns of names (N,); raise `InputError` if some are empty or a column holds none."""
+    parts: dict[str, list[NDArray[np.str_]]] = {column: [np.empty(0, np.str_)] for column in columns}
+    for _, table in _blocks(file, columns):
+        for column in table.column_names:
+            parts[column].append(words(table[column], column))
+    return {column: np.concatenate(found) for column, found in parts.items()}
+
+
+def words(values: pa.ChunkedArray | pa.Array, column: str) -> NDArray[np.str_]:
+    """A column of names; see `read_words`."""
+    if values.null_count:
+        raise InputError(f"column {column!r} must name a {column} in every row; {values.null_count} are empty")
+    try:
+        return np.asarray(values.cast(pa.string()).to_pylist(), dtype=np.str_)
+    except pa.ArrowException:
+        raise InputError(f"column {column!r} must hold words, got {values.type}") from None
+
+
+def read_numbers(file: pq.ParquetFile, columns: Sequence[str], into: NDArray[Any]) -> None:
+    """Columns of numbers `into` an array (N, C); empty cells become NaN, for `Signals` to name."""
+    place = {column: position for position, column in enumerate(columns)}
+    for block, table in _blocks(file, columns):
+        for column in table.column_names:
+            values = table[column]
+            if pa.types.is_null(values.type):  # a sensor that was never connected
+                values = values.cast(pa.float64())
+            if not is_number(values.type):
+                raise InputError(f"column {column!r} must hold numbers, got {values.type}")
+            with np.errstate(over="ignore"):  # beyond float32 it becomes inf, for `Signals` to name
+                into[block, place[column]] = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
 
 
 def _blocks(file: pq.ParquetFile, columns: Sequence[str]) -> Iterator[tuple[slice, pa.Table]]:
@@ -158,29 +181,8 @@ def _blocks(file: pq.ParquetFile, columns: Sequence[str]) -> Iterator[tuple[slic
         start += rows
 
 
-def read_words(table: pa.Table, column: str) -> NDArray[np.str_]:
-    """A column of names; raise `InputError` if some are empty or it holds none."""
-    values = table[column]
-    if values.null_count:
-        raise InputError(f"column {column!r} must name a {column} in every row; {values.null_count} are empty")
-    try:
-        return np.asarray(values.cast(pa.string()).to_pylist(), dtype=np.str_)
-    except pa.ArrowException:
-        raise InputError(f"column {column!r} must hold words, got {values.type}") from None
-
-
-def _numbers(table: pa.Table, column: str) -> NDArray[np.float64]:
-    """A column of numbers; empty cells become NaN, for `Dataset` to name."""
-    values = table[column]
-    if pa.types.is_null(values.type):  # a sensor that was never connected
-        values = values.cast(pa.float64())
-    if not _is_number(values.type):
-        raise InputError(f"column {column!r} must hold numbers, got {values.type}")
-    found: NDArray[np.float64] = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    return found
-
-
-def _is_number(kind: pa.DataType) -> bool:
+def is_number(kind: pa.DataType) -> bool:
+    """Whether a column of this type can be a feature."""
     return any(test(kind) for test in (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean))
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from helo.data.dataset import Signals
 from helo.data.schema import Schema
-from helo.data.store import read_schema, read_words
+from helo.data.store import is_number, open_windows, read_numbers, read_schema, read_words, words
 from helo.errors import InputError, did_you_mean
 from helo.names import GROUP, SCHEMA_FILE, SUBJECT, WINDOWS_FILE
 
@@ -32,47 +32,58 @@ def read_signals(path: Path | str, schema: Schema) -> Signals:
     if not path.is_file():
         raise InputError(f"{path}: no such file (give a dataset directory, a Parquet or a CSV file)")
     try:
-        table = _read(path, schema)
-        problems += _problems(table, schema)
-        if problems:
-            raise InputError(f"does not fit the model: {'; '.join(problems)}")
-        features: NDArray[np.float32] = np.empty((len(table), len(schema.features)), np.float32)
-        with np.errstate(over="ignore"):  # beyond float32 it becomes inf, for `Signals` to name
-            for position, column in enumerate(schema.features):
-                features[:, position] = table[column].to_numpy(np.float64, na_value=np.nan)
-        words = pa.Table.from_pandas(table[[SUBJECT, *([GROUP] if GROUP in table else [])]], preserve_index=False)
-        groups = read_words(words, GROUP) if GROUP in table else None
-        return Signals(schema, read_words(words, SUBJECT), features, groups=groups)
+        return _read_csv(path, schema, problems) if path.suffix == ".csv" else _read_parquet(path, schema, problems)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def _read(path: Path, schema: Schema) -> pd.DataFrame:
-    """The columns of the schema that are there."""
+def _read_parquet(path: Path, schema: Schema, problems: list[str]) -> Signals:
+    with open_windows(path) as file:
+        kinds = dict(zip(file.schema_arrow.names, file.schema_arrow.types, strict=True))
+        wrong = {name: str(kind) for name, kind in kinds.items() if not (is_number(kind) or pa.types.is_null(kind))}
+        _require(problems + _problems(list(kinds), wrong, schema))
+        names = read_words(file, [name for name in (SUBJECT, GROUP) if name in kinds])
+        features = np.empty((file.metadata.num_rows, len(schema.features)), np.float32)
+        read_numbers(file, schema.features, features)
+    return Signals(schema, names[SUBJECT], features, groups=names.get(GROUP))
+
+
+def _read_csv(path: Path, schema: Schema, problems: list[str]) -> Signals:
     wanted = [SUBJECT, GROUP, *schema.features]
+    strings = {SUBJECT: "string", GROUP: "string"}
     try:
-        if path.suffix == ".csv":
-            return pd.read_csv(
-                path, usecols=lambda name: name in wanted, dtype={SUBJECT: "string", GROUP: "string"}, low_memory=False
-            )
-        present = pq.read_schema(path).names
-        return pq.read_table(path, columns=[name for name in wanted if name in present]).to_pandas()
-    except (OSError, ValueError, pa.ArrowException) as error:  # what pandas raises for a bad table is a ValueError
-        kind = "CSV table" if path.suffix == ".csv" else "Parquet file"
-        raise InputError(f"is not a readable {kind} ({' '.join(str(error).split())})") from None
+        table = pd.read_csv(path, usecols=lambda name: name in wanted, dtype=strings, low_memory=False)
+    except (OSError, ValueError) as error:  # what pandas raises for a bad table is a ValueError
+        raise InputError(f"is not a readable CSV table ({' '.join(str(error).split())})") from None
+    wrong = {
+        str(name): str(column.dtype)
+        for name, column in table.items()
+        if column.dtype.kind not in "iufb" and column.notna().any()
+    }
+    _require(problems + _problems([str(name) for name in table.columns], wrong, schema))
+    features: NDArray[np.float32] = np.empty((len(table), len(schema.features)), np.float32)
+    with np.errstate(over="ignore"):  # beyond float32 it becomes inf, for `Signals` to name
+        for position, column in enumerate(schema.features):
+            features[:, position] = table[column].to_numpy(np.float64, na_value=np.nan)
+    names = {name: words(pa.array(table[name]), name) for name in (SUBJECT, GROUP) if name in table}
+    return Signals(schema, names[SUBJECT], features, groups=names.get(GROUP))
 
 
-def _problems(table: pd.DataFrame, schema: Schema) -> list[str]:
-    """What is wrong with the columns, one by one."""
-    present = [str(name) for name in table.columns]
+def _require(problems: list[str]) -> None:
+    if problems:
+        raise InputError(f"does not fit the model: {'; '.join(problems)}")
+
+
+def _problems(present: list[str], wrong: Mapping[str, str], schema: Schema) -> list[str]:
+    """What is wrong with the columns, one by one; `wrong` has the types of those that hold no numbers."""
     found = [] if SUBJECT in present else [f"column {SUBJECT!r} is missing"]
     for modality in schema.modalities:
         for column in modality.columns:
             where = f"column {column!r} (modality {modality.name})"
             if column not in present:
                 found.append(f"{where} is missing{did_you_mean(column, set(present) - set(schema.features))}")
-            elif table[column].dtype.kind not in "iufb" and table[column].notna().any():
-                found.append(f"{where} must hold numbers, got {table[column].dtype}")
+            elif column in wrong:
+                found.append(f"{where} must hold numbers, got {wrong[column]}")
     return found
 
 
