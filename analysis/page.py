@@ -11,7 +11,7 @@ import plotly.io
 from plotly.offline import get_plotlyjs
 
 from analysis.figures import BLUE, DARK, LIGHT, NARROW, SKY
-from analysis.wording import printable
+from helo.text import printable
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1f2430; --soft: #596273; --line: #dfe3ea; --paper: #ffffff;

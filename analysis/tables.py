@@ -17,7 +17,6 @@ from analysis.wording import (
     arrow,
     number,
     percent,
-    printable,
     signed,
 )
 from helo.names import (
@@ -32,6 +31,7 @@ from helo.names import (
     TRAIN_MEAN,
 )
 from helo.run import Run
+from helo.text import printable
 
 WIDTH = 100
 """Columns that the table keeps to; also assumed where the output is no terminal."""

@@ -135,15 +135,6 @@ def percent(value: float) -> str:
     return f"{rounded:+.1f} %" if rounded else "0.0 %"
 
 
-def printable(text: object) -> str:
-    """Text from a data set or manifest, with what could steer a terminal or a page replaced.
-
-    >>> printable("S2" + chr(27) + "[31m")
-    'S2�[31m'
-    """
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))
-
-
 def verdict(scores: pd.DataFrame, objective: str, what: str = "the search") -> str:
     """One sentence: for how many subjects ``per_fold_selection`` is better than ``train_mean``.
 
@@ -176,21 +167,23 @@ def _clause(scores: pd.DataFrame, metric: str) -> str:
 
 def rivals(scores: pd.DataFrame, objective: str) -> list[str]:
     """A sentence on the best of the fitted baselines, which chose nothing by test scores but is named for its own."""
-    known = scores[scores[ESTIMATE].isin(FITTED_BASELINES)]
-    means = known.groupby(ESTIMATE)[objective].mean().dropna()
+    wide = scores.pivot(index=FOLD, columns=ESTIMATE, values=objective)
+    if PER_FOLD_SELECTION not in wide:
+        return []
+    # Of those that have every subject: one that failed on the hardest would look best.
+    judged = wide[wide[PER_FOLD_SELECTION].notna()]
+    means = judged[[name for name in FITTED_BASELINES if name in wide]].mean(skipna=False).dropna()
     if means.empty:
         return []
     best = str(means.idxmax() if objective in HIGHER_IS_BETTER else means.idxmin())
     both = paired(scores, objective, PER_FOLD_SELECTION, best)
-    if both.empty:
-        return []
     better = int((gain(both[PER_FOLD_SELECTION], both[best], objective) > 0).sum())
     ours, theirs = both[PER_FOLD_SELECTION].mean(), both[best].mean()
     difference = gain(ours, theirs, objective)
-    judged = "better" if difference > 0 else "worse" if difference < 0 else "no better"
+    compared = "better" if difference > 0 else "worse" if difference < 0 else "no better"
     return [
         f"Of the {len(means)} plain regressors on the same folds the best on {METRIC_LABELS[objective]} is {best}"
-        f" ({number(theirs)}): the search is {judged} on the mean ({number(ours)}) and better for {better}"
+        f" ({number(theirs)}): the search is {compared} on the mean ({number(ours)}) and better for {better}"
         f" of {len(both)} subjects.{_FITTED}"
     ]
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from helo.errors import InputError
+from helo.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,7 +24,7 @@ UNREACHABLE = frozenset({errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EN
 
 def say(console: Console, line: str) -> None:
     """Print a line as it is: paths and names are neither markup nor wrapped."""
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def run_command(prog: str, body: Callable[[], int]) -> int:
@@ -31,7 +32,7 @@ def run_command(prog: str, body: Callable[[], int]) -> int:
     try:
         return body()
     except InputError as error:
-        print(f"{prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{prog}: error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except BrokenPipeError:  # the reader of our output has gone, as in `… | head`
         sys.stderr.close()

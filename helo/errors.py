@@ -15,6 +15,10 @@ class LeakageError(RuntimeError):
     """A subject is on both sides of a split: the result would be worthless, so nothing is computed."""
 
 
+class DivergedError(RuntimeError):
+    """A loss or a prediction is no longer a number: this cannot be trained on these windows."""
+
+
 def require_new(path: Path) -> None:
     """Raise `InputError` if something is at `path` already: nothing that a user has made is overwritten."""
     if path.exists():

@@ -71,7 +71,15 @@ class FittedModel:
         if signals.schema.slices != self.schema.slices or signals.schema.features != self.schema.features:
             raise InputError(f"{signals.schema.name}: its features are not those of the model's schema")
         part = self.scaling.part(signals, signals.subject_names)
-        return forward(self.network, Windows(part, torch.device("cpu")).chunks())[0]
+        predicted, _ = forward(self.network, Windows(part, torch.device("cpu")).chunks())
+        lost = ~np.isfinite(predicted).all(axis=1)
+        if lost.any():
+            row = int(np.argmax(lost))
+            raise InputError(
+                f"{int(lost.sum())} windows are too far from those that the model knows, the first is row {row} "
+                f"(subject {signals.subjects[row]})"
+            )
+        return predicted
 
     def save(self, folder: Path) -> None:
         """Write the model, whole or not at all, where nothing is yet."""
@@ -153,6 +161,12 @@ def _weights(path: Path, schema: Schema, configuration: Configuration, normalise
     for name, found in ((_MEAN, mean), (_STD, std)):
         if (None if found is None else tuple(found.shape)) != wanted:
             raise InputError(f"{name} does not fit {MODEL_FILE}")
+    numbers = [*tensors.values(), *([] if mean is None else [mean])]
+    if not all(bool(tensor.isfinite().all()) for tensor in numbers):
+        raise InputError("its weights must be finite numbers")
+    # The deviation of a feature that never varied is infinite, and that of one that was never there is missing.
+    if std is not None and not bool((std.isnan() | (std > 0)).all()):
+        raise InputError(f"{_STD} must be above 0")
     with torch.random.fork_rng(devices=[]):
         even = torch.full((len(schema.emotions),), 1 / len(schema.emotions))
         network = HeLo(schema, configuration, even).eval()
@@ -166,7 +180,7 @@ def _weights(path: Path, schema: Schema, configuration: Configuration, normalise
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path}: is not a model of this version (format {FORMAT})")

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from helo.configuration import Configuration
 from helo.data.schema import Schema
+from helo.errors import DivergedError
 from helo.losses import alignment_loss, kl_loss, label_correlation
 from helo.model import HeLo
 from helo.names import ALIGNMENT_LOSS, PRECISION_FULL, PRECISION_MIXED, TRAIN_LOSS, UNCONVERGED
@@ -52,10 +53,6 @@ class Engine:
 
 
 CPU = Engine()
-
-
-class DivergedError(RuntimeError):
-    """The loss is no longer a number: the configuration cannot be trained on this fold."""
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from helo.cli import EXIT_OK, run_command
 from helo.errors import InputError, require_new, shorten
+from helo.text import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,7 +57,7 @@ def _predict(folder: Path, data: Path, out: Path) -> int:
     _write(signals, model, model.predict(signals), out)
     print(f"{out}: {len(signals)} windows of {len(signals.subject_names)} subjects, {len(model.emotions)} emotions")
     for note in _notes(signals, model):
-        print(note)
+        print(printable(note))
     return EXIT_OK
 
 

@@ -54,10 +54,11 @@ class Part:
 
     def take(self, positions: Positions) -> NDArray[np.float32]:
         """(n, F) scaled features of some windows."""
-        of = self.of[positions]
-        scaled: NDArray[np.float32] = (
-            (self.dataset.features[self.rows[positions]] - self.mean[of]) / self.std[of]
-        ).astype(np.float32)
+        rows, of = self.rows[positions], self.of[positions]
+        scaled: NDArray[np.float32] = np.empty((len(rows), self.mean.shape[1]), np.float32)
+        for block in blocks(*scaled.shape):
+            which = slice(None) if len(self.mean) == 1 else of[block]
+            scaled[block] = (self.dataset.features[rows[block]] - self.mean[which]) / self.std[which]
         return scaled
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from helo.names import BEST_EPOCH, COMPLETED, CONFIGURATION, FOLD, HIGHER_IS_BETTER, PARAM, SCORED, STATUS, VAL
+from helo.names import BEST_EPOCH, COMPLETED, CONFIGURATION, FOLD, HIGHER_IS_BETTER, PARAM, SCORED, STATUS, STOPPED, VAL
 
 
 def _losses(cells: pd.DataFrame, objective: str, statuses: tuple[str, ...]) -> pd.DataFrame:
@@ -81,10 +81,15 @@ def recommended(cells: pd.DataFrame, objective: str, folds: int, nested: bool) -
     """The configuration to fit to all subjects: `best_overall`, or under ``nested`` the `medoid` of the choices.
 
     Its epochs are the median of those that were best on the inner validation subjects, over the folds in which it ran
-    (under ``nested`` that is one). None while there is none to recommend.
+    to its end (under ``nested`` that is one): a cell that a rung stopped had no later epochs to be best. None while
+    there is none to recommend.
     """
     chosen = medoid(cells, objective) if nested else best_overall(cells, objective, folds)
     if chosen is None:
         return None
-    epochs = cells[(cells[CONFIGURATION] == chosen) & cells[STATUS].isin(SCORED)][BEST_EPOCH].dropna()
-    return Recommendation(chosen, round(float(epochs.median())))
+    mine = cells[cells[CONFIGURATION] == chosen]
+    for status in (COMPLETED, STOPPED):
+        epochs = mine[mine[STATUS] == status][BEST_EPOCH].dropna()
+        if len(epochs):
+            return Recommendation(chosen, round(float(epochs.median())))
+    return None

@@ -39,3 +39,12 @@ def size(count: float) -> str:
     ('3.0 GiB', '5 MiB')
     """
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def printable(text: object) -> str:
+    """Text from a data set or manifest, with what could steer a terminal or a page replaced.
+
+    >>> printable("S2" + chr(27) + "[31m")
+    'S2�[31m'
+    """
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))

@@ -19,7 +19,8 @@ from torch import Tensor
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
 from helo.data.schema import Schema
-from helo.fitting import CPU, DivergedError, Engine, Fitting, Windows
+from helo.errors import DivergedError
+from helo.fitting import CPU, Engine, Fitting, Windows
 from helo.folds import Fold, FoldData, cell_seed, fold_data, held_out_part
 from helo.metrics import as_loss, mean_scores
 from helo.names import ALIGNMENT_LOSS, EPOCH, TRAIN_LOSS, UNCONVERGED, VAL

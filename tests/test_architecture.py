@@ -58,6 +58,39 @@ def test_one_file_imports_ot() -> None:
     assert importers("ot", "helo", "analysis") == {"helo/entropic.py"}
 
 
+LAYERS = [
+    {"helo.names", "helo.errors", "helo.text", "helo.files", "helo.cli", "helo.yaml", "helo.metrics", "helo.cluster"},
+    {"helo.data"},
+    {"helo.scaling"},
+    {"helo.folds"},
+    {"helo.ledger", "helo.selection", "helo.configuration", "helo.entropic", "helo.losses"},
+    {"helo.transport", "helo.layers", "helo.tables"},
+    {"helo.model", "helo.run", "helo.baselines"},
+    {"helo.fitting"},
+    {"helo.training", "helo.fitted"},
+    {"helo.checkpoints", "helo.predict", "helo"},
+    {"helo.search"},
+]
+"""Who is below whom: a module imports from its own row and from those above it in this list."""
+
+
+def layer_of(name: str) -> int:
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        for number, layer in enumerate(LAYERS):
+            if ".".join(parts[:end]) in layer:
+                return number
+    raise AssertionError(f"{name} is in no layer")
+
+
+@pytest.mark.parametrize("path", modules("helo"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path: Path) -> None:
+    inside = path.relative_to(ROOT).with_suffix("")
+    name = ".".join(inside.parts[:-1] if inside.name == "__init__" else inside.parts)
+    tops = {found for found in imported(path) if found.startswith("helo.")}
+    assert {found for found in tops if layer_of(found) > layer_of(name)} == set()
+
+
 def test_layers_meet_in_a_command() -> None:
     assert importers("analysis", "helo") <= {"helo/search/__main__.py"}
 

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import load_file, save
 
 import helo
 from helo.configuration import Configuration
@@ -178,6 +180,14 @@ def spoil(folder: Path, how: str) -> str:
     elif how == "no scaling":
         text.write_text(json.dumps(content | {"normalise": "subject"}))
         return WEIGHTS_FILE
+    elif how == "deep json":
+        text.write_text("[" * 200_000)
+    elif how == "weights of zero scaling":
+        tensors = load_file(weights)
+        weights.write_bytes(save(tensors | {"scaling.std": torch.zeros_like(tensors["scaling.std"])}))
+    elif how == "weights without numbers":
+        tensors = load_file(weights)
+        weights.write_bytes(save(tensors | {"labels": tensors["labels"] * torch.nan}))
     elif how == "no schema":
         text.write_text(json.dumps(content | {"schema": []}))
     return WEIGHTS_FILE if "weights" in how else MODEL_FILE
@@ -186,7 +196,8 @@ def spoil(folder: Path, how: str) -> str:
 @pytest.mark.parametrize(
     "how",
     ["no weights", "cut weights", "pickled weights", "no json", "other format", "wrong width",
-     "unknown hyperparameter", "no scaling", "no schema"],
+     "unknown hyperparameter", "no scaling", "no schema", "deep json", "weights of zero scaling",
+     "weights without numbers"],
 )  # fmt: skip
 def test_a_spoilt_model_is_refused_in_one_line(
     saved: Path, tmp_path: Path, how: str, capsys: pytest.CaptureFixture[str]
@@ -208,7 +219,7 @@ def test_a_spoilt_model_is_refused_in_one_line(
         (["{model}", "{tmp}/none.csv", "--out", "{tmp}/p.parquet"], "none.csv: no such file"),
         (["{model}", "{data}", "--out", "{tmp}/p.xlsx"], "must end in .parquet or .csv"),
         (["{model}", "{data}", "--out", "{tmp}/none/p.csv"], "there is no folder"),
-        (["{model}", "{model}/weights.safetensors", "--out", "{tmp}/p.csv"], "weights.safetensors: is not a readable"),
+        (["{model}", "{model}/weights.safetensors", "--out", "{tmp}/p.csv"], "weights.safetensors: must end in .csv"),
     ],
 )
 def test_wrong_words(
@@ -220,6 +231,21 @@ def test_wrong_words(
     assert said in error
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_column_that_is_there_twice(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = pq.read_table(saved / "data" / "windows.parquet")
+    pq.write_table(table.append_column("ecg_0", table["ecg_0"]), tmp_path / "twice.parquet")
+    assert main([str(saved / "model"), str(tmp_path / "twice.parquet"), "--out", str(tmp_path / "p.csv")]) == 2
+    assert "columns must have different names, but 'ecg_0' is there again" in capsys.readouterr().err
+
+
+def test_a_subject_may_be_called_na(saved: Path, tmp_path: Path) -> None:
+    table = pd.read_parquet(saved / "data" / "windows.parquet").assign(subject="NA")
+    for name in ("na.csv", "na.tsv", "na.csv.gz"):
+        table.to_csv(tmp_path / name, index=False, sep="\t" if name.endswith("tsv") else ",")
+        signals = read_signals(tmp_path / name, helo.load_model(saved / "model").schema)
+        assert signals.subject_names == ("NA",)
 
 
 def test_what_is_there_is_not_overwritten(saved: Path, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from helo.baselines import baselines_table
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
 from helo.data.simulated import simulate
-from helo.fitting import DivergedError, Windows
+from helo.errors import DivergedError
+from helo.fitting import Windows
 from helo.folds import Fold, cell_seed, fold_data, held_out_part, loso_folds
 from helo.ledger import HISTORY_COLUMNS
 from helo.metrics import as_loss, mean_scores

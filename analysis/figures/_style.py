@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import plotly.graph_objects as go
 
-from analysis.wording import arrow, printable
+from analysis.wording import arrow
 from helo.names import (
     BEST_POSSIBLE,
     HIGHER_IS_BETTER,
@@ -18,6 +18,7 @@ from helo.names import (
     PER_FOLD_SELECTION,
     SINGLE_CONFIGURATION,
 )
+from helo.text import printable
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 BLUE: Final = "#0072B2"

@@ -22,6 +22,9 @@ from helo.names import KNN, MAX_ENTROPY, MLP, RANDOM_FOREST, RIDGE
 SMALLEST: Final = 1e-4
 """A predicted share is at least this before shares are divided by their sum: least squares also predicts below 0."""
 
+LARGEST: Final = 1e12
+"""And at most this: of a window far from all others the exponential of a network may be infinite."""
+
 PENALTIES: Final = (1e-3, 1e-2, 0.1, 1.0, 10.0)
 
 SETTINGS: Final[dict[str, tuple[dict[str, Any], ...]]] = {
@@ -124,7 +127,8 @@ class FittedBaseline:
 
     def predict(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Distributions (N, E) for scaled features (N, F)."""
-        shares = np.maximum(self.regressor.predict(_without_gaps(features)) * self.scale, SMALLEST)
+        with np.errstate(over="ignore"):
+            shares = np.clip(self.regressor.predict(_without_gaps(features)) * self.scale, SMALLEST, LARGEST)
         predicted: NDArray[np.float64] = shares / shares.sum(axis=1, keepdims=True)
         return predicted
 
@@ -144,4 +148,4 @@ def fit(
 
 def _without_gaps(features: NDArray[np.float32]) -> NDArray[np.float32]:
     """A signal that is missing stands at its training mean: these methods know no gaps."""
-    return np.nan_to_num(features, nan=0.0, copy=False) if not np.isnan(features).any() else np.nan_to_num(features)
+    return np.where(np.isnan(features), np.float32(0), features)

@@ -43,16 +43,16 @@ def read_dataset(folder: Path | str) -> Dataset:
 def _read_windows(path: Path, schema: Schema) -> Dataset:
     """Read the columns that the schema asks for, some at a time: never the table beside the arrays."""
     wanted = [SUBJECT, *schema.features, *schema.emotions.values(), *schema.best_possible.values()]
-    with open_windows(path) as file:
+    with _open_windows(path) as file:
         _require_columns(file.schema_arrow.names, wanted)
         rows = file.metadata.num_rows
-        found = read_words(file, [SUBJECT, *([GROUP] if GROUP in file.schema_arrow.names else [])])
+        found = _read_words(file, [SUBJECT, *([GROUP] if GROUP in file.schema_arrow.names else [])])
         labels = np.empty((rows, len(schema.emotions)), np.float64)
         best_possible = np.empty((rows, len(schema.best_possible)), np.float64)
         features = np.empty((rows, len(schema.features)), np.float32)
-        read_numbers(file, schema.features, features)
-        read_numbers(file, tuple(schema.emotions.values()), labels)
-        read_numbers(file, tuple(schema.best_possible.values()), best_possible)
+        _read_numbers(file, schema.features, features)
+        _read_numbers(file, tuple(schema.emotions.values()), labels)
+        _read_numbers(file, tuple(schema.best_possible.values()), best_possible)
     return Dataset(
         schema=schema,
         subjects=found[SUBJECT],
@@ -116,7 +116,7 @@ def _known_keys(content: dict[str, Any], known: tuple[str, ...], where: str) -> 
 
 
 @contextmanager
-def open_windows(path: Path) -> Iterator[pq.ParquetFile]:
+def _open_windows(path: Path) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file; raise `InputError` if it cannot be read, there or later."""
     try:
         with pq.ParquetFile(path, pre_buffer=False) as file:
@@ -135,26 +135,22 @@ def _require_columns(present: Sequence[str], wanted: Sequence[str]) -> None:
         raise InputError(f"column {shorten(map(repr, twice))} is there more than once")
 
 
-def read_words(file: pq.ParquetFile, columns: Sequence[str]) -> dict[str, NDArray[np.str_]]:
+def _read_words(file: pq.ParquetFile, columns: Sequence[str]) -> dict[str, NDArray[np.str_]]:
     """Columns of names (N,); raise `InputError` if some are empty or a column holds none."""
     parts: dict[str, list[NDArray[np.str_]]] = {column: [np.empty(0, np.str_)] for column in columns}
     for _, table in _blocks(file, columns):
         for column in table.column_names:
-            parts[column].append(words(table[column], column))
+            values = table[column]
+            if values.null_count:
+                raise InputError(f"column {column!r} must name a {column} in every row; {values.null_count} are empty")
+            try:
+                parts[column].append(np.asarray(values.cast(pa.string()).to_pylist(), dtype=np.str_))
+            except pa.ArrowException:
+                raise InputError(f"column {column!r} must hold words, got {values.type}") from None
     return {column: np.concatenate(found) for column, found in parts.items()}
 
 
-def words(values: pa.ChunkedArray | pa.Array, column: str) -> NDArray[np.str_]:
-    """A column of names; see `read_words`."""
-    if values.null_count:
-        raise InputError(f"column {column!r} must name a {column} in every row; {values.null_count} are empty")
-    try:
-        return np.asarray(values.cast(pa.string()).to_pylist(), dtype=np.str_)
-    except pa.ArrowException:
-        raise InputError(f"column {column!r} must hold words, got {values.type}") from None
-
-
-def read_numbers(file: pq.ParquetFile, columns: Sequence[str], into: NDArray[Any]) -> None:
+def _read_numbers(file: pq.ParquetFile, columns: Sequence[str], into: NDArray[Any]) -> None:
     """Columns of numbers `into` an array (N, C); empty cells become NaN, for `Signals` to name."""
     place = {column: position for position, column in enumerate(columns)}
     for block, table in _blocks(file, columns):

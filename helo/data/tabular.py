@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from helo.data.store import is_number
 from helo.errors import InputError, shorten
 
 SUFFIXES: Final = (".csv", ".csv.gz", ".tsv", ".parquet")
@@ -32,6 +33,9 @@ class TableFile(Protocol):
         A cell without a number is null or NaN. Raises `InputError` where a cell holds no number, or no word.
         """
 
+    def unfit(self, columns: Sequence[str]) -> dict[str, str]:
+        """Those of some columns whose type says that they hold no numbers, with that type; a CSV file says none."""
+
     def place(self, row: int) -> str:
         """Where a row (counted from 0) is, as people find it in the file."""
 
@@ -50,10 +54,6 @@ def open_table(path: Path) -> TableFile:
     if twice:
         raise InputError(f"{path}: columns must have different names, but {shorten(map(repr, twice))} is there again")
     return table
-
-
-def _numeric(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
 
 
 def _words(path: Path, column: str, what: str, values: pa.ChunkedArray, table: TableFile) -> pa.ChunkedArray:
@@ -78,14 +78,16 @@ class _Parquet:
             raise InputError(f"{path}: is not a readable Parquet file ({_line(error)})") from None
         self.columns = tuple(name for name in self._schema.names if not name.startswith("__index_level_"))
 
+    def unfit(self, columns: Sequence[str]) -> dict[str, str]:
+        kinds = {column: self._schema.field(column).type for column in columns if column in self.columns}
+        return {column: str(kind) for column, kind in kinds.items() if not (is_number(kind) or pa.types.is_null(kind))}
+
     def place(self, row: int) -> str:
         return f"row {row} (counted from 0)"
 
     def read(self, words: dict[str, str], numbers: dict[str, pa.DataType]) -> Iterator[tuple[str, pa.ChunkedArray]]:
-        for column in numbers:
-            kind = self._schema.field(column).type
-            if not (_numeric(kind) or pa.types.is_null(kind)):
-                raise InputError(f"{self.path}: column {column!r} must hold numbers, got {kind}")
+        for column, kind in self.unfit(tuple(numbers)).items():
+            raise InputError(f"{self.path}: column {column!r} must hold numbers, got {kind}")
         wanted = [*words, *numbers]
         for start in range(0, len(wanted), _COLUMNS_AT_ONCE):
             try:
@@ -114,6 +116,9 @@ class _Delimited:
                 f"{path}: line 1: columns must be parted by {names[delimiter]}, these seem to be by {names[other]}"
             )
         self.columns = tuple(header)
+
+    def unfit(self, columns: Sequence[str]) -> dict[str, str]:
+        return {}
 
     def place(self, row: int) -> str:
         """The line: rows are not lines where a cell has a line break, or lines are empty."""

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from helo.data.dataset import Signals
 from helo.data.schema import Schema
-from helo.data.store import is_number, open_windows, read_numbers, read_schema, read_words, words
+from helo.data.store import read_schema
+from helo.data.tabular import TableFile, open_table
 from helo.errors import InputError, did_you_mean
 from helo.names import GROUP, SCHEMA_FILE, SUBJECT, WINDOWS_FILE
 
 
 def read_signals(path: Path | str, schema: Schema) -> Signals:
-    """Read windows from a dataset directory, a Parquet or a CSV file, by the names of a model's columns.
+    """Read windows from a dataset directory or a table (CSV, Parquet), by the names of a model's columns.
 
-    Raises `InputError` that names every column that is missing or holds no numbers, and every modality that a
-    ``dataset.yaml`` beside the windows lays out otherwise.
+    Raises `InputError` that names every column that is missing or of a type that holds no numbers, and every modality
+    that a ``dataset.yaml`` beside the windows lays out otherwise.
     """
     path = Path(path)
     problems = []
@@ -29,59 +28,37 @@ def read_signals(path: Path | str, schema: Schema) -> Signals:
         folder, path = path, path / WINDOWS_FILE
         if (folder / SCHEMA_FILE).is_file():
             problems = _differences(read_schema(folder / SCHEMA_FILE), schema)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file (give a dataset directory, a Parquet or a CSV file)")
+    table = open_table(path)
+    problems += _problems(table, schema)
+    if problems:
+        raise InputError(f"{path}: does not fit the model: {'; '.join(problems)}")
+    names: dict[str, str] = {name: name for name in (SUBJECT, GROUP) if name in table.columns}
+    found: dict[str, NDArray[np.str_]] = {}
+    features: NDArray[np.float32] | None = None
+    place = {column: position for position, column in enumerate(schema.features)}
+    for column, values in table.read(names, dict.fromkeys(schema.features, pa.float32())):
+        if features is None:
+            features = np.empty((len(values), len(place)), np.float32)
+        if column in names:
+            found[column] = np.asarray(values.to_pylist(), dtype=np.str_)
+        else:
+            features[:, place[column]] = values.to_numpy(zero_copy_only=False)
+    assert features is not None
     try:
-        return _read_csv(path, schema, problems) if path.suffix == ".csv" else _read_parquet(path, schema, problems)
+        return Signals(schema, found[SUBJECT], features, groups=found.get(GROUP))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def _read_parquet(path: Path, schema: Schema, problems: list[str]) -> Signals:
-    with open_windows(path) as file:
-        kinds = dict(zip(file.schema_arrow.names, file.schema_arrow.types, strict=True))
-        wrong = {name: str(kind) for name, kind in kinds.items() if not (is_number(kind) or pa.types.is_null(kind))}
-        _require(problems + _problems(list(kinds), wrong, schema))
-        names = read_words(file, [name for name in (SUBJECT, GROUP) if name in kinds])
-        features = np.empty((file.metadata.num_rows, len(schema.features)), np.float32)
-        read_numbers(file, schema.features, features)
-    return Signals(schema, names[SUBJECT], features, groups=names.get(GROUP))
-
-
-def _read_csv(path: Path, schema: Schema, problems: list[str]) -> Signals:
-    wanted = [SUBJECT, GROUP, *schema.features]
-    strings = {SUBJECT: "string", GROUP: "string"}
-    try:
-        table = pd.read_csv(path, usecols=lambda name: name in wanted, dtype=strings, low_memory=False)
-    except (OSError, ValueError) as error:  # what pandas raises for a bad table is a ValueError
-        raise InputError(f"is not a readable CSV table ({' '.join(str(error).split())})") from None
-    wrong = {
-        str(name): str(column.dtype)
-        for name, column in table.items()
-        if column.dtype.kind not in "iufb" and column.notna().any()
-    }
-    _require(problems + _problems([str(name) for name in table.columns], wrong, schema))
-    features: NDArray[np.float32] = np.empty((len(table), len(schema.features)), np.float32)
-    with np.errstate(over="ignore"):  # beyond float32 it becomes inf, for `Signals` to name
-        for position, column in enumerate(schema.features):
-            features[:, position] = table[column].to_numpy(np.float64, na_value=np.nan)
-    names = {name: words(pa.array(table[name]), name) for name in (SUBJECT, GROUP) if name in table}
-    return Signals(schema, names[SUBJECT], features, groups=names.get(GROUP))
-
-
-def _require(problems: list[str]) -> None:
-    if problems:
-        raise InputError(f"does not fit the model: {'; '.join(problems)}")
-
-
-def _problems(present: list[str], wrong: Mapping[str, str], schema: Schema) -> list[str]:
-    """What is wrong with the columns, one by one; `wrong` has the types of those that hold no numbers."""
+def _problems(table: TableFile, schema: Schema) -> list[str]:
+    """What is wrong with the columns, one by one."""
+    present, wrong = set(table.columns), table.unfit(schema.features)
     found = [] if SUBJECT in present else [f"column {SUBJECT!r} is missing"]
     for modality in schema.modalities:
         for column in modality.columns:
             where = f"column {column!r} (modality {modality.name})"
             if column not in present:
-                found.append(f"{where} is missing{did_you_mean(column, set(present) - set(schema.features))}")
+                found.append(f"{where} is missing{did_you_mean(column, present - set(schema.features))}")
             elif column in wrong:
                 found.append(f"{where} must hold numbers, got {wrong[column]}")
     return found

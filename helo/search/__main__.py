@@ -127,7 +127,7 @@ def _run(plan: SearchPlan, run: Run | None, console: Console) -> int:
     # Heavy imports after all that the user can get wrong has been checked.
     from analysis.report import write_report, write_summary
     from analysis.tables import print_summary
-    from helo.search.driver import run_search
+    from helo.search.driver import deliver_model, run_search
 
     def announce(made: Run, resources: Resources) -> None:
         nonlocal run
@@ -154,6 +154,17 @@ def _run(plan: SearchPlan, run: Run | None, console: Console) -> int:
         again += f" --address {shlex.quote(plan.address)}"
     try:
         run, complete = run_search(plan, console, announce, run)
+        finished = len(run.ledger.parts())
+        in_time = plan.deadline is not None and time.time() >= plan.deadline
+        if not complete:
+            why = "time is up" if in_time else "interrupted"
+            print(f"{PROG}: {why}; {finished} cells are finished; go on with: {again}", file=sys.stderr)
+        if finished:
+            write_summary(run)
+            print_summary(run, console)
+            say(console, f"report: {write_report(run)}")
+        if complete:
+            deliver_model(plan, run, console, again)
     except (Exception, KeyboardInterrupt) as error:
         if run is None or isinstance(error, InputError):
             raise
@@ -166,15 +177,6 @@ def _run(plan: SearchPlan, run: Run | None, console: Console) -> int:
             traceback.print_exc()
         print(f"{PROG}: {reason}; {len(run.ledger.parts())} cells are finished; go on with: {again}", file=sys.stderr)
         return EXIT_INTERRUPTED if interrupted else EXIT_FAILED
-    finished = len(run.ledger.parts())
-    in_time = plan.deadline is not None and time.time() >= plan.deadline
-    if not complete:
-        why = "time is up" if in_time else "interrupted"
-        print(f"{PROG}: {why}; {finished} cells are finished; go on with: {again}", file=sys.stderr)
-    if finished:
-        write_summary(run)
-        print_summary(run, console)
-        say(console, f"report: {write_report(run)}")
     if not complete and not in_time:
         return EXIT_INTERRUPTED
     return _report_failures(run) if finished else EXIT_OK

@@ -16,7 +16,8 @@ import torch
 from helo.checkpoints import CheckpointFile
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
-from helo.fitting import CPU, DivergedError, Engine
+from helo.errors import DivergedError
+from helo.fitting import CPU, Engine
 from helo.folds import Fold
 from helo.ledger import CellRecord, part_name
 from helo.names import COMPLETED, EPOCH, FAILED, STOPPED, VAL
@@ -139,10 +140,16 @@ def _helo_fields(
     }
 
 
-def _baseline_fields(cell: BaselineCell, dataset: Dataset, fold: Fold, settings: CellSettings) -> dict[str, Any]:
+def _baseline_fields(
+    cell: BaselineCell, dataset: Dataset, fold: Fold, settings: CellSettings
+) -> dict[str, Any] | None:  # fmt: skip
     from helo.baselines.cell import run_baseline  # a second of scikit-learn, for workers only
 
-    result = run_baseline(dataset, fold, cell.method, settings.seed, settings.normalise, settings.objective)
+    result = run_baseline(
+        dataset, fold, cell.method, settings.seed, settings.normalise, settings.objective, settings.deadline
+    )  # fmt: skip
+    if result is None:
+        return None
     fields = {name: getattr(result, name) for name in ("configuration", "params", *_SHARED)}
     history = ({EPOCH: 0, **{VAL + name: value for name, value in result.val.items()}},)  # for loggers
     return {"status": COMPLETED, "epochs": 0, "history": history, **fields}

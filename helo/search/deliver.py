@@ -11,6 +11,7 @@ from rich.console import Console
 
 from helo.cli import say
 from helo.configuration import Configuration
+from helo.errors import DivergedError
 from helo.fitted import FittedModel, fit_model
 from helo.names import CELLS, CONFIGURATION, EPOCHS_RUN, IDENTITY, PROTOCOL_NESTED, SECONDS
 from helo.run import Run
@@ -20,17 +21,18 @@ from helo.selection import recommended
 from helo.text import duration
 
 Call = Callable[..., FittedModel]
-"""Runs a function on a worker: function, arguments."""
+"""Runs a function on a worker, or here: function, arguments."""
 
 
-def deliver(plan: SearchPlan, run: Run, dataset: Any, threads: int, device: str, call: Call, console: Console) -> None:
+def deliver(
+    plan: SearchPlan, run: Run, dataset: Any, threads: int, device: str, call: Call, console: Console, again: str
+) -> None:  # fmt: skip
     """Fit the recommended configuration of a finished search to all subjects and save it in ``RUN/model``.
 
-    `dataset` is handed to `call` as it is. Nothing is done if the model is there, if there is no time left, or if the
-    space lists variants to compare: then none is recommended.
+    `dataset` is handed to `call` as it is; `again` is the command that goes on. Nothing is done if the model is there,
+    or if the space lists variants to compare: then none is recommended. Why there is none otherwise is said.
     """
-    late = plan.deadline is not None and time.time() >= plan.deadline
-    if run.model.exists() or plan.space.variants or late:
+    if run.model.exists() or plan.space.variants:
         return
     cells = run.table(CELLS)
     found = recommended(cells, plan.space.objective, len(run.folds), plan.protocol == PROTOCOL_NESTED)
@@ -40,17 +42,23 @@ def deliver(plan: SearchPlan, run: Run, dataset: Any, threads: int, device: str,
     rows = cells[cells[CONFIGURATION] == found.configuration]
     # A cell trains on fewer windows, and scores as many again.
     guess = found.epochs * float((rows[SECONDS] / rows[EPOCHS_RUN].clip(lower=1)).median())
-    people = len(plan.dataset.subject_names)
+    if plan.deadline is not None and time.time() + guess >= plan.deadline:
+        say(console, f"no time is left to fit the model (about {duration(guess)}); go on with: {again}")
+        return
     say(
         console,
-        f"fitting configuration {found.configuration} to all {people} subjects, {found.epochs} epochs"
-        + (f" (about {duration(guess)})" if guess >= 1 else ""),
+        f"fitting configuration {found.configuration} to all {len(plan.dataset.subject_names)} subjects, "
+        f"{found.epochs} epochs" + (f" (about {duration(guess)})" if guess >= 1 else ""),
     )
     params = run.ledger.params(found.configuration)
-    model = call(
-        fit_model, dataset, Configuration.from_params(params), found.epochs, plan.seed, plan.normalise,
-        replace(plan.engine, device=device), threads,
-    )  # fmt: skip
+    try:
+        model = call(
+            fit_model, dataset, Configuration.from_params(params), found.epochs, plan.seed, plan.normalise,
+            replace(plan.engine, device=device), threads,
+        )  # fmt: skip
+    except DivergedError as error:
+        say(console, f"no model is fitted: {error}")
+        return
     facts = {
         "recommended": {"configuration": found.configuration, "protocol": plan.protocol, "run": run.manifest[IDENTITY]},
         "versions": versions(),

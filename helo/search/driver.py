@@ -26,7 +26,7 @@ from helo.search.manifest import add_resumption, build_manifest
 from helo.search.outcomes import known_params, restore
 from helo.search.plan import SearchPlan
 from helo.search.planner import Planner, pace
-from helo.search.probe import Measured, in_own_process, largest, measure
+from helo.search.probe import Measured, in_own_process, largest, measure, thinned
 from helo.search.progress import SearchProgress
 from helo.search.queue import Queue
 from helo.search.resources import Resources, settle, share_that_fits
@@ -63,16 +63,12 @@ def run_search(
         else:
             add_resumption(run, plan, resources)
         announce(run, resources)
-        shared = Shared(plan.dataset)
-        complete = _run_cells(plan, queue, folds, resources, run, console, shared)
-        if complete and plan.model:
-            _deliver(plan, run, shared, resources, console)
+        complete = _run_cells(plan, queue, folds, resources, run, console)
     return run, complete
 
 
 def _run_cells(
-    plan: SearchPlan, queue: Queue, folds: tuple[Fold, ...], resources: Resources, run: Run, console: Console,
-    shared: Shared,
+    plan: SearchPlan, queue: Queue, folds: tuple[Fold, ...], resources: Resources, run: Run, console: Console
 ) -> bool:  # fmt: skip
     settings = CellSettings(
         seed=plan.seed,
@@ -92,7 +88,7 @@ def _run_cells(
         if not complete:
             with SearchProgress(planner.most, plan.space.objective, console, planner.told) as progress:
                 complete = run_cells(
-                    queue, shared, folds, settings, run.ledger, progress, resources.concurrency or 1,
+                    queue, Shared(plan.dataset), folds, settings, run.ledger, progress, resources.concurrency or 1,
                     loggers=loggers,
                 )  # fmt: skip
     except BaseException:
@@ -104,13 +100,21 @@ def _run_cells(
     return complete
 
 
-def _deliver(plan: SearchPlan, run: Run, shared: Shared, resources: Resources, console: Console) -> None:
-    threads, gpus = resources.cpus_per_cell, 1 if resources.gpus_per_cell else 0
-    device = "cuda" if gpus else "cpu"
-    if plan.address is None:  # this process has torch already: a worker would take seconds to start
-        deliver(plan, run, plan.dataset, threads, device, lambda fit, *arguments: fit(*arguments), console)
-    else:
-        deliver(plan, run, shared, threads, device, partial(on_cluster, cpus=threads, gpus=gpus), console)
+def deliver_model(plan: SearchPlan, run: Run, console: Console, again: str) -> None:
+    """Fit the recommended configuration of a complete search to all subjects; see `helo.search.deliver`.
+
+    For itself, when tables and report are written: whatever happens to the fit, they are there.
+    """
+    threads, gpus = plan.resources.cpus_per_cell, plan.gpus
+    with run.lock():
+        if plan.address is None:  # this process has torch already: a worker would take seconds to start
+            device = "cuda" if gpus and plan.resources.gpus_per_cell != 0 else "cpu"
+            deliver(plan, run, plan.dataset, threads, device, lambda fit, *rest: fit(*rest), console, again)
+            return
+        with ray_cluster(plan.address):
+            gpus = 1 if cluster_size()[1] and plan.resources.gpus_per_cell != 0 else 0
+            call = partial(on_cluster, cpus=threads, gpus=gpus)
+            deliver(plan, run, Shared(plan.dataset), threads, "cuda" if gpus else "cpu", call, console, again)
 
 
 def _on_cluster(plan: SearchPlan, folds: tuple[Fold, ...], stack: ExitStack) -> Resources:
@@ -140,7 +144,7 @@ def _share(
     if not gpus:
         return 0.0
     found = call(
-        measure, plan.dataset, folds[0], largest(plan.space), plan.normalise, plan.space.objective,
+        measure, thinned(plan.dataset)[0], folds[0], largest(plan.space), plan.normalise, plan.space.objective,
         replace(plan.engine, device="cuda"), plan.resources.cpus_per_cell,
     )  # fmt: skip
     feed = max(1, int(cpus / plan.resources.cpus_per_cell / gpus))

@@ -26,7 +26,6 @@ class SearchPlan:
     - `deadline`: Unix time at which the search ends, finished or not
     - `loggers`: names from `helo.names.LOGS`
     - `checkpoint_every`: seconds between two states of a cell in the making
-    - `model`: fit the recommended configuration to all subjects in the end
     - `export_predictions`: also write the predictions of all cells, not of the selected ones only
     """
 
@@ -48,5 +47,4 @@ class SearchPlan:
     deadline: float | None = None
     loggers: tuple[str, ...] = ()
     checkpoint_every: float = 30.0
-    model: bool = True
     export_predictions: bool = False

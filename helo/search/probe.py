@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from helo.configuration import Configuration
@@ -31,6 +32,9 @@ SAMPLES = 3
 
 STEPS = 32
 """Training steps that are timed, of those of an epoch; as many before them warm up."""
+
+PROBED = 20_000
+"""Windows of a large dataset that a probe looks at."""
 
 _TRANSPORTS = (NONE, LINEAR, GROMOV, FUSED)
 
@@ -77,11 +81,12 @@ def samples(space: Space, seed: int) -> list[dict[str, Any]]:
 
 def measure(
     dataset: Dataset, fold: Fold, params: dict[str, Any], normalise: str, objective: str, engine: Engine,
-    threads: int,
+    threads: int, share: float = 1.0,
 ) -> Measured:  # fmt: skip
     """Train a configuration for some steps after others that warm up, and score once; reckon an epoch from that.
 
-    Call it in a process of its own: a process's peak memory never goes down again.
+    `dataset` may be `thinned`: the epoch is that of so many times its windows as `share` says. Call it in a process of
+    its own: a process's peak memory never goes down again.
     """
     torch.set_num_threads(threads)
     data = fold_data(dataset, fold, normalise)
@@ -100,13 +105,32 @@ def measure(
     done.tolist()  # a GPU is asked, and goes on by itself: only its answer says that it has come so far
     trained = time.perf_counter()
     training.predict(training.validation)
-    seconds = (trained - started) * steps / len(tried) + time.perf_counter() - trained
+    seconds = ((trained - started) * steps / len(tried) + time.perf_counter() - trained) / share
     # Linux counts in KiB, macOS in bytes.
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if training.device.type != "cuda":
         return Measured(seconds, memory)
     total = torch.cuda.get_device_properties(training.device).total_memory
     return Measured(seconds, memory, torch.cuda.max_memory_reserved(training.device) + CONTEXT_BYTES, total)
+
+
+def thinned(dataset: Dataset) -> tuple[Dataset, float]:
+    """At most `PROBED` windows of a dataset, of all of its subjects, and their share: enough to time some steps.
+
+    A probe runs elsewhere, and would take a copy of all of a large dataset with it.
+    """
+    if len(dataset) <= PROBED:
+        return dataset, 1.0
+    rows = np.linspace(0, len(dataset) - 1, PROBED).astype(np.intp)
+    few = Dataset(
+        dataset.schema,
+        dataset.subjects[rows],
+        dataset.features[rows],
+        dataset.labels[rows],
+        groups=None if dataset.groups is None else dataset.groups[rows],
+        best_possible=None if dataset.best_possible is None else dataset.best_possible[rows],
+    )
+    return few, PROBED / len(dataset)
 
 
 def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -25,7 +25,7 @@ Cell = PlannedCell | BaselineCell
 class Queue:
     """The planner, and before it the cells of `baselines`, in every fold but those in `done` (method, fold).
 
-    Baselines come first so that a search that is cut short has something to stand beside; they take seconds.
+    Baselines come first so that a search that is cut short has something to stand beside; they take little of it.
     """
 
     def __init__(

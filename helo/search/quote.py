@@ -17,7 +17,7 @@ from helo.errors import InputError
 from helo.folds import loso_folds
 from helo.run import Run
 from helo.search.plan import SearchPlan
-from helo.search.probe import Measured, in_own_process, largest, measure, samples
+from helo.search.probe import Measured, in_own_process, largest, measure, samples, thinned
 from helo.search.resources import settle, share_that_fits
 from helo.text import duration, size
 
@@ -61,10 +61,11 @@ def print_quote(
     device = "cuda" if plan.gpus and plan.resources.gpus_per_cell != 0 else "cpu"
     tried = [largest(plan.space), *samples(plan.space, plan.seed)]
     tell(f"timing {len(tried)} configurations on one fold …")
+    few, share = thinned(plan.dataset)
     found: list[Measured] = [
         in_own_process(
-            measure, plan.dataset, folds[0], params, plan.normalise, plan.space.objective,
-            replace(plan.engine, device=device), plan.resources.cpus_per_cell,
+            measure, few, folds[0], params, plan.normalise, plan.space.objective,
+            replace(plan.engine, device=device), plan.resources.cpus_per_cell, share,
         )
         for params in tried
     ]  # fmt: skip

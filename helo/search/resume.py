@@ -44,8 +44,8 @@ def plan_of(run: Run, dataset: Dataset, wish: Resources) -> SearchPlan:
         raise InputError(f"{where}: pace must have generation and lag, whole numbers above 0, got {pace}")
     cpus = _of_kind(run, "cpus_per_cell", int)
     baselines = _of_kind(run, "baselines", list)
-    if not set(baselines) <= set(FITTED_BASELINES):
-        raise InputError(f"{where}: baselines must be among {', '.join(FITTED_BASELINES)}, got {baselines}")
+    if not all(name in FITTED_BASELINES for name in baselines) or len(set(baselines)) < len(baselines):
+        raise InputError(f"{where}: baselines must be different ones of {', '.join(FITTED_BASELINES)}, got {baselines}")
     return SearchPlan(
         dataset=dataset,
         space=space,

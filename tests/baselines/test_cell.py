@@ -61,12 +61,27 @@ def test_settings_are_chosen_on_the_validation_subjects_and_fitted_to_all_others
 
 def test_of_many_windows_some_are_drawn(dataset: Dataset, fold: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run_baseline(dataset, fold, RIDGE, 0, "train", "kl")
-    monkeypatch.setattr("helo.baselines.cell.MOST_WINDOWS", 10)
+    monkeypatch.setattr("helo.baselines.cell.USUALLY_MOST", 10)
     few, again = (run_baseline(dataset, fold, RIDGE, 0, "train", "kl") for _ in range(2))
     assert few.val != whole.val
     assert few.val == again.val
     np.testing.assert_array_equal(few.predictions, again.predictions)
     assert len(few.predictions) == len(dataset.rows((fold.test,)))
+
+
+@pytest.mark.parametrize("method", FITTED_BASELINES)
+def test_a_wild_window_costs_no_baseline(dataset: Dataset, fold: Fold, method: str) -> None:
+    """An artefact, thousands of standard deviations away, in a validation and in a test window."""
+    features = dataset.features.copy()
+    for person in (fold.validation[0], fold.test):
+        features[dataset.rows((person,))[0], 0] *= 1e5
+    result = run_baseline(replace(dataset, features=features), fold, method, 0, "train", "kl")
+    assert result is not None
+    assert np.isfinite(list(result.test.values())).all()
+
+
+def test_when_time_is_up_a_baseline_is_not_finished(dataset: Dataset, fold: Fold) -> None:
+    assert run_baseline(dataset, fold, RIDGE, 0, "train", "kl", deadline=0.0) is None
 
 
 def test_the_table_has_trivial_and_fitted_rows(dataset: Dataset) -> None:

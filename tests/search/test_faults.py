@@ -252,7 +252,7 @@ def assert_same_tables(path: Path, other: Path) -> None:
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A search that nothing happened to."""
     folder = tmp_path_factory.mktemp("unbroken")
-    (folder / "space.yaml").write_text(YAML.format(configurations=8))
+    (folder / "space.yaml").write_text(YAML.format(configurations=5))
     done("--space", "space.yaml", "--baselines", "ridge", "--out", "run", cwd=folder)
     return folder
 

@@ -8,7 +8,7 @@ from helo.configuration import Configuration
 from helo.data import simulate
 from helo.fitting import CPU
 from helo.folds import loso_folds
-from helo.search.probe import SAMPLES, largest, measure, samples
+from helo.search.probe import SAMPLES, largest, measure, samples, thinned
 from helo.search.space import load_space, parse_space
 
 
@@ -49,3 +49,12 @@ def test_measure_says_time_and_memory() -> None:
     assert 0 < found.seconds_per_epoch < 60
     assert found.memory > 50 * 2**20  # torch alone
     assert found.gpu_memory == found.gpu_total == 0
+
+
+def test_of_a_large_dataset_some_windows_of_everyone_are_probed(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = simulate(subjects=4, clips=2, windows=5, emotions=3)
+    assert thinned(data) == (data, 1.0)
+    monkeypatch.setattr("helo.search.probe.PROBED", 10)
+    few, share = thinned(data)
+    assert (len(few), share) == (10, 0.25)
+    assert few.subject_names == data.subject_names

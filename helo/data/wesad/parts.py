@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 
 from helo.data.wesad.sources import Source
 from helo.errors import InputError
+from helo.files import whole_file
 
 _FORMAT: Final = 1
 """To be raised whenever the features of the same recording change."""
@@ -49,16 +48,9 @@ def read_part(path: Path, columns: int) -> Part | None:
 
 def write_part(path: Path, part: Part) -> None:
     """Keep a part, whole or not at all."""
-    name = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", dir=path.parent)
-        with os.fdopen(handle, "wb") as stream:
+        with whole_file(path) as hidden, hidden.open("wb") as stream:
             np.savez(stream, **part._asdict())
-        os.replace(name, path)
-    except BaseException as error:
-        if name is not None:
-            Path(name).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise InputError(f"{path.parent}: cannot be written ({error.strerror or error})") from None
-        raise
+    except OSError as error:
+        raise InputError(f"{path.parent}: cannot be written ({error.strerror or error})") from None

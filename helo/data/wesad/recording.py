@@ -82,7 +82,9 @@ def make_recording(content: Any, subject: str, names: tuple[str, ...], where: st
     try:
         top = _mapping(content, "the pickle", ("subject", "signal", "label"))
         if top["subject"] != subject:
-            raise InputError(f"'subject' must be {subject!r} as the file's name says, got {top['subject']!r:.40}")
+            # A number may have more digits than Python writes.
+            found = repr(top["subject"])[:40] if isinstance(top["subject"], str) else type(top["subject"]).__name__
+            raise InputError(f"'subject' must be {subject!r} as the file's name says, got {found}")
         label = _label(top["label"])
         devices = dict.fromkeys(SIGNALS[name].device for name in names)
         signal = _mapping(top["signal"], "'signal'", tuple(devices))
