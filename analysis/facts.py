@@ -44,6 +44,7 @@ def facts(source: Source) -> list[tuple[str, str]]:
         ("Racing", "on" if manifest.get("racing") else "off" if "racing" in manifest else None),
         *_cells(source),
         ("Recommended configuration", _recommended(source)),
+        ("Fitted model", _model(source)),
         ("Resources", _pairs(source.section("resources"))),
         ("Machine", _pairs(source.section("machine"))),
         ("Versions", _pairs(source.section("versions"))),
@@ -126,6 +127,16 @@ def _recommended(source: Source) -> str:
     values = [f"{name} {_value(params[name])}" for name in searched if name in acts]
     return ": ".join([f"number {number}", *([", ".join(values)] if values else [])]) + (
         " (the medoid of the folds' choices)" if nested else ""
+    )
+
+
+def _model(source: Source) -> str | None:
+    """What there is to predict with, and what it is worth."""
+    if not source.run.model.is_dir():
+        return None
+    return (
+        f"{source.run.model}: the recommended configuration, fitted to all subjects, for python -m helo.predict; what it"
+        " is worth on new people is what the estimates say"
     )
 
 

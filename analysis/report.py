@@ -59,7 +59,7 @@ _EXHIBITS = (
         "subjects",
         "Subjects",
         "Each test subject's score under the train mean (square) and under the search (circle), the hardest"
-        " subject on top: where the line points the better way, the signals helped.",
+        " subject on top: where the line points the better way, the search scored better.",
         lambda source: plot_subjects(source.scores, source.objective),
     ),
     _Exhibit(

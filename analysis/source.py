@@ -80,7 +80,7 @@ class Source:
     def verdict(self) -> str:
         """See `analysis.wording.verdict`; of listed variants the first one is judged."""
         if not self.variants:
-            return verdict(self.scores, self.objective)
+            return " ".join([verdict(self.scores, self.objective), *rivals(self.scores, self.objective)])
         scores = variant_scores(first_variant(self.cells, self.variants), self.scores)
         return verdict(scores, self.objective, f"the first variant ({next(iter(self.variants))})")
 
@@ -91,9 +91,8 @@ class Source:
             plans = unconverged(self.epochs)
         except InputError:
             plans = []
-        beside = [] if self.variants else rivals(self.scores, self.objective)
         missing = [*coverage(self.summary, self.folds), *failures(self.baselines)]
-        return [*beside, *missing, *cautions(self.manifest), *plans]
+        return [*missing, *cautions(self.manifest), *plans]
 
     @cached_property
     def ablation(self) -> pd.DataFrame | None:

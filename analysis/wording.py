@@ -56,8 +56,9 @@ MEANINGS: Final = {
 }
 
 _FITTED = (
-    " Their settings are chosen on the inner validation subjects, then they are fitted again to all but the test"
-    " subject."
+    "Plain regressors choose their settings on the inner validation subjects and are then fitted to all but the test"
+    " subject. HeLo is not fitted again: the validation subjects say when to stop, so it trains without them. The best"
+    " regressor is named by its test score, which favours it."
 )
 
 NOT_REPORTABLE: Final = "not reportable"
@@ -182,9 +183,9 @@ def rivals(scores: pd.DataFrame, objective: str) -> list[str]:
     difference = gain(ours, theirs, objective)
     compared = "better" if difference > 0 else "worse" if difference < 0 else "no better"
     return [
-        f"Of the {len(means)} plain regressors on the same folds the best on {METRIC_LABELS[objective]} is {best}"
-        f" ({number(theirs)}): the search is {compared} on the mean ({number(ours)}) and better for {better}"
-        f" of {len(both)} subjects.{_FITTED}"
+        f"{'The plain regressor' if len(means) == 1 else f'The best of {len(means)} plain regressors'} on the same"
+        f" folds, {best}, has a mean {METRIC_LABELS[objective]} of {number(theirs)}: the search is {compared}"
+        f" ({number(ours)}), and better for {better} of {len(both)} subjects."
     ]
 
 
@@ -202,7 +203,7 @@ def failures(baselines: pd.DataFrame) -> list[str]:
 
 def cautions(manifest: Mapping[str, Any]) -> list[str]:
     """What a reader of the estimates must know about how the run was made."""
-    found = []
+    found = [_FITTED] if manifest.get("baselines") else []
     racing = bool(manifest.get("racing"))
     space = manifest.get("space")
     if isinstance(space, Mapping) and space.get("variants"):

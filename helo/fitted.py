@@ -14,26 +14,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from helo.configuration import Configuration
-from helo.data.dataset import Dataset, Signals
+from helo.data.dataset import Dataset, Signals, blocks
 from helo.data.schema import Schema
 from helo.data.store import parse_schema
-from helo.data.unlabelled import read_signals
+from helo.data.unlabelled import read_signals, signals_of
 from helo.errors import InputError
 from helo.files import whole_folder
 from helo.fitting import CPU, Engine, Fitting, Windows, forward
 from helo.folds import cell_seed
 from helo.model import HeLo
-from helo.names import MODEL_FILE, NORMALISATIONS, NORMALISE_TRAIN, WEIGHTS_FILE
+from helo.names import MODEL_FILE, MODEL_FOLDER, NORMALISATIONS, NORMALISE_TRAIN, WEIGHTS_FILE
 from helo.scaling import Scaling
 
 FORMAT = 1
 """Of ``model.json``; another number is of another version of this program."""
+
+FAR = 50.0
+"""Standard deviations from the mean that no signal has which is in the unit of those that a model was fitted to."""
 
 EVERYONE = "all subjects"
 """Stands in the place of a fold's name where the seed of a fit is made."""
@@ -51,7 +55,7 @@ class FittedModel:
 
     schema: Schema
     configuration: Configuration
-    scaling: Scaling
+    scaling: Scaling = field(repr=False)
     network: HeLo = field(repr=False)
     subjects: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -61,13 +65,18 @@ class FittedModel:
         """The emotions, in the order of the columns of a prediction."""
         return tuple(self.schema.emotions)
 
-    def predict(self, windows: Signals | Path | str) -> NDArray[np.float64]:
-        """Emotion distributions (N, E) of windows: read already, or a dataset directory, Parquet or CSV file.
+    def predict(self, windows: Signals | pd.DataFrame | Path | str) -> NDArray[np.float64]:
+        """Emotion distributions (N, E) of windows: a dataset directory, a Parquet or CSV file, or what was read of one.
 
         Labels are not needed. With ``subject`` scaling each subject's windows are scaled by themselves, so that there
         should be a recording's worth of them. Raises `InputError` where columns are missing or wrong.
         """
-        signals = windows if isinstance(windows, Signals) else read_signals(windows, self.schema)
+        if isinstance(windows, Signals):
+            signals = windows
+        elif isinstance(windows, pd.DataFrame):
+            signals = signals_of(windows, self.schema)
+        else:
+            signals = read_signals(windows, self.schema)
         if signals.schema.slices != self.schema.slices or signals.schema.features != self.schema.features:
             raise InputError(f"{signals.schema.name}: its features are not those of the model's schema")
         part = self.scaling.part(signals, signals.subject_names)
@@ -80,6 +89,14 @@ class FittedModel:
                 f"(subject {signals.subjects[row]})"
             )
         return predicted
+
+    def far_windows(self, signals: Signals) -> dict[str, int]:
+        """Features that lie `FAR` standard deviations from the mean or more, and in how many windows."""
+        part = self.scaling.part(signals, signals.subject_names)
+        counts = np.zeros(len(self.schema.features), dtype=np.intp)
+        for block in blocks(len(part), len(counts)):
+            counts += (np.abs(part.take(block)) >= FAR).sum(axis=0)
+        return {name: int(count) for name, count in zip(self.schema.features, counts, strict=True) if count}
 
     def save(self, folder: Path) -> None:
         """Write the model, whole or not at all, where nothing is yet."""
@@ -129,6 +146,10 @@ def load_model(folder: Path | str) -> FittedModel:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such model (a folder with {MODEL_FILE} and {WEIGHTS_FILE}, such as RUN/model)")
+    if not (folder / MODEL_FILE).is_file():
+        inside = folder / MODEL_FOLDER
+        hint = f" (did you mean {inside}?)" if (inside / MODEL_FILE).is_file() else ""
+        raise InputError(f"{folder}: has no {MODEL_FILE}{hint}")
     content = _read_json(folder / MODEL_FILE)
     try:
         schema = parse_schema(_mapping(content, "schema"), folder.name)

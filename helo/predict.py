@@ -88,14 +88,24 @@ def _notes(signals: Signals, model: FittedModel) -> list[str]:
     notes = []
     known = [name for name in signals.subject_names if name in model.subjects]
     if known:
-        notes.append(f"the model was fitted to {shorten(known)}: on them its predictions say nothing of new people")
+        notes.append(
+            f"the model was fitted to subjects called {shorten(known)}, too: if they are the same people, their "
+            "predictions say nothing of new ones"
+        )
     if signals.missing:
         notes.append(f"missing signals: {signals.missing}")
     if model.scaling.normalise == NORMALISE_SUBJECT:
         names, counts = np.unique(signals.subjects, return_counts=True)
-        few = [str(name) for name, count in zip(names, counts, strict=True) if count < FEW_WINDOWS]
+        few = [f"{name} ({count})" for name, count in zip(names, counts, strict=True) if count < FEW_WINDOWS]
         if few:
-            notes.append(f"features are scaled within each subject, and {shorten(few)} has few windows for that")
+            notes.append(
+                f"features are scaled within each subject, and there are few windows for that of {shorten(few)}; of a "
+                "single window all features become 0, whatever they are"
+            )
+    far = model.far_windows(signals)
+    if far:
+        named = shorten(f"{name} ({count:,} windows)" for name, count in far.items())
+        notes.append(f"far from all that the model was fitted to (another unit?): {named}")
     if not model.facts.get("epochs"):
         notes.append("the model predicts the mean label for every window: in the search nothing else was better")
     return notes

@@ -259,6 +259,7 @@ def test_an_output_that_is_there(refused: Refused, tmp_path: Path, kind: str) ->
         (["--gpus-per-cell", "inf"], "--gpus-per-cell must be auto, from 0 to 1, or a whole number, got inf"),
         (["--gpus-per-cell", "half"], "--gpus-per-cell must be auto, from 0 to 1, or a whole number, got half"),
         (["--baselines", "rigde"], "--baselines: unknown 'rigde' (did you mean 'ridge'?); known are all, none, knn"),
+        (["--baselines", "none,knn"], "--baselines: 'none' stands alone, got 'none,knn'"),
         (["--baselines", ""], "--baselines: unknown ''; known are all, none, knn"),
         (["--time-budget", "soon"], "--time-budget must be a number and s, m, h or d, such as 90s or 2h, got 'soon'"),
         (["--time-budget", "0s"], "--time-budget must be above 0"),

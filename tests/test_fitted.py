@@ -79,7 +79,7 @@ def test_from_a_fresh_process_without_ray(saved: Path, dataset: Dataset) -> None
     words = [str(saved / "model"), str(saved / "data"), "--out", str(saved / "p.parquet")]
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "was fitted to P01, P02, P03, P04" in done.stdout
+    assert "was fitted to subjects called P01, P02, P03, P04, too" in done.stdout
     table = pd.read_parquet(saved / "p.parquet")
     expected = helo.load_model(saved / "model").predict(dataset)
     predicted = table[[f"pred_{name}" for name in dataset.emotions]].to_numpy()
@@ -111,6 +111,37 @@ def test_new_people_need_no_labels_and_may_lack_a_sensor(saved: Path, dataset: D
     expected = model.predict(Signals(new.schema, new.subjects, features))
     predicted = pd.read_csv(tmp_path / "p.csv").filter(like="pred_").to_numpy()
     np.testing.assert_allclose(predicted, expected, atol=1e-6)
+
+
+def test_a_data_frame_will_do(saved: Path, dataset: Dataset) -> None:
+    model = helo.load_model(saved / "model")
+    table = pd.read_parquet(saved / "data" / "windows.parquet")
+    np.testing.assert_array_equal(model.predict(table.iloc[:, ::-1]), model.predict(dataset))
+    with pytest.raises(InputError, match=r"column .eda_1. .modality eda. is missing; column .resp_0. .* got"):
+        model.predict(table.drop(columns="eda_1").assign(resp_0="low"))
+
+
+def test_another_unit_is_noticed(
+    saved: Path, dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = pd.read_parquet(saved / "data" / "windows.parquet")
+    table["ecg_1"] *= 1e6
+    table.to_parquet(tmp_path / "milli.parquet")
+    assert main([str(saved / "model"), str(tmp_path / "milli.parquet"), "--out", str(tmp_path / "p.csv")]) == 0
+    assert f"(another unit?): ecg_1 ({len(dataset)} windows)" in capsys.readouterr().out
+
+
+def test_single_windows_are_noticed(dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fit_model(dataset, QUICK, 1, 0, "subject").save(tmp_path / "model")
+    table = pd.DataFrame(dataset.features[:1], columns=list(dataset.schema.features)).assign(subject="N1")
+    table.to_csv(tmp_path / "one.csv", index=False)
+    assert main([str(tmp_path / "model"), str(tmp_path / "one.csv"), "--out", str(tmp_path / "p.csv")]) == 0
+    assert "few windows for that of N1 (1); of a single window all features become 0" in capsys.readouterr().out
+
+
+def test_the_run_is_not_its_model(saved: Path) -> None:
+    with pytest.raises(InputError, match=r"saved0: has no model.json \(did you mean .*saved0/model\?\)"):
+        helo.load_model(saved)
 
 
 def test_each_subject_is_scaled_by_its_own_windows(dataset: Dataset) -> None:

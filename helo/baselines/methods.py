@@ -25,10 +25,10 @@ SMALLEST: Final = 1e-4
 LARGEST: Final = 1e12
 """And at most this: of a window far from all others the exponential of a network may be infinite."""
 
-PENALTIES: Final = (1e-3, 1e-2, 0.1, 1.0, 10.0)
+PENALTIES: Final = (1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0)
 
 SETTINGS: Final[dict[str, tuple[dict[str, Any], ...]]] = {
-    KNN: tuple({"neighbours": k} for k in (5, 10, 20, 50, 100, 200)),
+    KNN: tuple({"neighbours": k} for k in (5, 10, 20, 50, 100, 200, 500, 1000)),
     MAX_ENTROPY: tuple({"penalty": penalty} for penalty in PENALTIES),
     RIDGE: tuple({"penalty": penalty} for penalty in PENALTIES),
     RANDOM_FOREST: tuple({"smallest_leaf": leaf} for leaf in (2, 10, 50, 200)),

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from helo.data.blurred import find_blurred
 from helo.data.dataset import Dataset, Missing
 from helo.data.leaks import Codes, Repeats, find_codes, find_repeats, row_keys
 from helo.errors import shorten
@@ -128,6 +129,7 @@ def check(dataset: Dataset) -> Check:
             *_about_groups(dataset),
             *_about_rows(repeats),
             *_about_features(codes),
+            *_about_blurred(dataset, codes),
         ),
     )
 
@@ -292,3 +294,15 @@ def _about_features(codes: Codes) -> list[Finding]:
         )
         found.append(Finding("features fixed in groups", True, text))
     return found
+
+
+def _about_blurred(dataset: Dataset, codes: Codes) -> list[Finding]:
+    named = {*codes.constant, *codes.personal, *codes.revealing, *codes.fixed_in_groups}
+    found = [f"{name} ({told:.0%})" for name, told in find_blurred(dataset).items() if name not in named]
+    if not found:
+        return []
+    text = (
+        f"features that alone tell nearly all of the labels' variance: {shorten(found)}; a code of the clip or the "
+        "label with noise on it, or the time?"
+    )
+    return [Finding("nearly revealing features", True, text)]

@@ -40,7 +40,7 @@ def show(found: Check) -> None:
     for finding in found.findings:
         say(console, f"{'warning' if finding.warning else 'note'}: {finding.kind}: {finding.text}")
     if not found.warnings:
-        say(console, "no warnings")
+        say(console, "no warnings (which is no proof that there is no leak)")
 
 
 def _range(counts: Spread) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -11,9 +13,12 @@ from numpy.typing import NDArray
 from helo.data.dataset import Signals
 from helo.data.schema import Schema
 from helo.data.store import read_schema
-from helo.data.tabular import TableFile, open_table
+from helo.data.tabular import open_table
 from helo.errors import InputError, did_you_mean
 from helo.names import GROUP, SCHEMA_FILE, SUBJECT, WINDOWS_FILE
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def read_signals(path: Path | str, schema: Schema) -> Signals:
@@ -29,7 +34,7 @@ def read_signals(path: Path | str, schema: Schema) -> Signals:
         if (folder / SCHEMA_FILE).is_file():
             problems = _differences(read_schema(folder / SCHEMA_FILE), schema)
     table = open_table(path)
-    problems += _problems(table, schema)
+    problems += _problems(table.columns, table.unfit(schema.features), schema)
     if problems:
         raise InputError(f"{path}: does not fit the model: {'; '.join(problems)}")
     names: dict[str, str] = {name: name for name in (SUBJECT, GROUP) if name in table.columns}
@@ -50,9 +55,22 @@ def read_signals(path: Path | str, schema: Schema) -> Signals:
         raise InputError(f"{path}: {error}") from None
 
 
-def _problems(table: TableFile, schema: Schema) -> list[str]:
-    """What is wrong with the columns, one by one."""
-    present, wrong = set(table.columns), table.unfit(schema.features)
+def signals_of(frame: pd.DataFrame, schema: Schema) -> Signals:
+    """The windows of a DataFrame with ``subject`` and a model's columns; see `read_signals`."""
+    columns = [str(name) for name in frame.columns]
+    wrong = {name: str(frame[name].dtype) for name in schema.features
+             if name in columns and frame[name].dtype.kind not in "iufb"}  # fmt: skip
+    problems = _problems(columns, wrong, schema)
+    if problems:
+        raise InputError(f"the table does not fit the model: {'; '.join(problems)}")
+    features = np.column_stack([frame[name].to_numpy(np.float32) for name in schema.features])
+    words = {name: frame[name].astype(str).to_numpy(np.str_) for name in (SUBJECT, GROUP) if name in columns}
+    return Signals(schema, words[SUBJECT], features, groups=words.get(GROUP))
+
+
+def _problems(columns: Sequence[str], wrong: Mapping[str, str], schema: Schema) -> list[str]:
+    """What is wrong with the columns, one by one; `wrong` has the types of those that hold no numbers."""
+    present = set(columns)
     found = [] if SUBJECT in present else [f"column {SUBJECT!r} is missing"]
     for modality in schema.modalities:
         for column in modality.columns:

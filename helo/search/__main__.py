@@ -161,10 +161,12 @@ def _run(plan: SearchPlan, run: Run | None, console: Console) -> int:
             print(f"{PROG}: {why}; {finished} cells are finished; go on with: {again}", file=sys.stderr)
         if finished:
             write_summary(run)
+            path = write_report(run)  # before anything is printed: whoever reads may be gone
             print_summary(run, console)
-            say(console, f"report: {write_report(run)}")
+            say(console, f"report: {path}")
         if complete:
             deliver_model(plan, run, console, again)
+            write_report(run)  # which names the model
     except (Exception, KeyboardInterrupt) as error:
         if run is None or isinstance(error, InputError):
             raise
@@ -234,6 +236,8 @@ def _baselines(text: str | None) -> tuple[str, ...]:
         return FITTED_BASELINES
     names = () if text == "none" else tuple(word.strip() for word in text.split(","))
     for name in names:
+        if name in ("all", "none"):
+            raise InputError(f"--baselines: {name!r} stands alone, got {text!r}")
         if name not in FITTED_BASELINES:
             known = ("all", "none", *FITTED_BASELINES)
             raise InputError(f"--baselines: unknown {name!r}{did_you_mean(name, known)}; known are {', '.join(known)}")

@@ -10,7 +10,9 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -242,6 +244,7 @@ def run_cells(
         ),
     )
     recorder = _Recorder(searcher, ledger, settings, progress, folds, loggers)
+    handler = signal.getsignal(signal.SIGINT)
     scratch = tempfile.mkdtemp(prefix="helo-tune-")  # Tune wants a place for files that nobody reads
     try:
         tune.Tuner(
@@ -268,6 +271,8 @@ def run_cells(
         raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)  # Tune leaves one that swallows the first Ctrl-C after it
     return queue.finished
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 import pytest
 
-from analysis.wording import cautions
+from analysis.wording import cautions, failures, rivals
 from helo.names import NORMALISE_SUBJECT, NORMALISE_TRAIN, PROTOCOL_NESTED, PROTOCOL_SHARED
 
 STOPPED_EARLY = "A cell that was clearly behind the others of its fold was stopped early."
@@ -62,3 +63,43 @@ def test_scaling_within_subjects_is_said_last(protocol: str, racing: bool) -> No
 
 def test_a_bare_manifest_says_nothing() -> None:
     assert cautions({}) == []
+
+
+def score_table(**by_estimate: tuple[float, ...]) -> pd.DataFrame:
+    rows = [
+        (estimate, f"S{number}", value)
+        for estimate, values in by_estimate.items()
+        for number, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows, columns=["estimate", "fold", "kl"])
+
+
+def test_the_best_regressor_is_named_beside_the_search() -> None:
+    scores = score_table(
+        per_fold_selection=(0.1, 0.2, 0.3), train_mean=(0.5, 0.5, 0.5), knn=(0.2, 0.2, 0.5), ridge=(0.2, 0.1, 0.2)
+    )
+    (said,) = rivals(scores, "kl")
+    assert "The best of 2 plain regressors on the same folds, ridge, has a mean KL of 0.1667" in said
+    assert "the search is worse (0.2000), and better for 1 of 3 subjects" in said
+    alone = rivals(scores[scores["estimate"] != "ridge"], "kl")
+    assert alone[0].startswith("The plain regressor on the same folds, knn")
+
+
+def test_a_regressor_that_failed_on_the_hardest_subject_is_not_the_best() -> None:
+    nan = float("nan")
+    scores = score_table(per_fold_selection=(0.1, 0.9), mlp=(0.1, nan), ridge=(0.1, 0.8))
+    assert "folds, ridge, has" in rivals(scores, "kl")[0]
+    assert rivals(score_table(per_fold_selection=(0.1, 0.9), mlp=(0.1, nan)), "kl") == []
+    assert rivals(score_table(ridge=(0.1, 0.9)), "kl") == []
+
+
+def test_failed_baselines_are_said() -> None:
+    table = pd.DataFrame(
+        {
+            "method": ["knn", "mlp", "mlp"],
+            "fold": ["A", "A", "B"],
+            "status": ["completed", "failed", "failed"],
+            "reason": [None, "Traceback\nValueError: no", "no"],
+        }
+    )
+    assert failures(table) == ["mlp failed in 2 folds, first in that of A: ValueError: no"]

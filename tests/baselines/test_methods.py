@@ -134,7 +134,7 @@ def test_known_figures_of_a_forest_on_wesad(wesad_folder: Path, monkeypatch: pyt
     from helo.data.wesad import wesad
 
     whole = partial(methods.RandomForestRegressor)
-    monkeypatch.setattr(methods, "RandomForestRegressor", lambda trees, **k: whole(20, **k | {"max_features": 1.0}))
+    monkeypatch.setattr(methods, "RandomForestRegressor", lambda trees, **k: whole(40, **k | {"max_features": 1.0}))
     found = scores(wesad(wesad_folder), RANDOM_FOREST, {"smallest_leaf": 1})
     for metric, value in {"chebyshev": 0.0408, "clark": 0.909, "kl": 0.0770}.items():
         assert found[metric] == pytest.approx(value, rel=0.02)
