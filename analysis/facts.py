@@ -135,8 +135,8 @@ def _model(source: Source) -> str | None:
     if not source.run.model.is_dir():
         return None
     return (
-        f"{source.run.model}: the recommended configuration, fitted to all subjects, for python -m helo.predict; what it"
-        " is worth on new people is what the estimates say"
+        f"{source.run.model}: the recommended configuration, fitted to all subjects, for python -m helo.predict; what"
+        " it is worth on new people is what the estimates say"
     )
 
 

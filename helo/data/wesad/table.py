@@ -83,8 +83,11 @@ def _read_windows(folder: Path) -> _Windows:
 
     path = folder / _WINDOWS
     if not path.is_file():
-        what = "is missing from the WESAD directory" if folder.is_dir() else f"{folder} is no directory"
-        raise InputError(f"{path}: {what} (it must hold {_WINDOWS}, S2/S2_quest.csv ...)")
+        what = f"{_WINDOWS} is missing from the WESAD directory" if folder.is_dir() else "is no directory"
+        raise InputError(
+            f"{folder}: {what} (give the official download, WESAD.zip or a folder with S2/S2.pkl ..., or a folder with "
+            f"{_WINDOWS} and S2/S2_quest.csv ...)"
+        )
     try:
         table = pd.read_csv(path, dtype={_SUBJECT: str, _CONDITION: str}, low_memory=False)
     except (OSError, ValueError) as error:  # what pandas raises for a bad table is a ValueError
