@@ -32,7 +32,7 @@ SETTINGS: Final[dict[str, tuple[dict[str, Any], ...]]] = {
     MAX_ENTROPY: tuple({"penalty": penalty} for penalty in PENALTIES),
     RIDGE: tuple({"penalty": penalty} for penalty in PENALTIES),
     RANDOM_FOREST: tuple({"smallest_leaf": leaf} for leaf in (2, 10, 50, 200)),
-    MLP: tuple({"penalty": penalty} for penalty in (5e-3, 5e-2, 0.15, 0.5)),
+    MLP: tuple({"penalty": penalty} for penalty in (5e-3, 5e-2, 0.15, 0.5, 1.5)),
 }
 """What each method's search tries: as many settings as a careful colleague would, in every fold. A penalty is on the
 squared weights, beside the mean loss over windows, so that it means the same for few and many windows."""
