@@ -7,7 +7,6 @@ configuration, what it was fitted to, versions). Neither can run code when it is
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +25,7 @@ from helo.data.schema import Schema
 from helo.data.store import parse_schema
 from helo.data.unlabelled import read_signals, signals_of
 from helo.errors import InputError
-from helo.files import whole_folder
+from helo.files import read_json, whole_folder, write_json
 from helo.fitting import CPU, Engine, Fitting, Windows, forward
 from helo.folds import cell_seed
 from helo.model import HeLo
@@ -113,8 +112,7 @@ class FittedModel:
             weights |= {_MEAN: torch.tensor(self.scaling.mean), _STD: torch.tensor(self.scaling.std)}
         with whole_folder(folder) as staging:
             (staging / WEIGHTS_FILE).write_bytes(save(weights))
-            text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-            (staging / MODEL_FILE).write_text(text, encoding="utf-8")
+            write_json(staging / MODEL_FILE, content)
 
 
 def fit_model(
@@ -150,7 +148,7 @@ def load_model(folder: Path | str) -> FittedModel:
         inside = folder / MODEL_FOLDER
         hint = f" (did you mean {inside}?)" if (inside / MODEL_FILE).is_file() else ""
         raise InputError(f"{folder}: has no {MODEL_FILE}{hint}")
-    content = _read_json(folder / MODEL_FILE)
+    content = _content(folder / MODEL_FILE)
     try:
         schema = parse_schema(_mapping(content, "schema"), folder.name)
         configuration = Configuration.from_params(_mapping(content, "configuration"))
@@ -198,11 +196,8 @@ def _weights(path: Path, schema: Schema, configuration: Configuration, normalise
     raise InputError(f"its weights are not those of the schema and configuration in {MODEL_FILE}")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
+def _content(path: Path) -> dict[str, Any]:
+    content = read_json(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path}: is not a model of this version (format {FORMAT})")
     return content

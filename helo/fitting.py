@@ -111,7 +111,7 @@ class Fitting:
         labels = train.labels
         self.labels = torch.from_numpy(labels).float().to(self.device)
         # Looked at once: in each step a GPU would have to wait for the answer.
-        self.complete = train.dataset.complete
+        self.complete = not train.dataset.missing
         self.correlation = torch.from_numpy(label_correlation(labels)).float().to(self.device)
         with self._own_randomness(seed):
             mean_label = torch.from_numpy(labels.mean(axis=0)).float()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import platform
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from helo.errors import InputError, require_new
-from helo.files import whole_file, whole_folder
+from helo.files import read_json, whole_file, whole_folder, write_json
 from helo.ledger import Ledger
 from helo.names import (
     ALL_PREDICTIONS,
@@ -63,7 +62,7 @@ class Run:
         path = Path(path)
         if not (path / MANIFEST_FILE).is_file():
             raise InputError(f"{path}: is not a run directory (it has no {MANIFEST_FILE})")
-        return cls(path, _read_json(path / MANIFEST_FILE))
+        return cls(path, read_json(path / MANIFEST_FILE))
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -96,7 +95,7 @@ class Run:
     @property
     def folds(self) -> list[dict[str, Any]]:
         """The folds as written at the start."""
-        folds: list[dict[str, Any]] = _read_json(self.path / FOLDS_FILE)
+        folds: list[dict[str, Any]] = read_json(self.path / FOLDS_FILE)
         return folds
 
     @property
@@ -134,16 +133,3 @@ class Run:
         self.write_table(BASELINES, baselines)
         if everything:
             self.write_table(ALL_PREDICTIONS, all_predictions_table([*records, *self.ledger.read_baselines()], truth))
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON that people can read, whole or not at all."""
-    with whole_file(path) as hidden:
-        hidden.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

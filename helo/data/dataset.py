@@ -145,11 +145,6 @@ class Signals:
         return tuple(sorted(map(str, np.unique(self.subjects)), key=natural_key))
 
     @cached_property
-    def complete(self) -> bool:
-        """Whether every feature of every window is there."""
-        return not any(np.isnan(self.features[block]).any() for block in self._blocks())
-
-    @cached_property
     def missing(self) -> Missing:
         """What is not there of the signals."""
         modalities = self.schema.modalities

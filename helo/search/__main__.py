@@ -164,8 +164,7 @@ def _run(plan: SearchPlan, run: Run | None, console: Console) -> int:
             path = write_report(run)  # before anything is printed: whoever reads may be gone
             print_summary(run, console)
             say(console, f"report: {path}")
-        if complete:
-            deliver_model(plan, run, console, again)
+        if complete and deliver_model(plan, run, console, again):
             write_report(run)  # which names the model
     except (Exception, KeyboardInterrupt) as error:
         if run is None or isinstance(error, InputError):

@@ -26,25 +26,26 @@ Call = Callable[..., FittedModel]
 
 def deliver(
     plan: SearchPlan, run: Run, dataset: Any, threads: int, device: str, call: Call, console: Console, again: str
-) -> None:  # fmt: skip
+) -> bool:  # fmt: skip
     """Fit the recommended configuration of a finished search to all subjects and save it in ``RUN/model``.
 
     `dataset` is handed to `call` as it is; `again` is the command that goes on. Nothing is done if the model is there,
-    or if the space lists variants to compare: then none is recommended. Why there is none otherwise is said.
+    or if the space lists variants to compare: then none is recommended. Why there is none otherwise is said. Returns
+    whether one was made.
     """
     if run.model.exists() or plan.space.variants:
-        return
+        return False
     cells = run.table(CELLS)
     found = recommended(cells, plan.space.objective, len(run.folds), plan.protocol == PROTOCOL_NESTED)
     if found is None:
         say(console, "no model is fitted: no configuration has scores in all folds")
-        return
+        return False
     rows = cells[cells[CONFIGURATION] == found.configuration]
     # A cell trains on fewer windows, and scores as many again.
     guess = found.epochs * float((rows[SECONDS] / rows[EPOCHS_RUN].clip(lower=1)).median())
     if plan.deadline is not None and time.time() + guess >= plan.deadline:
         say(console, f"no time is left to fit the model (about {duration(guess)}); go on with: {again}")
-        return
+        return False
     say(
         console,
         f"fitting configuration {found.configuration} to all {len(plan.dataset.subject_names)} subjects, "
@@ -58,7 +59,7 @@ def deliver(
         )  # fmt: skip
     except DivergedError as error:
         say(console, f"no model is fitted: {error}")
-        return
+        return False
     facts = {
         "recommended": {"configuration": found.configuration, "protocol": plan.protocol, "run": run.manifest[IDENTITY]},
         "versions": versions(),
@@ -67,3 +68,4 @@ def deliver(
     say(console, f"model: {run.model}")
     if not found.epochs:
         say(console, "its folds found nothing better than no training: it predicts the mean label for every window")
+    return True

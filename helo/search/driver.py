@@ -100,7 +100,7 @@ def _run_cells(
     return complete
 
 
-def deliver_model(plan: SearchPlan, run: Run, console: Console, again: str) -> None:
+def deliver_model(plan: SearchPlan, run: Run, console: Console, again: str) -> bool:
     """Fit the recommended configuration of a complete search to all subjects; see `helo.search.deliver`.
 
     For itself, when tables and report are written: whatever happens to the fit, they are there.
@@ -109,12 +109,11 @@ def deliver_model(plan: SearchPlan, run: Run, console: Console, again: str) -> N
     with run.lock():
         if plan.address is None:  # this process has torch already: a worker would take seconds to start
             device = "cuda" if gpus and plan.resources.gpus_per_cell != 0 else "cpu"
-            deliver(plan, run, plan.dataset, threads, device, lambda fit, *rest: fit(*rest), console, again)
-            return
+            return deliver(plan, run, plan.dataset, threads, device, lambda fit, *rest: fit(*rest), console, again)
         with ray_cluster(plan.address):
             gpus = 1 if cluster_size()[1] and plan.resources.gpus_per_cell != 0 else 0
             call = partial(on_cluster, cpus=threads, gpus=gpus)
-            deliver(plan, run, Shared(plan.dataset), threads, "cuda" if gpus else "cpu", call, console, again)
+            return deliver(plan, run, Shared(plan.dataset), threads, "cuda" if gpus else "cpu", call, console, again)
 
 
 def _on_cluster(plan: SearchPlan, folds: tuple[Fold, ...], stack: ExitStack) -> Resources:

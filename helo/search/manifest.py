@@ -13,9 +13,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from helo.files import write_json
 from helo.folds import Fold, folds_digest
 from helo.names import IDENTITY, MANIFEST_FILE
-from helo.run import Run, write_json
+from helo.run import Run
 from helo.search.race import Pace
 from helo.search.resources import Resources
 
