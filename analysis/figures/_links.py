@@ -1,0 +1,75 @@
+"""How figures are linked: whose a point is, and what a figure shows once a subject or configuration is chosen.
+
+Both are plain data in the figure (``meta`` of a trace and of the layout), so that a page without a server can follow
+them: ``analysis/web/figures.js`` does, in the report and in the dashboard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import plotly.graph_objects as go
+
+from helo.errors import InputError, did_you_mean
+from helo.names import CONFIGURATION, SUBJECT
+
+KINDS: Final = (SUBJECT, CONFIGURATION)
+"""What can be chosen."""
+
+CHOICES: Final = "choices"
+"""Key of a figure's `layout.meta`: kind → name → per trace, the attributes that take the place of its own."""
+
+
+def owners(subject: Sequence[str] | str | None = None, configuration: Sequence[int] | int | None = None) -> dict[str, Any]:  # fmt: skip
+    """The `meta` of a trace: the subject and the configuration of each point, or one of the whole trace.
+
+    Names are raw, not escaped: they are compared, never shown. A click on a point chooses them, and once something is
+    chosen, all points of others fade. Points without an owner of that kind do not.
+
+    >>> owners(subject=["S2", "S3"], configuration=4)
+    {'subject': ['S2', 'S3'], 'configuration': [4]}
+    """
+    given = {SUBJECT: subject, CONFIGURATION: configuration}
+    return {
+        kind: [value] if isinstance(value, str | int) else list(value)
+        for kind, value in given.items()
+        if value is not None
+    }
+
+
+def grid_owners(x: Mapping[str, Sequence[Any]], y: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """The `meta` of a heat map: whose its columns and rows are. Once one is chosen, a frame shows it.
+
+    >>> grid_owners({"configuration": [0, 1]}, {"subject": ["S2"]})
+    {'x': {'configuration': [0, 1]}, 'y': {'subject': ['S2']}}
+    """
+    return {side: {kind: list(names) for kind, names in of.items()} for side, of in (("x", x), ("y", y))}
+
+
+def with_choices(figure: go.Figure, **choices: Mapping[Any, Sequence[Mapping[str, Any]]]) -> go.Figure:
+    """Note what a figure shows when a subject or configuration is chosen: `choices` are kinds of `KINDS`.
+
+    Each maps a name to one mapping per trace (of as many of the first traces as change): attribute → its new value,
+    as in ``{"y": [...]}``. Long numeric values may be typed arrays, ``{"dtype": "f4", "bdata": base64}``.
+    """
+    meta = dict(figure.layout.meta or {})
+    meta[CHOICES] = {kind: {str(name): list(of) for name, of in names.items()} for kind, names in choices.items()}
+    figure.layout.meta = meta
+    return figure
+
+
+def choose(figure: go.Figure, subject: str | None = None, configuration: int | None = None) -> go.Figure:
+    """The figure as it is with a subject or configuration chosen; raise `InputError` where it has no such choice."""
+    choices = (figure.layout.meta or {}).get(CHOICES, {})
+    for kind, wanted in ((SUBJECT, subject), (CONFIGURATION, configuration)):
+        if wanted is None:
+            continue
+        known = choices.get(kind, {})
+        if not known:
+            raise InputError(f"this figure does not change with the {kind}")
+        if str(wanted) not in known:
+            raise InputError(f"{kind}: none is {str(wanted)!r}{did_you_mean(str(wanted), known)}")
+        for trace, changes in zip(figure.data, known[str(wanted)], strict=False):
+            trace.update(changes)
+    return figure
