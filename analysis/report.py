@@ -5,92 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from analysis.ablation import VARIANT
+from analysis.exhibits import EXHIBITS, PARTS, Exhibit
 from analysis.facts import facts
-from analysis.figures import (
-    plot_estimates,
-    plot_learning,
-    plot_predictions,
-    plot_progress,
-    plot_slices,
-    plot_subjects,
-)
-from analysis.page import figure, page, section, text
 from analysis.source import Source
+from analysis.web.page import choice, figure, heading, page, part, table, terms, text
 from analysis.wording import MEANINGS, NOT_REPORTABLE, arrow, number, percent, signed
 from helo.errors import InputError
 from helo.files import whole_file
 from helo.names import (
     BASELINES,
+    CONFIGURATION,
     ESTIMATE,
+    FOLD,
     METRIC,
     METRIC_LABELS,
     METRICS,
     ORACLE,
     PER_FOLD_SELECTION,
     SKILL,
+    SUBJECT,
     SUMMARY,
     TRAIN_MEAN,
 )
 from helo.run import Run
-
-
-class _Exhibit(NamedTuple):
-    name: str
-    title: str
-    caption: str
-    plot: Callable[[Source], go.Figure]
-
-
-_EXHIBITS = (
-    _Exhibit(
-        "estimates",
-        "Estimates",
-        "Mean over test subjects with its 95 % bootstrap interval; the dotted line is the train mean, which"
-        " uses no input.",
-        lambda source: plot_estimates(source.summary),
-    ),
-    _Exhibit(
-        "subjects",
-        "Subjects",
-        "Each test subject's score under the train mean (square) and under the search (circle), the hardest"
-        " subject on top: where the line points the better way, the search scored better.",
-        lambda source: plot_subjects(source.scores, source.objective),
-    ),
-    _Exhibit(
-        "progress",
-        "Search progress",
-        "Mean inner validation score of every configuration with scores in all folds, and the best so far: a"
-        " line that is flat at its end says that more configurations would hardly help.",
-        lambda source: plot_progress(source.cells, source.objective),
-    ),
-    _Exhibit(
-        "slices",
-        "Hyperparameters",
-        "Each searched parameter against the mean inner validation score of the configurations that tried it;"
-        " an open circle has not been in every fold, so its mean is over fewer people.",
-        lambda source: plot_slices(source.cells, source.objective, source.section("space", "parameters")),
-    ),
-    _Exhibit(
-        "learning",
-        "Learning curves",
-        "Inner validation score per epoch of the configuration selected in each fold; a dot marks the epoch"
-        " whose weights were kept, and the mean covers the epochs that all folds have.",
-        lambda source: plot_learning(source.cells, source.epochs, source.objective),
-    ),
-    _Exhibit(
-        "predictions",
-        "Predicted and reported emotions",
-        "Mean reported (bar) and predicted (dot) distribution of one test subject in each clip or condition;"
-        " the menu chooses the subject.",
-        lambda source: plot_predictions(source.predictions, source.cells, source.objective),
-    ),
-)
 
 
 def write_summary(run: Run) -> pd.DataFrame:
@@ -106,13 +47,15 @@ def write_summary(run: Run) -> pd.DataFrame:
     return summary
 
 
-def write_report(run: Run) -> Path:
+def write_report(run: Run, told: Callable[[str], None] = lambda step: None) -> Path:
     """Write the report of a run, whole or not at all, and return its path.
+
+    `told` is called with what is being made, so that somebody who waits can see it.
 
     What needs a table that is not there is replaced by a sentence that says so. Raise `InputError` if the
     directory cannot be written.
     """
-    content = _document(Source(run))
+    content = _document(Source(run), told)
     try:
         with whole_file(run.report) as hidden:
             hidden.write_text(content, encoding="utf-8")
@@ -121,18 +64,40 @@ def write_report(run: Run) -> Path:
     return run.report
 
 
-def _document(source: Source) -> str:
+def _document(source: Source, told: Callable[[str], None]) -> str:
     name = source.manifest.get("name", source.run.path.name)
     dataset = source.section("dataset").get("name", "unnamed data")
     title = f"{name} on {dataset}"
     lead = "Leave-one-subject-out search of HeLo, an emotion-distribution model."
-    parts = [f'<h1>{text(title)}</h1><p class="lead">{lead}</p>', _or_why_not(partial(_result, source))]
+    body = [f'<h1>{text(title)}</h1><p class="lead">{lead}</p>']
+    told("estimates")
+    opening = {"result": [_or_why_not(partial(_result, source))]}
     if source.variants:
-        parts.append(section("Ablation", _or_why_not(partial(_ablation, source))))
-    exhibits = [one for one in _EXHIBITS if not (source.variants and one.name == "progress")]  # nothing was searched
-    parts += [section(one.title, _or_why_not(partial(_exhibit, one, source))) for one in exhibits]
-    rows = "".join(f"<dt>{text(label)}</dt><dd>{text(value)}</dd>" for label, value in facts(source))
-    return page(title, "\n".join([*parts, section("The run", f"<dl>{rows}</dl>")]))
+        opening["result"].append(part("Ablation", _or_why_not(partial(_ablation, source))))
+    links = []
+    for key, shown in PARTS.items():
+        exhibits = [one for one in EXHIBITS.values() if one.part == key and one.applies(source)]
+        if not exhibits and key not in opening:
+            continue
+        links.append((key, shown))
+        body.append(heading(key, shown))
+        body += opening.get(key, [])
+        for one in exhibits:
+            told(one.title.lower())
+            body.append(part(one.title, _or_why_not(partial(_exhibit, one, source))))
+    body += [heading("run", "The run"), part("What was run, on what", terms(facts(source)))]
+    return page(title, "\n".join(body), [*links, ("run", "The run")], _choices(source))
+
+
+def _choices(source: Source) -> str:
+    """Menus of the subjects and configurations that there are cells of."""
+    try:
+        cells = source.cells
+    except InputError:
+        return ""
+    subjects = [(str(fold), str(fold)) for fold in cells[FOLD].unique()]
+    configurations = [(str(number), f"{number}") for number in sorted(cells[CONFIGURATION].unique())]
+    return choice(SUBJECT, subjects) + choice(CONFIGURATION, configurations)
 
 
 def _or_why_not(build: Callable[[], str]) -> str:
@@ -142,7 +107,7 @@ def _or_why_not(build: Callable[[], str]) -> str:
         return f'<p class="note">Nothing to show: {text(error)}.</p>'
 
 
-def _exhibit(exhibit: _Exhibit, source: Source) -> str:
+def _exhibit(exhibit: Exhibit, source: Source) -> str:
     return figure(exhibit.name, exhibit.plot(source), exhibit.caption)
 
 
@@ -151,56 +116,46 @@ def _result(source: Source) -> str:
     notes = list(source.notes)
     if source.baselines.empty:
         notes.append(f"{BASELINES}.parquet is missing or empty: no estimate can be judged by {TRAIN_MEAN}.")
-    meanings = "".join(
-        f"<dt>{text(name)}</dt><dd>{text(MEANINGS[name])}</dd>"
-        for name in dict.fromkeys(summary[ESTIMATE])
-        if name in MEANINGS
-    )
-    return f'<p class="verdict">{text(source.verdict)}</p>' + section(
-        "Result",
+    meanings = [(name, MEANINGS[name]) for name in dict.fromkeys(summary[ESTIMATE]) if name in MEANINGS]
+    return f'<p class="verdict">{text(source.verdict)}</p>' + part(
+        "Scores on people never seen",
         _table(summary, source.objective),
         '<p class="note">Means over test subjects, below them the 95 % bootstrap interval; ↓ lower is better,'
         f" ↑ higher is better. Skill: how far {METRIC_LABELS[source.objective]} gets from {TRAIN_MEAN} (0 %)"
         " towards a perfect score (100 %).</p>",
         *(f"<p>{text(note)}</p>" for note in notes),
-        f"<dl>{meanings}</dl>",
+        f"<details><summary>What the estimates are</summary>{terms(meanings)}</details>",
     )
 
 
 def _table(summary: pd.DataFrame, objective: str) -> str:
     heads = [f"{METRIC_LABELS[metric]}&nbsp;{arrow(metric)}" for metric in METRICS]
-    head = "".join(f'<th scope="col">{one}</th>' for one in ("Estimate", *heads, "Skill", "Subjects"))
-    body = []
+    rows = []
     for estimate, of_estimate in summary.groupby(ESTIMATE, sort=False):
         by_metric = of_estimate.set_index(METRIC)
-        kind = {PER_FOLD_SELECTION: ' class="main"', ORACLE: ' class="oracle"'}.get(str(estimate), "")
         note = f"<small>{NOT_REPORTABLE}</small>" if estimate == ORACLE else ""
-        values = "".join(f"<td>{_score(by_metric.loc[metric])}</td>" for metric in METRICS)
-        values += f"<td>{percent(by_metric.loc[objective, SKILL])}</td>"
-        values += f"<td>{int(by_metric['subjects'].max())}</td>"
-        body.append(f'<tr{kind}><th scope="row">{text(estimate)}{note}</th>{values}</tr>')
-    rows = "".join(body)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+        values = [_score(by_metric.loc[metric]) for metric in METRICS]
+        values += [percent(by_metric.loc[objective, SKILL]), str(int(by_metric["subjects"].max()))]
+        kind = {PER_FOLD_SELECTION: 'class="main"', ORACLE: 'class="oracle"'}.get(str(estimate), "")
+        rows.append(([f"{text(estimate)}{note}", *values], kind))
+    return table(["Estimate", *heads, "Skill", "Subjects"], rows)
 
 
 def _ablation(source: Source) -> str:
-    table = source.ablation
-    assert table is not None
-    heads = [f"{METRIC_LABELS[metric]}&nbsp;{arrow(metric)}" for metric in METRICS]
+    found = source.ablation
+    assert found is not None
     label = METRIC_LABELS[source.objective]
-    head = "".join(f'<th scope="col">{one}</th>' for one in ("Variant", *heads, f"{label} lost", "Worse for"))
-    body = []
-    for row in table.to_dict("records"):
-        values = "".join(f"<td>{number(row[metric])}</td>" for metric in METRICS)
-        if pd.isna(row["loss"]):
-            values += "<td>–</td><td>–</td>"
-        else:
+    heads = [f"{METRIC_LABELS[metric]}&nbsp;{arrow(metric)}" for metric in METRICS]
+    rows = []
+    for row in found.to_dict("records"):
+        lost, worse = "–", "–"
+        if not pd.isna(row["loss"]):
             between = f"<small>{signed(row['loss_low'])} to {signed(row['loss_high'])}</small>"
-            values += f"<td>{signed(row['loss'])}{between}</td><td>{row['worse']:.0f} of {row['subjects']}</td>"
-        body.append(f'<tr><th scope="row">{text(row[VARIANT])}</th>{values}</tr>')
+            lost, worse = f"{signed(row['loss'])}{between}", f"{row['worse']:.0f} of {row['subjects']}"
+        rows.append(([text(row[VARIANT]), *(number(row[metric]) for metric in METRICS), lost, worse], ""))
     return (
-        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
-        f'<p class="note">Mean test scores over the subjects that a variant shares with the first one. Lost: by how'
+        table(["Variant", *heads, f"{label} lost", "Worse for"], rows)
+        + f'<p class="note">Mean test scores over the subjects that a variant shares with the first one. Lost: by how'
         f" much {label} is worse on them than with the first variant, with the 95 % bootstrap interval over subjects."
         " An interval that holds 0 says that the part made no difference that could be seen.</p>"
     )

@@ -21,7 +21,9 @@ CHOICES: Final = "choices"
 """Key of a figure's `layout.meta`: kind → name → per trace, the attributes that take the place of its own."""
 
 
-def owners(subject: Sequence[str] | str | None = None, configuration: Sequence[int] | int | None = None) -> dict[str, Any]:  # fmt: skip
+def owners(
+    subject: Sequence[str] | str | None = None, configuration: Sequence[int] | int | None = None
+) -> dict[str, Any]:
     """The `meta` of a trace: the subject and the configuration of each point, or one of the whole trace.
 
     Names are raw, not escaped: they are compared, never shown. A click on a point chooses them, and once something is

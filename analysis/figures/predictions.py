@@ -1,4 +1,4 @@
-"""What the model predicts against what people reported, for one subject at a time."""
+"""What the model predicts against what people reported, over all subjects or for a chosen one."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.estimates import chosen_cells
+from analysis.figures._links import with_choices
 from analysis.figures._style import GREY, VERMILLION, Grid, arrange, axis_number, plain, refine, styled
 from helo.errors import InputError
 from helo.names import FOLD, GROUP, PREDICTED, TRUE
 from helo.selection import best_per_fold
 
-MOST_GROUPS = 12
-"""More panels than this cannot be read; the predictions table has them all."""
+MOST_GROUPS = 36
+"""More panels than this nobody looks through; the predictions table has them all."""
 
 _ALL_WINDOWS = "all windows"
 
@@ -26,6 +27,7 @@ class _PredictionsInfo(NamedTuple):
     emotions: tuple[str, ...]
     groups: tuple[str, ...]
     left_out: int  # groups beyond `MOST_GROUPS`
+    everyone: tuple[tuple[Distribution, ...], tuple[Distribution, ...]]  # reported, predicted; mean over subjects
     subjects: tuple[str, ...]
     reported: tuple[tuple[Distribution, ...], ...]  # by subject, then group
     predicted: tuple[tuple[Distribution, ...], ...]
@@ -48,10 +50,15 @@ def _info(predictions: pd.DataFrame, cells: pd.DataFrame, objective: str) -> _Pr
         found = {key: tuple(values) for key, values in zip(wanted.index, wanted.to_numpy().tolist(), strict=True)}
         return tuple(tuple(found.get((subject, group)) for group in groups[:MOST_GROUPS]) for subject in subjects)
 
+    def everyone(prefix: str) -> tuple[Distribution, ...]:
+        wanted = means[[prefix + emotion for emotion in emotions]].groupby(GROUP, sort=False).mean()
+        return tuple(tuple(wanted.loc[group].tolist()) for group in groups[:MOST_GROUPS])
+
     return _PredictionsInfo(
         tuple(emotions),
         tuple(groups[:MOST_GROUPS]),
         max(0, len(groups) - MOST_GROUPS),
+        (everyone(TRUE), everyone(PREDICTED)),
         tuple(subjects),
         distributions(TRUE),
         distributions(PREDICTED),
@@ -59,12 +66,12 @@ def _info(predictions: pd.DataFrame, cells: pd.DataFrame, objective: str) -> _Pr
 
 
 def plot_predictions(predictions: pd.DataFrame, cells: pd.DataFrame, objective: str) -> go.Figure:
-    """A panel per group (clip or condition): mean reported and mean predicted distribution of one subject.
+    """A panel per group (clip or condition): mean reported and mean predicted distribution.
 
     - `predictions`: as in ``predictions.parquet``; ``group`` may be absent
     - `cells`, `objective`: which configuration ``per_fold_selection`` takes in each fold
 
-    A menu chooses the subject. At most `MOST_GROUPS` groups are shown.
+    Over all subjects, or of a chosen one. At most `MOST_GROUPS` groups are shown.
     """
     return _figure(_info(predictions, cells, objective))
 
@@ -74,8 +81,8 @@ def _figure(info: _PredictionsInfo) -> go.Figure:
     panels = range(len(info.groups))
     figure = styled(_traces(info, emotions), barmode="overlay")
     columns = min(len(info.groups), 3 if len(emotions) > 8 else 4)
-    wide = Grid(len(info.groups), columns, panel=150, gap=34, top=110, bottom=70, spacing=0.04)
-    slim = Grid(len(info.groups), 1, panel=120, gap=34, top=110, bottom=70)
+    wide = Grid(len(info.groups), columns, panel=150, gap=34, top=64, bottom=70, spacing=0.04)
+    slim = Grid(len(info.groups), 1, panel=120, gap=34, top=64, bottom=70)
     narrow: dict[str, Any] = {}
     highest = 1.08 * max(max(one) for side in (info.reported, info.predicted) for row in side for one in row if one)
     for index in panels:
@@ -88,10 +95,7 @@ def _figure(info: _PredictionsInfo) -> go.Figure:
         )
         narrow[f"xaxis{number}.showticklabels"] = slim.lowest(index)
         narrow[f"xaxis{number}.tickfont.size"] = 9 if len(emotions) > 12 else 12
-    figure.update_layout(
-        updatemenus=[_menu(info)],
-        legend={"x": 0.94, "xanchor": "right", "y": 1, "yref": "container", "yanchor": "top"},
-    )
+    figure.update_layout(legend={"x": 0, "y": 1, "yref": "container", "yanchor": "top"})
     arrange(figure, wide, slim, [f"<b>{plain(group)}</b>" for group in info.groups])
     if info.left_out:
         shown = f"the first {len(info.groups)} of {len(info.groups) + info.left_out} groups"
@@ -101,17 +105,17 @@ def _figure(info: _PredictionsInfo) -> go.Figure:
             y=1,
             xref="paper",
             yref="paper",
-            yshift=40,
+            yshift=24,
             xanchor="right",
             yanchor="bottom",
             showarrow=False,
         )
-    return refine(figure, narrow)
+    return with_choices(refine(figure, narrow), subject=_choices(info))
 
 
 def _traces(info: _PredictionsInfo, emotions: list[str]) -> list[Any]:
     traces: list[Any] = []
-    for index, (reported, predicted) in enumerate(zip(info.reported[0], info.predicted[0], strict=True)):
+    for index, (reported, predicted) in enumerate(zip(*info.everyone, strict=True)):
         axes = {
             "xaxis": f"x{axis_number(index)}",
             "yaxis": f"y{axis_number(index)}",
@@ -145,20 +149,8 @@ def _heights(distribution: Distribution) -> list[float]:
     return [round(share, 5) for share in distribution or ()]
 
 
-def _menu(info: _PredictionsInfo) -> dict[str, Any]:
-    buttons = []
-    for subject, reported, predicted in zip(info.subjects, info.reported, info.predicted, strict=True):
-        pairs = zip(reported, predicted, strict=True)
-        heights = [_heights(distribution) for pair in pairs for distribution in pair]
-        buttons.append({"label": plain(subject), "method": "restyle", "args": [{"y": heights}]})
+def _choices(info: _PredictionsInfo) -> dict[str, list[dict[str, Any]]]:
     return {
-        "buttons": buttons,
-        "x": 0,
-        "xanchor": "left",
-        "y": 1,
-        "yanchor": "bottom",
-        "pad": {"b": 34},
-        "bgcolor": "#ffffff",
-        "font": {"color": "#1f2430"},
-        "bordercolor": GREY,
+        subject: [{"y": _heights(side)} for pair in zip(reported, predicted, strict=True) for side in pair]
+        for subject, reported, predicted in zip(info.subjects, info.reported, info.predicted, strict=True)
     }

@@ -24,6 +24,7 @@ from analysis.figures import (
     slices,
     subjects,
 )
+from analysis.figures._links import choose
 from analysis.figures._style import NARROW, Grid
 from helo.errors import InputError
 from helo.run import Run
@@ -112,19 +113,54 @@ def test_learning_info(run: Run, cells: pd.DataFrame) -> None:
     epochs = run.table("epochs")
     info = learning._info(cells, epochs, "kl")
     choice = best_per_fold(cells, "kl")
-    assert [curve.fold for curve in info.curves] == list(SUBJECTS)
-    for curve in info.curves:
-        rows = epochs[(epochs["fold"] == curve.fold) & (epochs["configuration"] == choice[curve.fold])]
-        assert curve.epochs == (0, 1, 2, 3, 4)
-        assert curve.scores == tuple(rows["val_kl"])
-        assert curve.best_epoch == 3
-    assert info.means == pytest.approx(np.mean([curve.scores for curve in info.curves], axis=0))
+    curves = info.selected.curves
+    assert curves.folds == SUBJECTS
+    assert curves.configurations == tuple(choice[fold] for fold in SUBJECTS)
+    assert np.isnan(curves.scores).sum() == len(SUBJECTS) - 1
+    shown = np.split(curves.scores, np.flatnonzero(np.isnan(curves.scores)))
+    for fold, scores in zip(SUBJECTS, shown, strict=True):
+        rows = epochs[(epochs["fold"] == fold) & (epochs["configuration"] == choice[fold])]
+        assert scores[~np.isnan(scores)] == pytest.approx(rows["val_kl"].tolist())
+        assert curves.kept_scores[SUBJECTS.index(fold)] == rows["val_kl"].iloc[3]
+    assert curves.kept_epochs == (3,) * len(SUBJECTS)
+    selected = epochs[epochs["configuration"] == epochs["fold"].map(choice)]
+    assert info.selected.mean is not None
+    assert info.selected.mean.scores == pytest.approx(selected.groupby("epoch")["val_kl"].mean().tolist())
+
+
+def test_learning_of_a_subject_and_of_a_configuration(run: Run, cells: pd.DataFrame) -> None:
+    info = learning._info(cells, run.table("epochs"), "kl")
+    assert info.subjects["S4"].curves.folds == ("S4",) * 5
+    assert info.subjects["S4"].curves.configurations == (0, 1, 2, 3, 4)
+    assert info.subjects["S4"].selected is not None
+    assert info.subjects["S4"].selected.configurations == (best_per_fold(cells, "kl")["S4"],)
+    assert info.configurations[2].curves.folds == SUBJECTS
+    assert info.configurations[4].curves.folds == SUBJECTS[:-1]  # its last cell failed
+    shown = choose(plot_learning(cells, run.table("epochs"), "kl"), subject="S4")
+    assert shown.data[2].meta["configuration"] == [0, 1, 2, 3, 4]
+
+
+def test_learning_of_long_runs_is_thinned(monkeypatch: pytest.MonkeyPatch, make_run: Callable[..., Run]) -> None:
+    run = make_run(epochs=80)
+    cells, epochs = run.table("cells"), run.table("epochs")
+    whole = learning._info(cells, epochs, "kl")
+    monkeypatch.setattr(learning, "MOST_VALUES", 100)
+    thin = learning._info(cells, epochs, "kl")
+    for before, after in zip(whole.subjects.values(), thin.subjects.values(), strict=True):
+        assert after.curves.kept_scores == before.curves.kept_scores
+        assert after.curves.configurations == before.curves.configurations
+        per_curve = np.split(after.curves.epochs, np.flatnonzero(np.isnan(after.curves.epochs)))
+        assert all(learning.THINNED <= len(one) <= learning.THINNED + 2 for one in per_curve)
+        assert {0.0, 80.0} <= set(after.curves.epochs.tolist())
+    assert thin.selected.mean == whole.selected.mean
 
 
 def test_learning_mean_stops_where_a_fold_stops(run: Run, cells: pd.DataFrame) -> None:
     epochs = run.table("epochs")
     early = epochs[(epochs["fold"] != "S2") | (epochs["epoch"] < 3)]
-    assert learning._info(cells, early, "kl").mean_epochs == (0, 1, 2)
+    mean = learning._info(cells, early, "kl").selected.mean
+    assert mean is not None
+    assert mean.epochs == (0, 1, 2)
 
 
 def test_predictions_info(run: Run, cells: pd.DataFrame) -> None:
@@ -138,6 +174,14 @@ def test_predictions_info(run: Run, cells: pd.DataFrame) -> None:
     for side, prefix in ((info.reported, "true_"), (info.predicted, "pred_")):
         assert side[2][2] == pytest.approx(rows[[prefix + e for e in EMOTIONS]].mean().tolist())
         assert sum(side[2][2] or ()) == pytest.approx(1)
+    for everyone, side in zip(info.everyone, (info.reported, info.predicted), strict=True):
+        assert everyone[1] == pytest.approx(np.mean([of_subject[1] for of_subject in side], axis=0))
+    figure = choose(plot_predictions(table, cells, "kl"), subject="S4")
+    assert figure.data[4].y == pytest.approx(info.reported[2][2], abs=1e-5)
+    with pytest.raises(InputError, match="did you mean 'S4'"):
+        choose(figure, subject="S44")
+    with pytest.raises(InputError, match="does not change with the configuration"):
+        choose(figure, configuration=1)
 
 
 def test_predictions_without_groups_and_with_gaps(make_run: Callable[..., Run]) -> None:
@@ -152,11 +196,11 @@ def test_predictions_without_groups_and_with_gaps(make_run: Callable[..., Run]) 
 
 
 def test_predictions_of_many_groups_are_cut(make_run: Callable[..., Run]) -> None:
-    run = make_run(groups=[f"clip {number}" for number in range(32)])
+    run = make_run(groups=[f"clip {number}" for number in range(40)])
     info = predictions._info(run.table("predictions"), run.table("cells"), "kl")
     assert len(info.groups) == predictions.MOST_GROUPS
-    assert info.left_out == 20
-    assert "the first 12 of 32 groups" in str(predictions._figure(info).layout.annotations)
+    assert info.left_out == 4
+    assert "the first 36 of 40 groups" in str(predictions._figure(info).layout.annotations)
 
 
 def test_every_figure_says_why_it_is_empty(run: Run, cells: pd.DataFrame) -> None:

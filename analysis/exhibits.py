@@ -1,0 +1,115 @@
+"""Every figure of a run by its name: what it is called, what it says, and how it is drawn from the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import plotly.graph_objects as go
+
+from analysis.figures import (
+    plot_estimates,
+    plot_learning,
+    plot_predictions,
+    plot_progress,
+    plot_slices,
+    plot_subjects,
+)
+from analysis.source import Source
+from helo.errors import InputError, did_you_mean
+
+PARTS: Final = {
+    "result": "Result",
+    "people": "Subjects",
+    "parameters": "Hyperparameters",
+    "search": "Search",
+    "model": "Model",
+    "cost": "Cost",
+}
+"""The parts of a report that have figures, in their order."""
+
+
+class Exhibit(NamedTuple):
+    """A figure of a run.
+
+    - `part`: one of `PARTS`
+    - `caption`: what is to be seen, in a sentence or two
+    - `plot`: raises `InputError` with the reason where a run has nothing to show
+    - `applies`: whether the figure means anything for this kind of run
+    """
+
+    name: str
+    part: str
+    title: str
+    caption: str
+    plot: Callable[[Source], go.Figure]
+    applies: Callable[[Source], bool] = lambda source: True
+
+
+def _drawn(source: Source) -> bool:
+    """Whether configurations were drawn: of listed variants there is nothing to search."""
+    return not source.variants
+
+
+_ALL = (
+    Exhibit(
+        "estimates",
+        "result",
+        "Estimates",
+        "Mean over test subjects with its 95 % bootstrap interval; the dotted line is the train mean, which"
+        " uses no input.",
+        lambda source: plot_estimates(source.summary),
+    ),
+    Exhibit(
+        "subjects",
+        "people",
+        "Each subject",
+        "Each test subject's score under the train mean (square) and under the search (circle), the hardest"
+        " subject on top: where the line points the better way, the search scored better.",
+        lambda source: plot_subjects(source.scores, source.objective),
+    ),
+    Exhibit(
+        "predictions",
+        "people",
+        "Predicted and reported emotions",
+        "Mean reported (bar) and predicted (dot) distribution in each clip or condition, over all test subjects or"
+        " of the one that is chosen.",
+        lambda source: plot_predictions(source.predictions, source.cells, source.objective),
+    ),
+    Exhibit(
+        "slices",
+        "parameters",
+        "Each hyperparameter",
+        "Each searched parameter against the mean inner validation score of the configurations that tried it;"
+        " an open circle has not been in every fold, so its mean is over fewer people.",
+        lambda source: plot_slices(source.cells, source.objective, source.section("space", "parameters")),
+    ),
+    Exhibit(
+        "progress",
+        "search",
+        "Progress",
+        "Mean inner validation score of every configuration with scores in all folds, and the best so far: a"
+        " line that is flat at its end says that more configurations would hardly help.",
+        lambda source: plot_progress(source.cells, source.objective),
+        _drawn,
+    ),
+    Exhibit(
+        "learning",
+        "search",
+        "Learning curves",
+        "Inner validation score per epoch of the configuration selected in each fold; a dot marks the epoch"
+        " whose weights were kept, and the mean covers the epochs that all folds have. With a subject chosen: all of"
+        " its configurations; with a configuration: all of its folds.",
+        lambda source: plot_learning(source.cells, source.epochs, source.objective),
+    ),
+)
+
+EXHIBITS: Final = {exhibit.name: exhibit for exhibit in _ALL}
+"""All figures, in the order of the report."""
+
+
+def exhibit(name: str) -> Exhibit:
+    """A figure by its name; raise `InputError` if there is none of that name."""
+    if name not in EXHIBITS:
+        raise InputError(f"unknown figure {name!r}{did_you_mean(name, EXHIBITS)}; known are {', '.join(EXHIBITS)}")
+    return EXHIBITS[name]

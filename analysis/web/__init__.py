@@ -1,0 +1,1 @@
+"""Pages: HTML, styles and scripts of the report and of the dashboard."""

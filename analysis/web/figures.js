@@ -1,0 +1,117 @@
+/* How a figure looks once something is chosen, on a dark or a narrow page. Pure functions on plotly figures as JSON,
+   for the report and the dashboard alike; analysis/figures/_links.py says what lies in `meta`. */
+"use strict";
+
+const KINDS = ["subject", "configuration"];
+const FADED = 0.15;
+
+/** A figure `{data, layout}` as it is to be drawn.
+    chosen: {subject, configuration}, each a name or empty. look: {dark, narrow, themes}. */
+function view(figure, chosen, look) {
+  const layout = structuredClone({...figure.layout, meta: null, template: null});
+  const meta = figure.layout.meta ?? {};
+  let data = figure.data.map(trace => ({...trace}));
+  for (const kind of KINDS) {
+    const changes = chosen[kind] && meta.choices?.[kind]?.[chosen[kind]];
+    if (changes) {
+      data = data.map((trace, number) => merged(trace, changes[number] ?? {}));
+      break;  // a figure that knows both has its own order: the subject comes first
+    }
+  }
+  layout.shapes = [...(layout.shapes ?? [])];
+  for (const trace of data) {
+    fade(trace, chosen);
+    layout.shapes.push(...frames(trace, chosen, look));
+  }
+  layout.template = look.themes[look.dark ? "dark" : "light"];
+  if (look.narrow) {
+    layout.dragmode = false;  // a finger scrolls the page
+    for (const [path, value] of Object.entries(meta.narrow ?? {})) set(layout, path, value);
+  }
+  return recoloured({data, layout, meta}, look);
+}
+
+/** What a click on a point of a trace chooses: {subject, configuration}, as far as the trace says. */
+function owner(trace, point) {
+  const found = {};
+  for (const kind of KINDS) {
+    const names = trace.meta?.[kind];
+    if (names?.length) found[kind] = names.length === 1 ? names[0] : names[point];
+    if (!Array.isArray(point)) continue;  // a heat map: row, column
+    for (const [side, place] of [["y", point[0]], ["x", point[1]]]) {
+      const along = trace.meta?.[side]?.[kind];
+      if (along) found[kind] = along[place];
+    }
+  }
+  return Object.fromEntries(Object.entries(found).filter(([, name]) => name != null).map(([k, n]) => [k, String(n)]));
+}
+
+/** The selection after a click: what was chosen before is let go if it is clicked once more. */
+function toggled(chosen, clicked) {
+  const again = Object.entries(clicked).every(([kind, name]) => chosen[kind] === name);
+  return {...chosen, ...(again ? Object.fromEntries(Object.keys(clicked).map(kind => [kind, ""])) : clicked)};
+}
+
+function merged(old, changes) {
+  const found = {...old};
+  for (const [name, value] of Object.entries(changes)) {
+    const inner = value && typeof value === "object" && !Array.isArray(value) && !("bdata" in value);
+    found[name] = inner ? merged(old[name] ?? {}, value) : value;
+  }
+  return found;
+}
+
+function fade(trace, chosen) {
+  const kinds = KINDS.filter(kind => chosen[kind] && trace.meta?.[kind]?.length);
+  if (!kinds.length) return;
+  const mine = number => kinds.every(kind => {
+    const names = trace.meta[kind];
+    return String(names.length === 1 ? names[0] : names[number]) === chosen[kind];
+  });
+  const points = Math.max(...kinds.map(kind => trace.meta[kind].length));
+  if (points === 1) {
+    if (!mine(0)) trace.opacity = FADED;
+    return;
+  }
+  trace.selectedpoints = Array.from({length: points}, (_, number) => number).filter(mine);
+  trace.unselected = {marker: {opacity: FADED}};
+}
+
+function frames(trace, chosen, look) {
+  const found = [];
+  for (const [side, other] of [["x", "y"], ["y", "x"]]) {
+    for (const kind of KINDS) {
+      const place = chosen[kind] ? (trace.meta?.[side]?.[kind] ?? []).map(String).indexOf(chosen[kind]) : -1;
+      if (place < 0) continue;
+      found.push({
+        type: "rect", line: {color: look.dark ? "#ffffff" : "#000000", width: 2},
+        [`${side}ref`]: trace[`${side}axis`] ?? side, [`${side}0`]: place - 0.5, [`${side}1`]: place + 0.5,
+        [`${other}ref`]: `${trace[`${other}axis`] ?? other} domain`, [`${other}0`]: 0, [`${other}1`]: 1,
+      });
+    }
+  }
+  return found;
+}
+
+function set(layout, path, value) {
+  const keys = path.split(".").flatMap(part => part.split(/\[(\d+)\]/).filter(Boolean));
+  const last = keys.pop();
+  let place = layout;
+  for (const key of keys) place = place[key] ??= {};
+  place[last] = value;
+}
+
+/** The blue of the palette is too dark on a dark page. */
+function recoloured(figure, look) {
+  if (!look.dark) return figure;
+  const {blue, sky} = look.themes;
+  const change = value => {
+    if (value === blue) return sky;
+    if (Array.isArray(value)) return value.some(one => one === blue || typeof one === "object") ? value.map(change) : value;
+    if (!value || typeof value !== "object") return value;
+    return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, change(one)]));
+  };
+  return {...figure, data: change(figure.data), layout: {...figure.layout, shapes: change(figure.layout.shapes)}};
+}
+
+globalThis.helo = {view, owner, toggled, KINDS};

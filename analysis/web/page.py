@@ -1,0 +1,115 @@
+"""A self-contained HTML page: styles, scripts, plotly.js and figures inlined, nothing fetched, names inert."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import plotly.graph_objects as go
+import plotly.io
+from plotly.offline import get_plotlyjs
+
+from analysis.figures import BLUE, DARK, LIGHT, SKY
+from helo.text import printable
+
+# The browser itself then refuses to fetch anything, whatever a name in the data managed to inject.
+_POLICY: Final = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+
+THEMES: Final = {"light": LIGHT.to_plotly_json(), "dark": DARK.to_plotly_json(), "blue": BLUE, "sky": SKY}
+"""What `figures.js` dresses figures with."""
+
+
+@cache
+def asset(name: str) -> str:
+    """A style or script of this folder."""
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+def text(value: object) -> str:
+    """Any text as HTML that shows it letter by letter.
+
+    >>> text("<b>S2</b>")
+    '&lt;b&gt;S2&lt;/b&gt;'
+    """
+    return html.escape(printable(value))
+
+
+def script_json(content: str) -> str:
+    """JSON that no name in it can end the script element of.
+
+    >>> script_json('["</script>"]')
+    '["\\\\u003c/script\\\\u003e"]'
+    """
+    for letter in "<>&\u2028\u2029":
+        content = content.replace(letter, f"\\u{ord(letter):04x}")
+    return content
+
+
+def figure_json(content: go.Figure) -> dict[str, Any]:
+    """A figure as plain data, without its template: a page has the templates, once."""
+    parts: dict[str, Any] = json.loads(plotly.io.to_json(content, validate=False))
+    parts["layout"].pop("template", None)
+    return parts
+
+
+def figure(name: str, content: go.Figure, caption: str) -> str:
+    """A figure with its caption; `name` is its id in the page."""
+    return (
+        f'<figure><div class="figure" id="{name}" role="img" aria-label="{text(caption)}"'
+        f' style="min-height:{content.layout.height}px"></div>'
+        f"<figcaption>{text(caption)}</figcaption></figure>"
+        f'<script type="application/json" id="{name}-json">{script_json(json.dumps(figure_json(content)))}</script>'
+    )
+
+
+def part(title: str, *content: str) -> str:
+    """A titled box of the page; `content` is HTML."""
+    return f'<section class="part"><h3>{text(title)}</h3>{"".join(content)}</section>'
+
+
+def heading(name: str, title: str) -> str:
+    """The title of a group of parts, and the target of a link."""
+    return f'<h2 id="{name}">{text(title)}</h2>'
+
+
+def table(heads: Iterable[str], rows: Iterable[tuple[Sequence[str], str]]) -> str:
+    """A table; `heads` and cells are HTML, each row has the attributes of its element, such as ``class="main"``."""
+    head = "".join(f'<th scope="col">{one}</th>' for one in heads)
+    body = []
+    for (first, *others), attributes in rows:
+        cells = "".join(f"<td>{cell}</td>" for cell in others)
+        body.append(f'<tr {attributes}><th scope="row">{first}</th>{cells}</tr>' if attributes else
+                    f'<tr><th scope="row">{first}</th>{cells}</tr>')  # fmt: skip
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+
+
+def terms(pairs: Iterable[tuple[object, object]]) -> str:
+    """A list of terms and what is said of each."""
+    return f"<dl>{''.join(f'<dt>{text(term)}</dt><dd>{text(said)}</dd>' for term, said in pairs)}</dl>"
+
+
+def choice(kind: str, names: Sequence[tuple[str, str]]) -> str:
+    """A menu that chooses a subject or a configuration: (name, as it is shown)."""
+    options = "".join(f'<option value="{text(name)}">{text(shown)}</option>' for name, shown in names)
+    return f'<label>{kind} <select id="choose-{kind}"><option value="">all</option>{options}</select></label>'
+
+
+def page(title: str, body: str, links: Sequence[tuple[str, str]] = (), choices: str = "") -> str:
+    """The whole document; `body` and `choices` (see `choice`) are HTML, `links` names and titles of its headings."""
+    anchors = "".join(f'<a href="#{name}">{text(shown)}</a> ' for name, shown in links)
+    menus = f'<div class="choose">{choices}<button id="clear" type="button">clear</button></div>' if choices else ""
+    bar = f'<div class="bar"><div><nav>{anchors}</nav>{menus}</div></div>' if links or choices else ""
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{text(title)}</title>\n<style>{asset('report.css')}</style>\n</head>\n<body>\n{bar}<main>\n{body}\n"
+        "<noscript><p>The figures need JavaScript; the tables do not.</p></noscript>\n</main>\n"
+        f'<script type="application/json" id="themes">{script_json(json.dumps(THEMES))}</script>\n'
+        f"<script>{get_plotlyjs()}</script>\n<script>{asset('figures.js')}</script>\n"
+        f"<script>{asset('report.js')}</script>\n</body>\n</html>\n"
+    )
