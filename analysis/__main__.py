@@ -1,48 +1,104 @@
-"""``python -m analysis report RUN``: the estimates of a run and its report."""
+"""``python -m analysis``: the estimates of a run and its report, or a dashboard of runs that are under way."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from helo.cli import EXIT_OK, run_command
+from helo.cli import EXIT_OK, run_command, say
+from helo.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 PROG = "python -m analysis"
+PORT = 8050
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog=PROG, description="Read the result of a search.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    report = commands.add_parser(
+        "report", help="print the estimates of a run and write its summary and report", description=_report.__doc__
+    )
+    report.add_argument("run", type=Path, metavar="RUN", help="the directory of a run, as helo.search wrote it")
+    report.add_argument(
+        "--export", type=Path, metavar="DIR",
+        help="also write tables (CSV, LaTeX) and each figure (a page of its own, JSON) into a new directory",
+    )  # fmt: skip
+    dashboard = commands.add_parser(
+        "dashboard", help="show runs in a browser, side by side, while they go on", description=_dashboard.__doc__
+    )
+    add = dashboard.add_argument
+    add("runs", type=Path, nargs="+", metavar="RUN", help="directories of runs, finished or not")
+    add("--host", default="127.0.0.1", metavar="H", help="address to listen at (default: 127.0.0.1, this machine only)")
+    add("--port", type=int, default=PORT, metavar="N", help=f"port; 0 takes a free one (default: {PORT})")
+    add("--refresh", type=float, default=2.0, metavar="S", help="seconds between two looks at the runs (default: 2)")
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    arguments = _parser().parse_args(argv)
-    return run_command(PROG, lambda: _report(arguments.run))
+    arguments = build_parser().parse_args(argv)
+    body = {"report": _report, "dashboard": _dashboard}[arguments.command]
+    return run_command(PROG, lambda: body(arguments))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=PROG, description="Read the result of a search.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    report = commands.add_parser(
-        "report",
-        help="print the estimates of a run and write its summary and report",
-        description=_report.__doc__,
-    )
-    report.add_argument("run", type=Path, metavar="RUN", help="the directory of a run, as helo.search wrote it")
-    return parser
-
-
-def _report(path: Path) -> int:
+def _report(arguments: argparse.Namespace) -> int:
     """Print the estimates of a run; write summary.parquet and report.html into its directory."""
     # Imported here so that --help does not wait for pandas and plotly.
+    from rich.console import Console
+
     from analysis.report import write_report, write_summary
     from analysis.tables import print_summary
     from helo.run import Run
 
-    run = Run.open(path)
-    write_summary(run)
-    report = write_report(run)
+    console = Console()
+    run = Run.open(arguments.run)
+    try:
+        write_summary(run)
+    except InputError as error:  # an empty or broken run has a report, too, which says what is missing
+        say(console, f"no estimates: {error}")
+        console.print(f"\nReport: {write_report(run)}", markup=False, highlight=False, soft_wrap=True)
+        return EXIT_OK
+    with console.status("report") as status:
+        report = write_report(run, lambda step: status.update(f"report: {step}"))
     print_summary(run)
     print(f"\nReport: {report}")
     return EXIT_OK
+
+
+def _dashboard(arguments: argparse.Namespace) -> int:
+    """Show the figures of runs in a browser, side by side, and keep them up to date while their searches go on."""
+    if not 0 <= arguments.port < 65536:
+        raise InputError(f"--port must be from 0 to 65535, got {arguments.port}")
+    if not 0.5 <= arguments.refresh <= 3600:
+        raise InputError(f"--refresh must be from 0.5 to 3600 seconds, got {arguments.refresh:g}")
+    from rich.console import Console
+
+    from analysis.dashboard.server import serve
+
+    console = Console()
+
+    def ready(address: str) -> None:
+        say(console, f"dashboard: {address} (end with Ctrl-C)")
+
+    serve(arguments.runs, arguments.host, arguments.port, arguments.refresh, _reading(console), ready)
+    return EXIT_OK
+
+
+def _reading(console: Console) -> Callable[[int, int], None]:
+    """Says how far the reading of a long ledger is."""
+
+    def told(done: int, of: int) -> None:
+        if of >= 1000 and (done % 1000 == 0 or done == of):
+            say(console, f"reading the ledger: {done} of {of} cells")
+
+    return told
 
 
 if __name__ == "__main__":

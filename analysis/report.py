@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.ablation import VARIANT
 from analysis.exhibits import EXHIBITS, PARTS, Exhibit
 from analysis.facts import facts
-from analysis.source import Source
+from analysis.source import Source, read_source
 from analysis.web.page import choice, figure, heading, page, part, table, terms, text
 from analysis.wording import MEANINGS, NOT_REPORTABLE, arrow, number, percent, signed
 from helo.errors import InputError
@@ -39,7 +39,7 @@ def write_summary(run: Run) -> pd.DataFrame:
 
     Raise `InputError` if the run has no table of cells, or its directory cannot be written.
     """
-    summary = Source(run).summary
+    summary = read_source(run).summary
     try:
         run.write_table(SUMMARY, summary)
     except OSError as error:
@@ -55,7 +55,7 @@ def write_report(run: Run, told: Callable[[str], None] = lambda step: None) -> P
     What needs a table that is not there is replaced by a sentence that says so. Raise `InputError` if the
     directory cannot be written.
     """
-    content = _document(Source(run), told)
+    content = _document(read_source(run), told)
     try:
         with whole_file(run.report) as hidden:
             hidden.write_text(content, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -9,6 +10,7 @@ import pandas as pd
 
 from analysis.ablation import ablation, first_variant
 from analysis.estimates import no_baselines, subject_scores, summarise, variant_scores
+from analysis.records import Records, is_behind
 from analysis.wording import cautions, coverage, failures, rivals, unconverged, verdict
 from helo.errors import InputError
 from helo.names import BASELINES, CELLS, EPOCHS, MANIFEST_FILE, METRICS, PREDICTIONS
@@ -16,11 +18,16 @@ from helo.run import Run
 
 
 class Source:
-    """The tables of one run. A table that is not there raises `InputError` when it is asked for."""
+    """The tables of one run. A table that is not there raises `InputError` when it is asked for.
 
-    def __init__(self, run: Run) -> None:
+    With `records`, cells, epochs and baselines come from the ledger, which knows more than the files while a search is
+    under way, and where it was killed: `read_source` looks which it is.
+    """
+
+    def __init__(self, run: Run, records: Records | None = None) -> None:
         self.run = run
         self.manifest = run.manifest
+        self._records = records
 
     @cached_property
     def objective(self) -> str:
@@ -41,12 +48,12 @@ class Source:
     @cached_property
     def cells(self) -> pd.DataFrame:
         """``cells.parquet``."""
-        return self.run.table(CELLS)
+        return self.run.table(CELLS) if self._records is None else self._records.table(CELLS)
 
     @cached_property
     def epochs(self) -> pd.DataFrame:
         """``epochs.parquet``."""
-        return self.run.table(EPOCHS)
+        return self.run.table(EPOCHS) if self._records is None else self._records.table(EPOCHS)
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -57,9 +64,10 @@ class Source:
     def baselines(self) -> pd.DataFrame:
         """``baselines.parquet``, empty if the run has none: estimates then have no skill."""
         try:
-            return self.run.table(BASELINES)
+            known = self.run.table(BASELINES)
         except InputError:
-            return no_baselines()
+            known = no_baselines()
+        return known if self._records is None else self._records.baselines(known)
 
     @cached_property
     def scores(self) -> pd.DataFrame:
@@ -91,7 +99,8 @@ class Source:
             plans = unconverged(self.epochs)
         except InputError:
             plans = []
-        missing = [*coverage(self.summary, self.folds), *failures(self.baselines)]
+        unread = [] if self._records is None else self._records.notes
+        missing = [*unread, *coverage(self.summary, self.folds), *failures(self.baselines)]
         return [*missing, *cautions(self.manifest), *plans]
 
     @cached_property
@@ -105,3 +114,12 @@ class Source:
         for name in names:
             found = found.get(name) if isinstance(found, dict) else None
         return found if isinstance(found, dict) else {}
+
+
+def read_source(run: Run, told: Callable[[int, int], None] = lambda done, of: None) -> Source:
+    """A run by its files or, where the ledger has cells that they have not, by its ledger; `told`: see `Records`."""
+    if not is_behind(run):
+        return Source(run)
+    records = Records(run)
+    records.refresh(told)
+    return Source(run, records)

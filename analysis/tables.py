@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.ablation import VARIANT
-from analysis.source import Source
+from analysis.source import read_source
 from analysis.wording import (
     MEANINGS,
     NOT_REPORTABLE,
@@ -91,7 +91,7 @@ def print_summary(run: Run, console: Console | None = None) -> None:
 
     Raise `InputError` if the run has no table of cells.
     """
-    source = Source(run)
+    source = read_source(run)
     console = console or Console()
     if not console.is_terminal:
         console = Console(file=console.file, width=WIDTH)

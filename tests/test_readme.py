@@ -26,7 +26,7 @@ PARSERS = {
     "helo.search": helo.search.__main__.build_parser(),
     "helo.data": helo.data.__main__.build_parser(),
     "helo.predict": helo.predict.build_parser(),
-    "analysis": analysis.__main__._parser(),
+    "analysis": analysis.__main__.build_parser(),
 }
 
 

@@ -107,7 +107,7 @@ def page(title: str, body: str, links: Sequence[tuple[str, str]] = (), choices: 
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{text(title)}</title>\n<style>{asset('report.css')}</style>\n</head>\n<body>\n{bar}<main>\n{body}\n"
+        f"<title>{text(title)}</title>\n<style>{asset('page.css')}</style>\n</head>\n<body>\n{bar}<main>\n{body}\n"
         "<noscript><p>The figures need JavaScript; the tables do not.</p></noscript>\n</main>\n"
         f'<script type="application/json" id="themes">{script_json(json.dumps(THEMES))}</script>\n'
         f"<script>{get_plotlyjs()}</script>\n<script>{asset('figures.js')}</script>\n"

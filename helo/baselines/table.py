@@ -22,23 +22,24 @@ def baselines_table(dataset: Dataset, folds: tuple[Fold, ...], records: Sequence
     The trivial predictions are made here; those of regressors come from their cells (`records`), whose settings
     (``params``, JSON) the inner validation subjects chose.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for fold in folds:
         test = dataset.rows((fold.test,))
         labels, who = dataset.labels[test], dataset.subjects[test]
         for method, predicted in trivial_predictions(dataset, fold).items():
             found = {TEST + name: value for name, value in mean_scores(labels, predicted, who).items()}
             rows.append({METHOD: method, FOLD: fold.test, **found, STATUS: COMPLETED})
-    rows += [_row(record) for record in records]
-    columns = [
-        METHOD,
-        FOLD,
-        *(side + name for side in (TEST, VAL) for name in METRICS),
-        PARAMS,
-        STATUS,
-        REASON,
-        SECONDS,
-    ]
+    return _table(rows + [_row(record) for record in records])
+
+
+def fitted_baselines_table(records: Sequence[CellRecord]) -> pd.DataFrame:
+    """The part of `baselines_table` that comes from cells."""
+    return _table([_row(record) for record in records])
+
+
+def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    scores = (side + name for side in (TEST, VAL) for name in METRICS)
+    columns = [METHOD, FOLD, *scores, PARAMS, STATUS, REASON, SECONDS]
     return pd.DataFrame(rows, columns=columns).astype({PARAMS: "string", REASON: "string"})
 
 

@@ -17,7 +17,7 @@ from helo.baselines import baselines_table
 from helo.cli import say
 from helo.folds import Fold, folds_as_json, loso_folds
 from helo.ledger import CellRecord
-from helo.names import GROUP, TRUE
+from helo.names import BASELINES, GROUP, TRUE
 from helo.run import Run
 from helo.search.cells import CellSettings
 from helo.search.deliver import deliver
@@ -60,6 +60,8 @@ def run_search(
             manifest = build_manifest(plan, folds, resources, lead)
             run = Run.create(plan.out, manifest, folds_as_json(folds))
             stack.enter_context(run.lock())
+            # Now, and not with the other tables at the end: whoever looks on compares with the train mean.
+            run.write_table(BASELINES, baselines_table(plan.dataset, folds))
         else:
             add_resumption(run, plan, resources)
         announce(run, resources)

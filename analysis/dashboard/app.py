@@ -1,0 +1,172 @@
+"""The dashboard as a Dash application: the exhibits of the report, a column for each run, fresh every few seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
+
+import analysis.web
+from analysis.dashboard.watched import Glance, Watched
+from analysis.exhibits import EXHIBITS, PARTS
+from analysis.figures._links import KINDS
+from analysis.web.page import THEMES
+from helo.text import printable
+
+ASSETS: Final = Path(analysis.web.__file__).parent
+
+CONFIG: Final[Any] = {
+    "displaylogo": False,
+    "responsive": True,
+    # plotly.js offers to send a figure to its makers' server unless told otherwise.
+    "showSendToCloud": False,
+    "plotlyServerURL": "",
+    "modeBarButtons": [["toImage", "zoom2d", "resetScale2d"]],
+}
+
+
+def make_app(runs: Sequence[Watched], refresh: float) -> Dash:
+    """The application for some runs; every `refresh` seconds each page asks what is new."""
+    app = Dash(
+        __name__,
+        title="HeLo Search",
+        update_title="",  # the title would flicker with every look
+        assets_folder=str(ASSETS),
+        assets_ignore=r"report\.js",
+        compress=False,
+    )
+    app.layout = _layout(runs, refresh)
+    _serve(app, runs)
+    _draw(app)
+    return app
+
+
+def _layout(runs: Sequence[Watched], refresh: float) -> html.Div:
+    tabs = dcc.RadioItems(
+        [{"label": shown, "value": part} for part, shown in PARTS.items()],
+        next(iter(PARTS)),
+        id="part",
+        className="tabs",
+        inline=True,
+    )
+    menus = [
+        html.Label([kind, dcc.Dropdown(id=f"choose-{kind}", placeholder="all", className="menu")]) for kind in KINDS
+    ]
+    return html.Div(
+        [
+            html.Div(html.Div([tabs, html.Div(menus, className="choose")]), className="bar"),
+            html.Main(
+                [
+                    html.Div(id="glances", className="columns"),
+                    html.Div(id="content"),
+                    html.P(id="lost", className="lost"),
+                ],
+                className="many" if len(runs) > 1 else "",
+            ),
+            dcc.Interval(id="tick", interval=1000 * refresh),
+            dcc.Store(id="versions", data=[0] * len(runs)),
+            dcc.Store(id="themes", data=THEMES),
+            dcc.Store(id="runs", data=len(runs)),
+            dcc.Store(id="look"),
+        ]
+    )
+
+
+def _serve(app: Dash, runs: Sequence[Watched]) -> None:
+    """What the server answers: figures of a part when it is opened, and again whatever has changed."""
+
+    @app.callback(
+        Output("versions", "data"),
+        Output("glances", "children"),
+        *(Output(f"choose-{kind}", "options") for kind in KINDS),
+        Input("tick", "n_intervals"),
+        State("versions", "data"),
+    )
+    def look(_: int | None, known: list[int]) -> tuple[Any, ...]:
+        versions = [run.look() for run in runs]
+        # How long ago the last cell ended changes by itself, so that what is told is made anew each time.
+        glances = [_glance(run.glance()) for run in runs]
+        if versions == known:
+            return (no_update, glances, *(no_update for _ in KINDS))
+        return (versions, glances, *_options(runs))
+
+    @app.callback(Output("content", "children"), Input("part", "value"))
+    def open_part(part: str) -> list[Any]:
+        return [_row(runs, name) for name, one in EXHIBITS.items() if one.part == part]
+
+    @app.callback(
+        Output({"kind": "raw", "run": ALL, "name": ALL}, "data"),
+        Input("versions", "data"),
+        State({"kind": "raw", "run": ALL, "name": ALL}, "data"),
+        prevent_initial_call=True,
+    )
+    def update(versions: list[int], shown: list[Any]) -> list[Any]:
+        places = [entry["id"] for entry in ctx.states_list[0]]
+        found = []
+        for place, old in zip(places, shown, strict=True):
+            run = runs[place["run"]]
+            same = old is not None and old.get("version") == versions[place["run"]]
+            found.append(no_update if same else _raw(run, place["name"]))
+        return found
+
+
+def _draw(app: Dash) -> None:
+    """What the browser does by itself; see ``analysis/web/dashboard.js``."""
+    add: Any = app.clientside_callback
+    add(
+        ClientsideFunction("helo_callbacks", "look"),
+        Output("look", "data"),
+        Input("themes", "data"),
+        State("runs", "data"),
+    )
+    add(
+        ClientsideFunction("helo_callbacks", "drawn"),
+        Output({"kind": "figure", "run": MATCH, "name": MATCH}, "figure"),
+        Output({"kind": "figure", "run": MATCH, "name": MATCH}, "style"),
+        Output({"kind": "note", "run": MATCH, "name": MATCH}, "children"),
+        Input({"kind": "raw", "run": MATCH, "name": MATCH}, "data"),
+        *(Input(f"choose-{kind}", "value") for kind in KINDS),
+        Input("look", "data"),
+    )
+
+
+def _row(runs: Sequence[Watched], name: str) -> html.Section:
+    one = EXHIBITS[name]
+    places = [
+        html.Figure(
+            [
+                dcc.Store({"kind": "raw", "run": number, "name": name}, data=_raw(run, name)),
+                dcc.Graph(id={"kind": "figure", "run": number, "name": name}, config=CONFIG, style={"display": "none"}),
+                html.P(id={"kind": "note", "run": number, "name": name}, className="note"),
+            ]
+        )
+        for number, run in enumerate(runs)
+    ]
+    shown = [html.H3(one.title), html.Div(places, className="columns"), html.Figcaption(one.caption)]
+    return html.Section(shown, className="part", id=f"exhibit-{name}")
+
+
+def _raw(run: Watched, name: str) -> dict[str, Any]:
+    return {"version": run.version, **run.figure(name)}
+
+
+def _glance(glance: Glance) -> html.Section:
+    parts = [html.H3(printable(glance.name)), html.P(printable(glance.progress), className="lead")]
+    if glance.verdict:
+        parts.append(html.P(printable(glance.verdict), className="verdict"))
+    if glance.notes:
+        notes = [html.P(printable(note)) for note in glance.notes]
+        parts.append(html.Details([html.Summary("What a reader must know"), *notes]))
+    return html.Section(parts, className="part glance")
+
+
+def _options(runs: Sequence[Watched]) -> tuple[list[dict[str, str]], ...]:
+    """The subjects and configurations of all runs: one choice holds for them all."""
+    named = [run.names() for run in runs]
+    subjects = dict.fromkeys(name for subjects, _ in named for name in subjects)
+    configurations = sorted({number for _, numbers in named for number in numbers})
+    return tuple(
+        [{"label": printable(name), "value": str(name)} for name in names] for names in (subjects, configurations)
+    )

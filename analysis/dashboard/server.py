@@ -1,0 +1,60 @@
+"""Serve the dashboard: to this machine alone unless told otherwise."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from flask import Flask, abort, request
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from analysis.dashboard.app import make_app
+from analysis.dashboard.watched import Watched
+from helo.errors import InputError
+
+LOOPBACK: Final = "127.0.0.1"
+
+_OWN_NAMES: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+
+def serve(
+    paths: Sequence[Path], host: str, port: int, refresh: float, told: Callable[[int, int], None],
+    ready: Callable[[str], None],
+) -> None:  # fmt: skip
+    """Serve the dashboard of some runs until interrupted.
+
+    `told` hears how far the reading of a ledger is, `ready` the address once it answers. Raise `InputError` for what
+    is no run, and where nothing can listen at `host` and `port` (0: any free one).
+    """
+    runs = [Watched(path, told) for path in paths]
+    app = make_app(runs, refresh)
+    if host == LOOPBACK:
+        _only_for_this_machine(app.server)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for every look of every page
+    with _listening(host, port, app.server) as server:
+        ready(f"http://{host}:{server.port}/")
+        server.serve_forever()
+
+
+def _listening(host: str, port: int, app: Flask) -> BaseWSGIServer:
+    try:
+        # Bound here: werkzeug ends the process where it cannot.
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as bound:
+            return make_server(host, port, app, threaded=True, fd=bound.fileno())
+    except (OSError, OverflowError) as error:
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        why = "is in use; choose another --port" if taken else f"cannot be listened at ({error})"
+        raise InputError(f"{host}:{port}: {why}") from None
+
+
+def _only_for_this_machine(app: Flask) -> None:
+    """Refuse requests under other names: a page elsewhere could have one lead here, and then read the answers."""
+
+    @app.before_request
+    def check() -> None:
+        if request.host.rpartition(":")[0] not in _OWN_NAMES and request.host not in _OWN_NAMES:
+            abort(403)

@@ -1,0 +1,113 @@
+"""A run that is looked at again and again: what is new is read, what is the same is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from analysis.exhibits import EXHIBITS
+from analysis.records import Records, is_behind
+from analysis.source import Source
+from analysis.web.page import figure_json
+from helo.errors import InputError
+from helo.names import CELLS, FAILED, FINISHED, FOLD, MANIFEST_FILE, STATUS, STOPPED
+from helo.run import Run
+from helo.text import duration
+
+TOLD = Callable[[int, int], None]
+
+
+class Glance(NamedTuple):
+    """What a run is at a glance, in sentences."""
+
+    name: str
+    progress: str
+    verdict: str
+    notes: tuple[str, ...]
+
+
+class Watched:
+    """A run and what has been made of it; `look` brings it up to date. Threads of a server may share it."""
+
+    def __init__(self, path: Path, told: TOLD = lambda done, of: None) -> None:
+        self.path = path
+        self.version = 0
+        self._lock = threading.RLock()
+        self._stamp: tuple[int, ...] = ()
+        self._records: Records | None = None
+        self._made: dict[str, dict[str, Any]] = {}
+        self.source = Source(Run.open(path))
+        self.look(told)
+
+    def look(self, told: TOLD = lambda done, of: None) -> int:
+        """Read what is new; the number that is returned has grown if there was anything."""
+        with self._lock:
+            run = Run(self.path, self.source.manifest)
+            behind = is_behind(run)
+            if behind and self._records is None:
+                self._records = Records(run)
+            grown = self._records.refresh(told) if behind and self._records is not None else False
+            stamp = (int(behind), *self._written())
+            if grown or stamp != self._stamp:
+                self._stamp = stamp
+                if not behind:
+                    self._records = None  # the files have it all
+                with contextlib.suppress(InputError):  # it went: what was read of it stays
+                    run = Run.open(self.path)
+                self.source = Source(run, self._records)
+                self._made = {}
+                self.version += 1
+            return self.version
+
+    def figure(self, name: str) -> dict[str, Any]:
+        """A figure as plain data under ``figure``, or why there is none under ``reason``."""
+        with self._lock:
+            if name not in self._made:
+                try:
+                    self._made[name] = {"figure": figure_json(EXHIBITS[name].plot(self.source))}
+                except InputError as error:
+                    self._made[name] = {"reason": f"Nothing to show: {error}."}
+            return self._made[name]
+
+    def glance(self) -> Glance:
+        """Name, how far the search is, and what it says so far."""
+        with self._lock:
+            name = self.path.resolve().name
+            try:
+                return Glance(name, self._progress(), self.source.verdict, tuple(self.source.notes))
+            except InputError as error:
+                return Glance(name, f"Nothing to show yet: {error}.", "", ())
+
+    def names(self) -> tuple[list[str], list[int]]:
+        """Subjects and configurations that there are cells of."""
+        with self._lock:
+            try:
+                cells = self.source.cells
+            except InputError:
+                return [], []
+            return [str(fold) for fold in cells[FOLD].unique()], sorted(map(int, cells["configuration"].unique()))
+
+    def _progress(self) -> str:
+        cells = self.source.cells
+        counts = cells[STATUS].value_counts()
+        parts = [f"{counts[status]} {status}" for status in (STOPPED, FAILED) if counts.get(status)]
+        drawn = self.source.section("space").get("configurations")
+        most = f" of at most {drawn * self.source.folds}" if isinstance(drawn, int) else ""
+        since = duration(max(0.0, (datetime.now(UTC) - cells[FINISHED].max()).total_seconds())) if len(cells) else ""
+        said = f"{len(cells)}{most} cells" + (f" ({', '.join(parts)})" if parts else "")
+        return said + (f"; the last one ended {since} ago" if since else "")
+
+    def _written(self) -> list[int]:
+        """When the files that figures are made of were written."""
+        names = [MANIFEST_FILE, *(f"{table}.parquet" for table in (CELLS, "baselines", "predictions")), "model"]
+        found = []
+        for name in names:
+            try:
+                found.append((self.path / name).stat().st_mtime_ns)
+            except OSError:
+                found.append(0)
+        return found

@@ -1,0 +1,94 @@
+"""The finished cells of a run as its ledger has them by now: for runs that are under way, or ended before their time.
+
+Only reads: the search that writes the ledger does not notice. Each part is read once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from helo.baselines.table import fitted_baselines_table
+from helo.ledger import CellRecord
+from helo.names import CELLS, CONFIGURATION, EPOCHS, FITTED_BASELINES, FOLD, METHOD
+from helo.run import Run
+from helo.tables import cells_table, epochs_table
+
+BLOCK = 200
+"""Parts that are read before it is told how far this is."""
+
+
+def is_behind(run: Run) -> bool:
+    """Whether a run's ledger has cells that its ``cells.parquet`` has not, or that cannot be read."""
+    parts = len(run.ledger.parts())
+    try:
+        return parts > int(pq.read_metadata(run.path / f"{CELLS}.parquet").num_rows)
+    except (OSError, pa.ArrowException):
+        return parts > 0
+
+
+class Records:
+    """The tables that a run's ledger gives, kept up to date by `refresh`."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._seen: dict[Path, int] = {}  # part → when it was written
+        self._cells = cells_table([])
+        self._epochs = epochs_table([])
+        self._baselines: list[CellRecord] = []
+        self._faults: dict[Path, str] = {}
+
+    def refresh(self, told: Callable[[int, int], None] = lambda done, of: None) -> bool:
+        """Read what has come since the last time; whether there was anything. `told` hears parts read, of how many."""
+        ledger = self.run.ledger
+        found = {path: path.stat().st_mtime_ns for path in (*ledger.parts(), *ledger.baseline_parts())}
+        if any(found.get(path) != written for path, written in self._seen.items()):
+            self.__init__(self.run)  # type: ignore[misc]  # parts were moved away or written again: start anew
+        new = [path for path in found if path not in self._seen]
+        for start in range(0, len(new), BLOCK):
+            block = new[start : start + BLOCK]
+            records, faults = ledger.inspect(block)
+            self._faults |= faults
+            own = [record for record in records if record.method not in FITTED_BASELINES]
+            self._cells = _joined(self._cells, cells_table(own))
+            self._epochs = _joined(self._epochs, epochs_table(own))
+            self._baselines += [record for record in records if record.method in FITTED_BASELINES]
+            self._seen |= {path: found[path] for path in block}
+            told(min(start + BLOCK, len(new)), len(new))
+        return bool(new)
+
+    @property
+    def notes(self) -> list[str]:
+        """That the tables are of the ledger, and which of its parts cannot be read."""
+        found = [
+            "The search has not written its tables since these cells finished: it is under way, or was ended. What"
+            " needs its data set is missing until it does."
+        ]
+        if self._faults:
+            path, fault = next(iter(self._faults.items()))
+            found.append(f"{len(self._faults)} cells of the ledger cannot be read, the first is {path.name}: {fault}.")
+        return found
+
+    def table(self, name: str) -> pd.DataFrame:
+        """``cells`` or ``epochs``, in the order configuration, fold."""
+        return self._ordered({CELLS: self._cells, EPOCHS: self._epochs}[name])
+
+    def baselines(self, known: pd.DataFrame) -> pd.DataFrame:
+        """A table of baselines with the fitted ones as the ledger has them by now; `known` has the trivial ones."""
+        trivial = known[~known[METHOD].isin(FITTED_BASELINES)]
+        return _joined(trivial, fitted_baselines_table(self._baselines))
+
+    def _ordered(self, table: pd.DataFrame) -> pd.DataFrame:
+        place = {fold["test"]: number for number, fold in enumerate(self.run.folds)}
+        keys = pd.DataFrame({CONFIGURATION: table[CONFIGURATION], FOLD: table[FOLD].map(place)})
+        return table.loc[keys.sort_values([CONFIGURATION, FOLD], kind="stable").index].reset_index(drop=True)
+
+
+def _joined(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """Both, one below the other; an empty one has no say in the types of columns."""
+    parts = [part for part in (old, new) if len(part)]
+    return pd.concat(parts, ignore_index=True) if parts else old
