@@ -54,21 +54,28 @@ def _report(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from analysis.report import write_report, write_summary
+    from analysis.source import read_source
     from analysis.tables import print_summary
+    from analysis.web.standalone import write_figures
     from helo.run import Run
 
     console = Console()
-    run = Run.open(arguments.run)
-    try:
-        write_summary(run)
-    except InputError as error:  # an empty or broken run has a report, too, which says what is missing
-        say(console, f"no estimates: {error}")
-        console.print(f"\nReport: {write_report(run)}", markup=False, highlight=False, soft_wrap=True)
-        return EXIT_OK
     with console.status("report") as status:
-        report = write_report(run, lambda step: status.update(f"report: {step}"))
-    print_summary(run)
-    print(f"\nReport: {report}")
+        source = read_source(Run.open(arguments.run), _reading(console))
+        try:
+            write_summary(source)
+            nothing = ""
+        except InputError as error:  # a run that is empty or broken has a report, too: it says what is missing
+            nothing = f"no estimates: {error}"
+        report = write_report(source, lambda step: status.update(f"report: {step}"))
+        if arguments.export is not None:
+            write_figures(source, arguments.export, lambda step: status.update(f"export: {step}"))
+    if nothing:
+        say(console, nothing)
+    else:
+        print_summary(source)
+        console.print()
+    say(console, f"Report: {report}")
     return EXIT_OK
 
 

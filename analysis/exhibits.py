@@ -100,7 +100,7 @@ _ALL = (
         "Inner validation score per epoch of the configuration selected in each fold; a dot marks the epoch"
         " whose weights were kept, and the mean covers the epochs that all folds have. With a subject chosen: all of"
         " its configurations; with a configuration: all of its folds.",
-        lambda source: plot_learning(source.cells, source.epochs, source.objective),
+        lambda source: plot_learning(source.cells, source.curves, source.objective),
     ),
 )
 

@@ -108,12 +108,12 @@ def _cells(source: Source) -> list[tuple[str, str]]:
 
 def _recommended(source: Source) -> str:
     """The configuration to deploy, with its searched values."""
+    nested = source.manifest.get("protocol") == PROTOCOL_NESTED
     try:
-        cells, objective = source.cells, source.objective
+        cells = source.cells
+        found = recommended(cells, source.objective, source.folds, nested)
     except InputError:
         return ""
-    nested = source.manifest.get("protocol") == PROTOCOL_NESTED
-    found = recommended(cells, objective, source.folds, nested)
     if found is None:
         return ""
     number = found.configuration

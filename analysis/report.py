@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.ablation import VARIANT
 from analysis.exhibits import EXHIBITS, PARTS, Exhibit
 from analysis.facts import facts
-from analysis.source import Source, read_source
+from analysis.source import Source
 from analysis.web.page import choice, figure, heading, page, part, table, terms, text
 from analysis.wording import MEANINGS, NOT_REPORTABLE, arrow, number, percent, signed
 from helo.errors import InputError
@@ -31,37 +31,34 @@ from helo.names import (
     SUMMARY,
     TRAIN_MEAN,
 )
-from helo.run import Run
 
 
-def write_summary(run: Run) -> pd.DataFrame:
+def write_summary(source: Source) -> pd.DataFrame:
     """Compute the estimates of a run, write them as ``summary.parquet``, and return them.
 
-    Raise `InputError` if the run has no table of cells, or its directory cannot be written.
+    Raise `InputError` if the run has no cells, or its directory cannot be written.
     """
-    summary = read_source(run).summary
+    summary = source.summary
     try:
-        run.write_table(SUMMARY, summary)
+        source.run.write_table(SUMMARY, summary)
     except OSError as error:
-        raise InputError(f"{run.path}: cannot be written ({error.strerror or error})") from None
+        raise InputError(f"{source.run.path}: cannot be written ({error.strerror or error})") from None
     return summary
 
 
-def write_report(run: Run, told: Callable[[str], None] = lambda step: None) -> Path:
+def write_report(source: Source, told: Callable[[str], None] = lambda step: None) -> Path:
     """Write the report of a run, whole or not at all, and return its path.
 
-    `told` is called with what is being made, so that somebody who waits can see it.
-
-    What needs a table that is not there is replaced by a sentence that says so. Raise `InputError` if the
-    directory cannot be written.
+    What needs a table that is not there is replaced by a sentence that says so. `told` is called with what is being
+    made, so that somebody who waits can see it. Raise `InputError` if the directory cannot be written.
     """
-    content = _document(read_source(run), told)
+    content, report = _document(source, told), source.run.report
     try:
-        with whole_file(run.report) as hidden:
+        with whole_file(report) as hidden:
             hidden.write_text(content, encoding="utf-8")
     except OSError as error:
-        raise InputError(f"{run.report}: cannot be written ({error.strerror or error})") from None
-    return run.report
+        raise InputError(f"{report}: cannot be written ({error.strerror or error})") from None
+    return report
 
 
 def _document(source: Source, told: Callable[[str], None]) -> str:

@@ -13,7 +13,19 @@ from analysis.estimates import no_baselines, subject_scores, summarise, variant_
 from analysis.records import Records, is_behind
 from analysis.wording import cautions, coverage, failures, rivals, unconverged, verdict
 from helo.errors import InputError
-from helo.names import BASELINES, CELLS, EPOCHS, MANIFEST_FILE, METRICS, PREDICTIONS
+from helo.names import (
+    BASELINES,
+    CELLS,
+    CONFIGURATION,
+    EPOCH,
+    EPOCHS,
+    FOLD,
+    MANIFEST_FILE,
+    METRICS,
+    PREDICTIONS,
+    UNCONVERGED,
+    VAL,
+)
 from helo.run import Run
 
 
@@ -50,10 +62,16 @@ class Source:
         """``cells.parquet``."""
         return self.run.table(CELLS) if self._records is None else self._records.table(CELLS)
 
-    @cached_property
+    @property
     def epochs(self) -> pd.DataFrame:
-        """``epochs.parquet``."""
+        """``epochs.parquet``. Not kept: of a long run it is by far the largest table."""
         return self.run.table(EPOCHS) if self._records is None else self._records.table(EPOCHS)
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """What the report needs of ``epochs.parquet``."""
+        columns = [CONFIGURATION, FOLD, EPOCH, VAL + self.objective, UNCONVERGED]
+        return self.run.table(EPOCHS, columns) if self._records is None else self._records.table(EPOCHS)[columns]
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -96,7 +114,7 @@ class Source:
     def notes(self) -> list[str]:
         """What a reader of the estimates must know: what is missing, and how the run was made."""
         try:
-            plans = unconverged(self.epochs)
+            plans = unconverged(self.curves)
         except InputError:
             plans = []
         unread = [] if self._records is None else self._records.notes

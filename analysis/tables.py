@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.ablation import VARIANT
-from analysis.source import read_source
+from analysis.source import Source
 from analysis.wording import (
     MEANINGS,
     NOT_REPORTABLE,
@@ -30,7 +30,6 @@ from helo.names import (
     SKILL,
     TRAIN_MEAN,
 )
-from helo.run import Run
 from helo.text import printable
 
 WIDTH = 100
@@ -86,12 +85,11 @@ def _score(row: pd.Series, with_interval: bool) -> str:
     return f"{number(row['mean'])} ±{number((row['ci_high'] - row['ci_low']) / 2).removeprefix('0')}"
 
 
-def print_summary(run: Run, console: Console | None = None) -> None:
+def print_summary(source: Source, console: Console | None = None) -> None:
     """Print the estimates of a run, what they mean, and the verdict.
 
     Raise `InputError` if the run has no table of cells.
     """
-    source = read_source(run)
     console = console or Console()
     if not console.is_terminal:
         console = Console(file=console.file, width=WIDTH)

@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,13 +108,13 @@ class Run:
         with whole_file(self.path / f"{name}.parquet") as hidden:
             table.to_parquet(hidden, index=False)
 
-    def table(self, name: str) -> pd.DataFrame:
-        """Read one table; raise `InputError` if the run has none of that name yet."""
+    def table(self, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Read one table, or some of its columns; raise `InputError` if the run has none of that name yet."""
         path = self.path / f"{name}.parquet"
         if not path.is_file():
             raise InputError(f"{path}: is missing; the search has not got that far")
         try:
-            return pd.read_parquet(path)
+            return pd.read_parquet(path, columns=None if columns is None else list(columns))
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{path}: cannot be read ({error})") from None
 

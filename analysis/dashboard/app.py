@@ -11,7 +11,7 @@ from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State, ctx
 import analysis.web
 from analysis.dashboard.watched import Glance, Watched
 from analysis.exhibits import EXHIBITS, PARTS
-from analysis.figures._links import KINDS
+from analysis.figures import KINDS
 from analysis.web.page import THEMES
 from helo.text import printable
 

@@ -3,6 +3,7 @@
 Every plot function raises `InputError` with the reason where the tables hold nothing to show.
 """
 
+from analysis.figures._links import CHOICES, KINDS, choose
 from analysis.figures._style import BLUE, DARK, LIGHT, NARROW, SKY
 from analysis.figures.estimates import plot_estimates
 from analysis.figures.learning import plot_learning
@@ -13,10 +14,13 @@ from analysis.figures.subjects import plot_subjects
 
 __all__ = [
     "BLUE",
+    "CHOICES",
     "DARK",
+    "KINDS",
     "LIGHT",
     "NARROW",
     "SKY",
+    "choose",
     "plot_estimates",
     "plot_learning",
     "plot_predictions",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from analysis.estimates import chosen_cells, scored
+from analysis.estimates import scored
 from analysis.figures._links import owners, with_choices
 from analysis.figures._style import BLUE, GREY, plain, styled, validation_title
 from helo.errors import InputError
@@ -20,14 +20,17 @@ from helo.selection import best_per_fold
 MOST_VALUES = 60_000
 """Curves of a run with more values than this are thinned: a page must not grow with the number of cells."""
 
-THINNED = 24
+THINNED = 16
 """Epochs that are left of a thinned curve, first and last among them."""
 
 
-class _Curves(NamedTuple):
-    """Curves one after the other in the order of the cells, a gap (NaN) between two."""
+_Key = TypeVar("_Key", str, int)
 
-    epochs: NDArray[np.float32]
+
+class _Curves(NamedTuple):
+    """Curves one after the other, a gap (a score of NaN) between two."""
+
+    epochs: NDArray[np.int16]
     scores: NDArray[np.float32]
     folds: tuple[str, ...]  # of each curve
     configurations: tuple[int, ...]
@@ -59,57 +62,93 @@ def _info(cells: pd.DataFrame, epochs: pd.DataFrame, objective: str) -> _Learnin
     score = VAL + objective
     choice = best_per_fold(cells, objective)
     known = scored(cells)[[FOLD, CONFIGURATION, BEST_EPOCH]]
-    rows = epochs[[FOLD, CONFIGURATION, EPOCH, score]].replace([np.inf, -np.inf], np.nan).dropna()
-    # Only cells with scores; and each row knows the epoch that its cell kept.
-    rows = rows.merge(known, on=[FOLD, CONFIGURATION]).rename(columns={score: "score"})
-    order = {fold: place for place, fold in enumerate(cells[FOLD].unique())}
-    rows = rows.assign(place=rows[FOLD].map(order)).sort_values(["place", CONFIGURATION, EPOCH], kind="stable")
-    selected = chosen_cells(rows, choice)
+    folds = {fold: place for place, fold in enumerate(cells[FOLD].unique())}
+    # Only cells with scores; and each row knows the epoch that its cell kept. Folds as numbers: names are slow to sort.
+    rows = epochs[[FOLD, CONFIGURATION, EPOCH, score]].rename(columns={score: "score"})
+    rows = rows[np.isfinite(rows["score"])].merge(known, on=[FOLD, CONFIGURATION])
+    rows = rows.assign(place=rows[FOLD].map(folds), best=rows[BEST_EPOCH].astype(float)).drop(
+        columns=[FOLD, BEST_EPOCH]
+    )
+    names = tuple(str(fold) for fold in folds)
+    picked = np.array([choice.get(name, -1) for name in names])
+    selected = rows[rows[CONFIGURATION] == picked[rows["place"]]]
     if selected.empty:
         raise InputError("no selected cell has recorded an epoch")
-    means = {int(number): _means(of) for number, of in rows.groupby(CONFIGURATION)}  # of all epochs
-    front = _means(selected)
+    means = _means(rows)  # of all epochs
+    front = _means(selected.assign(**{CONFIGURATION: -1}))[-1]
     if len(rows) > MOST_VALUES:
         rows, selected = _thin(rows), _thin(selected)
-    subjects = {
-        str(fold): _View(_curves(of), _curves(of[of[CONFIGURATION] == choice.get(str(fold))]), None)
-        for fold, of in rows.groupby(FOLD, sort=False)
-    }
-    configurations = {
-        int(number): _View(_curves(of.sort_values(["place", EPOCH], kind="stable")), None, means[int(number)])
-        for number, of in rows.groupby(CONFIGURATION)
-    }
-    return _LearningInfo(objective, _View(_curves(selected), None, front), subjects, configurations)
+    by_subject = _curves(rows, names, ["place", CONFIGURATION])
+    by_configuration = _curves(rows, names, [CONFIGURATION, "place"])
+    of_choice = _curves(selected, names, ["place", CONFIGURATION])
+    alone = _split(of_choice, of_choice.folds)
+    return _LearningInfo(
+        objective,
+        _View(of_choice, None, front),
+        {fold: _View(of, alone.get(fold), None) for fold, of in _split(by_subject, by_subject.folds).items()},
+        {
+            number: _View(of, None, means[number])
+            for number, of in _split(by_configuration, by_configuration.configurations).items()
+        },
+    )
 
 
-def _means(rows: pd.DataFrame) -> _Mean:
-    by_epoch = rows.pivot(index=EPOCH, columns=FOLD, values="score").dropna()
-    return _Mean(tuple(int(epoch) for epoch in by_epoch.index), tuple(by_epoch.mean(axis=1).tolist()))
+def _means(rows: pd.DataFrame) -> dict[int, _Mean]:
+    """Mean score per epoch of each configuration, over the epochs that all of its folds have."""
+    folds = rows.groupby(CONFIGURATION)["place"].nunique()
+    each = rows.groupby([CONFIGURATION, EPOCH])["score"].agg(["mean", "size"]).reset_index()
+    each = each[each["size"] == each[CONFIGURATION].map(folds)]
+    found = dict.fromkeys((int(number) for number in folds.index), _Mean((), ()))
+    for number, of in each.groupby(CONFIGURATION):
+        found[int(number)] = _Mean(tuple(of[EPOCH].astype(int).tolist()), tuple(of["mean"].tolist()))
+    return found
 
 
 def _thin(rows: pd.DataFrame) -> pd.DataFrame:
     """At most `THINNED` epochs of each curve, evenly over it, and the one whose weights were kept."""
-    of_cell = rows.groupby([FOLD, CONFIGURATION], sort=False)[EPOCH]
+    rows = rows.sort_values(["place", CONFIGURATION, EPOCH], kind="stable")
+    of_cell = rows.groupby(["place", CONFIGURATION], sort=False)[EPOCH]
     place, size = of_cell.cumcount(), of_cell.transform("size")
     step = (place * (THINNED - 1)) // (size - 1).clip(lower=1)
     before = ((place - 1) * (THINNED - 1)) // (size - 1).clip(lower=1)
-    return rows[(size <= THINNED) | (place == 0) | (step != before) | (rows[EPOCH] == rows[BEST_EPOCH])]
+    return rows[(size <= THINNED) | (place == 0) | (step != before) | (rows[EPOCH] == rows["best"])]
 
 
-def _curves(rows: pd.DataFrame) -> _Curves:
-    """`rows` are ordered by cell, then epoch."""
-    cell = rows.groupby([FOLD, CONFIGURATION], sort=False).ngroup().to_numpy()
-    starts = np.flatnonzero(np.diff(cell, prepend=-1))
-    kept = rows[rows[EPOCH] == rows[BEST_EPOCH]].set_index([FOLD, CONFIGURATION])["score"]
-    each = rows.iloc[starts]
+def _curves(rows: pd.DataFrame, names: Sequence[str], order: list[str]) -> _Curves:
+    """The curves of all cells, one after the other."""
+    rows = rows.sort_values([*order, EPOCH], kind="stable")
+    changes = (rows[order].to_numpy()[1:] != rows[order].to_numpy()[:-1]).any(axis=1)
+    starts: NDArray[np.intp] = np.concatenate([[0], np.flatnonzero(changes) + 1])
+    each, scores = rows.iloc[starts], rows["score"].to_numpy()
+    is_kept = (rows[EPOCH] == rows["best"]).to_numpy()
+    kept = np.full(len(starts), np.nan)
+    kept[np.searchsorted(starts, np.flatnonzero(is_kept), side="right") - 1] = scores[is_kept]
     return _Curves(
-        np.insert(rows[EPOCH].to_numpy(np.float32), starts[1:], np.nan),
-        np.insert(rows["score"].to_numpy(np.float32), starts[1:], np.nan),
-        tuple(each[FOLD].astype(str)),
+        np.insert(rows[EPOCH].to_numpy(np.int16), starts[1:], 0),
+        np.insert(scores.astype(np.float32), starts[1:], np.nan),
+        tuple(names[place] for place in each["place"]),
         tuple(int(number) for number in each[CONFIGURATION]),
-        tuple(each[BEST_EPOCH].astype(float)),
-        tuple(kept.reindex(pd.MultiIndex.from_frame(each[[FOLD, CONFIGURATION]])).astype(float)),
+        tuple(each["best"].tolist()),
+        tuple(kept.tolist()),
     )
+
+
+def _split(curves: _Curves, keys: Sequence[_Key]) -> dict[_Key, _Curves]:
+    """The curves of each key by themselves; curves of the same key lie beside each other."""
+    starts: list[int] = [number for number, key in enumerate(keys) if not number or key != keys[number - 1]]
+    gaps = np.concatenate([[-1], np.flatnonzero(np.isnan(curves.scores)), [len(curves.scores)]])
+    found = {}
+    for first, end in zip(starts, [*starts[1:], len(keys)], strict=True):
+        values, cells = slice(int(gaps[first]) + 1, int(gaps[end])), slice(first, end)
+        found[keys[first]] = _Curves(
+            curves.epochs[values],
+            curves.scores[values],
+            curves.folds[cells],
+            curves.configurations[cells],
+            curves.kept_epochs[cells],
+            curves.kept_scores[cells],
+        )
+    return found
 
 
 def plot_learning(cells: pd.DataFrame, epochs: pd.DataFrame, objective: str) -> go.Figure:

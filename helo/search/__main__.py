@@ -126,6 +126,7 @@ def _run(plan: SearchPlan, run: Run | None, console: Console) -> int:
 
     # Heavy imports after all that the user can get wrong has been checked.
     from analysis.report import write_report, write_summary
+    from analysis.source import read_source
     from analysis.tables import print_summary
     from helo.search.driver import deliver_model, run_search
 
@@ -160,12 +161,13 @@ def _run(plan: SearchPlan, run: Run | None, console: Console) -> int:
             why = "time is up" if in_time else "interrupted"
             print(f"{PROG}: {why}; {finished} cells are finished; go on with: {again}", file=sys.stderr)
         if finished:
-            write_summary(run)
-            path = write_report(run)  # before anything is printed: whoever reads may be gone
-            print_summary(run, console)
+            source = read_source(run)
+            write_summary(source)
+            path = write_report(source)  # before anything is printed: whoever reads may be gone
+            print_summary(source, console)
             say(console, f"report: {path}")
         if complete and deliver_model(plan, run, console, again):
-            write_report(run)  # which names the model
+            write_report(read_source(run))  # which names the model
     except (Exception, KeyboardInterrupt) as error:
         if run is None or isinstance(error, InputError):
             raise

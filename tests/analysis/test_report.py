@@ -16,6 +16,7 @@ import pytest
 
 from analysis.__main__ import main
 from analysis.report import write_report, write_summary
+from analysis.source import read_source
 from helo.errors import InputError
 from helo.run import Run
 
@@ -67,13 +68,13 @@ def without_meta(content: object) -> object:
 
 
 def test_summary_is_written_and_returned(run: Run) -> None:
-    summary = write_summary(run)
+    summary = write_summary(read_source(run))
     pd.testing.assert_frame_equal(run.table("summary"), summary, check_dtype=False)
     assert len(summary) == 36
 
 
 def test_report_is_self_contained(run: Run) -> None:
-    path = write_report(run)
+    path = write_report(read_source(run))
     assert path == run.report
     page = Page(path)
     assert page.fetched == []
@@ -92,12 +93,12 @@ def test_report_is_self_contained(run: Run) -> None:
 
 
 def test_reports_of_a_run_are_equal(run: Run) -> None:
-    first = write_report(run).read_bytes()
-    assert write_report(run).read_bytes() == first
+    first = write_report(read_source(run)).read_bytes()
+    assert write_report(read_source(run)).read_bytes() == first
 
 
 def test_names_are_harmless(make_run: Callable[..., Run]) -> None:
-    harmless = len(Page(write_report(make_run("harmless"))).scripts)
+    harmless = len(Page(write_report(read_source(make_run("harmless")))).scripts)
     run = make_run(
         "evil",
         name=EVIL,
@@ -105,7 +106,7 @@ def test_names_are_harmless(make_run: Callable[..., Run]) -> None:
         emotions=(EVIL, "\u2028", "&lt;b&gt;"),
         groups=(EVIL, "--><b>"),
     )
-    page = Page(write_report(run))
+    page = Page(write_report(read_source(run)))
     assert page.fetched == []
     assert len(page.scripts) == harmless
     assert EVIL in page.text
@@ -116,7 +117,7 @@ def test_names_are_harmless(make_run: Callable[..., Run]) -> None:
 
 
 def test_digits_as_subjects_stay_names(make_run: Callable[..., Run]) -> None:
-    page = Page(write_report(make_run(subjects=("1", "2", "10", "2020-01-01"))))
+    page = Page(write_report(read_source(make_run(subjects=("1", "2", "10", "2020-01-01")))))
     layout = page.figures["subjects"]["layout"]
     assert isinstance(layout, dict)
     assert layout["yaxis"]["type"] == "category"
@@ -124,7 +125,7 @@ def test_digits_as_subjects_stay_names(make_run: Callable[..., Run]) -> None:
 
 @pytest.mark.parametrize("missing", ["cells", "epochs", "predictions", "baselines"])
 def test_missing_tables_are_said(make_run: Callable[..., Run], missing: str) -> None:
-    text = Page(write_report(make_run(without=[missing]))).text
+    text = Page(write_report(read_source(make_run(without=[missing])))).text
     assert f"{missing}.parquet" in text
     assert "missing" in text
 
@@ -134,30 +135,30 @@ def test_a_run_in_which_everything_failed(run: Run) -> None:
     scores = [column for column in cells if column.startswith(("val_", "test_"))]
     run.write_table("cells", cells.assign(status="failed", reason="out of memory", **dict.fromkeys(scores, np.nan)))
     run.write_table("predictions", run.table("predictions")[:0])
-    write_summary(run)
-    text = Page(write_report(run)).text
+    write_summary(read_source(run))
+    text = Page(write_report(read_source(run))).text
     assert "There is nothing to judge yet" in text
     assert "out of memory (30)" in text
 
 
 def test_one_subject_and_one_configuration(make_run: Callable[..., Run]) -> None:
     run = make_run(subjects=("S2",), configurations=2)
-    write_summary(run)
-    assert "for 1 of 1 subjects" in Page(write_report(run)).text
+    write_summary(read_source(run))
+    assert "for 1 of 1 subjects" in Page(write_report(read_source(run))).text
 
 
 def test_a_bare_manifest_is_enough(make_run: Callable[..., Run]) -> None:
     run = make_run()
     bare = Run(run.path, {"space": {"objective": "kl"}})
-    assert "run on unnamed data" in Page(write_report(bare)).text
+    assert "run on unnamed data" in Page(write_report(read_source(bare))).text
 
 
 def test_a_report_that_cannot_be_written_leaves_the_old_one(run: Run) -> None:
-    write_report(run)
+    write_report(read_source(run))
     old = run.report.read_bytes()
     (run.path / ".report.html").mkdir()  # the place of the temporary file is taken
     with pytest.raises(InputError, match="cannot be written"):
-        write_report(run)
+        write_report(read_source(run))
     assert run.report.read_bytes() == old
 
 
@@ -178,11 +179,32 @@ def test_command_on_a_wrong_path(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert re.fullmatch(r"python -m analysis: error: .*nowhere: is not a run directory .*\n", err)
 
 
-def test_command_on_an_unfinished_run(make_run: Callable[..., Run], capsys: pytest.CaptureFixture[str]) -> None:
-    run = make_run(without=["cells"])
-    assert main(["report", str(run.path)]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
-    assert not run.report.exists()
+@pytest.mark.parametrize("without", [["cells"], ["cells", "epochs", "predictions", "baselines"]])
+def test_command_on_an_empty_run(
+    make_run: Callable[..., Run], capsys: pytest.CaptureFixture[str], without: list[str]
+) -> None:
+    run = make_run(without=without)
+    assert main(["report", str(run.path)]) == 0
+    assert "cells.parquet: is missing; the search has not got that far" in capsys.readouterr().out
+    text = Page(run.report).text
+    assert text.count("Nothing to show") >= 5
+    assert "cells.parquet: is missing" in text
+
+
+@pytest.mark.parametrize("name", ["cells", "epochs", "predictions", "baselines"])
+@pytest.mark.parametrize("share", [0.0, 0.6])
+def test_tables_that_are_cut_off_are_said(run: Run, name: str, share: float) -> None:
+    path = run.path / f"{name}.parquet"
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    assert main(["report", str(run.path)]) == 0
+    assert f"{name}.parquet" in Page(run.report).text
+
+
+def test_a_run_whose_folds_are_lost(run: Run) -> None:
+    (run.path / "folds.json").unlink()
+    assert main(["report", str(run.path)]) == 0
+    assert "folds.json: cannot be read" in Page(run.report).text
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from analysis.estimates import subject_scores
 from analysis.report import write_summary
+from analysis.source import read_source
 from analysis.tables import print_summary
 from analysis.wording import verdict
 from helo.errors import InputError
@@ -20,7 +21,7 @@ from helo.run import Run
 
 def printed(run: Run, width: int = 100) -> str:
     file = io.StringIO()
-    print_summary(run, Console(file=file, width=width, force_terminal=True, color_system=None))
+    print_summary(read_source(run), Console(file=file, width=width, force_terminal=True, color_system=None))
     return file.getvalue()
 
 
@@ -39,7 +40,7 @@ def test_a_narrow_terminal_gets_no_intervals(run: Run) -> None:
 
 
 def test_the_numbers_are_those_of_the_summary(run: Run) -> None:
-    summary = write_summary(run).set_index(["estimate", "metric"])
+    summary = write_summary(read_source(run)).set_index(["estimate", "metric"])
     line = next(line for line in printed(run).splitlines() if line.startswith("per_fold_selection "))
     assert f"{summary.loc[('per_fold_selection', 'chebyshev'), 'mean']:.4f}" in line
     assert line.endswith(f"{100 * summary.loc[('per_fold_selection', 'kl'), 'skill']:+.1f}")

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from analysis.report import write_summary
+from analysis.source import read_source
 from helo.data import Dataset, simulate
 from helo.names import (
     CELLS,
@@ -52,7 +53,7 @@ def skill(dataset: Dataset, out: Path) -> pd.DataFrame:
     plan = SearchPlan(dataset, SPACE, out, seed=1, resources=Resources(2, 1, 0), baselines=BASELINES)
     run, complete = run_search(plan, Console(quiet=True), lambda run, resources: None)
     assert complete
-    summary = write_summary(run)
+    summary = write_summary(read_source(run))
     wide = summary.pivot(index=ESTIMATE, columns=METRIC, values=SKILL)
     return wide.loc[[PER_FOLD_SELECTION, ORACLE, *BASELINES]]
 

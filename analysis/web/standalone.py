@@ -1,0 +1,36 @@
+"""Each figure of a run by itself: a page that opens anywhere, and plotly's JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from analysis.exhibits import EXHIBITS
+from analysis.figures import CHOICES
+from analysis.source import Source
+from analysis.web.page import choice, figure, figure_json, page, part, text
+from helo.errors import InputError
+
+
+def write_figures(source: Source, folder: Path, told: Callable[[str], None] = lambda step: None) -> list[str]:
+    """Write every figure as ``NAME.html`` and ``NAME.json``; the names of those that have nothing to show."""
+    empty = []
+    for name, one in EXHIBITS.items():
+        if not one.applies(source):
+            continue
+        told(one.title.lower())
+        try:
+            content = one.plot(source)
+        except InputError:
+            empty.append(name)
+            continue
+        meta = content.layout.meta or {}
+        menus = "".join(
+            choice(kind, [(known, known) for known in names]) for kind, names in meta.get(CHOICES, {}).items()
+        )
+        title = f"{source.manifest.get('name', source.run.path.name)}: {one.title.lower()}"
+        body = f"<h1>{text(title)}</h1>{part(one.title, figure(name, content, one.caption))}"
+        (folder / f"{name}.html").write_text(page(title, body, choices=menus), encoding="utf-8")
+        (folder / f"{name}.json").write_text(json.dumps(figure_json(content)), encoding="utf-8")
+    return empty

@@ -1,0 +1,261 @@
+"""The report and the dashboard of a long run: seconds, memory, size of the page, and when it can be used.
+
+    python tests/benchmarks/report.py [--subjects 73] [--configurations 200] [--epochs 102] [--chromium PATH]
+
+A run of simulated tables (14,600 cells, 1.5 million epochs) is written to a temporary directory, with its ledger. A
+process of its own writes the report, a second one draws what a user would draw instead: all learning curves from
+``epochs.parquet`` as one figure of plotly express. Headless Chromium opens both. Then a cell is added to the ledger,
+and the dashboard's server is asked for all figures of each part. Prints one JSON line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from helo.ledger import HISTORY_COLUMNS, CellRecord
+from helo.names import (
+    BASELINES,
+    CELLS,
+    COMPLETED,
+    EPOCHS,
+    FITTED_BASELINES,
+    GROUP,
+    HIGHER_IS_BETTER,
+    METHOD,
+    METRICS,
+    PREDICTED,
+    PREDICTIONS,
+    STOPPED,
+    TEST,
+    TRUE,
+    UNIFORM,
+)
+from helo.run import Run
+from helo.selection import best_per_fold
+from helo.tables import cells_table, epochs_table
+
+EMOTIONS = [f"emotion {number}" for number in range(10)]
+LEVELS = {"chebyshev": 0.09, "clark": 0.9, "canberra": 2.4, "kl": 0.1, "cosine": 0.9, "intersection": 0.85}
+PARAMETERS: dict[str, Any] = {
+    "learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
+    "ot_entropy": {"low": 1e-3, "high": 1.0, "log": True},
+    "alignment_weight": {"low": 0.01, "high": 10.0, "log": True},
+    "dropout": {"low": 0.0, "high": 0.6},
+    "attention_depth": {"low": 0, "high": 3},
+    "width": {"choices": [16, 32, 64]},
+    "transport": {"choices": ["linear", "gromov", "fused", "none"]},
+}
+REPORT = "from analysis.__main__ import main; code = main(['report', {path!r}])"
+NAIVE = (
+    "import pandas as pd, plotly.express as px; table = pd.read_parquet({path!r} + '/epochs.parquet');"
+    "table['cell'] = table['configuration'].astype(str) + ' ' + table['fold'];"
+    "px.line(table, x='epoch', y='val_kl', line_group='cell').write_html({path!r} + '/naive.html')"
+)
+MEMORY = "\nimport resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+
+
+def draw_params(rng: np.random.Generator) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, entry in PARAMETERS.items():
+        if "choices" in entry:
+            found[name] = entry["choices"][rng.integers(len(entry["choices"]))]
+        elif entry.get("log"):
+            found[name] = float(np.exp(rng.uniform(np.log(entry["low"]), np.log(entry["high"]))))
+        else:
+            found[name] = type(entry["low"])(rng.uniform(entry["low"], entry["high"] + isinstance(entry["low"], int)))
+    return found
+
+
+def scores(loss: float, rng: np.random.Generator) -> dict[str, float]:
+    """All six measures of something whose losses are `loss` times their usual level."""
+    noise = 1 + 0.03 * rng.normal(size=len(METRICS))
+    return {
+        metric: 1 - (1 - LEVELS[metric]) * loss * more if metric in HIGHER_IS_BETTER else LEVELS[metric] * loss * more
+        for metric, more in zip(METRICS, noise, strict=True)
+    }
+
+
+def make_records(subjects: list[str], configurations: int, epochs: int, rng: np.random.Generator) -> list[CellRecord]:
+    start = datetime(2026, 11, 1, tzinfo=UTC)
+    hard = rng.uniform(0.7, 1.5, len(subjects))
+    free = [0.0] * 4
+    records = []
+    for configuration in range(configurations):
+        params = draw_params(rng) | {"epochs": epochs}
+        quality = 1 + 0.1 * abs(np.log10(params["learning_rate"]) + 3) + 0.02 * rng.normal()
+        for number, subject in enumerate(subjects):
+            curve = quality * hard[number] * (1 + 0.3 * np.exp(-np.arange(epochs + 1) / 15))
+            curve *= 1 + 0.01 * rng.normal(size=epochs + 1)
+            best = int(curve.argmin())
+            val = np.outer(curve, [LEVELS[metric] for metric in METRICS])
+            columns = np.column_stack([curve, curve / 10, np.zeros(epochs + 1), val]).tolist()
+            history = tuple(
+                {"epoch": epoch, **dict(zip(HISTORY_COLUMNS, row, strict=True))} for epoch, row in enumerate(columns)
+            )
+            lane = int(np.argmin(free))
+            begun = free[lane]
+            free[lane] += float(rng.gamma(8, 4))
+            records.append(
+                CellRecord(
+                    configuration,
+                    subject,
+                    params,
+                    STOPPED if rng.random() < 0.3 else COMPLETED,
+                    epochs,
+                    free[lane] - begun,
+                    f"node{lane // 2}",
+                    start + timedelta(seconds=begun),
+                    start + timedelta(seconds=free[lane]),
+                    best,
+                    None,
+                    dict(zip(METRICS, val[best].tolist(), strict=True)),
+                    scores(quality * hard[number], rng),
+                    history,
+                )
+            )
+    return records
+
+
+def make_run(path: Path, subjects: int, configurations: int, epochs: int) -> tuple[Run, list[CellRecord]]:
+    rng = np.random.default_rng(0)
+    names = [f"P{number:02d}" for number in range(subjects)]
+    manifest = {
+        "name": "long", "identity": "long", "protocol": "shared", "racing": True, "normalise": "train", "seed": 0,
+        "baselines": list(FITTED_BASELINES),
+        "dataset": {"name": "simulated", "subjects": subjects, "windows": subjects * 320, "emotions": EMOTIONS},
+        "space": {"name": "full", "objective": "kl", "sampler": "tpe", "configurations": configurations,
+                  "parameters": PARAMETERS | {"epochs": {"value": epochs}}},
+    }  # fmt: skip
+    run = Run.create(path, manifest, [{"test": name} for name in names])
+    records = make_records(names, configurations, epochs, rng)
+    cells = cells_table(records)
+    run.write_table(CELLS, cells)
+    run.write_table(EPOCHS, epochs_table(records))
+    run.write_table(
+        BASELINES,
+        pd.DataFrame(
+            [
+                {METHOD: method, "fold": name, **{TEST + key: value for key, value in scores(loss, rng).items()}}
+                for method, loss in (("train_mean", 1.2), (UNIFORM, 1.6), *((one, 1.15) for one in FITTED_BASELINES))
+                for name in names
+            ]
+        ),
+    )
+    predictions = []
+    for fold, configuration in best_per_fold(cells, "kl").items():
+        true = rng.dirichlet(np.full(len(EMOTIONS), 4.0), size=320)
+        part = pd.DataFrame(true, columns=[TRUE + emotion for emotion in EMOTIONS])
+        part.insert(0, GROUP, [f"clip {number // 10}" for number in range(320)])
+        part.insert(0, "window", np.arange(320))
+        part.insert(0, "fold", fold)
+        part.insert(0, "configuration", configuration)
+        guess = 0.7 * true + 0.3 * rng.dirichlet(np.full(len(EMOTIONS), 4.0), size=320)
+        predictions.append(
+            pd.concat([part, pd.DataFrame(guess, columns=[PREDICTED + one for one in EMOTIONS])], axis=1)
+        )
+    run.write_table(PREDICTIONS, pd.concat(predictions, ignore_index=True))
+    return run, records
+
+
+def timed(code: str) -> dict[str, float]:
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code + MEMORY], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return {
+        "seconds": round(time.perf_counter() - started, 1),
+        "gb": round(int(done.stdout.split()[-1]) / 2**20, 2),
+    }
+
+
+def open_page(path: Path, chromium: str) -> dict[str, float]:
+    """Seconds until a page has its first figure, and until a chosen subject is shown in it (reports only)."""
+    from playwright.sync_api import sync_playwright
+
+    found = {}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        started = time.perf_counter()
+        page.goto(path.as_uri(), timeout=600_000)
+        page.wait_for_selector(".main-svg", state="attached", timeout=600_000)
+        found["usable_s"] = round(time.perf_counter() - started, 2)
+        if page.query_selector("#choose-subject"):
+            page.evaluate("document.getElementById('learning').scrollIntoView()")
+            page.wait_for_selector("#learning[data-drawn]", timeout=60_000)
+            started = time.perf_counter()
+            page.select_option("#choose-subject", "P03")
+            page.wait_for_function("document.getElementById('learning').dataset.drawn.includes('P03')")
+            found["choose_s"] = round(time.perf_counter() - started, 2)
+        browser.close()
+    return found
+
+
+def dashboard(run: Run, records: list[CellRecord]) -> dict[str, float]:
+    """Seconds from a new cell in the ledger to the figures of a part, for the slowest part."""
+    from analysis.dashboard.watched import Watched
+    from analysis.exhibits import EXHIBITS, PARTS
+
+    number = {fold["test"]: place for place, fold in enumerate(run.folds)}
+    for record in records[: -len(PARTS)]:
+        run.ledger.append(record, number[record.fold])
+    for table in (CELLS, EPOCHS):
+        (run.path / f"{table}.parquet").unlink()
+    started = time.perf_counter()
+    watched = Watched(run.path)
+    found = {"dashboard_start_s": round(time.perf_counter() - started, 1)}
+    for part, record in zip(PARTS, records[-len(PARTS) :], strict=True):
+        run.ledger.append(record, number[record.fold])
+        started = time.perf_counter()
+        watched.look()
+        watched.glance()
+        looked = time.perf_counter() - started
+        for name, exhibit in EXHIBITS.items():
+            if exhibit.part == part:
+                json.dumps(watched.figure(name))
+        found[f"refresh_{part}_s"] = round(time.perf_counter() - started, 2)
+        found["look_s"] = round(max(found.get("look_s", 0), looked), 2)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--subjects", type=int, default=73)
+    parser.add_argument("--configurations", type=int, default=200)
+    parser.add_argument("--epochs", type=int, default=102)
+    parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("chromium-browser"))
+    parser.add_argument("--keep", type=Path, help="leave the run there")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = arguments.keep or Path(folder) / "long"
+        run, records = make_run(path, arguments.subjects, arguments.configurations, arguments.epochs)
+        found: dict[str, Any] = {
+            "benchmark": "report",
+            "cells": len(records),
+            "epochs": len(records) * (arguments.epochs + 1),
+        }
+        pages = {"report": (REPORT, run.report), "naive": (NAIVE, path / "naive.html")}
+        for name, (code, page) in pages.items():
+            found[name] = timed(code.format(path=str(path))) | {"mb": round(page.stat().st_size / 2**20, 1)}
+            if arguments.chromium and name == "report":
+                found[name] |= open_page(page, arguments.chromium)
+        found["size_ratio"] = round(found["naive"]["mb"] / found["report"]["mb"], 1)
+        if not arguments.keep:
+            found["dashboard"] = dashboard(run, records)
+        print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
