@@ -1,0 +1,188 @@
+"""Report and dashboard of a real search on WESAD, in a real browser: what is drawn, what a click does, what comes in."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from analysis.exhibits import EXHIBITS, PARTS
+from analysis.report import write_report
+from analysis.source import read_source
+from helo.run import Run
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.slow
+
+WIDE = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def searched(wesad_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small search on the real recordings, by the commands that a user would type."""
+    place = tmp_path_factory.mktemp("browser")
+    for words in (
+        ["helo.data", "wesad", str(wesad_folder), "--out", str(place / "data")],
+        ["helo.search", "--data", str(place / "data"), "--space", "demo", "--configurations", "4",
+         "--baselines", "ridge,knn", "--out", str(place / "run")],
+    ):  # fmt: skip
+        subprocess.run([sys.executable, "-m", *words], check=True, capture_output=True, cwd=Path(__file__).parents[2])
+    return place / "run"
+
+
+@pytest.fixture
+def run(searched: Path, tmp_path: Path) -> Run:
+    """A copy that a test may change."""
+    shutil.copytree(searched, tmp_path / "run")
+    return Run.open(tmp_path / "run")
+
+
+@contextmanager
+def opened(browser: Browser, address: str, viewport: dict[str, int] = WIDE, dark: bool = False) -> Iterator[Page]:
+    """A page that must not complain, nor ask anybody but its own server for anything."""
+    complaints: list[str] = []
+    asked: list[str] = []
+    context = browser.new_context(viewport=viewport, color_scheme="dark" if dark else "light")  # type: ignore[arg-type]
+    page = context.new_page()
+    page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    yield page
+    context.close()
+    assert complaints == []
+    own = address if address.startswith("file:") else re.match(r"http://[^/]+/", address).group()  # type: ignore[union-attr]
+    assert [url for url in asked if not url.startswith((own, "data:", "blob:"))] == []
+
+
+def draw_all(page: Page) -> list[str]:
+    """Scroll through a report until all of its figures are drawn; their names."""
+    names: list[str] = page.eval_on_selector_all(".figure", "all => all.map(one => one.id)")
+    for name in names:
+        page.evaluate("name => document.getElementById(name).scrollIntoView()", name)
+        page.wait_for_selector(f"#{name}[data-drawn] .main-svg", state="attached")
+    return names
+
+
+def values(page: Page, name: str, attribute: str = "y", trace: int = 0) -> Any:
+    """What a figure shows now."""
+    return page.evaluate(
+        "([name, trace, attribute]) => Array.from(document.querySelector(name).data[trace][attribute]._inputArray ??"
+        " document.querySelector(name).data[trace][attribute])",
+        [name, trace, attribute],
+    )
+
+
+def click_point(page: Page, place: str, point: int) -> None:
+    """Click on a marker of the last trace with markers, with the mouse."""
+    page.locator(place).scroll_into_view_if_needed()
+    marks = page.locator(f"{place} .scatterlayer .trace:last-child .points path")
+    box = marks.nth(point).bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+
+
+@pytest.mark.parametrize(("viewport", "dark"), [(WIDE, False), (WIDE, True), (PHONE, False)], ids=str)
+def test_every_figure_of_a_report_is_drawn(browser: Browser, run: Run, viewport: dict[str, int], dark: bool) -> None:
+    with opened(browser, write_report(read_source(run)).as_uri(), viewport, dark) as page:
+        names = draw_all(page)
+        assert set(names) == {name for name, one in EXHIBITS.items() if one.applies(read_source(run))}
+        assert page.evaluate("document.documentElement.scrollWidth") == viewport["width"]
+        for name in names:
+            box = page.locator(f"#{name} .main-svg").first.bounding_box()
+            assert box is not None
+            assert 0 < box["width"] <= viewport["width"]
+        assert "Nothing to show" not in page.inner_text("main")
+
+
+def test_a_click_on_a_subject_is_followed_by_all_figures(browser: Browser, run: Run) -> None:
+    with opened(browser, write_report(read_source(run)).as_uri()) as page:
+        draw_all(page)
+        everyone = values(page, "#predictions")
+        click_point(page, "#subjects", 2)
+        chosen = page.input_value("#choose-subject")
+        assert chosen
+        page.wait_for_function("name => document.getElementById('predictions').dataset.drawn.includes(name)", arg=chosen)
+        assert values(page, "#predictions") != everyone
+        assert set(values(page, "#learning", "text", 2)) == {
+            f"{chosen}, configuration {number}" for number in range(4)
+        } & set(values(page, "#learning", "text", 2))
+        page.click("#clear")
+        page.wait_for_function("document.getElementById('predictions').dataset.drawn.includes(':\"\"')")
+        assert page.input_value("#choose-subject") == ""
+        assert values(page, "#predictions") == everyone
+
+
+@contextmanager
+def served(*runs: Path) -> Iterator[str]:
+    """The address of a dashboard in a process of its own, at a free port."""
+    command = [sys.executable, "-u", "-m", "analysis", "dashboard", *map(str, runs), "--port", "0", "--refresh", "1"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    try:
+        assert process.stdout is not None
+        found = re.search(r"http://127\.0\.0\.1:\d+/", process.stdout.readline())
+        assert found is not None
+        yield found.group()
+    finally:
+        process.terminate()
+        _, errors = process.communicate(timeout=30)
+    assert errors == ""
+
+
+def test_a_dashboard_follows_a_search(browser: Browser, run: Run) -> None:
+    """Side by side with the whole run: a search of which one cell after the other comes in."""
+    other = run.path.with_name("growing")
+    shutil.copytree(run.path, other)
+    for table in ("cells", "epochs", "predictions"):
+        (other / f"{table}.parquet").unlink()
+    held = sorted((other / "ledger").glob("c*.parquet"))[-5:]
+    for part in held:
+        part.rename(other / part.name)
+    cells = len(list((other / "ledger").glob("c*.parquet")))
+    with served(run.path, other) as address, opened(browser, address) as page:
+        page.wait_for_selector(".js-plotly-plot .main-svg")
+        growing = page.locator(".glance").nth(1)
+        assert f"{cells} of at most 60 cells" in growing.inner_text()
+        for part in held:
+            cells += 1
+            (other / part.name).rename(part)
+            started = time.monotonic()
+            growing.get_by_text(f"{cells} of at most 60 cells").wait_for(timeout=5000)
+            assert time.monotonic() - started < 5
+        for shown in PARTS.values():
+            page.get_by_text(shown, exact=True).first.click()
+            page.wait_for_function("document.querySelectorAll('.js-plotly-plot .main-svg').length > 0")
+        page.get_by_text(PARTS["people"], exact=True).first.click()
+        place = '[id*=\'"name":"subjects"\'][id*=\'"run":0\'].js-plotly-plot'
+        page.wait_for_selector(f"{place} .points path")
+        click_point(page, place, 2)
+        page.wait_for_function("document.getElementById('choose-subject').textContent !== 'all'")
+        chosen = page.inner_text("#choose-subject").strip()
+        assert chosen in {fold["test"] for fold in run.folds}
