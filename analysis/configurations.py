@@ -73,10 +73,10 @@ def adjust(scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np
 
     The error is that of the fit, sigma times the root of the diagonal of its covariance: it says how well a
     configuration can be told from others in these folds, not how well its mean is known for new people. NaN where
-    every score is needed for the fit (as under ``nested``). A configuration without scores has the mean NaN; one with an
-    infinite score has an infinite mean, and has no part in the fit.
+    every score is needed for the fit (as under ``nested``). A configuration without scores has the mean NaN; one
+    with an infinite score has an infinite mean, and has no part in the fit.
     """
-    infinite = np.isinf(scores).any(axis=1)
+    infinite = np.atleast_1d(np.isinf(scores).any(axis=1))
     there = np.isfinite(scores) & ~infinite[:, None]
     means, errors = np.full((2, len(scores)), np.nan)
     means[infinite] = np.where(np.isposinf(scores[infinite]).any(axis=1), np.inf, -np.inf)

@@ -9,6 +9,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -238,7 +239,10 @@ def _levels(axis: Searched) -> Iterator[tuple[str, float, float, NDArray[np.bool
     place = np.searchsorted(inner, values, side="left")
     held = [values[place == number] for number in np.unique(place)]
     middle = (lambda a, b: math.sqrt(a * b)) if axis.log else (lambda a, b: (a + b) / 2)
-    cuts = [float(middle(one.max(), other.min())) for one, other in zip(held, held[1:], strict=False)]
+    cuts = [float(middle(one.max(), other.min())) for one, other in pairwise(held)]
     edges = [float(values.min()), *cuts, float(values.max())]
-    for number, low, high in zip(np.unique(place), edges, edges[1:], strict=False):
-        yield f"{low:.3g} to {high:.3g}", low, high, place == number
+    for number, low, high in zip(np.unique(place), edges[:-1], edges[1:], strict=True):
+        inside = place == number
+        first, last = (values[inside].min(), values[inside].max()) if axis.whole else (low, high)
+        words = f"{first:.3g}" if first == last else f"{first:.3g} to {last:.3g}"
+        yield words, low, high, inside

@@ -67,14 +67,20 @@ _EXHIBITS = (
         "Search progress",
         "Mean inner validation score of every configuration with scores in all folds, and the best so far: a"
         " line that is flat at its end says that more configurations would hardly help.",
-        lambda source: plot_progress(source.cells, source.objective),
+        lambda source: plot_progress(source.cells, source.objective, source.nested, source.folds),
     ),
     _Exhibit(
         "slices",
         "Hyperparameters",
         "Each searched parameter against the mean inner validation score of the configurations that tried it;"
         " an open circle has not been in every fold, so its mean is over fewer people.",
-        lambda source: plot_slices(source.cells, source.objective, source.section("space", "parameters")),
+        lambda source: plot_slices(
+            source.configurations,
+            source.marginal_effects,
+            source.objective,
+            1 if source.nested else source.folds,
+            source.parameters,
+        ),
     ),
     _Exhibit(
         "learning",
