@@ -43,6 +43,9 @@ BINS: Final = 5
 BIN_LEAST: Final = 4
 """A numeric hyperparameter is cut at its quantiles into so many bins at most, of so many configurations at least."""
 
+UNCUT: Final = 8
+"""Whole numbers, and others that are tried twice on average, are not cut if they have so many values at most."""
+
 _RESAMPLED: Final = 500
 """Scores above which the interval of a mean is Student's: the bootstrap's is the same, for much memory."""
 
@@ -197,8 +200,8 @@ def marginal_effects(configurations: pd.DataFrame, objective: str, parameters: M
 
     Columns ``parameter``; ``level``: the choice or number, or the bin in words; ``from``, ``to``: the bin's
     edges, NaN for choices, equal where the bin is one number; ``mean``, ``ci_low``, ``ci_high``: over configurations,
-    with a 95 % bootstrap interval; ``configurations``: how many. Numbers with up to `BINS` values are not cut;
-    others are cut at their quantiles, bins of `BIN_LEAST` configurations or more. Configurations without a finite score
+    with a 95 % bootstrap interval; ``configurations``: how many. Numbers with few values (`UNCUT`) are not cut; others
+    are cut at their quantiles, to bins of `BIN_LEAST` configurations or more. Configurations without a finite score
     are left out, and a hyperparameter counts only where it acts. What else the configurations differ in is not held
     fixed: a search that went after good values tried others beside good ones.
     """
@@ -230,7 +233,7 @@ def _levels(axis: Searched) -> Iterator[tuple[str, float, float, NDArray[np.bool
         return
     values = axis.values.to_numpy(float)
     single = np.unique(values)
-    if len(single) <= BINS and axis.whole:
+    if len(single) <= UNCUT and (axis.whole or 2 * len(single) <= len(values)):
         for value in single:
             yield f"{value:g}", float(value), float(value), values == value
         return

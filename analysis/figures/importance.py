@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures._style import BLUE, GREY, plain, styled
+from analysis.figures._style import BLUE, GREY, NARROW, plain, styled
 from helo.errors import InputError
 from helo.names import PARAMETER
 
@@ -91,11 +91,13 @@ def _figure(info: _ImportanceInfo) -> go.Figure:
                 hovertemplate=hover,
             )
         )
+    height = 102 + 34 * len(names)
     return styled(
         traces,
-        height=118 + 34 * len(names),
+        height=height,
         barmode="overlay",
-        margin={"t": 62},
+        margin={"t": 46},
+        meta={NARROW: {"height": height + 44, "margin.t": 90}},  # a line per entry of the legend
         xaxis={
             "title": {"text": "share of all importance"},
             "tickformat": ".0%",

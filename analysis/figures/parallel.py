@@ -162,7 +162,7 @@ def plot_parallel(
 def _figure(info: _ParallelInfo) -> go.Figure:
     last = len(info.axes) - 1
     lowest = min((height for axis in info.axes for height, _ in axis.ticks), default=0.0)
-    figure = styled([], height=440, hovermode="closest")
+    figure = styled([], height=440, hovermode="closest", legend={"traceorder": "reversed"})
     for name, _, colour in (_OTHERS, *reversed(_GROUPS)):
         mine = [line for line in info.lines if line.group == name and not line.recommended]
         shape = _SHAPES[name]
@@ -177,27 +177,29 @@ def _figure(info: _ParallelInfo) -> go.Figure:
                 y=height,
                 text=plain(words),
                 showarrow=False,
-                xanchor="right" if place == last else "left",
-                xshift=-5 if place == last else 5,
+                xanchor="left",
+                xshift=5,
                 font={"size": 11},
+                borderpad=0,
             )
     if info.left_out:
-        text = f"{len(info.lines)} of {len(info.lines) + info.left_out} configurations drawn: the best, and some others"
+        text = f"{len(info.lines)} of {len(info.lines) + info.left_out} configurations, the best among them"
         pad = {"t": 6}
         figure.update_layout(title={"text": text, "font": {"size": 13}, "x": 0, "y": 1, "yanchor": "top", "pad": pad})
-    titles = [plain(axis.title).replace("_", "<br>", 1).replace(" ", "<br>", 1) for axis in info.axes]
+    titles = [plain(axis.title).replace("_", "_<br>", 1).replace(" ", "<br>", 1) for axis in info.axes]
     return figure.update_layout(
-        margin={"t": 84, "b": 8},
+        margin={"t": 84, "b": 8, "l": 44, "r": 56},
         xaxis={
-            "range": [-0.15, last + 0.15],
+            "range": [-0.02, last + 0.02],
             "tickvals": list(range(last + 1)),
             "ticktext": titles,
             "tickangle": 0,
+            "ticklabeloverflow": "allow",
             "showgrid": False,
             "fixedrange": True,
         },
         yaxis={"range": [lowest - 0.06, 1.06], "visible": False, "fixedrange": True},
-        meta={NARROW: {"height": 440, "xaxis.range": [max(0, last - NARROW_AXES) - 0.12, last + 0.2]}},
+        meta={NARROW: {"xaxis.range": [max(0, last - NARROW_AXES) - 0.02, last + 0.02]}},
     )
 
 

@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from analysis.configurations import adjusted_means
 from analysis.estimates import completed, scored
 from analysis.figures._links import owners
-from analysis.figures._style import BLUE, GREY, Grid, arrange, axis_number, styled, validation_title
+from analysis.figures._style import BLUE, GREY, Grid, arrange, axis_number, refine, styled, validation_title
 from helo.errors import InputError
 from helo.names import CONFIGURATION, FINISHED, FOLD, FOLDS, HIGHER_IS_BETTER, STARTED, VAL
 
 _UNITS = (("seconds", 1.0, 120.0), ("minutes", 60.0, 7200.0), ("hours", 3600.0, np.inf))
 """Unit, its seconds, and up to how many seconds it is used."""
+
+_NARROW_TOP = 84
+"""Pixels above the first panel on a narrow page, where the legend has a line per entry."""
 
 
 class _Steps(NamedTuple):
@@ -150,7 +153,8 @@ def _figure(info: _ProgressInfo) -> go.Figure:
         y |= {"matches": "y", "showticklabels": False, "title": None} if index else {}
         x_axis = {"title": {"text": title}, "rangemode": "tozero", "nticks": 6}
         figure.update_layout({f"xaxis{axis_number(index)}": x_axis, f"yaxis{axis_number(index)}": y})
-    return arrange(figure, Grid(2, 2, panel=270, gap=66), Grid(2, 1, panel=220, gap=66, top=84))
+    arrange(figure, Grid(2, 2, panel=270, gap=66), Grid(2, 1, panel=220, gap=66, top=_NARROW_TOP))
+    return refine(figure, {"margin.t": _NARROW_TOP})
 
 
 def _points(

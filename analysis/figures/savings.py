@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures._style import BLUE, GREY, SKY, VERMILLION, styled
+from analysis.figures._style import BLUE, GREY, NARROW, SKY, VERMILLION, styled
 from helo.errors import InputError
 from helo.names import COMPLETED, CONFIGURATION, EPOCHS_RUN, FAILED, STATUS, STOPPED
 
@@ -124,7 +124,7 @@ def _figure(info: _SavingsInfo) -> go.Figure:
             orientation="h",
             width=0.6,
             name=part.name,
-            marker={"color": part.colour, "opacity": 0.35 if part.colour == GREY else 1},
+            marker={"color": part.colour},
             text=[f"{share:.0%}" if share >= 0.04 else "" for share in part.shares],
             textposition="inside",
             insidetextanchor="middle",
@@ -136,10 +136,11 @@ def _figure(info: _SavingsInfo) -> go.Figure:
     ]
     return styled(
         traces,
-        height=220,
+        height=204,
         barmode="stack",
-        margin={"t": 62},
+        margin={"t": 46},
+        meta={NARROW: {"height": 250, "margin.t": 92}},  # the legend has two lines or more
         legend={"traceorder": "normal"},
-        xaxis={"title": {"text": "share of all that the search could have run"}, "tickformat": ".0%", "range": [0, 1]},
+        xaxis={"title": {"text": "share of the whole search"}, "tickformat": ".0%", "dtick": 0.25},
         yaxis={"type": "category", "autorange": "reversed"},
     )

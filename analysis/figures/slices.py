@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures._links import owners
-from analysis.figures._style import BLUE, ORANGE, Grid, arrange, axis_number, plain, styled, validation_title
+from analysis.figures._style import BLUE, ORANGE, Grid, arrange, axis_number, plain, refine, styled, validation_title
 from analysis.parameters import Searched, searched
 from helo.errors import InputError
 from helo.names import ADJUSTED, CONFIGURATION, FOLDS, PARAMETER, VAL
@@ -125,7 +125,8 @@ def _figure(info: _SlicesInfo) -> go.Figure:
         if index % wide.columns:
             y |= {"showticklabels": False, "title": None}
         figure.update_layout({f"xaxis{number}": x, f"yaxis{number}": y})
-    arrange(figure, wide, Grid(len(info.slices), 1, panel=170, gap=66, top=more + 24))
+    arrange(figure, wide, Grid(len(info.slices), 1, panel=170, gap=66, top=more + 48))
+    refine(figure, {"margin.t": more + 48})  # the legend has two lines there
     if info.left_out:
         drawn = max(len(one.values) for one in info.slices)
         figure.update_layout(
