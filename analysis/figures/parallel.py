@@ -199,7 +199,9 @@ def _figure(info: _ParallelInfo) -> go.Figure:
             "fixedrange": True,
         },
         yaxis={"range": [lowest - 0.06, 1.06], "visible": False, "fixedrange": True},
-        meta={NARROW: {"xaxis.range": [max(0, last - NARROW_AXES) - 0.02, last + 0.02]}},
+        meta={
+            NARROW: {"height": 480, "margin.t": 124, "xaxis.range": [max(0, last - NARROW_AXES) - 0.02, last + 0.02]}
+        },
     )
 
 
