@@ -53,6 +53,14 @@ def test_easy_folds_do_not_flatter() -> None:
     assert adjust(scores)[0] == pytest.approx([2.5, 3.5])
 
 
+def test_how_hard_folds_are_changes_no_comparison(rng: np.random.Generator) -> None:
+    scores, harder = raced(rng), np.array([3.0, 0.0, -2.0, 5.0, 1.0, -1.0])
+    assert adjust(scores + harder)[0] == pytest.approx(adjust(scores)[0] + 1.0)
+    plain = np.nanmean(scores + harder, axis=1) - np.nanmean(scores, axis=1)
+    assert np.ptp(plain) > 0.5  # plain means do compare the folds
+    assert adjust(scores + harder)[1] == pytest.approx(adjust(scores)[1])
+
+
 def test_agrees_with_statsmodels(rng: np.random.Generator) -> None:
     scores = raced(rng)
     scores[8, 0] = np.nan
