@@ -120,9 +120,13 @@ def _shares(found: NDArray[np.float64]) -> NDArray[np.float64]:
 def _draws(y: NDArray[np.float64], nested: bool, rng: np.random.Generator) -> Iterator[NDArray[np.float64]]:
     """Losses of all configurations on drawn folds, NaN for those that have none of them."""
     folds = y.shape[1]
+    losses, there = adjust(y)[0], np.isfinite(y)
     for _ in range(DRAWS if folds > 1 else 0):
-        size, again = (max(1, folds // 2), False) if nested else (folds, True)
-        yield adjust(y[:, rng.choice(folds, size, replace=again)])[0]
+        if nested:  # a fold is a block of its own: other folds only move all losses, which changes no importance
+            half = rng.choice(folds, folds // 2, replace=False)
+            yield np.where(there[:, half].any(axis=1), losses, np.nan)
+        else:
+            yield adjust(y[:, rng.choice(folds, folds)])[0]
 
 
 @contextmanager
