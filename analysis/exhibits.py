@@ -9,9 +9,12 @@ import plotly.graph_objects as go
 
 from analysis.figures import (
     plot_estimates,
+    plot_importance,
     plot_learning,
+    plot_parallel,
     plot_predictions,
     plot_progress,
+    plot_savings,
     plot_slices,
     plot_subjects,
 )
@@ -77,20 +80,59 @@ _ALL = (
         lambda source: plot_predictions(source.predictions, source.cells, source.objective),
     ),
     Exhibit(
+        "importance",
+        "parameters",
+        "Which hyperparameters matter",
+        "How much of being among the best configurations each searched parameter explains (PED-ANOVA), with an interval"
+        " from drawing the subjects anew. A bar within its band says nothing: shuffled scores give as much.",
+        lambda source: plot_importance(source.importance),
+        _drawn,
+    ),
+    Exhibit(
         "slices",
         "parameters",
         "Each hyperparameter",
-        "Each searched parameter against the mean inner validation score of the configurations that tried it;"
-        " an open circle has not been in every fold, so its mean is over fewer people.",
-        lambda source: plot_slices(source.cells, source.objective, source.section("space", "parameters")),
+        "Each searched parameter against the mean inner validation score of the configurations, adjusted for the folds"
+        " that they ran in (an open circle: not in all); orange: the mean of a value or range with its 95 % interval."
+        " Values that do not act, such as the transport's where there is none, are left out.",
+        lambda source: plot_slices(
+            source.configurations,
+            source.marginal_effects,
+            source.objective,
+            1 if source.nested else source.folds,
+            source.parameters,
+        ),
+    ),
+    Exhibit(
+        "parallel",
+        "parameters",
+        "Configurations side by side",
+        "Each line is a configuration, from its values to its adjusted mean validation score; the recommended one is"
+        " thick. It need not end best: only configurations that ran in all folds can be recommended.",
+        lambda source: plot_parallel(
+            source.configurations, source.marginal_effects, source.objective, source.parameters
+        ),
+        _drawn,
     ),
     Exhibit(
         "progress",
         "search",
         "Progress",
-        "Mean inner validation score of every configuration with scores in all folds, and the best so far: a"
-        " line that is flat at its end says that more configurations would hardly help.",
-        lambda source: plot_progress(source.cells, source.objective),
+        "Each configuration's mean inner validation score, adjusted for the folds it ran in (open: not in all), and the"
+        " best so far of those in all folds (under nested: the mean over folds of each fold's best). A line that is"
+        " flat at its end says that more configurations would hardly help.",
+        lambda source: plot_progress(source.cells, source.objective, source.nested, source.folds),
+        _drawn,
+    ),
+    Exhibit(
+        "savings",
+        "search",
+        "What racing and rungs saved",
+        "Cells and epochs of all configurations in all folds: how many were run to their end, stopped early, or never"
+        " started because their configuration was dropped.",
+        lambda source: plot_savings(
+            source.cells, source.folds, source.nested, source.section("space").get("configurations")
+        ),
         _drawn,
     ),
     Exhibit(

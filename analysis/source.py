@@ -9,7 +9,9 @@ from typing import Any
 import pandas as pd
 
 from analysis.ablation import ablation, first_variant
+from analysis.configurations import configurations_table
 from analysis.estimates import no_baselines, subject_scores, summarise, variant_scores
+from analysis.importance import importance, marginal_effects
 from analysis.records import Records, is_behind
 from analysis.wording import cautions, coverage, failures, rivals, unconverged, verdict
 from helo.errors import InputError
@@ -23,6 +25,7 @@ from helo.names import (
     MANIFEST_FILE,
     METRICS,
     PREDICTIONS,
+    PROTOCOL_NESTED,
     UNCONVERGED,
     VAL,
 )
@@ -132,6 +135,31 @@ class Source:
         for name in names:
             found = found.get(name) if isinstance(found, dict) else None
         return found if isinstance(found, dict) else {}
+
+    @property
+    def nested(self) -> bool:
+        """Whether every fold has configurations of its own."""
+        return self.manifest.get("protocol") == PROTOCOL_NESTED
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The hyperparameters as the space defines them: name to ``{low, high, log, choices}`` or ``{value}``."""
+        return self.section("space", "parameters")
+
+    @cached_property
+    def configurations(self) -> pd.DataFrame:
+        """See `analysis.configurations.configurations_table`."""
+        return configurations_table(self.cells, self.objective, self.nested, self.folds)
+
+    @cached_property
+    def importance(self) -> pd.DataFrame:
+        """See `analysis.importance.importance`; raises `InputError` where nothing can be told."""
+        return importance(self.cells, self.objective, self.parameters, self.nested)
+
+    @cached_property
+    def marginal_effects(self) -> pd.DataFrame:
+        """See `analysis.importance.marginal_effects`."""
+        return marginal_effects(self.configurations, self.objective, self.parameters)
 
 
 def read_source(run: Run, told: Callable[[int, int], None] = lambda done, of: None) -> Source:

@@ -95,6 +95,17 @@ ESTIMATE: Final = "estimate"
 METRIC: Final = "metric"
 SKILL: Final = "skill"
 
+# --- configurations ---------------------------------------------------------------------------
+
+ADJUSTED: Final = "adjusted_"
+"""Prefix of a mean over folds that is adjusted for which folds a configuration ran in."""
+ERROR: Final = "error"
+FOLDS: Final = "folds"
+CHOSEN: Final = "chosen"
+BEST_ON_TEST: Final = "best_on_test"
+RECOMMENDED: Final = "recommended"
+PARAMETER: Final = "parameter"
+
 # --- methods ----------------------------------------------------------------------------------
 
 HELO: Final = "helo"

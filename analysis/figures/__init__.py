@@ -6,9 +6,12 @@ Every plot function raises `InputError` with the reason where the tables hold no
 from analysis.figures._links import CHOICES, KINDS, choose
 from analysis.figures._style import BLUE, DARK, LIGHT, NARROW, SKY
 from analysis.figures.estimates import plot_estimates
+from analysis.figures.importance import plot_importance
 from analysis.figures.learning import plot_learning
+from analysis.figures.parallel import plot_parallel
 from analysis.figures.predictions import plot_predictions
 from analysis.figures.progress import plot_progress
+from analysis.figures.savings import plot_savings
 from analysis.figures.slices import plot_slices
 from analysis.figures.subjects import plot_subjects
 
@@ -22,9 +25,12 @@ __all__ = [
     "SKY",
     "choose",
     "plot_estimates",
+    "plot_importance",
     "plot_learning",
+    "plot_parallel",
     "plot_predictions",
     "plot_progress",
+    "plot_savings",
     "plot_slices",
     "plot_subjects",
 ]

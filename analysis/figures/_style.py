@@ -64,6 +64,7 @@ def _template(ink: str, grid: str, paper: str) -> go.layout.Template:
             "yaxis": axis,
             "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"},
             "margin": {"l": 8, "r": 16, "t": 36, "b": 8},
+            "annotationdefaults": {"bgcolor": paper},  # some lie on lines
             "hoverlabel": {"bgcolor": paper, "bordercolor": grid, "font": {"color": ink}, "align": "left"},
         }
     )

@@ -1,77 +1,181 @@
-"""How the best configuration found so far improves while the search runs."""
+"""How the best found so far improves while the search runs: with every finished cell, and with time."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 
-from analysis.estimates import scored
-from analysis.figures._style import BLUE, GREY, styled, validation_title
+from analysis.configurations import adjusted_means
+from analysis.estimates import completed, scored
+from analysis.figures._links import owners
+from analysis.figures._style import BLUE, GREY, Grid, arrange, axis_number, refine, styled, validation_title
 from helo.errors import InputError
-from helo.names import CONFIGURATION, FINISHED, FOLD, HIGHER_IS_BETTER, VAL
+from helo.names import CONFIGURATION, FINISHED, FOLD, FOLDS, HIGHER_IS_BETTER, STARTED, VAL
+
+_UNITS = (("seconds", 1.0, 120.0), ("minutes", 60.0, 7200.0), ("hours", 3600.0, np.inf))
+"""Unit, its seconds, and up to how many seconds it is used."""
+
+_NARROW_TOP = 84
+"""Pixels above the first panel on a narrow page, where the legend has a line per entry."""
+
+
+class _Steps(NamedTuple):
+    """The best so far: after how many finished cells and seconds of running it became which score."""
+
+    cells: tuple[int, ...]
+    seconds: tuple[float, ...]
+    scores: tuple[float, ...]
 
 
 class _ProgressInfo(NamedTuple):
     metric: str
+    nested: bool
+    folds: int
     cells: int  # finished cells of the run, whatever their status
-    finished: tuple[int, ...]  # how many cells had finished when a configuration had its last fold
-    configurations: tuple[int, ...]
-    means: tuple[float, ...]  # its mean validation score over all folds
-    best: tuple[float, ...]  # the best of these so far
+    seconds: float  # in which any cell ran
+    configurations: tuple[int, ...]  # none under `nested`
+    finished: tuple[int, ...]  # how many cells had finished when a configuration had its last score
+    times: tuple[float, ...]  # and after how many seconds
+    means: tuple[float, ...]  # its mean validation score, adjusted for the folds
+    tried: tuple[int, ...]  # in how many folds it has one
+    best: _Steps
 
 
-def _info(cells: pd.DataFrame, objective: str) -> _ProgressInfo:
+def _info(cells: pd.DataFrame, objective: str, nested: bool, folds: int | None) -> _ProgressInfo:
     ordered = cells.sort_values(FINISHED, kind="stable").reset_index(drop=True)
     done = scored(ordered).dropna(subset=[VAL + objective])
-    found = done.assign(place=done.index + 1).groupby(CONFIGURATION)
-    each = pd.DataFrame({"mean": found[VAL + objective].mean(), "folds": found.size(), "place": found["place"].max()})
-    whole = each[each["folds"] == cells[FOLD].nunique()].sort_values("place")
-    if whole.empty:
-        raise InputError("no configuration has scores in all folds (under the nested protocol none ever has)")
-    best = whole["mean"].cummax() if objective in HIGHER_IS_BETTER else whole["mean"].cummin()
+    if done.empty:
+        raise InputError("no cell has a score yet")
+    running = _running(ordered)
+    every = cells[FOLD].nunique() if folds is None else folds
+    common = (objective, nested, every, len(cells), float(running[-1]))
+    if nested:
+        return _ProgressInfo(*common, (), (), (), (), (), _best_by_fold(ordered, running, objective))
+    each = adjusted_means(done, objective)
+    each["place"] = (done.assign(place=done.index).groupby(CONFIGURATION)["place"].max()).reindex(each.index)
+    each = each[np.isfinite(each["mean"])].sort_values("place", kind="stable")
+    whole = each[each[FOLDS] == every]
     return _ProgressInfo(
-        objective,
-        len(cells),
-        tuple(whole["place"].tolist()),
-        tuple(int(number) for number in whole.index),
-        tuple(whole["mean"].tolist()),
-        tuple(best.tolist()),
+        *common,
+        tuple(int(number) for number in each.index),
+        tuple(int(place) + 1 for place in each["place"]),
+        tuple(running[each["place"]].tolist()),
+        tuple(each["mean"].tolist()),
+        tuple(int(count) for count in each[FOLDS]),
+        _steps(whole["place"].to_numpy(int), running, _best(whole["mean"], objective).to_numpy(float)),
     )
 
 
-def plot_progress(cells: pd.DataFrame, objective: str) -> go.Figure:
-    """Mean validation score of each configuration with scores in all folds, and the best so far.
+def _best(scores: pd.Series | pd.DataFrame, objective: str) -> pd.Series | pd.DataFrame:
+    return scores.cummax() if objective in HIGHER_IS_BETTER else scores.cummin()
 
-    `cells` has the columns of ``cells.parquet``; x counts finished cells in the order in which they finished.
+
+def _best_by_fold(ordered: pd.DataFrame, running: NDArray[np.float64], objective: str) -> _Steps:
+    """The mean over folds of the best score so far in each, from when all folds that ever have one have it."""
+    done = completed(ordered).dropna(subset=[VAL + objective])
+    if done.empty:
+        raise InputError("no cell ran to its end, and only such cells are chosen in a fold")
+    wide = done.set_index(FOLD, append=True)[VAL + objective].unstack(FOLD)
+    mean = _best(wide, objective).ffill().mean(axis=1, skipna=False).dropna()
+    return _steps(mean.index.to_numpy(int), running, mean.to_numpy(float))
+
+
+def _steps(places: NDArray[np.int_], running: NDArray[np.float64], scores: NDArray[np.float64]) -> _Steps:
+    """Only where the score changes, and the end of the run."""
+    if not len(scores):
+        return _Steps((), (), ())
+    new = np.flatnonzero(np.r_[True, np.diff(scores) != 0])
+    return _Steps(
+        (*(int(place) + 1 for place in places[new]), len(running)),
+        (*running[places[new]].tolist(), float(running[-1])),
+        (*scores[new].tolist(), float(scores[-1])),
+    )
+
+
+def _running(ordered: pd.DataFrame) -> NDArray[np.float64]:
+    """Seconds in which at least one cell ran, until each cell's end; `ordered` by these. Pauses do not count."""
+    ends = ordered[FINISHED].to_numpy("datetime64[ns]").astype(np.int64)
+    starts = ordered[STARTED].to_numpy("datetime64[ns]").astype(np.int64)
+    # Nothing runs between the end of the last cell so far and the first start of all later ones.
+    first = np.minimum.accumulate(starts[::-1])[::-1]
+    before = np.r_[first[0], ends[:-1]]
+    return np.asarray(np.cumsum(ends - np.maximum(before, first)) / 1e9, dtype=np.float64)
+
+
+def plot_progress(cells: pd.DataFrame, objective: str, nested: bool = False, folds: int | None = None) -> go.Figure:
+    """The best so far against finished cells, and against the time in which cells ran.
+
+    - `cells`: as in ``cells.parquet``
+    - `nested`: whether every fold has configurations of its own
+    - `folds`: how many folds the run has (default: those in `cells`)
+
+    Under ``shared`` the line is the best mean validation score of a configuration with scores in all folds, the only
+    ones that can be recommended; points are all configurations when they had their last cell, open ones without all
+    folds, at the mean that is adjusted for it. Under ``nested`` the line is the mean over folds of the best
+    validation score so far in each fold, which is what is chosen there.
     """
-    return _figure(_info(cells, objective))
+    return _figure(_info(cells, objective, nested, folds))
 
 
 def _figure(info: _ProgressInfo) -> go.Figure:
-    traces = [
-        go.Scatter(
-            x=info.finished,
-            y=info.means,
-            name="a configuration",
-            mode="markers",
-            marker={"color": GREY, "size": 7},
-            customdata=info.configurations,
-            hovertemplate="configuration %{customdata}<br>mean over folds %{y:.4f}<br>after %{x} cells<extra></extra>",
+    unit, size = next((name, size) for name, size, limit in _UNITS if info.seconds <= limit)
+    figure = styled([])
+    panels = (
+        ("finished cells", info.finished, info.best.cells, "after %{x} cells"),
+        (
+            f"{unit} in which cells ran",
+            [seconds / size for seconds in info.times],
+            [seconds / size for seconds in info.best.seconds],
+            f"after %{{x:.3g}} {unit}",
         ),
-        go.Scatter(
-            x=(*info.finished, info.cells),
-            y=(*info.best, info.best[-1]),
-            name="best so far",
-            mode="lines",
-            line={"color": BLUE, "width": 2.5, "shape": "hv"},
-            hovertemplate="best so far %{y:.4f}<br>after %{x} cells<extra></extra>",
-        ),
-    ]
-    return styled(
-        traces,
-        height=340,
-        xaxis={"title": {"text": "finished cells"}, "rangemode": "tozero"},
-        yaxis={"title": {"text": f"mean {validation_title(info.metric)}"}},
     )
+    for index, (title, x, best_x, after) in enumerate(panels):
+        place = {"xaxis": f"x{axis_number(index)}", "yaxis": f"y{axis_number(index)}", "showlegend": index == 0}
+        for whole, name in ((True, "a configuration"), (False, f"not in all {info.folds} folds")):
+            figure.add_traces(_points(info, x, whole, name, after, place))
+        if info.best.scores:
+            figure.add_trace(
+                go.Scatter(
+                    x=best_x,
+                    y=info.best.scores,
+                    name="mean over folds of the best so far" if info.nested else "best so far, in all folds",
+                    mode="lines",
+                    line={"color": BLUE, "width": 2.5, "shape": "hv"},
+                    hovertemplate=f"best so far %{{y:.4f}}<br>{after}<extra></extra>",
+                    **place,
+                )
+            )
+        y = {"title": {"text": f"mean {validation_title(info.metric)}"}, "nticks": 6}
+        y |= {"matches": "y", "showticklabels": False, "title": None} if index else {}
+        x_axis = {"title": {"text": title}, "rangemode": "tozero", "nticks": 6}
+        figure.update_layout({f"xaxis{axis_number(index)}": x_axis, f"yaxis{axis_number(index)}": y})
+    arrange(figure, Grid(2, 2, panel=270, gap=66), Grid(2, 1, panel=220, gap=66, top=_NARROW_TOP))
+    return refine(figure, {"margin.t": _NARROW_TOP})
+
+
+def _points(
+    info: _ProgressInfo, x: object, whole: bool, name: str, after: str, place: dict[str, object]
+) -> list[go.Scatter]:
+    places = list(x)  # type: ignore[call-overload]
+    mine = [number for number, count in enumerate(info.tried) if (count == info.folds) is whole]
+    if not mine:
+        return []
+    configurations = [info.configurations[number] for number in mine]
+    return [
+        go.Scatter(
+            x=[places[number] for number in mine],
+            y=[info.means[number] for number in mine],
+            name=name,
+            mode="markers",
+            marker={"color": GREY, "size": 7, "symbol": "circle" if whole else "circle-open"},
+            customdata=list(zip(configurations, [info.tried[number] for number in mine], strict=True)),
+            hovertemplate="configuration %{customdata[0]}<br>mean, adjusted for folds, %{y:.4f}<br>in %{customdata[1]}"
+            f" of {info.folds} folds, {after}<extra></extra>",
+            meta=owners(configuration=configurations),
+            **place,
+        )
+    ]

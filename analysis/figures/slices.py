@@ -1,18 +1,33 @@
-"""Each searched hyperparameter against the score of the configurations that tried it."""
+"""Each searched hyperparameter against the score of the configurations that tried it, and its marginal effect."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.estimates import scored
-from analysis.figures._style import BLUE, Grid, arrange, axis_number, plain, styled, validation_title
+from analysis.figures._links import owners
+from analysis.figures._style import BLUE, ORANGE, Grid, arrange, axis_number, plain, refine, styled, validation_title
+from analysis.parameters import Searched, searched
 from helo.errors import InputError
-from helo.names import CONFIGURATION, FOLD, PARAM, VAL
+from helo.names import ADJUSTED, CONFIGURATION, FOLDS, PARAMETER, VAL
+
+MOST_POINTS: Final = 400
+"""Configurations that are drawn in a panel; of more, evenly spread ones by score."""
+
+
+class _Effect(NamedTuple):
+    level: str
+    low: float  # edges of the bin; NaN for choices
+    high: float
+    mean: float
+    ci_low: float
+    ci_high: float
+    configurations: int
 
 
 class _Slice(NamedTuple):
@@ -20,125 +35,187 @@ class _Slice(NamedTuple):
     log: bool
     categories: tuple[str, ...]  # every value in axis order; empty for a numeric axis
     values: tuple[float | str, ...]
-    means: tuple[float, ...]
-    folds: tuple[int, ...]  # over how many folds each mean goes
+    means: tuple[float, ...]  # adjusted for the folds
+    folds: tuple[int, ...]  # in how many folds each configuration was
     configurations: tuple[int, ...]
+    effects: tuple[_Effect, ...]
 
 
 class _SlicesInfo(NamedTuple):
     metric: str
     folds: int
     slices: tuple[_Slice, ...]
+    left_out: int  # configurations that are not drawn; they count in the effects
 
 
-def _info(cells: pd.DataFrame, objective: str, parameters: Mapping[str, Any]) -> _SlicesInfo:
-    done = scored(cells).dropna(subset=[VAL + objective])
+def _info(
+    configurations: pd.DataFrame, effects: pd.DataFrame, objective: str, folds: int, parameters: Mapping[str, Any]
+) -> _SlicesInfo:
+    done = configurations[np.isfinite(configurations[ADJUSTED + VAL + objective])]
     if done.empty:
         raise InputError("no cell has a score yet")
-    found = done.groupby(CONFIGURATION)
-    each = pd.DataFrame({"mean": found[VAL + objective].mean(), "folds": found[FOLD].nunique()})
-    tried = done.drop_duplicates(CONFIGURATION).set_index(CONFIGURATION)
-    slices = []
-    for column in (name for name in cells.columns if name.startswith(PARAM)):
-        name = column.removeprefix(PARAM)
-        definition = parameters.get(name)
-        definition = definition if isinstance(definition, Mapping) else {}
-        values = tried[column]
-        if None in (definition.get("choices") or ()):  # a choice like any other
-            values = values.astype(object).where(values.notna(), str(None))
-        values = values.dropna()
-        if values.map(str).nunique() > 1:
-            slices.append(_slice(name, values, each.loc[values.index], definition))
-    if not slices:
+    axes = searched(done, parameters)
+    if not axes:
         raise InputError("no parameter takes two values among the cells with scores")
-    return _SlicesInfo(objective, cells[FOLD].nunique(), tuple(slices))
+    each = done.set_index(CONFIGURATION)[[ADJUSTED + VAL + objective, FOLDS]].set_axis(["mean", "folds"], axis=1)
+    drawn = each
+    if len(each) > MOST_POINTS:
+        places = np.linspace(0, len(each) - 1, MOST_POINTS).round().astype(int)
+        drawn = each.sort_values("mean", kind="stable").iloc[places].sort_index()
+    slices = [_slice(axis, drawn, effects[effects[PARAMETER] == axis.name]) for axis in axes]
+    return _SlicesInfo(objective, folds, tuple(slices), len(each) - len(drawn))
 
 
-def _slice(name: str, values: pd.Series, each: pd.DataFrame, definition: Mapping[str, Any]) -> _Slice:
-    choices = definition.get("choices")
-    categories: tuple[str, ...] = ()
-    numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
-    if choices or not numeric:
-        # A column that mixes whole and broken numbers holds floats: 64.0 is the choice 64.
-        known = {choice: str(choice) for choice in choices or () if isinstance(choice, int | float | str)}
-        names = [known.get(value, str(value)) for value in values.tolist()]
-        order = dict.fromkeys(str(choice) for choice in choices or ())
-        categories = tuple(value for value in (*order, *sorted(set(names) - set(order))) if value in names)
-        shown: tuple[float | str, ...] = tuple(names)
-    else:
-        shown = tuple(float(value) for value in values)
-    log = bool(definition.get("log")) and not categories and float(values.min()) > 0
+def _slice(axis: Searched, each: pd.DataFrame, effects: pd.DataFrame) -> _Slice:
+    values = axis.values[axis.values.index.isin(each.index)]
+    mine = each.loc[values.index]
+    columns = ["level", "from", "to", "mean", "ci_low", "ci_high", "configurations"]
     return _Slice(
-        name,
-        log,
-        categories,
-        shown,
-        tuple(each["mean"].tolist()),
-        tuple(int(count) for count in each["folds"]),
-        tuple(int(number) for number in each.index),
+        axis.name,
+        axis.log,
+        axis.choices,
+        tuple(values.tolist()),
+        tuple(mine["mean"].tolist()),
+        tuple(int(count) for count in mine["folds"]),
+        tuple(int(number) for number in mine.index),
+        tuple(_Effect(*row) for row in effects[columns].itertuples(index=False, name=None)),
     )
 
 
-def plot_slices(cells: pd.DataFrame, objective: str, parameters: Mapping[str, Any] | None = None) -> go.Figure:
-    """A panel per parameter that varies: its value against the mean validation score over folds.
+def plot_slices(
+    configurations: pd.DataFrame,
+    effects: pd.DataFrame,
+    objective: str,
+    folds: int,
+    parameters: Mapping[str, Any] | None = None,
+) -> go.Figure:
+    """A panel per hyperparameter that varies: its value against the adjusted mean validation score.
 
-    - `cells`: as in ``cells.parquet``
+    - `configurations`: from `analysis.configurations.configurations_table`
+    - `effects`: from `analysis.importance.marginal_effects`: means of values and bins, drawn as lines with intervals
+    - `folds`: in how many folds a configuration can have been: `analysis.source.Source.folds`, 1 under ``nested``
     - `parameters`: name to ``{low, high, log, choices, value}`` as in the manifest's space; says which axes
       are logarithmic and how choices are ordered
 
-    A configuration that did not complete every fold is an open circle: its mean is over other people.
+    A configuration without a score in every fold is an open circle. Where a hyperparameter does not act, its value is
+    not shown.
     """
-    return _figure(_info(cells, objective, parameters or {}))
+    return _figure(_info(configurations, effects, objective, folds, parameters or {}))
 
 
 def _figure(info: _SlicesInfo) -> go.Figure:
-    figure = styled([], showlegend=False)
-    wide = Grid(len(info.slices), min(3, len(info.slices)), panel=200, gap=66, top=12)
+    figure = styled([], showlegend=True)
+    more = 36 if info.left_out else 12
+    wide = Grid(len(info.slices), min(3, len(info.slices)), panel=200, gap=66, top=more + 24)
     for index, one in enumerate(info.slices):
         number = axis_number(index)
-        figure.add_trace(_trace(one, info.folds, number))
+        figure.add_traces([_points(one, info.folds, number, index == 0), *_effects(one, number, index == 0)])
         x: dict[str, Any] = {"title": {"text": plain(one.parameter)}}
         if one.categories:
             shown = [plain(value) for value in one.categories]
             x |= {"type": "category", "categoryorder": "array", "categoryarray": shown}
             x |= {"range": [-0.5, len(shown) - 0.5]}
         elif one.log:
-            x |= {"type": "log"} | _log_ticks([value for value in one.values if isinstance(value, float)])
+            x |= {"type": "log"} | log_ticks([value for value in one.values if isinstance(value, float)])
         else:
-            x |= {"nticks": 6}
+            x |= {"nticks": 6} | _whole_ticks(one)
         y: dict[str, Any] = {"title": {"text": validation_title(info.metric)}, "nticks": 6}
         if index:
             y["matches"] = "y"
         if index % wide.columns:
             y |= {"showticklabels": False, "title": None}
         figure.update_layout({f"xaxis{number}": x, f"yaxis{number}": y})
-    return arrange(figure, wide, Grid(len(info.slices), 1, panel=170, gap=66, top=12))
+    arrange(figure, wide, Grid(len(info.slices), 1, panel=170, gap=66, top=more + 48))
+    refine(figure, {"margin.t": more + 48})  # the legend has two lines there
+    if info.left_out:
+        drawn = max(len(one.values) for one in info.slices)
+        figure.update_layout(
+            title={
+                "text": f"{drawn} of {drawn + info.left_out} configurations drawn, from the best to the worst",
+                "font": {"size": 13},
+                "x": 0,
+                "y": 1,
+                "yanchor": "top",
+                "pad": {"t": 6},
+            }
+        )
+    return figure
 
 
-def _log_ticks(values: Sequence[float]) -> dict[str, Any]:
+def _whole_ticks(one: _Slice) -> dict[str, Any]:
+    """No ticks between whole numbers, where these are few."""
+    values = [value for value in one.values if isinstance(value, float)]
+    few = all(value.is_integer() for value in values) and max(values) - min(values) <= 8
+    return {"dtick": 1} if few else {}
+
+
+def log_ticks(values: Sequence[float]) -> dict[str, Any]:
     """Ticks that are written out: plotly's own on a log axis are bare digits between powers of ten."""
     low, high = math.log10(min(values)), math.log10(max(values))
-    steps = (1,) if high - low > 2 else (1, 2, 5)
+    steps = (1,) if high - low > 2 else (1, 2, 5) if high - low > 0.8 else (1, 1.5, 2, 3, 5, 7)
     powers = range(math.floor(low), math.ceil(high) + 1)
     ticks = [step * 10.0**power for power in powers for step in steps]
     ticks = [tick for tick in ticks if min(values) * 0.9 <= tick <= max(values) * 1.1]
     return {"tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]} if len(ticks) > 1 else {}
 
 
-def _trace(one: _Slice, folds: int, number: str) -> go.Scatter:
+def _points(one: _Slice, folds: int, number: str, legend: bool) -> go.Scatter:
     return go.Scatter(
         x=[plain(value) if isinstance(value, str) else value for value in one.values],
         y=one.means,
         xaxis=f"x{number}",
         yaxis=f"y{number}",
+        name="a configuration",
+        showlegend=legend,
         mode="markers",
         marker={
             "size": 8,
             "color": BLUE,
-            "opacity": 0.8,
+            "opacity": 0.6,
             "symbol": ["circle" if count == folds else "circle-open" for count in one.folds],
         },
         customdata=list(zip(one.configurations, one.folds, strict=True)),
         hovertemplate=f"configuration %{{customdata[0]}}<br>{plain(one.parameter)} %{{x}}<br>"
-        f"mean %{{y:.4f}} over %{{customdata[1]}} of {folds} folds<extra></extra>",
+        f"mean, adjusted for folds, %{{y:.4f}}<br>in %{{customdata[1]}} of {folds} folds<extra></extra>",
+        meta=owners(configuration=one.configurations),
     )
+
+
+def _effects(one: _Slice, number: str, legend: bool) -> list[go.Scatter]:
+    """Means with their intervals, and for bins a line as wide as the bin."""
+    if not one.effects:
+        return []
+    place: dict[str, Any] = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
+    x = [plain(effect.level) if one.categories else _middle(effect, one.log) for effect in one.effects]
+    means = go.Scatter(
+        x=x,
+        y=[effect.mean for effect in one.effects],
+        **place,
+        name="mean of a value or range",
+        showlegend=legend,
+        mode="markers",
+        marker={"color": ORANGE, "size": 9, "symbol": "line-ew", "line": {"color": ORANGE, "width": 3}},
+        error_y={
+            "array": [effect.ci_high - effect.mean for effect in one.effects],
+            "arrayminus": [effect.mean - effect.ci_low for effect in one.effects],
+            "color": ORANGE,
+            "thickness": 2,
+            "width": 4,
+        },
+        customdata=[(plain(e.level), e.configurations, e.ci_low, e.ci_high) for e in one.effects],
+        hovertemplate=f"{plain(one.parameter)} %{{customdata[0]}}<br>mean %{{y:.4f}}, 95 % interval"
+        " %{customdata[2]:.4f} to %{customdata[3]:.4f}<br>%{customdata[1]} configurations<extra></extra>",
+    )
+    if one.categories:
+        return [means]
+    line_x: list[float | None] = []
+    line_y: list[float | None] = []
+    for effect in one.effects:
+        line_x += [effect.low, effect.high, None]
+        line_y += [effect.mean, effect.mean, None]
+    line = {"color": ORANGE, "width": 2.5}
+    return [go.Scatter(x=line_x, y=line_y, **place, mode="lines", line=line, hoverinfo="skip", showlegend=False), means]
+
+
+def _middle(effect: _Effect, log: bool) -> float:
+    return math.sqrt(effect.low * effect.high) if log else (effect.low + effect.high) / 2

@@ -69,7 +69,9 @@ def opened(browser: Browser, address: str, viewport: dict[str, int] = WIDE, dark
     asked: list[str] = []
     context = browser.new_context(viewport=viewport, color_scheme="dark" if dark else "light")  # type: ignore[arg-type]
     page = context.new_page()
-    page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+    page.on(
+        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
+    )
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
     page.goto(address)
@@ -128,7 +130,9 @@ def test_a_click_on_a_subject_is_followed_by_all_figures(browser: Browser, run: 
         click_point(page, "#subjects", 2)
         chosen = page.input_value("#choose-subject")
         assert chosen
-        page.wait_for_function("name => document.getElementById('predictions').dataset.drawn.includes(name)", arg=chosen)
+        page.wait_for_function(
+            "name => document.getElementById('predictions').dataset.drawn.includes(name)", arg=chosen
+        )
         assert values(page, "#predictions") != everyone
         assert set(values(page, "#learning", "text", 2)) == {
             f"{chosen}, configuration {number}" for number in range(4)

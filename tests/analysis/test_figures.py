@@ -16,16 +16,12 @@ from analysis.figures import (
     plot_estimates,
     plot_learning,
     plot_predictions,
-    plot_progress,
-    plot_slices,
     plot_subjects,
     predictions,
-    progress,
-    slices,
     subjects,
 )
 from analysis.figures._links import choose
-from analysis.figures._style import NARROW, Grid
+from analysis.figures._style import Grid
 from helo.errors import InputError
 from helo.run import Run
 from helo.selection import best_per_fold
@@ -62,51 +58,6 @@ def test_subjects_info_has_the_hardest_first(run: Run, cells: pd.DataFrame, metr
     assert list(info.reference) == sorted(info.reference, reverse=metric == "kl")
     wide = scores.pivot(index="fold", columns="estimate", values=metric)
     assert list(info.searched) == wide.loc[list(info.subjects), "per_fold_selection"].tolist()
-
-
-def test_progress_info(cells: pd.DataFrame) -> None:
-    info = progress._info(cells.sample(frac=1, random_state=0), "kl")
-    assert info.cells == 30
-    assert info.configurations == (0, 1, 2, 3)  # the last configuration failed on a subject
-    assert info.finished == (6, 12, 18, 24)
-    means = cells.groupby("configuration")["val_kl"].mean()
-    assert info.means == pytest.approx([means[number] for number in range(4)])
-    assert info.best == pytest.approx(np.minimum.accumulate(info.means))
-    similar = progress._info(cells, "cosine")
-    assert similar.best == pytest.approx(np.maximum.accumulate(similar.means))
-
-
-def test_slices_info(run: Run, cells: pd.DataFrame) -> None:
-    info = slices._info(cells, "kl", run.manifest["space"]["parameters"])
-    by_name = {one.parameter: one for one in info.slices}
-    assert set(by_name) == {"learning_rate", "dropout", "width", "fusion"}  # depth does not vary
-    assert by_name["learning_rate"].log
-    assert not by_name["dropout"].log
-    assert by_name["dropout"].categories == ()
-    assert set(by_name["width"].values) <= set(by_name["width"].categories) <= {"16", "32", "64"}
-    assert list(by_name["width"].categories) == sorted(by_name["width"].categories, key=int)
-    assert by_name["dropout"].folds == (6, 6, 6, 6, 5)
-    done = cells[cells["status"] == "completed"]
-    assert by_name["dropout"].means == pytest.approx(done.groupby("configuration")["val_kl"].mean().tolist())
-    assert by_name["dropout"].values == pytest.approx(done.groupby("configuration")["param_dropout"].first())
-
-
-def test_slices_know_choices_that_became_floats(cells: pd.DataFrame) -> None:
-    info = slices._info(cells.astype({"param_width": float}), "kl", {"width": {"choices": [64, 32, 16]}})
-    width = next(one for one in info.slices if one.parameter == "width")
-    assert list(width.categories) == sorted(width.categories, key=int, reverse=True)
-
-
-def test_slices_take_none_for_a_choice(cells: pd.DataFrame) -> None:
-    masks = cells.assign(param_mask=cells["configuration"].map({0: None, 1: 0.5, 2: 0.5, 3: None, 4: 0.5}))
-    info = slices._info(masks, "kl", {"mask": {"choices": [None, 0.5]}})
-    mask = next(one for one in info.slices if one.parameter == "mask")
-    assert mask.categories == ("None", "0.5")
-    assert mask.values == ("None", "0.5", "0.5", "None", "0.5")
-
-
-def test_slices_without_a_space(cells: pd.DataFrame) -> None:
-    assert not any(one.log for one in slices._info(cells, "kl", {"learning_rate": "nonsense"}).slices)
 
 
 def test_learning_info(run: Run, cells: pd.DataFrame) -> None:
@@ -210,12 +161,6 @@ def test_every_figure_says_why_it_is_empty(run: Run, cells: pd.DataFrame) -> Non
         plot_estimates(summarise(failed, run.table("baselines"), "kl", 6)[:0])
     with pytest.raises(InputError, match="no subject"):
         plot_subjects(scores, "kl")
-    with pytest.raises(InputError, match="no configuration has scores in all folds"):
-        plot_progress(failed, "kl")
-    with pytest.raises(InputError, match="no cell has a score yet"):
-        plot_slices(failed, "kl")
-    with pytest.raises(InputError, match="no parameter takes two values"):
-        plot_slices(cells[cells["configuration"] == 0], "kl")
     with pytest.raises(InputError, match="no selected cell"):
         plot_learning(failed, run.table("epochs"), "kl")
     with pytest.raises(InputError, match="no predictions"):
@@ -236,10 +181,3 @@ def test_panels_lie_inside_and_apart(panels: int, columns: int) -> None:
             beside = domains[other][0][1] <= domains[one][0][0] or domains[one][0][1] <= domains[other][0][0]
             below = domains[one][1][1] <= domains[other][1][0]
             assert beside or below
-
-
-def test_narrow_pages_stack_the_panels(cells: pd.DataFrame) -> None:
-    figure = plot_slices(cells, "kl")
-    narrow = figure.layout.meta[NARROW]
-    assert narrow["height"] > figure.layout.height
-    assert all(value == [0.0, 1.0] for key, value in narrow.items() if key.startswith("xaxis"))
