@@ -1,4 +1,4 @@
-"""Report and dashboard of a real search on WESAD, in a real browser: what is drawn, what a click does, what comes in."""
+"""Report and dashboard of a real search on WESAD in a real browser: what is drawn, what a click does, what comes in."""
 
 from __future__ import annotations
 
@@ -98,6 +98,12 @@ def values(page: Page, name: str, attribute: str = "y", trace: int = 0) -> Any:
         " document.querySelector(name).data[trace][attribute])",
         [name, trace, attribute],
     )
+
+
+def wait_for_choice(page: Page, name: str, subject: str) -> None:
+    """Until a figure of a report is drawn for that subject."""
+    script = "([name, chosen]) => JSON.parse(document.getElementById(name).dataset.drawn).subject === chosen"
+    page.wait_for_function(script, arg=[name, subject])
 
 
 def click_point(page: Page, place: str, point: int) -> None:
