@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.ablation import VARIANT
+from analysis.ablation import VARIANT, difference, explanation
 from analysis.facts import facts
 from analysis.figures import (
     plot_estimates,
@@ -22,7 +22,7 @@ from analysis.figures import (
 )
 from analysis.page import figure, page, section, text
 from analysis.source import Source
-from analysis.wording import MEANINGS, NOT_REPORTABLE, arrow, number, percent, signed
+from analysis.wording import MEANINGS, NOT_REPORTABLE, arrow, number, percent
 from helo.errors import InputError
 from helo.files import whole_file
 from helo.names import (
@@ -188,21 +188,18 @@ def _ablation(source: Source) -> str:
     assert table is not None
     heads = [f"{METRIC_LABELS[metric]}&nbsp;{arrow(metric)}" for metric in METRICS]
     label = METRIC_LABELS[source.objective]
-    head = "".join(f'<th scope="col">{one}</th>' for one in ("Variant", *heads, f"{label} lost", "Worse for"))
+    titles = ("Variant", *heads, f"{label} lost", "Worse for", "p", "Effect")
+    head = "".join(f'<th scope="col">{one}</th>' for one in titles)
     body = []
     for row in table.to_dict("records"):
+        lost, between, *others = difference(row)
         values = "".join(f"<td>{number(row[metric])}</td>" for metric in METRICS)
-        if pd.isna(row["loss"]):
-            values += "<td>–</td><td>–</td>"
-        else:
-            between = f"<small>{signed(row['loss_low'])} to {signed(row['loss_high'])}</small>"
-            values += f"<td>{signed(row['loss'])}{between}</td><td>{row['worse']:.0f} of {row['subjects']}</td>"
+        values += f"<td>{lost}<small>{between}</small></td>" if lost != between else f"<td>{lost}</td>"
+        values += "".join(f"<td>{text(one)}</td>" for one in others)
         body.append(f'<tr><th scope="row">{text(row[VARIANT])}</th>{values}</tr>')
     return (
         f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
-        f'<p class="note">Mean test scores over the subjects that a variant shares with the first one. Lost: by how'
-        f" much {label} is worse on them than with the first variant, with the 95 % bootstrap interval over subjects."
-        " An interval that holds 0 says that the part made no difference that could be seen.</p>"
+        f'<p class="note">{text(explanation(source.objective, "the first one"))}</p>'
     )
 
 
