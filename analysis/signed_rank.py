@@ -11,7 +11,8 @@ Psychology 2014. S. Holm, "A simple sequentially rejective multiple test procedu
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -91,14 +92,19 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
     >>> holm([0.01, 0.04, float("nan")]).tolist()
     [0.02, 0.04, nan]
     """
-    from statsmodels.stats.multitest import multipletests
-
     values = np.asarray(p, dtype=float)
     known = ~np.isnan(values)
-    corrected: Any = np.full(values.shape, np.nan)
+    corrected = np.full(values.shape, np.nan)
     if known.any():
-        corrected[known] = multipletests(values[known], alpha=ALPHA, method="holm")[1]
-    return np.asarray(corrected)
+        corrected[known] = _holm(tuple(values[known].tolist()))
+    return corrected
+
+
+@lru_cache(maxsize=256)  # statsmodels collects garbage at every call: 0.1 s, and reports ask again
+def _holm(p: tuple[float, ...]) -> tuple[float, ...]:
+    from statsmodels.stats.multitest import multipletests
+
+    return tuple(multipletests(p, alpha=ALPHA, method="holm")[1].tolist())
 
 
 def least_p(subjects: int) -> float:

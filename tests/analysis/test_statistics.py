@@ -110,14 +110,12 @@ def test_turned_round_only_the_sign_of_the_effect_changes(differences: list[floa
         assert one.p == pytest.approx(least_p(sum(value > 0 for value in differences)))
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.floats(0, 1), max_size=8))
+@pytest.mark.parametrize("p", [[0.3], [0.04, 0.01], [0.01, 0.01, 0.5, 0.9], [1.0, 1.0], [0.0, 0.02, 0.03, 0.04]])
 def test_holm_is_that_of_statsmodels_and_leaves_out_what_is_unknown(p: list[float]) -> None:
-    found = holm([*p, np.nan])
-    assert np.isnan(found[-1])
-    if p:
-        np.testing.assert_allclose(found[:-1], multipletests(p, method="holm")[1])
-        assert (found[:-1] >= np.array(p)).all()
+    found = holm([p[0], np.nan, *p[1:]])
+    assert np.isnan(found[1])
+    np.testing.assert_allclose(np.delete(found, 1), multipletests(p, method="holm")[1])
+    assert np.isnan(holm([np.nan])).all()
 
 
 # --- comparisons
@@ -194,8 +192,7 @@ def test_equal_infinite_and_single_scores() -> None:
     assert both.loc["train_mean", "p"] == 1
 
 
-@settings(max_examples=10, deadline=None)
-@given(st.integers(2, 12), st.integers(0, 10_000))
+@pytest.mark.parametrize(("subjects", "seed"), [(2, 0), (5, 1), (12, 2)])
 def test_comparisons_are_orderless(subjects: int, seed: int) -> None:
     scores = score_table(subjects, seed)
     shuffled = scores.sample(frac=1, random_state=seed)
