@@ -102,6 +102,8 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=256)  # statsmodels collects garbage at every call: 0.1 s, and reports ask again
 def _holm(p: tuple[float, ...]) -> tuple[float, ...]:
+    if len(p) == 1:
+        return p
     from statsmodels.stats.multitest import multipletests
 
     return tuple(multipletests(p, alpha=ALPHA, method="holm")[1].tolist())

@@ -190,8 +190,7 @@ def verdict(scores: pd.DataFrame, objective: str, what: str = "the search") -> s
     row = rows.loc[objective]
     subjects, p, effect = int(row["subjects"]), float(row["p"]), float(row["effect"])
     counted = (
-        f"on {METRIC_LABELS[objective]}, {what} is better than the train mean, which uses no input at all, for"
-        f" {_counts(row)}"
+        f"on {METRIC_LABELS[objective]}, {what} beats the train mean, which uses no input at all, for {_counts(row)}"
     )
     if p < ALPHA and row["gain"] > 0 and effect > 0:
         found = f"Skill is shown: {counted}."
@@ -210,7 +209,7 @@ def verdict(scores: pd.DataFrame, objective: str, what: str = "the search") -> s
             f"No skill is shown: {counted}. As far as {subjects} subjects can tell, a model that never looks at the"
             " signals does as well."
         )
-    others = [f"On {METRIC_LABELS[metric]} it is better for {_counts(rows.loc[metric])}." for metric in rows.index[1:]]
+    others = [f"On {METRIC_LABELS[metric]} it does for {_counts(rows.loc[metric])}." for metric in rows.index[1:]]
     return " ".join([found, *others])
 
 

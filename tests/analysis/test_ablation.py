@@ -108,5 +108,5 @@ def test_the_verdict_is_about_the_first_variant() -> None:
     trivial = pd.DataFrame({"estimate": "train_mean", "fold": ["S0", "S1", "S2"], **{m: [0.25] * 3 for m in METRICS}})
     scores = variant_scores(first_variant(found, VARIANTS), pd.concat([chosen, trivial]))
     said = verdict(scores, "kl", "the first variant (whole)")
-    assert "on KL, the first variant (whole) is better than the train mean" in said
+    assert "on KL, the first variant (whole) beats the train mean" in said
     assert "for 2 of 3 subjects (mean 0.2000 against 0.2500" in said

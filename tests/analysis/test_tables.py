@@ -84,7 +84,7 @@ def test_verdict_counts_subjects() -> None:
     )
     sentence = verdict(scores, "kl")
     assert "for 1 of 3 subjects (mean 0.2917 against 0.2917; p = 1.000, effect size 0.00)" in sentence
-    assert "On Chebyshev it is better for 0 of 3 subjects (mean 0.2667 against 0.1000; p = 0.250" in sentence
+    assert "On Chebyshev it does for 0 of 3 subjects (mean 0.2667 against 0.1000; p = 0.250" in sentence
     assert verdict(scores, "chebyshev").count("Chebyshev") == 1
 
 
@@ -94,7 +94,7 @@ def test_verdict_of_similarities_and_of_nothing(run: Run) -> None:
     wide = scores.pivot(index="fold", columns="estimate", values="cosine")
     better = int((wide["per_fold_selection"] > wide["train_mean"]).sum())
     said = verdict(scores, "cosine")
-    assert said.startswith("Skill is shown: on Cosine, the search is better than the train mean")
+    assert said.startswith("Skill is shown: on Cosine, the search beats the train mean")
     assert f"for {better} of 6 subjects" in said
     nothing = subject_scores(cells.assign(status="failed"), baselines, "cosine")
     assert "nothing to judge" in verdict(nothing, "cosine")

@@ -86,7 +86,7 @@ def judged(*gains: float) -> str:
 def test_skill_is_said_with_its_test() -> None:
     gains = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, -0.05)
     said = judged(*gains)
-    assert said.startswith("Skill is shown: on KL, the search is better than the train mean")
+    assert said.startswith("Skill is shown: on KL, the search beats the train mean")
     assert f"for 6 of 7 subjects (mean 0.7071 against 1.000; p = {signed_rank(gains).p:.3f}, effect size +0.93)" in said
     assert "no skill" not in said.lower()
 
@@ -100,7 +100,7 @@ def test_a_gain_within_chance_is_no_skill() -> None:
 
 def test_worse_is_no_skill_and_said() -> None:
     said = judged(*[-0.1, -0.2, -0.3, -0.4, -0.5, -0.6])
-    assert said.startswith("Worse than the train mean, so no skill: on KL, the search is better")
+    assert said.startswith("Worse than the train mean, so no skill: on KL, the search beats")
     assert "for 0 of 6 subjects" in said
 
 
