@@ -226,6 +226,22 @@ def paired(scores: pd.DataFrame, metric: str, *estimates: str) -> pd.DataFrame:
     return wide.reindex(columns=list(estimates)).dropna()
 
 
+def best_regressor(scores: pd.DataFrame, metric: str) -> str:
+    """The fitted baseline with the best mean test score over the subjects of ``per_fold_selection``; empty without one.
+
+    Of those that have all these subjects: one that failed on the hardest would look best. To be chosen by its test
+    score favours it.
+    """
+    wide = scores.pivot(index=FOLD, columns=ESTIMATE, values=metric)
+    if PER_FOLD_SELECTION not in wide:
+        return ""
+    judged = wide[wide[PER_FOLD_SELECTION].notna()]
+    means = judged[[name for name in FITTED_BASELINES if name in wide]].mean(skipna=False).dropna()
+    if means.empty:
+        return ""
+    return str(means.idxmax() if metric in HIGHER_IS_BETTER else means.idxmin())
+
+
 def gain(score: Any, reference: Any, metric: str) -> Any:
     """By how much `score` is better than `reference`, above 0 if better; numbers or Series."""
     return score - reference if metric in HIGHER_IS_BETTER else reference - score

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from analysis.estimates import best_regressor
 from analysis.signed_rank import ALPHA, least_p
 from analysis.statistics import comparisons
 from helo.names import (
@@ -232,20 +233,18 @@ def rivals(scores: pd.DataFrame, objective: str) -> list[str]:
 
     "Better" and "worse" are said only where Wilcoxon's test, corrected by Holm over all references, says so.
     """
-    table = comparisons(scores, (objective,))
-    # Of those that have every subject: one that failed on the hardest would look best.
-    judged = int(scores.loc[scores[ESTIMATE] == PER_FOLD_SELECTION, objective].notna().sum())
-    fitted = table[table[REFERENCE].isin(FITTED_BASELINES) & (table["subjects"] == judged)]
-    if fitted.empty or not judged:
+    best = best_regressor(scores, objective)
+    if not best:
         return []
-    means = fitted["reference_score"]
-    row = fitted.loc[means.idxmax() if objective in HIGHER_IS_BETTER else means.idxmin()]
+    table = comparisons(scores, (objective,))
+    row = table.set_index(REFERENCE).loc[best]
     compared = f"no difference could be seen from the search ({number(row['score'])}), which is better"
     if row["p_holm"] < ALPHA and row["gain"] * row["effect"] > 0:
         compared = f"the search is {'better' if row['gain'] > 0 else 'worse'} ({number(row['score'])}), and better"
-    first = "The plain regressor" if len(fitted) == 1 else f"The best of {len(fitted)} plain regressors"
+    fitted = (table[REFERENCE].isin(FITTED_BASELINES) & (table["subjects"] == row["subjects"])).sum()
+    first = "The plain regressor" if fitted == 1 else f"The best of {fitted} plain regressors"
     return [
-        f"{first} on the same folds, {row[REFERENCE]}, has a mean {METRIC_LABELS[objective]} of"
+        f"{first} on the same folds, {best}, has a mean {METRIC_LABELS[objective]} of"
         f" {number(row['reference_score'])}: {compared} for {row['better']} of {row['subjects']}"
         f" subjects{_tested(row['p_holm'], row['effect'], len(table))}."
     ]

@@ -4,10 +4,12 @@ Every plot function raises `InputError` with the reason where the tables hold no
 """
 
 from analysis.figures._style import BLUE, DARK, LIGHT, NARROW, SKY
+from analysis.figures.comparisons import plot_comparisons
 from analysis.figures.estimates import plot_estimates
 from analysis.figures.learning import plot_learning
 from analysis.figures.predictions import plot_predictions
 from analysis.figures.progress import plot_progress
+from analysis.figures.ranks import plot_ranks
 from analysis.figures.slices import plot_slices
 from analysis.figures.subjects import plot_subjects
 
@@ -17,10 +19,12 @@ __all__ = [
     "LIGHT",
     "NARROW",
     "SKY",
+    "plot_comparisons",
     "plot_estimates",
     "plot_learning",
     "plot_predictions",
     "plot_progress",
+    "plot_ranks",
     "plot_slices",
     "plot_subjects",
 ]

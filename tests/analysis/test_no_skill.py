@@ -22,7 +22,7 @@ from helo.tables import cells_table
 from helo.training import train_cell
 
 SUBJECTS = 15
-TABLES = 1000
+TABLES = 400
 SHUFFLES = int(os.environ.get("HELO_TEST_SHUFFLES", "5"))
 """How many runs with shuffled labels are trained: 20 take two minutes."""
 
@@ -47,7 +47,7 @@ def score_table(rng: np.random.Generator, gain: float, spread: float, heavy: boo
 
 @pytest.mark.parametrize("heavy", [False, True], ids=["normal", "heavy tails"])
 def test_noise_is_called_skill_in_one_of_forty_at_most(heavy: bool) -> None:
-    """Two-sided p < 0.05 lets chance through in 1 of 40 on the good side: 1,000 tables, three standard errors."""
+    """Two-sided p < 0.05 lets chance through in 1 of 40 on the good side: 400 tables, three standard errors."""
     rng = np.random.default_rng(11)
     shown = sum(says_skill(verdict(score_table(rng, 0, 0.05, heavy), "kl")) for _ in range(TABLES))
     assert shown / TABLES <= 0.025 + 3 * np.sqrt(0.025 * 0.975 / TABLES)

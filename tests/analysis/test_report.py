@@ -89,6 +89,13 @@ def test_reports_of_a_run_are_equal(run: Run) -> None:
     assert write_report(run).read_bytes() == first
 
 
+def shown(part: object) -> object:
+    """A figure without its meta, where raw names say whose the points are: they are compared, never shown."""
+    if isinstance(part, dict):
+        return {key: shown(value) for key, value in part.items() if key != "meta"}
+    return [shown(value) for value in part] if isinstance(part, list) else part
+
+
 def test_names_are_harmless(make_run: Callable[..., Run]) -> None:
     harmless = len(Page(write_report(make_run("harmless"))).scripts)
     run = make_run(
@@ -102,7 +109,7 @@ def test_names_are_harmless(make_run: Callable[..., Run]) -> None:
     assert page.fetched == []
     assert len(page.scripts) == harmless
     assert EVIL in page.text
-    labels = json.dumps(page.figures)
+    labels = json.dumps(shown(page.figures))
     assert "<script" not in labels
     assert "<img" not in labels
     assert "&lt;img src=x" in labels  # plotly shows this letter by letter
