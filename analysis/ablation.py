@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Hashable, Mapping
+from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
 from analysis.estimates import completed, gain, interval
-from helo.names import FOLD, METRICS, PARAM, TEST
+from analysis.signed_rank import ALPHA, holm, signed_rank
+from analysis.wording import effect_size, p_value, signed
+from helo.names import FOLD, METRIC_LABELS, METRICS, PARAM, TEST
 
 VARIANT: Final = "variant"
 
@@ -21,6 +23,8 @@ def ablation(cells: pd.DataFrame, variants: Mapping[str, Mapping[str, Any]], obj
     - ``loss``, ``loss_low``, ``loss_high``: by how much `objective` is worse than with the first variant, the mean
       over subjects with its 95 % bootstrap interval; NaN for the first
     - ``worse``: for how many subjects it is
+    - ``p``, ``effect``: Wilcoxon's test of the losses, see `analysis.signed_rank.signed_rank`; the effect is above 0
+      where the first variant is better. ``p_holm``: corrected by Holm, the family is all variants but the first
 
     `cells` has the columns of ``cells.parquet``; only cells that ran to their end count.
     """
@@ -34,13 +38,51 @@ def ablation(cells: pd.DataFrame, variants: Mapping[str, Mapping[str, Any]], obj
             whole = scores
         else:
             scores = scores.loc[scores.index.intersection(whole.index)]
-            loss = gain(whole.loc[scores.index, TEST + objective], scores[TEST + objective], objective)
+            ours, theirs = whole.loc[scores.index, TEST + objective], scores[TEST + objective]
+            loss = gain(ours, theirs, objective).mask(ours == theirs, 0.0)
             low, high = interval(loss.to_numpy(float))
+            _, p, effect = signed_rank(loss)
             row |= {"loss": loss.mean(), "loss_low": low, "loss_high": high, "worse": int((loss > 0).sum())}
+            row |= {"p": p, "effect": effect}
         row |= {metric: scores[TEST + metric].mean() for metric in METRICS} | {"subjects": len(scores)}
         found.append(row)
-    columns = [VARIANT, *METRICS, "subjects", "loss", "loss_low", "loss_high", "worse"]
-    return pd.DataFrame(found).reindex(columns=columns)
+    columns = [VARIANT, *METRICS, "subjects", "loss", "loss_low", "loss_high", "worse", "p", "p_holm", "effect"]
+    table = pd.DataFrame(found).reindex(columns=columns)
+    return table.assign(p_holm=holm(table["p"]))
+
+
+class Difference(NamedTuple):
+    """What a row of the `ablation` table says against the first variant, in words; dashes where it says nothing."""
+
+    lost: str
+    between: str
+    worse: str
+    p: str
+    effect: str
+
+
+def difference(row: Mapping[Hashable, Any]) -> Difference:
+    """The words for one row of the `ablation` table, the same for the terminal and the report."""
+    if pd.isna(row["loss"]):
+        return Difference(*["–"] * len(Difference._fields))
+    return Difference(
+        signed(row["loss"]),
+        f"{signed(row['loss_low'])} to {signed(row['loss_high'])}",
+        f"{row['worse']:.0f} of {row['subjects']}",
+        p_value(row["p_holm"]),
+        effect_size(row["effect"]),
+    )
+
+
+def explanation(objective: str, first: str) -> str:
+    """What the columns of the `ablation` table mean."""
+    return (
+        f"Mean test scores over the subjects that a variant shares with {first}. Lost: by how much"
+        f" {METRIC_LABELS[objective]} is worse on them than with it (+ is worse), with the 95 % bootstrap interval over"
+        " subjects; p: Wilcoxon's signed-rank test over subjects, by Holm's correction for all variants; effect: from"
+        f" -1 (better for all) to +1 (worse for all). Where p is {ALPHA} or more, the part made no difference that"
+        " could be seen."
+    )
 
 
 def variant_of(params: Mapping[str, Any], variants: Mapping[str, Mapping[str, Any]]) -> str:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.ablation import VARIANT
+from analysis.ablation import VARIANT, difference, explanation
 from analysis.exhibits import EXHIBITS, PARTS, Exhibit
 from analysis.facts import facts
 from analysis.source import Source
 from analysis.web.page import choice, figure, heading, page, part, table, terms, text
-from analysis.wording import MEANINGS, NOT_REPORTABLE, arrow, number, percent, signed
+from analysis.wording import MEANINGS, NOT_REPORTABLE, arrow, number, percent
 from helo.errors import InputError
 from helo.files import whole_file
 from helo.names import (
@@ -141,20 +141,17 @@ def _table(summary: pd.DataFrame, objective: str) -> str:
 def _ablation(source: Source) -> str:
     found = source.ablation
     assert found is not None
-    label = METRIC_LABELS[source.objective]
     heads = [f"{METRIC_LABELS[metric]}&nbsp;{arrow(metric)}" for metric in METRICS]
     rows = []
     for row in found.to_dict("records"):
-        lost, worse = "–", "–"
-        if not pd.isna(row["loss"]):
-            between = f"<small>{signed(row['loss_low'])} to {signed(row['loss_high'])}</small>"
-            lost, worse = f"{signed(row['loss'])}{between}", f"{row['worse']:.0f} of {row['subjects']}"
-        rows.append(([text(row[VARIANT]), *(number(row[metric]) for metric in METRICS), lost, worse], ""))
+        lost, between, *others = difference(row)
+        with_interval = f"{lost}<small>{between}</small>" if lost != between else lost
+        values = [number(row[metric]) for metric in METRICS]
+        rows.append(([text(row[VARIANT]), *values, with_interval, *map(text, others)], ""))
+    lost_on = f"{METRIC_LABELS[source.objective]} lost"
     return (
-        table(["Variant", *heads, f"{label} lost", "Worse for"], rows)
-        + f'<p class="note">Mean test scores over the subjects that a variant shares with the first one. Lost: by how'
-        f" much {label} is worse on them than with the first variant, with the 95 % bootstrap interval over subjects."
-        " An interval that holds 0 says that the part made no difference that could be seen.</p>"
+        table(["Variant", *heads, lost_on, "Worse for", "p", "Effect"], rows)
+        + f'<p class="note">{text(explanation(source.objective, "the first one"))}</p>'
     )
 
 

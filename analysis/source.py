@@ -13,7 +13,8 @@ from analysis.configurations import configurations_table
 from analysis.estimates import no_baselines, subject_scores, summarise, variant_scores
 from analysis.importance import importance, marginal_effects
 from analysis.records import Records, is_behind
-from analysis.wording import cautions, coverage, failures, rivals, unconverged, verdict
+from analysis.statistics import Ranks, comparisons, friedman, optimism, ranks, subject_table
+from analysis.wording import cautions, coverage, failures, optimism_gap, rivals, unconverged, verdict
 from helo.errors import InputError
 from helo.names import (
     BASELINES,
@@ -101,6 +102,31 @@ class Source:
         return summarise(self.cells, self.baselines, self.objective, self.folds)
 
     @cached_property
+    def comparisons(self) -> pd.DataFrame:
+        """See `analysis.statistics.comparisons`."""
+        return comparisons(self.scores)
+
+    @cached_property
+    def friedman(self) -> pd.DataFrame:
+        """See `analysis.statistics.friedman`."""
+        return friedman(self.scores)
+
+    @cached_property
+    def optimism(self) -> pd.DataFrame:
+        """See `analysis.statistics.optimism`."""
+        return optimism(self.scores)
+
+    @cached_property
+    def ranks(self) -> Ranks:
+        """See `analysis.statistics.ranks`, on the objective; raise `InputError` where there are too few."""
+        return ranks(self.scores, self.objective)
+
+    @cached_property
+    def subjects(self) -> pd.DataFrame:
+        """See `analysis.statistics.subject_table`."""
+        return subject_table(self.scores, self.objective)
+
+    @cached_property
     def variants(self) -> dict[str, Any]:
         """The variants that the space lists; empty if its configurations were drawn."""
         return self.section("space", "variants")
@@ -122,7 +148,9 @@ class Source:
             plans = []
         unread = [] if self._records is None else self._records.notes
         missing = [*unread, *coverage(self.summary, self.folds), *failures(self.baselines)]
-        return [*missing, *cautions(self.manifest), *plans]
+        # Among listed variants the oracle chooses ablated models, too: that gap is not the search's.
+        gap = [] if self.variants else optimism_gap(self.optimism, self.objective)
+        return [*missing, *gap, *cautions(self.manifest), *plans]
 
     @cached_property
     def ablation(self) -> pd.DataFrame | None:

@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from analysis.ablation import VARIANT
+from analysis.ablation import VARIANT, difference, explanation
 from analysis.source import Source
 from analysis.wording import (
     MEANINGS,
@@ -17,7 +17,6 @@ from analysis.wording import (
     arrow,
     number,
     percent,
-    signed,
 )
 from helo.names import (
     ESTIMATE,
@@ -66,16 +65,11 @@ def ablation_table(table: pd.DataFrame, objective: str) -> Table:
     shown.add_column("variant")
     metrics = list(dict.fromkeys((*WITH_INTERVAL, objective)))
     lost = f"{METRIC_LABELS[objective]} lost"
-    for head in (*(f"{METRIC_LABELS[metric]} {arrow(metric)}" for metric in metrics), lost, "95 %", "worse for"):
+    heads = [f"{METRIC_LABELS[metric]} {arrow(metric)}" for metric in metrics]
+    for head in (*heads, lost, "95 %", "worse for", "p", "effect"):
         shown.add_column(head, justify="right", no_wrap=True)
     for row in table.to_dict("records"):
-        scores = [number(row[metric]) for metric in metrics]
-        if pd.isna(row["loss"]):
-            difference = ["–", "–", "–"]
-        else:
-            between = f"{signed(row['loss_low'])} to {signed(row['loss_high'])}"
-            difference = [signed(row["loss"]), between, f"{row['worse']:.0f} of {row['subjects']}"]
-        shown.add_row(Text(printable(row[VARIANT])), *scores, *difference)
+        shown.add_row(Text(printable(row[VARIANT])), *(number(row[metric]) for metric in metrics), *difference(row))
     return shown
 
 
@@ -112,12 +106,7 @@ def print_summary(source: Source, console: Console | None = None) -> None:
     if source.ablation is not None:
         console.print()
         console.print(ablation_table(source.ablation, source.objective))
-        label, first = METRIC_LABELS[source.objective], printable(source.ablation[VARIANT].iloc[0])
-        legend = (
-            f"Variants: mean test scores; by how much {label} is worse than with {first!r} on the same subjects"
-            " (+ is worse), with the 95 % bootstrap interval over subjects; for how many subjects it is."
-            " An interval that holds 0: no difference that could be seen."
-        )
-        console.print(Text(legend), width=width)
+        first = repr(printable(source.ablation[VARIANT].iloc[0]))
+        console.print(Text(explanation(source.objective, first)), width=width)
     console.print()
     console.print(Text(source.verdict, style="bold"), width=width)

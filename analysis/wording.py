@@ -8,7 +8,9 @@ from typing import Any, Final
 
 import pandas as pd
 
-from analysis.estimates import gain, paired
+from analysis.estimates import best_regressor
+from analysis.signed_rank import ALPHA, least_p
+from analysis.statistics import comparisons
 from helo.names import (
     BEST_POSSIBLE,
     CONFIGURATION,
@@ -20,6 +22,7 @@ from helo.names import (
     KNN,
     MAX_ENTROPY,
     METHOD,
+    METRIC,
     METRIC_LABELS,
     MLP,
     NORMALISE_SUBJECT,
@@ -29,6 +32,7 @@ from helo.names import (
     PROTOCOL_SHARED,
     RANDOM_FOREST,
     REASON,
+    REFERENCE,
     RIDGE,
     SINGLE_CONFIGURATION,
     STATUS,
@@ -136,56 +140,139 @@ def percent(value: float) -> str:
     return f"{rounded:+.1f} %" if rounded else "0.0 %"
 
 
-def verdict(scores: pd.DataFrame, objective: str, what: str = "the search") -> str:
-    """One sentence: for how many subjects ``per_fold_selection`` is better than ``train_mean``.
+def p_value(p: float) -> str:
+    """A p value with three decimals, or a dash for none. It never rounds over the line that it is judged by.
 
-    `scores` comes from `analysis.estimates.subject_scores`; the metrics are the objective and Chebyshev; `what` is
-    judged.
+    >>> p_value(0.0312), p_value(0.0498), p_value(0.00002), p_value(float("nan"))
+    ('0.031', '< 0.05', '< 0.001', '–')
     """
-    clauses = [_clause(scores, metric) for metric in dict.fromkeys((objective, "chebyshev"))]
-    if not all(clauses):
+    if math.isnan(p):
+        return "–"
+    if p < 0.001:
+        return "< 0.001"
+    return f"< {ALPHA}" if round(p, 3) == ALPHA > p else f"{p:.3f}"
+
+
+def equal_p(p: float) -> str:
+    """A p value as part of a sentence.
+
+    >>> equal_p(0.0312), equal_p(0.00002)
+    ('p = 0.031', 'p < 0.001')
+    """
+    shown = p_value(p)
+    return f"p {shown}" if shown.startswith("<") else f"p = {shown}"
+
+
+def effect_size(effect: float) -> str:
+    """An effect size with its sign, or a dash for none.
+
+    >>> effect_size(0.783), effect_size(-1), effect_size(0.0), effect_size(float("nan"))
+    ('+0.78', '-1.00', '0.00', '–')
+    """
+    if math.isnan(effect):
+        return "–"
+    return f"{effect:+.2f}" if round(effect, 2) else "0.00"
+
+
+def verdict(scores: pd.DataFrame, objective: str, what: str = "the search") -> str:
+    """Whether the run shows skill: ``per_fold_selection`` is better than ``train_mean`` beyond chance, on `objective`.
+
+    Skill is shown where Wilcoxon's signed-rank test over subjects gives p < 0.05, and both the mean gain and the effect
+    size are above 0. Otherwise the sentences hold the words "no skill". `scores` comes from
+    `analysis.estimates.subject_scores`; `what` is judged. Chebyshev is told, too, and judges nothing.
+    """
+    table = comparisons(scores, tuple(dict.fromkeys((objective, "chebyshev"))))
+    rows = table[(table[REFERENCE] == TRAIN_MEAN) & (table["subjects"] > 0)].set_index(METRIC)
+    if objective not in rows.index:
         return (
             "There is nothing to judge yet: no subject has both a completed cell and the train-mean baseline,"
             " which uses no input at all."
         )
-    judged = " and ".join(clauses)
-    return f"Against the train mean, which uses no input at all, {what} is better {judged}."
-
-
-def _clause(scores: pd.DataFrame, metric: str) -> str:
-    both = paired(scores, metric, PER_FOLD_SELECTION, TRAIN_MEAN)
-    if both.empty:
-        return ""
-    better = (gain(both[PER_FOLD_SELECTION], both[TRAIN_MEAN], metric) > 0).sum()
-    searched, trivial = both[PER_FOLD_SELECTION].mean(), both[TRAIN_MEAN].mean()
-    difference = gain(searched, trivial, metric)
-    compared = "better than" if difference > 0 else "worse than" if difference < 0 else "no better than"
-    return (
-        f"for {better} of {len(both)} subjects on {METRIC_LABELS[metric]}"
-        f" (mean {number(searched)}, {compared} {number(trivial)})"
+    row = rows.loc[objective]
+    subjects, p, effect = int(row["subjects"]), float(row["p"]), float(row["effect"])
+    counted = (
+        f"on {METRIC_LABELS[objective]}, {what} beats the train mean, which uses no input at all, for {_counts(row)}"
     )
+    if p < ALPHA and row["gain"] > 0 and effect > 0:
+        found = f"Skill is shown: {counted}."
+    elif p < ALPHA and row["gain"] < 0 and effect < 0:
+        found = f"Worse than the train mean, so no skill: {counted}."
+    elif p < ALPHA:
+        found = f"No skill is shown: {counted}. Most subjects and the mean say the opposite of each other."
+    elif least_p(subjects) >= ALPHA:
+        people = f"{subjects} subject{'s' * (subjects != 1)}"
+        found = (
+            f"No skill is shown: {counted}. {people} cannot show it either way: with fewer than"
+            f" {_enough()}, no result reaches p < {ALPHA}."
+        )
+    else:
+        found = (
+            f"No skill is shown: {counted}. As far as {subjects} subjects can tell, a model that never looks at the"
+            " signals does as well."
+        )
+    others = [f"On {METRIC_LABELS[metric]} it does for {_counts(rows.loc[metric])}." for metric in rows.index[1:]]
+    return " ".join([found, *others])
+
+
+def _enough() -> int:
+    """How many subjects it takes at least for a p below `ALPHA`."""
+    return next(subjects for subjects in range(1, 100) if least_p(subjects) < ALPHA)
+
+
+def _counts(row: pd.Series) -> str:
+    means = f"mean {number(row['score'])} against {number(row['reference_score'])}"
+    return f"{row['better']} of {row['subjects']} subjects ({means}{_test(row['p'], row['effect'])})"
+
+
+def _test(p: float, effect: float) -> str:
+    return "" if math.isnan(p) else f"; {equal_p(p)}, effect size {effect_size(effect)}"
 
 
 def rivals(scores: pd.DataFrame, objective: str) -> list[str]:
-    """A sentence on the best of the fitted baselines, which chose nothing by test scores but is named for its own."""
-    wide = scores.pivot(index=FOLD, columns=ESTIMATE, values=objective)
-    if PER_FOLD_SELECTION not in wide:
+    """A sentence on the best of the fitted baselines, which chose nothing by test scores but is named for its own.
+
+    "Better" and "worse" are said only where Wilcoxon's test, corrected by Holm over all references, says so.
+    """
+    best = best_regressor(scores, objective)
+    if not best:
         return []
-    # Of those that have every subject: one that failed on the hardest would look best.
-    judged = wide[wide[PER_FOLD_SELECTION].notna()]
-    means = judged[[name for name in FITTED_BASELINES if name in wide]].mean(skipna=False).dropna()
-    if means.empty:
-        return []
-    best = str(means.idxmax() if objective in HIGHER_IS_BETTER else means.idxmin())
-    both = paired(scores, objective, PER_FOLD_SELECTION, best)
-    better = int((gain(both[PER_FOLD_SELECTION], both[best], objective) > 0).sum())
-    ours, theirs = both[PER_FOLD_SELECTION].mean(), both[best].mean()
-    difference = gain(ours, theirs, objective)
-    compared = "better" if difference > 0 else "worse" if difference < 0 else "no better"
+    table = comparisons(scores, (objective,))
+    row = table.set_index(REFERENCE).loc[best]
+    compared = f"no difference could be seen from the search ({number(row['score'])}), which is better"
+    if row["p_holm"] < ALPHA and row["gain"] * row["effect"] > 0:
+        compared = f"the search is {'better' if row['gain'] > 0 else 'worse'} ({number(row['score'])}), and better"
+    fitted = (table[REFERENCE].isin(FITTED_BASELINES) & (table["subjects"] == row["subjects"])).sum()
+    first = "The plain regressor" if fitted == 1 else f"The best of {fitted} plain regressors"
     return [
-        f"{'The plain regressor' if len(means) == 1 else f'The best of {len(means)} plain regressors'} on the same"
-        f" folds, {best}, has a mean {METRIC_LABELS[objective]} of {number(theirs)}: the search is {compared}"
-        f" ({number(ours)}), and better for {better} of {len(both)} subjects."
+        f"{first} on the same folds, {best}, has a mean {METRIC_LABELS[objective]} of"
+        f" {number(row['reference_score'])}: {compared} for {row['better']} of {row['subjects']}"
+        f" subjects{_tested(row['p_holm'], row['effect'], len(table))}."
+    ]
+
+
+def _tested(p: float, effect: float, tests: int) -> str:
+    if math.isnan(p):
+        return ""
+    corrected = f" by Holm's correction for {tests} comparisons" if tests > 1 else ""
+    return f" ({equal_p(p)}{corrected}, effect size {effect_size(effect)})"
+
+
+def optimism_gap(table: pd.DataFrame, objective: str) -> list[str]:
+    """A sentence on how much better choosing by test scores would have looked.
+
+    `table` comes from `analysis.statistics.optimism`.
+    """
+    row = table.set_index(METRIC).loc[objective]
+    if not row["subjects"] or math.isnan(row["gap"]):
+        return []
+    if row["gap"] == 0:
+        return ["Optimism gap: none, test scores would have chosen the same cells."]
+    between = ""
+    if not math.isnan(row["gap_low"]):
+        between = f", 95 % interval {number(row['gap_low'])} to {number(row['gap_high'])}"
+    return [
+        f"Optimism gap: had test scores chosen the configuration (oracle), {METRIC_LABELS[objective]} would look better"
+        f" by {number(row['gap'])} ({row['per_cent']:.1f} % of {number(row['score'])}{between})."
     ]
 
 

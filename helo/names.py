@@ -50,6 +50,11 @@ PREDICTIONS: Final = "predictions"
 ALL_PREDICTIONS: Final = "all_predictions"
 BASELINES: Final = "baselines"
 SUMMARY: Final = "summary"
+SUBJECTS: Final = "subjects"
+COMPARISONS: Final = "comparisons"
+FRIEDMAN: Final = "friedman"
+OPTIMISM: Final = "optimism"
+ESTIMATES: Final = "estimates"
 
 # --- columns ----------------------------------------------------------------------------------
 
@@ -94,6 +99,7 @@ BEST_POSSIBLE: Final = "best_possible"
 ESTIMATE: Final = "estimate"
 METRIC: Final = "metric"
 SKILL: Final = "skill"
+REFERENCE: Final = "reference"
 
 # --- configurations ---------------------------------------------------------------------------
 

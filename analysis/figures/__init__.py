@@ -5,12 +5,14 @@ Every plot function raises `InputError` with the reason where the tables hold no
 
 from analysis.figures._links import CHOICES, KINDS, choose
 from analysis.figures._style import BLUE, DARK, LIGHT, NARROW, SKY
+from analysis.figures.comparisons import plot_comparisons
 from analysis.figures.estimates import plot_estimates
 from analysis.figures.importance import plot_importance
 from analysis.figures.learning import plot_learning
 from analysis.figures.parallel import plot_parallel
 from analysis.figures.predictions import plot_predictions
 from analysis.figures.progress import plot_progress
+from analysis.figures.ranks import plot_ranks
 from analysis.figures.savings import plot_savings
 from analysis.figures.slices import plot_slices
 from analysis.figures.subjects import plot_subjects
@@ -24,12 +26,14 @@ __all__ = [
     "NARROW",
     "SKY",
     "choose",
+    "plot_comparisons",
     "plot_estimates",
     "plot_importance",
     "plot_learning",
     "plot_parallel",
     "plot_predictions",
     "plot_progress",
+    "plot_ranks",
     "plot_savings",
     "plot_slices",
     "plot_subjects",

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.estimates import paired
-from analysis.figures._style import BLUE, GREY, metric_title, plain, styled
+from analysis.estimates import best_regressor, paired
+from analysis.figures._links import owners
+from analysis.figures._style import BLUE, GREY, VERMILLION, metric_title, plain, styled
 from helo.errors import InputError
 from helo.names import HIGHER_IS_BETTER, PER_FOLD_SELECTION, TRAIN_MEAN
 
@@ -18,6 +19,8 @@ class _SubjectsInfo(NamedTuple):
     subjects: tuple[str, ...]  # hardest first: by the train mean's score
     reference: tuple[float, ...]
     searched: tuple[float, ...]
+    regressor: str  # the best of the fitted baselines; empty without one
+    regressed: tuple[float, ...]
 
 
 def _info(scores: pd.DataFrame, metric: str) -> _SubjectsInfo:
@@ -25,17 +28,22 @@ def _info(scores: pd.DataFrame, metric: str) -> _SubjectsInfo:
     if both.empty:
         raise InputError("no subject has both a completed cell and the train-mean baseline")
     both = both.sort_values(TRAIN_MEAN, ascending=metric in HIGHER_IS_BETTER, kind="stable")
+    regressor = best_regressor(scores, metric)
+    regressed = paired(scores, metric, regressor).loc[both.index, regressor].tolist() if regressor else []
     return _SubjectsInfo(
         metric,
         tuple(both.index.astype(str)),
         tuple(both[TRAIN_MEAN].tolist()),
         tuple(both[PER_FOLD_SELECTION].tolist()),
+        regressor,
+        tuple(regressed),
     )
 
 
 def plot_subjects(scores: pd.DataFrame, metric: str) -> go.Figure:
     """A row per test subject, hardest on top: the train mean's score and the search's, joined by a line.
 
+    The best of the fitted baselines, by its mean test score, is a third mark; its entry of the legend hides it.
     `scores` comes from `analysis.estimates.subject_scores`.
     """
     return _figure(_info(scores, metric))
@@ -57,9 +65,12 @@ def _figure(info: _SubjectsInfo) -> go.Figure:
             hoverinfo="skip",
             showlegend=False,
         ),
-        _points(info.reference, names, TRAIN_MEAN, {"color": GREY, "symbol": "square", "size": 9}),
-        _points(info.searched, names, PER_FOLD_SELECTION, {"color": BLUE, "symbol": "circle", "size": 11}),
+        _points(info, info.reference, TRAIN_MEAN, {"color": GREY, "symbol": "square", "size": 9}),
     ]
+    if info.regressor:
+        marker = {"color": VERMILLION, "symbol": "diamond-open", "size": 9}
+        traces.append(_points(info, info.regressed, info.regressor, marker))
+    traces.append(_points(info, info.searched, PER_FOLD_SELECTION, {"color": BLUE, "symbol": "circle", "size": 11}))
     return styled(
         traces,
         height=110 + 24 * len(names),
@@ -75,12 +86,13 @@ def _figure(info: _SubjectsInfo) -> go.Figure:
     )
 
 
-def _points(x: tuple[float, ...], y: list[str], name: str, marker: dict[str, object]) -> go.Scatter:
+def _points(info: _SubjectsInfo, x: tuple[float, ...], name: str, marker: dict[str, object]) -> go.Scatter:
     return go.Scatter(
         x=x,
-        y=y,
+        y=[plain(subject) for subject in info.subjects],
         name=name,
         mode="markers",
         marker=marker,
+        meta=owners(subject=info.subjects),
         hovertemplate=f"%{{y}}<br>{name} %{{x:.4f}}<extra></extra>",
     )

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import wilcoxon
+from statsmodels.stats.multitest import multipletests
 
-from analysis.ablation import ablation, changes, first_variant, variant_of
+from analysis.ablation import ablation, changes, difference, first_variant, variant_of
 from analysis.estimates import variant_scores
 from analysis.wording import verdict
 from helo.names import METRICS
@@ -43,6 +45,31 @@ def test_a_row_per_variant_in_the_order_of_the_space() -> None:
     assert (table["subjects"] == 3).all()
     assert (table["loss_low"][1:] <= table["loss"][1:]).all()
     assert (table["loss_high"][1:] >= table["loss"][1:]).all()
+
+
+def test_losses_are_tested_as_scipy_and_statsmodels_do() -> None:
+    rng = np.random.default_rng(0)
+    whole = rng.uniform(0.1, 0.3, 12)
+    losses = {
+        "whole": whole.tolist(),
+        "no transport": (whole + rng.uniform(0, 0.1, 12)).tolist(),
+        "no alignment": (whole + rng.normal(0, 0.1, 12)).tolist(),
+    }
+    table = ablation(cells(losses), VARIANTS, "kl")
+    p = [wilcoxon(np.array(losses[name]) - whole).pvalue for name in ("no transport", "no alignment")]
+    np.testing.assert_allclose(table["p"], [np.nan, *p])
+    np.testing.assert_allclose(table["p_holm"], [np.nan, *multipletests(p, method="holm")[1]])
+    assert table["effect"][1] == 1  # worse for all: the first one is better
+    assert difference(table.to_dict("records")[0]) == ("–",) * 5
+    said = difference(table.to_dict("records")[1])
+    assert said.lost.startswith("+")
+    assert (said.worse, said.p, said.effect) == ("12 of 12", "< 0.001", "+1.00")
+
+
+def test_variants_that_are_the_same_differ_in_nothing() -> None:
+    table = ablation(cells(dict.fromkeys(VARIANTS, LOSSES["whole"])), VARIANTS, "kl")
+    assert table["p_holm"].tolist()[1:] == [1, 1]
+    assert table["effect"].tolist()[1:] == [0, 0]
 
 
 def test_of_a_similarity_less_is_lost() -> None:
@@ -81,4 +108,5 @@ def test_the_verdict_is_about_the_first_variant() -> None:
     trivial = pd.DataFrame({"estimate": "train_mean", "fold": ["S0", "S1", "S2"], **{m: [0.25] * 3 for m in METRICS}})
     scores = variant_scores(first_variant(found, VARIANTS), pd.concat([chosen, trivial]))
     said = verdict(scores, "kl", "the first variant (whole)")
-    assert "the first variant (whole) is better for 2 of 3 subjects on KL (mean 0.2000" in said
+    assert "on KL, the first variant (whole) beats the train mean" in said
+    assert "for 2 of 3 subjects (mean 0.2000 against 0.2500" in said

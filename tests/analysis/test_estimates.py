@@ -13,6 +13,7 @@ from analysis.estimates import (
     completed,
     gain,
     interval,
+    intervals,
     no_baselines,
     paired,
     scored,
@@ -204,6 +205,20 @@ def test_no_baselines_no_skill(cells: pd.DataFrame) -> None:
     summary = summarise(cells, no_baselines(), "kl", FOLDS)
     assert summary["skill"].isna().all()
     assert summary["mean"].notna().all()
+
+
+def test_intervals_drawn_together_are_those_drawn_alone() -> None:
+    """To the last bit: a summary does not change with what else is in it."""
+    rng = np.random.default_rng(0)
+    samples = [rng.random(size) for size in (15, 15, 7, 15, 73, 7)] + [np.full(15, 0.1), np.array([0.3])]
+    samples += [np.append(rng.random(14), np.inf), np.array([])]
+    together = intervals(samples, seed=3)
+    np.testing.assert_array_equal(together, [interval(values, seed=3) for values in samples])
+    for place in (0, 2, 4):
+        drawn = bootstrap(
+            (samples[place],), np.mean, method="percentile", n_resamples=9999, rng=np.random.default_rng(3)
+        ).confidence_interval
+        assert together[place] == tuple(drawn)
 
 
 def test_interval_of_one_and_of_equal_scores_is_quiet() -> None:

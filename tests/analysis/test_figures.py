@@ -11,17 +11,24 @@ import pytest
 
 from analysis.estimates import subject_scores, summarise
 from analysis.figures import (
+    comparisons,
     estimates,
     learning,
+    plot_comparisons,
     plot_estimates,
     plot_learning,
     plot_predictions,
+    plot_ranks,
     plot_subjects,
     predictions,
+    ranks,
     subjects,
 )
 from analysis.figures._links import choose
-from analysis.figures._style import Grid
+from analysis.figures._style import NARROW, Grid
+from analysis.statistics import Ranks
+from analysis.statistics import comparisons as compare
+from analysis.statistics import ranks as mean_ranks
 from helo.errors import InputError
 from helo.run import Run
 from helo.selection import best_per_fold
@@ -58,6 +65,82 @@ def test_subjects_info_has_the_hardest_first(run: Run, cells: pd.DataFrame, metr
     assert list(info.reference) == sorted(info.reference, reverse=metric == "kl")
     wide = scores.pivot(index="fold", columns="estimate", values=metric)
     assert list(info.searched) == wide.loc[list(info.subjects), "per_fold_selection"].tolist()
+
+
+def with_regressors(run: Run) -> pd.DataFrame:
+    """The scores of the run, with two regressors: ridge is best but failed on a subject, knn has them all."""
+    scores = subject_scores(run.table("cells"), run.table("baselines"), "kl")
+    uniform = scores[scores["estimate"] == "uniform"]
+    ridge = uniform[uniform["fold"] != "S3"].assign(estimate="ridge", kl=0.01)
+    return pd.concat([scores, ridge, uniform.assign(estimate="knn", kl=uniform["kl"] / 2)], ignore_index=True)
+
+
+def test_the_best_regressor_stands_beside_each_subject(run: Run) -> None:
+    scores = with_regressors(run)
+    info = subjects._info(scores, "kl")
+    assert info.regressor == "knn"
+    expected = scores[scores["estimate"] == "knn"].set_index("fold")["kl"]
+    assert list(info.regressed) == expected[list(info.subjects)].tolist()
+    figure = subjects._figure(info)
+    points = [trace for trace in figure.data if trace.mode == "markers"]
+    assert [trace.name for trace in points] == ["train_mean", "knn", "per_fold_selection"]
+    for trace in points:
+        assert list(trace.meta["subject"]) == list(info.subjects)  # a click selects
+
+
+def test_without_a_regressor_there_are_two_marks(run: Run, cells: pd.DataFrame) -> None:
+    figure = plot_subjects(subject_scores(cells, run.table("baselines"), "kl"), "kl")
+    assert [trace.name for trace in figure.data if trace.mode == "markers"] == ["train_mean", "per_fold_selection"]
+
+
+def test_names_of_subjects_are_compared_raw_and_shown_escaped(run: Run) -> None:
+    scores = with_regressors(run).replace({"fold": {"S2": "<b>S2"}})
+    point = next(trace for trace in plot_subjects(scores, "kl").data if trace.mode == "markers")
+    assert "<b>S2" in point.meta["subject"]
+    assert "&lt;b&gt;S2" in point.y
+
+
+def test_comparisons_info(run: Run) -> None:
+    table = compare(with_regressors(run))
+    info = comparisons._info(table, "cosine")
+    rows = table[table["metric"] == "cosine"]
+    assert info.references == ("train_mean", "uniform", "knn", "ridge")
+    assert info.gains == tuple(rows["gain"])
+    assert info.p == tuple(rows["p_holm"])
+    assert info.better == tuple(rows["better"])
+
+
+def test_only_a_difference_beyond_chance_is_filled(run: Run) -> None:
+    table = compare(with_regressors(run), ("kl",)).assign(p_holm=[0.01, 0.05, 0.2, np.nan])
+    (trace,) = plot_comparisons(table, "kl").data
+    assert list(trace.marker.symbol) == ["circle", "circle-open", "circle-open", "circle-open"]
+    figure = plot_comparisons(table.assign(gain_low=np.nan, gain_high=np.nan), "kl")
+    assert set(figure.data[0].error_x.array) == {0}
+    assert "the search is better" in figure.layout.xaxis.title.text
+    assert "right" in figure.layout.meta[NARROW]["xaxis.title.text"]
+    assert comparisons._info(table.assign(gain=[np.inf, 0.1, 0.2, 0.3]), "kl").references[0] == "uniform"
+
+
+def test_ranks_info(run: Run) -> None:
+    found = mean_ranks(with_regressors(run), "kl")
+    info = ranks._info(found)
+    assert info.methods == found.methods
+    assert set(info.methods) == {"per_fold_selection", "train_mean", "uniform", "knn"}
+    assert len(info.bars) == len(found.groups)
+
+
+def test_bars_that_overlap_lie_on_different_levels() -> None:
+    found = Ranks("kl", 9, tuple("abcdef"), (1.0, 2.0, 3.0, 4.0, 5.0, 6.0), 2.0, ((0, 2), (1, 3), (2, 4), (3, 5)))
+    info = ranks._info(found)
+    assert [(bar.best, bar.worst) for bar in info.bars] == [(1, 3), (2, 4), (3, 5), (4, 6)]
+    for one in info.bars:
+        for other in info.bars:
+            if one != other and one.best <= other.worst and other.best <= one.worst:
+                assert one.level != other.level
+    figure = plot_ranks(found)
+    assert list(figure.data[-1].x) == list(found.mean_ranks)
+    assert figure.layout.yaxis.range[0] > figure.layout.yaxis.range[1]  # the best on top
+    assert "critical difference 2.00" in figure.layout.annotations[0].text
 
 
 def test_learning_info(run: Run, cells: pd.DataFrame) -> None:

@@ -55,6 +55,14 @@ def test_cautions_follow_the_manifest(run: Run) -> None:
     assert "unlabelled" not in printed(run)
 
 
+def test_the_verdict_comes_with_its_test_and_the_optimism_gap(run: Run) -> None:
+    output = " ".join(printed(run).split())
+    assert "Optimism gap: had test scores chosen the configuration (oracle), KL would look better by 0." in output
+    last = output[output.index("Skill is shown: on KL, the search beats the train mean") :]
+    assert "for 6 of 6 subjects" in last
+    assert "p = 0.031, effect size +1.00" in last
+
+
 def test_missing_folds_are_said(run: Run) -> None:
     cells = run.table("cells")
     run.write_table("cells", cells[cells["fold"] != "S2"])
@@ -79,13 +87,13 @@ def test_verdict_counts_subjects() -> None:
 
     scores = pd.concat(
         [
-            frame("per_fold_selection", [0.1, 0.1, 0.4], [0.3, 0.2, 0.3]),
-            frame("train_mean", [0.2, 0.1, 0.3], [0.1, 0.1, 0.1]),
+            frame("per_fold_selection", [0.125, 0.25, 0.5], [0.3, 0.2, 0.3]),
+            frame("train_mean", [0.25, 0.25, 0.375], [0.1, 0.1, 0.1]),
         ]
     )
     sentence = verdict(scores, "kl")
-    assert "for 1 of 3 subjects on KL (mean 0.2000, no better than 0.2000)" in sentence
-    assert "for 0 of 3 subjects on Chebyshev (mean 0.2667, worse than 0.1000)" in sentence
+    assert "for 1 of 3 subjects (mean 0.2917 against 0.2917; p = 1.000, effect size 0.00)" in sentence
+    assert "On Chebyshev it does for 0 of 3 subjects (mean 0.2667 against 0.1000; p = 0.250" in sentence
     assert verdict(scores, "chebyshev").count("Chebyshev") == 1
 
 
@@ -94,7 +102,9 @@ def test_verdict_of_similarities_and_of_nothing(run: Run) -> None:
     scores = subject_scores(cells, baselines, "cosine")
     wide = scores.pivot(index="fold", columns="estimate", values="cosine")
     better = int((wide["per_fold_selection"] > wide["train_mean"]).sum())
-    assert f"for {better} of 6 subjects on Cosine" in verdict(scores, "cosine")
+    said = verdict(scores, "cosine")
+    assert said.startswith("Skill is shown: on Cosine, the search beats the train mean")
+    assert f"for {better} of 6 subjects" in said
     nothing = subject_scores(cells.assign(status="failed"), baselines, "cosine")
     assert "nothing to judge" in verdict(nothing, "cosine")
 

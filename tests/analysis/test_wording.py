@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.wording import cautions, failures, rivals
-from helo.names import NORMALISE_SUBJECT, NORMALISE_TRAIN, PROTOCOL_NESTED, PROTOCOL_SHARED
+from analysis.signed_rank import signed_rank
+from analysis.statistics import comparisons, optimism
+from analysis.wording import cautions, failures, optimism_gap, rivals, verdict
+from helo.names import METRICS, NORMALISE_SUBJECT, NORMALISE_TRAIN, PROTOCOL_NESTED, PROTOCOL_SHARED
 
 STOPPED_EARLY = "A cell that was clearly behind the others of its fold was stopped early."
 DROPPED_EARLY = "a configuration that did badly on the first folds was not tried on the others"
@@ -65,13 +69,75 @@ def test_a_bare_manifest_says_nothing() -> None:
     assert cautions({}) == []
 
 
-def score_table(**by_estimate: tuple[float, ...]) -> pd.DataFrame:
+def score_table(**by_estimate: Sequence[float]) -> pd.DataFrame:
     rows = [
-        (estimate, f"S{number}", value)
+        (estimate, f"S{number}", *[value] * len(METRICS))
         for estimate, values in by_estimate.items()
         for number, value in enumerate(values)
     ]
-    return pd.DataFrame(rows, columns=["estimate", "fold", "kl"])
+    return pd.DataFrame(rows, columns=["estimate", "fold", *METRICS])
+
+
+def judged(*gains: float) -> str:
+    """The verdict where the search's KL is so much lower than the train mean's."""
+    return verdict(score_table(per_fold_selection=[1 - gain for gain in gains], train_mean=[1.0] * len(gains)), "kl")
+
+
+def test_skill_is_said_with_its_test() -> None:
+    gains = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, -0.05)
+    said = judged(*gains)
+    assert said.startswith("Skill is shown: on KL, the search beats the train mean")
+    assert f"for 6 of 7 subjects (mean 0.7071 against 1.000; p = {signed_rank(gains).p:.3f}, effect size +0.93)" in said
+    assert "no skill" not in said.lower()
+
+
+def test_a_gain_within_chance_is_no_skill() -> None:
+    said = judged(0.1, -0.2, 0.3, -0.35, 0.5, 0.6, -0.05)
+    assert said.startswith("No skill is shown")
+    assert "As far as 7 subjects can tell, a model that never looks at the signals does as well." in said
+    assert judged(*[0.0] * 8).startswith("No skill is shown")
+
+
+def test_worse_is_no_skill_and_said() -> None:
+    said = judged(*[-0.1, -0.2, -0.3, -0.4, -0.5, -0.6])
+    assert said.startswith("Worse than the train mean, so no skill: on KL, the search beats")
+    assert "for 0 of 6 subjects" in said
+
+
+def test_five_subjects_that_agree_are_too_few() -> None:
+    said = judged(0.1, 0.2, 0.3, 0.4, 0.5)
+    assert said.startswith("No skill is shown")
+    assert "5 subjects cannot show it either way: with fewer than 6, no result reaches p < 0.05." in said
+    assert "1 subject cannot" in judged(0.1)
+    assert judged(0.1, 0.2, 0.3, 0.4, 0.5, 0.6).startswith("Skill is shown")
+
+
+def test_a_mean_and_a_majority_that_disagree_are_no_skill() -> None:
+    said = judged(*np.linspace(0.01, 0.02, 14), -5.0)
+    assert said.startswith("No skill is shown")
+    assert "Most subjects and the mean say the opposite of each other" in said
+
+
+def test_a_regressor_is_better_only_where_the_test_says_so() -> None:
+    search, rng = np.full(12, 0.5), np.random.default_rng(0)
+    base = {"per_fold_selection": search, "train_mean": search + rng.normal(0, 0.1, 12)}
+    worse = rivals(score_table(**base, ridge=search - rng.uniform(0.01, 0.1, 12)), "kl")[0]
+    assert "the search is worse (0.5000), and better for 0 of 12 subjects (p < 0.001 by Holm's" in worse
+    better = rivals(score_table(**base, ridge=search + rng.uniform(0.01, 0.1, 12)), "kl")[0]
+    assert "the search is better (0.5000), and better for 12 of 12 subjects" in better
+    table = score_table(**base, ridge=search + rng.normal(0, 0.1, 12))
+    row = comparisons(table, ("kl",)).set_index("reference").loc["ridge"]
+    assert row["p_holm"] > 0.05
+    assert "no difference could be seen" in rivals(table, "kl")[0]
+
+
+def test_the_optimism_gap_is_said() -> None:
+    table = optimism(score_table(per_fold_selection=[0.2, 0.2, 0.2], oracle=[0.1, 0.2, 0.15]))
+    (said,) = optimism_gap(table, "kl")
+    assert "KL would look better by 0.0500 (25.0 % of 0.2000, 95 % interval" in said
+    same = optimism(score_table(per_fold_selection=[0.2, 0.2], oracle=[0.2, 0.2]))
+    assert optimism_gap(same, "kl") == ["Optimism gap: none, test scores would have chosen the same cells."]
+    assert optimism_gap(optimism(score_table(train_mean=[0.2])), "kl") == []
 
 
 def test_the_best_regressor_is_named_beside_the_search() -> None:
@@ -80,7 +146,10 @@ def test_the_best_regressor_is_named_beside_the_search() -> None:
     )
     (said,) = rivals(scores, "kl")
     assert "The best of 2 plain regressors on the same folds, ridge, has a mean KL of 0.1667" in said
-    assert "the search is worse (0.2000), and better for 1 of 3 subjects" in said
+    assert (
+        "no difference could be seen from the search (0.2000), which is better for 1 of 3 subjects (p = 1.000" in said
+    )
+    assert "by Holm's correction for 3 comparisons" in said
     alone = rivals(scores[scores["estimate"] != "ridge"], "kl")
     assert alone[0].startswith("The plain regressor on the same folds, knn")
 

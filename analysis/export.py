@@ -1,0 +1,156 @@
+"""Tables for papers and for other programs: LaTeX and CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from analysis.signed_rank import ALPHA
+from analysis.source import Source
+from analysis.wording import NOT_REPORTABLE, number, percent
+from helo.errors import InputError, require_new
+from helo.files import whole_folder
+from helo.names import (
+    BEST_POSSIBLE,
+    COMPARISONS,
+    ESTIMATE,
+    ESTIMATES,
+    FRIEDMAN,
+    HIGHER_IS_BETTER,
+    METRIC,
+    METRIC_LABELS,
+    METRICS,
+    OPTIMISM,
+    ORACLE,
+    PER_FOLD_SELECTION,
+    REFERENCE,
+    SKILL,
+    SUBJECTS,
+    SUMMARY,
+)
+from helo.text import printable
+
+_NAME: Final = "Estimate"
+_MARK: Final = r"$^{\ast}$"
+_UNRIVALLED = (ORACLE, BEST_POSSIBLE)  # nobody could report these, so they are never the best
+
+
+def csv_tables(source: Source) -> dict[str, pd.DataFrame]:
+    """The tables of a run by name, to be written as ``<name>.csv``."""
+    return {
+        SUMMARY: source.summary,
+        SUBJECTS: source.subjects,
+        COMPARISONS: source.comparisons,
+        FRIEDMAN: source.friedman,
+        OPTIMISM: source.optimism,
+    }
+
+
+def write_tables(source: Source, folder: Path, others: Mapping[str, pd.DataFrame] | None = None) -> list[Path]:
+    """Write the tables of a run into a new `folder`, all or none, and return their paths.
+
+    A CSV file for each of `csv_tables` and of `others` (name → table), and ``estimates.tex``, see `latex_table`. Raise
+    `InputError` if something is at `folder` already, it cannot be written, or the run has no table of cells.
+    """
+    require_new(folder)
+    tables = {**csv_tables(source), **(others or {})}
+    protocol = str(source.manifest.get("protocol", ""))
+    tex = latex_table(source.summary, source.comparisons, source.objective, protocol)
+    try:
+        with whole_folder(folder) as hidden:
+            for name, table in tables.items():
+                table.to_csv(hidden / f"{name}.csv", index=False, encoding="utf-8")
+            (hidden / f"{ESTIMATES}.tex").write_text(tex, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from None
+    return [folder / f"{name}.csv" for name in tables] + [folder / f"{ESTIMATES}.tex"]
+
+
+def latex_table(summary: pd.DataFrame, comparisons: pd.DataFrame, objective: str, protocol: str = "") -> str:
+    r"""The estimates as a LaTeX table; it needs ``\usepackage{booktabs}`` alone.
+
+    - `summary`: as ``summary.parquet``; `comparisons`: see `analysis.statistics.comparisons`
+    - `objective`: the metric whose interval and skill get a column
+    - `protocol`: said in the caption, if known
+
+    The best mean that may be reported is bold in each column. A star says that a reference differs from
+    ``per_fold_selection`` on that metric.
+    """
+    differs = {
+        (str(row[REFERENCE]), str(row[METRIC])) for row in comparisons.to_dict("records") if row["p_holm"] < ALPHA
+    }
+    means = summary.pivot(index=ESTIMATE, columns=METRIC, values="mean")
+    rows = []
+    for estimate, of_estimate in summary.groupby(ESTIMATE, sort=False):
+        by_metric = of_estimate.set_index(METRIC)
+        name = printable(estimate).replace("\N{REPLACEMENT CHARACTER}", "?")
+        row = {_NAME: f"{name} ({NOT_REPORTABLE})" if estimate == ORACLE else name}
+        for metric in METRICS:
+            shown = _tex(number(by_metric.loc[metric, "mean"]))
+            if _is_best(means, str(estimate), metric):
+                shown = rf"\textbf{{{shown}}}"
+            row[_head(metric)] = shown + (_MARK if (str(estimate), metric) in differs else "")
+        aim = by_metric.loc[objective]
+        between = "--" if pd.isna(aim["ci_low"]) else f"[{number(aim['ci_low'])}, {number(aim['ci_high'])}]"
+        row[rf"{METRIC_LABELS[objective]} 95\,\%"] = between
+        row["Skill"] = _tex(percent(aim[SKILL]))
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    styled = table.style.hide(axis="index").format(_first_in_row, escape="latex", subset=[_NAME])
+    found: str = styled.to_latex(
+        hrules=True,
+        column_format="l" + "r" * (table.shape[1] - 1),
+        position_float="centering",
+        label="tab:estimates",
+        caption=_caption(summary, comparisons, objective, protocol),
+    )
+    return found
+
+
+def _head(metric: str) -> str:
+    direction = "uparrow" if metric in HIGHER_IS_BETTER else "downarrow"
+    return rf"{METRIC_LABELS[metric]} $\{direction}$"
+
+
+def _is_best(means: pd.DataFrame, estimate: str, metric: str) -> bool:
+    rivals = means.loc[[name for name in means.index if name not in _UNRIVALLED], metric]
+    if estimate in _UNRIVALLED or not np.isfinite(rivals).any():
+        return False
+    return bool(means.loc[estimate, metric] == (rivals.max() if metric in HIGHER_IS_BETTER else rivals.min()))
+
+
+def _caption(summary: pd.DataFrame, comparisons: pd.DataFrame, objective: str, protocol: str) -> str:
+    searched = summary.loc[(summary[ESTIMATE] == PER_FOLD_SELECTION) & (summary[METRIC] == objective), "subjects"]
+    subjects = int(searched.max()) if len(searched) else 0
+    under = f", protocol {protocol}" if protocol.isalnum() else ""
+    tests = comparisons[REFERENCE].nunique()
+    label = METRIC_LABELS[objective]
+    return (
+        rf"Mean test scores over $n = {subjects}$ subjects, each left out once (leave-one-subject-out{under})."
+        rf" {label} 95\,\%: percentile bootstrap interval of the mean over subjects. Skill: the share of the way from"
+        rf" the train mean to a perfect {label}. {_MARK}: differs from {_escaped(PER_FOLD_SELECTION)} at $p < {ALPHA}$"
+        f" (two-sided Wilcoxon signed-rank test over subjects, Holm's correction for {tests} references)."
+        " Bold: the best value that may be reported; the oracle chooses by test score."
+    )
+
+
+def _first_in_row(name: str) -> str:
+    """After the end of a row, LaTeX would read a bracket or star as an argument."""
+    return "{}" + name if name.startswith(("[", "*")) else name
+
+
+def _tex(words: str) -> str:
+    r"""A number in text mode.
+
+    >>> _tex("-2.0 %"), _tex("–"), _tex("0.0387")
+    ('$-$2.0\\,\\%', '--', '0.0387')
+    """
+    return words.replace("-", "$-$").replace("–", "--").replace("+", "$+$").replace(" %", r"\,\%")
+
+
+def _escaped(name: str) -> str:
+    return name.replace("_", r"\_")

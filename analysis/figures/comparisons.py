@@ -1,0 +1,95 @@
+"""What the search gains over each reference."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.figures._style import BLUE, GREY, Grid, arrange, plain, refine, styled
+from analysis.signed_rank import ALPHA
+from analysis.wording import effect_size, p_value, signed
+from helo.errors import InputError
+from helo.names import METRIC, METRIC_LABELS, REFERENCE
+
+
+class _ComparisonsInfo(NamedTuple):
+    metric: str
+    references: tuple[str, ...]
+    gains: tuple[float, ...]
+    lows: tuple[float, ...]  # NaN where there is no interval
+    highs: tuple[float, ...]
+    p: tuple[float, ...]  # by Holm's correction; NaN where there is no test
+    effects: tuple[float, ...]
+    better: tuple[int, ...]
+    subjects: tuple[int, ...]
+
+
+def _info(comparisons: pd.DataFrame, metric: str) -> _ComparisonsInfo:
+    rows = comparisons[(comparisons[METRIC] == metric) & np.isfinite(comparisons["gain"])]
+    if rows.empty:
+        raise InputError("no subject has both a completed cell and a baseline")
+    columns = ("gain", "gain_low", "gain_high", "p_holm", "effect", "better", "subjects")
+    return _ComparisonsInfo(
+        metric, tuple(rows[REFERENCE].astype(str)), *(tuple(rows[column].tolist()) for column in columns)
+    )
+
+
+def plot_comparisons(comparisons: pd.DataFrame, metric: str) -> go.Figure:
+    """A row per reference: by how much the search is better, the mean over subjects with its 95 % interval.
+
+    `comparisons` comes from `analysis.statistics.comparisons`. A filled mark says that the difference is beyond
+    chance (p < 0.05 by Holm's correction), an open one that it is not.
+    """
+    return _figure(_info(comparisons, metric))
+
+
+def _figure(info: _ComparisonsInfo) -> go.Figure:
+    label = METRIC_LABELS[info.metric]
+    figure = styled([_trace(info)], showlegend=False)
+    figure.add_vline(0, line={"color": GREY, "dash": "dot", "width": 1}, layer="below")
+    figure.update_layout(
+        xaxis={"title": {"text": f"mean gain in {label} (right: the search is better)"}, "nticks": 6},
+        yaxis={"type": "category", "autorange": "reversed", "title": {"text": "compared with"}},
+    )
+    grid = Grid(1, 1, 34 * len(info.references) + 10, 0, top=12)
+    return refine(
+        arrange(figure, grid, grid), {"xaxis.title.text": f"gain in {label} (right: better)", "yaxis.title.text": ""}
+    )
+
+
+def _trace(info: _ComparisonsInfo) -> go.Scatter:
+    said = zip(info.lows, info.highs, info.p, info.effects, info.better, info.subjects, strict=True)
+    return go.Scatter(
+        x=info.gains,
+        y=[plain(name) for name in info.references],
+        mode="markers",
+        marker={
+            "size": 11,
+            "color": BLUE,
+            "symbol": ["circle" if p < ALPHA else "circle-open" for p in info.p],
+            "line": {"width": 2, "color": BLUE},
+        },
+        error_x={
+            "array": _lengths(info.gains, info.highs),
+            "arrayminus": _lengths(info.lows, info.gains),
+            "thickness": 1.5,
+            "width": 4,
+            "color": GREY,
+        },
+        customdata=[
+            [signed(low), signed(high), p_value(p).replace("<", "&lt;"), effect_size(effect), better, subjects]
+            for low, high, p, effect, better, subjects in said
+        ],
+        hovertemplate="%{y}<br>gain %{x:.4f}, 95 % %{customdata[0]} to %{customdata[1]}"
+        "<br>p (Holm) %{customdata[2]}, effect size %{customdata[3]}"
+        "<br>better for %{customdata[4]} of %{customdata[5]} subjects<extra></extra>",
+    )
+
+
+def _lengths(lows: tuple[float, ...], highs: tuple[float, ...]) -> list[float]:
+    lengths = [high - low for low, high in zip(lows, highs, strict=True)]
+    return [0.0 if math.isnan(length) else length for length in lengths]

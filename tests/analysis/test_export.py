@@ -1,0 +1,132 @@
+"""Tables for papers: LaTeX that compiles, and CSV files that hold the numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis.export import latex_table, write_tables
+from analysis.source import Source
+from analysis.wording import number
+from helo.errors import InputError
+from helo.names import METRICS
+from helo.run import Run
+
+
+@pytest.fixture
+def source(run: Run) -> Source:
+    return Source(run)
+
+
+def table_of(source: Source) -> str:
+    return latex_table(source.summary, source.comparisons, source.objective, "shared")
+
+
+def rows_of(tex: str) -> dict[str, list[str]]:
+    body = tex.split(r"\midrule")[1].split(r"\bottomrule")[0]
+    rows = [row.strip() for row in body.split(r"\\") if row.strip()]
+    return {cells[0]: cells[1:] for cells in ([cell.strip() for cell in row.split("&")] for row in rows)}
+
+
+def assert_sound(tex: str) -> None:
+    """What LaTeX would refuse: braces that do not match, bare specials, rows of different length."""
+    bare = re.sub(r"\\[{}$&]", "", tex)
+    depth = 0
+    for letter in bare:
+        depth += {"{": 1, "}": -1}.get(letter, 0)
+        assert depth >= 0
+    assert depth == 0
+    assert bare.count("$") % 2 == 0
+    assert not re.search(r"(?<!\\)[_%#]", bare)
+    widths = {len(re.findall(r"(?<!\\)&", line)) for line in tex.splitlines() if line.rstrip().endswith(r"\\")}
+    assert len(widths) == 1
+    assert tex.count(r"\begin{") == tex.count(r"\end{") == 2
+
+
+def test_the_table_has_all_estimates_and_the_best_that_may_be_reported_in_bold(source: Source) -> None:
+    tex = table_of(source)
+    assert_sound(tex)
+    rows = rows_of(tex)
+    means = source.summary.pivot(index="estimate", columns="metric", values="mean")
+    assert list(rows) == [
+        *(r"per\_fold\_selection", r"single\_configuration", "oracle (not reportable)", r"train\_mean", "uniform"),
+        r"best\_possible",
+    ]
+    place = METRICS.index("kl")
+    assert number(means.loc["per_fold_selection", "kl"]) in rows[r"per\_fold\_selection"][place]
+    reportable = means.drop(index=["oracle", "best_possible"])
+    best = str(reportable["kl"].idxmin()).replace("_", r"\_")
+    assert means["kl"].idxmin() == "best_possible"  # the lowest, and nobody's result
+    assert [name for name, cells in rows.items() if r"\textbf" in cells[place]] == [best]
+    for word in (r"KL $\downarrow$", r"Cosine $\uparrow$", "$n = 6$", "protocol shared", "Wilcoxon", "Holm"):
+        assert word in tex
+    for word in ("↓", "↑", "–"):
+        assert word not in tex
+
+
+def test_only_what_differs_beyond_chance_is_marked(source: Source) -> None:
+    table = source.comparisons.assign(p_holm=1.0)
+    table.loc[(table["reference"] == "uniform") & (table["metric"] == "cosine"), "p_holm"] = 0.01
+    tex = latex_table(source.summary, table, "kl")
+    rows = rows_of(tex)
+    marked = [(name, METRICS[at]) for name, cells in rows.items() for at, cell in enumerate(cells[:6]) if "ast" in cell]
+    assert marked == [("uniform", "cosine")]
+    assert "protocol" not in tex
+
+
+def test_names_of_others_are_escaped(run: Run) -> None:
+    baselines = run.table("baselines")
+    uniform = baselines[baselines["method"] == "uniform"]
+    evil = [uniform.assign(method=name) for name in (r"\input{x}_50%&$#~^", "[2pt]\x1bridge")]
+    run.write_table("baselines", pd.concat([baselines, *evil]))
+    tex = table_of(Source(run))
+    assert r"\input{" not in tex
+    assert "{}[2pt]?ridge" in tex
+    assert not re.search(r"\\\\\s*\[", tex)
+    assert_sound(tex)
+
+
+def test_a_run_without_baselines_has_a_table(make_run: Callable[..., Run]) -> None:
+    tex = table_of(Source(make_run(without=["baselines"])))
+    assert_sound(tex)
+    assert rows_of(tex)[r"per\_fold\_selection"][-1] == "--"
+
+
+def test_files_hold_the_tables(source: Source, tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "tables"
+    paths = write_tables(source, folder, {"more": pd.DataFrame({"a": [1]})})
+    assert {path.name for path in folder.iterdir()} == {path.name for path in paths} == {
+        *("summary.csv", "subjects.csv", "comparisons.csv", "friedman.csv", "optimism.csv", "more.csv"),
+        "estimates.tex",
+    }  # fmt: skip
+    for name, table in (
+        ("summary", source.summary),
+        ("comparisons", source.comparisons),
+        ("friedman", source.friedman),
+    ):
+        pd.testing.assert_frame_equal(pd.read_csv(folder / f"{name}.csv"), table, check_dtype=False)
+    subjects = pd.read_csv(folder / "subjects.csv")
+    assert list(subjects.columns) == ["subject", "estimate", *METRICS, "skill"]
+    assert len(subjects) == len(source.scores)
+
+
+def test_nothing_is_overwritten_and_half_a_folder_is_none(source: Source, tmp_path: Path) -> None:
+    folder = tmp_path / "tables"
+    with pytest.raises(InputError, match="cannot be written"):
+        write_tables(source, folder, {"no/such/folder": pd.DataFrame()})
+    assert list(tmp_path.glob("*tables*")) == []
+    write_tables(source, folder)
+    kept = (folder / "summary.csv").read_bytes()
+    with pytest.raises(InputError, match="is already there"):
+        write_tables(source, folder)
+    assert (folder / "summary.csv").read_bytes() == kept
+
+
+def test_a_run_without_cells_writes_nothing(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cells\.parquet: is missing"):
+        write_tables(Source(make_run(without=["cells"])), tmp_path / "tables")
+    assert not (tmp_path / "tables").exists()

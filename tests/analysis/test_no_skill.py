@@ -1,0 +1,112 @@
+"""Where there is nothing to find, the verdict says so; where there is something, it says that."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.estimates import subject_scores
+from analysis.wording import verdict
+from helo.baselines.table import baselines_table
+from helo.configuration import Configuration
+from helo.data import Dataset, simulate
+from helo.folds import loso_folds
+from helo.ledger import CellRecord
+from helo.names import COMPLETED, METRICS, NORMALISE_TRAIN, PER_FOLD_SELECTION, TRAIN_MEAN
+from helo.tables import cells_table
+from helo.training import train_cell
+
+SUBJECTS = 15
+TABLES = 400
+SHUFFLES = int(os.environ.get("HELO_TEST_SHUFFLES", "5"))
+"""How many runs with shuffled labels are trained: 20 take two minutes."""
+
+
+def says_skill(sentences: str) -> bool:
+    """A verdict is one of two things, and never both."""
+    shown = sentences.startswith("Skill is shown")
+    assert shown != ("no skill" in sentences.lower())
+    return shown
+
+
+def score_table(rng: np.random.Generator, gain: float, spread: float, heavy: bool) -> pd.DataFrame:
+    """KL of the train mean and of a search that differs from it by `gain` and noise."""
+    level = rng.uniform(0.1, 0.5, SUBJECTS)
+    noise = rng.standard_t(2, SUBJECTS) if heavy else rng.normal(size=SUBJECTS)
+    folds = [f"S{number}" for number in range(SUBJECTS)]
+    parts = [(TRAIN_MEAN, level), (PER_FOLD_SELECTION, level - gain + spread * noise)]
+    return pd.concat(
+        pd.DataFrame({"estimate": name, "fold": folds, **dict.fromkeys(METRICS, values)}) for name, values in parts
+    )
+
+
+@pytest.mark.parametrize("heavy", [False, True], ids=["normal", "heavy tails"])
+def test_noise_is_called_skill_in_one_of_forty_at_most(heavy: bool) -> None:
+    """Two-sided p < 0.05 lets chance through in 1 of 40 on the good side: 400 tables, three standard errors."""
+    rng = np.random.default_rng(11)
+    shown = sum(says_skill(verdict(score_table(rng, 0, 0.05, heavy), "kl")) for _ in range(TABLES))
+    assert shown / TABLES <= 0.025 + 3 * np.sqrt(0.025 * 0.975 / TABLES)
+    assert shown > 0  # the test is no wall: chance gets through now and then
+
+
+def test_a_real_difference_is_seen() -> None:
+    """A gain as large as its standard deviation over 15 subjects: a t test would see it in 94 of 100 tables."""
+    rng = np.random.default_rng(12)
+    shown = sum(says_skill(verdict(score_table(rng, 0.05, 0.05, False), "kl")) for _ in range(200))
+    assert shown >= 0.85 * 200
+
+
+def test_a_search_that_is_worse_has_no_skill() -> None:
+    rng = np.random.default_rng(13)
+    said = [verdict(score_table(rng, -0.1, 0.05, False), "kl") for _ in range(20)]
+    assert not any(map(says_skill, said))
+    assert all(sentences.startswith("Worse than the train mean, so no skill") for sentences in said)
+
+
+# --- real runs
+
+
+def shuffled(dataset: Dataset, seed: int) -> Dataset:
+    """The same windows, each with the label of any other: signals say nothing of labels."""
+    order = np.random.default_rng(seed).permutation(len(dataset.labels))
+    return replace(dataset, labels=dataset.labels[order], best_possible=None)
+
+
+def searched(dataset: Dataset, seed: int) -> pd.DataFrame:
+    """The subject scores of a run of three small configurations on every fold."""
+    folds = loso_folds(dataset.subject_names, seed)
+    records = []
+    for number, rate in enumerate((0.003, 0.01, 0.03)):
+        params = {"width": 8, "heads": 2, "epochs": 4, "batch_size": 64, "dropout": 0.1, "learning_rate": rate}
+        for fold in folds:
+            result = train_cell(dataset, fold, Configuration.from_params(params), seed, NORMALISE_TRAIN, "kl")
+            assert result is not None
+            now = datetime.now(UTC)
+            fields = {name: getattr(result, name) for name in ("epochs", "best_epoch", "val", "test")}
+            common = {"status": COMPLETED, "seconds": 0.0, "node": "here", "started": now, "finished": now}
+            records.append(CellRecord(configuration=number, fold=fold.test, params=params, **common, **fields))
+    return subject_scores(cells_table(records), baselines_table(dataset, folds), "kl", len(folds))
+
+
+def simulated(seed: int) -> Dataset:
+    return simulate(subjects=8, clips=4, windows=4, emotions=4, seed=seed)
+
+
+@pytest.mark.slow
+def test_shuffled_labels_give_no_skill() -> None:
+    """In at least 19 of 20 runs."""
+    said = [verdict(searched(shuffled(simulated(seed), seed), seed), "kl") for seed in range(SHUFFLES)]
+    shown = [sentences for sentences in said if says_skill(sentences)]
+    print(f"no skill in {SHUFFLES - len(shown)} of {SHUFFLES} runs", *said, sep="\n")
+    assert len(shown) <= SHUFFLES / 20, shown
+
+
+@pytest.mark.slow
+def test_the_same_run_with_its_own_labels_shows_skill() -> None:
+    """Else the runs above would be too short to learn anything at all."""
+    assert all(says_skill(verdict(searched(simulated(seed), seed), "kl")) for seed in range(2))
