@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helo.cli import EXIT_OK, run_command, say
-from helo.errors import InputError
+from helo.errors import InputError, require_new
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,13 +53,15 @@ def _report(arguments: argparse.Namespace) -> int:
     # Imported here so that --help does not wait for pandas and plotly.
     from rich.console import Console
 
+    from analysis.export import write_export
     from analysis.report import write_report, write_summary
     from analysis.source import read_source
     from analysis.tables import print_summary
-    from analysis.web.standalone import write_figures
     from helo.run import Run
 
     console = Console()
+    if arguments.export is not None:
+        require_new(arguments.export)
     with console.status("report") as status:
         source = read_source(Run.open(arguments.run), _reading(console))
         try:
@@ -69,13 +71,15 @@ def _report(arguments: argparse.Namespace) -> int:
             nothing = f"no estimates: {error}"
         report = write_report(source, lambda step: status.update(f"report: {step}"))
         if arguments.export is not None:
-            write_figures(source, arguments.export, lambda step: status.update(f"export: {step}"))
+            empty = write_export(source, arguments.export, lambda step: status.update(f"export: {step}"))
     if nothing:
         say(console, nothing)
     else:
         print_summary(source)
         console.print()
     say(console, f"Report: {report}")
+    if arguments.export is not None:
+        say(console, f"Tables and figures: {arguments.export}" + (f" (without {', '.join(empty)})" if empty else ""))
     return EXIT_OK
 
 

@@ -61,7 +61,8 @@ def scored(cells: pd.DataFrame) -> pd.DataFrame:
 
 def no_baselines() -> pd.DataFrame:
     """An empty ``baselines.parquet``, for runs that have none."""
-    return pd.DataFrame(columns=[METHOD, FOLD, *(TEST + metric for metric in METRICS)])
+    scores = [TEST + metric for metric in METRICS]
+    return pd.DataFrame(columns=[METHOD, FOLD, *scores]).astype(dict.fromkeys(scores, float))
 
 
 def methods(baselines: pd.DataFrame) -> list[str]:

@@ -8,12 +8,14 @@ from typing import Final, NamedTuple
 import plotly.graph_objects as go
 
 from analysis.figures import (
+    plot_comparisons,
     plot_estimates,
     plot_importance,
     plot_learning,
     plot_parallel,
     plot_predictions,
     plot_progress,
+    plot_ranks,
     plot_savings,
     plot_slices,
     plot_subjects,
@@ -64,11 +66,30 @@ _ALL = (
         lambda source: plot_estimates(source.summary),
     ),
     Exhibit(
+        "comparisons",
+        "result",
+        "The search against each reference",
+        "Mean difference over subjects with its 95 % bootstrap interval; filled where Wilcoxon's signed-rank test with"
+        " Holm's correction says that the difference is not chance (p < 0.05).",
+        lambda source: plot_comparisons(source.comparisons, source.objective),
+        _drawn,
+    ),
+    Exhibit(
+        "ranks",
+        "result",
+        "Mean ranks",
+        "Critical-difference diagram: mean rank over subjects, bars join methods that Nemenyi's test does not tell"
+        " apart. For illustration only: mean ranks depend on which methods are in the pool.",
+        lambda source: plot_ranks(source.ranks),
+        _drawn,
+    ),
+    Exhibit(
         "subjects",
         "people",
         "Each subject",
-        "Each test subject's score under the train mean (square) and under the search (circle), the hardest"
-        " subject on top: where the line points the better way, the search scored better.",
+        "Each test subject's score under the train mean (square), the best regressor (diamond) and the search (circle),"
+        " the hardest subject on top: where the line points the better way, the search scored better. A click on a"
+        " subject shows it in all figures.",
         lambda source: plot_subjects(source.scores, source.objective),
     ),
     Exhibit(

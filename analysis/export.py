@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -11,16 +12,20 @@ import pandas as pd
 
 from analysis.signed_rank import ALPHA
 from analysis.source import Source
+from analysis.web.standalone import write_figures
 from analysis.wording import NOT_REPORTABLE, number, percent
 from helo.errors import InputError, require_new
 from helo.files import whole_folder
 from helo.names import (
     BEST_POSSIBLE,
     COMPARISONS,
+    CONFIGURATIONS,
     ESTIMATE,
     ESTIMATES,
     FRIEDMAN,
     HIGHER_IS_BETTER,
+    IMPORTANCE,
+    MARGINAL_EFFECTS,
     METRIC,
     METRIC_LABELS,
     METRICS,
@@ -40,34 +45,43 @@ _UNRIVALLED = (ORACLE, BEST_POSSIBLE)  # nobody could report these, so they are 
 
 
 def csv_tables(source: Source) -> dict[str, pd.DataFrame]:
-    """The tables of a run by name, to be written as ``<name>.csv``."""
-    return {
-        SUMMARY: source.summary,
-        SUBJECTS: source.subjects,
-        COMPARISONS: source.comparisons,
-        FRIEDMAN: source.friedman,
-        OPTIMISM: source.optimism,
+    """The tables of a run by name, to be written as ``<name>.csv``; those that it does not have are left out."""
+    makers: dict[str, Callable[[], pd.DataFrame]] = {
+        SUMMARY: lambda: source.summary,
+        SUBJECTS: lambda: source.subjects,
+        COMPARISONS: lambda: source.comparisons,
+        FRIEDMAN: lambda: source.friedman,
+        OPTIMISM: lambda: source.optimism,
+        CONFIGURATIONS: lambda: source.configurations,
+        IMPORTANCE: lambda: source.importance,
+        MARGINAL_EFFECTS: lambda: source.marginal_effects,
     }
+    found = {}
+    for name, make in makers.items():
+        with contextlib.suppress(InputError):
+            found[name] = make()
+    return found
 
 
-def write_tables(source: Source, folder: Path, others: Mapping[str, pd.DataFrame] | None = None) -> list[Path]:
-    """Write the tables of a run into a new `folder`, all or none, and return their paths.
+def write_export(source: Source, folder: Path, told: Callable[[str], None] = lambda step: None) -> list[str]:
+    """Write the tables and figures of a run into a new `folder`, all or none; the names of what it has not.
 
-    A CSV file for each of `csv_tables` and of `others` (name → table), and ``estimates.tex``, see `latex_table`. Raise
-    `InputError` if something is at `folder` already, it cannot be written, or the run has no table of cells.
+    A CSV file for each of `csv_tables`, ``estimates.tex`` (see `latex_table`), and in ``figures`` each figure as a
+    page of its own and as plotly's JSON. Raise `InputError` if something is at `folder` already, it cannot be written,
+    or the run has no cells.
     """
     require_new(folder)
-    tables = {**csv_tables(source), **(others or {})}
     protocol = str(source.manifest.get("protocol", ""))
     tex = latex_table(source.summary, source.comparisons, source.objective, protocol)
     try:
         with whole_folder(folder) as hidden:
-            for name, table in tables.items():
+            for name, table in csv_tables(source).items():
                 table.to_csv(hidden / f"{name}.csv", index=False, encoding="utf-8")
             (hidden / f"{ESTIMATES}.tex").write_text(tex, encoding="utf-8")
+            (hidden / "figures").mkdir()
+            return write_figures(source, hidden / "figures", told)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from None
-    return [folder / f"{name}.csv" for name in tables] + [folder / f"{ESTIMATES}.tex"]
 
 
 def latex_table(summary: pd.DataFrame, comparisons: pd.DataFrame, objective: str, protocol: str = "") -> str:

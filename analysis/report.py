@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.ablation import VARIANT, difference, explanation
 from analysis.exhibits import EXHIBITS, PARTS, Exhibit
 from analysis.facts import facts
 from analysis.source import Source
-from analysis.web.page import choice, figure, heading, page, part, table, terms, text
-from analysis.wording import MEANINGS, NOT_REPORTABLE, arrow, number, percent
+from analysis.web import tables
+from analysis.web.page import choice, figure, heading, page, part, terms, text
+from analysis.wording import MEANINGS
 from helo.errors import InputError
 from helo.files import whole_file
 from helo.names import (
@@ -21,12 +21,6 @@ from helo.names import (
     CONFIGURATION,
     ESTIMATE,
     FOLD,
-    METRIC,
-    METRIC_LABELS,
-    METRICS,
-    ORACLE,
-    PER_FOLD_SELECTION,
-    SKILL,
     SUBJECT,
     SUMMARY,
     TRAIN_MEAN,
@@ -70,7 +64,20 @@ def _document(source: Source, told: Callable[[str], None]) -> str:
     told("estimates")
     opening = {"result": [_or_why_not(partial(_result, source))]}
     if source.variants:
-        opening["result"].append(part("Ablation", _or_why_not(partial(_ablation, source))))
+        opening["result"].append(part("Ablation", _or_why_not(partial(tables.ablation, source))))
+    told("tests")
+    closing = {
+        "result": [
+            part(
+                "How sure",
+                _or_why_not(partial(tables.comparisons, source)),
+                _or_why_not(partial(tables.differences, source)),
+            )
+        ],
+        "people": [part("Scores of each subject", _or_why_not(partial(tables.subjects, source)))],
+    }
+    if not source.variants:
+        closing["parameters"] = [part("Configurations", _or_why_not(partial(tables.configurations, source)))]
     links = []
     for key, shown in PARTS.items():
         exhibits = [one for one in EXHIBITS.values() if one.part == key and one.applies(source)]
@@ -82,6 +89,7 @@ def _document(source: Source, told: Callable[[str], None]) -> str:
         for one in exhibits:
             told(one.title.lower())
             body.append(part(one.title, _or_why_not(partial(_exhibit, one, source))))
+        body += closing.get(key, [])
     body += [heading("run", "The run"), part("What was run, on what", terms(facts(source)))]
     return page(title, "\n".join(body), [*links, ("run", "The run")], _choices(source))
 
@@ -116,46 +124,7 @@ def _result(source: Source) -> str:
     meanings = [(name, MEANINGS[name]) for name in dict.fromkeys(summary[ESTIMATE]) if name in MEANINGS]
     return f'<p class="verdict">{text(source.verdict)}</p>' + part(
         "Scores on people never seen",
-        _table(summary, source.objective),
-        '<p class="note">Means over test subjects, below them the 95 % bootstrap interval; ↓ lower is better,'
-        f" ↑ higher is better. Skill: how far {METRIC_LABELS[source.objective]} gets from {TRAIN_MEAN} (0 %)"
-        " towards a perfect score (100 %).</p>",
-        *(f"<p>{text(note)}</p>" for note in notes),
+        tables.estimates(source),
+        *(f"<p>{text(said)}</p>" for said in notes),
         f"<details><summary>What the estimates are</summary>{terms(meanings)}</details>",
     )
-
-
-def _table(summary: pd.DataFrame, objective: str) -> str:
-    heads = [f"{METRIC_LABELS[metric]}&nbsp;{arrow(metric)}" for metric in METRICS]
-    rows = []
-    for estimate, of_estimate in summary.groupby(ESTIMATE, sort=False):
-        by_metric = of_estimate.set_index(METRIC)
-        note = f"<small>{NOT_REPORTABLE}</small>" if estimate == ORACLE else ""
-        values = [_score(by_metric.loc[metric]) for metric in METRICS]
-        values += [percent(by_metric.loc[objective, SKILL]), str(int(by_metric["subjects"].max()))]
-        kind = {PER_FOLD_SELECTION: 'class="main"', ORACLE: 'class="oracle"'}.get(str(estimate), "")
-        rows.append(([f"{text(estimate)}{note}", *values], kind))
-    return table(["Estimate", *heads, "Skill", "Subjects"], rows)
-
-
-def _ablation(source: Source) -> str:
-    found = source.ablation
-    assert found is not None
-    heads = [f"{METRIC_LABELS[metric]}&nbsp;{arrow(metric)}" for metric in METRICS]
-    rows = []
-    for row in found.to_dict("records"):
-        lost, between, *others = difference(row)
-        with_interval = f"{lost}<small>{between}</small>" if lost != between else lost
-        values = [number(row[metric]) for metric in METRICS]
-        rows.append(([text(row[VARIANT]), *values, with_interval, *map(text, others)], ""))
-    lost_on = f"{METRIC_LABELS[source.objective]} lost"
-    return (
-        table(["Variant", *heads, lost_on, "Worse for", "p", "Effect"], rows)
-        + f'<p class="note">{text(explanation(source.objective, "the first one"))}</p>'
-    )
-
-
-def _score(row: pd.Series) -> str:
-    if pd.isna(row["ci_low"]):
-        return number(row["mean"])
-    return f"{number(row['mean'])}<small>{number(row['ci_low'])}–{number(row['ci_high'])}</small>"

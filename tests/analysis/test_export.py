@@ -7,9 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import plotly.io
 import pytest
 
-from analysis.export import latex_table, write_tables
+from analysis import export
+from analysis.exhibits import EXHIBITS
+from analysis.export import latex_table, write_export
 from analysis.source import Source
 from analysis.wording import number
 from helo.errors import InputError
@@ -97,36 +100,44 @@ def test_a_run_without_baselines_has_a_table(make_run: Callable[..., Run]) -> No
 
 
 def test_files_hold_the_tables(source: Source, tmp_path: Path) -> None:
-    folder = tmp_path / "new" / "tables"
-    paths = write_tables(source, folder, {"more": pd.DataFrame({"a": [1]})})
-    assert {path.name for path in folder.iterdir()} == {path.name for path in paths} == {
-        *("summary.csv", "subjects.csv", "comparisons.csv", "friedman.csv", "optimism.csv", "more.csv"),
-        "estimates.tex",
-    }  # fmt: skip
-    for name, table in (
-        ("summary", source.summary),
-        ("comparisons", source.comparisons),
-        ("friedman", source.friedman),
-    ):
-        pd.testing.assert_frame_equal(pd.read_csv(folder / f"{name}.csv"), table, check_dtype=False)
+    folder = tmp_path / "new" / "export"
+    empty = write_export(source, folder)
+    assert {path.name for path in folder.iterdir()} == {
+        *("summary.csv", "subjects.csv", "comparisons.csv", "friedman.csv", "optimism.csv", "configurations.csv"),
+        *("marginal_effects.csv", "estimates.tex", "figures"),
+    }  # five configurations are too few for importance
+    for name in ("summary", "comparisons", "friedman", "configurations"):
+        known = getattr(source, name)
+        pd.testing.assert_frame_equal(pd.read_csv(folder / f"{name}.csv"), known, check_dtype=False)
     subjects = pd.read_csv(folder / "subjects.csv")
     assert list(subjects.columns) == ["subject", "estimate", *METRICS, "skill"]
     assert len(subjects) == len(source.scores)
+    assert "importance" in empty
+    shown = {name for name, one in EXHIBITS.items() if one.applies(source)} - set(empty)
+    assert {path.name for path in (folder / "figures").iterdir()} == {
+        f"{name}.{kind}" for name in shown for kind in ("html", "json")
+    }
+    figure = plotly.io.from_json((folder / "figures" / "subjects.json").read_text(encoding="utf-8"))
+    assert set(figure.data[-1].y) == set(subjects["subject"])
 
 
-def test_nothing_is_overwritten_and_half_a_folder_is_none(source: Source, tmp_path: Path) -> None:
-    folder = tmp_path / "tables"
-    with pytest.raises(InputError, match="cannot be written"):
-        write_tables(source, folder, {"no/such/folder": pd.DataFrame()})
-    assert list(tmp_path.glob("*tables*")) == []
-    write_tables(source, folder)
+def test_nothing_is_overwritten_and_half_a_folder_is_none(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "export"
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "ESTIMATES", "no/such/folder")
+        with pytest.raises(InputError, match="cannot be written"):
+            write_export(source, folder)
+    assert list(tmp_path.glob("*export*")) == []
+    write_export(source, folder)
     kept = (folder / "summary.csv").read_bytes()
     with pytest.raises(InputError, match="is already there"):
-        write_tables(source, folder)
+        write_export(source, folder)
     assert (folder / "summary.csv").read_bytes() == kept
 
 
 def test_a_run_without_cells_writes_nothing(make_run: Callable[..., Run], tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cells\.parquet: is missing"):
-        write_tables(Source(make_run(without=["cells"])), tmp_path / "tables")
-    assert not (tmp_path / "tables").exists()
+        write_export(Source(make_run(without=["cells"])), tmp_path / "export")
+    assert not (tmp_path / "export").exists()

@@ -1,0 +1,176 @@
+"""The tables of a report as HTML."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pandas as pd
+
+from analysis.ablation import VARIANT, difference, explanation
+from analysis.configurations import NOT_FOR_CHOOSING
+from analysis.source import Source
+from analysis.web.page import table, text
+from analysis.wording import (
+    NOT_REPORTABLE,
+    arrow,
+    effect_size,
+    number,
+    p_value,
+    percent,
+    signed,
+)
+from helo.names import (
+    CONFIGURATION,
+    ESTIMATE,
+    METRIC,
+    METRIC_LABELS,
+    METRICS,
+    ORACLE,
+    PARAM,
+    PER_FOLD_SELECTION,
+    REFERENCE,
+    SKILL,
+    SUBJECT,
+    TEST,
+    TRAIN_MEAN,
+    VAL,
+)
+
+SHOWN_CONFIGURATIONS: Final = 10
+"""Configurations in the report's table; the exported one has them all."""
+
+_COUNTS: Final = {"folds": "Folds", "chosen": "Chosen", "best_on_test": "Best on test"}
+
+_HEADS: Final = tuple(f"{METRIC_LABELS[metric]}&nbsp;{arrow(metric)}" for metric in METRICS)
+
+
+def note(content: str) -> str:
+    """A small paragraph below a table."""
+    return f'<p class="note">{text(content)}</p>'
+
+
+def estimates(source: Source) -> str:
+    """Every estimate: six means with their intervals, and the skill."""
+    rows = []
+    for estimate, of_estimate in source.summary.groupby(ESTIMATE, sort=False):
+        by_metric = of_estimate.set_index(METRIC)
+        said = f"<small>{NOT_REPORTABLE}</small>" if estimate == ORACLE else ""
+        values = [_with_interval(by_metric.loc[metric]) for metric in METRICS]
+        values += [percent(by_metric.loc[source.objective, SKILL]), str(int(by_metric["subjects"].max()))]
+        kind = {PER_FOLD_SELECTION: 'class="main"', ORACLE: 'class="oracle"'}.get(str(estimate), "")
+        rows.append(([f"{text(estimate)}{said}", *values], kind))
+    return table(["Estimate", *_HEADS, "Skill", "Subjects"], rows) + note(
+        "Means over test subjects, below them the 95 % bootstrap interval; ↓ lower is better, ↑ higher is better."
+        f" Skill: how far {METRIC_LABELS[source.objective]} gets from {TRAIN_MEAN} (0 %) towards a perfect score"
+        " (100 %)."
+    )
+
+
+def _with_interval(row: pd.Series) -> str:
+    if pd.isna(row["ci_low"]):
+        return number(row["mean"])
+    return f"{number(row['mean'])}<small>{number(row['ci_low'])}–{number(row['ci_high'])}</small>"
+
+
+def comparisons(source: Source) -> str:
+    """The search against each reference, on all six metrics."""
+    rows = []
+    for reference, of_reference in source.comparisons.groupby(REFERENCE, sort=False):
+        by_metric = of_reference.set_index(METRIC)
+        values = []
+        for metric in METRICS:
+            row = by_metric.loc[metric]
+            said = f"p {p_value(row['p_holm'])}, effect {effect_size(row['effect'])}"
+            if not pd.isna(row["better"]):
+                said += f"<br>better for {row['better']:.0f} of {row['subjects']:.0f}"
+            values.append(f"{signed(row['gain'])}<small>{said}</small>")
+        rows.append(([text(reference), *values], ""))
+    return table(["Search against", *_HEADS], rows) + note(
+        "Mean gain of per_fold_selection over subjects that both have (above 0: the search is better, whatever the"
+        " direction of the metric); p: Wilcoxon's signed-rank test, two-sided, by permutation below 20 subjects, with"
+        " Holm's correction over the rows of a metric; effect: matched-pairs rank-biserial correlation, from −1 to 1."
+    )
+
+
+def differences(source: Source) -> str:
+    """Friedman's test over all methods, and the optimism gap, on all six metrics."""
+    friedman, optimism = source.friedman.set_index(METRIC), source.optimism.set_index(METRIC)
+    tests = [f"p {p_value(friedman.loc[m, 'p'])}<small>W {number(friedman.loc[m, 'kendall_w'])}</small>"
+             for m in METRICS]  # fmt: skip
+    gaps = [
+        f"{signed(row['gap'])}<small>{signed(row['gap_low'])} to {signed(row['gap_high'])}</small>"
+        for row in (optimism.loc[metric] for metric in METRICS)
+    ]
+    rows = [(["Any difference (Friedman)", *tests], ""), ([f"Optimism gap ({ORACLE})", *gaps], "")]
+    return table(["", *_HEADS], rows) + note(
+        "Friedman: whether any of the methods differ, W is Kendall's coefficient of concordance. Optimism gap: how much"
+        " better choosing by the test score would have looked, with its 95 % bootstrap interval."
+    )
+
+
+def subjects(source: Source) -> str:
+    """The search's scores of each test subject, beside the train mean's."""
+    both = source.subjects.set_index(SUBJECT)
+    searched, trivial = (both[both[ESTIMATE] == name] for name in (PER_FOLD_SELECTION, TRAIN_MEAN))
+    rows = []
+    for subject, row in searched.iterrows():
+        reference = trivial[source.objective].get(subject, float("nan"))
+        values = [number(row[metric]) for metric in METRICS] + [number(reference), percent(row[SKILL])]
+        rows.append(([text(subject), *values], f'data-subject="{text(subject)}"'))
+    label = METRIC_LABELS[source.objective]
+    return table(["Test subject", *_HEADS, f"{label} of {TRAIN_MEAN}", "Skill"], rows)
+
+
+def configurations(source: Source) -> str:
+    """The best configurations by their adjusted validation score."""
+    found, objective = source.configurations, source.objective
+    score, test = f"adjusted_{VAL}{objective}", f"adjusted_{TEST}{objective}"
+    best_first = found.sort_values(score, ascending=arrow(objective) == "↓", kind="stable")
+    first = best_first["recommended"].astype(bool)
+    shown = pd.concat([best_first[first], best_first[~first]]).head(SHOWN_CONFIGURATIONS)
+    params = [name for name in found.columns if name.startswith(PARAM) and found[name].astype(str).nunique() > 1]
+    rows = []
+    for row in shown.to_dict("records"):
+        values = [_value(row[name]) for name in params]
+        values += [
+            number(row[score]),
+            f"{number(row[test])}",
+            str(row["folds"]),
+            str(row["chosen"]),
+            str(row["best_on_test"]),
+        ]
+        name = f"{row[CONFIGURATION]}" + ("<small>recommended</small>" if row["recommended"] else "")
+        rows.append(([name, *values], f'data-configuration="{row[CONFIGURATION]}"'))
+    label = f"{METRIC_LABELS[objective]}&nbsp;{arrow(objective)}"
+    heads = ["Configuration", *(text(name.removeprefix(PARAM)).replace("_", "_<wbr>") for name in params)]
+    heads += [
+        f"Validation {label}",
+        f"Test {label}<small>{NOT_FOR_CHOOSING}</small>",
+        "Folds",
+        "Chosen",
+        "Best on test",
+    ]
+    return table(heads, rows) + note(
+        f"The recommended configuration, then those with the best mean validation score ({len(shown)} of {len(found)});"
+        " scores are adjusted for the folds that a configuration ran in. Chosen: in how many folds it has the best"
+        " validation score of those that ran to their end; best on test: in how many the oracle would take it."
+    )
+
+
+def _value(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else text(value)
+
+
+def ablation(source: Source) -> str:
+    """Each variant, and what it loses against the first one."""
+    found = source.ablation
+    assert found is not None
+    rows = []
+    for row in found.to_dict("records"):
+        lost, between, *others = difference(row)
+        with_interval = f"{lost}<small>{between}</small>" if lost != between else lost
+        values = [number(row[metric]) for metric in METRICS]
+        rows.append(([text(row[VARIANT]), *values, with_interval, *map(text, others)], ""))
+    lost_on = f"{METRIC_LABELS[source.objective]} lost"
+    heads = ["Variant", *_HEADS, lost_on, "Worse for", "p", "Effect"]
+    return table(heads, rows) + note(explanation(source.objective, "the first one"))
