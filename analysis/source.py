@@ -9,9 +9,10 @@ import pandas as pd
 
 from analysis.ablation import ablation, first_variant
 from analysis.estimates import no_baselines, subject_scores, summarise, variant_scores
+from analysis.learnt import no_explanations
 from analysis.wording import cautions, coverage, failures, rivals, unconverged, verdict
 from helo.errors import InputError
-from helo.names import BASELINES, CELLS, EPOCHS, MANIFEST_FILE, METRICS, PREDICTIONS
+from helo.names import BASELINES, CELLS, EPOCHS, EXPLANATIONS, MANIFEST_FILE, METRICS, PREDICTIONS
 from helo.run import Run
 
 
@@ -52,6 +53,14 @@ class Source:
     def predictions(self) -> pd.DataFrame:
         """``predictions.parquet``."""
         return self.run.table(PREDICTIONS)
+
+    @cached_property
+    def explanations(self) -> pd.DataFrame:
+        """``explanations.parquet``, empty if the run has none: runs of earlier versions do not."""
+        try:
+            return self.run.table(EXPLANATIONS)
+        except InputError:
+            return no_explanations()
 
     @cached_property
     def baselines(self) -> pd.DataFrame:

@@ -136,7 +136,9 @@ def _helo_fields(
         return None
     return {
         "status": STOPPED if result.stopped else COMPLETED,
-        **{name: getattr(result, name) for name in ("epochs", "best_epoch", "history", *_SHARED)},
+        **{
+            name: getattr(result, name) for name in ("epochs", "best_epoch", "history", "correlation", "plan", *_SHARED)
+        },
     }
 
 
@@ -155,6 +157,7 @@ def _baseline_fields(
     return {"status": COMPLETED, "epochs": 0, "history": history, **fields}
 
 
+_HELO_ONLY = ("epochs", "best_epoch", "history", "correlation", "plan")
 _SHARED = ("val", "test", "windows", "predictions")
 
 
