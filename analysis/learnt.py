@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.estimates import chosen_cells
-from helo.names import BEHAVIOURAL, COLUMN, CONFIGURATION, FOLD, KIND, ROW, VALUE
+from helo.errors import InputError
+from helo.names import (
+    BEHAVIOURAL,
+    BEST_EPOCH,
+    COLUMN,
+    CONFIGURATION,
+    FOLD,
+    KIND,
+    LABEL_CORRELATION,
+    ROW,
+    TRANSPORT_PLAN,
+    VALUE,
+)
+from helo.selection import best_per_fold
 
 
 def no_explanations() -> pd.DataFrame:
@@ -18,25 +31,58 @@ def no_explanations() -> pd.DataFrame:
     return pd.DataFrame(columns=[CONFIGURATION, FOLD, KIND, ROW, COLUMN, VALUE])
 
 
-def matrices(explanations: pd.DataFrame, choice: Mapping[str, int], kind: str) -> dict[str, NDArray[np.float64]]:
-    """The matrices of one kind by fold, in the order of `choice`: fold → configuration.
+class Learnt(NamedTuple):
+    """Matrices of one kind by fold, and how many folds have a selected configuration."""
 
-    `explanations` is as in ``explanations.parquet``. A fold whose configuration learnt no such thing has none; nor has
-    one whose matrix is not whole numbers throughout, or of another shape than the first.
+    matrices: dict[str, NDArray[np.float64]]
+    folds: int
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """The mean over folds."""
+        return np.mean(list(self.matrices.values()), axis=0)
+
+    @property
+    def coverage(self) -> str:
+        """Over whom the mean is."""
+        whole = len(self.matrices) == self.folds
+        return f"mean of {self.folds} folds" if whole else f"mean of {len(self.matrices)} of {self.folds} folds"
+
+
+def learnt(explanations: pd.DataFrame, cells: pd.DataFrame, objective: str, kind: str) -> Learnt:
+    """What the configuration that each fold selects learnt, in the order of the folds in `cells`.
+
+    `explanations`, `cells`: as in ``explanations.parquet`` and ``cells.parquet``. Left out are folds whose
+    configuration has no such part, whose best epoch was the one before training, so that it learnt nothing, and whose
+    matrix is not finite. `InputError` says why if none is left.
     """
-    rows = chosen_cells(explanations[explanations[KIND] == kind], choice).sort_values([ROW, COLUMN], kind="stable")
-    groups = {str(fold): group for fold, group in rows.groupby(FOLD, sort=False)}
-    found: dict[str, NDArray[np.float64]] = {}
-    for fold in choice:
-        if fold not in groups:
-            continue
-        group = groups[fold]
-        shape = int(group[ROW].max()) + 1, int(group[COLUMN].max()) + 1
-        values = group[VALUE].to_numpy(float)
-        alike = all(matrix.shape == shape for matrix in found.values())
-        if len(values) == shape[0] * shape[1] and np.isfinite(values).all() and alike:
-            found[fold] = values.reshape(shape)
-    return found
+    choice = best_per_fold(cells, objective)
+    if not choice:
+        raise InputError("no fold has a completed cell")
+    if explanations.empty:
+        raise InputError("the run does not say what its cells learnt: it was made before they kept it")
+    rows = chosen_cells(explanations[explanations[KIND] == kind], choice)
+    if rows.empty:
+        raise InputError(f"no selected configuration {_PARTS[kind]}")
+    selected = chosen_cells(cells, choice)
+    trained = set(selected.loc[selected[BEST_EPOCH].fillna(0) > 0, FOLD])
+    rows = rows[rows[FOLD].isin(trained)]
+    if rows.empty:
+        raise InputError("no selected cell learnt anything: before training their validation scores were best")
+    rows = rows.sort_values([ROW, COLUMN], kind="stable")
+    groups = {str(fold): _matrix(group) for fold, group in rows.groupby(FOLD, sort=False)}
+    folds = [str(fold) for fold in cells[FOLD].unique()]
+    found = {fold: groups[fold] for fold in folds if fold in groups and np.isfinite(groups[fold]).all()}
+    if not found:
+        raise InputError("what the selected cells learnt is not finite")
+    return Learnt(found, len(choice))
+
+
+_PARTS = {LABEL_CORRELATION: "has label attention", TRANSPORT_PLAN: "has transport"}
+
+
+def _matrix(rows: pd.DataFrame) -> NDArray[np.float64]:
+    return rows[VALUE].to_numpy(float).reshape(int(rows[ROW].max()) + 1, int(rows[COLUMN].max()) + 1)
 
 
 def token_names(modalities: Mapping[str, Any]) -> tuple[list[str], list[str]]:

@@ -4,12 +4,16 @@ Every plot function raises `InputError` with the reason where the tables hold no
 """
 
 from analysis.figures._style import BLUE, DARK, LIGHT, NARROW, SKY
+from analysis.figures.correlation import plot_correlation
+from analysis.figures.cost import plot_cost, plot_timeline
 from analysis.figures.estimates import plot_estimates
+from analysis.figures.heatmap import plot_heatmap
 from analysis.figures.learning import plot_learning
 from analysis.figures.predictions import plot_predictions
 from analysis.figures.progress import plot_progress
 from analysis.figures.slices import plot_slices
 from analysis.figures.subjects import plot_subjects
+from analysis.figures.transport import plot_transport
 
 __all__ = [
     "BLUE",
@@ -17,10 +21,15 @@ __all__ = [
     "LIGHT",
     "NARROW",
     "SKY",
+    "plot_correlation",
+    "plot_cost",
     "plot_estimates",
+    "plot_heatmap",
     "plot_learning",
     "plot_predictions",
     "plot_progress",
     "plot_slices",
     "plot_subjects",
+    "plot_timeline",
+    "plot_transport",
 ]
