@@ -40,7 +40,8 @@ class Learnt(NamedTuple):
     @property
     def mean(self) -> NDArray[np.float64]:
         """The mean over folds."""
-        return np.mean(list(self.matrices.values()), axis=0)
+        mean: NDArray[np.float64] = np.mean(list(self.matrices.values()), axis=0)
+        return mean
 
     @property
     def coverage(self) -> str:
@@ -82,7 +83,9 @@ _PARTS = {LABEL_CORRELATION: "has label attention", TRANSPORT_PLAN: "has transpo
 
 
 def _matrix(rows: pd.DataFrame) -> NDArray[np.float64]:
-    return rows[VALUE].to_numpy(float).reshape(int(rows[ROW].max()) + 1, int(rows[COLUMN].max()) + 1)
+    shape = int(rows[ROW].max()) + 1, int(rows[COLUMN].max()) + 1
+    matrix: NDArray[np.float64] = rows[VALUE].to_numpy(float).reshape(shape)
+    return matrix
 
 
 def token_names(modalities: Mapping[str, Any]) -> tuple[list[str], list[str]]:

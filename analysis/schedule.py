@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -63,7 +64,7 @@ def schedule(cells: pd.DataFrame) -> Schedule:
     span = float(end.max())
     edges = [0.0, *(starts - passed[:-1]).tolist(), span]
     capacity = 0.0
-    for left, right in zip(edges[:-1], edges[1:], strict=True):
+    for left, right in pairwise(edges):
         capacity += len(np.unique(lane[(start >= left) & (start < right)])) * (right - left)
     pauses = tuple(zip(edges[1:-1], lengths.tolist(), strict=True))
     return Schedule(known, start, end, lane, workers, pauses, span, capacity)

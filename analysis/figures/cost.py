@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from analysis.figures._links import owners
 from analysis.figures._style import BLUE, GREY, NARROW, STATUS_COLOURS, Grid, arrange, plain, styled
 from analysis.schedule import Schedule, Stretch, schedule, stretches
-from analysis.wording import percent
 from helo.names import COMPLETED, CONFIGURATION, FAILED, FOLD, STATUS, STOPPED
 from helo.text import duration
 
@@ -27,6 +26,8 @@ STEPS = 240
 
 MOST_BARS = 4000
 """Of more cells the timeline draws neighbours together."""
+
+_LEGEND = {"y": 1, "yref": "container", "yanchor": "top", "traceorder": "normal"}
 
 Numbers = NDArray[np.float64]
 
@@ -85,7 +86,8 @@ def _worked(found: Schedule, times: Numbers) -> Numbers:
     def until(sorted_times: Numbers) -> Numbers:
         sums = np.concatenate([[0.0], np.cumsum(sorted_times)])
         before = np.searchsorted(sorted_times, times)
-        return before * times - sums[before]
+        worked: Numbers = before * times - sums[before]
+        return worked
 
     return until(np.sort(found.start)) - until(np.sort(found.end))
 
@@ -130,7 +132,7 @@ def _figure(info: _CostInfo) -> go.Figure:
         [*bars, line],
         barmode="stack",
         showlegend=len(bars) > 1,
-        legend={"y": 1, "yref": "container", "yanchor": "top"},
+        legend=_LEGEND,
         xaxis={"title": {"text": f"time of a cell in {length.name}"}, "rangemode": "tozero"},
         yaxis={"title": {"text": "cells"}},
         xaxis2={"title": {"text": f"time of the search in {time.name}"}, "range": [0, info.times[-1] / time.seconds]},
@@ -139,22 +141,24 @@ def _figure(info: _CostInfo) -> go.Figure:
     )
     titles = [
         f"<b>{info.cells:,} cells</b>, median {_short(info.median)}",
-        f"<b>{info.workers} workers</b>, {percent(info.busy)} busy{_paused(info.pauses)}",
+        _use(info.workers, info.busy, info.pauses),
     ]
     wide = Grid(2, 2, panel=230, gap=70, top=64, bottom=48, spacing=0.08)
-    return arrange(figure, wide, Grid(2, 1, panel=190, gap=80, top=64, bottom=48), titles)
+    slim = Grid(2, 1, panel=190, gap=90, top=64, bottom=48)
+    return arrange(figure, wide, slim, titles).update_annotations(align="left")
 
 
 def _short(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 10 else duration(seconds)
 
 
-def _paused(pauses: tuple[tuple[float, float], ...]) -> str:
-    """What is said of pauses."""
+def _use(workers: int, busy: float, pauses: tuple[tuple[float, float], ...]) -> str:
+    """How many workers there were, and what they did; in a line of its own, that pauses do not count."""
+    said = f"<b>{workers} worker{'s' * (workers != 1)}</b>, {100 * busy:.0f} % busy"
     if not pauses:
-        return ""
+        return said
     count = "a pause" if len(pauses) == 1 else f"{len(pauses)} pauses"
-    return f"; without {count} of {duration(sum(length for _, length in pauses))}"
+    return f"{said}<br>not counting {count} of {duration(sum(length for _, length in pauses))}"
 
 
 def _pause_lines(pauses: tuple[tuple[float, float], ...], time: _Unit, x: str, y: str) -> list[dict[str, Any]]:
@@ -180,8 +184,7 @@ class _TimelineInfo(NamedTuple):
 def _timeline_info(cells: pd.DataFrame) -> _TimelineInfo:
     found = schedule(cells)
     joined = len(found.cells) > MOST_BARS
-    # Twice as many bars at most as there are steps on all workers: see `stretches`.
-    step = found.span * len(found.workers) / (MOST_BARS / 2) if joined else 0.0
+    step = found.span * len(found.workers) / MOST_BARS if joined else 0.0
     bars = stretches(found, found.cells[STATUS].to_numpy().astype(np.str_), step)
     first = found.cells.iloc[[bar.row for bar in bars]]
     several = len({node for node, _ in found.workers}) > 1
@@ -195,7 +198,7 @@ def plot_timeline(cells: pd.DataFrame) -> go.Figure:
     """A row per worker, a bar per cell from its start to its end, in the colour of its status.
 
     `cells` is as in ``cells.parquet``. Which worker ran a cell is inferred (see `analysis.schedule.schedule`), and
-    pauses are cut out and marked. Of more than `MOST_BARS` cells, those that could not be told apart are one bar.
+    pauses are cut out and marked. Of more than `MOST_BARS` cells, short neighbours are one bar.
     """
     return _timeline(_timeline_info(cells))
 
@@ -206,12 +209,12 @@ def _timeline(info: _TimelineInfo) -> go.Figure:
     shown = range(0, lanes, math.ceil(lanes / max(1, row * lanes // 14)))
     figure = styled(
         [_bars(info, status, time) for status in STATUSES if any(bar.status == status for bar in info.bars)],
-        height=row * lanes + 130,
-        margin={"t": 62, "b": 56},
+        height=row * lanes + 160,
+        margin={"t": 92 if info.joined else 74, "b": 56},
         barmode="overlay",
         bargap=0.15 if row >= 14 else 0,
         showlegend=True,
-        legend={"y": 1, "yref": "container", "yanchor": "top"},
+        legend=_LEGEND,
         xaxis={"title": {"text": f"time of the search in {time.name}"}, "range": [0, info.span / time.seconds]},
         yaxis={
             "range": [lanes - 0.5, -0.5],
@@ -222,7 +225,8 @@ def _timeline(info: _TimelineInfo) -> go.Figure:
         shapes=_pause_lines(info.pauses, time, "x", "y domain"),
         annotations=[
             {
-                "text": f"<b>{lanes} workers</b>, {percent(info.busy)} busy{_paused(info.pauses)}",
+                "text": _use(lanes, info.busy, info.pauses) + "<br>a bar is cells of mostly this status" * info.joined,
+                "align": "left",
                 "x": 0,
                 "y": 1,
                 "xref": "paper",

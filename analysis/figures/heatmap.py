@@ -54,6 +54,7 @@ class _HeatmapInfo(NamedTuple):
 
 
 def _info(cells: pd.DataFrame, baselines: pd.DataFrame, objective: str) -> _HeatmapInfo:
+    cells = cells.reset_index(drop=True)
     done = scored(cells)
     if done[TEST + objective].notna().sum() == 0:
         raise InputError("no cell has a test score yet")
@@ -113,10 +114,11 @@ def plot_heatmap(cells: pd.DataFrame, baselines: pd.DataFrame, objective: str) -
     - `cells`, `baselines`: as in ``cells.parquet`` and ``baselines.parquet``
     - `objective`: the metric of the scores; on inner validation subjects it orders the columns and chooses in each fold
 
-    The hardest subject (by the train mean's score) is on top. Configurations that were tried in more folds are further left,
-    and among those in as many folds the ones with a better mean validation score. Where each fold has configurations of its own (protocol ``nested``), column k is
-    the fold's k-th best. 0 is the train mean, 1 perfect; the range of colours holds `SHARE_IN_RANGE` of the cells.
-    Without a train mean tiles show the test score itself. Places without a tile were not run.
+    The hardest subject (by the train mean's score) is on top. Configurations that were tried in more folds are further
+    left, and of those in as many folds the ones with a better mean validation score. Where each fold has configurations
+    of its own (protocol ``nested``), column k is the fold's k-th best. 0 is the train mean, 1 perfect; the range of
+    colours holds `SHARE_IN_RANGE` of the cells. Without a train mean tiles show the test score itself. Places without
+    a tile were not run.
     """
     return _figure(_info(cells, baselines, objective))
 

@@ -55,7 +55,8 @@ def _numbered(role: str, count: int) -> tuple[str, ...]:
 def _ratio(plan: Matrix) -> Matrix:
     """A plan as times what independence of its marginals would give: (n, m) → (n, m)."""
     independent = np.outer(plan.sum(axis=1), plan.sum(axis=0))
-    return np.divide(plan * plan.sum(), independent, out=np.full_like(plan, np.nan), where=independent > 0)
+    ratio: Matrix = np.divide(plan * plan.sum(), independent, out=np.full_like(plan, np.nan), where=independent > 0)
+    return ratio
 
 
 def plot_transport(
@@ -112,9 +113,13 @@ def _figure(info: _TransportInfo) -> go.Figure:
     ticks = [-limit, 0.0, limit]
     words = [f"{2**tick:.2g}×" for tick in ticks]
     with_colours(figure, DIVERGING, -limit, limit, "times independence", tickvals=ticks, ticktext=words)
-    narrow = {f"{side}axis.tickfont.size": 9 for side in "xy"}
     figure.layout.meta = {
-        NARROW: narrow | {"xaxis.dtick": math.ceil(len(columns) / 24), "yaxis.title.text": "physiological"}
+        NARROW: {
+            "xaxis.tickfont.size": 9,
+            "xaxis.dtick": math.ceil(len(columns) / 24),
+            "yaxis.tickfont.size": 9,
+            "yaxis.title.text": "physiological",
+        }
     }
     return with_choices(
         figure, subject={subject: [_values(ratio, limit)] for subject, ratio in info.by_subject.items()}
