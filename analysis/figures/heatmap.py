@@ -77,7 +77,8 @@ def _info(cells: pd.DataFrame, baselines: pd.DataFrame, objective: str) -> _Heat
     for row, subject in enumerate(subjects):
         if subject in mean.index:
             skills[row] = [skill(score, mean[subject], objective) for score in test[row]]
-    place = {(subjects[row], int(numbers[row, column])): (row, column) for row, column in np.argwhere(numbers >= 0)}
+    choice = best_per_fold(cells, objective)
+    chosen = numbers == np.array([choice.get(subject, -2) for subject in subjects])[:, None]
     return _HeatmapInfo(
         objective,
         tuple(subjects),
@@ -87,9 +88,13 @@ def _info(cells: pd.DataFrame, baselines: pd.DataFrame, objective: str) -> _Heat
         test,
         validation,
         status.astype(np.str_),
-        tuple(place[pair] for pair in best_per_fold(cells, objective).items()),
-        tuple((int(row), int(column)) for row, column in np.argwhere(status == FAILED)),
+        _places(chosen),
+        _places(status == FAILED),
     )
+
+
+def _places(of: NDArray[np.bool_]) -> tuple[Place, ...]:
+    return tuple((int(row), int(column)) for row, column in np.argwhere(of))
 
 
 def _columns(cells: pd.DataFrame, done: pd.DataFrame, objective: str) -> tuple[NDArray[np.int64], tuple[int, ...]]:
