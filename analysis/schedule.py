@@ -17,6 +17,10 @@ PAUSE = 60.0
 """Seconds without any running cell from which on a search has paused: it was resumed later, or ran its baselines."""
 
 
+SLACK = 0.01
+"""Seconds by which cells of one worker may overlap: clocks are adjusted while they run, and times are rounded."""
+
+
 class Schedule(NamedTuple):
     """The cells that ran, in the order in which they started. Times are seconds from the first start, without pauses.
 
@@ -86,7 +90,7 @@ def _lanes(
     counts = dict.fromkeys(free, 0)
     numbers = []
     for node, begins, ends in zip(nodes, start.tolist(), end.tolist(), strict=True):
-        while running[node] and running[node][0][0] <= begins:
+        while running[node] and running[node][0][0] <= begins + SLACK:
             heapq.heappush(free[node], heapq.heappop(running[node])[1])
         if free[node]:
             number = heapq.heappop(free[node])

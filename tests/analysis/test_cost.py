@@ -42,6 +42,11 @@ def test_a_cell_takes_the_first_worker_that_is_free() -> None:
     assert found.busy == pytest.approx((10 + 4 + 4 + 2 + 2) / 36)
 
 
+def test_a_clock_that_is_put_back_a_little_makes_no_worker() -> None:
+    assert len(schedule(table([(0, 10), (9.995, 20)])).workers) == 1
+    assert len(schedule(table([(0, 10), (9.9, 20)])).workers) == 2
+
+
 def test_workers_are_of_their_nodes() -> None:
     found = schedule(table([(0, 4), (1, 3), (4, 6), (3, 5)], nodes=["b", "a", "a", "b"]))
     assert found.workers == (("a", 1), ("b", 1), ("b", 2))
