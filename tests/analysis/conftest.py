@@ -100,6 +100,7 @@ def build(
         "machine": {"cpus": 2},
     }
     run = Run.create(path, manifest, [{"test": subject} for subject in subjects])
+    shown = groups or ["only"] * 3
     ease = {subject: 0.8 + 0.5 * rng.random() for subject in subjects}
     start = pd.Timestamp("2026-11-21T03:00:00Z")
     cells: list[dict[str, Any]] = []
@@ -134,13 +135,13 @@ def build(
                 entry: dict[str, Any] = {"configuration": configuration, "fold": subject, "epoch": epoch}
                 entry |= {"train_loss": 1 / (epoch + 1), "alignment_loss": 0.1, "unconverged": 0.0}
                 history.append(entry | scores(rng, "val_", good * (0.5 + 0.5 * epoch / epochs)))
-            for window, group in enumerate(groups or ["only"] * 3):
+            for window, group in enumerate(shown):
                 truth = rng.dirichlet(np.full(len(emotions), 8.0))
                 guess = 0.5 * truth + 0.5 * rng.dirichlet(np.full(len(emotions), 8.0))
                 prediction: dict[str, Any] = {
                     "configuration": configuration,
                     "fold": subject,
-                    "window": window,
+                    "window": number * len(shown) + window,
                 }
                 prediction |= {"group": group} if groups else {}
                 prediction |= {f"true_{e}": share for e, share in zip(emotions, truth, strict=True)}

@@ -147,9 +147,6 @@ def test_a_plan_that_knows_nothing_is_grey() -> None:
 
 def test_correlation_info(run: Run) -> None:
     cells, table, predictions = (run.table(name) for name in ("cells", "explanations", "predictions"))
-    predictions = predictions.assign(
-        window=predictions.groupby(["configuration", "fold"]).ngroup() % 6 * 3 + predictions["window"]
-    )
     info = correlation._info(table, predictions, cells, "kl", EMOTIONS)
     assert sorted(info.emotions) == sorted(EMOTIONS)
     once = predictions[predictions["configuration"] == 0]
