@@ -157,7 +157,6 @@ def _baseline_fields(
     return {"status": COMPLETED, "epochs": 0, "history": history, **fields}
 
 
-_HELO_ONLY = ("epochs", "best_epoch", "history", "correlation", "plan")
 _SHARED = ("val", "test", "windows", "predictions")
 
 
