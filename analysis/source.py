@@ -12,6 +12,7 @@ from analysis.ablation import ablation, first_variant
 from analysis.configurations import configurations_table
 from analysis.estimates import no_baselines, subject_scores, summarise, variant_scores
 from analysis.importance import importance, marginal_effects
+from analysis.learnt import no_explanations
 from analysis.records import Records, is_behind
 from analysis.statistics import Ranks, comparisons, friedman, optimism, ranks, subject_table
 from analysis.wording import cautions, coverage, failures, optimism_gap, rivals, unconverged, verdict
@@ -22,6 +23,7 @@ from helo.names import (
     CONFIGURATION,
     EPOCH,
     EPOCHS,
+    EXPLANATIONS,
     FOLD,
     MANIFEST_FILE,
     METRICS,
@@ -81,6 +83,14 @@ class Source:
     def predictions(self) -> pd.DataFrame:
         """``predictions.parquet``."""
         return self.run.table(PREDICTIONS)
+
+    @cached_property
+    def explanations(self) -> pd.DataFrame:
+        """``explanations.parquet``, empty if the run has none: runs of earlier versions do not."""
+        try:
+            return self.run.table(EXPLANATIONS)
+        except InputError:
+            return no_explanations()
 
     @cached_property
     def baselines(self) -> pd.DataFrame:

@@ -79,7 +79,7 @@ class FittedModel:
         if signals.schema.slices != self.schema.slices or signals.schema.features != self.schema.features:
             raise InputError(f"{signals.schema.name}: its features are not those of the model's schema")
         part = self.scaling.part(signals, signals.subject_names)
-        predicted, _ = forward(self.network, Windows(part, torch.device("cpu")).chunks())
+        predicted = forward(self.network, Windows(part, torch.device("cpu")).chunks()).predicted
         lost = ~np.isfinite(predicted).all(axis=1)
         if lost.any():
             row = int(np.argmax(lost))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from helo.configuration import Configuration
+from helo.correlation import label_correlation
 from helo.data.schema import Schema
 from helo.errors import DivergedError
-from helo.losses import alignment_loss, kl_loss, label_correlation
+from helo.losses import alignment_loss, kl_loss
 from helo.model import HeLo
 from helo.names import ALIGNMENT_LOSS, PRECISION_FULL, PRECISION_MIXED, TRAIN_LOSS, UNCONVERGED
 from helo.scaling import Part
@@ -162,10 +163,10 @@ class Fitting:
 
     def predict(self, windows: Windows) -> NDArray[np.float64]:
         """Distributions (N, E), with the weights as they are now."""
-        return self._forward(windows)[0]
+        return self.answer(windows).predicted
 
-    def _forward(self, windows: Windows) -> tuple[NDArray[np.float64], float]:
-        """Distributions, and how many transport plans were no solutions."""
+    def answer(self, windows: Windows) -> Answer:
+        """What the model says of all windows, with the weights as they are now."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             return forward(self.model, windows.chunks())
 
@@ -176,12 +177,39 @@ class Fitting:
         self._state = _random_state(self.device)
 
 
+class Answer(NamedTuple):
+    """What a model says of windows.
+
+    - `predicted` (N, E): distributions
+    - `unconverged`: how many transport plans were no solutions
+    - `correlation` (E, E): R, see `helo.model`; None without label embeddings
+    - `plan` (n, m): the mean transport plan over the windows, in which a token that is absent has no mass; None without
+      transport
+    """
+
+    predicted: NDArray[np.float64]
+    unconverged: float
+    correlation: NDArray[np.float32] | None
+    plan: NDArray[np.float32] | None
+
+
 @torch.no_grad()
-def forward(model: HeLo, chunks: Iterable[Tensor]) -> tuple[NDArray[np.float64], float]:
-    """Distributions (N, E) for scaled windows, and how many transport plans were no solutions."""
+def forward(model: HeLo, chunks: Iterable[Tensor]) -> Answer:
+    """What a model says of scaled windows, given in chunks (b, F) of which there must be one."""
     model.eval()
-    outputs = [(output.log_predicted.double().softmax(dim=-1), output.unconverged) for output in map(model, chunks)]
-    return torch.cat([part for part, _ in outputs]).cpu().numpy(), float(sum(missed.item() for _, missed in outputs))
+    predicted, unconverged, plans = [], [], []
+    for output in map(model, chunks):
+        predicted.append(output.log_predicted.double().softmax(dim=-1))
+        unconverged.append(output.unconverged)
+        if output.transport is not None:
+            plans.append(output.transport.plan.sum(dim=0, dtype=torch.float64))
+    distributions = torch.cat(predicted)
+    return Answer(
+        distributions.cpu().numpy(),
+        float(sum(missed.item() for missed in unconverged)),
+        None if output.correlation is None else output.correlation.float().cpu().numpy(),
+        (torch.stack(plans).sum(dim=0) / len(distributions)).float().cpu().numpy() if plans else None,
+    )
 
 
 class _Randomness:

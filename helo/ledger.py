@@ -26,6 +26,7 @@ from helo.names import ALIGNMENT_LOSS, EPOCH, FITTED_BASELINES, HELO, METRICS, T
 HISTORY_COLUMNS = (TRAIN_LOSS, ALIGNMENT_LOSS, UNCONVERGED, *(VAL + metric for metric in METRICS))
 """What is recorded for every epoch, besides its number."""
 
+_MATRIX = pa.list_(pa.list_(pa.float32()))
 _SCORES = pa.struct([(metric, pa.float64()) for metric in METRICS])
 _PART = pa.schema(
     [
@@ -45,10 +46,16 @@ _PART = pa.schema(
         ("test", _SCORES),
         ("history", pa.list_(pa.struct([(EPOCH, pa.int32())] + [(name, pa.float64()) for name in HISTORY_COLUMNS]))),
         ("windows", pa.list_(pa.int64())),
-        ("predictions", pa.list_(pa.list_(pa.float32()))),
+        ("predictions", _MATRIX),
+        ("correlation", _MATRIX),
+        ("plan", _MATRIX),
     ]
 )
+_EARLIER = pa.schema(list(_PART)[:-2])
+"""Parts that were written before cells kept what they learnt."""
 
+_ARRAYS = {"windows": np.int64, "predictions": np.float32, "correlation": np.float32, "plan": np.float32}
+"""Fields of a record that are arrays, and of what."""
 
 SET_ASIDE = "set-aside"
 """Folder in a ledger for parts that could not be read."""
@@ -78,6 +85,9 @@ class CellRecord:
     - `val`, `test`: the six measures on the inner validation subjects and on the test subject
     - `history`: a row per epoch, with `HISTORY_COLUMNS`
     - `windows`, `predictions`: (W,) row numbers of the test subject's windows, (W, E) distributions
+    - `correlation`: (E, E) the learned label correlation; None without label attention
+    - `plan`: (n, m) the mean transport plan over the test subject's windows, from the tokens of the main modality to
+      the behavioural ones; None without transport
     """
 
     configuration: int
@@ -96,6 +106,8 @@ class CellRecord:
     history: tuple[Mapping[str, float], ...] = ()
     windows: NDArray[np.int64] | None = None
     predictions: NDArray[np.float32] | None = field(default=None, repr=False)
+    correlation: NDArray[np.float32] | None = field(default=None, repr=False)
+    plan: NDArray[np.float32] | None = field(default=None, repr=False)
     method: str = HELO
 
 
@@ -114,10 +126,7 @@ class Ledger:
         row = {name: getattr(record, name) for name in _PART.names}
         row["params"] = json.dumps(dict(record.params), sort_keys=True)
         row["history"] = [dict(entry) for entry in record.history]
-        if record.windows is not None:
-            row["windows"] = record.windows.tolist()
-        if record.predictions is not None:
-            row["predictions"] = record.predictions.tolist()
+        row |= {name: row[name].tolist() for name in _ARRAYS if row[name] is not None}
         name = part_name(record.configuration, fold_number, record.method)
         schema = _PART.with_metadata({_IDENTITY: self.identity.encode(), _NAME: name.encode()})
         table = pa.Table.from_pylist([row], schema=schema)
@@ -178,7 +187,7 @@ class Ledger:
     def _read_part(self, path: Path) -> CellRecord:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             metadata = file.schema_arrow.metadata or {}
-            if not file.schema_arrow.remove_metadata().equals(_PART):
+            if file.schema_arrow.remove_metadata() not in (_PART, _EARLIER):
                 raise ValueError("is no part of a ledger")
             if self.identity and metadata.get(_IDENTITY) != self.identity.encode():
                 raise ValueError("is of another search")
@@ -192,8 +201,5 @@ class Ledger:
             raise ValueError(f"is of an unknown method ({row['method']})")
         row["params"] = json.loads(row["params"])
         row["history"] = tuple(row["history"] or ())
-        if row["windows"] is not None:
-            row["windows"] = np.asarray(row["windows"], dtype=np.int64)
-        if row["predictions"] is not None:
-            row["predictions"] = np.asarray(row["predictions"], dtype=np.float32)
+        row |= {name: np.asarray(row[name], kind) for name, kind in _ARRAYS.items() if row.get(name) is not None}
         return CellRecord(**row)

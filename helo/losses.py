@@ -1,10 +1,8 @@
-"""What HeLo is trained on, and the label correlation of the data."""
+"""What HeLo is trained on."""
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -23,20 +21,3 @@ def alignment_loss(learned: Tensor, target: Tensor) -> Tensor:
     """
     emotions = learned.shape[0]
     return ((learned - target) ** 2).sum() / (emotions * (emotions - 1))
-
-
-def label_correlation(labels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Pearson correlation between emotions over windows: (N, E) → (E, E).
-
-    Of an emotion that never varies the correlation is unknown: 0, and 1 with itself.
-
-    >>> label_correlation(np.array([[0.2, 0.8, 0.0], [0.6, 0.4, 0.0]])).round(6).tolist()
-    [[1.0, -1.0, 0.0], [-1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
-    """
-    centred = labels - labels.mean(axis=0)
-    spread = np.sqrt((centred**2).mean(axis=0))
-    varies = spread > 1e-9
-    scaled = np.divide(centred, spread, out=np.zeros_like(centred), where=varies)
-    correlation: NDArray[np.float64] = np.clip(scaled.T @ scaled / len(labels), -1, 1)
-    np.fill_diagonal(correlation, 1.0)
-    return correlation

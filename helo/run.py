@@ -22,6 +22,7 @@ from helo.names import (
     CELLS,
     CHECKPOINTS_FOLDER,
     EPOCHS,
+    EXPLANATIONS,
     FOLDS_FILE,
     IDENTITY,
     LEDGER_FOLDER,
@@ -31,7 +32,7 @@ from helo.names import (
     PREDICTIONS,
     REPORT_FILE,
 )
-from helo.tables import all_predictions_table, cells_table, epochs_table, predictions_table
+from helo.tables import all_predictions_table, cells_table, epochs_table, explanations_table, predictions_table
 
 
 class Run:
@@ -121,7 +122,7 @@ class Run:
     def write_tables(
         self, truth: pd.DataFrame, baselines: pd.DataFrame, objective: str, everything: bool = False
     ) -> None:
-        """Make ``cells``, ``epochs``, ``predictions`` and ``baselines`` from the ledger.
+        """Make ``cells``, ``epochs``, ``predictions``, ``explanations`` and ``baselines`` from the ledger.
 
         `truth`: see `predictions_table`; with `everything` the predictions of all cells are written, too.
         """
@@ -130,6 +131,7 @@ class Run:
         self.write_table(CELLS, cells)
         self.write_table(EPOCHS, epochs_table(records))
         self.write_table(PREDICTIONS, predictions_table(records, cells, truth, objective, len(self.folds)))
+        self.write_table(EXPLANATIONS, explanations_table(records, cells, objective, len(self.folds)))
         self.write_table(BASELINES, baselines)
         if everything:
             self.write_table(ALL_PREDICTIONS, all_predictions_table([*records, *self.ledger.read_baselines()], truth))

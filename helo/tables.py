@@ -11,23 +11,29 @@ import pandas as pd
 from helo.ledger import HISTORY_COLUMNS, CellRecord
 from helo.names import (
     BEST_EPOCH,
+    COLUMN,
     CONFIGURATION,
     EPOCH,
     EPOCHS_RUN,
     FINISHED,
     FOLD,
+    KIND,
+    LABEL_CORRELATION,
     METHOD,
     METRICS,
     NODE,
     PARAM,
     PREDICTED,
     REASON,
+    ROW,
     SECONDS,
     STARTED,
     STATUS,
     TEST,
+    TRANSPORT_PLAN,
     TRUE,
     VAL,
+    VALUE,
     WINDOW,
 )
 from helo.selection import best_overall, best_per_fold
@@ -68,11 +74,48 @@ def predictions_table(
 
     `truth` has a row per window of the dataset, in its order: ``group`` and ``true_<emotion>``.
     """
+    return all_predictions_table(_selected(records, cells, objective, folds), truth).drop(columns=METHOD)
+
+
+def _selected(
+    records: Sequence[CellRecord], cells: pd.DataFrame, objective: str, folds: int
+) -> list[CellRecord]:  # fmt: skip
+    """The cells of the configurations that are best in their fold or over all folds."""
     wanted = set(best_per_fold(cells, objective).items())
     overall = best_overall(cells, objective, folds)
     wanted |= {(fold, overall) for fold in cells[FOLD].unique() if overall is not None}
-    chosen = [record for record in records if (record.fold, record.configuration) in wanted]
-    return all_predictions_table(chosen, truth).drop(columns=METHOD)
+    return [record for record in records if (record.fold, record.configuration) in wanted]
+
+
+def explanations_table(
+    records: Sequence[CellRecord], cells: pd.DataFrame, objective: str, folds: int
+) -> pd.DataFrame:  # fmt: skip
+    """What the selected configurations learnt: ``explanations.parquet``.
+
+    Matrices in long form, of the cells of `predictions_table`: a row per ``configuration``, ``fold``, ``kind``,
+    ``row`` and ``column``, with its ``value``. Kinds are ``label_correlation`` (E × E, emotions in the dataset's order)
+    and ``transport_plan`` (main modality's tokens × behavioural tokens); a cell that learnt no such thing, or was
+    recorded by a version that did not keep it, has no rows of that kind.
+    """
+    parts = [
+        (record, kind, matrix)
+        for record in _selected(records, cells, objective, folds)
+        for kind, matrix in ((LABEL_CORRELATION, record.correlation), (TRANSPORT_PLAN, record.plan))
+        if matrix is not None
+    ]
+    sizes = [matrix.size for _, _, matrix in parts]
+    places = [np.indices(matrix.shape, dtype=np.int32).reshape(2, -1) for _, _, matrix in parts]
+    rows, columns = np.concatenate([np.zeros((2, 0), dtype=np.int32), *places], axis=1)
+    return pd.DataFrame(
+        {
+            CONFIGURATION: np.repeat(np.array([record.configuration for record, _, _ in parts], dtype=np.int64), sizes),
+            FOLD: np.repeat(np.array([record.fold for record, _, _ in parts], dtype=object), sizes),
+            KIND: np.repeat(np.array([kind for _, kind, _ in parts], dtype=object), sizes),
+            ROW: rows,
+            COLUMN: columns,
+            VALUE: np.concatenate([np.zeros(0, dtype=np.float32), *(matrix.ravel() for _, _, matrix in parts)]),
+        }
+    )
 
 
 def all_predictions_table(records: Sequence[CellRecord], truth: pd.DataFrame) -> pd.DataFrame:

@@ -39,6 +39,8 @@ class CellResult:
     history: tuple[dict[str, float], ...]
     windows: NDArray[np.int64]
     predictions: NDArray[np.float32]
+    correlation: NDArray[np.float32] | None = None
+    plan: NDArray[np.float32] | None = None
 
 
 class CellTraining(Fitting):
@@ -83,12 +85,12 @@ class CellTraining(Fitting):
 
     def _record(self, row: dict[str, float]) -> None:
         """Score the validation subjects, add a row to the history, and keep the weights if they are best."""
-        predicted, missed = self._forward(self.validation)
-        row[UNCONVERGED] += missed
-        if not np.isfinite(predicted).all():
+        answer = self.answer(self.validation)
+        row[UNCONVERGED] += answer.unconverged
+        if not np.isfinite(answer.predicted).all():
             raise DivergedError(f"predictions are not finite after epoch {self.epoch}")
         labels, subjects = self.truth
-        scores = mean_scores(labels, predicted, subjects)
+        scores = mean_scores(labels, answer.predicted, subjects)
         self.history.append({EPOCH: self.epoch, **row, **{VAL + name: value for name, value in scores.items()}})
         loss = as_loss(self.objective, scores[self.objective])
         if loss < self.best_loss:
@@ -98,16 +100,18 @@ class CellTraining(Fitting):
     def score(self, test: Part) -> CellResult:
         """Take the best epoch's weights and score the test subject: the last thing a cell does."""
         self.model.load_state_dict(self.best_weights)
-        predicted = self.predict(Windows(test, self.device))
+        answer = self.answer(Windows(test, self.device))
         return CellResult(
             stopped=self.stopped,
             epochs=self.epoch,
             best_epoch=self.best_epoch,
             val=self.best_scores,
-            test=mean_scores(test.labels, predicted, test.subjects),
+            test=mean_scores(test.labels, answer.predicted, test.subjects),
             history=tuple(self.history),
             windows=test.rows.astype(np.int64),
-            predictions=predicted.astype(np.float32),
+            predictions=answer.predicted.astype(np.float32),
+            correlation=answer.correlation,
+            plan=answer.plan,
         )
 
     def state(self) -> dict[str, Any]:

@@ -63,7 +63,17 @@ def test_one_file_imports_ot() -> None:
 
 
 LAYERS = [
-    {"helo.names", "helo.errors", "helo.text", "helo.files", "helo.cli", "helo.yaml", "helo.metrics", "helo.cluster"},
+    {
+        "helo.names",
+        "helo.errors",
+        "helo.text",
+        "helo.files",
+        "helo.cli",
+        "helo.yaml",
+        "helo.metrics",
+        "helo.cluster",
+        "helo.correlation",
+    },
     {"helo.data"},
     {"helo.scaling"},
     {"helo.folds"},

@@ -40,18 +40,31 @@ def test_round_trip(tmp_path: Path) -> None:
         history=history,
         windows=np.arange(4, dtype=np.int64),
         predictions=predictions,
+        correlation=np.array([[1, -0.25], [-0.25, 1]], dtype=np.float32),
+        plan=np.array([[0.5, 0.25, 0.25]], dtype=np.float32),
     )
     ledger = Ledger(tmp_path)
     assert ledger.append(whole, 0).name == "c00000-f0000.parquet"
     (back,) = ledger.read()
     for name in CellRecord.__dataclass_fields__:
-        if name not in ("windows", "predictions"):
+        if name not in ("windows", "predictions", "correlation", "plan"):
             assert getattr(back, name) == getattr(whole, name), name
     assert isinstance(back.params["width"], int)
     np.testing.assert_array_equal(back.windows, whole.windows)
-    np.testing.assert_array_equal(back.predictions, predictions)
-    assert back.predictions is not None
-    assert back.predictions.dtype == np.float32
+    for name in ("predictions", "correlation", "plan"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(whole, name), strict=True)
+
+
+def test_parts_that_do_not_say_what_a_cell_learnt_are_read(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, "mine")
+    learnt = {"correlation": np.eye(2, dtype=np.float32), "plan": np.ones((1, 1), dtype=np.float32)}
+    for number in range(2):
+        path = ledger.append(record(number, **learnt), 0)
+    rewritten(path, pq.read_table(path).drop(["correlation", "plan"]))
+    (new, old), faults = ledger.inspect()
+    assert faults == {}
+    assert old == record(1)
+    assert new.plan is not None
 
 
 def test_a_failed_cell_needs_no_scores(tmp_path: Path) -> None:
@@ -150,6 +163,10 @@ DAMAGES = {
     "nameless": (lambda path: Ledger(path.parent).append(record(1), 0), "is of another search"),
     "other columns": (lambda path: rewritten(path, pa.table({"configuration": [1]})), "is no part of a ledger"),
     "a column less": (lambda path: rewritten(path, pq.read_table(path).drop(["test"])), "is no part of a ledger"),
+    "half of what was learnt": (
+        lambda path: rewritten(path, pq.read_table(path).drop(["plan"])),
+        "is no part of a ledger",
+    ),
     "other types": (
         lambda path: rewritten(
             path,

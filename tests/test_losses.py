@@ -1,4 +1,4 @@
-"""The two losses and the label correlation against SciPy and NumPy."""
+"""The two losses against SciPy and NumPy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import entropy
 
-from helo.losses import alignment_loss, kl_loss, label_correlation
+from helo.losses import alignment_loss, kl_loss
 
 
 def test_kl_agrees_with_scipy() -> None:
@@ -49,18 +49,3 @@ def test_alignment_does_not_shrink_with_more_emotions() -> None:
     for emotions in (2, 5, 9):
         learned = torch.full((emotions, emotions), 0.5).fill_diagonal_(1.0)
         assert alignment_loss(learned, torch.eye(emotions)).item() == pytest.approx(0.25)
-
-
-def test_label_correlation_agrees_with_numpy() -> None:
-    labels = np.random.default_rng(0).dirichlet(np.ones(6), size=40)
-    np.testing.assert_allclose(label_correlation(labels), np.corrcoef(labels.T), atol=1e-12)
-
-
-def test_an_emotion_that_never_varies_correlates_with_itself_only() -> None:
-    labels = np.array([[0.2, 0.5, 0.3], [0.2, 0.3, 0.5], [0.2, 0.1, 0.7]])
-    expected = [[1, 0, 0], [0, 1, -1], [0, -1, 1]]
-    np.testing.assert_allclose(label_correlation(labels), expected, atol=1e-12)
-
-
-def test_one_window_has_no_correlation() -> None:
-    np.testing.assert_array_equal(label_correlation(np.array([[0.2, 0.8]])), np.eye(2))

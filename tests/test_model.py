@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from helo.configuration import Configuration
+from helo.correlation import label_correlation
 from helo.data.schema import Modality, Schema
 from helo.data.simulated import simulate
-from helo.losses import alignment_loss, kl_loss, label_correlation
+from helo.losses import alignment_loss, kl_loss
 from helo.model import HeLo
 
 SCHEMA = simulate(subjects=2, clips=1, windows=1).schema

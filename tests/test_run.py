@@ -20,7 +20,7 @@ from helo.errors import InputError
 from helo.ledger import HISTORY_COLUMNS, CellRecord
 from helo.names import METRICS
 from helo.run import Run
-from helo.tables import cells_table, epochs_table, predictions_table
+from helo.tables import cells_table, epochs_table, explanations_table, predictions_table
 
 FOLDS = [
     {"test": "a", "validation": ["b"], "train": ["c"]},
@@ -41,7 +41,8 @@ def record(configuration: int, fold: str, kl: float | None, **params: object) ->
     predicted = np.full((2, 2), 0.5, dtype=np.float32)
     return CellRecord(
         *plain, "completed", 1, 0.1, "here", WHEN, WHEN, 1, None, scores, scores, history,
-        np.array(WINDOWS[fold]), predicted,
+        np.array(WINDOWS[fold]), predicted, np.array([[1, kl], [kl, 1]], np.float32),
+        None if fold == "a" else np.array([[kl, 0.5, 0.0]], np.float32),
     )  # fmt: skip
 
 
@@ -171,6 +172,7 @@ def test_tables(tmp_path: Path) -> None:
     assert len(run.table("cells")) == 4
     assert len(run.table("epochs")) == 6
     assert list(run.table("baselines")["method"]) == ["uniform"]
+    assert len(run.table("explanations")) == 3 * 4 + 3
     predictions = run.table("predictions")
     assert set(zip(predictions["configuration"], predictions["fold"], strict=True)) >= {
         (1, "a"),
@@ -201,6 +203,19 @@ def test_predictions_stand_beside_the_truth() -> None:
     assert mine["pred_joy"].tolist() == [0.5, 0.5]
 
 
+def test_explanations_are_those_of_the_selected_cells_in_long_form() -> None:
+    records = [*RECORDS, record(2, "a", 0.9)]  # best in no fold, and not in all
+    table = explanations_table(records, cells_table(records), "kl", 2)
+    assert set(zip(table["configuration"], table["fold"], strict=True)) == {(1, "a"), (0, "b"), (0, "a")}
+    plan = table[table["kind"] == "transport_plan"]
+    assert plan["fold"].tolist() == ["b"] * 3  # the others have none
+    assert plan[["row", "column"]].to_numpy().tolist() == [[0, 0], [0, 1], [0, 2]]
+    assert plan["value"].to_numpy() == pytest.approx([0.1, 0.5, 0.0])
+    mine = table[(table["kind"] == "label_correlation") & (table["configuration"] == 1)]
+    assert mine[["row", "column"]].to_numpy().tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    assert mine["value"].to_numpy() == pytest.approx([1, 0.2, 0.2, 1])
+
+
 def test_an_empty_ledger_gives_empty_tables_with_all_columns(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", {}, FOLDS)
     run.write_tables(TRUTH, pd.DataFrame({"method": []}), "kl")
@@ -208,6 +223,8 @@ def test_an_empty_ledger_gives_empty_tables_with_all_columns(tmp_path: Path) -> 
     assert {"configuration", "fold", "status", "val_kl", "test_kl"} <= set(run.table("cells"))
     assert run.table("epochs").empty
     assert set(run.table("epochs")) == set(epochs_table(RECORDS))
+    assert run.table("explanations").empty
+    assert list(run.table("explanations")) == ["configuration", "fold", "kind", "row", "column", "value"]
     assert run.table("predictions").empty
     assert set(run.table("predictions")) == {
         "configuration", "fold", "window", "group", "true_joy", "true_fear", "pred_joy", "pred_fear",

@@ -22,6 +22,7 @@ from helo.folds import Fold, cell_seed, fold_data, held_out_part, loso_folds
 from helo.ledger import HISTORY_COLUMNS
 from helo.metrics import as_loss, mean_scores
 from helo.names import EPOCH, METRICS, NORMALISATIONS, TRAIN_MEAN, VAL
+from helo.scaling import Part
 from helo.training import CellResult, CellTraining, train_cell
 
 CPU = torch.device("cpu")
@@ -41,6 +42,15 @@ def assert_same(one: CellResult, other: CellResult) -> None:
     np.testing.assert_array_equal(one.predictions, other.predictions)
     assert repr(one.history) == repr(other.history)  # the first row has NaN, which differs from itself
     assert (one.val, one.test, one.best_epoch) == (other.val, other.test, other.best_epoch)
+
+
+def best_model(dataset: Dataset, fold: Fold, configuration: Configuration) -> tuple[CellTraining, Part, CellResult]:
+    """A cell after its end, with the weights that it kept, and its test subject's windows."""
+    training = start(dataset, fold, configuration)
+    while not training.finished:
+        training.run_epoch()
+    test = held_out_part(dataset, fold_data(dataset, fold, "train"))
+    return training, test, training.score(test)
 
 
 def with_features(dataset: Dataset, subject: str, factor: float) -> Dataset:
@@ -223,6 +233,61 @@ def test_one_large_batch_and_single_windows_both_train(dataset: Dataset, fold: F
         training = start(dataset, fold, replace(QUICK, batch_size=size))
         training.run_epoch()
         assert math.isfinite(training.history[-1]["train_loss"])
+
+
+# --- what a cell learnt -----------------------------------------------------------------------
+
+
+def test_a_cell_keeps_what_its_model_says(dataset: Dataset, fold: Fold) -> None:
+    training, test, cell = best_model(dataset, fold, QUICK)
+    with torch.no_grad():
+        output = training.model(torch.from_numpy(test.features))
+    np.testing.assert_allclose(cell.correlation, training.model.correlation().detach().numpy(), atol=1e-6)
+    np.testing.assert_allclose(np.diag(cell.correlation), 1, atol=1e-6)
+    assert output.transport is not None
+    np.testing.assert_allclose(cell.plan, output.transport.plan.mean(dim=0).numpy(), atol=1e-6)
+    assert len({*np.asarray(cell.plan).ravel().tolist()}) > 1  # or any mean would do
+
+
+def test_the_mean_plan_has_the_marginals_of_the_tokens(dataset: Dataset, fold: Fold) -> None:
+    cell = best_model(dataset, fold, QUICK)[2]
+    rows, columns = dataset.schema.main.tokens, sum(one.tokens for one in dataset.schema.behavioural)
+    assert cell.plan is not None
+    assert cell.plan.shape == (rows, columns)
+    np.testing.assert_allclose(cell.plan.sum(axis=1), 1 / rows, atol=2e-3)
+    np.testing.assert_allclose(cell.plan.sum(axis=0), 1 / columns, atol=2e-3)
+
+
+def test_a_token_that_is_never_there_has_no_mass_in_the_mean_plan(dataset: Dataset, fold: Fold) -> None:
+    features = dataset.features.copy()
+    token = dataset.schema.slices[dataset.schema.main.name].start
+    width = dataset.schema.main.token_features
+    features[dataset.rows((fold.test,)), token : token + width] = np.nan
+    cell = best_model(replace(dataset, features=features), fold, QUICK)[2]
+    assert cell.plan is not None
+    np.testing.assert_array_equal(cell.plan[0], 0)
+    np.testing.assert_allclose(cell.plan[1:].sum(axis=1), 1 / (len(cell.plan) - 1), atol=2e-3)
+
+
+def test_the_mean_plan_is_over_all_chunks(
+    dataset: Dataset, fold: Fold, cell: CellResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("helo.fitting.SCORING_BATCH", 5)  # 12 windows: the last chunk is shorter
+    chunked = train_cell(dataset, fold, QUICK, seed=0, normalise="train", objective="kl")
+    assert chunked is not None
+    np.testing.assert_allclose(chunked.plan, cell.plan, atol=1e-5)
+
+
+def test_what_a_configuration_leaves_out_is_not_kept(dataset: Dataset, fold: Fold) -> None:
+    plain = train_cell(dataset, fold, replace(QUICK, epochs=1, label_attention="none"), 0, "train", "kl")
+    assert plain is not None
+    assert plain.correlation is None
+    assert plain.plan is not None
+    for change in ({"transport": "none"}, {"modalities": "physiological"}):
+        cell = train_cell(dataset, fold, replace(QUICK, epochs=1, **change), 0, "train", "kl")  # type: ignore[arg-type]
+        assert cell is not None
+        assert cell.plan is None
+        assert cell.correlation is not None
 
 
 # --- rungs ------------------------------------------------------------------------------------

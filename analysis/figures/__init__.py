@@ -6,7 +6,10 @@ Every plot function raises `InputError` with the reason where the tables hold no
 from analysis.figures._links import CHOICES, KINDS, choose
 from analysis.figures._style import BLUE, DARK, LIGHT, NARROW, SKY
 from analysis.figures.comparisons import plot_comparisons
+from analysis.figures.correlation import plot_correlation
+from analysis.figures.cost import plot_cost, plot_timeline
 from analysis.figures.estimates import plot_estimates
+from analysis.figures.heatmap import plot_heatmap
 from analysis.figures.importance import plot_importance
 from analysis.figures.learning import plot_learning
 from analysis.figures.parallel import plot_parallel
@@ -16,6 +19,7 @@ from analysis.figures.ranks import plot_ranks
 from analysis.figures.savings import plot_savings
 from analysis.figures.slices import plot_slices
 from analysis.figures.subjects import plot_subjects
+from analysis.figures.transport import plot_transport
 
 __all__ = [
     "BLUE",
@@ -27,7 +31,10 @@ __all__ = [
     "SKY",
     "choose",
     "plot_comparisons",
+    "plot_correlation",
+    "plot_cost",
     "plot_estimates",
+    "plot_heatmap",
     "plot_importance",
     "plot_learning",
     "plot_parallel",
@@ -37,4 +44,6 @@ __all__ = [
     "plot_savings",
     "plot_slices",
     "plot_subjects",
+    "plot_timeline",
+    "plot_transport",
 ]

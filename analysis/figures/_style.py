@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -12,11 +13,14 @@ import plotly.graph_objects as go
 from analysis.wording import arrow
 from helo.names import (
     BEST_POSSIBLE,
+    COMPLETED,
+    FAILED,
     HIGHER_IS_BETTER,
     METRIC_LABELS,
     ORACLE,
     PER_FOLD_SELECTION,
     SINGLE_CONFIGURATION,
+    STOPPED,
 )
 from helo.text import printable
 
@@ -28,6 +32,14 @@ VERMILLION: Final = "#D55E00"
 SKY: Final = "#56B4E9"
 PURPLE: Final = "#CC79A7"
 GREY: Final = "#8A8F98"
+
+STATUS_COLOURS: Final = {COMPLETED: BLUE, STOPPED: ORANGE, FAILED: VERMILLION}
+
+DIVERGING: Final = [[0.0, "rgb(213,94,0)"], [0.5, "rgb(222,225,230)"], [1.0, "rgb(0,114,178)"]]
+"""From vermillion over a neutral grey, which is seen on light and dark paper, to blue. Not in hexadecimal: pages
+change the blue of the palette on dark paper, and a scale must not change."""
+
+SEQUENTIAL: Final = "Cividis"
 
 ESTIMATE_COLOURS: Final = {
     PER_FOLD_SELECTION: BLUE,
@@ -81,6 +93,58 @@ def plain(text: object) -> str:
     '&lt;b&gt;S2&lt;/b&gt;'
     """
     return html.escape(printable(text), quote=False)
+
+
+_BAR = 170
+"""Length of a colour bar in pixels."""
+
+
+def with_colours(figure: go.Figure, scale: Any, low: float, high: float, title: str, **bar: Any) -> go.Figure:
+    """Give the heat maps of a figure, which name ``coloraxis``, their colours from `low` to `high`.
+
+    The bar lies at the top on the right, where a narrow page has room for it, too, with its title on the left. That is
+    an annotation, as plotly puts the title of such a bar on it where the figure is low. The margin above must be given.
+    """
+    colorbar: dict[str, Any] = {
+        "orientation": "h",
+        "x": 1,
+        "xanchor": "right",
+        "y": 1,
+        "yref": "container",  # or the margin grows with it
+        "yanchor": "top",
+        "lenmode": "pixels",
+        "len": _BAR,
+        "thickness": 10,
+        "xpad": 16,
+        "ypad": 4,
+        "tickangle": 0,
+        "ticks": "",
+        "outlinewidth": 0,
+        "tickfont": {"size": 11},
+    }
+    figure.update_layout(coloraxis={"colorscale": scale, "cmin": low, "cmax": high, "colorbar": colorbar | bar})
+    return figure.add_annotation(
+        text=title,
+        font={"size": 12},
+        x=1,
+        y=1,
+        xref="paper",
+        yref="paper",
+        xanchor="right",
+        yanchor="top",
+        xshift=-_BAR - 18,
+        yshift=figure.layout.margin.t,
+        showarrow=False,
+    )
+
+
+def wrapped(text: object, letters: int = 46) -> str:
+    """A sentence in lines that a narrow page has room for: plotly breaks none.
+
+    >>> wrapped("no selected configuration has transport", 26)
+    'no selected configuration<br>has transport'
+    """
+    return "<br>".join(plain(line) for line in textwrap.wrap(str(text), letters))
 
 
 def metric_title(metric: str) -> str:

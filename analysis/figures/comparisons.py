@@ -29,7 +29,7 @@ class _ComparisonsInfo(NamedTuple):
 
 
 def _info(comparisons: pd.DataFrame, metric: str) -> _ComparisonsInfo:
-    rows = comparisons[(comparisons[METRIC] == metric) & np.isfinite(comparisons["gain"])]
+    rows = comparisons[(comparisons[METRIC] == metric) & np.isfinite(comparisons["gain"].astype(float))]
     if rows.empty:
         raise InputError("no subject has both a completed cell and a baseline")
     columns = ("gain", "gain_low", "gain_high", "p_holm", "effect", "better", "subjects")

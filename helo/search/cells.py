@@ -136,7 +136,9 @@ def _helo_fields(
         return None
     return {
         "status": STOPPED if result.stopped else COMPLETED,
-        **{name: getattr(result, name) for name in ("epochs", "best_epoch", "history", *_SHARED)},
+        **{
+            name: getattr(result, name) for name in ("epochs", "best_epoch", "history", "correlation", "plan", *_SHARED)
+        },
     }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helo.names import BASELINES, CELLS, EPOCHS, HIGHER_IS_BETTER, METRICS, PREDICTIONS
+from helo.names import BASELINES, CELLS, EPOCHS, EXPLANATIONS, HIGHER_IS_BETTER, METRICS, PREDICTIONS
 from helo.run import Run
 
 SUBJECTS = ("S2", "S3", "S4", "S5", "S6", "S7")
@@ -29,6 +29,28 @@ def scores(rng: np.random.Generator, prefix: str, quality: float) -> dict[str, f
         else:
             found[prefix + metric] = LEVELS[metric] * noise / quality
     return found
+
+
+def explanations(subjects: Sequence[str], emotions: int, configurations: int) -> pd.DataFrame:
+    """What every cell of the synthetic run learnt: a correlation matrix, and a plan of 2 × 3 tokens."""
+    rng = np.random.default_rng(5)
+    parts = []
+    for configuration in range(configurations):
+        for subject in subjects:
+            plan = rng.random((2, 3))
+            learnt = {
+                "label_correlation": np.corrcoef(rng.normal(size=(emotions, 9))),
+                "transport_plan": plan / plan.sum(),
+            }
+            parts += [long_form(configuration, subject, kind, matrix) for kind, matrix in learnt.items()]
+    return pd.concat(parts, ignore_index=True)
+
+
+def long_form(configuration: int, subject: str, kind: str, matrix: np.ndarray) -> pd.DataFrame:
+    """The rows of ``explanations.parquet`` that hold one matrix."""
+    rows, columns = np.indices(matrix.shape).reshape(2, -1)
+    given = {"configuration": configuration, "fold": subject, "kind": kind}
+    return pd.DataFrame({**given, "row": rows, "column": columns, "value": matrix.ravel().astype(np.float32)})
 
 
 def build(
@@ -51,7 +73,10 @@ def build(
             "subjects": len(subjects),
             "windows": 40 * len(subjects),
             "emotions": list(emotions),
-            "modalities": {"EDA": {"role": "physiological"}, "ACC": {"role": "behavioural"}},
+            "modalities": {
+                "EDA": {"role": "physiological", "main": True, "tokens": 2, "columns": ["eda level", "eda slope"]},
+                "ACC": {"role": "behavioural", "tokens": 3, "columns": [f"acc {number}" for number in range(6)]},
+            },
         },
         "space": {
             "name": "demo",
@@ -75,6 +100,7 @@ def build(
         "machine": {"cpus": 2},
     }
     run = Run.create(path, manifest, [{"test": subject} for subject in subjects])
+    shown = groups or ["only"] * 3
     ease = {subject: 0.8 + 0.5 * rng.random() for subject in subjects}
     start = pd.Timestamp("2026-11-21T03:00:00Z")
     cells: list[dict[str, Any]] = []
@@ -109,13 +135,13 @@ def build(
                 entry: dict[str, Any] = {"configuration": configuration, "fold": subject, "epoch": epoch}
                 entry |= {"train_loss": 1 / (epoch + 1), "alignment_loss": 0.1, "unconverged": 0.0}
                 history.append(entry | scores(rng, "val_", good * (0.5 + 0.5 * epoch / epochs)))
-            for window, group in enumerate(groups or ["only"] * 3):
+            for window, group in enumerate(shown):
                 truth = rng.dirichlet(np.full(len(emotions), 8.0))
                 guess = 0.5 * truth + 0.5 * rng.dirichlet(np.full(len(emotions), 8.0))
                 prediction: dict[str, Any] = {
                     "configuration": configuration,
                     "fold": subject,
-                    "window": window,
+                    "window": number * len(shown) + window,
                 }
                 prediction |= {"group": group} if groups else {}
                 prediction |= {f"true_{e}": share for e, share in zip(emotions, truth, strict=True)}
@@ -130,6 +156,7 @@ def build(
         CELLS: pd.DataFrame(cells).astype({"best_epoch": "Int64", "reason": "string"}),
         EPOCHS: pd.DataFrame(history),
         PREDICTIONS: pd.DataFrame(predictions),
+        EXPLANATIONS: explanations(subjects, len(emotions), configurations),
         BASELINES: pd.DataFrame(baselines),
     }
     for table, content in tables.items():

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from helo.baselines import baselines_table, trivial_predictions
+from helo.correlation import label_correlation
 from helo.data.simulated import CIRCUMPLEX, simulate
 from helo.errors import InputError
 from helo.folds import loso_folds
-from helo.losses import label_correlation
 
 
 def test_the_seed_decides() -> None:
