@@ -9,7 +9,10 @@ import plotly.graph_objects as go
 
 from analysis.figures import (
     plot_comparisons,
+    plot_correlation,
+    plot_cost,
     plot_estimates,
+    plot_heatmap,
     plot_importance,
     plot_learning,
     plot_parallel,
@@ -19,6 +22,8 @@ from analysis.figures import (
     plot_savings,
     plot_slices,
     plot_subjects,
+    plot_timeline,
+    plot_transport,
 )
 from analysis.source import Source
 from helo.errors import InputError, did_you_mean
@@ -93,6 +98,15 @@ _ALL = (
         lambda source: plot_subjects(source.scores, source.objective),
     ),
     Exhibit(
+        "heatmap",
+        "people",
+        "Each subject with each configuration",
+        "Skill of each cell's test score against the train mean on that subject (0: no better); the hardest subject on"
+        " top, the best configurations by validation score on the left, dots: the choice of each fold. These are test"
+        " scores: to read, not to choose by. A click chooses subject and configuration.",
+        lambda source: plot_heatmap(source.cells, source.baselines, source.objective),
+    ),
+    Exhibit(
         "predictions",
         "people",
         "Predicted and reported emotions",
@@ -164,6 +178,40 @@ _ALL = (
         " whose weights were kept, and the mean covers the epochs that all folds have. With a subject chosen: all of"
         " its configurations; with a configuration: all of its folds.",
         lambda source: plot_learning(source.cells, source.curves, source.objective),
+    ),
+    Exhibit(
+        "correlation",
+        "model",
+        "Label correlation",
+        "Which emotions go together: in the reports of all people (left), and as the selected models have learnt it"
+        " (right, mean over folds or of the chosen subject's fold).",
+        lambda source: plot_correlation(
+            source.explanations, source.predictions, source.cells, source.objective, source.emotions
+        ),
+    ),
+    Exhibit(
+        "transport",
+        "model",
+        "Transport plan",
+        "How much of each physiological token goes to each behavioural token, on the test subjects' windows, as times"
+        " what independence would give: 1 (no colour) says that the pairing knows nothing.",
+        lambda source: plot_transport(
+            source.explanations, source.cells, source.objective, source.section("dataset", "modalities")
+        ),
+    ),
+    Exhibit(
+        "cost",
+        "cost",
+        "Cell times and busy workers",
+        "How long cells took, by status, and how many ran at once. Pauses of the search are cut out and not counted.",
+        lambda source: plot_cost(source.cells),
+    ),
+    Exhibit(
+        "timeline",
+        "cost",
+        "Timeline",
+        "Cells on workers: the ledger knows the node of a cell, its worker is inferred from what ran at the same time.",
+        lambda source: plot_timeline(source.cells),
     ),
 )
 

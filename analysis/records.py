@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from helo.baselines.table import fitted_baselines_table
-from helo.ledger import CellRecord
+from helo.ledger import CellRecord, part_name
 from helo.names import CELLS, CONFIGURATION, EPOCHS, FITTED_BASELINES, FOLD, METHOD
 from helo.run import Run
-from helo.tables import cells_table, epochs_table
+from helo.selection import best_per_fold
+from helo.tables import cells_table, epochs_table, explanations_table
 
 BLOCK = 200
 """Parts that are read before it is told how far this is."""
@@ -81,6 +82,14 @@ class Records:
         """A table of baselines with the fitted ones as the ledger has them by now; `known` has the trivial ones."""
         trivial = known[~known[METHOD].isin(FITTED_BASELINES)]
         return _joined(trivial, fitted_baselines_table(self._baselines))
+
+    def explanations(self, objective: str) -> pd.DataFrame:
+        """What the cells learnt that their folds would choose by now: see `helo.tables.explanations_table`."""
+        number = {fold["test"]: place for place, fold in enumerate(self.run.folds)}
+        chosen = best_per_fold(self._cells, objective).items()
+        folder = self.run.ledger.folder
+        parts = [folder / f"{part_name(configuration, number[fold])}.parquet" for fold, configuration in chosen]
+        return explanations_table(self.run.ledger.inspect(parts)[0], self._cells, objective, len(number))
 
     def _ordered(self, table: pd.DataFrame) -> pd.DataFrame:
         place = {fold["test"]: number for number, fold in enumerate(self.run.folds)}

@@ -87,6 +87,8 @@ class Source:
     @cached_property
     def explanations(self) -> pd.DataFrame:
         """``explanations.parquet``, empty if the run has none: runs of earlier versions do not."""
+        if self._records is not None:
+            return self._records.explanations(self.objective)
         try:
             return self.run.table(EXPLANATIONS)
         except InputError:
@@ -183,6 +185,12 @@ class Source:
     def parameters(self) -> dict[str, Any]:
         """The hyperparameters as the space defines them: name to ``{low, high, log, choices}`` or ``{value}``."""
         return self.section("space", "parameters")
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """The emotions, in the order of the labels."""
+        found = self.section("dataset").get("emotions")
+        return tuple(map(str, found)) if isinstance(found, list) else ()
 
     @cached_property
     def configurations(self) -> pd.DataFrame:

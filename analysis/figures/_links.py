@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import plotly.graph_objects as go
 
+from analysis.figures._style import plain
 from helo.errors import InputError, did_you_mean
 from helo.names import CONFIGURATION, SUBJECT
 
@@ -19,6 +20,9 @@ KINDS: Final = (SUBJECT, CONFIGURATION)
 
 CHOICES: Final = "choices"
 """Key of a figure's `layout.meta`: kind → name → per trace, the attributes that take the place of its own."""
+
+SAID: Final = "said"
+"""Key of a figure's `layout.meta`: number of an annotation → what it says of a choice."""
 
 
 def owners(
@@ -49,21 +53,26 @@ def grid_owners(x: Mapping[str, Sequence[Any]], y: Mapping[str, Sequence[Any]]) 
     return {side: {kind: list(names) for kind, names in of.items()} for side, of in (("x", x), ("y", y))}
 
 
-def with_choices(figure: go.Figure, **choices: Mapping[Any, Sequence[Mapping[str, Any]]]) -> go.Figure:
+def with_choices(
+    figure: go.Figure, said: Mapping[int, str] | None = None, **choices: Mapping[Any, Sequence[Mapping[str, Any]]]
+) -> go.Figure:
     """Note what a figure shows when a subject or configuration is chosen: `choices` are kinds of `KINDS`.
 
     Each maps a name to one mapping per trace (of as many of the first traces as change): attribute → its new value,
-    as in ``{"y": [...]}``. Long numeric values may be typed arrays, ``{"dtype": "f4", "bdata": base64}``.
+    as in ``{"y": [...]}``; long numeric values may be arrays. `said` are annotations, by number, that then say whose
+    this is: text in which ``{}`` stands for the name.
     """
     meta = dict(figure.layout.meta or {})
     meta[CHOICES] = {kind: {str(name): list(of) for name, of in names.items()} for kind, names in choices.items()}
+    meta[SAID] = {str(number): text for number, text in (said or {}).items()}
     figure.layout.meta = meta
     return figure
 
 
 def choose(figure: go.Figure, subject: str | None = None, configuration: int | None = None) -> go.Figure:
     """The figure as it is with a subject or configuration chosen; raise `InputError` where it has no such choice."""
-    choices = (figure.layout.meta or {}).get(CHOICES, {})
+    meta = figure.layout.meta or {}
+    choices = meta.get(CHOICES, {})
     for kind, wanted in ((SUBJECT, subject), (CONFIGURATION, configuration)):
         if wanted is None:
             continue
@@ -74,4 +83,6 @@ def choose(figure: go.Figure, subject: str | None = None, configuration: int | N
             raise InputError(f"{kind}: none is {str(wanted)!r}{did_you_mean(str(wanted), known)}")
         for trace, changes in zip(figure.data, known[str(wanted)], strict=False):
             trace.update(changes)
+        for number, text in meta.get(SAID, {}).items():
+            figure.layout.annotations[int(number)].text = text.replace("{}", plain(wanted))
     return figure

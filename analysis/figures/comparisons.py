@@ -53,7 +53,7 @@ def _figure(info: _ComparisonsInfo) -> go.Figure:
     figure.add_vline(0, line={"color": GREY, "dash": "dot", "width": 1}, layer="below")
     figure.update_layout(
         xaxis={"title": {"text": f"mean gain in {label} (right: the search is better)"}, "nticks": 6},
-        yaxis={"type": "category", "autorange": "reversed", "title": {"text": "compared with"}},
+        yaxis={"type": "category", "autorange": "reversed"},
     )
     grid = Grid(1, 1, 34 * len(info.references) + 10, 0, top=12)
     return refine(

@@ -116,7 +116,8 @@ def _figure(info: _CorrelationInfo) -> go.Figure:
     refine(arrange(figure, wide, slim, titles), narrow).update_annotations(align="left")
     with_colours(figure, DIVERGING, -1, 1, "correlation", tickvals=[-1, 0, 1])
     if info.by_subject:
-        with_choices(figure, subject={name: [{}, {"z": _rounded(one)}] for name, one in info.by_subject.items()})
+        said = {1: "<b>learned</b>, fold of subject {}"}
+        with_choices(figure, said, subject={name: [{}, {"z": _rounded(one)}] for name, one in info.by_subject.items()})
     return figure
 
 

@@ -97,20 +97,20 @@ def _figure(info: _PredictionsInfo) -> go.Figure:
         narrow[f"xaxis{number}.tickfont.size"] = 9 if len(emotions) > 12 else 12
     figure.update_layout(legend={"x": 0, "y": 1, "yref": "container", "yanchor": "top"})
     arrange(figure, wide, slim, [f"<b>{plain(group)}</b>" for group in info.groups])
-    if info.left_out:
-        shown = f"the first {len(info.groups)} of {len(info.groups) + info.left_out} groups"
-        figure.add_annotation(
-            text=shown,
-            x=1,
-            y=1,
-            xref="paper",
-            yref="paper",
-            yshift=24,
-            xanchor="right",
-            yanchor="bottom",
-            showarrow=False,
-        )
-    return with_choices(refine(figure, narrow), subject=_choices(info))
+    cut = f", the first {len(info.groups)} of {len(info.groups) + info.left_out} groups" if info.left_out else ""
+    figure.add_annotation(
+        text=f"mean of {len(info.subjects)} test subjects{cut}",
+        x=1,
+        y=1,
+        xref="paper",
+        yref="paper",
+        yshift=28,
+        xanchor="right",
+        yanchor="bottom",
+        showarrow=False,
+    )
+    said = {len(info.groups): f"subject {{}}{cut}"}
+    return with_choices(refine(figure, narrow), said, subject=_choices(info))
 
 
 def _traces(info: _PredictionsInfo, emotions: list[str]) -> list[Any]:

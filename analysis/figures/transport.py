@@ -121,8 +121,9 @@ def _figure(info: _TransportInfo) -> go.Figure:
             "yaxis.title.text": "physiological",
         }
     }
+    said = {0: "subject {}"}
     return with_choices(
-        figure, subject={subject: [_values(ratio, limit)] for subject, ratio in info.by_subject.items()}
+        figure, said, subject={subject: [_values(ratio, limit)] for subject, ratio in info.by_subject.items()}
     )
 
 

@@ -11,11 +11,13 @@ function view(figure, chosen, look) {
   const layout = structuredClone({...figure.layout, meta: null, template: null});
   const meta = figure.layout.meta ?? {};
   let data = figure.data.map(trace => ({...trace}));
-  for (const kind of KINDS) {
-    const changes = chosen[kind] && meta.choices?.[kind]?.[chosen[kind]];
-    if (changes) {
-      data = data.map((trace, number) => merged(trace, changes[number] ?? {}));
-      break;  // a figure that knows both has its own order: the subject comes first
+  const kind = KINDS.find(kind => chosen[kind] && meta.choices?.[kind]);  // of both, the subject comes first
+  if (kind) {
+    const changes = meta.choices[kind][chosen[kind]];
+    if (changes) data = data.map((trace, number) => merged(trace, changes[number] ?? {}));
+    for (const [number, text] of Object.entries(meta.said ?? {})) {
+      const note = layout.annotations[number], name = escaped(chosen[kind]);
+      note.text = changes ? text.replace("{}", () => name) : `${note.text} (nothing of ${name} alone)`;
     }
   }
   layout.shapes = [...(layout.shapes ?? [])];
@@ -50,6 +52,11 @@ function owner(trace, point) {
 function toggled(chosen, clicked) {
   const again = Object.entries(clicked).every(([kind, name]) => chosen[kind] === name);
   return {...chosen, ...(again ? Object.fromEntries(Object.keys(clicked).map(kind => [kind, ""])) : clicked)};
+}
+
+/** A name as plotly shows it letter by letter: it reads markup in every label. */
+function escaped(name) {
+  return name.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
 
 function merged(old, changes) {
