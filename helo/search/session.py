@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from rich.console import Console
 
 from analysis.report import write_report, write_summary
@@ -106,12 +107,15 @@ def search_from_python(plan: SearchPlan, run: Run | None, progress: bool) -> Run
     words += [f"resume={str(run.path if run else plan.out)!r}"]
     words += [f"address={plan.address!r}"] if plan.address else []
     console = Console(quiet=not progress)
+    threads = torch.get_num_threads()
     try:
         ended = carry_out(plan, run, console, f"helo.run_search({', '.join(words)})")
     except StoppedError as error:
         if error.interrupted:  # a notebook shows it as what it is, and a script ends as it should
             raise KeyboardInterrupt(str(error)) from None
         raise
+    finally:
+        torch.set_num_threads(threads)  # the fit of the model in this process has set those of a cell
     if ended.interrupted:
         raise KeyboardInterrupt(ended.stopped)
     if ended.failed:
