@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +12,14 @@ import pandas as pd
 import plotly.graph_objects as go
 from rich.console import Console
 
-from analysis import report
+from analysis.exhibits import EXHIBITS, exhibit
 from analysis.figures._links import choose
-from analysis.page import text
+from analysis.report import write_report
 from analysis.source import Source
 from analysis.tables import WIDTH, estimates_table
+from analysis.web.page import table, text
 from analysis.wording import arrow, number, percent
-from helo.errors import InputError, did_you_mean
+from helo.errors import InputError
 from helo.names import CELLS, EPOCHS, ESTIMATE, FOLDS_FILE, METRIC, METRIC_LABELS, METRICS, SKILL
 from helo.run import Run
 from helo.tables import cells_table, epochs_table
@@ -122,30 +122,26 @@ class RunResult:
 
     @property
     def figures(self) -> tuple[str, ...]:
-        """The names that `figure` knows."""
-        return tuple(_exhibits())
+        """The names of the figures that this run has."""
+        return tuple(name for name, one in EXHIBITS.items() if one.applies(self._source))
 
     def figure(self, name: str, subject: str | None = None, configuration: int | None = None) -> go.Figure:
         """A figure of the report; raise `InputError` for an unknown name, or where there is nothing to show.
 
         `subject`, `configuration`: what the figure shows, where it has such a choice.
         """
-        known = _exhibits()
-        if name not in known:
-            raise InputError(f"figure: unknown {name!r}{did_you_mean(str(name), known)}; known are {', '.join(known)}")
-        return choose(known[name].plot(self._source), subject, configuration)
+        return choose(exhibit(name).plot(self._source), subject, configuration)
 
     def report(self) -> Path:
         """Write ``report.html``, one page with everything, and return its path."""
         self._run.table(CELLS)  # of a search that has written no tables there is nothing to report
-        return report.write_report(self._run)
+        return write_report(self._run)
 
     def __repr__(self) -> str:
         try:
-            table = estimates_table(self.summary, self.objective, intervals=False)
             console = Console(file=io.StringIO(), width=WIDTH, color_system=None, force_jupyter=False)
             with console.capture() as captured:
-                console.print(table)
+                console.print(estimates_table(self.summary, self.objective, intervals=False))
             body = f"{captured.get().rstrip()}\n{self.verdict}"
         except InputError as error:
             return f"<RunResult {self.path}: {error}>"
@@ -189,19 +185,10 @@ class _Source(Source):
         return found
 
 
-def _exhibits() -> Mapping[str, report._Exhibit]:
-    """The figures of a run by name."""
-    return {exhibit.name: exhibit for exhibit in report._EXHIBITS}
-
-
 def _html_table(summary: pd.DataFrame, objective: str) -> str:
-    heads = ("estimate", *(f"{METRIC_LABELS[metric]} {arrow(metric)}" for metric in METRICS), "skill")
     rows = []
     for estimate, of_estimate in summary.groupby(ESTIMATE, sort=False):
         by_metric = of_estimate.set_index(METRIC)
-        values = [number(by_metric.loc[metric, "mean"]) for metric in METRICS]
-        values.append(percent(by_metric.loc[objective, SKILL]))
-        cells = "".join(f"<td>{text(value)}</td>" for value in values)
-        rows.append(f"<tr><th>{text(estimate)}</th>{cells}</tr>")
-    head = "".join(f"<th>{text(word)}</th>" for word in heads)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        scores = [number(by_metric.loc[metric, "mean"]) for metric in METRICS]
+        rows.append(([text(estimate), *scores, percent(by_metric.loc[objective, SKILL])], ""))
+    return table(("estimate", *(f"{METRIC_LABELS[metric]}&nbsp;{arrow(metric)}" for metric in METRICS), "skill"), rows)

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import pytest
 
 import helo
-from analysis.report import _EXHIBITS
+from analysis.exhibits import EXHIBITS
 from analysis.result import RunResult
 from analysis.source import Source
 from helo.configuration import DEFAULTS
@@ -58,9 +58,14 @@ def test_everything_is_what_the_files_say(run: Run) -> None:
 
 def test_every_figure_of_the_report_has_a_name(run: Run) -> None:
     result = helo.load_run(run.path)
-    assert result.figures == tuple(one.name for one in _EXHIBITS)
+    assert result.figures == tuple(EXHIBITS)
     for name in result.figures:
         assert isinstance(result.figure(name), go.Figure)
+
+
+def test_where_nothing_was_drawn_no_progress_is_shown(run: Run) -> None:
+    listed = Run(run.path, {**run.manifest, "space": {"objective": "kl", "variants": {"whole": {}, "less": {}}}})
+    assert set(EXHIBITS) - set(RunResult(listed).figures) >= {"progress"}
 
 
 def test_a_figure_shows_the_chosen_subject(run: Run) -> None:
@@ -74,7 +79,7 @@ def test_a_figure_shows_the_chosen_subject(run: Run) -> None:
 
 
 def test_an_unknown_figure_is_refused(run: Run) -> None:
-    with pytest.raises(InputError, match=r"unknown 'slice' \(did you mean 'slices'\?\); known are estimates, "):
+    with pytest.raises(InputError, match=r"unknown figure 'slice' \(did you mean 'slices'\?\); known are estimates, "):
         helo.load_run(run.path).figure("slice")
 
 
