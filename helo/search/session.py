@@ -97,7 +97,7 @@ def carry_out(
         else:
             reason = "interrupted" if interrupted else f"failed with {type(error).__name__} (above)"
         raise StoppedError(_line(reason, run, again), interrupted) from error
-    failures, failed = _failures(run) if finished else (None, False)
+    failures, failed = failures_of(run) if finished else (None, False)
     return Ended(run, line, line is not None and not in_time, failures, failed)
 
 
@@ -116,14 +116,19 @@ def search_from_python(plan: SearchPlan, run: Run | None, progress: bool) -> Run
         raise
     finally:
         torch.set_num_threads(threads)  # the fit of the model in this process has set those of a cell
+    if ended.stopped and not ended.interrupted:
+        say(console, ended.stopped)
+    return conclude(ended)
+
+
+def conclude(ended: Ended) -> RunResult:
+    """What a caller in Python gets of a search that has ended: the run, or what was raised in its place."""
     if ended.interrupted:
         raise KeyboardInterrupt(ended.stopped)
     if ended.failed:
         raise SearchError(f"{ended.run.path}: {ended.failures}")
     if ended.failures:
-        warnings.warn(ended.failures, stacklevel=3)  # of whoever called helo.run_search
-    if ended.stopped:
-        say(console, ended.stopped)
+        warnings.warn(ended.failures, stacklevel=4)  # at the line that calls helo.run_search
     return RunResult(ended.run, complete=ended.stopped is None)
 
 
@@ -148,7 +153,7 @@ def _line(reason: str, run: Run, again: str) -> str:
     return f"{reason}; {len(run.ledger.parts())} cells are finished; go on with: {again}"
 
 
-def _failures(run: Run) -> tuple[str | None, bool]:
+def failures_of(run: Run) -> tuple[str | None, bool]:
     """How many cells failed and why the first did, and whether all of them did."""
     cells = run.table(CELLS)
     failed = cells[cells[STATUS] == FAILED]

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +21,15 @@ import helo.search.__main__ as command
 from analysis.result import RunResult
 from helo.data import Dataset, read_dataset, simulate, write_dataset
 from helo.errors import InputError, SearchError
-from helo.names import BASELINES, CELLS, FAILED
+from helo.names import BASELINES, CELLS, COMPLETED, FAILED
 from helo.run import Run
-
-pytestmark = pytest.mark.slow
+from helo.search.session import Ended, conclude, failures_of
 
 ROOT = Path(__file__).parents[2]
 VOLATILE = {CELLS: ["seconds", "node", "started", "finished"], BASELINES: ["seconds"]}
 SPACE = """
-configurations: 6
-parameters: {width: 8, heads: 2, epochs: 4, dropout: {low: 0.1, high: 0.5}}
+configurations: 5
+parameters: {width: 8, heads: 2, epochs: 3, dropout: {low: 0.1, high: 0.5}}
 """
 SCRIPT = """
 import helo
@@ -47,10 +46,20 @@ def same_tables(run: RunResult, other: Run) -> None:
         pd.testing.assert_frame_equal(one, two, check_exact=True)
 
 
+@pytest.fixture
+def notebook() -> Iterator[None]:
+    """A process that runs Ray already, with workers that its searches share."""
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("notebook")
 def test_python_gives_the_cells_of_the_command_though_interrupted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The command to its end; a script that is interrupted; and a notebook, which runs Ray already, that goes on."""
+    """The command to its end; a script that starts Ray itself and is interrupted; a notebook that goes on."""
     monkeypatch.chdir(tmp_path)
     write_dataset(simulate(subjects=4, clips=2, windows=5, emotions=3), tmp_path / "data")
     (tmp_path / "space.yaml").write_text(SPACE)
@@ -65,18 +74,16 @@ def test_python_gives_the_cells_of_the_command_though_interrupted(
     assert len(kept) == len(begun.cells)
     assert begun.complete is not True
 
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        with pytest.raises(InputError, match="this process uses the Ray cluster at .* already"):
+        with pytest.raises(InputError, match=r"this process uses the Ray cluster at .* already"):
             with_address(read_dataset("data"))
         run = helo.run_search(read_dataset("data"), resume="run", progress=False)
         assert ray.is_initialized()
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
-        ray.shutdown()
     assert capsys.readouterr() == ("", "")
     assert run.complete is True
     assert set(kept) <= {path.name for path in whole.ledger.parts()}
@@ -114,25 +121,39 @@ def with_address(dataset: Dataset) -> None:
         helo.run_search(dataset, resume="run", address=f"127.0.0.1:{other.getsockname()[1]}")
 
 
-def test_cells_that_fail_are_told(tmp_path: Path) -> None:
-    """Signals at the end of what a float holds: who trains on them, or is validated on them, cannot be scored."""
-    base = simulate(subjects=3, clips=2, windows=4, emotions=3)
-    space = {"configurations": 1, "parameters": {"epochs": 1}}
+def cells(run: Run, *statuses: str) -> Run:
+    """The run with a cell per status; those that failed say why."""
+    rows = [
+        {"configuration": 0, "fold": f"S{number}", "status": status, "reason": "first line\nthe loss is nan"}
+        for number, status in enumerate(statuses)
+    ]
+    run.write_table(CELLS, pd.DataFrame(rows))
+    return run
 
-    def wild(people: tuple[str, ...]) -> Dataset:
-        features = base.features.copy()
-        for column, subject in enumerate(people):
-            features[base.subjects == subject, column] = 3e38
-        return Dataset(base.schema, base.subjects, features, base.labels, groups=base.groups)
 
-    everyone = wild(base.subject_names)
-    with pytest.raises(SearchError, match="3 of 3 cells failed, the first .configuration 0, fold P01.: predictions"):
-        helo.run_search(everyone, space, baselines="none", out=tmp_path / "all", progress=False)
-    assert (helo.load_run(tmp_path / "all").cells["status"] == FAILED).all()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        run = helo.run_search(wild(base.subject_names[:1]), space, baselines="none", out=tmp_path / "some", progress=False)  # fmt: skip
-    (told,) = [str(one.message) for one in caught if one.category is UserWarning]
-    failed = int((run.cells["status"] == FAILED).sum())
-    assert 0 < failed < 3
-    assert told.startswith(f"{failed} of 3 cells failed")
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run.create(tmp_path / "run", {}, [])
+
+
+def test_a_search_of_which_some_cells_failed_warns(run: Run) -> None:
+    said, failed = failures_of(cells(run, COMPLETED, FAILED, FAILED))
+    assert (said, failed) == ("2 of 3 cells failed, the first (configuration 0, fold S1): the loss is nan", False)
+    with pytest.warns(UserWarning, match="2 of 3 cells failed"):
+        assert conclude(Ended(run, None, False, said, failed)).complete is True
+
+
+def test_a_search_of_which_all_cells_failed_has_failed(run: Run) -> None:
+    said, failed = failures_of(cells(run, FAILED, FAILED))
+    with pytest.raises(SearchError, match=r"run: 2 of 2 cells failed, the first .configuration 0, fold S0.: the loss"):
+        conclude(Ended(run, None, False, said, failed))
+
+
+def test_where_no_cell_failed_nothing_is_said(run: Run) -> None:
+    assert failures_of(cells(run, COMPLETED, COMPLETED)) == (None, False)
+
+
+def test_out_of_time_returns_what_is_there_and_an_interruption_does_not(run: Run) -> None:
+    assert conclude(Ended(run, "time is up; go on", False, None, False)).complete is False
+    with pytest.raises(KeyboardInterrupt, match="interrupted; go on"):
+        conclude(Ended(run, "interrupted; go on", True, None, False))
