@@ -263,6 +263,7 @@ def run_cells(
                 verbose=0,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 callbacks=[recorder, *loggers],
+                progress_reporter=tune.CLIReporter(),  # silent; the one for notebooks clears what we have printed
             ),
         ).fit()
     except Exception:
