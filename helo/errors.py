@@ -11,6 +11,10 @@ class InputError(ValueError):
     """Bad input: the message is one line that says what, where, and what would be right."""
 
 
+class SearchError(RuntimeError):
+    """A search that failed though its input is good: the message says why, what is finished, and how to go on."""
+
+
 class LeakageError(RuntimeError):
     """A subject is on both sides of a split: the result would be worthless, so nothing is computed."""
 
@@ -19,10 +23,13 @@ class DivergedError(RuntimeError):
     """A loss or a prediction is no longer a number: this cannot be trained on these windows."""
 
 
-def require_new(path: Path) -> None:
-    """Raise `InputError` if something is at `path` already: nothing that a user has made is overwritten."""
+def require_new(path: Path, option: str = "--out") -> None:
+    """Raise `InputError` if something is at `path` already: nothing that a user has made is overwritten.
+
+    `option`: what the user chose the path with.
+    """
     if path.exists():
-        raise InputError(f"{path}: is already there; choose another --out or remove it")
+        raise InputError(f"{path}: is already there; choose another {option} or remove it")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -63,7 +63,10 @@ class Run:
         path = Path(path)
         if not (path / MANIFEST_FILE).is_file():
             raise InputError(f"{path}: is not a run directory (it has no {MANIFEST_FILE})")
-        return cls(path, read_json(path / MANIFEST_FILE))
+        manifest = read_json(path / MANIFEST_FILE)
+        if not isinstance(manifest, dict):
+            raise InputError(f"{path / MANIFEST_FILE}: is not the manifest of a run")
+        return cls(path, manifest)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

@@ -42,7 +42,7 @@ def importers(package: str, *folders: str) -> set[str]:
 def test_there_is_something_to_look_at() -> None:
     assert len(modules("helo")) > 10
     assert len(modules("analysis")) > 5
-    assert "helo.search.driver.run_search" in imported(ROOT / "helo" / "search" / "__main__.py")
+    assert "helo.search.driver.run_search" in imported(ROOT / "helo" / "search" / "session.py")
 
 
 @pytest.mark.parametrize("package", ["helo.search", "helo.training", "helo.model", "torch", "ray", "ot"])
@@ -82,8 +82,9 @@ LAYERS = [
     {"helo.model", "helo.run", "helo.baselines"},
     {"helo.fitting"},
     {"helo.training", "helo.fitted"},
-    {"helo.checkpoints", "helo.predict", "helo"},
+    {"helo.checkpoints", "helo.predict"},
     {"helo.search"},
+    {"helo"},
 ]
 """Who is below whom: a module imports from its own row and from those above it in this list."""
 
@@ -105,13 +106,21 @@ def test_imports_point_down(path: Path) -> None:
     assert {found for found in tops if layer_of(found) > layer_of(name)} == set()
 
 
-def test_layers_meet_in_a_command() -> None:
-    assert importers("analysis", "helo") <= {"helo/search/__main__.py"}
+def test_layers_meet_where_a_search_ends() -> None:
+    """The session makes tables and report of what was searched; the package's own functions return what they read."""
+    assert importers("analysis", "helo") == {"helo/__init__.py", "helo/search/session.py"}
 
 
 def test_nothing_below_the_search_knows_it() -> None:
     above = {path for path in importers("helo.search", "helo") if not path.startswith("helo/search/")}
-    assert above == set()
+    assert above == {"helo/__init__.py"}
+
+
+def test_the_package_itself_imports_nothing() -> None:
+    """Every command and every worker imports it first."""
+    code = "import sys; before = set(sys.modules); import helo; print(*(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert {name for name in done.stdout.split() if name.split(".")[0] not in sys.stdlib_module_names} == {"helo"}
 
 
 @pytest.mark.parametrize("package", ["cloudpickle", "dill", "shelve", "marshal"])

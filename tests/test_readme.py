@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import re
 import shlex
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 
 import analysis.__main__
@@ -125,6 +128,29 @@ def test_the_ablation_example_is_valid(tmp_path: Path) -> None:
     (text,) = (block for block in blocks("yaml") if "variants:" in block)
     (tmp_path / "own.yaml").write_text(text, encoding="utf-8")
     assert list(read_space(tmp_path / "own.yaml").variants)[:2] == ["whole model", "no transport"]
+
+
+@pytest.mark.slow
+def test_the_notebook_example_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Line by line, as a notebook does it: what a line shows is what its remark says."""
+    (example,) = (block for block in blocks("python") if "run_search" in block)
+    monkeypatch.chdir(tmp_path)
+    known: dict[str, Any] = {}
+    shown = []
+    for statement in ast.parse(example).body:
+        line = ast.unparse(statement)
+        if isinstance(statement, ast.Expr):
+            shown.append(eval(line, known))
+        else:
+            exec(line, known)
+    verdict, summary, cells, slices, subject, predicted, again = shown
+    assert "train mean" in verdict
+    assert {"estimate", "metric", "ci_low", "ci_high"} <= set(summary)
+    assert (cells["configuration"].nunique(), cells["fold"].nunique()) == (2, 5)
+    assert isinstance(slices, go.Figure)
+    assert subject != known["run"].figure("predictions")
+    assert predicted.shape == (5 * 4 * 6, len(known["dataset"].emotions))
+    assert again == verdict
 
 
 def test_the_table_names_every_hyperparameter() -> None:

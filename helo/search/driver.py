@@ -30,7 +30,7 @@ from helo.search.probe import Measured, in_own_process, largest, measure, thinne
 from helo.search.progress import SearchProgress
 from helo.search.queue import Queue
 from helo.search.resources import Resources, settle, share_that_fits
-from helo.search.tune import Shared, cluster_size, make_loggers, on_cluster, ray_cluster, run_cells
+from helo.search.tune import Shared, cluster_size, make_loggers, on_cluster, ray_cluster, ray_runs, run_cells
 
 
 def run_search(
@@ -121,7 +121,7 @@ def deliver_model(plan: SearchPlan, run: Run, console: Console, again: str) -> b
 def _on_cluster(plan: SearchPlan, folds: tuple[Fold, ...], stack: ExitStack) -> Resources:
     """Settle the resources, with the cluster running: without one nothing is written."""
     wish = plan.resources
-    if plan.address is not None:
+    if plan.address is not None or ray_runs():
         stack.enter_context(ray_cluster(plan.address))
         cpus, gpus = cluster_size()
         return settle(wish, _share(plan, folds, cpus, gpus, _probe_there), cpus, gpus)

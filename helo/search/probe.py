@@ -7,9 +7,11 @@ import multiprocessing
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -136,4 +138,17 @@ def thinned(dataset: Dataset) -> tuple[Dataset, float]:
 def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function in a fresh process, so that its memory is measured and given back."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
+        with _hidden_main():
+            answer = pool.submit(function, *arguments)
+        return answer.result()
+
+
+@contextmanager
+def _hidden_main() -> Iterator[None]:
+    """Keep a new process from importing the caller's script: without a guard it would start its search in there."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main

@@ -17,8 +17,8 @@ from helo.search.resources import Resources
 from helo.search.space import parse_space
 
 
-def plan_of(run: Run, dataset: Dataset, wish: Resources) -> SearchPlan:
-    """The plan of a run's search, to go on with on `wish`.
+def plan_of(run: Run, dataset: Dataset, wish: Resources, option: str = "--data") -> SearchPlan:
+    """The plan of a run's search, to go on with on `wish`. `option`: what the user gives the data with.
 
     Raises `InputError` if the manifest does not say enough, or the data or the folds are not those of the run.
     """
@@ -35,7 +35,7 @@ def plan_of(run: Run, dataset: Dataset, wish: Resources) -> SearchPlan:
     if known != dataset.digest:
         raise InputError(
             f"{dataset.schema.name}: is not the data of {run.path} (digest {dataset.digest}, there {known}); "
-            "give the right ones with --data"
+            f"give the right ones with {option}"
         )
     folds = loso_folds(dataset.subject_names, seed)
     if run.folds != folds_as_json(folds) or _of_kind(run, "folds", dict).get("digest") != folds_digest(folds):

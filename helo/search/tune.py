@@ -263,6 +263,7 @@ def run_cells(
                 verbose=0,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 callbacks=[recorder, *loggers],
+                progress_reporter=tune.CLIReporter(),  # silent; the one for notebooks clears what we have printed
             ),
         ).fit()
     except Exception:
@@ -285,14 +286,25 @@ def on_cluster(function: Callable[..., Any], *arguments: Any, cpus: int, gpus: f
     return ray.get(ray.remote(function).options(num_cpus=cpus, num_gpus=gpus).remote(*given))
 
 
+def ray_runs() -> bool:
+    """Whether this process uses a Ray cluster that somebody else has started."""
+    return bool(ray.is_initialized())
+
+
 @contextmanager
 def ray_cluster(address: str | None, cpus: int = 1, gpus: float = 0) -> Iterator[None]:
     """A Ray cluster for the length of a search: the one at `address`, or one on this machine.
 
     `cpus` and `gpus` are what Ray lends out on this machine: as many CPUs as the cells that shall run at a time
-    ask for.
+    ask for. Where this process runs Ray already, as a notebook may, its cluster is used and left as it is.
     """
     os.environ.update(_ENVIRONMENT)
+    if ray_runs():
+        here = ray.get_runtime_context().gcs_address
+        if address not in (None, "auto", here):
+            raise InputError(f"address {address}: this process uses the Ray cluster at {here} already; leave it first")
+        yield
+        return
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     try:
         if address is None:
@@ -300,7 +312,7 @@ def ray_cluster(address: str | None, cpus: int = 1, gpus: float = 0) -> Iterator
         else:
             ray.init(address=address, **quiet)
     except ConnectionError as error:
-        raise InputError(f"--address {address}: no Ray cluster answers there ({error})") from None
+        raise InputError(f"address {address}: no Ray cluster answers there ({error})") from None
     try:
         yield
     finally:

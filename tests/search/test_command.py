@@ -235,7 +235,8 @@ def test_the_readme_path_on_real_people(wesad_folder: Path, tmp_path: Path) -> N
     output = done("analysis", "report", "runs/wesad", cwd=tmp_path)
     assert "report.html" in output
     done("helo.predict", "runs/wesad/model", "datasets/wesad", "--out", "wesad.parquet", cwd=tmp_path)
-    (example,) = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), flags=re.M | re.S)
+    blocks = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), flags=re.M | re.S)
+    (example,) = (block for block in blocks if "load_model" in block)
     shown = subprocess.run(
         [sys.executable, "-c", example + "print(distributions.shape)"], cwd=tmp_path, capture_output=True, text=True,
         check=True,

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from helo.configuration import Configuration
@@ -10,6 +15,8 @@ from helo.fitting import CPU
 from helo.folds import loso_folds
 from helo.search.probe import SAMPLES, largest, measure, samples, thinned
 from helo.search.space import load_space, parse_space
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_largest_configuration_of_full() -> None:
@@ -58,3 +65,13 @@ def test_of_a_large_dataset_some_windows_of_everyone_are_probed(monkeypatch: pyt
     few, share = thinned(data)
     assert (len(few), share) == (10, 0.25)
     assert few.subject_names == data.subject_names
+
+
+def test_a_script_without_a_guard_is_not_started_again(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os\nfrom helo.search.probe import in_own_process\nprint(in_own_process(os.getpid) != os.getpid())\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], cwd=ROOT, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+    assert (done.stdout, done.returncode) == ("True\n", 0), done.stderr

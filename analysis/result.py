@@ -1,0 +1,194 @@
+"""A run in Python: its tables, estimates, figures and model as attributes. What `helo.load_run` returns."""
+
+from __future__ import annotations
+
+import io
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from rich.console import Console
+
+from analysis.exhibits import EXHIBITS, exhibit
+from analysis.figures._links import choose
+from analysis.report import write_report
+from analysis.source import Source
+from analysis.tables import WIDTH, estimates_table
+from analysis.web.page import table, text
+from analysis.wording import arrow, number, percent
+from helo.errors import InputError
+from helo.names import CELLS, EPOCHS, ESTIMATE, FOLDS_FILE, METRIC, METRIC_LABELS, METRICS, SKILL
+from helo.run import Run
+from helo.tables import cells_table, epochs_table
+
+if TYPE_CHECKING:
+    from helo.fitted import FittedModel
+
+
+class RunResult:
+    """What a search found. Everything is read or computed when it is first asked for, and then kept.
+
+    Whatever the search has not got far enough for raises `InputError`. Of a search that has written no tables yet,
+    because it still runs or was killed, cells and epochs are those that its ledger has.
+    """
+
+    def __init__(self, run: Run, complete: bool | None = None) -> None:
+        self._run = run
+        self._source = _Source(run)
+        self._complete = complete
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        return self._run.path
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What was written down when the search started: seed, space, data, versions and so on."""
+        return self._run.manifest
+
+    @cached_property
+    def folds(self) -> list[dict[str, Any]]:
+        """A mapping per fold: its test subject, its inner validation subjects, and who trains."""
+        return self._run.folds
+
+    @property
+    def objective(self) -> str:
+        """The metric by whose inner validation score configurations were chosen."""
+        return self._source.objective
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        """A row per cell: parameters, inner validation and test scores, status."""
+        return self._source.cells
+
+    @property
+    def epochs(self) -> pd.DataFrame:
+        """A row per cell and epoch."""
+        return self._source.epochs
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """A row per test window of the selected configurations: true and predicted distribution."""
+        return self._source.predictions
+
+    @property
+    def baselines(self) -> pd.DataFrame:
+        """A row per baseline and fold; empty if there are none."""
+        return self._source.baselines
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """A row per estimate and test subject, with the six metrics."""
+        return self._source.scores
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """A row per estimate and metric: mean over test subjects, 95 % bootstrap interval, skill."""
+        return self._source.summary
+
+    @property
+    def verdict(self) -> str:
+        """The result in words."""
+        return self._source.verdict
+
+    @property
+    def complete(self) -> bool | None:
+        """Whether the search has come to its end; None where a run that was read does not show it.
+
+        It does if its model is there (which is fitted at the end), or if all cells of its space are: racing leaves
+        some out.
+        """
+        if self._complete is not None:
+            return self._complete
+        if self._run.model.is_dir():
+            return True
+        configurations = self._source.section("space").get("configurations") or len(self._source.variants)
+        if len(self._run.ledger.parts()) == configurations * len(self.folds):
+            return True
+        return None if self.manifest.get("racing") else False
+
+    @cached_property
+    def model(self) -> FittedModel:
+        """The recommended configuration, fitted to all subjects."""
+        from helo import load_model  # torch takes seconds
+
+        if not self._run.model.is_dir():
+            raise InputError(f"{self._run.model}: is not there; a model is fitted at the end of a search")
+        return load_model(self._run.model)
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """The names of the figures that this run has."""
+        return tuple(name for name, one in EXHIBITS.items() if one.applies(self._source))
+
+    def figure(self, name: str, subject: str | None = None, configuration: int | None = None) -> go.Figure:
+        """A figure of the report; raise `InputError` for an unknown name, or where there is nothing to show.
+
+        `subject`, `configuration`: what the figure shows, where it has such a choice.
+        """
+        return choose(exhibit(name).plot(self._source), subject, configuration)
+
+    def report(self) -> Path:
+        """Write ``report.html``, one page with everything, and return its path."""
+        self._run.table(CELLS)  # of a search that has written no tables there is nothing to report
+        return write_report(self._run)
+
+    def __repr__(self) -> str:
+        try:
+            console = Console(file=io.StringIO(), width=WIDTH, color_system=None, force_jupyter=False)
+            with console.capture() as captured:
+                console.print(estimates_table(self.summary, self.objective, intervals=False))
+            body = f"{captured.get().rstrip()}\n{self.verdict}"
+        except InputError as error:
+            return f"<RunResult {self.path}: {error}>"
+        return f"<RunResult {self.path}>\n{body}"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the verdict and the estimates."""
+        try:
+            body = f"<p>{text(self.verdict)}</p>{_html_table(self.summary, self.objective)}"
+        except InputError as error:
+            body = f"<p>{text(error)}</p>"
+        return f"<p><b>{text(self.path)}</b></p>{body}"
+
+
+def load_run(path: os.PathLike[str] | str) -> RunResult:
+    """Read a run directory; raise `InputError` for what is none, or whose manifest or folds are broken."""
+    result = RunResult(Run.open(Path(path)))
+    if not isinstance(result.folds, list) or not result.objective:  # which raise if they are not there
+        raise InputError(f"{result.path / FOLDS_FILE}: is not a list of folds")
+    return result
+
+
+class _Source(Source):
+    """A run whose search may not have written its tables yet: what it can, it makes from the ledger."""
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        return self._written_or(CELLS, cells_table)
+
+    @cached_property
+    def epochs(self) -> pd.DataFrame:
+        return self._written_or(EPOCHS, epochs_table)
+
+    def _written_or(self, name: str, make: Any) -> pd.DataFrame:
+        if (self.run.path / f"{name}.parquet").exists():
+            return self.run.table(name)
+        records = self.run.ledger.read()
+        if not records:
+            raise InputError(f"{self.run.path}: no cell is finished; the search has not got that far")
+        found: pd.DataFrame = make(records)
+        return found
+
+
+def _html_table(summary: pd.DataFrame, objective: str) -> str:
+    rows = []
+    for estimate, of_estimate in summary.groupby(ESTIMATE, sort=False):
+        by_metric = of_estimate.set_index(METRIC)
+        scores = [number(by_metric.loc[metric, "mean"]) for metric in METRICS]
+        rows.append(([text(estimate), *scores, percent(by_metric.loc[objective, SKILL])], ""))
+    return table(("estimate", *(f"{METRIC_LABELS[metric]}&nbsp;{arrow(metric)}" for metric in METRICS), "skill"), rows)

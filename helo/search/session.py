@@ -1,0 +1,168 @@
+"""A planned search carried out to its end: cells, tables, summary, report, model. Command and Python share it.
+
+The one module of `helo` in which the search and `analysis`, which reads what it leaves, meet.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from rich.console import Console
+
+from analysis.report import write_report, write_summary
+from analysis.result import RunResult
+from analysis.source import read_source
+from analysis.tables import print_summary
+from helo.cli import say
+from helo.errors import InputError, SearchError
+from helo.names import CELLS, CONFIGURATION, FAILED, FOLD, REASON, STATUS
+from helo.run import Run
+from helo.search.driver import deliver_model, run_search
+from helo.search.inputs import lacks_data
+from helo.search.plan import SearchPlan
+from helo.search.resources import Resources
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a search ended whose tables are written.
+
+    - `stopped`: what ended it before its last cell, and how to go on; None if it is complete
+    - `interrupted`: whether that was its user, not its time budget
+    - `failures`: how many cells failed and why the first did; None if none did
+    - `failed`: whether all cells did
+    """
+
+    run: Run
+    stopped: str | None
+    interrupted: bool
+    failures: str | None
+    failed: bool
+
+
+class StoppedError(SearchError):
+    """What ended a search in the middle; its cause is what was raised."""
+
+    def __init__(self, message: str, interrupted: bool) -> None:
+        super().__init__(message)
+        self.interrupted = interrupted
+
+
+def carry_out(
+    plan: SearchPlan, run: Run | None, console: Console, again: str,
+    stopped: Callable[[str], None] = lambda line: None, estimates: bool = False,
+) -> Ended:  # fmt: skip
+    """Carry a plan out to its end; with `run`, go on with what is there.
+
+    - `again`: how the user goes on, for messages
+    - `stopped`: called with one line when the search ends early, before tables and report are made
+    - `estimates`: whether the table of estimates is printed
+
+    Raises `StoppedError` where the search or what follows it is interrupted or fails: the finished cells are then in
+    the ledger. What goes wrong before the run is there, and every `InputError`, is raised as it is.
+    """
+
+    def announce(made: Run, resources: Resources) -> None:
+        nonlocal run
+        resumed, run = run is not None, made
+        _announce(plan, made, resources, resumed, console)
+
+    line = None
+    try:
+        run, complete = run_search(plan, console, announce, run)
+        finished = len(run.ledger.parts())
+        in_time = plan.deadline is not None and time.time() >= plan.deadline
+        if not complete:
+            line = _line("time is up" if in_time else "interrupted", run, again)
+            stopped(line)
+        if finished:
+            source = read_source(run)
+            write_summary(source)
+            path = write_report(source)  # before anything is printed: whoever reads may be gone
+            if estimates:
+                print_summary(source, console)
+            say(console, f"report: {path}")
+        if complete and deliver_model(plan, run, console, again):
+            write_report(read_source(run))  # which names the model
+    except (Exception, KeyboardInterrupt) as error:
+        if run is None or isinstance(error, InputError):
+            raise
+        interrupted = isinstance(error, KeyboardInterrupt)
+        if isinstance(error, OSError):
+            reason = f"{error.filename or run.path}: {error.strerror or error}"
+        else:
+            reason = "interrupted" if interrupted else f"failed with {type(error).__name__} (above)"
+        raise StoppedError(_line(reason, run, again), interrupted) from error
+    failures, failed = failures_of(run) if finished else (None, False)
+    return Ended(run, line, line is not None and not in_time, failures, failed)
+
+
+def search_from_python(plan: SearchPlan, run: Run | None, progress: bool) -> RunResult:
+    """Carry a plan out for whoever called `helo.run_search`, and return what it found; see there."""
+    words = ["dataset"] if lacks_data(plan, run) else []
+    words += [f"resume={str(run.path if run else plan.out)!r}"]
+    words += [f"address={plan.address!r}"] if plan.address else []
+    console = Console(quiet=not progress)
+    threads = torch.get_num_threads()
+    try:
+        ended = carry_out(plan, run, console, f"helo.run_search({', '.join(words)})")
+    except StoppedError as error:
+        if error.interrupted:  # a notebook shows it as what it is, and a script ends as it should
+            raise KeyboardInterrupt(str(error)) from None
+        raise
+    finally:
+        torch.set_num_threads(threads)  # the fit of the model in this process has set those of a cell
+    if ended.stopped and not ended.interrupted:
+        say(console, ended.stopped)
+    return conclude(ended)
+
+
+def conclude(ended: Ended) -> RunResult:
+    """What a caller in Python gets of a search that has ended: the run, or what was raised in its place."""
+    if ended.interrupted:
+        raise KeyboardInterrupt(ended.stopped)
+    if ended.failed:
+        raise SearchError(f"{ended.run.path}: {ended.failures}")
+    if ended.failures:
+        warnings.warn(ended.failures, stacklevel=4)  # at the line that calls helo.run_search
+    return RunResult(ended.run, complete=ended.stopped is None)
+
+
+def _announce(plan: SearchPlan, run: Run, resources: Resources, resumed: bool, console: Console) -> None:
+    dataset, space = plan.dataset, plan.space
+    racing = "racing" if plan.racing else "no racing"
+    share = f", {resources.gpus_per_cell:g} of a GPU each" if resources.gpus_per_cell else ""
+    say(
+        console,
+        f"{dataset.schema.name}: {len(dataset.subject_names)} subjects, {len(dataset)} windows, "
+        f"{len(dataset.emotions)} emotions; space {space.name}: {space.configurations} configurations × "
+        f"{len(dataset.subject_names)} folds, protocol {plan.protocol}, {racing}; "
+        f"{resources.concurrency} cells at a time{share}; seed {plan.seed}",
+    )
+    if dataset.missing:
+        say(console, f"missing signals: {dataset.missing}")
+    there = f", {len(run.ledger.parts())} cells are there" if resumed else ""
+    say(console, f"run directory: {run.path}{there}")
+
+
+def _line(reason: str, run: Run, again: str) -> str:
+    return f"{reason}; {len(run.ledger.parts())} cells are finished; go on with: {again}"
+
+
+def failures_of(run: Run) -> tuple[str | None, bool]:
+    """How many cells failed and why the first did, and whether all of them did."""
+    cells = run.table(CELLS)
+    failed = cells[cells[STATUS] == FAILED]
+    if failed.empty:
+        return None, False
+    first = failed.iloc[0]
+    reason = str(first[REASON]).strip().splitlines()[-1]
+    said = (
+        f"{len(failed)} of {len(cells)} cells failed, the first (configuration {first[CONFIGURATION]}, "
+        f"fold {first[FOLD]}): {reason}"
+    )
+    return said, len(failed) == len(cells)

@@ -1,0 +1,178 @@
+"""A run in Python: what its files say, and one line where they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+
+import helo
+from analysis.exhibits import EXHIBITS
+from analysis.result import RunResult
+from analysis.source import Source
+from helo.configuration import DEFAULTS
+from helo.errors import InputError
+from helo.ledger import CellRecord
+from helo.names import BASELINES, CELLS, COMPLETED, EPOCHS, FOLD, METRICS, PREDICTIONS
+from helo.run import Run
+from helo.tables import cells_table
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+EVIL = "</td><script>alert(1)</script>"
+
+
+def record(configuration: int, fold: str, value: float = 0.1) -> CellRecord:
+    scores = dict.fromkeys(METRICS, value)
+    return CellRecord(configuration, fold, DEFAULTS, COMPLETED, 3, 2.0, "here", NOW, NOW, 2, val=scores, test=scores)
+
+
+@pytest.fixture
+def going_on(make_run: Callable[..., Run]) -> Run:
+    """A search that has not written any table yet; two cells are finished."""
+    run = make_run(without=(CELLS, EPOCHS, PREDICTIONS, BASELINES))
+    for number, fold in enumerate(("S2", "S3")):
+        run.ledger.append(record(0, fold, 0.1 + number), number)
+    return run
+
+
+def test_everything_is_what_the_files_say(run: Run) -> None:
+    result = helo.load_run(str(run.path))
+    assert isinstance(result, RunResult)
+    assert result.path == run.path
+    assert result.manifest == run.manifest
+    assert [fold["test"] for fold in result.folds] == ["S2", "S3", "S4", "S5", "S6", "S7"]
+    for name in (CELLS, EPOCHS, PREDICTIONS, BASELINES):
+        pd.testing.assert_frame_equal(getattr(result, name), run.table(name))
+    source = Source(run)
+    pd.testing.assert_frame_equal(result.summary, source.summary)
+    pd.testing.assert_frame_equal(result.scores, source.scores)
+    assert (result.verdict, result.objective) == (source.verdict, "kl")
+
+
+# --- figures ----------------------------------------------------------------------------------
+
+
+def test_every_figure_of_the_report_has_a_name(run: Run) -> None:
+    result = helo.load_run(run.path)
+    assert result.figures == tuple(EXHIBITS)
+    for name in result.figures:
+        assert isinstance(result.figure(name), go.Figure)
+
+
+def test_where_nothing_was_drawn_no_progress_is_shown(run: Run) -> None:
+    listed = Run(run.path, {**run.manifest, "space": {"objective": "kl", "variants": {"whole": {}, "less": {}}}})
+    assert set(EXHIBITS) - set(RunResult(listed).figures) >= {"progress"}
+
+
+def test_a_figure_shows_the_chosen_subject(run: Run) -> None:
+    result = helo.load_run(run.path)
+    first, second = (result.figure("predictions", subject=name).to_dict()["data"] for name in ("S2", "S3"))
+    assert first != second
+    with pytest.raises(InputError, match="subject: none is 'S99'"):
+        result.figure("predictions", subject="S99")
+    with pytest.raises(InputError, match="does not change with the subject"):
+        result.figure("estimates", subject="S2")
+
+
+def test_an_unknown_figure_is_refused(run: Run) -> None:
+    with pytest.raises(InputError, match=r"unknown figure 'slice' \(did you mean 'slices'\?\); known are estimates, "):
+        helo.load_run(run.path).figure("slice")
+
+
+# --- how it shows itself ----------------------------------------------------------------------
+
+
+def test_it_shows_verdict_and_estimates(run: Run) -> None:
+    result = helo.load_run(run.path)
+    for shown in (repr(result), result._repr_html_()):
+        assert str(run.path) in shown
+        assert result.verdict in shown
+        assert all(name in shown for name in ("per_fold_selection", "oracle", "train_mean", "KL"))
+
+
+def test_names_are_harmless(make_run: Callable[..., Run]) -> None:
+    run = make_run("evil")
+    run.write_table(BASELINES, run.table(BASELINES).replace({"method": {"uniform": EVIL}}))
+    shown = helo.load_run(run.path)._repr_html_()
+    assert "&lt;script&gt;" in shown
+    assert "<script" not in shown
+
+
+def test_it_shows_why_there_is_nothing_to_show(make_run: Callable[..., Run]) -> None:
+    result = helo.load_run(make_run(without=(CELLS,)).path)
+    for shown in (repr(result), result._repr_html_()):
+        assert "no cell is finished; the search has not got that far" in shown
+
+
+# --- a search that is not over ----------------------------------------------------------------
+
+
+def test_of_a_search_that_goes_on_the_ledger_is_read(going_on: Run) -> None:
+    result = helo.load_run(going_on.path)
+    pd.testing.assert_frame_equal(result.cells, cells_table(going_on.ledger.read()))
+    assert list(result.cells[FOLD]) == ["S2", "S3"]
+    assert result.epochs.empty
+    assert result.baselines.empty
+    assert result.summary.set_index("estimate")["subjects"]["per_fold_selection"].eq(2).all()
+    assert "per_fold_selection" in repr(result)
+    with pytest.raises(InputError, match=r"predictions\.parquet: is missing; the search has not got that far"):
+        result.predictions  # noqa: B018
+    with pytest.raises(InputError, match=r"cells\.parquet: is missing"):
+        result.report()
+    assert not going_on.report.exists()
+
+
+def test_whether_it_is_complete(make_run: Callable[..., Run]) -> None:
+    run = make_run(configurations=2)
+    assert RunResult(run, complete=True).complete is True
+    assert helo.load_run(run.path).complete is False
+    racing = Run(run.path, {**run.manifest, "racing": True})
+    assert RunResult(racing).complete is None
+    for configuration in range(2):
+        for number, fold in enumerate(run.folds):
+            run.ledger.append(record(configuration, fold["test"]), number)
+    assert RunResult(racing).complete is True
+    for part in run.ledger.parts()[1:]:
+        part.unlink()
+    run.model.mkdir()
+    assert RunResult(racing).complete is True
+
+
+# --- what is wrong ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("manifest.json", "{", "manifest.json: cannot be read"),
+        ("manifest.json", "[]", "manifest.json: is not the manifest of a run"),
+        ("manifest.json", "{}", "space.objective must be one of chebyshev"),
+        ("folds.json", "3", "folds.json: is not a list of folds"),
+        ("folds.json", "", "folds.json: cannot be read"),
+    ],
+)
+def test_a_broken_run_is_said_in_one_line(run: Run, file: str, content: str, said: str) -> None:
+    (run.path / file).write_text(content, encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        helo.load_run(run.path)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not a run directory"):
+        helo.load_run(tmp_path)
+
+
+def test_a_model_that_is_not_there_is_said(run: Run) -> None:
+    with pytest.raises(InputError, match="model: is not there; a model is fitted at the end of a search"):
+        helo.load_run(run.path).model  # noqa: B018
+
+
+def test_the_report_is_written_again(run: Run) -> None:
+    assert helo.load_run(run.path).report() == run.report
+    assert run.report.stat().st_size > 100_000

@@ -1,0 +1,159 @@
+"""A search from Python: the command's cells, and one that is interrupted goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import ray
+import torch
+
+import helo
+import helo.search.__main__ as command
+from analysis.result import RunResult
+from helo.data import Dataset, read_dataset, simulate, write_dataset
+from helo.errors import InputError, SearchError
+from helo.names import BASELINES, CELLS, COMPLETED, FAILED
+from helo.run import Run
+from helo.search.session import Ended, conclude, failures_of
+
+ROOT = Path(__file__).parents[2]
+VOLATILE = {CELLS: ["seconds", "node", "started", "finished"], BASELINES: ["seconds"]}
+SPACE = """
+configurations: 5
+parameters: {width: 8, heads: 2, epochs: 3, dropout: {low: 0.1, high: 0.5}}
+"""
+SCRIPT = """
+import helo
+from helo.data import read_dataset
+
+helo.run_search(read_dataset("data"), space="space.yaml", baselines=["ridge"], out="run")
+"""
+
+
+def same_tables(run: RunResult, other: Run) -> None:
+    """What was computed is the same, to the bit."""
+    for name, volatile in VOLATILE.items():
+        one, two = getattr(run, name).drop(columns=volatile), other.table(name).drop(columns=volatile)
+        pd.testing.assert_frame_equal(one, two, check_exact=True)
+
+
+@pytest.fixture
+def notebook() -> Iterator[None]:
+    """A process that runs Ray already, with workers that its searches share."""
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("notebook")
+def test_python_gives_the_cells_of_the_command_though_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command to its end; a script that starts Ray itself and is interrupted; a notebook that goes on."""
+    monkeypatch.chdir(tmp_path)
+    write_dataset(simulate(subjects=4, clips=2, windows=5, emotions=3), tmp_path / "data")
+    (tmp_path / "space.yaml").write_text(SPACE)
+    words = ["--data", "data", "--space", "space.yaml", "--baselines", "ridge", "--out", "whole"]
+    assert command.main(words) == 0
+    assert "per_fold_selection" in capsys.readouterr().out
+    whole = Run.open("whole")
+
+    interrupt_script(tmp_path)
+    begun = helo.load_run("run")
+    kept = [path.name for path in Run.open("run").ledger.parts()]
+    assert len(kept) == len(begun.cells)
+    assert begun.complete is not True
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(InputError, match=r"this process uses the Ray cluster at .* already"):
+            with_address(read_dataset("data"))
+        run = helo.run_search(read_dataset("data"), resume="run", progress=False)
+        assert ray.is_initialized()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert capsys.readouterr() == ("", "")
+    assert run.complete is True
+    assert set(kept) <= {path.name for path in whole.ledger.parts()}
+    same_tables(run, whole)
+    assert run.manifest["identity"] == whole.manifest["identity"]
+    assert run.verdict == helo.load_run(whole.path).verdict
+    pd.testing.assert_frame_equal(run.summary, whole.table("summary"), check_dtype=False)
+    assert (tmp_path / "run" / "report.html").exists()
+    np.testing.assert_array_equal(run.model.predict("data"), helo.load_model("whole/model").predict("data"))
+
+
+def interrupt_script(folder: Path) -> None:
+    """Run `SCRIPT` until some cells are finished, and interrupt it as a terminal does."""
+    (folder / "script.py").write_text(SCRIPT)
+    process = subprocess.Popen(
+        [sys.executable, "script.py"], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    ledger, deadline = folder / "run" / "ledger", time.monotonic() + 120
+    while len(list(ledger.glob("c*-f*.parquet"))) < 3 and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert "run directory: run" in output
+    assert errors.strip().splitlines()[-1].startswith("KeyboardInterrupt: interrupted; ")
+    assert errors.strip().endswith("cells are finished; go on with: helo.run_search(dataset, resume='run')")
+
+
+def with_address(dataset: Dataset) -> None:
+    """Ask for another cluster than the one that this process uses; it has to be one that answers."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        helo.run_search(dataset, resume="run", address=f"127.0.0.1:{other.getsockname()[1]}")
+
+
+def cells(run: Run, *statuses: str) -> Run:
+    """The run with a cell per status; those that failed say why."""
+    rows = [
+        {"configuration": 0, "fold": f"S{number}", "status": status, "reason": "first line\nthe loss is nan"}
+        for number, status in enumerate(statuses)
+    ]
+    run.write_table(CELLS, pd.DataFrame(rows))
+    return run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run.create(tmp_path / "run", {}, [])
+
+
+def test_a_search_of_which_some_cells_failed_warns(run: Run) -> None:
+    said, failed = failures_of(cells(run, COMPLETED, FAILED, FAILED))
+    assert (said, failed) == ("2 of 3 cells failed, the first (configuration 0, fold S1): the loss is nan", False)
+    with pytest.warns(UserWarning, match="2 of 3 cells failed"):
+        assert conclude(Ended(run, None, False, said, failed)).complete is True
+
+
+def test_a_search_of_which_all_cells_failed_has_failed(run: Run) -> None:
+    said, failed = failures_of(cells(run, FAILED, FAILED))
+    with pytest.raises(SearchError, match=r"run: 2 of 2 cells failed, the first .configuration 0, fold S0.: the loss"):
+        conclude(Ended(run, None, False, said, failed))
+
+
+def test_where_no_cell_failed_nothing_is_said(run: Run) -> None:
+    assert failures_of(cells(run, COMPLETED, COMPLETED)) == (None, False)
+
+
+def test_out_of_time_returns_what_is_there_and_an_interruption_does_not(run: Run) -> None:
+    assert conclude(Ended(run, "time is up; go on", False, None, False)).complete is False
+    with pytest.raises(KeyboardInterrupt, match="interrupted; go on"):
+        conclude(Ended(run, "interrupted; go on", True, None, False))
