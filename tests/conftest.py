@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from helo.data.dataset import Dataset
     from helo.folds import Fold
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process runs all that is slow, one after the other: each takes the machine as if it were its own."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.xdist_group("slow"))
+
+
 # Before torch is imported: its threads on the shared cores of a test machine wait for each other, which
 # makes cells of a few windows ten times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from analysis.__main__ import main
+from analysis.exhibits import EXHIBITS
 from analysis.report import write_report, write_summary
 from analysis.source import read_source
 from helo.errors import InputError
@@ -82,8 +83,9 @@ def test_report_is_self_contained(run: Run) -> None:
     content = path.read_text(encoding="utf-8")
     assert "default-src 'none'" in content
     assert "showSendToCloud: false" in content
-    assert set(page.figures) == {"estimates", "subjects", "progress", "slices", "learning", "predictions"}
-    assert "Nothing to show" not in page.text
+    assert set(page.figures) == set(EXHIBITS) - {"importance"}
+    assert page.text.count("Nothing to show") == 1
+    assert "importance needs at least 10 configurations with scores, got 5" in page.text
     assert "not reportable" in page.text
     assert "30 finished: 29 completed, 0 stopped, 1 failed" in page.text
     assert "loss is not finite (1)" in page.text
