@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import socket
 from collections.abc import Callable, Sequence
@@ -34,6 +35,8 @@ def serve(
     app = make_app(runs, refresh)
     if host == LOOPBACK:
         _only_for_this_machine(app.server)
+    # statsmodels collects garbage within every correction of p values: it need not look at all that is loaded for good.
+    gc.freeze()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for every look of every page
     with _listening(host, port, app.server) as server:
         ready(f"http://{host}:{server.port}/")

@@ -11,6 +11,7 @@ and the dashboard's server is asked for all figures of each part. Prints one JSO
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import shutil
 import subprocess
@@ -213,6 +214,7 @@ def dashboard(run: Run, records: list[CellRecord]) -> dict[str, float]:
         run.ledger.append(record, number[record.fold])
     for table in (CELLS, EPOCHS):
         (run.path / f"{table}.parquet").unlink()
+    gc.freeze()  # as the server does
     started = time.perf_counter()
     watched = Watched(run.path)
     found = {"dashboard_start_s": round(time.perf_counter() - started, 1)}
