@@ -15,30 +15,32 @@ from rich.console import Console
 from analysis.exhibits import EXHIBITS, exhibit
 from analysis.figures._links import choose
 from analysis.report import write_report
-from analysis.source import Source
+from analysis.source import Source, read_source
 from analysis.tables import WIDTH, estimates_table
 from analysis.web.page import table, text
 from analysis.wording import arrow, number, percent
 from helo.errors import InputError
-from helo.names import CELLS, EPOCHS, ESTIMATE, FOLDS_FILE, METRIC, METRIC_LABELS, METRICS, SKILL
+from helo.names import ESTIMATE, FOLDS_FILE, METRIC, METRIC_LABELS, METRICS, SKILL
 from helo.run import Run
-from helo.tables import cells_table, epochs_table
 
 if TYPE_CHECKING:
     from helo.fitted import FittedModel
 
 
 class RunResult:
-    """What a search found. Everything is read or computed when it is first asked for, and then kept.
+    """What a search found, as of when it was first asked: everything is read or computed then.
 
-    Whatever the search has not got far enough for raises `InputError`. Of a search that has written no tables yet,
-    because it still runs or was killed, cells and epochs are those that its ledger has.
+    Whatever the search has not got far enough for raises `InputError`. Of a search that still runs, or was killed,
+    cells and epochs are those that its ledger has; see `analysis.source.read_source`.
     """
 
     def __init__(self, run: Run, complete: bool | None = None) -> None:
         self._run = run
-        self._source = _Source(run)
         self._complete = complete
+
+    @cached_property
+    def _source(self) -> Source:
+        return read_source(self._run)
 
     @property
     def path(self) -> Path:
@@ -91,6 +93,21 @@ class RunResult:
         return self._source.summary
 
     @property
+    def comparisons(self) -> pd.DataFrame:
+        """A row per comparison of an estimate with another one, over test subjects: see `analysis.statistics`."""
+        return self._source.comparisons
+
+    @property
+    def importance(self) -> pd.DataFrame:
+        """How much each hyperparameter mattered: see `analysis.importance`."""
+        return self._source.importance
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the estimates must know: what is missing, and how the run was made."""
+        return self._source.notes
+
+    @property
     def verdict(self) -> str:
         """The result in words."""
         return self._source.verdict
@@ -134,8 +151,7 @@ class RunResult:
 
     def report(self) -> Path:
         """Write ``report.html``, one page with everything, and return its path."""
-        self._run.table(CELLS)  # of a search that has written no tables there is nothing to report
-        return write_report(self._run)
+        return write_report(self._source)
 
     def __repr__(self) -> str:
         try:
@@ -162,27 +178,6 @@ def load_run(path: os.PathLike[str] | str) -> RunResult:
     if not isinstance(result.folds, list) or not result.objective:  # which raise if they are not there
         raise InputError(f"{result.path / FOLDS_FILE}: is not a list of folds")
     return result
-
-
-class _Source(Source):
-    """A run whose search may not have written its tables yet: what it can, it makes from the ledger."""
-
-    @cached_property
-    def cells(self) -> pd.DataFrame:
-        return self._written_or(CELLS, cells_table)
-
-    @cached_property
-    def epochs(self) -> pd.DataFrame:
-        return self._written_or(EPOCHS, epochs_table)
-
-    def _written_or(self, name: str, make: Any) -> pd.DataFrame:
-        if (self.run.path / f"{name}.parquet").exists():
-            return self.run.table(name)
-        records = self.run.ledger.read()
-        if not records:
-            raise InputError(f"{self.run.path}: no cell is finished; the search has not got that far")
-        found: pd.DataFrame = make(records)
-        return found
 
 
 def _html_table(summary: pd.DataFrame, objective: str) -> str:

@@ -50,7 +50,15 @@ def test_everything_is_what_the_files_say(run: Run) -> None:
     source = Source(run)
     pd.testing.assert_frame_equal(result.summary, source.summary)
     pd.testing.assert_frame_equal(result.scores, source.scores)
-    assert (result.verdict, result.objective) == (source.verdict, "kl")
+    pd.testing.assert_frame_equal(result.comparisons, source.comparisons)
+    assert (result.verdict, result.notes, result.objective) == (source.verdict, source.notes, "kl")
+
+
+def test_importance_takes_many_configurations(run: Run, make_run: Callable[..., Run]) -> None:
+    many = make_run("many", configurations=12)
+    pd.testing.assert_frame_equal(helo.load_run(many.path).importance, Source(many).importance)
+    with pytest.raises(InputError, match="too few to tell"):
+        helo.load_run(run.path).importance  # noqa: B018
 
 
 # --- figures ----------------------------------------------------------------------------------
@@ -105,7 +113,7 @@ def test_names_are_harmless(make_run: Callable[..., Run]) -> None:
 def test_it_shows_why_there_is_nothing_to_show(make_run: Callable[..., Run]) -> None:
     result = helo.load_run(make_run(without=(CELLS,)).path)
     for shown in (repr(result), result._repr_html_()):
-        assert "no cell is finished; the search has not got that far" in shown
+        assert "cells.parquet: is missing; the search has not got that far" in shown
 
 
 # --- a search that is not over ----------------------------------------------------------------
@@ -121,9 +129,8 @@ def test_of_a_search_that_goes_on_the_ledger_is_read(going_on: Run) -> None:
     assert "per_fold_selection" in repr(result)
     with pytest.raises(InputError, match=r"predictions\.parquet: is missing; the search has not got that far"):
         result.predictions  # noqa: B018
-    with pytest.raises(InputError, match=r"cells\.parquet: is missing"):
-        result.report()
-    assert not going_on.report.exists()
+    assert "it is under way, or was ended" in result.notes[0]
+    assert "it is under way, or was ended" in result.report().read_text(encoding="utf-8")
 
 
 def test_whether_it_is_complete(make_run: Callable[..., Run]) -> None:
