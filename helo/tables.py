@@ -64,7 +64,9 @@ def epochs_table(records: Sequence[CellRecord]) -> pd.DataFrame:
         for record in records
         for entry in record.history
     ]
-    return pd.DataFrame(rows, columns=[CONFIGURATION, FOLD, EPOCH, *HISTORY_COLUMNS])
+    table = pd.DataFrame(rows, columns=[CONFIGURATION, FOLD, EPOCH, *HISTORY_COLUMNS])
+    # Where every cell failed before its first epoch there are no rows that would say so.
+    return table.astype({CONFIGURATION: "int64", EPOCH: "int64", **dict.fromkeys(HISTORY_COLUMNS, "float64")})
 
 
 def predictions_table(

@@ -64,8 +64,8 @@ def test_importance_takes_many_configurations(run: Run, make_run: Callable[..., 
 # --- figures ----------------------------------------------------------------------------------
 
 
-def test_every_figure_of_the_report_has_a_name(run: Run) -> None:
-    result = helo.load_run(run.path)
+def test_every_figure_of_the_report_has_a_name(make_run: Callable[..., Run]) -> None:
+    result = helo.load_run(make_run(configurations=12).path)
     assert result.figures == tuple(EXHIBITS)
     for name in result.figures:
         assert isinstance(result.figure(name), go.Figure)
