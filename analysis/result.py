@@ -15,7 +15,7 @@ from rich.console import Console
 from analysis.exhibits import EXHIBITS, exhibit
 from analysis.figures import choose
 from analysis.report import write_report
-from analysis.source import read_source
+from analysis.source import Source, read_source
 from analysis.tables import WIDTH, estimates_table
 from analysis.web.page import table, text
 from analysis.wording import arrow, number, percent
@@ -28,16 +28,19 @@ if TYPE_CHECKING:
 
 
 class RunResult:
-    """What a search found. Everything is read or computed when it is first asked for, and then kept.
+    """What a search found, as of when it was first asked: everything is read or computed then.
 
-    Whatever the search has not got far enough for raises `InputError`. Of a search that has not written its tables,
-    because it still runs or was killed, cells, epochs and baselines are those that its ledger has.
+    Whatever the search has not got far enough for raises `InputError`. Of a search that still runs, or was killed,
+    cells and epochs are those that its ledger has; see `analysis.source.read_source`.
     """
 
     def __init__(self, run: Run, complete: bool | None = None) -> None:
         self._run = run
-        self._source = read_source(run)
         self._complete = complete
+
+    @cached_property
+    def _source(self) -> Source:
+        return read_source(self._run)
 
     @property
     def path(self) -> Path:
@@ -88,6 +91,21 @@ class RunResult:
     def summary(self) -> pd.DataFrame:
         """A row per estimate and metric: mean over test subjects, 95 % bootstrap interval, skill."""
         return self._source.summary
+
+    @property
+    def comparisons(self) -> pd.DataFrame:
+        """A row per comparison of an estimate with another one, over test subjects: see `analysis.statistics`."""
+        return self._source.comparisons
+
+    @property
+    def importance(self) -> pd.DataFrame:
+        """How much each hyperparameter mattered: see `analysis.importance`."""
+        return self._source.importance
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the estimates must know: what is missing, and how the run was made."""
+        return self._source.notes
 
     @property
     def verdict(self) -> str:

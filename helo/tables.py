@@ -65,8 +65,8 @@ def epochs_table(records: Sequence[CellRecord]) -> pd.DataFrame:
         for entry in record.history
     ]
     table = pd.DataFrame(rows, columns=[CONFIGURATION, FOLD, EPOCH, *HISTORY_COLUMNS])
-    # Said for a table without rows, too: whoever reads it computes with these.
-    return table.astype({CONFIGURATION: "int64", EPOCH: "int64"} | dict.fromkeys(HISTORY_COLUMNS, "float64"))
+    # Where every cell failed before its first epoch there are no rows that would say so.
+    return table.astype({CONFIGURATION: "int64", EPOCH: "int64", **dict.fromkeys(HISTORY_COLUMNS, "float64")})
 
 
 def predictions_table(

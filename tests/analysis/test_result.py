@@ -50,14 +50,22 @@ def test_everything_is_what_the_files_say(run: Run) -> None:
     source = Source(run)
     pd.testing.assert_frame_equal(result.summary, source.summary)
     pd.testing.assert_frame_equal(result.scores, source.scores)
-    assert (result.verdict, result.objective) == (source.verdict, "kl")
+    pd.testing.assert_frame_equal(result.comparisons, source.comparisons)
+    assert (result.verdict, result.notes, result.objective) == (source.verdict, source.notes, "kl")
+
+
+def test_importance_takes_many_configurations(run: Run, make_run: Callable[..., Run]) -> None:
+    many = make_run("many", configurations=12)
+    pd.testing.assert_frame_equal(helo.load_run(many.path).importance, Source(many).importance)
+    with pytest.raises(InputError, match="too few to tell"):
+        helo.load_run(run.path).importance  # noqa: B018
 
 
 # --- figures ----------------------------------------------------------------------------------
 
 
-def test_every_figure_of_the_report_has_a_name(run: Run) -> None:
-    result = helo.load_run(run.path)
+def test_every_figure_of_the_report_has_a_name(make_run: Callable[..., Run]) -> None:
+    result = helo.load_run(make_run(configurations=12).path)
     assert result.figures == tuple(EXHIBITS)
     assert set(result.figures) - {"importance"} == {
         name for name in result.figures if name != "importance" and isinstance(result.figure(name), go.Figure)
@@ -124,7 +132,8 @@ def test_of_a_search_that_goes_on_the_ledger_is_read(going_on: Run) -> None:
     assert "per_fold_selection" in repr(result)
     with pytest.raises(InputError, match=r"predictions\.parquet: is missing; the search has not got that far"):
         result.predictions  # noqa: B018
-    assert "predictions.parquet: is missing" in result.report().read_text(encoding="utf-8")
+    assert "it is under way, or was ended" in result.notes[0]
+    assert "it is under way, or was ended" in result.report().read_text(encoding="utf-8")
 
 
 def test_whether_it_is_complete(make_run: Callable[..., Run]) -> None:
