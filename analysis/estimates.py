@@ -33,6 +33,7 @@ from helo.names import (
     STATUS,
     TEST,
     TRAIN_MEAN,
+    UNCONVERGED,
     UNIFORM,
 )
 from helo.selection import best_overall, best_per_fold
@@ -57,6 +58,11 @@ def completed(cells: pd.DataFrame) -> pd.DataFrame:
 def scored(cells: pd.DataFrame) -> pd.DataFrame:
     """The rows of ``cells.parquet`` that have scores: all but the failed ones."""
     return cells[cells[STATUS].isin(SCORED)]
+
+
+def unconverged_cells(epochs: pd.DataFrame) -> pd.Series:
+    """For each cell, how many transport plans of its worst epoch were no solutions; indexed by configuration, fold."""
+    return epochs.groupby([CONFIGURATION, FOLD], sort=False)[UNCONVERGED].max()
 
 
 def no_baselines() -> pd.DataFrame:

@@ -46,6 +46,7 @@ class Exhibit(NamedTuple):
     - `caption`: what is to be seen, in a sentence or two
     - `plot`: raises `InputError` with the reason where a run has nothing to show
     - `applies`: whether the figure means anything for this kind of run
+    - `slow`: whether it takes seconds in a long run, so that a dashboard does not wait for it
     """
 
     name: str
@@ -54,6 +55,7 @@ class Exhibit(NamedTuple):
     caption: str
     plot: Callable[[Source], go.Figure]
     applies: Callable[[Source], bool] = lambda source: True
+    slow: bool = False
 
 
 def _drawn(source: Source) -> bool:
@@ -122,6 +124,7 @@ _ALL = (
         " from drawing the subjects anew. A bar within its band says nothing: shuffled scores give as much.",
         lambda source: plot_importance(source.importance),
         _drawn,
+        slow=True,
     ),
     Exhibit(
         "slices",

@@ -5,22 +5,26 @@ Only reads: the search that writes the ledger does not notice. Each part is read
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from analysis.estimates import unconverged_cells
 from helo.baselines.table import fitted_baselines_table
 from helo.ledger import CellRecord, part_name
-from helo.names import CELLS, CONFIGURATION, EPOCHS, FITTED_BASELINES, FOLD, METHOD
+from helo.names import CELLS, CONFIGURATION, FITTED_BASELINES, FOLD, METHOD
 from helo.run import Run
 from helo.selection import best_per_fold
 from helo.tables import cells_table, epochs_table, explanations_table
 
 BLOCK = 200
 """Parts that are read before it is told how far this is."""
+
+PIECES = 64
+"""Pieces in which epochs are kept at most."""
 
 
 def is_behind(run: Run) -> bool:
@@ -37,28 +41,29 @@ class Records:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self._seen: dict[Path, int] = {}  # part → when it was written
+        self._seen: set[Path] = set()
         self._cells = cells_table([])
-        self._epochs = epochs_table([])
+        self._epochs = [epochs_table([])]  # in pieces: to join millions of rows again for every cell would take long
+        self._unconverged: list[pd.Series] = []
         self._baselines: list[CellRecord] = []
         self._faults: dict[Path, str] = {}
 
     def refresh(self, told: Callable[[int, int], None] = lambda done, of: None) -> bool:
         """Read what has come since the last time; whether there was anything. `told` hears parts read, of how many."""
         ledger = self.run.ledger
-        found = {path: path.stat().st_mtime_ns for path in (*ledger.parts(), *ledger.baseline_parts())}
-        if any(found.get(path) != written for path, written in self._seen.items()):
-            self.__init__(self.run)  # type: ignore[misc]  # parts were moved away or written again: start anew
+        found = dict.fromkeys((*ledger.parts(), *ledger.baseline_parts()))
+        if not self._seen <= found.keys():
+            self.__init__(self.run)  # type: ignore[misc]  # parts were moved away, to be made again: start anew
         new = [path for path in found if path not in self._seen]
         for start in range(0, len(new), BLOCK):
             block = new[start : start + BLOCK]
             records, faults = ledger.inspect(block)
             self._faults |= faults
             own = [record for record in records if record.method not in FITTED_BASELINES]
-            self._cells = _joined(self._cells, cells_table(own))
-            self._epochs = _joined(self._epochs, epochs_table(own))
+            self._cells = self._ordered(_joined(self._cells, cells_table(own)))
+            self._add_epochs(epochs_table(own))
             self._baselines += [record for record in records if record.method in FITTED_BASELINES]
-            self._seen |= {path: found[path] for path in block}
+            self._seen |= set(block)
             told(min(start + BLOCK, len(new)), len(new))
         return bool(new)
 
@@ -74,9 +79,28 @@ class Records:
             found.append(f"{len(self._faults)} cells of the ledger cannot be read, the first is {path.name}: {fault}.")
         return found
 
-    def table(self, name: str) -> pd.DataFrame:
-        """``cells`` or ``epochs``, in the order configuration, fold."""
-        return self._ordered({CELLS: self._cells, EPOCHS: self._epochs}[name])
+    def _add_epochs(self, new: pd.DataFrame) -> None:
+        if new.empty:
+            return
+        self._unconverged.append(unconverged_cells(new))
+        self._epochs.append(new)
+        if len(self._epochs) > PIECES:
+            self._epochs = [self._epochs[0], self.epochs()]
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        """``cells``, in the order configuration, fold."""
+        return self._cells
+
+    @property
+    def unconverged(self) -> pd.Series:
+        """See `analysis.estimates.unconverged_cells`."""
+        return pd.concat(self._unconverged) if self._unconverged else unconverged_cells(epochs_table([]))
+
+    def epochs(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """``epochs``, or some of its columns; the cells are in the order in which they were read."""
+        pieces = [piece if columns is None else piece[list(columns)] for piece in self._epochs]
+        return pd.concat(pieces[1:] or pieces, ignore_index=True)
 
     def baselines(self, known: pd.DataFrame) -> pd.DataFrame:
         """A table of baselines with the fitted ones as the ledger has them by now; `known` has the trivial ones."""

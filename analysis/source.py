@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.ablation import ablation, first_variant
 from analysis.configurations import configurations_table
-from analysis.estimates import no_baselines, subject_scores, summarise, variant_scores
+from analysis.estimates import no_baselines, subject_scores, summarise, unconverged_cells, variant_scores
 from analysis.importance import importance, marginal_effects
 from analysis.learnt import no_explanations
 from analysis.records import Records, is_behind
@@ -66,18 +66,18 @@ class Source:
     @cached_property
     def cells(self) -> pd.DataFrame:
         """``cells.parquet``."""
-        return self.run.table(CELLS) if self._records is None else self._records.table(CELLS)
+        return self.run.table(CELLS) if self._records is None else self._records.cells
 
     @property
     def epochs(self) -> pd.DataFrame:
         """``epochs.parquet``. Not kept: of a long run it is by far the largest table."""
-        return self.run.table(EPOCHS) if self._records is None else self._records.table(EPOCHS)
+        return self.run.table(EPOCHS) if self._records is None else self._records.epochs()
 
     @cached_property
     def curves(self) -> pd.DataFrame:
         """What the report needs of ``epochs.parquet``."""
-        columns = [CONFIGURATION, FOLD, EPOCH, VAL + self.objective, UNCONVERGED]
-        return self.run.table(EPOCHS, columns) if self._records is None else self._records.table(EPOCHS)[columns]
+        columns = [CONFIGURATION, FOLD, EPOCH, VAL + self.objective]
+        return self.run.table(EPOCHS, columns) if self._records is None else self._records.epochs(columns)
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -155,7 +155,11 @@ class Source:
     def notes(self) -> list[str]:
         """What a reader of the estimates must know: what is missing, and how the run was made."""
         try:
-            plans = unconverged(self.curves)
+            plans = unconverged(
+                unconverged_cells(self.run.table(EPOCHS, [CONFIGURATION, FOLD, UNCONVERGED]))
+                if self._records is None
+                else self._records.unconverged
+            )
         except InputError:
             plans = []
         unread = [] if self._records is None else self._records.notes

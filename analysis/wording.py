@@ -13,7 +13,6 @@ from analysis.signed_rank import ALPHA, least_p
 from analysis.statistics import comparisons
 from helo.names import (
     BEST_POSSIBLE,
-    CONFIGURATION,
     ESTIMATE,
     FAILED,
     FITTED_BASELINES,
@@ -37,7 +36,6 @@ from helo.names import (
     SINGLE_CONFIGURATION,
     STATUS,
     TRAIN_MEAN,
-    UNCONVERGED,
     UNIFORM,
 )
 
@@ -306,11 +304,11 @@ def cautions(manifest: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def unconverged(epochs: pd.DataFrame) -> list[str]:
-    """A sentence if transport plans were not solutions: the hyperparameters of transport then mean less."""
-    if UNCONVERGED not in epochs:
-        return []
-    per_cell = epochs.groupby([CONFIGURATION, FOLD])[UNCONVERGED].max()
+def unconverged(per_cell: pd.Series) -> list[str]:
+    """A sentence if transport plans were not solutions: the hyperparameters of transport then mean less.
+
+    `per_cell`: see `analysis.estimates.unconverged_cells`.
+    """
     touched = int((per_cell > 0).sum())
     if not touched:
         return []

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from analysis.exhibits import EXHIBITS
 from analysis.records import Records, is_behind
@@ -20,6 +21,12 @@ from helo.text import duration
 
 TOLD = Callable[[int, int], None]
 
+Shown = dict[str, str]
+"""A figure as a page gets it: see `Watched.figure`."""
+
+RARELY = 30.0
+"""Seconds between two makings of a slow figure: a search beside it has better use for the processor."""
+
 
 class Glance(NamedTuple):
     """What a run is at a glance, in sentences."""
@@ -28,6 +35,13 @@ class Glance(NamedTuple):
     progress: str
     verdict: str
     notes: tuple[str, ...]
+
+
+def _shown(name: str, source: Source) -> Shown:
+    try:
+        return {"figure": figure_json(EXHIBITS[name].plot(source))}
+    except InputError as error:
+        return {"reason": f"Nothing to show: {error}."}
 
 
 class Watched:
@@ -39,7 +53,8 @@ class Watched:
         self._lock = threading.RLock()
         self._stamp: tuple[int, ...] = ()
         self._records: Records | None = None
-        self._made: dict[str, dict[str, Any]] = {}
+        self._made: dict[str, Shown] = {}
+        self._late: dict[str, tuple[Shown, float]] = {}  # figure, and when it was begun or made
         self.source = Source(Run.open(path))
         self.look(told)
 
@@ -63,15 +78,32 @@ class Watched:
                 self.version += 1
             return self.version
 
-    def figure(self, name: str) -> dict[str, Any]:
-        """A figure as plain data under ``figure``, or why there is none under ``reason``."""
+    def figure(self, name: str) -> Shown:
+        """A figure as JSON under ``figure``, or why there is none under ``reason``.
+
+        One that is slow is made beside; until then it is the last that was made, and `version` grows once it is there.
+        """
         with self._lock:
-            if name not in self._made:
-                try:
-                    self._made[name] = {"figure": figure_json(EXHIBITS[name].plot(self.source))}
-                except InputError as error:
-                    self._made[name] = {"reason": f"Nothing to show: {error}."}
-            return self._made[name]
+            if name in self._made:
+                return self._made[name]
+            if not EXHIBITS[name].slow:
+                self._made[name] = _shown(name, self.source)
+                return self._made[name]
+            made, begun = self._late.get(
+                name, ({"reason": "This figure takes a moment: it will be here soon."}, -RARELY)
+            )
+            if time.monotonic() - begun >= RARELY:
+                self._late[name] = made, time.monotonic()
+                threading.Thread(target=self._make_late, args=(name, self.source), daemon=True).start()
+            return made
+
+    def _make_late(self, name: str, source: Source) -> None:
+        made = _shown(name, source)
+        with self._lock:
+            self._late[name] = made, time.monotonic()
+            if source is self.source:
+                self._made[name] = made
+            self.version += 1
 
     def glance(self) -> Glance:
         """Name, how far the search is, and what it says so far."""

@@ -8,7 +8,7 @@ window.dash_clientside = Object.assign({}, window.dash_clientside, {helo_callbac
   drawn(raw, subject, configuration, look) {
     if (!raw?.figure) return [{data: [], layout: {}}, {display: "none"}, raw?.reason ?? ""];
     const chosen = window.heloChosen = {subject: subject ?? "", configuration: configuration ?? ""};
-    const {data, layout} = helo.view(raw.figure, chosen, look);
+    const {data, layout} = helo.view(JSON.parse(raw.figure), chosen, look);
     layout.uirevision = "kept";  // a zoom stays when cells come in
     return [{data, layout}, {height: `${layout.height}px`}, ""];
   },

@@ -49,11 +49,12 @@ def script_json(content: str) -> str:
     return content
 
 
-def figure_json(content: go.Figure) -> dict[str, Any]:
-    """A figure as plain data, without its template: a page has the templates, once."""
-    parts: dict[str, Any] = json.loads(plotly.io.to_json(content, validate=False))
+def figure_json(content: go.Figure) -> str:
+    """A figure as JSON, without its template: a page has the templates, once."""
+    parts: dict[str, Any] = content.to_dict()
     parts["layout"].pop("template", None)
-    return parts
+    found: str = plotly.io.to_json(parts, validate=False)
+    return found
 
 
 def figure(name: str, content: go.Figure, caption: str) -> str:
@@ -62,7 +63,7 @@ def figure(name: str, content: go.Figure, caption: str) -> str:
         f'<figure><div class="figure" id="{name}" role="img" aria-label="{text(caption)}"'
         f' style="min-height:{content.layout.height}px"></div>'
         f"<figcaption>{text(caption)}</figcaption></figure>"
-        f'<script type="application/json" id="{name}-json">{script_json(json.dumps(figure_json(content)))}</script>'
+        f'<script type="application/json" id="{name}-json">{script_json(figure_json(content))}</script>'
     )
 
 

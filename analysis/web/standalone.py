@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,5 +31,5 @@ def write_figures(source: Source, folder: Path, told: Callable[[str], None] = la
         title = f"{source.manifest.get('name', source.run.path.name)}: {one.title.lower()}"
         body = f"<h1>{text(title)}</h1>{part(one.title, figure(name, content, one.caption))}"
         (folder / f"{name}.html").write_text(page(title, body, choices=menus), encoding="utf-8")
-        (folder / f"{name}.json").write_text(json.dumps(figure_json(content)), encoding="utf-8")
+        (folder / f"{name}.json").write_text(figure_json(content), encoding="utf-8")
     return empty
