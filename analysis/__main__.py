@@ -56,7 +56,7 @@ def _report(arguments: argparse.Namespace) -> int:
     from analysis.export import write_export
     from analysis.report import write_report, write_summary
     from analysis.source import read_source
-    from analysis.tables import print_summary
+    from analysis.terminal import print_summary
     from helo.run import Run
 
     console = Console()

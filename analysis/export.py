@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from analysis.signed_rank import ALPHA
 from analysis.source import Source
+from analysis.statistics.signed_rank import ALPHA
 from analysis.web.standalone import write_figures
 from analysis.wording import NOT_REPORTABLE, number, percent
 from helo.errors import InputError, require_new
@@ -87,7 +87,7 @@ def write_export(source: Source, folder: Path, told: Callable[[str], None] = lam
 def latex_table(summary: pd.DataFrame, comparisons: pd.DataFrame, objective: str, protocol: str = "") -> str:
     r"""The estimates as a LaTeX table; it needs ``\usepackage{booktabs}`` alone.
 
-    - `summary`: as ``summary.parquet``; `comparisons`: see `analysis.statistics.comparisons`
+    - `summary`: as ``summary.parquet``; `comparisons`: see `analysis.statistics.comparisons.comparisons`
     - `objective`: the metric whose interval and skill get a column
     - `protocol`: said in the caption, if known
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.ablation import changes, variant_of
 from analysis.source import Source
+from analysis.statistics.ablation import changes, variant_of
 from helo.configuration import DEFAULTS, acting
 from helo.errors import InputError, shorten
 from helo.names import (

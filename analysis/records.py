@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analysis.estimates import unconverged_cells
+from analysis.statistics.estimates import unconverged_cells
 from helo.baselines.table import fitted_baselines_table
 from helo.ledger import CellRecord, part_name
 from helo.names import CELLS, CONFIGURATION, FITTED_BASELINES, FOLD, METHOD
@@ -94,7 +94,7 @@ class Records:
 
     @property
     def unconverged(self) -> pd.Series:
-        """See `analysis.estimates.unconverged_cells`."""
+        """See `analysis.statistics.estimates.unconverged_cells`."""
         return pd.concat(self._unconverged) if self._unconverged else unconverged_cells(epochs_table([]))
 
     def epochs(self, columns: Sequence[str] | None = None) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from analysis.exhibits import EXHIBITS, exhibit
 from analysis.figures import choose
 from analysis.report import write_report
 from analysis.source import Source, read_source
-from analysis.tables import WIDTH, estimates_table
+from analysis.terminal import WIDTH, estimates_table
 from analysis.web.page import table, text
 from analysis.wording import arrow, number, percent
 from helo.errors import InputError
@@ -94,12 +94,12 @@ class RunResult:
 
     @property
     def comparisons(self) -> pd.DataFrame:
-        """A row per comparison of an estimate with another one, over test subjects: see `analysis.statistics`."""
+        """A row per metric and reference: the search against it; see `analysis.statistics.comparisons`."""
         return self._source.comparisons
 
     @property
     def importance(self) -> pd.DataFrame:
-        """How much each hyperparameter mattered: see `analysis.importance`."""
+        """How much each hyperparameter mattered: see `analysis.statistics.importance`."""
         return self._source.importance
 
     @property

@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.ablation import ablation, first_variant
-from analysis.configurations import configurations_table
-from analysis.estimates import no_baselines, subject_scores, summarise, unconverged_cells, variant_scores
-from analysis.importance import importance, marginal_effects
-from analysis.learnt import no_explanations
 from analysis.records import Records, is_behind
-from analysis.statistics import Ranks, comparisons, friedman, optimism, ranks, subject_table
+from analysis.statistics.ablation import ablation, first_variant
+from analysis.statistics.comparisons import Ranks, comparisons, friedman, optimism, ranks, subject_table
+from analysis.statistics.configurations import configurations_table
+from analysis.statistics.estimates import no_baselines, subject_scores, summarise, unconverged_cells, variant_scores
+from analysis.statistics.importance import importance, marginal_effects
+from analysis.statistics.learnt import no_explanations
 from analysis.wording import cautions, coverage, failures, optimism_gap, rivals, unconverged, verdict
 from helo.errors import InputError
 from helo.names import (
@@ -105,37 +105,37 @@ class Source:
 
     @cached_property
     def scores(self) -> pd.DataFrame:
-        """See `analysis.estimates.subject_scores`."""
+        """See `analysis.statistics.estimates.subject_scores`."""
         return subject_scores(self.cells, self.baselines, self.objective, self.folds)
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """See `analysis.estimates.summarise`. The run's seed does not enter: reports of a run stay equal."""
+        """See `analysis.statistics.estimates.summarise`. The run's seed does not enter: reports of a run stay equal."""
         return summarise(self.cells, self.baselines, self.objective, self.folds)
 
     @cached_property
     def comparisons(self) -> pd.DataFrame:
-        """See `analysis.statistics.comparisons`."""
+        """See `analysis.statistics.comparisons.comparisons`."""
         return comparisons(self.scores)
 
     @cached_property
     def friedman(self) -> pd.DataFrame:
-        """See `analysis.statistics.friedman`."""
+        """See `analysis.statistics.comparisons.friedman`."""
         return friedman(self.scores)
 
     @cached_property
     def optimism(self) -> pd.DataFrame:
-        """See `analysis.statistics.optimism`."""
+        """See `analysis.statistics.comparisons.optimism`."""
         return optimism(self.scores)
 
     @cached_property
     def ranks(self) -> Ranks:
-        """See `analysis.statistics.ranks`, on the objective; raise `InputError` where there are too few."""
+        """See `analysis.statistics.comparisons.ranks`, on the objective; raise `InputError` where there are too few."""
         return ranks(self.scores, self.objective)
 
     @cached_property
     def subjects(self) -> pd.DataFrame:
-        """See `analysis.statistics.subject_table`."""
+        """See `analysis.statistics.comparisons.subject_table`."""
         return subject_table(self.scores, self.objective)
 
     @cached_property
@@ -170,7 +170,7 @@ class Source:
 
     @cached_property
     def ablation(self) -> pd.DataFrame | None:
-        """See `analysis.ablation`; None if the space lists no variants."""
+        """See `analysis.statistics.ablation`; None if the space lists no variants."""
         return ablation(self.cells, self.variants, self.objective) if self.variants else None
 
     def section(self, *names: str) -> dict[str, Any]:
@@ -198,17 +198,17 @@ class Source:
 
     @cached_property
     def configurations(self) -> pd.DataFrame:
-        """See `analysis.configurations.configurations_table`."""
+        """See `analysis.statistics.configurations.configurations_table`."""
         return configurations_table(self.cells, self.objective, self.nested, self.folds)
 
     @cached_property
     def importance(self) -> pd.DataFrame:
-        """See `analysis.importance.importance`; raises `InputError` where nothing can be told."""
+        """See `analysis.statistics.importance.importance`; raises `InputError` where nothing can be told."""
         return importance(self.cells, self.objective, self.parameters, self.nested)
 
     @cached_property
     def marginal_effects(self) -> pd.DataFrame:
-        """See `analysis.importance.marginal_effects`."""
+        """See `analysis.statistics.importance.marginal_effects`."""
         return marginal_effects(self.configurations, self.objective, self.parameters)
 
 

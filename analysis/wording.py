@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import pandas as pd
 
-from analysis.estimates import best_regressor
-from analysis.signed_rank import ALPHA, least_p
-from analysis.statistics import comparisons
+from analysis.statistics.comparisons import comparisons
+from analysis.statistics.estimates import best_regressor
+from analysis.statistics.signed_rank import ALPHA, least_p
 from helo.names import (
     BEST_POSSIBLE,
     ESTIMATE,
@@ -177,7 +177,7 @@ def verdict(scores: pd.DataFrame, objective: str, what: str = "the search") -> s
 
     Skill is shown where Wilcoxon's signed-rank test over subjects gives p < 0.05, and both the mean gain and the effect
     size are above 0. Otherwise the sentences hold the words "no skill". `scores` comes from
-    `analysis.estimates.subject_scores`; `what` is judged. Chebyshev is told, too, and judges nothing.
+    `analysis.statistics.estimates.subject_scores`; `what` is judged. Chebyshev is told, too, and judges nothing.
     """
     table = comparisons(scores, tuple(dict.fromkeys((objective, "chebyshev"))))
     rows = table[(table[REFERENCE] == TRAIN_MEAN) & (table["subjects"] > 0)].set_index(METRIC)
@@ -258,7 +258,7 @@ def _tested(p: float, effect: float, tests: int) -> str:
 def optimism_gap(table: pd.DataFrame, objective: str) -> list[str]:
     """A sentence on how much better choosing by test scores would have looked.
 
-    `table` comes from `analysis.statistics.optimism`.
+    `table` comes from `analysis.statistics.comparisons.optimism`.
     """
     row = table.set_index(METRIC).loc[objective]
     if not row["subjects"] or math.isnan(row["gap"]):
@@ -307,7 +307,7 @@ def cautions(manifest: Mapping[str, Any]) -> list[str]:
 def unconverged(per_cell: pd.Series) -> list[str]:
     """A sentence if transport plans were not solutions: the hyperparameters of transport then mean less.
 
-    `per_cell`: see `analysis.estimates.unconverged_cells`.
+    `per_cell`: see `analysis.statistics.estimates.unconverged_cells`.
     """
     touched = int((per_cell > 0).sum())
     if not touched:

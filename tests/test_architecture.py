@@ -51,7 +51,7 @@ def test_analysis_reads_tables_only(package: str) -> None:
 
 
 def test_one_file_of_analysis_imports_optuna() -> None:
-    assert importers("optuna", "analysis") == {"analysis/importance.py"}
+    assert importers("optuna", "analysis") == {"analysis/statistics/importance.py"}
 
 
 def test_one_file_imports_ray() -> None:

@@ -14,7 +14,7 @@ from scipy.spatial.distance import squareform
 
 from analysis.figures._links import with_choices
 from analysis.figures._style import DIVERGING, Grid, arrange, axis_number, plain, refine, styled, with_colours, wrapped
-from analysis.learnt import learnt
+from analysis.statistics.learnt import learnt
 from helo.correlation import label_correlation
 from helo.errors import InputError
 from helo.names import LABEL_CORRELATION, TRUE, WINDOW

@@ -9,9 +9,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from analysis.estimates import scored, skill
 from analysis.figures._links import grid_owners, owners
 from analysis.figures._style import DIVERGING, GREY, SEQUENTIAL, metric_title, plain, styled, with_colours
+from analysis.statistics.estimates import scored, skill
 from helo.errors import InputError
 from helo.names import (
     CONFIGURATION,

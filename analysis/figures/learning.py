@@ -10,9 +10,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from analysis.estimates import scored
 from analysis.figures._links import owners, with_choices
 from analysis.figures._style import BLUE, GREY, plain, styled, validation_title
+from analysis.statistics.estimates import scored
 from helo.errors import InputError
 from helo.names import BEST_EPOCH, CONFIGURATION, EPOCH, FOLD, VAL
 from helo.selection import best_per_fold

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.estimates import chosen_cells
 from analysis.figures._links import with_choices
 from analysis.figures._style import GREY, VERMILLION, Grid, arrange, axis_number, plain, refine, styled
+from analysis.statistics.estimates import chosen_cells
 from helo.errors import InputError
 from helo.names import FOLD, GROUP, PREDICTED, TRUE
 from helo.selection import best_per_fold

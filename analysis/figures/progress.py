@@ -9,10 +9,10 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from analysis.configurations import adjusted_means
-from analysis.estimates import completed, scored
 from analysis.figures._links import owners
 from analysis.figures._style import BLUE, GREY, Grid, arrange, axis_number, refine, styled, validation_title
+from analysis.statistics.configurations import adjusted_means
+from analysis.statistics.estimates import completed, scored
 from helo.errors import InputError
 from helo.names import CONFIGURATION, FINISHED, FOLD, FOLDS, HIGHER_IS_BETTER, STARTED, VAL
 

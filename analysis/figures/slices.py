@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from analysis.figures._links import owners
 from analysis.figures._style import BLUE, ORANGE, Grid, arrange, axis_number, plain, refine, styled, validation_title
-from analysis.parameters import Searched, searched
+from analysis.statistics.parameters import Searched, searched
 from helo.errors import InputError
 from helo.names import ADJUSTED, CONFIGURATION, FOLDS, PARAMETER, VAL
 
@@ -91,8 +91,9 @@ def plot_slices(
 ) -> go.Figure:
     """A panel per hyperparameter that varies: its value against the adjusted mean validation score.
 
-    - `configurations`: from `analysis.configurations.configurations_table`
-    - `effects`: from `analysis.importance.marginal_effects`: means of values and bins, drawn as lines with intervals
+    - `configurations`: from `analysis.statistics.configurations.configurations_table`
+    - `effects`: from `analysis.statistics.importance.marginal_effects`: means of values and bins, drawn as lines with
+      intervals
     - `folds`: in how many folds a configuration can have been: `analysis.source.Source.folds`, 1 under ``nested``
     - `parameters`: name to ``{low, high, log, choices, value}`` as in the manifest's space; says which axes
       are logarithmic and how choices are ordered

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from analysis.figures._links import with_choices
 from analysis.figures._style import DIVERGING, NARROW, plain, styled, with_colours
-from analysis.learnt import learnt, token_names
+from analysis.statistics.learnt import learnt, token_names
 from helo.names import TRANSPORT_PLAN
 
 Matrix = NDArray[np.float64]

@@ -6,9 +6,9 @@ from typing import Final
 
 import pandas as pd
 
-from analysis.ablation import VARIANT, difference, explanation
-from analysis.configurations import NOT_FOR_CHOOSING
 from analysis.source import Source
+from analysis.statistics.ablation import VARIANT, difference, explanation
+from analysis.statistics.configurations import NOT_FOR_CHOOSING
 from analysis.web.page import table, text
 from analysis.wording import (
     NOT_REPORTABLE,

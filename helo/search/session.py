@@ -16,7 +16,7 @@ from rich.console import Console
 from analysis.report import write_report, write_summary
 from analysis.result import RunResult
 from analysis.source import read_source
-from analysis.tables import print_summary
+from analysis.terminal import print_summary
 from helo.cli import say
 from helo.errors import InputError, SearchError
 from helo.names import CELLS, CONFIGURATION, FAILED, FOLD, REASON, STATUS

@@ -11,7 +11,7 @@ import plotly.io
 import pytest
 
 from analysis.figures import cost, plot_cost, plot_timeline
-from analysis.schedule import Stretch, schedule, stretches
+from analysis.statistics.schedule import Stretch, schedule, stretches
 from helo.errors import InputError
 from helo.run import Run
 

@@ -9,7 +9,6 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from analysis.estimates import subject_scores, summarise
 from analysis.figures import (
     comparisons,
     estimates,
@@ -26,9 +25,10 @@ from analysis.figures import (
 )
 from analysis.figures._links import choose
 from analysis.figures._style import NARROW, Grid
-from analysis.statistics import Ranks
-from analysis.statistics import comparisons as compare
-from analysis.statistics import ranks as mean_ranks
+from analysis.statistics.comparisons import Ranks
+from analysis.statistics.comparisons import comparisons as compare
+from analysis.statistics.comparisons import ranks as mean_ranks
+from analysis.statistics.estimates import subject_scores, summarise
 from helo.errors import InputError
 from helo.run import Run
 from helo.selection import best_per_fold

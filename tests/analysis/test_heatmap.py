@@ -10,8 +10,8 @@ import pandas as pd
 import plotly.io
 import pytest
 
-from analysis.estimates import no_baselines
 from analysis.figures import heatmap, plot_heatmap
+from analysis.statistics.estimates import no_baselines
 from helo.errors import InputError
 from helo.names import METRICS
 from helo.run import Run

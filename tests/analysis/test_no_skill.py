@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.estimates import subject_scores
+from analysis.statistics.estimates import subject_scores
 from analysis.wording import verdict
 from helo.baselines.table import baselines_table
 from helo.configuration import Configuration

@@ -222,7 +222,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 def test_analysis_needs_neither_the_search_nor_torch() -> None:
     code = (
-        "import sys, analysis.report, analysis.tables\n"
+        "import sys, analysis.report, analysis.terminal\n"
         "print([m for m in sys.modules if m.split('.')[0] in ('torch', 'ray', 'optuna')"
         " or m.startswith(('helo.search', 'helo.training'))])"
     )

@@ -67,11 +67,8 @@ def test_importance_takes_many_configurations(run: Run, make_run: Callable[..., 
 def test_every_figure_of_the_report_has_a_name(make_run: Callable[..., Run]) -> None:
     result = helo.load_run(make_run(configurations=12).path)
     assert result.figures == tuple(EXHIBITS)
-    assert set(result.figures) - {"importance"} == {
-        name for name in result.figures if name != "importance" and isinstance(result.figure(name), go.Figure)
-    }
-    with pytest.raises(InputError, match="at least 10 configurations"):
-        result.figure("importance")
+    for name in result.figures:
+        assert isinstance(result.figure(name), go.Figure)
 
 
 def test_where_nothing_was_drawn_no_progress_is_shown(run: Run) -> None:

@@ -9,7 +9,6 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from analysis.configurations import adjusted_means, configurations_table
 from analysis.figures import (
     importance,
     parallel,
@@ -23,7 +22,8 @@ from analysis.figures import (
     slices,
 )
 from analysis.figures._style import NARROW
-from analysis.importance import marginal_effects
+from analysis.statistics.configurations import adjusted_means, configurations_table
+from analysis.statistics.importance import marginal_effects
 from helo.errors import InputError
 from helo.run import Run
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.signed_rank import signed_rank
-from analysis.statistics import comparisons, optimism
+from analysis.statistics.comparisons import comparisons, optimism
+from analysis.statistics.signed_rank import signed_rank
 from analysis.wording import cautions, failures, optimism_gap, rivals, verdict
 from helo.names import METRICS, NORMALISE_SUBJECT, NORMALISE_TRAIN, PROTOCOL_NESTED, PROTOCOL_SHARED
 

@@ -11,9 +11,9 @@ import optuna
 import pandas as pd
 import pytest
 
-from analysis.configurations import adjusted_means, configurations_table
-from analysis.estimates import interval
-from analysis.importance import BIN_LEAST, LEAST, importance, marginal_effects
+from analysis.statistics.configurations import adjusted_means, configurations_table
+from analysis.statistics.estimates import interval
+from analysis.statistics.importance import BIN_LEAST, LEAST, importance, marginal_effects
 from helo.errors import InputError
 from helo.names import METRICS
 

@@ -1,9 +1,9 @@
 """What a run shows beyond chance: tests over test subjects, and how optimistic the oracle is. Pure functions.
 
-All take the table of `analysis.estimates.subject_scores`: ``estimate``, ``fold`` (the test subject) and a column per
-metric. A subject is one draw of a person; its scores under two methods are a pair. The practice followed is that of
-J. Demšar, "Statistical comparisons of classifiers over multiple data sets", JMLR 2006: Friedman's test first, then
-Wilcoxon's on pairs, corrected by Holm. Post-hoc tests on mean ranks depend on which other methods are in the pool
+All take the table of `analysis.statistics.estimates.subject_scores`: ``estimate``, ``fold`` (the test subject) and a
+column per metric. A subject is one draw of a person; its scores under two methods are a pair. The practice followed is
+that of J. Demšar, "Statistical comparisons of classifiers over multiple data sets", JMLR 2006: Friedman's test first,
+then Wilcoxon's on pairs, corrected by Holm. Post-hoc tests on mean ranks depend on which other methods are in the pool
 (A. Benavoli et al., JMLR 17(5), 2016), so `ranks` is for illustration alone.
 """
 
@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.estimates import gain, intervals, skill
-from analysis.signed_rank import ALPHA, FEW, RESAMPLES, holm, signed_rank
+from analysis.statistics.estimates import gain, intervals, skill
+from analysis.statistics.signed_rank import ALPHA, FEW, RESAMPLES, holm, signed_rank
 from helo.errors import InputError
 from helo.names import (
     BEST_POSSIBLE,
@@ -89,8 +89,8 @@ def comparisons(scores: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.Da
     - ``gain``, ``gain_low``, ``gain_high``: how much better the search is, the mean over subjects with its 95 %
       bootstrap interval; above 0 the search is better, whatever the metric's direction
     - ``better``: for how many subjects it is
-    - ``statistic``, ``p``, ``effect``: see `analysis.signed_rank.signed_rank`; the effect is above 0 where the search
-      is better
+    - ``statistic``, ``p``, ``effect``: see `analysis.statistics.signed_rank.signed_rank`; the effect is above 0 where
+      the search is better
     - ``p_holm``: Holm's correction of ``p``; the family is all references on this metric
 
     With one subject there is no interval and no test (NaN), with none no gain either. Two infinite scores are equal.

@@ -10,8 +10,8 @@ import pytest
 from scipy.stats import wilcoxon
 from statsmodels.stats.multitest import multipletests
 
-from analysis.ablation import ablation, changes, difference, first_variant, variant_of
-from analysis.estimates import variant_scores
+from analysis.statistics.ablation import ablation, changes, difference, first_variant, variant_of
+from analysis.statistics.estimates import variant_scores
 from analysis.wording import verdict
 from helo.names import METRICS
 

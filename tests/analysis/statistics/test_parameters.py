@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.parameters import Searched, searched
+from analysis.statistics.parameters import Searched, searched
 
 
 def axes(columns: dict[str, list[Any]], parameters: dict[str, Any] | None = None) -> dict[str, Searched]:

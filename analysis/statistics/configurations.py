@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from analysis.estimates import completed, scored
+from analysis.statistics.estimates import completed, scored
 from helo.names import (
     ADJUSTED,
     BEST_ON_TEST,

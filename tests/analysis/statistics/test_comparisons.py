@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from scipy.stats import PermutationMethod, bootstrap, friedmanchisquare, wilcoxon
 from statsmodels.stats.multitest import multipletests
 
-from analysis.signed_rank import holm, least_p, signed_rank
-from analysis.statistics import comparisons, friedman, optimism, ranks, references, subject_table
+from analysis.statistics.comparisons import comparisons, friedman, optimism, ranks, references, subject_table
+from analysis.statistics.signed_rank import holm, least_p, signed_rank
 from helo.errors import InputError
 from helo.names import FITTED_BASELINES, HIGHER_IS_BETTER, METRICS
 

@@ -9,8 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from analysis.ablation import VARIANT, difference, explanation
 from analysis.source import Source
+from analysis.statistics.ablation import VARIANT, difference, explanation
 from analysis.wording import (
     MEANINGS,
     NOT_REPORTABLE,

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.estimates import chosen_cells
+from analysis.statistics.estimates import chosen_cells
 from helo.errors import InputError
 from helo.names import (
     BEHAVIOURAL,

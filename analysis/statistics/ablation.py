@@ -7,8 +7,8 @@ from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
-from analysis.estimates import completed, gain, interval
-from analysis.signed_rank import ALPHA, holm, signed_rank
+from analysis.statistics.estimates import completed, gain, interval
+from analysis.statistics.signed_rank import ALPHA, holm, signed_rank
 from analysis.wording import effect_size, p_value, signed
 from helo.names import FOLD, METRIC_LABELS, METRICS, PARAM, TEST
 
@@ -23,8 +23,8 @@ def ablation(cells: pd.DataFrame, variants: Mapping[str, Mapping[str, Any]], obj
     - ``loss``, ``loss_low``, ``loss_high``: by how much `objective` is worse than with the first variant, the mean
       over subjects with its 95 % bootstrap interval; NaN for the first
     - ``worse``: for how many subjects it is
-    - ``p``, ``effect``: Wilcoxon's test of the losses, see `analysis.signed_rank.signed_rank`; the effect is above 0
-      where the first variant is better. ``p_holm``: corrected by Holm, the family is all variants but the first
+    - ``p``, ``effect``: Wilcoxon's test of the losses, see `analysis.statistics.signed_rank.signed_rank`; the effect is
+      above 0 where the first variant is better. ``p_holm``: corrected by Holm, the family is all variants but the first
 
     `cells` has the columns of ``cells.parquet``; only cells that ran to their end count.
     """

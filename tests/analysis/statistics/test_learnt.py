@@ -12,8 +12,8 @@ import pytest
 
 from analysis.figures import correlation, plot_correlation, plot_transport, transport
 from analysis.figures._links import choose
-from analysis.learnt import learnt, no_explanations, token_names
 from analysis.source import Source
+from analysis.statistics.learnt import learnt, no_explanations, token_names
 from helo.errors import InputError
 from helo.ledger import CellRecord
 from helo.names import BEST_EPOCH, METRICS

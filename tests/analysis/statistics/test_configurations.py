@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 
-from analysis.configurations import adjust, adjusted_means, configurations_table
+from analysis.statistics.configurations import adjust, adjusted_means, configurations_table
 from helo.names import METRICS
 from helo.run import Run
 

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from analysis.estimates import subject_scores
 from analysis.report import write_summary
 from analysis.source import read_source
-from analysis.tables import print_summary
+from analysis.statistics.estimates import subject_scores
+from analysis.terminal import print_summary
 from analysis.wording import verdict
 from helo.errors import InputError
 from helo.names import METRIC_LABELS

@@ -17,9 +17,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.configurations import adjust, score_matrix
-from analysis.estimates import CONFIDENCE, interval
-from analysis.parameters import Searched, searched
+from analysis.statistics.configurations import adjust, score_matrix
+from analysis.statistics.estimates import CONFIDENCE, interval
+from analysis.statistics.parameters import Searched, searched
 from helo.errors import InputError
 from helo.names import ADJUSTED, CONFIGURATION, HIGHER_IS_BETTER, PARAM, PARAMETER, VAL
 
@@ -200,7 +200,7 @@ def _study(axes: list[Searched], numbers: pd.Index) -> Study:
 def marginal_effects(configurations: pd.DataFrame, objective: str, parameters: Mapping[str, Any]) -> pd.DataFrame:
     """Mean of the adjusted validation score where a hyperparameter had which value, a row per value or bin.
 
-    - `configurations`: as from `analysis.configurations.configurations_table`
+    - `configurations`: as from `analysis.statistics.configurations.configurations_table`
     - `parameters`: as in the manifest's space
 
     Columns ``parameter``; ``level``: the choice or number, or the bin in words; ``from``, ``to``: the bin's

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy.stats import bootstrap
 
-from analysis.estimates import (
+from analysis.statistics.estimates import (
     completed,
     gain,
     interval,
