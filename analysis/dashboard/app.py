@@ -9,6 +9,7 @@ from typing import Any, Final
 from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
 
 import analysis.web
+from analysis.dashboard.compared import side_by_side
 from analysis.dashboard.watched import Glance, Watched
 from analysis.exhibits import EXHIBITS, PARTS
 from analysis.figures import KINDS
@@ -60,8 +61,8 @@ def _layout(runs: Sequence[Watched], refresh: float) -> html.Div:
             html.Main(
                 [
                     html.Div(id="glances", className="columns"),
+                    html.Div(id="compared"),
                     html.Div(id="content"),
-                    html.P(id="lost", className="lost"),
                 ],
                 className="many" if len(runs) > 1 else "",
             ),
@@ -80,6 +81,7 @@ def _serve(app: Dash, runs: Sequence[Watched]) -> None:
     @app.callback(
         Output("versions", "data"),
         Output("glances", "children"),
+        Output("compared", "children"),
         *(Output(f"choose-{kind}", "options") for kind in KINDS),
         Input("tick", "n_intervals"),
         State("versions", "data"),
@@ -89,8 +91,8 @@ def _serve(app: Dash, runs: Sequence[Watched]) -> None:
         # How long ago the last cell ended changes by itself, so that what is told is made anew each time.
         glances = [_glance(run.glance()) for run in runs]
         if versions == known:
-            return (no_update, glances, *(no_update for _ in KINDS))
-        return (versions, glances, *_options(runs))
+            return (no_update, glances, no_update, *(no_update for _ in KINDS))
+        return (versions, glances, side_by_side(runs), *_options(runs))
 
     @app.callback(Output("content", "children"), Input("part", "value"))
     def open_part(part: str) -> list[Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -101,18 +101,45 @@ def comparisons(scores: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.Da
         wide = _wide(scores, metric)
         family: list[dict[str, Any]] = []
         for reference in references(scores):
-            both, difference = _differences(wide, PER_FOLD_SELECTION, reference, metric)
+            row, difference = _compared(wide, PER_FOLD_SELECTION, reference, metric)
             gains.append(difference)
-            statistic, p, effect = signed_rank(difference)
-            row = {METRIC: metric, REFERENCE: reference, "subjects": len(both)}
-            row |= {"score": both[PER_FOLD_SELECTION].mean(), "reference_score": both[reference].mean()}
-            row |= {"gain": _mean(difference), "better": int((difference > 0).sum())}
-            family.append(row | {"statistic": statistic, "p": p, "effect": effect})
-        for row, corrected in zip(family, holm([row["p"] for row in family]), strict=True):
-            rows.append(row | {"p_holm": corrected})
+            family.append({METRIC: metric, REFERENCE: reference, **row})
+        rows += _corrected(family)
     for row, (low, high) in zip(rows, intervals(gains), strict=True):
         row |= {"gain_low": low, "gain_high": high}
     return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
+
+
+def between_runs(scores: Mapping[str, pd.DataFrame], metric: str) -> pd.DataFrame:
+    """``per_fold_selection`` of each run against that of the first one, on the subjects that both have.
+
+    `scores`: name of a run → its table of scores. A row per run but the first: ``run`` and the columns of
+    `comparisons`; Holm's family is these runs. Runs on other people share no subject: then all is NaN.
+    """
+    first, *others = scores
+    wide = pd.concat({name: _wide(table, metric).get(PER_FOLD_SELECTION) for name, table in scores.items()}, axis=1)
+    found = [_compared(wide, name, first, metric) for name in others]
+    rows = _corrected([{"run": name, METRIC: metric, REFERENCE: first, **row}
+                       for name, (row, _) in zip(others, found, strict=True)])  # fmt: skip
+    for row, (low, high) in zip(rows, intervals([difference for _, difference in found]), strict=True):
+        row |= {"gain_low": low, "gain_high": high}
+    return pd.DataFrame(rows, columns=["run", *COMPARISON_COLUMNS])
+
+
+def _compared(
+    wide: pd.DataFrame, judged: str, reference: str, metric: str
+) -> tuple[dict[str, Any], NDArray[np.float64]]:
+    """One comparison without its interval and correction, and the differences that it rests on."""
+    both, difference = _differences(wide, judged, reference, metric)
+    statistic, p, effect = signed_rank(difference)
+    row = {"subjects": len(both), "score": both[judged].mean(), "reference_score": both[reference].mean()}
+    row |= {"gain": _mean(difference), "better": int((difference > 0).sum())}
+    return row | {"statistic": statistic, "p": p, "effect": effect}, difference
+
+
+def _corrected(family: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    corrections = holm([row["p"] for row in family])
+    return [row | {"p_holm": corrected} for row, corrected in zip(family, corrections, strict=True)]
 
 
 def friedman(scores: pd.DataFrame, seed: int = 0) -> pd.DataFrame:

@@ -192,6 +192,9 @@ def test_a_dashboard_follows_a_search(browser: Browser, run: Run) -> None:
         page.wait_for_selector(".js-plotly-plot .main-svg")
         growing = page.locator(".glance").nth(1)
         assert f"{cells} of at most 45 cells" in growing.inner_text()
+        beside = page.locator("#compared tbody tr")
+        assert beside.count() == 2
+        assert "growing (2)" in beside.nth(1).inner_text()
         for part in held:
             cells += 1
             (other / part.name).rename(part)

@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 from scipy.stats import PermutationMethod, bootstrap, friedmanchisquare, wilcoxon
 from statsmodels.stats.multitest import multipletests
 
-from analysis.statistics.comparisons import comparisons, friedman, optimism, ranks, references, subject_table
+from analysis.statistics.comparisons import (
+    between_runs,
+    comparisons,
+    friedman,
+    optimism,
+    ranks,
+    references,
+    subject_table,
+)
 from analysis.statistics.signed_rank import holm, least_p, signed_rank
 from helo.errors import InputError
 from helo.names import FITTED_BASELINES, HIGHER_IS_BETTER, METRICS
@@ -313,3 +321,20 @@ def test_statistics_of_nineteen_subjects_take_a_second() -> None:
     began = time.perf_counter()
     comparisons(scores), friedman(scores)
     assert time.perf_counter() - began < 5  # 0.5 s on an idle core
+
+
+def test_runs_are_compared_on_the_subjects_that_they_share() -> None:
+    rng = np.random.default_rng(4)
+    one = pd.DataFrame({"fold": [f"S{n}" for n in range(12)], "estimate": "per_fold_selection", "kl": rng.random(12)})
+    other = one.iloc[2:].assign(kl=one["kl"].iloc[2:] - rng.normal(0.1, 0.1, 10))
+    strangers = one.assign(fold=[f"P{n}" for n in range(12)])
+    table = between_runs({"one": one, "other": other, "strangers": strangers}, "kl").set_index("run")
+    assert list(table.index) == ["other", "strangers"]
+    difference = one["kl"].iloc[2:] - other["kl"]
+    row = table.loc["other"]
+    assert row["gain"] == pytest.approx(difference.mean())
+    assert row["p"] == pytest.approx(wilcoxon(difference).pvalue)
+    assert (row["better"], row["subjects"]) == ((difference > 0).sum(), 10)
+    assert row["gain_low"] < row["gain"] < row["gain_high"]
+    assert table.loc["strangers", "subjects"] == 0
+    assert np.isnan(table.loc["strangers", "p"])
