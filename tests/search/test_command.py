@@ -234,7 +234,9 @@ def test_the_readme_path_on_real_people(wesad_folder: Path, tmp_path: Path) -> N
     done(*search, "--configurations", "1", cwd=tmp_path)
     output = done("analysis", "report", "runs/wesad", "--export", "runs/wesad/export", cwd=tmp_path)
     assert "report.html" in output
-    assert {"summary.csv", "estimates.tex", "figures"} <= {one.name for one in (tmp_path / "runs/wesad/export").iterdir()}
+    assert {"summary.csv", "estimates.tex", "figures"} <= {
+        one.name for one in (tmp_path / "runs/wesad/export").iterdir()
+    }
     done("helo.predict", "runs/wesad/model", "datasets/wesad", "--out", "wesad.parquet", cwd=tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), flags=re.M | re.S)
     (example,) = (block for block in blocks if "load_model" in block)
