@@ -181,6 +181,7 @@ _ALL = (
         " whose weights were kept, and the mean covers the epochs that all folds have. With a subject chosen: all of"
         " its configurations; with a configuration: all of its folds.",
         lambda source: plot_learning(source.cells, source.curves, source.objective),
+        slow=True,
     ),
     Exhibit(
         "correlation",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -24,8 +25,19 @@ TOLD = Callable[[int, int], None]
 Shown = dict[str, str]
 """A figure as a page gets it: see `Watched.figure`."""
 
-RARELY = 30.0
-"""Seconds between two makings of a slow figure: a search beside it has better use for the processor."""
+REST = 20
+"""After a slow figure was made it rests for so many times as long: a search beside it needs the processor."""
+
+
+class _Late(NamedTuple):
+    """A slow figure as it was made last, when it may be made again, and of what it is."""
+
+    made: Shown
+    due: float
+    source: Source
+
+    def is_due(self, source: Source) -> bool:
+        return source is not self.source and time.monotonic() >= self.due
 
 
 class Glance(NamedTuple):
@@ -54,7 +66,7 @@ class Watched:
         self._stamp: tuple[int, ...] = ()
         self._records: Records | None = None
         self._made: dict[str, Shown] = {}
-        self._late: dict[str, tuple[Shown, float]] = {}  # figure, and when it was begun or made
+        self._late: dict[str, _Late] = {}
         self.source = Source(Run.open(path))
         self.look(told)
 
@@ -76,6 +88,8 @@ class Watched:
                 self.source = Source(run, self._records)
                 self._made = {}
                 self.version += 1
+            elif any(late.is_due(self.source) for late in self._late.values()):
+                self.version += 1  # so that whoever shows it asks
             return self.version
 
     def figure(self, name: str) -> Shown:
@@ -89,20 +103,22 @@ class Watched:
             if not EXHIBITS[name].slow:
                 self._made[name] = _shown(name, self.source)
                 return self._made[name]
-            made, begun = self._late.get(
-                name, ({"reason": "This figure takes a moment: it will be here soon."}, -RARELY)
-            )
-            if time.monotonic() - begun >= RARELY:
-                self._late[name] = made, time.monotonic()
+            late = self._late.get(name)
+            if late is None or late.is_due(self.source):
+                made = late.made if late else {"reason": "This figure takes a moment: it will be here soon."}
+                late = self._late[name] = _Late(made, math.inf, self.source)
                 threading.Thread(target=self._make_late, args=(name, self.source), daemon=True).start()
-            return made
+            return late.made
 
     def _make_late(self, name: str, source: Source) -> None:
-        made = _shown(name, source)
+        begun = time.monotonic()
+        try:
+            made = _shown(name, source)
+        except Exception as error:  # nobody else would see it
+            made = {"reason": f"This figure could not be made: {error!r}."}
+        over = time.monotonic()
         with self._lock:
-            self._late[name] = made, time.monotonic()
-            if source is self.source:
-                self._made[name] = made
+            self._late[name] = _Late(made, over + REST * (over - begun), source)
             self.version += 1
 
     def glance(self) -> Glance:

@@ -1,0 +1,137 @@
+"""A run that is watched: what comes in is read once, what is slow is made beside."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from analysis.dashboard import watched as module
+from analysis.dashboard.watched import Watched
+from analysis.exhibits import EXHIBITS
+from analysis.source import read_source
+from helo.ledger import CellRecord
+from helo.names import METRICS
+from helo.run import Run
+
+
+def record(configuration: int, fold: str, loss: float = 0.2) -> CellRecord:
+    now = datetime.now(UTC)
+    scores = dict.fromkeys(METRICS, loss)
+    history = tuple(
+        {"epoch": epoch, "train_loss": 1.0, "alignment_loss": 0.1, "unconverged": 0.0}
+        | {f"val_{metric}": loss + 1 - epoch for metric in METRICS}
+        for epoch in (0, 1)
+    )
+    params = {"learning_rate": 0.01 * (configuration + 1), "dropout": 0.1}
+    return CellRecord(
+        configuration, fold, params, "completed", 1, 2.0, "here", now, now, 1, None, scores, scores, history
+    )  # fmt: skip
+
+
+@pytest.fixture
+def going_on(make_run: Callable[..., Run]) -> Run:
+    """A run whose search has written its ledger alone: two cells."""
+    run = make_run("going on", without=("cells", "epochs", "predictions"))
+    for number, fold in enumerate(("S2", "S3")):
+        run.ledger.append(record(0, fold), number)
+    return run
+
+
+def settle() -> None:
+    for thread in threading.enumerate():
+        if thread.daemon and thread is not threading.current_thread() and "_make_late" in thread.name:
+            thread.join()
+
+
+def test_a_new_cell_is_seen(going_on: Run) -> None:
+    watched = Watched(going_on.path)
+    first = watched.look()
+    assert watched.look() == first  # nothing is new
+    before = watched.figure("subjects")
+    assert watched.figure("subjects") is before  # made once
+    assert "2 of at most 30 cells" in watched.glance().progress
+    going_on.ledger.append(record(0, "S4", loss=0.1), 2)
+    assert watched.look() > first
+    assert "3 of at most 30 cells" in watched.glance().progress
+    assert "S4" in watched.figure("subjects")["figure"]
+    assert "S4" not in before["figure"]
+    assert watched.names() == (["S2", "S3", "S4"], [0])
+
+
+def test_parts_that_go_are_forgotten_and_broken_ones_said(going_on: Run) -> None:
+    watched = Watched(going_on.path)
+    parts = going_on.ledger.parts()
+    going_on.ledger.set_aside(parts[0])
+    (going_on.ledger.folder / "c00007-f0003.parquet").write_bytes(b"half a")
+    watched.look()
+    assert "1 of at most" in watched.glance().progress
+    assert any("c00007-f0003.parquet" in note for note in watched.glance().notes)
+
+
+def test_the_tables_take_over_when_the_search_has_written_them(going_on: Run, make_run: Callable[..., Run]) -> None:
+    watched = Watched(going_on.path)
+    assert any("has not written its tables" in note for note in watched.glance().notes)
+    assert "predictions.parquet: is missing" in watched.figure("predictions")["reason"]
+    whole = make_run("whole")
+    for name in ("cells", "epochs", "predictions"):
+        going_on.write_table(name, whole.table(name))
+    before = watched.version
+    assert watched.look() > before
+    assert not any("has not written its tables" in note for note in watched.glance().notes)
+    assert json.loads(watched.figure("predictions")["figure"])["data"]
+
+
+def test_what_is_slow_is_made_beside_and_made_again(going_on: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REST", 0)
+    watched = Watched(going_on.path)
+    before = watched.version
+    assert "will be here soon" in watched.figure("learning")["reason"]
+    settle()
+    assert watched.look() > before  # so that pages ask again
+    first = watched.figure("learning")["figure"]
+    going_on.ledger.append(record(0, "S5"), 3)
+    watched.look()
+    assert watched.figure("learning")["figure"] == first  # the last one, until the new one is there
+    settle()
+    watched.look()
+    assert "S5" in watched.figure("learning")["figure"]
+    assert "S5" not in first
+
+
+def test_slow_figures_rest(going_on: Run) -> None:
+    watched = Watched(going_on.path)
+    watched.figure("learning")
+    settle()
+    first = watched.figure("learning")["figure"]
+    going_on.ledger.append(record(0, "S5"), 3)
+    watched.look()
+    watched._late["learning"] = watched._late["learning"]._replace(due=float("inf"))
+    assert watched.figure("learning")["figure"] == first
+    settle()
+    assert watched.figure("learning")["figure"] == first
+
+
+@pytest.mark.parametrize("name", sorted(EXHIBITS))
+def test_figures_are_those_of_the_report(run: Run, name: str) -> None:
+    watched = Watched(run.path)
+    watched.figure(name)
+    settle()
+    watched.look()
+    found = watched.figure(name)
+    if name == "importance":  # five configurations are too few
+        assert "at least 10" in found["reason"]
+    else:
+        shown = EXHIBITS[name].plot(read_source(run))
+        assert len(json.loads(found["figure"])["data"]) == len(shown.data)
+
+
+def test_a_run_without_any_cell_says_so(make_run: Callable[..., Run]) -> None:
+    run: Path = make_run(without=("cells", "epochs", "predictions", "baselines")).path
+    watched = Watched(run)
+    assert "cells.parquet: is missing" in watched.glance().progress
+    assert watched.names() == ([], [])
