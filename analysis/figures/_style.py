@@ -211,6 +211,21 @@ class Grid(NamedTuple):
         return [left, left + width], [max(0.0, upper - self.panel / inner), upper]
 
 
+def note_above(text: str, x: float = 0, y: float = 1) -> dict[str, Any]:
+    """An annotation above a place of the figure (shares of the plotting area), from its left end on."""
+    return {
+        "text": text,
+        "align": "left",
+        "x": x,
+        "y": y,
+        "xref": "paper",
+        "yref": "paper",
+        "xanchor": "left",
+        "yanchor": "bottom",
+        "showarrow": False,
+    }
+
+
 def axis_number(index: int) -> str:
     """What plotly appends to ``x`` and ``xaxis`` for panel `index`.
 
@@ -238,16 +253,7 @@ def arrange(figure: go.Figure, wide: Grid, slim: Grid, titles: Sequence[str] = (
         if index:
             narrow[f"yaxis{number}.title.text"] = ""
         if index < len(titles):
-            figure.add_annotation(
-                text=titles[index],
-                x=x[0],
-                y=y[1],
-                xref="paper",
-                yref="paper",
-                xanchor="left",
-                yanchor="bottom",
-                showarrow=False,
-            )
+            figure.add_annotation(note_above(titles[index], x[0], y[1]))
             narrow |= {f"annotations[{index}].x": slim_x[0], f"annotations[{index}].y": slim_y[1]}
     margin = {"t": wide.top, "b": wide.bottom}
     return figure.update_layout(axes, height=wide.height, margin=margin, meta={NARROW: narrow})

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from analysis.figures._links import owners
-from analysis.figures._style import BLUE, GREY, NARROW, STATUS_COLOURS, Grid, arrange, plain, styled
+from analysis.figures._style import BLUE, GREY, NARROW, STATUS_COLOURS, Grid, arrange, note_above, plain, styled
 from analysis.statistics.schedule import Schedule, Stretch, schedule, stretches
 from helo.names import COMPLETED, CONFIGURATION, FAILED, FOLD, STATUS, STOPPED
 from helo.text import duration
@@ -225,17 +225,7 @@ def _timeline(info: _TimelineInfo) -> go.Figure:
         },
         shapes=_pause_lines(info.pauses, time, "x", "y domain"),
         annotations=[
-            {
-                "text": _use(lanes, info.busy, info.pauses) + "<br>a bar is cells of mostly this status" * info.joined,
-                "align": "left",
-                "x": 0,
-                "y": 1,
-                "xref": "paper",
-                "yref": "paper",
-                "xanchor": "left",
-                "yanchor": "bottom",
-                "showarrow": False,
-            }
+            note_above(_use(lanes, info.busy, info.pauses) + "<br>a bar is cells of mostly this status" * info.joined)
         ],
     )
     figure.layout.meta = {NARROW: {"yaxis.tickfont.size": 10}}

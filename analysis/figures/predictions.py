@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures._links import with_choices
-from analysis.figures._style import GREY, VERMILLION, Grid, arrange, axis_number, plain, refine, styled
+from analysis.figures._style import GREY, VERMILLION, Grid, arrange, axis_number, note_above, plain, refine, styled
 from analysis.statistics.estimates import chosen_cells
 from helo.errors import InputError
 from helo.names import FOLD, GROUP, PREDICTED, TRUE
@@ -98,17 +98,8 @@ def _figure(info: _PredictionsInfo) -> go.Figure:
     figure.update_layout(legend={"x": 0, "y": 1, "yref": "container", "yanchor": "top"})
     arrange(figure, wide, slim, [f"<b>{plain(group)}</b>" for group in info.groups])
     cut = f", the first {len(info.groups)} of {len(info.groups) + info.left_out} groups" if info.left_out else ""
-    figure.add_annotation(
-        text=f"mean of {len(info.subjects)} test subjects{cut}",
-        x=1,
-        y=1,
-        xref="paper",
-        yref="paper",
-        yshift=28,
-        xanchor="right",
-        yanchor="bottom",
-        showarrow=False,
-    )
+    whose = note_above(f"mean of {len(info.subjects)} test subjects{cut}", 1)
+    figure.add_annotation(whose | {"xanchor": "right", "yshift": 28})
     said = {len(info.groups): f"subject {{}}{cut}"}
     return with_choices(refine(figure, narrow), said, subject=_choices(info))
 

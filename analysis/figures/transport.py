@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from analysis.figures._links import with_choices
-from analysis.figures._style import DIVERGING, NARROW, plain, styled, with_colours
+from analysis.figures._style import DIVERGING, NARROW, note_above, plain, styled, with_colours
 from analysis.statistics.learnt import learnt, token_names
 from helo.names import TRANSPORT_PLAN
 
@@ -97,18 +97,7 @@ def _figure(info: _TransportInfo) -> go.Figure:
         margin={"t": 76},
         xaxis=_axis(columns, "behavioural token") | {"tickangle": -90},
         yaxis=_axis(rows, "physiological token") | {"autorange": "reversed"},
-        annotations=[
-            {
-                "text": plain(info.coverage),
-                "x": 0,
-                "y": 1,
-                "xref": "paper",
-                "yref": "paper",
-                "xanchor": "left",
-                "yanchor": "bottom",
-                "showarrow": False,
-            }
-        ],
+        annotations=[note_above(plain(info.coverage))],
     )
     ticks = [-limit, 0.0, limit]
     words = [f"{2**tick:.2g}×" for tick in ticks]
