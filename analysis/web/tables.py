@@ -88,7 +88,8 @@ def comparisons(source: Source) -> str:
     return table(["Search against", *_HEADS], rows) + note(
         "Mean gain of per_fold_selection over subjects that both have (above 0: the search is better, whatever the"
         " direction of the metric); p: Wilcoxon's signed-rank test, two-sided, by permutation below 20 subjects, with"
-        " Holm's correction over the rows of a metric; effect: matched-pairs rank-biserial correlation, from −1 to 1."
+        " Holm's correction over the rows of a metric (the verdict's comparison with train_mean is settled beforehand and"
+        " stands alone: uncorrected); effect: matched-pairs rank-biserial correlation, from −1 to 1."
     )
 
 
