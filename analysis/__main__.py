@@ -61,7 +61,7 @@ def _report(arguments: argparse.Namespace) -> int:
 
     console = Console()
     if arguments.export is not None:
-        require_new(arguments.export)
+        require_new(arguments.export, "--export")
     with console.status("report") as status:
         source = read_source(Run.open(arguments.run), _reading(console))
         try:

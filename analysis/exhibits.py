@@ -76,8 +76,9 @@ _ALL = (
         "comparisons",
         "result",
         "The search against each reference",
-        "Mean difference over subjects with its 95 % bootstrap interval; filled where Wilcoxon's signed-rank test with"
-        " Holm's correction says that the difference is not chance (p < 0.05).",
+        "Mean difference over subjects with its 95 % bootstrap interval; filled where Wilcoxon's signed-rank test says"
+        " that the difference is not chance (p < 0.05, by Holm's correction for all but train_mean, on which the"
+        " verdict rests).",
         lambda source: plot_comparisons(source.comparisons, source.objective),
         _drawn,
     ),

@@ -70,7 +70,7 @@ def write_export(source: Source, folder: Path, told: Callable[[str], None] = lam
     page of its own and as plotly's JSON. Raise `InputError` if something is at `folder` already, it cannot be written,
     or the run has no cells.
     """
-    require_new(folder)
+    require_new(folder, "--export")
     protocol = str(source.manifest.get("protocol", ""))
     tex = latex_table(source.summary, source.comparisons, source.objective, protocol)
     try:

@@ -29,11 +29,15 @@ PIECES = 64
 
 def is_behind(run: Run) -> bool:
     """Whether a run's ledger has cells that its ``cells.parquet`` has not, or that cannot be read."""
-    parts = len(run.ledger.parts())
+    return len(run.ledger.parts()) > _written(run)
+
+
+def _written(run: Run) -> int:
+    """How many cells the tables have."""
     try:
-        return parts > int(pq.read_metadata(run.path / f"{CELLS}.parquet").num_rows)
+        return int(pq.read_metadata(run.path / f"{CELLS}.parquet").num_rows)
     except (OSError, pa.ArrowException):
-        return parts > 0
+        return 0
 
 
 class Records:
@@ -70,10 +74,12 @@ class Records:
     @property
     def notes(self) -> list[str]:
         """That the tables are of the ledger, and which of its parts cannot be read."""
-        found = [
-            "The search has not written its tables since these cells finished: it is under way, or was ended. What"
-            " needs its data set is missing until it does."
-        ]
+        found = []
+        if len(self._cells) > _written(self.run):
+            found.append(
+                "The search has not written its tables since these cells finished: it is under way, or was ended. What"
+                " needs its data set is missing until it does."
+            )
         if self._faults:
             path, fault = next(iter(self._faults.items()))
             found.append(f"{len(self._faults)} cells of the ledger cannot be read, the first is {path.name}: {fault}.")
@@ -86,6 +92,7 @@ class Records:
         self._epochs.append(new)
         if len(self._epochs) > PIECES:
             self._epochs = [self._epochs[0], self.epochs()]
+            self._unconverged = [self.unconverged]
 
     @property
     def cells(self) -> pd.DataFrame:

@@ -244,7 +244,7 @@ def rivals(scores: pd.DataFrame, objective: str) -> list[str]:
     return [
         f"{first} on the same folds, {best}, has a mean {METRIC_LABELS[objective]} of"
         f" {number(row['reference_score'])}: {compared} for {row['better']} of {row['subjects']}"
-        f" subjects{_tested(row['p_holm'], row['effect'], len(table))}."
+        f" subjects{_tested(row['p_holm'], row['effect'], len(table) - (table[REFERENCE] == TRAIN_MEAN).sum())}."
     ]
 
 

@@ -131,10 +131,11 @@ class Run:
         """
         records = self.ledger.read()
         cells = cells_table(records)
-        self.write_table(CELLS, cells)
         self.write_table(EPOCHS, epochs_table(records))
         self.write_table(PREDICTIONS, predictions_table(records, cells, truth, objective, len(self.folds)))
         self.write_table(EXPLANATIONS, explanations_table(records, cells, objective, len(self.folds)))
         self.write_table(BASELINES, baselines)
+        # Last but one: whoever finds all cells of the ledger in it takes the others for written, too.
+        self.write_table(CELLS, cells)
         if everything:
             self.write_table(ALL_PREDICTIONS, all_predictions_table([*records, *self.ledger.read_baselines()], truth))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import threading
 import time
@@ -16,7 +15,22 @@ from analysis.records import Records, is_behind
 from analysis.source import Source
 from analysis.web.page import figure_json
 from helo.errors import InputError
-from helo.names import CELLS, FAILED, FINISHED, FOLD, MANIFEST_FILE, STATUS, STOPPED
+from helo.names import (
+    BASELINES,
+    CELLS,
+    CONFIGURATION,
+    EPOCHS,
+    EXPLANATIONS,
+    FAILED,
+    FINISHED,
+    FOLD,
+    IDENTITY,
+    MANIFEST_FILE,
+    MODEL_FOLDER,
+    PREDICTIONS,
+    STATUS,
+    STOPPED,
+)
 from helo.run import Run
 from helo.text import duration
 
@@ -35,6 +49,7 @@ class _Late(NamedTuple):
     made: Shown
     due: float
     source: Source
+    announced: bool = False
 
     def is_due(self, source: Source) -> bool:
         return source is not self.source and time.monotonic() >= self.due
@@ -54,6 +69,8 @@ def _shown(name: str, source: Source) -> Shown:
         return {"figure": figure_json(EXHIBITS[name].plot(source))}
     except InputError as error:
         return {"reason": f"Nothing to show: {error}."}
+    except Exception as error:  # one figure's fault must not take the others away
+        return {"reason": f"This figure could not be made: {error!r}."}
 
 
 class Watched:
@@ -63,33 +80,45 @@ class Watched:
         self.path = path
         self.version = 0
         self._lock = threading.RLock()
+        self.gone = False
+        self._run = Run.open(path)
         self._stamp: tuple[int, ...] = ()
         self._records: Records | None = None
         self._made: dict[str, Shown] = {}
         self._late: dict[str, _Late] = {}
-        self.source = Source(Run.open(path))
+        self.source = Source(self._run)
         self.look(told)
 
     def look(self, told: TOLD = lambda done, of: None) -> int:
         """Read what is new; the number that is returned has grown if there was anything."""
         with self._lock:
-            run = Run(self.path, self.source.manifest)
-            behind = is_behind(run)
+            written = self._written()
+            if written != self._stamp[1:]:
+                try:
+                    run = Run.open(self.path)
+                except InputError:
+                    if not self.gone:
+                        self.gone, self.version = True, self.version + 1
+                    return self.version
+                self.gone = False
+                if any(run.manifest.get(key) != self._run.manifest.get(key) for key in (IDENTITY, "started")):
+                    self._records, self._late = None, {}  # another search has taken its place
+                self._run = run
+            behind = is_behind(self._run)
             if behind and self._records is None:
-                self._records = Records(run)
+                self._records = Records(self._run)
             grown = self._records.refresh(told) if behind and self._records is not None else False
-            stamp = (int(behind), *self._written())
-            if grown or stamp != self._stamp:
-                self._stamp = stamp
+            if grown or (behind, *written) != self._stamp:
+                self._stamp = (behind, *written)
                 if not behind:
                     self._records = None  # the files have it all
-                with contextlib.suppress(InputError):  # it went: what was read of it stays
-                    run = Run.open(self.path)
-                self.source = Source(run, self._records)
+                self.source = Source(self._run, self._records)
                 self._made = {}
                 self.version += 1
-            elif any(late.is_due(self.source) for late in self._late.values()):
-                self.version += 1  # so that whoever shows it asks
+            for name, late in self._late.items():
+                if late.is_due(self.source) and not late.announced:
+                    self._late[name] = late._replace(announced=True)  # once: perhaps nobody shows it
+                    self.version += 1
             return self.version
 
     def figure(self, name: str) -> Shown:
@@ -112,10 +141,7 @@ class Watched:
 
     def _make_late(self, name: str, source: Source) -> None:
         begun = time.monotonic()
-        try:
-            made = _shown(name, source)
-        except Exception as error:  # nobody else would see it
-            made = {"reason": f"This figure could not be made: {error!r}."}
+        made = _shown(name, source)
         over = time.monotonic()
         with self._lock:
             self._late[name] = _Late(made, over + REST * (over - begun), source)
@@ -125,6 +151,8 @@ class Watched:
         """Name, how far the search is, and what it says so far."""
         with self._lock:
             name = self.path.resolve().name
+            if self.gone:
+                name += ": the run directory is gone, this is what was read of it"
             try:
                 return Glance(name, self._progress(), self.source.verdict, tuple(self.source.notes))
             except InputError as error:
@@ -137,7 +165,7 @@ class Watched:
                 cells = self.source.cells
             except InputError:
                 return [], []
-            return [str(fold) for fold in cells[FOLD].unique()], sorted(map(int, cells["configuration"].unique()))
+            return [str(fold) for fold in cells[FOLD].unique()], sorted(map(int, cells[CONFIGURATION].unique()))
 
     def _progress(self) -> str:
         cells = self.source.cells
@@ -149,13 +177,14 @@ class Watched:
         said = f"{len(cells)}{most} cells" + (f" ({', '.join(parts)})" if parts else "")
         return said + (f"; the last one ended {since} ago" if since else "")
 
-    def _written(self) -> list[int]:
+    def _written(self) -> tuple[int, ...]:
         """When the files that figures are made of were written."""
-        names = [MANIFEST_FILE, *(f"{table}.parquet" for table in (CELLS, "baselines", "predictions")), "model"]
+        tables = (CELLS, EPOCHS, BASELINES, PREDICTIONS, EXPLANATIONS)
+        names = [MANIFEST_FILE, *(f"{table}.parquet" for table in tables), MODEL_FOLDER]
         found = []
         for name in names:
             try:
                 found.append((self.path / name).stat().st_mtime_ns)
             except OSError:
                 found.append(0)
-        return found
+        return tuple(found)

@@ -73,12 +73,15 @@ def choose(figure: go.Figure, subject: str | None = None, configuration: int | N
     """The figure as it is with a subject or configuration chosen; raise `InputError` where it has no such choice."""
     meta = figure.layout.meta or {}
     choices = meta.get(CHOICES, {})
-    for kind, wanted in ((SUBJECT, subject), (CONFIGURATION, configuration)):
+    wishes = {SUBJECT: subject, CONFIGURATION: configuration}
+    for kind, wanted in wishes.items():
         if wanted is None:
             continue
         known = choices.get(kind, {})
         if not known:
             raise InputError(f"this figure does not change with the {kind}")
+        if subject is not None and configuration is not None:
+            raise InputError("this figure shows a subject or a configuration, not both: leave one out")
         if str(wanted) not in known:
             raise InputError(f"{kind}: none is {str(wanted)!r}{did_you_mean(str(wanted), known)}")
         for trace, changes in zip(figure.data, known[str(wanted)], strict=False):

@@ -85,7 +85,7 @@ def _trace(info: _ComparisonsInfo) -> go.Scatter:
             for low, high, p, effect, better, subjects in said
         ],
         hovertemplate="%{y}<br>gain %{x:.4f}, 95 % %{customdata[0]} to %{customdata[1]}"
-        "<br>p (Holm) %{customdata[2]}, effect size %{customdata[3]}"
+        "<br>p %{customdata[2]}, effect size %{customdata[3]}"
         "<br>better for %{customdata[4]} of %{customdata[5]} subjects<extra></extra>",
     )
 

@@ -63,6 +63,7 @@ def _info(
         places = np.linspace(0, len(each) - 1, MOST_POINTS).round().astype(int)
         drawn = each.sort_values("mean", kind="stable").iloc[places].sort_index()
     slices = [_slice(axis, drawn, effects[effects[PARAMETER] == axis.name]) for axis in axes]
+    slices = [one for one in slices if one.values]  # a parameter may act in none of those that are drawn
     return _SlicesInfo(objective, folds, tuple(slices), len(each) - len(drawn))
 
 

@@ -105,7 +105,7 @@ def changes(variants: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 def _made_with(cells: pd.DataFrame, values: Mapping[str, Any]) -> pd.Series:
     same = pd.Series(True, index=cells.index)
     for name, value in values.items():
-        same &= cells[PARAM + name] == value
+        same &= cells[PARAM + name] == value if PARAM + name in cells else False
     return same
 
 

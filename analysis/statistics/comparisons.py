@@ -9,9 +9,6 @@ then Wilcoxon's on pairs, corrected by Holm. Post-hoc tests on mean ranks depend
 
 from __future__ import annotations
 
-import contextlib
-import io
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -20,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.statistics.estimates import gain, intervals, skill
+from analysis.statistics.quiet import quiet
 from analysis.statistics.signed_rank import ALPHA, FEW, RESAMPLES, holm, signed_rank
 from helo.errors import InputError
 from helo.names import (
@@ -91,7 +89,8 @@ def comparisons(scores: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.Da
     - ``better``: for how many subjects it is
     - ``statistic``, ``p``, ``effect``: see `analysis.statistics.signed_rank.signed_rank`; the effect is above 0 where
       the search is better
-    - ``p_holm``: Holm's correction of ``p``; the family is all references on this metric
+    - ``p_holm``: Holm's correction of ``p``; the family is all references on this metric but ``train_mean``, whose
+      comparison is the one that the verdict rests on: it is settled beforehand and stands alone, uncorrected
 
     With one subject there is no interval and no test (NaN), with none no gain either. Two infinite scores are equal.
     """
@@ -104,7 +103,8 @@ def comparisons(scores: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.Da
             row, difference = _compared(wide, PER_FOLD_SELECTION, reference, metric)
             gains.append(difference)
             family.append({METRIC: metric, REFERENCE: reference, **row})
-        rows += _corrected(family)
+        settled = [row | {"p_holm": row["p"]} for row in family if row[REFERENCE] == TRAIN_MEAN]
+        rows += settled + _corrected([row for row in family if row[REFERENCE] != TRAIN_MEAN])
     for row, (low, high) in zip(rows, intervals(gains), strict=True):
         row |= {"gain_low": low, "gain_high": high}
     return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
@@ -117,7 +117,9 @@ def between_runs(scores: Mapping[str, pd.DataFrame], metric: str) -> pd.DataFram
     `comparisons`; Holm's family is these runs. Runs on other people share no subject: then all is NaN.
     """
     first, *others = scores
-    wide = pd.concat({name: _wide(table, metric).get(PER_FOLD_SELECTION) for name, table in scores.items()}, axis=1)
+    wide = pd.DataFrame(
+        {name: table[table[ESTIMATE] == PER_FOLD_SELECTION].set_index(FOLD)[metric] for name, table in scores.items()}
+    )
     found = [_compared(wide, name, first, metric) for name in others]
     rows = _corrected([{"run": name, METRIC: metric, REFERENCE: first, **row}
                        for name, (row, _) in zip(others, found, strict=True)])  # fmt: skip
@@ -234,8 +236,7 @@ def _autorank(pool: pd.DataFrame, order: str) -> Any:
 
     # Ranks of all scores together keep each subject's order, and infinite scores out of sums that are not used here.
     ranked = pd.DataFrame(rankdata(pool.to_numpy(float)).reshape(pool.shape), columns=list(pool.columns))
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of tests for a normal distribution, which decide nothing here
+    with quiet():  # it warns of tests for a normal distribution, which decide nothing here
         from autorank import autorank
 
         return autorank(ranked, alpha=ALPHA, order=order, force_mode="nonparametric")

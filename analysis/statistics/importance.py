@@ -6,7 +6,6 @@ The only file of `analysis` that imports Optuna.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
@@ -20,6 +19,7 @@ from scipy import stats
 from analysis.statistics.configurations import adjust, score_matrix
 from analysis.statistics.estimates import CONFIDENCE, interval
 from analysis.statistics.parameters import Searched, searched
+from analysis.statistics.quiet import quiet
 from helo.errors import InputError
 from helo.names import ADJUSTED, CONFIGURATION, HIGHER_IS_BETTER, PARAM, PARAMETER, VAL
 
@@ -137,8 +137,7 @@ def _quiet() -> Iterator[None]:
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             yield
     finally:
         optuna.logging.set_verbosity(before)
@@ -161,7 +160,7 @@ def _evaluator(axes: list[Searched], numbers: pd.Index) -> Callable[[NDArray[np.
             target=lambda trial: float(losses[trial.number]),
             normalize=False,
         )
-        return np.array([found.get(axis.name, 0.0) for axis in axes])
+        return np.array([found[axis.name] for axis in axes])
 
     return evaluate
 

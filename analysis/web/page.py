@@ -95,7 +95,8 @@ def terms(pairs: Iterable[tuple[object, object]]) -> str:
 
 def choice(kind: str, names: Sequence[tuple[str, str]]) -> str:
     """A menu that chooses a subject or a configuration: (name, as it is shown)."""
-    options = "".join(f'<option value="{text(name)}">{text(shown)}</option>' for name, shown in names)
+    # The value as it is, since figures compare it; only what is shown is made printable.
+    options = "".join(f'<option value="{html.escape(name)}">{text(shown)}</option>' for name, shown in names)
     return f'<label>{kind} <select id="choose-{kind}"><option value="">all</option>{options}</select></label>'
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import Final
 
 import pandas as pd
@@ -22,6 +23,7 @@ from analysis.wording import (
 from helo.names import (
     CONFIGURATION,
     ESTIMATE,
+    HIGHER_IS_BETTER,
     METRIC,
     METRIC_LABELS,
     METRICS,
@@ -88,8 +90,8 @@ def comparisons(source: Source) -> str:
     return table(["Search against", *_HEADS], rows) + note(
         "Mean gain of per_fold_selection over subjects that both have (above 0: the search is better, whatever the"
         " direction of the metric); p: Wilcoxon's signed-rank test, two-sided, by permutation below 20 subjects, with"
-        " Holm's correction over the rows of a metric (the verdict's comparison with train_mean is settled beforehand and"
-        " stands alone: uncorrected); effect: matched-pairs rank-biserial correlation, from −1 to 1."
+        " Holm's correction over the rows of a metric, but that of train_mean: on it the verdict rests, it is settled"
+        " beforehand and stands alone; effect: matched-pairs rank-biserial correlation, from −1 to 1."
     )
 
 
@@ -117,7 +119,7 @@ def subjects(source: Source) -> str:
     for subject, row in searched.iterrows():
         reference = trivial[source.objective].get(subject, float("nan"))
         values = [number(row[metric]) for metric in METRICS] + [number(reference), percent(row[SKILL])]
-        rows.append(([text(subject), *values], f'data-subject="{text(subject)}"'))
+        rows.append(([text(subject), *values], f'data-subject="{html.escape(str(subject))}"'))
     label = METRIC_LABELS[source.objective]
     return table(["Test subject", *_HEADS, f"{label} of {TRAIN_MEAN}", "Skill"], rows)
 
@@ -126,7 +128,7 @@ def configurations(source: Source) -> str:
     """The best configurations by their adjusted validation score."""
     found, objective = source.configurations, source.objective
     score, test = f"adjusted_{VAL}{objective}", f"adjusted_{TEST}{objective}"
-    best_first = found.sort_values(score, ascending=arrow(objective) == "↓", kind="stable")
+    best_first = found.sort_values(score, ascending=objective not in HIGHER_IS_BETTER, kind="stable")
     first = best_first["recommended"].astype(bool)
     shown = pd.concat([best_first[first], best_first[~first]]).head(SHOWN_CONFIGURATIONS)
     params = [name for name in found.columns if name.startswith(PARAM) and found[name].astype(str).nunique() > 1]
