@@ -97,8 +97,8 @@ _ALL = (
         "Each subject",
         "Each test subject's score under the train mean (square), the best regressor (diamond) and the search (circle),"
         " the hardest subject on top: where the line points the better way, the search scored better. A click on a"
-        " subject shows it in all figures.",
-        lambda source: plot_subjects(source.scores, source.objective),
+        " mark shows its subject in all figures.",
+        lambda source: plot_subjects(source.judged, source.objective),
     ),
     Exhibit(
         "heatmap",
@@ -114,7 +114,7 @@ _ALL = (
         "people",
         "Predicted and reported emotions",
         "Mean reported (bar) and predicted (dot) distribution in each clip or condition, over all test subjects or"
-        " of the one that is chosen.",
+        " of the one that is chosen; by the configuration that was selected in each fold.",
         lambda source: plot_predictions(source.predictions, source.cells, source.objective),
     ),
     Exhibit(
@@ -132,7 +132,8 @@ _ALL = (
         "parameters",
         "Each hyperparameter",
         "Each searched parameter against the mean inner validation score of the configurations, adjusted for the folds"
-        " that they ran in (an open circle: not in all); orange: the mean of a value or range with its 95 % interval."
+        " that they ran in (an open circle: not in all); orange: the mean of a value or range with its 95 % bootstrap"
+        " interval over configurations."
         " Values that do not act, such as the transport's where there is none, are left out.",
         lambda source: plot_slices(
             source.configurations,
@@ -147,7 +148,8 @@ _ALL = (
         "parameters",
         "Configurations side by side",
         "Each line is a configuration, from its values to its adjusted mean validation score; the recommended one is"
-        " thick. It need not end best: only configurations that ran in all folds can be recommended.",
+        " thick. It need not end best: only one that ran in all folds can be recommended (under nested, the medoid of"
+        " the folds' choices). A click on a corner of a line chooses its configuration.",
         lambda source: plot_parallel(
             source.configurations, source.marginal_effects, source.objective, source.parameters
         ),

@@ -17,6 +17,7 @@ from analysis.wording import NOT_REPORTABLE, number, percent
 from helo.errors import InputError, require_new
 from helo.files import whole_folder
 from helo.names import (
+    ABLATION,
     BEST_POSSIBLE,
     COMPARISONS,
     CONFIGURATIONS,
@@ -33,6 +34,7 @@ from helo.names import (
     ORACLE,
     PER_FOLD_SELECTION,
     REFERENCE,
+    SINGLE_CONFIGURATION,
     SKILL,
     SUBJECTS,
     SUMMARY,
@@ -41,7 +43,8 @@ from helo.text import printable
 
 _NAME: Final = "Estimate"
 _MARK: Final = r"$^{\ast}$"
-_UNRIVALLED = (ORACLE, BEST_POSSIBLE)  # nobody could report these, so they are never the best
+# Never the best: what test scores chose, what nobody can reach, and what is not the result to report.
+_UNRIVALLED = (ORACLE, BEST_POSSIBLE, SINGLE_CONFIGURATION)
 
 
 def csv_tables(source: Source) -> dict[str, pd.DataFrame]:
@@ -56,7 +59,7 @@ def csv_tables(source: Source) -> dict[str, pd.DataFrame]:
         IMPORTANCE: lambda: source.importance,
         MARGINAL_EFFECTS: lambda: source.marginal_effects,
     }
-    found = {}
+    found: dict[str, pd.DataFrame] = {} if source.ablation is None else {ABLATION: source.ablation}
     for name, make in makers.items():
         with contextlib.suppress(InputError):
             found[name] = make()
@@ -91,8 +94,8 @@ def latex_table(summary: pd.DataFrame, comparisons: pd.DataFrame, objective: str
     - `objective`: the metric whose interval and skill get a column
     - `protocol`: said in the caption, if known
 
-    The best mean that may be reported is bold in each column. A star says that a reference differs from
-    ``per_fold_selection`` on that metric.
+    The best mean of ``per_fold_selection`` and its references is bold in each column. A star says that a reference
+    differs from ``per_fold_selection`` on that metric.
     """
     differs = {
         (str(row[REFERENCE]), str(row[METRIC])) for row in comparisons.to_dict("records") if row["p_holm"] < ALPHA
@@ -148,7 +151,7 @@ def _caption(summary: pd.DataFrame, comparisons: pd.DataFrame, objective: str, p
         rf" {label} 95\,\%: percentile bootstrap interval of the mean over subjects. Skill: the share of the way from"
         rf" the train mean to a perfect {label}. {_MARK}: differs from {_escaped(PER_FOLD_SELECTION)} at $p < {ALPHA}$"
         f" (two-sided Wilcoxon signed-rank test over subjects, Holm's correction for {tests} references)."
-        " Bold: the best value that may be reported; the oracle chooses by test score."
+        r" Bold: the best of per\_fold\_selection and its references; the oracle chooses by test score."
     )
 
 

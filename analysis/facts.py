@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.source import Source
-from analysis.statistics.ablation import changes, variant_of
+from analysis.statistics.ablation import variant_of
+from analysis.variants import changes
 from helo.configuration import DEFAULTS, acting
 from helo.errors import InputError, shorten
 from helo.names import (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -110,6 +111,9 @@ def _or_why_not(build: Callable[[], str]) -> str:
         return build()
     except InputError as error:
         return f'<p class="note">Nothing to show: {text(error)}.</p>'
+    except Exception as error:  # a night's result is worth more than one of its figures
+        warnings.warn(f"a part of the report could not be made: {error!r}", stacklevel=2)
+        return f'<p class="note">This could not be made: {text(repr(error))}.</p>'
 
 
 def _exhibit(exhibit: Exhibit, source: Source) -> str:
@@ -124,7 +128,7 @@ def _result(source: Source) -> str:
     meanings = [(name, MEANINGS[name]) for name in dict.fromkeys(summary[ESTIMATE]) if name in MEANINGS]
     return f'<p class="verdict">{text(source.verdict)}</p>' + part(
         "Scores on people never seen",
-        tables.estimates(source),
+        tables.estimates(summary, source.objective),
         *(f"<p>{text(said)}</p>" for said in notes),
         f"<details><summary>What the estimates are</summary>{terms(meanings)}</details>",
     )

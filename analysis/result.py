@@ -17,10 +17,10 @@ from analysis.figures import choose
 from analysis.report import write_report
 from analysis.source import Source, read_source
 from analysis.terminal import WIDTH, estimates_table
-from analysis.web.page import table, text
-from analysis.wording import arrow, number, percent
+from analysis.web.page import text
+from analysis.web.tables import estimates
 from helo.errors import InputError
-from helo.names import ESTIMATE, FOLDS_FILE, METRIC, METRIC_LABELS, METRICS, SKILL
+from helo.names import FOLDS_FILE
 from helo.run import Run
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class RunResult:
     def _repr_html_(self) -> str:
         """What a notebook shows: the verdict and the estimates."""
         try:
-            body = f"<p>{text(self.verdict)}</p>{_html_table(self.summary, self.objective)}"
+            body = f"<p>{text(self.verdict)}</p>{estimates(self.summary, self.objective)}"
         except InputError as error:
             body = f"<p>{text(error)}</p>"
         return f"<p><b>{text(self.path)}</b></p>{body}"
@@ -178,12 +178,3 @@ def load_run(path: os.PathLike[str] | str) -> RunResult:
     if not isinstance(result.folds, list) or not result.objective:  # which raise if they are not there
         raise InputError(f"{result.path / FOLDS_FILE}: is not a list of folds")
     return result
-
-
-def _html_table(summary: pd.DataFrame, objective: str) -> str:
-    rows = []
-    for estimate, of_estimate in summary.groupby(ESTIMATE, sort=False):
-        by_metric = of_estimate.set_index(METRIC)
-        scores = [number(by_metric.loc[metric, "mean"]) for metric in METRICS]
-        rows.append(([text(estimate), *scores, percent(by_metric.loc[objective, SKILL])], ""))
-    return table(("estimate", *(f"{METRIC_LABELS[metric]}&nbsp;{arrow(metric)}" for metric in METRICS), "skill"), rows)

@@ -12,10 +12,17 @@ from analysis.records import Records, is_behind
 from analysis.statistics.ablation import ablation, first_variant
 from analysis.statistics.comparisons import Ranks, comparisons, friedman, optimism, ranks, subject_table
 from analysis.statistics.configurations import configurations_table
-from analysis.statistics.estimates import no_baselines, subject_scores, summarise, unconverged_cells, variant_scores
+from analysis.statistics.estimates import (
+    completed,
+    no_baselines,
+    subject_scores,
+    summarise,
+    unconverged_cells,
+    variant_scores,
+)
 from analysis.statistics.importance import importance, marginal_effects
 from analysis.statistics.learnt import no_explanations
-from analysis.wording import cautions, coverage, failures, optimism_gap, rivals, unconverged, verdict
+from analysis.wording import cautions, coverage, failures, optimism_gap, rivals, unconverged, untrained, verdict
 from helo.errors import InputError
 from helo.names import (
     BASELINES,
@@ -114,14 +121,26 @@ class Source:
         return summarise(self.cells, self.baselines, self.objective, self.folds)
 
     @cached_property
+    def judged(self) -> pd.DataFrame:
+        """The scores that tests and figures of subjects judge: of listed variants, the first in the search's place."""
+        if not self.variants:
+            return self.scores
+        return variant_scores(first_variant(self.cells, self.variants), self.scores)
+
+    @property
+    def _alone(self) -> int:
+        """In how many folds one cell alone ran to its end: there the oracle has nothing to choose."""
+        return int((completed(self.cells)[FOLD].value_counts() == 1).sum())
+
+    @cached_property
     def comparisons(self) -> pd.DataFrame:
         """See `analysis.statistics.comparisons.comparisons`."""
-        return comparisons(self.scores)
+        return comparisons(self.judged)
 
     @cached_property
     def friedman(self) -> pd.DataFrame:
         """See `analysis.statistics.comparisons.friedman`."""
-        return friedman(self.scores)
+        return friedman(self.judged)
 
     @cached_property
     def optimism(self) -> pd.DataFrame:
@@ -131,7 +150,7 @@ class Source:
     @cached_property
     def ranks(self) -> Ranks:
         """See `analysis.statistics.comparisons.ranks`, on the objective; raise `InputError` where there are too few."""
-        return ranks(self.scores, self.objective)
+        return ranks(self.judged, self.objective)
 
     @cached_property
     def subjects(self) -> pd.DataFrame:
@@ -148,8 +167,7 @@ class Source:
         """See `analysis.wording.verdict`; of listed variants the first one is judged."""
         if not self.variants:
             return " ".join([verdict(self.scores, self.objective), *rivals(self.scores, self.objective)])
-        scores = variant_scores(first_variant(self.cells, self.variants), self.scores)
-        return verdict(scores, self.objective, f"the first variant ({next(iter(self.variants))})")
+        return verdict(self.judged, self.objective, f"the first variant ({next(iter(self.variants))})")
 
     @cached_property
     def notes(self) -> list[str]:
@@ -162,11 +180,23 @@ class Source:
             )
         except InputError:
             plans = []
-        unread = [] if self._records is None else self._records.notes
-        missing = [*unread, *coverage(self.summary, self.folds), *failures(self.baselines)]
+        unread = [*self._broken(), *([] if self._records is None else self._records.notes)]
+        missing = [*unread, *coverage(self.summary, self.folds, self.nested), *failures(self.baselines)]
         # Among listed variants the oracle chooses ablated models, too: that gap is not the search's.
-        gap = [] if self.variants else optimism_gap(self.optimism, self.objective)
-        return [*missing, *gap, *cautions(self.manifest), *plans]
+        gap = [] if self.variants else optimism_gap(self.optimism, self.objective, self._alone)
+        idle = untrained(self.cells, self.objective)
+        return [*missing, *idle, *gap, *cautions(self.manifest), *plans]
+
+    def _broken(self) -> list[str]:
+        """A sentence on each table that is there and cannot be read."""
+        found = []
+        for name in (CELLS, EPOCHS, BASELINES, PREDICTIONS, EXPLANATIONS):
+            if (self.run.path / f"{name}.parquet").exists():
+                try:
+                    self.run.table(name, [])
+                except InputError as error:
+                    found.append(f"{error}: what needs it is missing, or made from the ledger.")
+        return found
 
     @cached_property
     def ablation(self) -> pd.DataFrame | None:

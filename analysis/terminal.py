@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.source import Source
-from analysis.statistics.ablation import VARIANT, difference, explanation
+from analysis.statistics.ablation import VARIANT
+from analysis.variants import difference, explanation
 from analysis.wording import (
     MEANINGS,
     NOT_REPORTABLE,
@@ -107,6 +108,6 @@ def print_summary(source: Source, console: Console | None = None) -> None:
         console.print()
         console.print(ablation_table(source.ablation, source.objective))
         first = repr(printable(source.ablation[VARIANT].iloc[0]))
-        console.print(Text(explanation(source.objective, first)), width=width)
+        console.print(Text(explanation(source.ablation, source.objective, first)), width=width)
     console.print()
     console.print(Text(source.verdict, style="bold"), width=width)

@@ -9,9 +9,10 @@ from typing import Any, Final
 import pandas as pd
 
 from analysis.statistics.comparisons import comparisons
-from analysis.statistics.estimates import best_regressor
+from analysis.statistics.estimates import best_regressor, chosen_cells, completed
 from analysis.statistics.signed_rank import ALPHA, least_p
 from helo.names import (
+    BEST_EPOCH,
     BEST_POSSIBLE,
     ESTIMATE,
     FAILED,
@@ -38,6 +39,7 @@ from helo.names import (
     TRAIN_MEAN,
     UNIFORM,
 )
+from helo.selection import best_per_fold
 
 MEANINGS: Final = {
     PER_FOLD_SELECTION: "in each fold, the configuration with the best inner validation score, scored on the"
@@ -66,9 +68,10 @@ _FITTED = (
 NOT_REPORTABLE: Final = "not reportable"
 
 _LISTED = (
-    "The configurations are the variants that the space lists; nothing was proposed. per_fold_selection,"
-    " single_configuration and oracle choose among all of them, ablated ones too: what there is to report is the"
-    " table of variants."
+    "The configurations are the variants that the space lists; nothing was proposed. In the table of estimates"
+    " per_fold_selection, single_configuration and oracle choose among all of them, ablated ones too: what there is to"
+    " report is the table of variants. In tests and in figures of subjects the first variant stands in the place of"
+    " per_fold_selection."
 )
 _SHARED = (
     "Protocol shared: one study proposes the configurations for all folds, so what was tried has"
@@ -118,12 +121,14 @@ def number(value: float) -> str:
 def signed(value: float) -> str:
     """A difference of scores with its sign, or a dash for none.
 
-    >>> signed(0.00123), signed(-0.02), signed(-1e-9), signed(float("nan"))
-    ('+0.0012', '-0.0200', '0.0000', '–')
+    >>> signed(0.00123), signed(-0.02), signed(-1e-9), signed(0.0), signed(float("nan"))
+    ('+0.0012', '-0.0200', '-1e-09', '0.0000', '–')
     """
     if math.isnan(value):
         return "–"
-    return f"{value:+.4f}" if round(value, 4) else "0.0000"
+    if value and not round(value, 4):
+        return f"{value:+.0e}"  # little, but not nothing: a test may still tell it from chance
+    return f"{value:+.4f}" if value else "0.0000"
 
 
 def percent(value: float) -> str:
@@ -179,7 +184,7 @@ def verdict(scores: pd.DataFrame, objective: str, what: str = "the search") -> s
     size are above 0. Otherwise the sentences hold the words "no skill". `scores` comes from
     `analysis.statistics.estimates.subject_scores`; `what` is judged. Chebyshev is told, too, and judges nothing.
     """
-    table = comparisons(scores, tuple(dict.fromkeys((objective, "chebyshev"))))
+    table = comparisons(scores)
     rows = table[(table[REFERENCE] == TRAIN_MEAN) & (table["subjects"] > 0)].set_index(METRIC)
     if objective not in rows.index:
         return (
@@ -205,10 +210,16 @@ def verdict(scores: pd.DataFrame, objective: str, what: str = "the search") -> s
         )
     else:
         found = (
-            f"No skill is shown: {counted}. As far as {subjects} subjects can tell, a model that never looks at the"
-            " signals does as well."
+            f"No skill is shown: {counted}. A model that never looks at the signals may do as well: the mean gain lies"
+            f" between {signed(row['gain_low'])} and {signed(row['gain_high'])} (95 % interval)."
         )
-    others = [f"On {METRIC_LABELS[metric]} it does for {_counts(rows.loc[metric])}." for metric in rows.index[1:]]
+    beyond = rows[(rows["p"] < ALPHA) & (rows["gain"] > 0) & (rows["effect"] > 0)].index.drop(
+        objective, errors="ignore"
+    )
+    others = [f"On Chebyshev it does for {_counts(rows.loc['chebyshev'])}."] if objective != "chebyshev" else []
+    if len(beyond) and not found.startswith("Skill"):
+        named = ", ".join(METRIC_LABELS[metric] for metric in beyond)
+        others.append(f"On {named} it is better beyond chance (p < {ALPHA}, not corrected for six measures).")
     return " ".join([found, *others])
 
 
@@ -236,6 +247,7 @@ def rivals(scores: pd.DataFrame, objective: str) -> list[str]:
         return []
     table = comparisons(scores, (objective,))
     row = table.set_index(REFERENCE).loc[best]
+    tests = int((table[REFERENCE] != TRAIN_MEAN).sum())
     compared = f"no difference could be seen from the search ({number(row['score'])}), which is better"
     if row["p_holm"] < ALPHA and row["gain"] * row["effect"] > 0:
         compared = f"the search is {'better' if row['gain'] > 0 else 'worse'} ({number(row['score'])}), and better"
@@ -244,8 +256,22 @@ def rivals(scores: pd.DataFrame, objective: str) -> list[str]:
     return [
         f"{first} on the same folds, {best}, has a mean {METRIC_LABELS[objective]} of"
         f" {number(row['reference_score'])}: {compared} for {row['better']} of {row['subjects']}"
-        f" subjects{_tested(row['p_holm'], row['effect'], len(table) - (table[REFERENCE] == TRAIN_MEAN).sum())}."
+        f" subjects{_tested(row['p_holm'], row['effect'], tests)}"
+        f"{powerless(int(row['subjects']), tests)}."
     ]
+
+
+def powerless(subjects: int, tests: int) -> str:
+    """That no corrected p can reach 0.05, where it cannot, as the end of a sentence.
+
+    >>> powerless(15, 6)
+    ''
+    >>> powerless(7, 6)
+    ': with 7 subjects and 6 comparisons no corrected p can be below 0.05'
+    """
+    if tests * least_p(subjects) < ALPHA:
+        return ""
+    return f": with {subjects} subjects and {tests} comparisons no corrected p can be below {ALPHA}"
 
 
 def _tested(p: float, effect: float, tests: int) -> str:
@@ -255,22 +281,40 @@ def _tested(p: float, effect: float, tests: int) -> str:
     return f" ({equal_p(p)}{corrected}, effect size {effect_size(effect)})"
 
 
-def optimism_gap(table: pd.DataFrame, objective: str) -> list[str]:
+def optimism_gap(table: pd.DataFrame, objective: str, alone: int = 0) -> list[str]:
     """A sentence on how much better choosing by test scores would have looked.
 
-    `table` comes from `analysis.statistics.comparisons.optimism`.
+    `table` comes from `analysis.statistics.comparisons.optimism`; in `alone` folds one cell only ran to its end.
     """
     row = table.set_index(METRIC).loc[objective]
     if not row["subjects"] or math.isnan(row["gap"]):
         return []
     if row["gap"] == 0:
-        return ["Optimism gap: none, test scores would have chosen the same cells."]
+        return [f"Optimism gap: none on {METRIC_LABELS[objective]}: test scores would have chosen the same cells."]
+    alone_there = ""
+    if alone:
+        alone_there = (
+            f" That is the least: in {alone} of {row['subjects']} folds one cell alone ran to its end, so there was"
+            " nothing to choose."
+        )
     between = ""
     if not math.isnan(row["gap_low"]):
         between = f", 95 % interval {number(row['gap_low'])} to {number(row['gap_high'])}"
     return [
         f"Optimism gap: had test scores chosen the configuration (oracle), {METRIC_LABELS[objective]} would look better"
-        f" by {number(row['gap'])} ({row['per_cent']:.1f} % of {number(row['score'])}{between})."
+        f" by {number(row['gap'])} ({row['per_cent']:.1f} % of {number(row['score'])}{between})." + alone_there
+    ]
+
+
+def untrained(cells: pd.DataFrame, objective: str) -> list[str]:
+    """A sentence if selected cells kept the weights from before training."""
+    chosen = chosen_cells(completed(cells), best_per_fold(cells, objective))
+    none = int((chosen[BEST_EPOCH] == 0).sum())
+    if not none:
+        return []
+    return [
+        f"In {none} of {len(chosen)} folds no epoch was better than no training on the inner validation subjects: there"
+        " the selected model predicts the mean label of its training subjects, whatever the signals."
     ]
 
 
@@ -318,14 +362,17 @@ def unconverged(per_cell: pd.Series) -> list[str]:
     ]
 
 
-def coverage(summary: pd.DataFrame, folds: int) -> list[str]:
-    """A sentence if an estimate of the search lacks subjects, so nobody takes it for the whole run."""
+def coverage(summary: pd.DataFrame, folds: int, nested: bool = False) -> list[str]:
+    """A sentence if an estimate of the search lacks subjects, so nobody takes it for the whole run.
+
+    Under `nested` no configuration is in all folds, which the note on the protocol says.
+    """
     searched = summary[summary[ESTIMATE] == PER_FOLD_SELECTION]["subjects"]
     subjects = int(searched.max()) if len(searched) else 0
     found = []
     if subjects < folds:
         found.append(f"Only {subjects} of the {folds} folds have a completed cell; the others are left out.")
     single = summary[summary[ESTIMATE] == SINGLE_CONFIGURATION]["subjects"]
-    if subjects and not single.max():
+    if subjects and not nested and not single.max():
         found.append(f"No configuration has scores in all {folds} folds: there is no {SINGLE_CONFIGURATION}.")
     return found

@@ -14,6 +14,7 @@ from analysis.dashboard.watched import Glance, Watched
 from analysis.exhibits import EXHIBITS, PARTS
 from analysis.figures import KINDS
 from analysis.web.page import THEMES
+from helo.names import CONFIGURATION
 from helo.text import printable
 
 ASSETS: Final = Path(analysis.web.__file__).parent
@@ -52,8 +53,14 @@ def _layout(runs: Sequence[Watched], refresh: float) -> html.Div:
         className="tabs",
         inline=True,
     )
+    # Number 7 of one run is not number 7 of another: configurations are chosen where there is one run.
+    hidden = {"display": "none"} if len(runs) > 1 else {}
     menus = [
-        html.Label([kind, dcc.Dropdown(id=f"choose-{kind}", placeholder="all", className="menu")]) for kind in KINDS
+        html.Label(
+            [kind, dcc.Dropdown(id=f"choose-{kind}", placeholder="all", className="menu")],
+            style=hidden if kind == CONFIGURATION else {},
+        )
+        for kind in KINDS
     ]
     return html.Div(
         [
@@ -100,18 +107,19 @@ def _serve(app: Dash, runs: Sequence[Watched]) -> None:
 
     @app.callback(
         Output({"kind": "raw", "run": ALL, "name": ALL}, "data"),
+        Output({"kind": "made", "run": ALL, "name": ALL}, "data"),
         Input("versions", "data"),
-        State({"kind": "raw", "run": ALL, "name": ALL}, "data"),
+        State({"kind": "made", "run": ALL, "name": ALL}, "data"),  # not the figures: they would all be sent back
         prevent_initial_call=True,
     )
-    def update(versions: list[int], shown: list[Any]) -> list[Any]:
+    def update(_: list[int], known: list[str]) -> tuple[list[Any], list[Any]]:
         places = [entry["id"] for entry in ctx.states_list[0]]
-        found = []
-        for place, old in zip(places, shown, strict=True):
-            run = runs[place["run"]]
-            same = old is not None and old.get("version") == versions[place["run"]]
-            found.append(no_update if same else _raw(run, place["name"]))
-        return found
+        found = [runs[place["run"]].figure(place["name"]) for place in places]
+        new = [shown["made"] != old for shown, old in zip(found, known, strict=True)]
+        return (
+            [shown if fresh else no_update for shown, fresh in zip(found, new, strict=True)],
+            [shown["made"] if fresh else no_update for shown, fresh in zip(found, new, strict=True)],
+        )
 
 
 def _draw(app: Dash) -> None:
@@ -136,22 +144,22 @@ def _draw(app: Dash) -> None:
 
 def _row(runs: Sequence[Watched], name: str) -> html.Section:
     one = EXHIBITS[name]
-    places = [
-        html.Figure(
-            [
-                dcc.Store({"kind": "raw", "run": number, "name": name}, data=_raw(run, name)),
-                dcc.Graph(id={"kind": "figure", "run": number, "name": name}, config=CONFIG, style={"display": "none"}),
-                html.P(id={"kind": "note", "run": number, "name": name}, className="note"),
-            ]
+    places = []
+    for number, run in enumerate(runs):
+        place, shown = {"run": number, "name": name}, run.figure(name)
+        places.append(
+            html.Figure(
+                [
+                    dcc.Store({"kind": "raw", **place}, data=shown),
+                    dcc.Store({"kind": "made", **place}, data=shown["made"]),
+                    dcc.Graph(id={"kind": "figure", **place}, config=CONFIG, style={"display": "none"}),
+                    html.P(id={"kind": "note", **place}, className="note"),
+                ]
+            )
         )
-        for number, run in enumerate(runs)
-    ]
-    shown = [html.H3(one.title), html.Div(places, className="columns"), html.Figcaption(one.caption)]
-    return html.Section(shown, className="part", id=f"exhibit-{name}")
-
-
-def _raw(run: Watched, name: str) -> dict[str, Any]:
-    return {"version": run.version, **run.figure(name)}
+    caption = one.caption + (" Axes and colours are each run's own." if len(runs) > 1 else "")
+    shown_parts = [html.H3(one.title), html.Div(places, className="columns"), html.Figcaption(caption)]
+    return html.Section(shown_parts, className="part", id=f"exhibit-{name}")
 
 
 def _glance(glance: Glance) -> html.Section:

@@ -9,6 +9,7 @@ import pandas as pd
 from dash import html
 
 from analysis.dashboard.watched import Watched
+from analysis.source import Source
 from analysis.statistics.comparisons import between_runs
 from analysis.wording import arrow, effect_size, number, p_value, percent, signed
 from helo.errors import InputError
@@ -19,38 +20,49 @@ HEADS = ("Run", "Subjects", "Mean", "Skill", "Against the first", "p", "Effect",
 
 
 def side_by_side(runs: Sequence[Watched]) -> Any:
-    """A table of the runs that have scores, if there are several of the same objective; else nothing."""
-    found: dict[str, Watched] = {}
-    for number_, run in enumerate(runs):
+    """A table of the runs that have scores, if there are several; the first that has some is what others stand beside.
+
+    Runs of other data, or with another objective, are named and not compared.
+    """
+    found: dict[str, Source] = {}
+    for place, run in enumerate(runs):
+        source = run.source  # once: another thread may put a newer one in its place
         try:
-            if not run.source.scores.empty:
-                found[f"{run.path.resolve().name} ({number_ + 1})"] = run
+            if (source.judged[ESTIMATE] == PER_FOLD_SELECTION).any():
+                found[f"{run.path.resolve().name} ({place + 1})"] = source
         except InputError:
             continue
-    objectives = {run.source.objective for run in found.values()}
     if len(found) < 2:
         return []
-    if len(objectives) > 1:
-        return html.P("The runs have different objectives: their scores are not compared.", className="note")
-    (objective,) = objectives
-    against = between_runs({name: run.source.scores for name, run in found.items()}, objective).set_index("run")
-    rows = [html.Tr([html.Th(printable(name), scope="row"), *map(html.Td, _row(name, run, against))])
-            for name, run in found.items()]  # fmt: skip
+    first = next(iter(found.values()))
+    same = {name: source.judged for name, source in found.items() if _what(source) == _what(first)}
+    against = between_runs(same, first.objective).set_index("run")
+    rows = [
+        html.Tr([html.Th(printable(name), scope="row"), *map(html.Td, _row(name, source, against, name in same))])
+        for name, source in found.items()
+    ]
     table = html.Table([html.Thead(html.Tr([html.Th(head, scope="col") for head in HEADS])), html.Tbody(rows)])
-    label = METRIC_LABELS[objective]
+    label = METRIC_LABELS[first.objective]
     note = (
-        f"{PER_FOLD_SELECTION} on {label} {arrow(objective)}. Against the first run: mean gain over the subjects that"
-        " both have (above 0: better), Wilcoxon's signed-rank test with Holm's correction over these runs, and the"
-        " matched-pairs rank-biserial correlation. It says something only of runs on the same data."
+        f"The search on {label} {arrow(first.objective)}. Against the first run: mean gain over the subjects that both"
+        " have (above 0: better), Wilcoxon's signed-rank test with Holm's correction over these runs, and the"
+        " matched-pairs rank-biserial correlation."
     )
     title = html.H3("The runs beside each other")
     return html.Section([title, html.Div(table, className="wide"), html.P(note, className="note")], className="part")
 
 
-def _row(name: str, run: Watched, against: pd.DataFrame) -> list[str]:
-    summary = run.source.summary
-    mine = summary[(summary[ESTIMATE] == PER_FOLD_SELECTION) & (summary[METRIC] == run.source.objective)].iloc[0]
+def _what(source: Source) -> tuple[Any, ...]:
+    """What has to be the same in runs that are compared: the data, and the measure."""
+    return source.section("dataset").get("digest"), source.objective
+
+
+def _row(name: str, source: Source, against: pd.DataFrame, comparable: bool) -> list[str]:
+    summary = source.summary
+    mine = summary[(summary[ESTIMATE] == PER_FOLD_SELECTION) & (summary[METRIC] == source.objective)].iloc[0]
     first = [str(int(mine["subjects"])), number(mine["mean"]), percent(mine[SKILL])]
+    if not comparable:
+        return [*first, "other data or objective", "–", "–", "–"]
     if name not in against.index:
         return [*first, "–", "–", "–", "–"]
     row = against.loc[name]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import gc
+import ipaddress
 import logging
+import re
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
 
 from flask import Flask, abort, request
 from werkzeug.serving import BaseWSGIServer, make_server
@@ -16,10 +17,6 @@ from werkzeug.serving import BaseWSGIServer, make_server
 from analysis.dashboard.app import make_app
 from analysis.dashboard.watched import Watched
 from helo.errors import InputError
-
-LOOPBACK: Final = "127.0.0.1"
-
-_OWN_NAMES: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
 def serve(
@@ -33,13 +30,13 @@ def serve(
     """
     runs = [Watched(path, told) for path in paths]
     app = make_app(runs, refresh)
-    if host == LOOPBACK:
-        _only_for_this_machine(app.server)
     # statsmodels collects garbage within every correction of p values: it need not look at all that is loaded for good.
     gc.freeze()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for every look of every page
     with _listening(host, port, app.server) as server:
-        ready(f"http://{host}:{server.port}/")
+        if ipaddress.ip_address(server.socket.getsockname()[0]).is_loopback:
+            _only_for_this_machine(app.server)
+        ready(f"http://{f'[{host}]' if ':' in host else host}:{server.port}/")
         server.serve_forever()
 
 
@@ -59,5 +56,6 @@ def _only_for_this_machine(app: Flask) -> None:
 
     @app.before_request
     def check() -> None:
-        if request.host.rpartition(":")[0] not in _OWN_NAMES and request.host not in _OWN_NAMES:
+        name = re.sub(r":\d+$", "", request.host)
+        if name != "localhost" and not re.fullmatch(r"127(\.\d{1,3}){3}|\[::1\]", name):
             abort(403)

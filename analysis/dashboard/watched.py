@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
+from uuid import uuid4
 
 from analysis.exhibits import EXHIBITS
 from analysis.records import Records, is_behind
@@ -37,7 +38,9 @@ from helo.text import duration
 TOLD = Callable[[int, int], None]
 
 Shown = dict[str, str]
-"""A figure as a page gets it: see `Watched.figure`."""
+"""A figure as a page gets it: see `Watched.figure`. Under ``made`` it has a name of its own."""
+
+SOON = "This figure takes a moment: it will be here soon."
 
 REST = 20
 """After a slow figure was made it rests for so many times as long: a search beside it needs the processor."""
@@ -65,12 +68,15 @@ class Glance(NamedTuple):
 
 
 def _shown(name: str, source: Source) -> Shown:
+    found = {"made": uuid4().hex}
     try:
-        return {"figure": figure_json(EXHIBITS[name].plot(source))}
+        if not EXHIBITS[name].applies(source):
+            return found | {"reason": "Does not apply to a run that lists its configurations."}
+        return found | {"figure": figure_json(EXHIBITS[name].plot(source))}
     except InputError as error:
-        return {"reason": f"Nothing to show: {error}."}
+        return found | {"reason": f"Nothing to show: {error}."}
     except Exception as error:  # one figure's fault must not take the others away
-        return {"reason": f"This figure could not be made: {error!r}."}
+        return found | {"reason": f"This figure could not be made: {error!r}."}
 
 
 class Watched:
@@ -134,7 +140,7 @@ class Watched:
                 return self._made[name]
             late = self._late.get(name)
             if late is None or late.is_due(self.source):
-                made = late.made if late else {"reason": "This figure takes a moment: it will be here soon."}
+                made = late.made if late else {"made": "", "reason": SOON}
                 late = self._late[name] = _Late(made, math.inf, self.source)
                 threading.Thread(target=self._make_late, args=(name, self.source), daemon=True).start()
             return late.made

@@ -181,7 +181,7 @@ def _figure(info: _HeatmapInfo) -> go.Figure:
             "categoryarray": names,
             "range": [rows - 0.5, -0.5],
             "showgrid": False,
-            "title": {"text": "test subject, hardest on top"},
+            "title": {"text": "test subject"},
             "tickfont": {"size": 9 if rows > 40 else 12},
         }
         | ({"dtick": 1} if rows <= 100 else {}),

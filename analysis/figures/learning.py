@@ -190,7 +190,7 @@ def _traces(view: _View, name: str) -> list[go.Scatter]:
         go.Scatter(
             mode="markers",
             marker={"color": GREY, "size": 7},
-            hovertemplate="%{text}<br>kept: epoch %{x}, %{y:.4f}<extra></extra>",
+            hovertemplate="%{customdata}<br>kept: epoch %{x}, %{y:.4f}<extra></extra>",
             **dots,
         ),
     ]
@@ -215,7 +215,7 @@ def _changes(view: _View, name: str) -> list[dict[str, Any]]:
             "x": list(curves.kept_epochs),
             "y": [round(score, 5) for score in curves.kept_scores],
             "name": "epoch that was kept",
-            "text": labels,
+            "customdata": labels,
             "meta": owners(subject=curves.folds, configuration=curves.configurations),
         },
     ]

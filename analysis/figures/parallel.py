@@ -220,6 +220,6 @@ def _line(
         line={"color": colour, "width": width},
         opacity=opacity,
         text=f"configuration {line.configuration}<br>{told}",
-        hovertemplate="%{text}<extra></extra>",
+        hoverinfo="text",
         meta=owners(configuration=line.configuration),
     )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures._style import BLUE, GREY, NARROW, SKY, VERMILLION, styled
+from analysis.figures._style import BLUE, GREY, NARROW, ORANGE, VERMILLION, styled
 from helo.errors import InputError
 from helo.names import COMPLETED, CONFIGURATION, EPOCHS_RUN, FAILED, STATUS, STOPPED
 
@@ -97,7 +97,7 @@ class _SavingsInfo(NamedTuple):
 def _info(found: Savings) -> _SavingsInfo:
     counts = (
         ("ran to its end", BLUE, (found.completed, found.epochs_completed)),
-        ("stopped at a rung", SKY, (found.stopped, found.epochs_stopped)),
+        ("stopped at a rung", ORANGE, (found.stopped, found.epochs_stopped)),
         ("failed", VERMILLION, (found.failed, found.epochs_failed)),
         ("not run", GREY, (found.unstarted, found.epochs_rest)),
     )

@@ -19,6 +19,9 @@ from helo.names import ADJUSTED, CONFIGURATION, FOLDS, PARAMETER, VAL
 MOST_POINTS: Final = 400
 """Configurations that are drawn in a panel; of more, evenly spread ones by score."""
 
+LEAST = 3
+"""Configurations that a mean is drawn of at least."""
+
 
 class _Effect(NamedTuple):
     level: str
@@ -71,6 +74,9 @@ def _slice(axis: Searched, each: pd.DataFrame, effects: pd.DataFrame) -> _Slice:
     values = axis.values[axis.values.index.isin(each.index)]
     mine = each.loc[values.index]
     columns = ["level", "from", "to", "mean", "ci_low", "ci_high", "configurations"]
+    effects = effects[effects["configurations"] >= LEAST]
+    if not axis.choices and len(effects) < 2:
+        effects = effects[:0]  # the mean of all says nothing of the parameter
     return _Slice(
         axis.name,
         axis.log,

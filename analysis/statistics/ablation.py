@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final
 
 import pandas as pd
 
 from analysis.statistics.estimates import completed, gain, interval
-from analysis.statistics.signed_rank import ALPHA, holm, signed_rank
-from analysis.wording import effect_size, p_value, signed
-from helo.names import FOLD, METRIC_LABELS, METRICS, PARAM, TEST
+from analysis.statistics.signed_rank import holm, signed_rank
+from helo.names import FOLD, METRICS, PARAM, TEST
 
 VARIANT: Final = "variant"
 
@@ -51,55 +50,12 @@ def ablation(cells: pd.DataFrame, variants: Mapping[str, Mapping[str, Any]], obj
     return table.assign(p_holm=holm(table["p"]))
 
 
-class Difference(NamedTuple):
-    """What a row of the `ablation` table says against the first variant, in words; dashes where it says nothing."""
-
-    lost: str
-    between: str
-    worse: str
-    p: str
-    effect: str
-
-
-def difference(row: Mapping[Hashable, Any]) -> Difference:
-    """The words for one row of the `ablation` table, the same for the terminal and the report."""
-    if pd.isna(row["loss"]):
-        return Difference(*["–"] * len(Difference._fields))
-    return Difference(
-        signed(row["loss"]),
-        f"{signed(row['loss_low'])} to {signed(row['loss_high'])}",
-        f"{row['worse']:.0f} of {row['subjects']}",
-        p_value(row["p_holm"]),
-        effect_size(row["effect"]),
-    )
-
-
-def explanation(objective: str, first: str) -> str:
-    """What the columns of the `ablation` table mean."""
-    return (
-        f"Mean test scores over the subjects that a variant shares with {first}. Lost: by how much"
-        f" {METRIC_LABELS[objective]} is worse on them than with it (+ is worse), with the 95 % bootstrap interval over"
-        " subjects; p: Wilcoxon's signed-rank test over subjects, by Holm's correction for all variants; effect: from"
-        f" -1 (better for all) to +1 (worse for all). Where p is {ALPHA} or more, the part made no difference that"
-        " could be seen."
-    )
-
-
 def variant_of(params: Mapping[str, Any], variants: Mapping[str, Mapping[str, Any]]) -> str:
     """The name of the variant that has these ``param_`` columns; empty if none has."""
     for name, values in variants.items():
         if all(params.get(PARAM + key) == value for key, value in values.items()):
             return name
     return ""
-
-
-def changes(variants: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """What each variant changes against the first one, in words."""
-    whole: Mapping[str, Any] = next(iter(variants.values()), {})
-    return {
-        name: ", ".join(f"{key} {value}" for key, value in values.items() if value != whole[key]) or "-"
-        for name, values in variants.items()
-    }
 
 
 def _made_with(cells: pd.DataFrame, values: Mapping[str, Any]) -> pd.Series:

@@ -14,6 +14,7 @@ window.dash_clientside = Object.assign({}, window.dash_clientside, {helo_callbac
   },
   /* how the page looks, at the start and whenever the device changes its mind; runs share its width */
   look(themes, runs) {
+    window.heloRuns = runs;
     const dark = matchMedia("(prefers-color-scheme: dark)");
     const narrow = () => innerWidth <= (innerWidth > STACKED ? 640 * runs : 640);
     const now = () => ({dark: dark.matches, narrow: narrow(), themes});
@@ -33,6 +34,7 @@ function listen(plot) {
   plot.dataset.listens = "true";  // its listeners live as long as the element
   plot.on("plotly_click", ({points: [point]}) => {
     const clicked = helo.owner(point.data, point.pointNumber ?? point.pointIndex);
+    if (window.heloRuns > 1) delete clicked.configuration;  // a number means another one in another run
     if (!Object.keys(clicked).length) return;
     const before = window.heloChosen ?? {};
     window.heloChosen = helo.toggled(before, clicked);

@@ -22,7 +22,7 @@ function view(figure, chosen, look) {
   }
   layout.shapes = [...(layout.shapes ?? [])];
   for (const trace of data) {
-    fade(trace, chosen);
+    fade(trace, chosen, look);
     layout.shapes.push(...frames(trace, chosen, look));
   }
   layout.template = look.themes[look.dark ? "dark" : "light"];
@@ -68,7 +68,7 @@ function merged(old, changes) {
   return found;
 }
 
-function fade(trace, chosen) {
+function fade(trace, chosen, look) {
   const kinds = KINDS.filter(kind => chosen[kind] && trace.meta?.[kind]?.length);
   if (!kinds.length) return;
   const mine = number => kinds.every(kind => {
@@ -78,6 +78,10 @@ function fade(trace, chosen) {
   const points = Math.max(...kinds.map(kind => trace.meta[kind].length));
   if (points === 1) {
     if (!mine(0)) trace.opacity = FADED;
+    else if (trace.mode === "lines") {  // a line of its own among many
+      trace.opacity = 1;
+      trace.line = {...trace.line, width: 4, color: look.dark ? "#ffffff" : "#000000"};
+    }
     return;
   }
   trace.selectedpoints = Array.from({length: points}, (_, number) => number).filter(mine);

@@ -8,8 +8,9 @@ from typing import Final
 import pandas as pd
 
 from analysis.source import Source
-from analysis.statistics.ablation import VARIANT, difference, explanation
+from analysis.statistics.ablation import VARIANT
 from analysis.statistics.configurations import NOT_FOR_CHOOSING
+from analysis.variants import difference, explanation
 from analysis.web.page import table, text
 from analysis.wording import (
     NOT_REPORTABLE,
@@ -18,8 +19,10 @@ from analysis.wording import (
     number,
     p_value,
     percent,
+    powerless,
     signed,
 )
+from helo.data.dataset import natural_key
 from helo.names import (
     CONFIGURATION,
     ESTIMATE,
@@ -51,20 +54,26 @@ def note(content: str) -> str:
     return f'<p class="note">{text(content)}</p>'
 
 
-def estimates(source: Source) -> str:
-    """Every estimate: six means with their intervals, and the skill."""
+def estimates(summary: pd.DataFrame, objective: str) -> str:
+    """Every estimate: the skill, and six means with their intervals.
+
+    `summary` has the columns of ``summary.parquet``; an estimate that no subject has is left out.
+    """
     rows = []
-    for estimate, of_estimate in source.summary.groupby(ESTIMATE, sort=False):
+    for estimate, of_estimate in summary.groupby(ESTIMATE, sort=False):
         by_metric = of_estimate.set_index(METRIC)
+        if not by_metric["subjects"].max():
+            continue
         said = f"<small>{NOT_REPORTABLE}</small>" if estimate == ORACLE else ""
-        values = [_with_interval(by_metric.loc[metric]) for metric in METRICS]
-        values += [percent(by_metric.loc[source.objective, SKILL]), str(int(by_metric["subjects"].max()))]
+        values = [percent(by_metric.loc[objective, SKILL])]
+        values += [_with_interval(by_metric.loc[metric]) for metric in METRICS]
+        values.append(str(int(by_metric["subjects"].max())))
         kind = {PER_FOLD_SELECTION: 'class="main"', ORACLE: 'class="oracle"'}.get(str(estimate), "")
         rows.append(([f"{text(estimate)}{said}", *values], kind))
-    return table(["Estimate", *_HEADS, "Skill", "Subjects"], rows) + note(
-        "Means over test subjects, below them the 95 % bootstrap interval; ↓ lower is better, ↑ higher is better."
-        f" Skill: how far {METRIC_LABELS[source.objective]} gets from {TRAIN_MEAN} (0 %) towards a perfect score"
-        " (100 %)."
+    return table(["Estimate", "Skill", *_HEADS, "Subjects"], rows) + note(
+        "Means over test subjects, below them the 95 % percentile bootstrap interval, which is rather too narrow with"
+        f" few subjects; ↓ lower is better, ↑ higher is better. Skill: how far {METRIC_LABELS[objective]} gets from"
+        f" {TRAIN_MEAN} (0 %) towards a perfect score (100 %)."
     )
 
 
@@ -88,10 +97,11 @@ def comparisons(source: Source) -> str:
             values.append(f"{signed(row['gain'])}<small>{said}</small>")
         rows.append(([text(reference), *values], ""))
     return table(["Search against", *_HEADS], rows) + note(
-        "Mean gain of per_fold_selection over subjects that both have (above 0: the search is better, whatever the"
-        " direction of the metric); p: Wilcoxon's signed-rank test, two-sided, by permutation below 20 subjects, with"
-        " Holm's correction over the rows of a metric, but that of train_mean: on it the verdict rests, it is settled"
-        " beforehand and stands alone; effect: matched-pairs rank-biserial correlation, from −1 to 1."
+        "Mean gain of the search (per_fold_selection) over subjects that both have (above 0: the search is better,"
+        " whatever the direction of the metric); p: Wilcoxon's signed-rank test, two-sided, by permutation below 20"
+        " subjects, with Holm's correction over the rows of a metric, but that of train_mean: on it the verdict"
+        " rests, it is settled beforehand and stands alone; effect: matched-pairs rank-biserial correlation, from −1 to 1"
+        f"{powerless(int(source.comparisons['subjects'].max()), source.comparisons[REFERENCE].nunique() - 1)}."
     )
 
 
@@ -106,7 +116,8 @@ def differences(source: Source) -> str:
     ]
     rows = [(["Any difference (Friedman)", *tests], ""), ([f"Optimism gap ({ORACLE})", *gaps], "")]
     return table(["", *_HEADS], rows) + note(
-        "Friedman: whether any of the methods differ, W is Kendall's coefficient of concordance. Optimism gap: how much"
+        "Friedman: whether any of the search and its references differ, uniform among them; not corrected for six"
+        " measures. W is Kendall's coefficient of concordance. Optimism gap: how much"
         " better choosing by the test score would have looked, with its 95 % bootstrap interval."
     )
 
@@ -116,7 +127,7 @@ def subjects(source: Source) -> str:
     both = source.subjects.set_index(SUBJECT)
     searched, trivial = (both[both[ESTIMATE] == name] for name in (PER_FOLD_SELECTION, TRAIN_MEAN))
     rows = []
-    for subject, row in searched.iterrows():
+    for subject, row in searched.loc[sorted(searched.index, key=natural_key)].iterrows():
         reference = trivial[source.objective].get(subject, float("nan"))
         values = [number(row[metric]) for metric in METRICS] + [number(reference), percent(row[SKILL])]
         rows.append(([text(subject), *values], f'data-subject="{html.escape(str(subject))}"'))
@@ -134,25 +145,13 @@ def configurations(source: Source) -> str:
     params = [name for name in found.columns if name.startswith(PARAM) and found[name].astype(str).nunique() > 1]
     rows = []
     for row in shown.to_dict("records"):
-        values = [_value(row[name]) for name in params]
-        values += [
-            number(row[score]),
-            f"{number(row[test])}",
-            str(row["folds"]),
-            str(row["chosen"]),
-            str(row["best_on_test"]),
-        ]
+        values = [number(row[score]), number(row[test]), *(str(row[count]) for count in _COUNTS)]
+        values += [_value(row[name]) for name in params]
         name = f"{row[CONFIGURATION]}" + ("<small>recommended</small>" if row["recommended"] else "")
         rows.append(([name, *values], f'data-configuration="{row[CONFIGURATION]}"'))
     label = f"{METRIC_LABELS[objective]}&nbsp;{arrow(objective)}"
-    heads = ["Configuration", *(text(name.removeprefix(PARAM)).replace("_", "_<wbr>") for name in params)]
-    heads += [
-        f"Validation {label}",
-        f"Test {label}<small>{NOT_FOR_CHOOSING}</small>",
-        "Folds",
-        "Chosen",
-        "Best on test",
-    ]
+    heads = ["Configuration", f"Validation {label}", f"Test {label}<small>{NOT_FOR_CHOOSING}</small>"]
+    heads += [*_COUNTS.values(), *(text(name.removeprefix(PARAM)) for name in params)]
     return table(heads, rows) + note(
         f"The recommended configuration, then those with the best mean validation score ({len(shown)} of {len(found)});"
         " scores are adjusted for the folds that a configuration ran in. Chosen: in how many folds it has the best"
@@ -176,4 +175,4 @@ def ablation(source: Source) -> str:
         rows.append(([text(row[VARIANT]), *values, with_interval, *map(text, others)], ""))
     lost_on = f"{METRIC_LABELS[source.objective]} lost"
     heads = ["Variant", *_HEADS, lost_on, "Worse for", "p", "Effect"]
-    return table(heads, rows) + note(explanation(source.objective, "the first one"))
+    return table(heads, rows) + note(explanation(found, source.objective, "the first one"))

@@ -152,7 +152,7 @@ def test_a_click_on_a_subject_is_followed_by_all_figures(browser: Browser, run: 
             "name => document.getElementById('predictions').dataset.drawn.includes(name)", arg=chosen
         )
         assert values(page, "#predictions") != everyone
-        assert set(values(page, "#learning", "text", 2)) == {
+        assert set(values(page, "#learning", "customdata", 2)) == {
             f"{chosen}, configuration {number}" for number in range(4)
         } & set(values(page, "#learning", "text", 2))
         page.click("#clear")
