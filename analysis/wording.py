@@ -24,6 +24,7 @@ from helo.names import (
     METHOD,
     METRIC,
     METRIC_LABELS,
+    METRICS,
     MLP,
     NORMALISE_SUBJECT,
     ORACLE,
@@ -184,7 +185,7 @@ def verdict(scores: pd.DataFrame, objective: str, what: str = "the search") -> s
     size are above 0. Otherwise the sentences hold the words "no skill". `scores` comes from
     `analysis.statistics.estimates.subject_scores`; `what` is judged. Chebyshev is told, too, and judges nothing.
     """
-    table = comparisons(scores)
+    table = comparisons(scores, tuple(metric for metric in METRICS if metric in scores))
     rows = table[(table[REFERENCE] == TRAIN_MEAN) & (table["subjects"] > 0)].set_index(METRIC)
     if objective not in rows.index:
         return (
@@ -294,7 +295,7 @@ def optimism_gap(table: pd.DataFrame, objective: str, alone: int = 0) -> list[st
     alone_there = ""
     if alone:
         alone_there = (
-            f" That is the least: in {alone} of {row['subjects']} folds one cell alone ran to its end, so there was"
+            f" That is the least: in {alone} of {row['subjects']:.0f} folds one cell alone ran to its end, so there was"
             " nothing to choose."
         )
     between = ""

@@ -23,6 +23,7 @@ from analysis.wording import (
     signed,
 )
 from helo.data.dataset import natural_key
+from helo.errors import InputError
 from helo.names import (
     CONFIGURATION,
     ESTIMATE,
@@ -85,6 +86,8 @@ def _with_interval(row: pd.Series) -> str:
 
 def comparisons(source: Source) -> str:
     """The search against each reference, on all six metrics."""
+    if source.comparisons.empty:
+        raise InputError("there is no reference to compare the search with")
     rows = []
     for reference, of_reference in source.comparisons.groupby(REFERENCE, sort=False):
         by_metric = of_reference.set_index(METRIC)
@@ -100,7 +103,7 @@ def comparisons(source: Source) -> str:
         "Mean gain of the search (per_fold_selection) over subjects that both have (above 0: the search is better,"
         " whatever the direction of the metric); p: Wilcoxon's signed-rank test, two-sided, by permutation below 20"
         " subjects, with Holm's correction over the rows of a metric, but that of train_mean: on it the verdict"
-        " rests, it is settled beforehand and stands alone; effect: matched-pairs rank-biserial correlation, from −1 to 1"
+        " rests, it is settled beforehand and stands alone; effect: matched-pairs rank-biserial correlation, −1 to 1"
         f"{powerless(int(source.comparisons['subjects'].max()), source.comparisons[REFERENCE].nunique() - 1)}."
     )
 

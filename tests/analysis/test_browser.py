@@ -201,9 +201,16 @@ def test_a_dashboard_follows_a_search(browser: Browser, run: Run) -> None:
             started = time.monotonic()
             growing.get_by_text(f"{cells} of at most 45 cells").wait_for(timeout=5000)
             assert time.monotonic() - started < 5
-        for shown in PARTS.values():
+        for part, shown in PARTS.items():
             page.get_by_text(shown, exact=True).first.click()
-            page.wait_for_function("document.querySelectorAll('.js-plotly-plot .main-svg').length > 0")
+            names = [name for name, one in EXHIBITS.items() if one.part == part]
+            page.wait_for_function(
+                # Every figure of both runs is drawn, or says why not.
+                "names => names.every(name => [...document.querySelectorAll(`#exhibit-${name} figure`)].every(place =>"
+                " place.querySelector('.main-svg') || place.querySelector('.note')?.textContent.includes('Nothing')))",
+                arg=names,
+            )
+            assert page.locator(f"#exhibit-{names[0]} figure").count() == 2
         page.get_by_text(PARTS["people"], exact=True).first.click()
         place = '[id*=\'"name":"subjects"\'][id*=\'"run":0\'][id*=\'"kind":"figure"\']'
         page.wait_for_selector(f"{place} .points path")

@@ -94,7 +94,7 @@ def test_skill_is_said_with_its_test() -> None:
 def test_a_gain_within_chance_is_no_skill() -> None:
     said = judged(0.1, -0.2, 0.3, -0.35, 0.5, 0.6, -0.05)
     assert said.startswith("No skill is shown")
-    assert "As far as 7 subjects can tell, a model that never looks at the signals does as well." in said
+    assert "may do as well: the mean gain lies between -0." in said
     assert judged(*[0.0] * 8).startswith("No skill is shown")
 
 
@@ -122,7 +122,7 @@ def test_a_regressor_is_better_only_where_the_test_says_so() -> None:
     search, rng = np.full(12, 0.5), np.random.default_rng(0)
     base = {"per_fold_selection": search, "train_mean": search + rng.normal(0, 0.1, 12)}
     worse = rivals(score_table(**base, ridge=search - rng.uniform(0.01, 0.1, 12)), "kl")[0]
-    assert "the search is worse (0.5000), and better for 0 of 12 subjects (p < 0.001 by Holm's" in worse
+    assert "the search is worse (0.5000), and better for 0 of 12 subjects (p < 0.001, effect" in worse
     better = rivals(score_table(**base, ridge=search + rng.uniform(0.01, 0.1, 12)), "kl")[0]
     assert "the search is better (0.5000), and better for 12 of 12 subjects" in better
     table = score_table(**base, ridge=search + rng.normal(0, 0.1, 12))
@@ -136,7 +136,9 @@ def test_the_optimism_gap_is_said() -> None:
     (said,) = optimism_gap(table, "kl")
     assert "KL would look better by 0.0500 (25.0 % of 0.2000, 95 % interval" in said
     same = optimism(score_table(per_fold_selection=[0.2, 0.2], oracle=[0.2, 0.2]))
-    assert optimism_gap(same, "kl") == ["Optimism gap: none, test scores would have chosen the same cells."]
+    assert optimism_gap(same, "kl") == ["Optimism gap: none on KL: test scores would have chosen the same cells."]
+    (least,) = optimism_gap(table, "kl", alone=2)
+    assert "That is the least: in 2 of 3 folds one cell alone ran to its end" in least
     assert optimism_gap(optimism(score_table(train_mean=[0.2])), "kl") == []
 
 
@@ -149,7 +151,8 @@ def test_the_best_regressor_is_named_beside_the_search() -> None:
     assert (
         "no difference could be seen from the search (0.2000), which is better for 1 of 3 subjects (p = 1.000" in said
     )
-    assert "by Holm's correction for 3 comparisons" in said
+    assert "by Holm's correction for 2 comparisons" in said
+    assert "with 3 subjects and 2 comparisons no corrected p can be below 0.05" in said
     alone = rivals(scores[scores["estimate"] != "ridge"], "kl")
     assert alone[0].startswith("The plain regressor on the same folds, knn")
 

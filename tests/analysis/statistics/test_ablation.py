@@ -10,8 +10,9 @@ import pytest
 from scipy.stats import wilcoxon
 from statsmodels.stats.multitest import multipletests
 
-from analysis.statistics.ablation import ablation, changes, difference, first_variant, variant_of
+from analysis.statistics.ablation import ablation, first_variant, variant_of
 from analysis.statistics.estimates import variant_scores
+from analysis.variants import changes, difference
 from analysis.wording import verdict
 from helo.names import METRICS
 

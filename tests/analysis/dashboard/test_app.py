@@ -1,0 +1,131 @@
+"""The dashboard's server without a browser: what it lays out, answers, compares and refuses."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from analysis.__main__ import main
+from analysis.dashboard.app import make_app
+from analysis.dashboard.compared import side_by_side
+from analysis.dashboard.server import _listening, _only_for_this_machine
+from analysis.dashboard.watched import Watched
+from analysis.exhibits import EXHIBITS
+from helo.files import write_json
+from helo.names import MANIFEST_FILE
+from helo.run import Run
+
+
+def client_of(*runs: Run) -> FlaskClient:
+    app = make_app([Watched(run.path) for run in runs], refresh=1.0)
+    _only_for_this_machine(app.server)
+    return app.server.test_client()
+
+
+def ask(client: FlaskClient, output: str, inputs: list[Any], state: list[Any], outputs: Any) -> dict[str, Any]:
+    body = {"output": output, "outputs": outputs, "inputs": inputs, "state": state, "changedPropIds": []}
+    answer = client.post("/_dash-update-component", json=body, headers={"Host": "127.0.0.1:80"})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.get_json()["response"]
+    return found
+
+
+def test_a_part_is_laid_out_for_every_run(run: Run, make_run: Callable[..., Run]) -> None:
+    client = client_of(run, make_run("other"))
+    found = ask(
+        client, "content.children", [{"id": "part", "property": "value", "value": "people"}], [],
+        {"id": "content", "property": "children"},
+    )  # fmt: skip
+    sections = found["content"]["children"]
+    expected = [name for name, one in EXHIBITS.items() if one.part == "people"]
+    assert [section["props"]["id"] for section in sections] == [f"exhibit-{name}" for name in expected]
+    for section in sections:
+        columns = section["props"]["children"][1]["props"]["children"]
+        assert [column["props"]["children"][0]["props"]["id"]["run"] for column in columns] == [0, 1]
+        assert all("figure" in column["props"]["children"][0]["props"]["data"] for column in columns)
+
+
+def test_only_figures_that_are_new_are_sent(run: Run) -> None:
+    watched = Watched(run.path)
+    client = make_app([watched], refresh=1.0).server.test_client()
+    place = {"name": "subjects", "run": 0}
+    known = watched.figure("subjects")["made"]
+    outputs = [[{"id": {"kind": kind, **place}, "property": "data"}] for kind in ("raw", "made")]
+    for value, sent in ((known, False), ("older", True)):
+        body = {
+            "output": "..".join(
+                ["", *(f'{{"kind":"{kind}","name":["ALL"],"run":["ALL"]}}.data' for kind in ("raw", "made")), ""]
+            ).replace("data..{", "data...{"),
+            "outputs": outputs,
+            "inputs": [{"id": "versions", "property": "data", "value": [1]}],
+            "state": [[{"id": {"kind": "made", **place}, "property": "data", "value": value}]],
+            "changedPropIds": ["versions.data"],
+        }
+        answer = client.post("/_dash-update-component", json=body)
+        assert (answer.status_code == 200 and '"figure"' in answer.text) is sent, answer.text[:300]
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("127.0.0.1:8050", 200), ("localhost:8050", 200), ("[::1]:8050", 200), ("127.0.0.2", 200),
+     ("evil.example", 403), ("127.0.0.1.evil.example:8050", 403), ("localhost.evil.example", 403)],
+)  # fmt: skip
+def test_other_names_of_this_machine_are_refused(run: Run, host: str, status: int) -> None:
+    assert client_of(run).get("/", headers={"Host": host}).status_code == status
+
+
+def test_runs_of_the_same_data_are_compared(make_run: Callable[..., Run]) -> None:
+    first, second, other = make_run("first"), make_run("second"), make_run("other")
+    manifest = other.manifest | {"dataset": other.manifest["dataset"] | {"digest": "of other data"}}
+    write_json(other.path / MANIFEST_FILE, manifest)
+    assert side_by_side([Watched(first.path)]) == []
+    shown = str(side_by_side([Watched(run.path) for run in (first, second, other)]))
+    assert "first (1)" in shown
+    assert "6 of 6" not in shown  # both are the same, so nobody is better
+    assert "0 of 6" in shown
+    assert shown.count("other data or objective") == 1
+
+
+def test_runs_without_scores_are_left_out(make_run: Callable[..., Run]) -> None:
+    empty = make_run("empty", without=("cells", "epochs", "predictions"))
+    failed = make_run("failed")
+    failed.write_table("cells", failed.table("cells").assign(status="failed"))
+    watched = [Watched(run.path) for run in (make_run("whole"), empty, failed)]
+    assert side_by_side(watched) == []
+
+
+@contextmanager
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        yield taken.getsockname()[1]
+
+
+def test_wrong_arguments(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with taken_port() as port:
+        assert main(["dashboard", str(run.path), "--port", str(port)]) == 2
+        assert f"127.0.0.1:{port}: is in use; choose another --port" in capsys.readouterr().err
+    assert main(["dashboard", str(tmp_path)]) == 2
+    assert "is not a run directory" in capsys.readouterr().err
+    assert main(["dashboard", str(run.path), "--port", "70000"]) == 2
+    assert main(["dashboard", str(run.path), "--refresh", "0"]) == 2
+    assert main(["dashboard", str(run.path), "--host", "no.such.host.invalid", "--port", "0"]) == 2
+    assert capsys.readouterr().err.count("\n") == 3
+
+
+def test_it_listens_to_this_machine() -> None:
+    from flask import Flask
+
+    with _listening("127.0.0.1", 0, Flask("test")) as server:
+        assert server.socket.getsockname()[0] == "127.0.0.1"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as link:
+            link.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert b"404" in link.recv(200)
+        server.shutdown()
