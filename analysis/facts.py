@@ -17,7 +17,6 @@ from helo.names import (
     FINISHED,
     PARAM,
     PRECISION_MIXED,
-    PROTOCOL_NESTED,
     REASON,
     SECONDS,
     STARTED,
@@ -109,7 +108,7 @@ def _cells(source: Source) -> list[tuple[str, str]]:
 
 def _recommended(source: Source) -> str:
     """The configuration to deploy, with its searched values."""
-    nested = source.manifest.get("protocol") == PROTOCOL_NESTED
+    nested = source.nested
     try:
         cells = source.cells
         found = recommended(cells, source.objective, source.folds, nested)

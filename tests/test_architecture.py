@@ -85,6 +85,15 @@ LAYERS = [
     {"helo.checkpoints", "helo.predict"},
     {"helo.search"},
     {"helo"},
+    {"analysis.statistics"},
+    {"analysis.wording", "analysis.records"},
+    {"analysis.variants"},
+    {"analysis.source", "analysis.figures"},
+    {"analysis.facts", "analysis.exhibits"},
+    {"analysis.web"},
+    {"analysis.report", "analysis.export", "analysis.terminal"},
+    {"analysis.result", "analysis.dashboard"},
+    {"analysis"},
 ]
 """Who is below whom: a module imports from its own row and from those above it in this list."""
 
@@ -98,11 +107,12 @@ def layer_of(name: str) -> int:
     raise AssertionError(f"{name} is in no layer")
 
 
-@pytest.mark.parametrize("path", modules("helo"), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", modules("helo", "analysis"), ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_down(path: Path) -> None:
     inside = path.relative_to(ROOT).with_suffix("")
     name = ".".join(inside.parts[:-1] if inside.name == "__init__" else inside.parts)
-    tops = {found for found in imported(path) if found.startswith("helo.")}
+    # What a search leaves is read above it; the few places where they meet have a test of their own, below.
+    tops = {found for found in imported(path) if found.startswith(f"{inside.parts[0]}.")}
     assert {found for found in tops if layer_of(found) > layer_of(name)} == set()
 
 

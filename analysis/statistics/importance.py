@@ -87,7 +87,9 @@ def importance(
     kept = np.flatnonzero(finite)
     if len(kept) > MOST:
         kept = np.sort(rng.choice(kept, MOST, replace=False))
-    tried = cells.drop_duplicates(CONFIGURATION).set_index(CONFIGURATION).loc[scores.index[kept]].filter(like=PARAM)
+    tried = (
+        cells.drop_duplicates(CONFIGURATION).set_index(CONFIGURATION).loc[scores.index[kept]].filter(regex=f"^{PARAM}")
+    )
     axes = [axis for axis in searched(tried.reset_index(), parameters) if axis.defined]
     if not axes:
         raise InputError("no hyperparameter was searched, so none can be told from another")
