@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from helo.folds import Fold
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One process runs all that is slow, one after the other: each takes the machine as if it were its own."""
     for item in items:
