@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,13 +14,29 @@ if TYPE_CHECKING:
     from helo.folds import Fold
 
 
-@pytest.hookimpl(wrapper=True)  # around pytest-xdist's own, which reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """One process runs all that is slow, one after the other: each takes the machine as if it were its own."""
-    for item in items:
-        if item.get_closest_marker("slow"):
-            item.add_marker(pytest.mark.xdist_group("slow"))
-    yield
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """One process runs the files with slow tests, one after the other: each takes the machine as if it were its own.
+
+    By their text: the process that hands tests out does not collect them, and pytest-xdist's groups by marks need node
+    ids that pytest 9 no longer lets it change.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class SlowTogether(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::")[0]
+            return SLOW if has_slow_tests(file) else file
+
+    return SlowTogether(config, log)
+
+
+SLOW = "slow"
+
+
+@cache
+def has_slow_tests(file: str) -> bool:
+    return "mark.slow" in (Path(__file__).parents[1] / file).read_text(encoding="utf-8")
 
 
 # Before torch is imported: its threads on the shared cores of a test machine wait for each other, which
