@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from analysis.figures._links import grid_owners, owners
-from analysis.figures._style import DIVERGING, GREY, SEQUENTIAL, metric_title, plain, styled, with_colours
+from analysis.figures._style import DIVERGING, GREY, NARROW, SEQUENTIAL, metric_title, plain, styled, with_colours
 from analysis.statistics.estimates import scored, skill
 from helo.errors import InputError
 from helo.names import (
@@ -170,7 +170,7 @@ def _figure(info: _HeatmapInfo) -> go.Figure:
             "range": [-0.5, columns - 0.5],
             "showgrid": False,
             "title": {
-                "text": "configuration, best validation score first"
+                "text": "configuration: those in most folds first, then by validation score"
                 if info.configurations
                 else "the fold's own configurations, best validation score first"
             },
@@ -185,6 +185,7 @@ def _figure(info: _HeatmapInfo) -> go.Figure:
             "tickfont": {"size": 9 if rows > 40 else 12},
         }
         | ({"dtick": 1} if rows <= 100 else {}),
+        meta={NARROW: {"xaxis.title.text": "configuration" if info.configurations else "the fold's own, best first"}},
     )
     if info.known:
         size = np.abs(info.skills[np.isfinite(info.skills)])

@@ -100,6 +100,7 @@ def _figure(info: _PredictionsInfo) -> go.Figure:
     cut = f", the first {len(info.groups)} of {len(info.groups) + info.left_out} groups" if info.left_out else ""
     whose = note_above(f"mean of {len(info.subjects)} test subjects{cut}", 1)
     figure.add_annotation(whose | {"xanchor": "right", "yshift": 28})
+    narrow[f"annotations[{len(info.groups)}].yshift"] = 4  # beside the first title: the legend takes the width
     said = {len(info.groups): f"subject {{}}{cut}"}
     return with_choices(refine(figure, narrow), said, subject=_choices(info))
 
