@@ -105,7 +105,7 @@ _ALL = (
         "people",
         "Each subject with each configuration",
         "Skill of each cell's test score against the train mean on that subject (0: no better); the hardest subject on"
-        " top, configurations in most folds, then by validation score, on the left; dots: the choice of each fold. These"
+        " top, configurations in most folds on the left, then by validation score; dots: the choice of each fold. These"
         " are test scores: to read, not to choose by. A click chooses subject and configuration.",
         lambda source: plot_heatmap(source.cells, source.baselines, source.objective),
     ),
