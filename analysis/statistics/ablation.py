@@ -14,6 +14,10 @@ from helo.names import FOLD, METRICS, PARAM, TEST
 VARIANT: Final = "variant"
 
 
+ROUNDING: Final = 1e-6
+"""Scores that differ by less are the same: models compute in float32, and the order of sums may differ."""
+
+
 def ablation(cells: pd.DataFrame, variants: Mapping[str, Mapping[str, Any]], objective: str) -> pd.DataFrame:
     """A row per variant, in the order of the space.
 
@@ -39,6 +43,7 @@ def ablation(cells: pd.DataFrame, variants: Mapping[str, Mapping[str, Any]], obj
             scores = scores.loc[scores.index.intersection(whole.index)]
             ours, theirs = whole.loc[scores.index, TEST + objective], scores[TEST + objective]
             loss = gain(ours, theirs, objective).mask(ours == theirs, 0.0)
+            loss = loss.mask(loss.abs() < ROUNDING, 0.0)
             low, high = interval(loss.to_numpy(float))
             _, p, effect = signed_rank(loss)
             row |= {"loss": loss.mean(), "loss_low": low, "loss_high": high, "worse": int((loss > 0).sum())}
