@@ -23,7 +23,7 @@ from helo.training import train_cell
 
 SUBJECTS = 15
 TABLES = 400
-SHUFFLES = int(os.environ.get("HELO_TEST_SHUFFLES", "5"))
+SHUFFLES = int(os.environ.get("HELO_TEST_SHUFFLES", "3"))
 """How many runs with shuffled labels are trained: 20 take two minutes."""
 
 

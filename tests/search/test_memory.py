@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import psutil
 import pytest
 import ray
+from ray import cloudpickle
 
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
@@ -15,6 +18,9 @@ from helo.search.tune import Shared, ray_cluster
 from helo.training import CellTraining
 
 pytestmark = pytest.mark.slow
+
+# By value: workers cannot import this module where a package in the environment is called "tests", too.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 COLUMNS = {"eeg": 90, "face": 768}
 SMALL = Configuration(width=8, heads=2, batch_size=64)
