@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.source import Source
+from analysis.statistics.comparisons import corrected
 from analysis.statistics.signed_rank import ALPHA
 from analysis.web.standalone import write_figures
 from analysis.wording import NOT_REPORTABLE, number, percent
@@ -144,13 +145,14 @@ def _caption(summary: pd.DataFrame, comparisons: pd.DataFrame, objective: str, p
     searched = summary.loc[(summary[ESTIMATE] == PER_FOLD_SELECTION) & (summary[METRIC] == objective), "subjects"]
     subjects = int(searched.max()) if len(searched) else 0
     under = f", protocol {protocol}" if protocol.isalnum() else ""
-    tests = comparisons[REFERENCE].nunique()
+    tests = corrected(comparisons)
     label = METRIC_LABELS[objective]
     return (
         rf"Mean test scores over $n = {subjects}$ subjects, each left out once (leave-one-subject-out{under})."
         rf" {label} 95\,\%: percentile bootstrap interval of the mean over subjects. Skill: the share of the way from"
         rf" the train mean to a perfect {label}. {_MARK}: differs from {_escaped(PER_FOLD_SELECTION)} at $p < {ALPHA}$"
-        f" (two-sided Wilcoxon signed-rank test over subjects, Holm's correction for {tests} references)."
+        f" (two-sided Wilcoxon signed-rank test over subjects, Holm's correction for {tests} references, the train mean"
+        " apart)."
         r" Bold: the best of per\_fold\_selection and its references; the oracle chooses by test score."
     )
 

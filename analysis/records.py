@@ -47,7 +47,8 @@ class Records:
         self.run = run
         self._seen: set[Path] = set()
         self._cells = cells_table([])
-        self._epochs = [epochs_table([])]  # in pieces: to join millions of rows again for every cell would take long
+        # In pieces: to join millions of rows again for every cell would take long.
+        self._epochs: list[pd.DataFrame] = []
         self._unconverged: list[pd.Series] = []
         self._baselines: list[CellRecord] = []
         self._faults: dict[Path, str] = {}
@@ -59,16 +60,19 @@ class Records:
         if not self._seen <= found.keys():
             self.__init__(self.run)  # type: ignore[misc]  # parts were moved away, to be made again: start anew
         new = [path for path in found if path not in self._seen]
+        cells = [self._cells]
         for start in range(0, len(new), BLOCK):
             block = new[start : start + BLOCK]
             records, faults = ledger.inspect(block)
             self._faults |= faults
             own = [record for record in records if record.method not in FITTED_BASELINES]
-            self._cells = self._ordered(_joined(self._cells, cells_table(own)))
+            cells.append(cells_table(own))
             self._add_epochs(epochs_table(own))
             self._baselines += [record for record in records if record.method in FITTED_BASELINES]
             self._seen |= set(block)
             told(min(start + BLOCK, len(new)), len(new))
+        if new:
+            self._cells = self._ordered(_joined(cells))
         return bool(new)
 
     @property
@@ -91,7 +95,7 @@ class Records:
         self._unconverged.append(unconverged_cells(new))
         self._epochs.append(new)
         if len(self._epochs) > PIECES:
-            self._epochs = [self._epochs[0], self.epochs()]
+            self._epochs = [self.epochs()]
             self._unconverged = [self.unconverged]
 
     @property
@@ -106,13 +110,13 @@ class Records:
 
     def epochs(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """``epochs``, or some of its columns; the cells are in the order in which they were read."""
-        pieces = [piece if columns is None else piece[list(columns)] for piece in self._epochs]
-        return pd.concat(pieces[1:] or pieces, ignore_index=True)
+        pieces = self._epochs or [epochs_table([])]
+        return pd.concat([piece if columns is None else piece[list(columns)] for piece in pieces], ignore_index=True)
 
     def baselines(self, known: pd.DataFrame) -> pd.DataFrame:
         """A table of baselines with the fitted ones as the ledger has them by now; `known` has the trivial ones."""
         trivial = known[~known[METHOD].isin(FITTED_BASELINES)]
-        return _joined(trivial, fitted_baselines_table(self._baselines))
+        return _joined([trivial, fitted_baselines_table(self._baselines)])
 
     def explanations(self, objective: str) -> pd.DataFrame:
         """What the cells learnt that their folds would choose by now: see `helo.tables.explanations_table`."""
@@ -128,7 +132,7 @@ class Records:
         return table.loc[keys.sort_values([CONFIGURATION, FOLD], kind="stable").index].reset_index(drop=True)
 
 
-def _joined(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
-    """Both, one below the other; an empty one has no say in the types of columns."""
-    parts = [part for part in (old, new) if len(part)]
-    return pd.concat(parts, ignore_index=True) if parts else old
+def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """All, one below the other; an empty one has no say in the types of columns."""
+    parts = [part for part in tables if len(part)]
+    return pd.concat(parts, ignore_index=True) if parts else tables[0]

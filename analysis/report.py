@@ -21,7 +21,6 @@ from helo.names import (
     BASELINES,
     CONFIGURATION,
     ESTIMATE,
-    FOLD,
     SUBJECT,
     SUMMARY,
     TRAIN_MEAN,
@@ -98,12 +97,12 @@ def _document(source: Source, told: Callable[[str], None]) -> str:
 def _choices(source: Source) -> str:
     """Menus of the subjects and configurations that there are cells of."""
     try:
-        cells = source.cells
+        subjects, configurations = source.choices
     except InputError:
         return ""
-    subjects = [(str(fold), str(fold)) for fold in cells[FOLD].unique()]
-    configurations = [(str(number), f"{number}") for number in sorted(cells[CONFIGURATION].unique())]
-    return choice(SUBJECT, subjects) + choice(CONFIGURATION, configurations)
+    return choice(SUBJECT, [(name, name) for name in subjects]) + choice(
+        CONFIGURATION, [(str(number), str(number)) for number in configurations]
+    )
 
 
 def _or_why_not(build: Callable[[], str]) -> str:

@@ -76,6 +76,11 @@ class Source:
         return self.run.table(CELLS) if self._records is None else self._records.cells
 
     @property
+    def choices(self) -> tuple[list[str], list[int]]:
+        """The subjects and the configurations that there are cells of."""
+        return list(map(str, self.cells[FOLD].unique())), sorted(map(int, self.cells[CONFIGURATION].unique()))
+
+    @property
     def epochs(self) -> pd.DataFrame:
         """``epochs.parquet``. Not kept: of a long run it is by far the largest table."""
         return self.run.table(EPOCHS) if self._records is None else self._records.epochs()

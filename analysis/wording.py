@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from analysis.statistics.comparisons import comparisons
+from analysis.statistics.comparisons import comparisons, corrected
 from analysis.statistics.estimates import best_regressor, chosen_cells, completed
 from analysis.statistics.signed_rank import ALPHA, least_p
 from helo.names import (
@@ -248,7 +248,7 @@ def rivals(scores: pd.DataFrame, objective: str) -> list[str]:
         return []
     table = comparisons(scores, (objective,))
     row = table.set_index(REFERENCE).loc[best]
-    tests = int((table[REFERENCE] != TRAIN_MEAN).sum())
+    tests = corrected(table)
     compared = f"no difference could be seen from the search ({number(row['score'])}), which is better"
     if row["p_holm"] < ALPHA and row["gain"] * row["effect"] > 0:
         compared = f"the search is {'better' if row['gain'] > 0 else 'worse'} ({number(row['score'])}), and better"

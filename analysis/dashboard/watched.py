@@ -19,12 +19,10 @@ from helo.errors import InputError
 from helo.names import (
     BASELINES,
     CELLS,
-    CONFIGURATION,
     EPOCHS,
     EXPLANATIONS,
     FAILED,
     FINISHED,
-    FOLD,
     IDENTITY,
     MANIFEST_FILE,
     MODEL_FOLDER,
@@ -168,10 +166,9 @@ class Watched:
         """Subjects and configurations that there are cells of."""
         with self._lock:
             try:
-                cells = self.source.cells
+                return self.source.choices
             except InputError:
                 return [], []
-            return [str(fold) for fold in cells[FOLD].unique()], sorted(map(int, cells[CONFIGURATION].unique()))
 
     def _progress(self) -> str:
         cells = self.source.cells

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.statistics.estimates import gain, intervals, skill
+from analysis.statistics.estimates import by_subject, gain, intervals, skill
 from analysis.statistics.quiet import quiet
 from analysis.statistics.signed_rank import ALPHA, FEW, RESAMPLES, holm, signed_rank
 from helo.errors import InputError
@@ -97,7 +97,7 @@ def comparisons(scores: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.Da
     rows: list[dict[str, Any]] = []
     gains: list[NDArray[np.float64]] = []
     for metric in metrics:
-        wide = _wide(scores, metric)
+        wide = by_subject(scores, metric)
         family: list[dict[str, Any]] = []
         for reference in references(scores):
             row, difference = _compared(wide, PER_FOLD_SELECTION, reference, metric)
@@ -108,6 +108,11 @@ def comparisons(scores: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.Da
     for row, (low, high) in zip(rows, intervals(gains), strict=True):
         row |= {"gain_low": low, "gain_high": high}
     return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
+
+
+def corrected(table: pd.DataFrame) -> int:
+    """Over how many references Holm corrects in a table of `comparisons`: all but ``train_mean``."""
+    return int((table[REFERENCE].drop_duplicates() != TRAIN_MEAN).sum())
 
 
 def between_runs(scores: Mapping[str, pd.DataFrame], metric: str) -> pd.DataFrame:
@@ -251,7 +256,7 @@ def optimism(scores: pd.DataFrame) -> pd.DataFrame:
     """
     rows, gaps = [], []
     for metric in METRICS:
-        both, difference = _differences(_wide(scores, metric), ORACLE, PER_FOLD_SELECTION, metric)
+        both, difference = _differences(by_subject(scores, metric), ORACLE, PER_FOLD_SELECTION, metric)
         score, gap = both[PER_FOLD_SELECTION].mean(), _mean(difference)
         gaps.append(difference)
         rows.append((metric, len(both), score, gap, 100 * gap / score if score else np.nan))
@@ -270,11 +275,6 @@ def subject_table(scores: pd.DataFrame, objective: str) -> pd.DataFrame:
     return table.rename(columns={FOLD: SUBJECT})[[SUBJECT, ESTIMATE, *METRICS, SKILL]].reset_index(drop=True)
 
 
-def _wide(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """A row per subject, a column per estimate."""
-    return scores.pivot(index=FOLD, columns=ESTIMATE, values=metric)
-
-
 def _differences(
     wide: pd.DataFrame, judged: str, reference: str, metric: str
 ) -> tuple[pd.DataFrame, NDArray[np.float64]]:
@@ -290,5 +290,5 @@ def _mean(values: NDArray[np.float64]) -> float:
 
 def _pool(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Subjects of ``per_fold_selection`` × it and the references that have them all."""
-    wide = _wide(scores, metric).reindex(columns=[PER_FOLD_SELECTION, *references(scores)])
+    wide = by_subject(scores, metric).reindex(columns=[PER_FOLD_SELECTION, *references(scores)])
     return wide[wide[PER_FOLD_SELECTION].notna()].dropna(axis="columns")

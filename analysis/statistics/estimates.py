@@ -224,12 +224,17 @@ def skill(score: float, reference: float, metric: str) -> float:
     return float(1 - (best - score) / (best - reference))
 
 
+def by_subject(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """One metric of `subject_scores`: a row per subject, a column per estimate."""
+    return scores.pivot(index=FOLD, columns=ESTIMATE, values=metric)
+
+
 def paired(scores: pd.DataFrame, metric: str, *estimates: str) -> pd.DataFrame:
     """One metric of the subjects that all `estimates` have: indexed by fold, a column per estimate.
 
     `scores` comes from `subject_scores`; an estimate that it does not have leaves no subject.
     """
-    wide = scores.pivot(index=FOLD, columns=ESTIMATE, values=metric)
+    wide = by_subject(scores, metric)
     return wide.reindex(columns=list(estimates)).dropna()
 
 
@@ -239,7 +244,7 @@ def best_regressor(scores: pd.DataFrame, metric: str) -> str:
     Of those that have all these subjects: one that failed on the hardest would look best. To be chosen by its test
     score favours it.
     """
-    wide = scores.pivot(index=FOLD, columns=ESTIMATE, values=metric)
+    wide = by_subject(scores, metric)
     if PER_FOLD_SELECTION not in wide:
         return ""
     judged = wide[wide[PER_FOLD_SELECTION].notna()]

@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.source import Source
 from analysis.statistics.ablation import VARIANT
+from analysis.statistics.comparisons import corrected
 from analysis.statistics.configurations import NOT_FOR_CHOOSING
 from analysis.variants import difference, explanation
 from analysis.web.page import table, text
@@ -104,7 +105,7 @@ def comparisons(source: Source) -> str:
         " whatever the direction of the metric); p: Wilcoxon's signed-rank test, two-sided, by permutation below 20"
         " subjects, with Holm's correction over the rows of a metric, but that of train_mean: on it the verdict"
         " rests, it is settled beforehand and stands alone; effect: matched-pairs rank-biserial correlation, −1 to 1"
-        f"{powerless(int(source.comparisons['subjects'].max()), source.comparisons[REFERENCE].nunique() - 1)}."
+        f"{powerless(int(source.comparisons['subjects'].max()), corrected(source.comparisons))}."
     )
 
 
