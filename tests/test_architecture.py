@@ -74,6 +74,7 @@ LAYERS = [
         "helo.cluster",
         "helo.correlation",
     },
+    {"helo.storage"},
     {"helo.data"},
     {"helo.scaling"},
     {"helo.folds"},

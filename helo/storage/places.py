@@ -1,0 +1,61 @@
+"""From what a user calls a place to the folder that lies there."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+from helo.errors import InputError, did_you_mean
+from helo.storage.folder import Folder, LocalFolder
+
+SCHEMES: Final = ("s3", "gs")
+"""Object storage that writes an object whole or not at all."""
+
+OPTIONS: Final = {"s3": ("region", "endpoint_override", "scheme"), "gs": ("endpoint_override", "scheme")}
+"""What may stand behind ``?`` in a URI."""
+
+
+def is_uri(place: os.PathLike[str] | str) -> bool:
+    """Whether a place is named by a URI, not by a path.
+
+    >>> is_uri("s3://bucket/runs/first"), is_uri("runs/first"), is_uri("C:/runs")
+    (True, False, False)
+    """
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", os.fspath(place)) is not None
+
+
+def place_of(place: os.PathLike[str] | str) -> Path | str:
+    """A place as it can be named from anywhere: an absolute path, or the URI; raise `InputError` for a bad URI."""
+    return _checked(os.fspath(place)) if is_uri(place) else Path(place).resolve()
+
+
+def open_folder(place: os.PathLike[str] | str) -> Folder:
+    """The folder at a path or URI, which need not be there; raise `InputError` for a URI that cannot be one."""
+    if not is_uri(place):
+        return LocalFolder(Path(place))
+    from helo.storage.remote import RemoteFolder  # pyarrow: not for those who only ask for help
+
+    uri = urlsplit(_checked(os.fspath(place)))
+    return RemoteFolder(uri.scheme, f"{uri.netloc}{uri.path}".rstrip("/"), tuple(parse_qsl(uri.query)))
+
+
+def _checked(text: str) -> str:
+    uri = urlsplit(text)
+    if uri.scheme not in SCHEMES:
+        known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+        raise InputError(f"{text}: unknown kind of storage {uri.scheme}://; known are {known} and paths")
+    if "@" in uri.netloc:
+        raise InputError(
+            f"{uri.scheme}://…@{uri.hostname or ''}{uri.path}: holds credentials, which would end up in the run; leave "
+            "them to the environment, a profile or the machine's role"
+        )
+    if not uri.netloc or uri.fragment or not uri.path.strip("/"):
+        raise InputError(f"{text}: must be {uri.scheme}://BUCKET/FOLDER")
+    for name, value in parse_qsl(uri.query, keep_blank_values=True):
+        if name not in OPTIONS[uri.scheme] or not value:
+            hint = did_you_mean(name, OPTIONS[uri.scheme])
+            raise InputError(f"{text}: unknown option {name!r}{hint}; known are {', '.join(OPTIONS[uri.scheme])}")
+    return text
