@@ -25,7 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     report = commands.add_parser(
         "report", help="print the estimates of a run and write its summary and report", description=_report.__doc__
     )
-    report.add_argument("run", type=Path, metavar="RUN", help="the directory of a run, as helo.search wrote it")
+    report.add_argument("run", metavar="RUN", help="the directory of a run, as helo.search wrote it, or its URI")
     report.add_argument(
         "--export", type=Path, metavar="DIR",
         help="also write tables (CSV, LaTeX) and each figure (a page of its own, JSON) into a new directory",
@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
         "dashboard", help="show runs in a browser, side by side, while they go on", description=_dashboard.__doc__
     )
     add = dashboard.add_argument
-    add("runs", type=Path, nargs="+", metavar="RUN", help="directories of runs, finished or not")
+    add("runs", nargs="+", metavar="RUN", help="directories or URIs of runs, finished or not")
     add("--host", default="127.0.0.1", metavar="H", help="address to listen at (default: 127.0.0.1, this machine only)")
     add("--port", type=int, default=PORT, metavar="N", help=f"port; 0 takes a free one (default: {PORT})")
     add("--refresh", type=float, default=2.0, metavar="S", help="seconds between two looks at the runs (default: 2)")

@@ -31,7 +31,7 @@ def facts(source: Source) -> list[tuple[str, str]]:
     """Label and text of every fact the manifest and the cells know; unknown ones are left out."""
     manifest = source.manifest
     found = [
-        ("Run", source.run.path.name),
+        ("Run", source.run.folder.name),
         ("Started", manifest.get("started")),
         ("Data set", _dataset(source.section("dataset"))),
         ("Search space", _space(source.section("space"))),
@@ -132,7 +132,7 @@ def _recommended(source: Source) -> str:
 
 def _model(source: Source) -> str | None:
     """What there is to predict with, and what it is worth."""
-    if not source.run.model.is_dir():
+    if not source.run.has_model:
         return None
     return (
         f"{source.run.model}: the recommended configuration, fitted to all subjects, for python -m helo.predict; what"

@@ -1,27 +1,23 @@
 """The finished cells of a run as its ledger has them by now: for runs that are under way, or ended before their time.
 
-Only reads: the search that writes the ledger does not notice. Each part is read once.
+Only reads: the search that writes the ledger does not notice. Each file is read once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from analysis.statistics.estimates import unconverged_cells
 from helo.baselines.table import fitted_baselines_table
-from helo.ledger import CellRecord, part_name
-from helo.names import CELLS, CONFIGURATION, FITTED_BASELINES, FOLD, METHOD
+from helo.ledger import CellRecord
+from helo.ledger.ledger import rows_in
+from helo.names import CELLS, CONFIGURATION, FITTED_BASELINES, FOLD, FOLD_NUMBER, HISTORY, METHOD
 from helo.run import Run
 from helo.selection import best_per_fold
-from helo.tables import cells_table, epochs_table, explanations_table
-
-BLOCK = 200
-"""Parts that are read before it is told how far this is."""
+from helo.tables import CELL_COLUMNS, EPOCH_COLUMNS, cells_table, epochs_table, explanations_table
 
 PIECES = 64
 """Pieces in which epochs are kept at most."""
@@ -29,15 +25,7 @@ PIECES = 64
 
 def is_behind(run: Run) -> bool:
     """Whether a run's ledger has cells that its ``cells.parquet`` has not, or that cannot be read."""
-    return len(run.ledger.parts()) > _written(run)
-
-
-def _written(run: Run) -> int:
-    """How many cells the tables have."""
-    try:
-        return int(pq.read_metadata(run.path / f"{CELLS}.parquet").num_rows)
-    except (OSError, pa.ArrowException):
-        return 0
+    return len(run.ledger) > run.rows_of(CELLS)
 
 
 class Records:
@@ -45,48 +33,59 @@ class Records:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self._seen: set[Path] = set()
-        self._cells = cells_table([])
+        self._files: set[str] = set()
+        self._seen: set[tuple[int, int]] = set()
+        self._cells = cells_table(run.ledger.nothing(CELL_COLUMNS))
         # In pieces: to join millions of rows again for every cell would take long.
         self._epochs: list[pd.DataFrame] = []
         self._unconverged: list[pd.Series] = []
         self._baselines: list[CellRecord] = []
-        self._faults: dict[Path, str] = {}
+        self._faults: dict[str, str] = {}
 
     def refresh(self, told: Callable[[int, int], None] = lambda done, of: None) -> bool:
-        """Read what has come since the last time; whether there was anything. `told` hears parts read, of how many."""
+        """Read what has come since the last time; whether there was anything. `told` hears cells read, of how many."""
         ledger = self.run.ledger
-        found = dict.fromkeys((*ledger.parts(), *ledger.baseline_parts()))
-        if not self._seen <= found.keys():
-            self.__init__(self.run)  # type: ignore[misc]  # parts were moved away, to be made again: start anew
-        new = [path for path in found if path not in self._seen]
-        cells = [self._cells]
-        for start in range(0, len(new), BLOCK):
-            block = new[start : start + BLOCK]
-            records, faults = ledger.inspect(block)
-            self._faults |= faults
-            own = [record for record in records if record.method not in FITTED_BASELINES]
-            cells.append(cells_table(own))
-            self._add_epochs(epochs_table(own))
-            self._baselines += [record for record in records if record.method in FITTED_BASELINES]
-            self._seen |= set(block)
-            told(min(start + BLOCK, len(new)), len(new))
-        if new:
+        files, baselines = ledger.files(), ledger.baseline_parts()
+        there = {*files, *baselines}
+        gone = self._files - there
+        if any(rows_in(name) > 1 for name in gone) or len(ledger) < len(self._seen):
+            self.__init__(self.run)  # type: ignore[misc]  # files were moved away, to be made again: start anew
+            gone = set()
+        self._files -= gone  # parts that were packed
+        of = len(ledger) - len(self._seen)
+        cells, grown = [self._cells], False
+        for names, rows in ledger.blocks((*CELL_COLUMNS, HISTORY), self._files, self._faults):
+            self._files |= {*names}
+            keys = list(zip(rows[CONFIGURATION].to_pylist(), rows[FOLD_NUMBER].to_pylist(), strict=True))
+            new = rows.filter(pa.array([key not in self._seen for key in keys], pa.bool_()))
+            self._seen.update(keys)
+            if len(new):
+                grown = True
+                cells.append(cells_table(new))
+                self._add_epochs(epochs_table(new))
+            told(min(of, sum(map(len, cells[1:]))), of)
+        self._files |= self._faults.keys()
+        fresh = [name for name in baselines if name not in self._files]
+        records, faults = ledger.inspect(fresh)
+        self._baselines += records
+        self._faults |= faults
+        self._files |= {*fresh}
+        if grown:
             self._cells = self._ordered(_joined(cells))
-        return bool(new)
+        return grown or bool(fresh)
 
     @property
     def notes(self) -> list[str]:
         """That the tables are of the ledger, and which of its parts cannot be read."""
         found = []
-        if len(self._cells) > _written(self.run):
+        if len(self._cells) > self.run.rows_of(CELLS):
             found.append(
                 "The search has not written its tables since these cells finished: it is under way, or was ended. What"
                 " needs its data set is missing until it does."
             )
         if self._faults:
-            path, fault = next(iter(self._faults.items()))
-            found.append(f"{len(self._faults)} cells of the ledger cannot be read, the first is {path.name}: {fault}.")
+            name, fault = next(iter(self._faults.items()))
+            found.append(f"{len(self._faults)} files of the ledger cannot be read, the first is {name}: {fault}.")
         return found
 
     def _add_epochs(self, new: pd.DataFrame) -> None:
@@ -106,11 +105,11 @@ class Records:
     @property
     def unconverged(self) -> pd.Series:
         """See `analysis.statistics.estimates.unconverged_cells`."""
-        return pd.concat(self._unconverged) if self._unconverged else unconverged_cells(epochs_table([]))
+        return pd.concat(self._unconverged) if self._unconverged else unconverged_cells(self.epochs())
 
     def epochs(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """``epochs``, or some of its columns; the cells are in the order in which they were read."""
-        pieces = self._epochs or [epochs_table([])]
+        pieces = self._epochs or [epochs_table(self.run.ledger.nothing(EPOCH_COLUMNS))]
         return pd.concat([piece if columns is None else piece[list(columns)] for piece in pieces], ignore_index=True)
 
     def baselines(self, known: pd.DataFrame) -> pd.DataFrame:
@@ -120,11 +119,8 @@ class Records:
 
     def explanations(self, objective: str) -> pd.DataFrame:
         """What the cells learnt that their folds would choose by now: see `helo.tables.explanations_table`."""
-        number = {fold["test"]: place for place, fold in enumerate(self.run.folds)}
         chosen = best_per_fold(self._cells, objective).items()
-        folder = self.run.ledger.folder
-        parts = [folder / f"{part_name(configuration, number[fold])}.parquet" for fold, configuration in chosen]
-        return explanations_table(self.run.ledger.inspect(parts)[0], self._cells, objective, len(number))
+        return explanations_table(self.run.find([(configuration, fold) for fold, configuration in chosen]))
 
     def _ordered(self, table: pd.DataFrame) -> pd.DataFrame:
         place = {fold["test"]: number for number, fold in enumerate(self.run.folds)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import pandas as pd
 
@@ -16,11 +15,11 @@ from analysis.web import tables
 from analysis.web.page import choice, figure, heading, page, part, terms, text
 from analysis.wording import MEANINGS
 from helo.errors import InputError
-from helo.files import whole_file
 from helo.names import (
     BASELINES,
     CONFIGURATION,
     ESTIMATE,
+    REPORT_FILE,
     SUBJECT,
     SUMMARY,
     TRAIN_MEAN,
@@ -36,27 +35,26 @@ def write_summary(source: Source) -> pd.DataFrame:
     try:
         source.run.write_table(SUMMARY, summary)
     except OSError as error:
-        raise InputError(f"{source.run.path}: cannot be written ({error.strerror or error})") from None
+        raise InputError(f"{source.run.folder}: cannot be written ({error.strerror or error})") from None
     return summary
 
 
-def write_report(source: Source, told: Callable[[str], None] = lambda step: None) -> Path:
-    """Write the report of a run, whole or not at all, and return its path.
+def write_report(source: Source, told: Callable[[str], None] = lambda step: None) -> str:
+    """Write the report of a run, whole or not at all, and return its path or URI.
 
     What needs a table that is not there is replaced by a sentence that says so. `told` is called with what is being
     made, so that somebody who waits can see it. Raise `InputError` if the directory cannot be written.
     """
     content, report = _document(source, told), source.run.report
     try:
-        with whole_file(report) as hidden:
-            hidden.write_text(content, encoding="utf-8")
+        source.run.folder.write(REPORT_FILE, content.encode("utf-8"))
     except OSError as error:
         raise InputError(f"{report}: cannot be written ({error.strerror or error})") from None
     return report
 
 
 def _document(source: Source, told: Callable[[str], None]) -> str:
-    name = source.manifest.get("name", source.run.path.name)
+    name = source.manifest.get("name", source.run.folder.name)
     dataset = source.section("dataset").get("name", "unnamed data")
     title = f"{name} on {dataset}"
     lead = "Leave-one-subject-out search of HeLo, an emotion-distribution model."

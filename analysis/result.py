@@ -43,9 +43,9 @@ class RunResult:
         return read_source(self._run)
 
     @property
-    def path(self) -> Path:
-        """The run directory."""
-        return self._run.path
+    def path(self) -> Path | str:
+        """The run directory: its path, or its URI on object storage."""
+        return self._run.folder.here or str(self._run.folder)
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -121,10 +121,10 @@ class RunResult:
         """
         if self._complete is not None:
             return self._complete
-        if self._run.model.is_dir():
+        if self._run.has_model:
             return True
         configurations = self._source.section("space").get("configurations") or len(self._source.variants)
-        if len(self._run.ledger.parts()) == configurations * len(self.folds):
+        if len(self._run.ledger) == configurations * len(self.folds):
             return True
         return None if self.manifest.get("racing") else False
 
@@ -133,9 +133,9 @@ class RunResult:
         """The recommended configuration, fitted to all subjects."""
         from helo import load_model  # torch takes seconds
 
-        if not self._run.model.is_dir():
+        if not self._run.has_model:
             raise InputError(f"{self._run.model}: is not there; a model is fitted at the end of a search")
-        return load_model(self._run.model)
+        return load_model(str(self._run.model))
 
     @property
     def figures(self) -> tuple[str, ...]:
@@ -149,8 +149,8 @@ class RunResult:
         """
         return choose(exhibit(name).plot(self._source), subject, configuration)
 
-    def report(self) -> Path:
-        """Write ``report.html``, one page with everything, and return its path."""
+    def report(self) -> str:
+        """Write ``report.html``, one page with everything, and return its path or URI."""
         return write_report(self._source)
 
     def __repr__(self) -> str:
@@ -174,7 +174,8 @@ class RunResult:
 
 def load_run(path: os.PathLike[str] | str) -> RunResult:
     """Read a run directory; raise `InputError` for what is none, or whose manifest or folds are broken."""
-    result = RunResult(Run.open(Path(path)))
+    run = Run.open(path)
+    result = RunResult(run)
     if not isinstance(result.folds, list) or not result.objective:  # which raise if they are not there
-        raise InputError(f"{result.path / FOLDS_FILE}: is not a list of folds")
+        raise InputError(f"{run.folder.where(FOLDS_FILE)}: is not a list of folds")
     return result

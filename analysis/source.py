@@ -60,7 +60,7 @@ class Source:
         objective = self.section("space").get("objective")
         if objective not in METRICS:
             raise InputError(
-                f"{self.run.path / MANIFEST_FILE}: space.objective must be one of {', '.join(METRICS)};"
+                f"{self.run.folder.where(MANIFEST_FILE)}: space.objective must be one of {', '.join(METRICS)};"
                 f" got {objective!r}"
             )
         return str(objective)
@@ -196,7 +196,7 @@ class Source:
         """A sentence on each table that is there and cannot be read."""
         found = []
         for name in (CELLS, EPOCHS, BASELINES, PREDICTIONS, EXPLANATIONS):
-            if (self.run.path / f"{name}.parquet").exists():
+            if self.run.folder.exists(f"{name}.parquet"):
                 try:
                     self.run.table(name, [])
                 except InputError as error:

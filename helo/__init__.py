@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from os import PathLike
-    from pathlib import Path
     from typing import Any
 
     from analysis.result import RunResult
@@ -101,7 +100,7 @@ def load_run(path: PathLike[str] | str) -> RunResult:
     return load(path)
 
 
-def load_model(folder: Path | str) -> FittedModel:
+def load_model(folder: PathLike[str] | str) -> FittedModel:
     """Read a fitted model, such as ``RUN/model``; raise `helo.errors.InputError` for what is wrong in it.
 
     ``load_model("runs/wesad/model").predict("datasets/new")`` gives an emotion distribution for every window.

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from helo.errors import InputError
-
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -52,14 +50,6 @@ def whole_folder(path: Path) -> Iterator[Path]:
             with contextlib.suppress(OSError):  # somebody else uses it by now
                 folder.rmdir()
         raise
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file; raise `InputError` if it has none."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -7,6 +7,7 @@ configuration, what it was fitted to, versions). Neither can run code when it is
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset, Signals, blocks
@@ -25,12 +26,13 @@ from helo.data.schema import Schema
 from helo.data.store import parse_schema
 from helo.data.unlabelled import read_signals, signals_of
 from helo.errors import InputError
-from helo.files import read_json, whole_folder, write_json
+from helo.files import write_json
 from helo.fitting import CPU, Engine, Fitting, Windows, forward
 from helo.folds import cell_seed
 from helo.model import HeLo
 from helo.names import MODEL_FILE, MODEL_FOLDER, NORMALISATIONS, NORMALISE_TRAIN, WEIGHTS_FILE
 from helo.scaling import Scaling
+from helo.storage import Folder, open_folder
 
 FORMAT = 1
 """Of ``model.json``; another number is of another version of this program."""
@@ -97,7 +99,7 @@ class FittedModel:
             counts += (np.abs(part.take(block)) >= FAR).sum(axis=0)
         return {name: int(count) for name, count in zip(self.schema.features, counts, strict=True) if count}
 
-    def save(self, folder: Path) -> None:
+    def save(self, place: Folder | os.PathLike[str] | str) -> None:
         """Write the model, whole or not at all, where nothing is yet."""
         content = {
             "format": FORMAT,
@@ -110,7 +112,7 @@ class FittedModel:
         weights = {name: value.contiguous() for name, value in self.network.state_dict().items()}
         if self.scaling.mean is not None and self.scaling.std is not None:
             weights |= {_MEAN: torch.tensor(self.scaling.mean), _STD: torch.tensor(self.scaling.std)}
-        with whole_folder(folder) as staging:
+        with open_folder(place).filled(last=MODEL_FILE) as staging:
             (staging / WEIGHTS_FILE).write_bytes(save(weights))
             write_json(staging / MODEL_FILE, content)
 
@@ -139,16 +141,20 @@ def fit_model(
     return FittedModel(dataset.schema, configuration, scaling, network, dataset.subject_names, facts)
 
 
-def load_model(folder: Path | str) -> FittedModel:
-    """Read a model from its folder; raise `InputError` for what is missing or wrong in it."""
-    folder = Path(folder)
-    if not folder.is_dir():
+def load_model(place: Folder | os.PathLike[str] | str) -> FittedModel:
+    """Read a model from its folder or URI; raise `InputError` for what is missing or wrong in it."""
+    folder = open_folder(place)
+    try:
+        names = folder.names()
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error})") from None
+    if not names and folder.is_new():
         raise InputError(f"{folder}: no such model (a folder with {MODEL_FILE} and {WEIGHTS_FILE}, such as RUN/model)")
-    if not (folder / MODEL_FILE).is_file():
+    if MODEL_FILE not in names:
         inside = folder / MODEL_FOLDER
-        hint = f" (did you mean {inside}?)" if (inside / MODEL_FILE).is_file() else ""
+        hint = f" (did you mean {inside}?)" if inside.exists(MODEL_FILE) else ""
         raise InputError(f"{folder}: has no {MODEL_FILE}{hint}")
-    content = _content(folder / MODEL_FILE)
+    content = _content(folder)
     try:
         schema = parse_schema(_mapping(content, "schema"), folder.name)
         configuration = Configuration.from_params(_mapping(content, "configuration"))
@@ -158,19 +164,19 @@ def load_model(folder: Path | str) -> FittedModel:
         if not isinstance(subjects, list):
             raise InputError(f"subjects must be a list, got {subjects!r}")
     except (InputError, TypeError) as error:
-        raise InputError(f"{folder / MODEL_FILE}: {error}") from None
+        raise InputError(f"{folder.where(MODEL_FILE)}: {error}") from None
     try:
-        scaling, network = _weights(folder / WEIGHTS_FILE, schema, configuration, content["normalise"])
+        scaling, network = _weights(folder, schema, configuration, content["normalise"])
     except InputError as error:
-        raise InputError(f"{folder / WEIGHTS_FILE}: {error}") from None
+        raise InputError(f"{folder.where(WEIGHTS_FILE)}: {error}") from None
     known = ("format", "schema", "configuration", "normalise", "subjects")
     facts = {name: value for name, value in content.items() if name not in known}
     return FittedModel(schema, configuration, scaling, network, tuple(map(str, subjects)), facts)
 
 
-def _weights(path: Path, schema: Schema, configuration: Configuration, normalise: str) -> tuple[Scaling, HeLo]:
+def _weights(folder: Folder, schema: Schema, configuration: Configuration, normalise: str) -> tuple[Scaling, HeLo]:
     try:
-        tensors = load_file(path)
+        tensors = load(folder.read(WEIGHTS_FILE))
     except FileNotFoundError:
         raise InputError("is missing") from None
     except (OSError, SafetensorError) as error:
@@ -196,10 +202,10 @@ def _weights(path: Path, schema: Schema, configuration: Configuration, normalise
     raise InputError(f"its weights are not those of the schema and configuration in {MODEL_FILE}")
 
 
-def _content(path: Path) -> dict[str, Any]:
-    content = read_json(path)
+def _content(folder: Folder) -> dict[str, Any]:
+    content = folder.read_json(MODEL_FILE)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(f"{path}: is not a model of this version (format {FORMAT})")
+        raise InputError(f"{folder.where(MODEL_FILE)}: is not a model of this version (format {FORMAT})")
     return content
 
 

@@ -16,10 +16,14 @@ KL, so that a confident mistake costs much but stays finite. All arithmetic is i
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from helo.names import HIGHER_IS_BETTER, METRICS
+
+_Score = TypeVar("_Score", float, NDArray[Any])
 
 KL_FLOOR = 1e-12
 """Predicted probabilities are clipped at this in KL."""
@@ -82,7 +86,7 @@ def mean_scores(reported: ArrayLike, predicted: ArrayLike, subjects: NDArray[np.
     return {name: float(np.mean([scores[name] for scores in by_subject.values()])) for name in METRICS}
 
 
-def as_loss(metric: str, value: float) -> float:
+def as_loss(metric: str, value: _Score) -> _Score:
     """Turn a score so that lower is better.
 
     >>> as_loss("kl", 0.1), as_loss("cosine", 0.9)

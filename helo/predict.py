@@ -27,7 +27,7 @@ FEW_WINDOWS = 10
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog=PROG, description="Predict emotion distributions with a fitted model.")
-    parser.add_argument("model", type=Path, metavar="MODEL", help="folder of a fitted model, such as RUN/model")
+    parser.add_argument("model", metavar="MODEL", help="folder or URI of a fitted model, such as RUN/model")
     parser.add_argument(
         "data", type=Path, metavar="DATASET", help="dataset directory, or a Parquet or CSV file; labels are not needed"
     )
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command(PROG, lambda: _predict(arguments.model, arguments.data, arguments.out))
 
 
-def _predict(folder: Path, data: Path, out: Path) -> int:
+def _predict(model_place: str, data: Path, out: Path) -> int:
     if out.suffix not in (".parquet", ".csv"):
         raise InputError(f"{out}: must end in .parquet or .csv")
     require_new(out)
@@ -52,7 +52,7 @@ def _predict(folder: Path, data: Path, out: Path) -> int:
     from helo.data.unlabelled import read_signals
     from helo.fitted import load_model
 
-    model = load_model(folder)
+    model = load_model(model_place)
     signals = read_signals(data, model.schema)
     _write(signals, model, model.predict(signals), out)
     print(f"{out}: {len(signals)} windows of {len(signals.subject_names)} subjects, {len(model.emotions)} emotions")

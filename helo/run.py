@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
-import platform
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from itertools import chain
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from helo.errors import InputError, require_new
-from helo.files import read_json, whole_file, whole_folder, write_json
-from helo.ledger import Ledger
+from helo.errors import InputError
+from helo.files import write_json
+from helo.ledger import CellRecord, Ledger
+from helo.ledger.record import ROW, records_of
 from helo.names import (
     ALL_PREDICTIONS,
     BASELINES,
@@ -28,99 +28,126 @@ from helo.names import (
     LEDGER_FOLDER,
     LOCK_FILE,
     MANIFEST_FILE,
+    METHOD,
+    MODEL_FILE,
     MODEL_FOLDER,
     PREDICTIONS,
     REPORT_FILE,
 )
-from helo.tables import all_predictions_table, cells_table, epochs_table, explanations_table, predictions_table
+from helo.storage import Folder, Hold, hold, open_folder, require_new_folder
+from helo.tables import (
+    CELL_COLUMNS,
+    EPOCH_COLUMNS,
+    cells_table,
+    epochs_table,
+    explanations_table,
+    predictions_table,
+    selected,
+)
 
 
 class Run:
-    """A directory with everything about one search."""
+    """A directory with everything about one search, on this machine or on object storage."""
 
-    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
-        self.path = path
+    def __init__(self, folder: Folder, manifest: dict[str, Any]) -> None:
+        self.folder = folder
         self.manifest = manifest
-        self.ledger = Ledger(path / LEDGER_FOLDER, str(manifest.get(IDENTITY, "")))
+        self.ledger = Ledger(folder / LEDGER_FOLDER, str(manifest.get(IDENTITY, "")))
 
     @classmethod
-    def create(cls, path: Path, manifest: dict[str, Any], folds: list[dict[str, Any]]) -> Run:
+    def create(
+        cls, place: Folder | os.PathLike[str] | str, manifest: dict[str, Any], folds: list[dict[str, Any]]
+    ) -> Run:
         """Make the directory; raise `InputError` if it is already there or cannot be written."""
-        require_new(path)
+        folder = open_folder(place)
+        require_new_folder(folder)
         try:
-            with whole_folder(path) as staging:
-                (staging / LEDGER_FOLDER).mkdir()
-                (staging / CHECKPOINTS_FOLDER).mkdir()
+            with folder.filled(last=MANIFEST_FILE) as staging:
                 write_json(staging / FOLDS_FILE, folds)
                 write_json(staging / MANIFEST_FILE, manifest)
         except OSError as error:
-            raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
-        return cls(path, manifest)
+            raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from None
+        return cls(folder, manifest)
 
     @classmethod
-    def open(cls, path: Path | str) -> Run:
+    def open(cls, place: os.PathLike[str] | str) -> Run:
         """Open a run that is there; raise `InputError` if it is none."""
-        path = Path(path)
-        if not (path / MANIFEST_FILE).is_file():
-            raise InputError(f"{path}: is not a run directory (it has no {MANIFEST_FILE})")
-        manifest = read_json(path / MANIFEST_FILE)
+        folder = open_folder(place)
+        try:
+            there = folder.exists(MANIFEST_FILE)
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be read ({error})") from None
+        if not there:
+            raise InputError(f"{folder}: is not a run directory (it has no {MANIFEST_FILE})")
+        manifest = folder.read_json(MANIFEST_FILE)
         if not isinstance(manifest, dict):
-            raise InputError(f"{path / MANIFEST_FILE}: is not the manifest of a run")
-        return cls(path, manifest)
+            raise InputError(f"{folder.where(MANIFEST_FILE)}: is not the manifest of a run")
+        return cls(folder, manifest)
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keep every other search from this run; raise `InputError` if one has it.
-
-        The lock is the operating system's: it ends with the process that holds it, however that ends.
-        """
-        with (self.path / LOCK_FILE).open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                file.seek(0)
-                holder = file.read().strip() or "another process"
-                raise InputError(f"{self.path}: is being worked on by {holder}; wait for it or end it") from None
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {platform.node()}")
-            file.flush()
-            yield
+    def lock(self, waiting: Callable[[str], None] = lambda line: None) -> AbstractContextManager[Hold]:
+        """Keep every other search from this run; raise `InputError` if one has it. See `helo.storage.hold`."""
+        return hold(self.folder, LOCK_FILE, waiting)
 
     @property
-    def checkpoints(self) -> Path:
+    def checkpoints(self) -> Folder:
         """The folder for the states of cells in the making."""
-        return self.path / CHECKPOINTS_FOLDER
+        return self.folder / CHECKPOINTS_FOLDER
 
     @property
-    def model(self) -> Path:
+    def model(self) -> Folder:
         """Where the recommended configuration, fitted to all subjects, is saved."""
-        return self.path / MODEL_FOLDER
+        return self.folder / MODEL_FOLDER
+
+    @property
+    def has_model(self) -> bool:
+        """Whether it is there."""
+        return self.model.exists(MODEL_FILE)
 
     @property
     def folds(self) -> list[dict[str, Any]]:
         """The folds as written at the start."""
-        folds: list[dict[str, Any]] = read_json(self.path / FOLDS_FILE)
+        folds: list[dict[str, Any]] = self.folder.read_json(FOLDS_FILE)
         return folds
 
     @property
-    def report(self) -> Path:
+    def report(self) -> str:
         """Where the report of this run is written."""
-        return self.path / REPORT_FILE
+        return self.folder.where(REPORT_FILE)
+
+    def find(self, cells: Collection[tuple[int, str]]) -> list[CellRecord]:
+        """The finished ones of some cells (configuration, fold), in the order configuration, number of the fold."""
+        number = {fold["test"]: place for place, fold in enumerate(self.folds)}
+        return self.ledger.find({(configuration, number[fold]) for configuration, fold in cells})
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write one table, whole or not at all."""
-        with whole_file(self.path / f"{name}.parquet") as hidden:
-            table.to_parquet(hidden, index=False)
+        self._write_pieces(name, [table])
+
+    def _write_pieces(self, name: str, pieces: Iterable[pd.DataFrame]) -> None:
+        """Write one table whose pieces, of which there is one at least, need not be in memory at a time."""
+        rest = iter(pieces)
+        first = pa.Table.from_pandas(next(rest), preserve_index=False)
+        with self.folder.new_file(f"{name}.parquet") as path, pq.ParquetWriter(path, first.schema) as writer:
+            writer.write_table(first)
+            for piece in rest:
+                writer.write_table(pa.Table.from_pandas(piece, schema=first.schema, preserve_index=False))
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Read one table, or some of its columns; raise `InputError` if the run has none of that name yet."""
-        path = self.path / f"{name}.parquet"
-        if not path.is_file():
-            raise InputError(f"{path}: is missing; the search has not got that far")
+        file = f"{name}.parquet"
         try:
-            return pd.read_parquet(path, columns=None if columns is None else list(columns))
+            return pq.read_table(self.folder.open(file), columns=None if columns is None else list(columns)).to_pandas()
+        except FileNotFoundError:
+            raise InputError(f"{self.folder.where(file)}: is missing; the search has not got that far") from None
         except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{path}: cannot be read ({error})") from None
+            raise InputError(f"{self.folder.where(file)}: cannot be read ({error})") from None
+
+    def rows_of(self, name: str) -> int:
+        """How many rows a table has; 0 if it is not there or cannot be read."""
+        try:
+            return int(pq.read_metadata(self.folder.open(f"{name}.parquet")).num_rows)
+        except (OSError, pa.ArrowException):
+            return 0
 
     def write_tables(
         self, truth: pd.DataFrame, baselines: pd.DataFrame, objective: str, everything: bool = False
@@ -129,13 +156,24 @@ class Run:
 
         `truth`: see `predictions_table`; with `everything` the predictions of all cells are written, too.
         """
-        records = self.ledger.read()
-        cells = cells_table(records)
-        self.write_table(EPOCHS, epochs_table(records))
-        self.write_table(PREDICTIONS, predictions_table(records, cells, truth, objective, len(self.folds)))
-        self.write_table(EXPLANATIONS, explanations_table(records, cells, objective, len(self.folds)))
+        cells = cells_table(self.ledger.rows(CELL_COLUMNS))
+        records = self.find(selected(cells, objective, len(self.folds)))
+        self._write_pieces(EPOCHS, map(epochs_table, self._blocks(EPOCH_COLUMNS)))
+        self.write_table(PREDICTIONS, predictions_table(records, truth).drop(columns=METHOD))
+        self.write_table(EXPLANATIONS, explanations_table(records))
         self.write_table(BASELINES, baselines)
         # Last but one: whoever finds all cells of the ledger in it takes the others for written, too.
         self.write_table(CELLS, cells)
         if everything:
-            self.write_table(ALL_PREDICTIONS, all_predictions_table([*records, *self.ledger.read_baselines()], truth))
+            fitted = self.ledger.read_baselines()
+            parts = chain(map(records_of, self._blocks(ROW.names)), [fitted])
+            self._write_pieces(ALL_PREDICTIONS, (predictions_table(part, truth) for part in parts))
+
+    def _blocks(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """The rows of HeLo's cells in pieces that fit into memory, one at least."""
+        empty = True
+        for _, rows in self.ledger.blocks(columns):
+            empty = False
+            yield rows
+        if empty:
+            yield self.ledger.rows(columns)

@@ -1,12 +1,15 @@
-"""The tables of a run, as views of its ledger: pure functions from records to DataFrames."""
+"""The tables of a run, as views of its ledger: pure functions from rows and records to DataFrames."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Final
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from helo.ledger import HISTORY_COLUMNS, CellRecord
 from helo.names import (
@@ -17,12 +20,14 @@ from helo.names import (
     EPOCHS_RUN,
     FINISHED,
     FOLD,
+    HISTORY,
     KIND,
     LABEL_CORRELATION,
     METHOD,
     METRICS,
     NODE,
     PARAM,
+    PARAMS,
     PREDICTED,
     REASON,
     ROW,
@@ -38,70 +43,78 @@ from helo.names import (
 )
 from helo.selection import best_overall, best_per_fold
 
+CELL_COLUMNS: Final = (
+    *(CONFIGURATION, FOLD, PARAMS, STATUS, REASON, EPOCHS_RUN, BEST_EPOCH, SECONDS, NODE, STARTED, FINISHED),
+    *(VAL.removesuffix("_"), TEST.removesuffix("_")),
+)
+"""The ledger's columns that `cells_table` needs."""
 
-def cells_table(records: Sequence[CellRecord]) -> pd.DataFrame:
-    """A row per cell: ``cells.parquet``."""
-    params = sorted({name for record in records for name in record.params})
-    plain = (STATUS, REASON, EPOCHS_RUN, BEST_EPOCH, SECONDS, NODE, STARTED, FINISHED)
-    columns = [CONFIGURATION, FOLD, *(PARAM + name for name in params)]
-    columns += [side + metric for side in (VAL, TEST) for metric in METRICS] + list(plain)
-    rows = []
-    for record in records:
-        row: dict[str, Any] = {CONFIGURATION: record.configuration, FOLD: record.fold}
-        row |= {PARAM + name: record.params.get(name) for name in params}
-        row |= {VAL + metric: (record.val or {}).get(metric, np.nan) for metric in METRICS}
-        row |= {TEST + metric: (record.test or {}).get(metric, np.nan) for metric in METRICS}
-        row |= {name: getattr(record, name) for name in plain}
-        rows.append(row)
-    table = pd.DataFrame(rows, columns=columns)
-    return table.astype({BEST_EPOCH: "Int64", REASON: "string"})
+EPOCH_COLUMNS: Final = (CONFIGURATION, FOLD, HISTORY)
+"""Those that `epochs_table` needs."""
 
 
-def epochs_table(records: Sequence[CellRecord]) -> pd.DataFrame:
-    """A row per cell and epoch: ``epochs.parquet``."""
-    rows = [
-        {CONFIGURATION: record.configuration, FOLD: record.fold, **entry}
-        for record in records
-        for entry in record.history
-    ]
-    table = pd.DataFrame(rows, columns=[CONFIGURATION, FOLD, EPOCH, *HISTORY_COLUMNS])
-    # Where every cell failed before its first epoch there are no rows that would say so.
-    return table.astype({CONFIGURATION: "int64", EPOCH: "int64", **dict.fromkeys(HISTORY_COLUMNS, "float64")})
+def cells_table(rows: pa.Table) -> pd.DataFrame:
+    """A row per cell: ``cells.parquet``. `rows`: the ledger's, with `CELL_COLUMNS`."""
+    texts = rows[PARAMS].combine_chunks().dictionary_encode()  # as many as configurations, not as cells
+    drawn = [json.loads(text) for text in texts.dictionary.to_pylist()]
+    params = sorted({name for one in drawn for name in one})
+    table = pd.DataFrame({CONFIGURATION: rows[CONFIGURATION].to_numpy().astype(np.int64), FOLD: _words(rows[FOLD])})
+    values = pd.DataFrame(
+        [{PARAM + name: one.get(name) for name in params} for one in drawn], columns=[PARAM + name for name in params]
+    )
+    table = pd.concat([table, values.take(texts.indices.to_numpy()).reset_index(drop=True)], axis=1)
+    for side in (VAL, TEST):
+        scores = rows[side.removesuffix("_")]
+        table = table.assign(**{side + metric: pc.struct_field(scores, metric).to_numpy() for metric in METRICS})
+    plain = {
+        STATUS: _words(rows[STATUS]),
+        REASON: _words(rows[REASON]).astype("string"),
+        EPOCHS_RUN: rows[EPOCHS_RUN].to_numpy().astype(np.int64),
+        BEST_EPOCH: pd.array(rows[BEST_EPOCH].to_pandas(integer_object_nulls=True), dtype="Int64"),
+        SECONDS: rows[SECONDS].to_numpy(),
+        NODE: _words(rows[NODE]),
+        STARTED: pd.Series(rows[STARTED].to_pandas()).astype("datetime64[ns, UTC]"),
+        FINISHED: pd.Series(rows[FINISHED].to_pandas()).astype("datetime64[ns, UTC]"),
+    }
+    return table.assign(**plain)
 
 
-def predictions_table(
-    records: Sequence[CellRecord], cells: pd.DataFrame, truth: pd.DataFrame, objective: str, folds: int
-) -> pd.DataFrame:
-    """A row per test window of the selected configurations: ``predictions.parquet``.
-
-    `truth` has a row per window of the dataset, in its order: ``group`` and ``true_<emotion>``.
-    """
-    return all_predictions_table(_selected(records, cells, objective, folds), truth).drop(columns=METHOD)
+def _words(column: pa.ChunkedArray) -> pd.Series:
+    return pd.Series(column.to_pandas(), dtype=None if len(column) else object)
 
 
-def _selected(
-    records: Sequence[CellRecord], cells: pd.DataFrame, objective: str, folds: int
-) -> list[CellRecord]:  # fmt: skip
-    """The cells of the configurations that are best in their fold or over all folds."""
-    wanted = set(best_per_fold(cells, objective).items())
+def epochs_table(rows: pa.Table) -> pd.DataFrame:
+    """A row per cell and epoch: ``epochs.parquet``. `rows`: the ledger's, with `HISTORY`."""
+    history = rows[HISTORY].combine_chunks()
+    lengths = pc.fill_null(pc.list_value_length(history), 0).to_numpy()
+    entries = history.flatten()
+    table = {
+        CONFIGURATION: np.repeat(rows[CONFIGURATION].to_numpy().astype(np.int64), lengths),
+        FOLD: np.repeat(_words(rows[FOLD]).to_numpy(), lengths),
+        EPOCH: entries.field(EPOCH).to_numpy(zero_copy_only=False).astype(np.int64),
+    }
+    table |= {name: entries.field(name).to_numpy(zero_copy_only=False) for name in HISTORY_COLUMNS}
+    return pd.DataFrame(table).astype(dict.fromkeys(HISTORY_COLUMNS, "float64"))
+
+
+def selected(cells: pd.DataFrame, objective: str, folds: int) -> set[tuple[int, str]]:
+    """The cells (configuration, fold) of the configurations that are best in their fold or over all folds."""
+    wanted = {(configuration, fold) for fold, configuration in best_per_fold(cells, objective).items()}
     overall = best_overall(cells, objective, folds)
-    wanted |= {(fold, overall) for fold in cells[FOLD].unique() if overall is not None}
-    return [record for record in records if (record.fold, record.configuration) in wanted]
+    return wanted | {(overall, fold) for fold in cells[FOLD].unique() if overall is not None}
 
 
-def explanations_table(
-    records: Sequence[CellRecord], cells: pd.DataFrame, objective: str, folds: int
-) -> pd.DataFrame:  # fmt: skip
-    """What the selected configurations learnt: ``explanations.parquet``.
+def explanations_table(records: Sequence[CellRecord]) -> pd.DataFrame:
+    """What the selected configurations learnt: ``explanations.parquet``. `records`: of the `selected` cells.
 
-    Matrices in long form, of the cells of `predictions_table`: a row per ``configuration``, ``fold``, ``kind``,
-    ``row`` and ``column``, with its ``value``. Kinds are ``label_correlation`` (E × E, emotions in the dataset's order)
-    and ``transport_plan`` (main modality's tokens × behavioural tokens); a cell that learnt no such thing, or was
-    recorded by a version that did not keep it, has no rows of that kind.
+    Matrices in long form: a row per ``configuration``, ``fold``, ``kind``, ``row`` and ``column``, with its ``value``.
+    Kinds are ``label_correlation`` (E × E, emotions in the dataset's order) and ``transport_plan`` (main modality's
+    tokens × behavioural tokens); a cell that learnt no such thing, or was recorded by a version that did not keep it,
+    has no rows of that kind.
     """
     parts = [
         (record, kind, matrix)
-        for record in _selected(records, cells, objective, folds)
+        for record in records
         for kind, matrix in ((LABEL_CORRELATION, record.correlation), (TRANSPORT_PLAN, record.plan))
         if matrix is not None
     ]
@@ -120,8 +133,12 @@ def explanations_table(
     )
 
 
-def all_predictions_table(records: Sequence[CellRecord], truth: pd.DataFrame) -> pd.DataFrame:
-    """A row per cell and test window, of HeLo and the baselines: ``all_predictions.parquet``."""
+def predictions_table(records: Sequence[CellRecord], truth: pd.DataFrame) -> pd.DataFrame:
+    """A row per cell and test window, of HeLo or baselines.
+
+    ``predictions.parquet`` has the `selected` cells' (without ``method``), ``all_predictions.parquet`` those of all.
+    `truth` has a row per window of the dataset, in its order: ``group`` and ``true_<emotion>``.
+    """
     emotions = [column.removeprefix(TRUE) for column in truth.columns if column.startswith(TRUE)]
     parts = []
     for record in records:

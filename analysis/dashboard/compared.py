@@ -29,7 +29,7 @@ def side_by_side(runs: Sequence[Watched]) -> Any:
         source = run.source  # once: another thread may put a newer one in its place
         try:
             if (source.judged[ESTIMATE] == PER_FOLD_SELECTION).any():
-                found[f"{run.path.resolve().name} ({place + 1})"] = source
+                found[f"{source.run.folder.name} ({place + 1})"] = source
         except InputError:
             continue
     if len(found) < 2:

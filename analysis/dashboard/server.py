@@ -9,7 +9,6 @@ import logging
 import re
 import socket
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from flask import Flask, abort, request
 from werkzeug.serving import BaseWSGIServer, make_server
@@ -20,7 +19,7 @@ from helo.errors import InputError
 
 
 def serve(
-    paths: Sequence[Path], host: str, port: int, refresh: float, told: Callable[[int, int], None],
+    places: Sequence[str], host: str, port: int, refresh: float, told: Callable[[int, int], None],
     ready: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Serve the dashboard of some runs until interrupted.
@@ -28,7 +27,7 @@ def serve(
     `told` hears how far the reading of a ledger is, `ready` the address once it answers. Raise `InputError` for what
     is no run, and where nothing can listen at `host` and `port` (0: any free one).
     """
-    runs = [Watched(path, told) for path in paths]
+    runs = [Watched(place, told) for place in places]
     app = make_app(runs, refresh)
     # statsmodels collects garbage within every correction of p values: it need not look at all that is loaded for good.
     gc.freeze()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -25,6 +25,7 @@ from helo.names import (
     FINISHED,
     IDENTITY,
     MANIFEST_FILE,
+    MODEL_FILE,
     MODEL_FOLDER,
     PREDICTIONS,
     STATUS,
@@ -80,12 +81,12 @@ def _shown(name: str, source: Source) -> Shown:
 class Watched:
     """A run and what has been made of it; `look` brings it up to date. Threads of a server may share it."""
 
-    def __init__(self, path: Path, told: TOLD = lambda done, of: None) -> None:
-        self.path = path
+    def __init__(self, place: os.PathLike[str] | str, told: TOLD = lambda done, of: None) -> None:
+        self.place = place
         self.version = 0
         self._lock = threading.RLock()
         self.gone = False
-        self._run = Run.open(path)
+        self._run = Run.open(place)
         self._stamp: tuple[int, ...] = ()
         self._records: Records | None = None
         self._made: dict[str, Shown] = {}
@@ -99,7 +100,7 @@ class Watched:
             written = self._written()
             if written != self._stamp[1:]:
                 try:
-                    run = Run.open(self.path)
+                    run = Run.open(self.place)
                 except InputError:
                     if not self.gone:
                         self.gone, self.version = True, self.version + 1
@@ -154,7 +155,7 @@ class Watched:
     def glance(self) -> Glance:
         """Name, how far the search is, and what it says so far."""
         with self._lock:
-            name = self.path.resolve().name
+            name = self._run.folder.name
             if self.gone:
                 name += ": the run directory is gone, this is what was read of it"
             try:
@@ -183,11 +184,5 @@ class Watched:
     def _written(self) -> tuple[int, ...]:
         """When the files that figures are made of were written."""
         tables = (CELLS, EPOCHS, BASELINES, PREDICTIONS, EXPLANATIONS)
-        names = [MANIFEST_FILE, *(f"{table}.parquet" for table in tables), MODEL_FOLDER]
-        found = []
-        for name in names:
-            try:
-                found.append((self.path / name).stat().st_mtime_ns)
-            except OSError:
-                found.append(0)
-        return tuple(found)
+        names = [MANIFEST_FILE, *(f"{table}.parquet" for table in tables), f"{MODEL_FOLDER}/{MODEL_FILE}"]
+        return self._run.folder.stamps(names)

@@ -28,7 +28,7 @@ def write_figures(source: Source, folder: Path, told: Callable[[str], None] = la
         menus = "".join(
             choice(kind, [(known, known) for known in names]) for kind, names in meta.get(CHOICES, {}).items()
         )
-        title = f"{source.manifest.get('name', source.run.path.name)}: {one.title.lower()}"
+        title = f"{source.manifest.get('name', source.run.folder.name)}: {one.title.lower()}"
         body = f"<h1>{text(title)}</h1>{part(one.title, figure(name, content, one.caption))}"
         (folder / f"{name}.html").write_text(page(title, body, choices=menus), encoding="utf-8")
         (folder / f"{name}.json").write_text(figure_json(content), encoding="utf-8")

@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     for maker in makers:
         maker.add_argument("--out", type=Path, required=True, metavar="DIR", help="dataset directory to make")
     check = kinds.add_parser("check", help="what is in a dataset, and what would make its scores meaningless")
-    check.add_argument("folder", type=Path, metavar="DIR", help="dataset directory")
+    check.add_argument("folder", metavar="DIR", help="dataset directory, or its URI")
     check.add_argument("--strict", action="store_true", help="exit with 1 if there are warnings")
     return parser
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,32 +19,43 @@ from helo.data.schema import Modality, Schema
 from helo.errors import InputError, did_you_mean, shorten
 from helo.files import whole_folder
 from helo.names import GROUP, SCHEMA_FILE, SUBJECT, WINDOWS_FILE
+from helo.storage import open_folder
 from helo.yaml import read_yaml
 
 _SCHEMA_KEYS = ("name", "modalities", "emotions", "source", "licence", "notes", "best_possible")
 _MODALITY_KEYS = ("role", "main", "tokens", "columns")
 
 
-def read_dataset(folder: Path | str) -> Dataset:
-    """Read and validate a dataset directory; raise `InputError` for what is missing or wrong in it."""
-    folder = Path(folder)
-    if not folder.is_dir():
+def read_dataset(place: os.PathLike[str] | str) -> Dataset:
+    """Read and validate a dataset directory, by its path or URI.
+
+    Raise `InputError` for what is missing or wrong in it.
+    """
+    folder = open_folder(place)
+    try:
+        names = folder.names()
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error})") from None
+    if not names and folder.is_new():
         raise InputError(f"{folder}: no such dataset directory (it needs {WINDOWS_FILE} and {SCHEMA_FILE})")
     for name in (SCHEMA_FILE, WINDOWS_FILE):
-        if not (folder / name).is_file():
+        if name not in names:
             raise InputError(f"{folder}: file {name} is missing from the dataset directory")
-    schema = read_schema(folder / SCHEMA_FILE)
-    path = folder / WINDOWS_FILE
+    with folder.at_hand(SCHEMA_FILE) as path:
+        try:
+            schema = read_schema(path, folder.name)
+        except InputError as error:
+            raise InputError(str(error).replace(str(path), folder.where(SCHEMA_FILE))) from None
     try:
-        return _read_windows(path, schema)
+        return _read_windows(folder.open(WINDOWS_FILE), schema)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{folder.where(WINDOWS_FILE)}: {error}") from None
 
 
-def _read_windows(path: Path, schema: Schema) -> Dataset:
+def _read_windows(source: Any, schema: Schema) -> Dataset:
     """Read the columns that the schema asks for, some at a time: never the table beside the arrays."""
     wanted = [SUBJECT, *schema.features, *schema.emotions.values(), *schema.best_possible.values()]
-    with _open_windows(path) as file:
+    with _open_windows(source) as file:
         _require_columns(file.schema_arrow.names, wanted)
         rows = file.metadata.num_rows
         found = _read_words(file, [SUBJECT, *([GROUP] if GROUP in file.schema_arrow.names else [])])
@@ -63,11 +75,14 @@ def _read_windows(path: Path, schema: Schema) -> Dataset:
     )
 
 
-def read_schema(path: Path) -> Schema:
-    """Read ``dataset.yaml``; raise `InputError` for unknown keys and wrong types."""
+def read_schema(path: Path, name: str | None = None) -> Schema:
+    """Read ``dataset.yaml``; raise `InputError` for unknown keys and wrong types.
+
+    `name`: of the dataset, if the file gives none; without it, that of its folder.
+    """
     content = read_yaml(path)
     try:
-        return parse_schema(content, path.parent.name)
+        return parse_schema(content, path.parent.name if name is None else name)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -116,10 +131,10 @@ def _known_keys(content: dict[str, Any], known: tuple[str, ...], where: str) -> 
 
 
 @contextmanager
-def _open_windows(path: Path) -> Iterator[pq.ParquetFile]:
+def _open_windows(source: Any) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file; raise `InputError` if it cannot be read, there or later."""
     try:
-        with pq.ParquetFile(path, pre_buffer=False) as file:
+        with pq.ParquetFile(source, pre_buffer=False) as file:
             yield file
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"is not a readable Parquet file ({error})") from None

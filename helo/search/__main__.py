@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     what = parser.add_argument_group("what is searched")
     add = what.add_argument
-    add("--data", metavar="DIR", help="dataset directory (default: built-in simulated data)")
+    add("--data", metavar="DIR", help="dataset directory, or s3://BUCKET/FOLDER (default: built-in simulated data)")
     add("--space", metavar="NAME|FILE", help="search space: demo, small, full, ablation or a YAML file (default: demo)")
     add("--configurations", type=int, metavar="N", help="configurations to draw (default: the space's)")
     add("--sampler", choices=("tpe", "random"), help="how configurations are drawn (default: the space's)")
@@ -49,8 +49,8 @@ def build_parser() -> argparse.ArgumentParser:
         "test subject's unlabelled windows (default: train)")  # fmt: skip
     where = parser.add_argument_group("where it goes, and how long it may take")
     add = where.add_argument
-    add("--out", type=Path, metavar="RUN", help="run directory (default: a new one in runs/)")
-    add("--resume", type=Path, metavar="RUN", help="go on with a run that was interrupted, killed or out of time")
+    add("--out", metavar="RUN", help="run directory, or s3://BUCKET/FOLDER (default: a new one in runs/)")
+    add("--resume", metavar="RUN", help="go on with a run that was interrupted, killed or out of time")
     add("--time-budget", metavar="TIME", help="end in this time (90s, 30m, 2h) with a run that can be resumed")
     add("--plan", action="store_true",
         help="say what the search would cost, from a timed probe, and do not start it")  # fmt: skip
@@ -125,7 +125,7 @@ def _again(plan: SearchPlan, run: Run | None) -> str:
     """The command that goes on with a search."""
     from helo.search.inputs import lacks_data
 
-    words = ["--resume", str(run.path if run else plan.out)]
+    words = ["--resume", str(run.folder if run else plan.out)]
     words += ["--data", plan.data] if lacks_data(plan, run) else []
     words += ["--address", plan.address] if plan.address else []
     return f"python -m helo.search {shlex.join(words)}"

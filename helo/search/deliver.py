@@ -13,7 +13,7 @@ from helo.cli import say
 from helo.configuration import Configuration
 from helo.errors import DivergedError
 from helo.fitted import FittedModel, fit_model
-from helo.names import CELLS, CONFIGURATION, EPOCHS_RUN, IDENTITY, PROTOCOL_NESTED, SECONDS
+from helo.names import CELLS, CONFIGURATION, EPOCHS_RUN, FOLD, IDENTITY, PROTOCOL_NESTED, SECONDS
 from helo.run import Run
 from helo.search.manifest import versions
 from helo.search.plan import SearchPlan
@@ -33,7 +33,7 @@ def deliver(
     or if the space lists variants to compare: then none is recommended. Why there is none otherwise is said. Returns
     whether one was made.
     """
-    if run.model.exists() or plan.space.variants:
+    if run.has_model or plan.space.variants:
         return False
     cells = run.table(CELLS)
     found = recommended(cells, plan.space.objective, len(run.folds), plan.protocol == PROTOCOL_NESTED)
@@ -51,7 +51,7 @@ def deliver(
         f"fitting configuration {found.configuration} to all {len(plan.dataset.subject_names)} subjects, "
         f"{found.epochs} epochs" + (f" (about {duration(guess)})" if guess >= 1 else ""),
     )
-    params = run.ledger.params(found.configuration)
+    params = run.find([(found.configuration, str(rows[FOLD].iloc[0]))])[0].params
     try:
         model = call(
             fit_model, dataset, Configuration.from_params(params), found.epochs, plan.seed, plan.normalise,

@@ -16,14 +16,15 @@ from rich.console import Console
 from helo.baselines import baselines_table
 from helo.cli import say
 from helo.folds import Fold, folds_as_json, loso_folds
-from helo.ledger import CellRecord
+from helo.ledger import LedgerWriter
+from helo.ledger.ledger import rows_in
 from helo.names import BASELINES, GROUP, TRUE
 from helo.run import Run
 from helo.search.cells import CellSettings
 from helo.search.deliver import deliver
 from helo.search.export import write_study
 from helo.search.manifest import add_resumption, build_manifest
-from helo.search.outcomes import known_params, restore
+from helo.search.outcomes import Finished
 from helo.search.plan import SearchPlan
 from helo.search.planner import Planner, pace
 from helo.search.probe import Measured, in_own_process, largest, measure, thinned
@@ -44,33 +45,34 @@ def run_search(
     folds = loso_folds(plan.dataset.subject_names, plan.seed)
     with ExitStack() as stack:
         if run is not None:
-            stack.enter_context(run.lock())  # before Ray: the answer to a second search is at once
-            records, standing = _sound_records(run, console)
+            held = stack.enter_context(run.lock(partial(say, console)))  # before Ray: a second search is told at once
+            finished, standing = _sound_cells(run, plan.space.objective, console)
         else:
-            records, standing = [], []
+            finished, standing = Finished(plan.space.objective), set()
         resources = _on_cluster(plan, folds, stack)
         lead = plan.pace or pace(plan.space, len(folds), resources.concurrency or 1, plan.protocol, plan.racing)
         planner = Planner(
-            plan.space, len(folds), plan.seed, plan.protocol, plan.racing, lead, known_params(records)
+            plan.space, len(folds), plan.seed, plan.protocol, plan.racing, lead, finished.params
         )  # fmt: skip
-        restore(planner, records, folds, plan.space.objective)
-        number = {fold.test: position for position, fold in enumerate(folds)}
-        queue = Queue(planner, plan.baselines, {(record.method, number[record.fold]) for record in standing})
+        planner.restore(finished.outcomes)
+        queue = Queue(planner, plan.baselines, standing)
         if run is None:
             manifest = build_manifest(plan, folds, resources, lead)
             run = Run.create(plan.out, manifest, folds_as_json(folds))
-            stack.enter_context(run.lock())
+            held = stack.enter_context(run.lock())
             # Now, and not with the other tables at the end: whoever looks on compares with the train mean.
             run.write_table(BASELINES, baselines_table(plan.dataset, folds))
         else:
             add_resumption(run, plan, resources)
         announce(run, resources)
-        complete = _run_cells(plan, queue, folds, resources, run, console)
+        writer = stack.enter_context(LedgerWriter(run.ledger, plan.pack, held.check))
+        complete = _run_cells(plan, queue, folds, resources, run, writer, console)
     return run, complete
 
 
 def _run_cells(
-    plan: SearchPlan, queue: Queue, folds: tuple[Fold, ...], resources: Resources, run: Run, console: Console
+    plan: SearchPlan, queue: Queue, folds: tuple[Fold, ...], resources: Resources, run: Run,
+    writer: LedgerWriter, console: Console,
 ) -> bool:  # fmt: skip
     settings = CellSettings(
         seed=plan.seed,
@@ -79,18 +81,18 @@ def _run_cells(
         threads=resources.cpus_per_cell,
         engine=plan.engine,
         gpus=resources.gpus_per_cell or 0.0,
-        checkpoints=run.checkpoints.resolve(),
+        checkpoints=run.checkpoints.here,
         checkpoint_every=plan.checkpoint_every,
         deadline=plan.deadline,
     )
-    loggers = make_loggers(plan.loggers, run.path)
+    loggers = make_loggers(plan.loggers, run.folder.here, run.folder.name)
     try:
         planner = queue.planner
         complete = queue.finished
         if not complete:
             with SearchProgress(planner.most, plan.space.objective, console, planner.told) as progress:
                 complete = run_cells(
-                    queue, Shared(plan.dataset), folds, settings, run.ledger, progress, resources.concurrency or 1,
+                    queue, Shared(plan.dataset), folds, settings, writer, progress, resources.concurrency or 1,
                     loggers=loggers,
                 )  # fmt: skip
     except BaseException:
@@ -152,16 +154,19 @@ def _share(
     return share_that_fits(found.gpu_memory, found.gpu_total, feed)
 
 
-def _sound_records(run: Run, console: Console) -> tuple[list[CellRecord], list[CellRecord]]:
-    """The finished cells of a run and of its baselines; parts that cannot be read are moved aside and run again."""
-    found = []
-    for parts in (run.ledger.parts(), run.ledger.baseline_parts()):
-        records, faults = run.ledger.inspect(parts)
-        found.append(records)
-        for path, fault in faults.items():
-            moved = run.ledger.set_aside(path)
-            say(console, f"{path}: {fault}; moved to {moved}, its cell runs again")
-    return found[0], found[1]
+def _sound_cells(run: Run, objective: str, console: Console) -> tuple[Finished, set[tuple[str, int]]]:
+    """The finished cells of a run and of its baselines; files that cannot be read are moved aside and run again."""
+    faults: dict[str, str] = {}
+    finished = Finished(objective)
+    for _, rows in run.ledger.blocks(finished.columns, faults=faults):
+        finished.add(rows)
+    records, more = run.ledger.inspect(run.ledger.baseline_parts())
+    for name, fault in (faults | more).items():
+        moved = run.ledger.set_aside(name)
+        what = "its cell runs again" if rows_in(name) == 1 else f"its {rows_in(name)} cells run again"
+        say(console, f"{run.ledger.folder.where(name)}: {fault}; moved to {moved}, {what}")
+    number = {fold["test"]: place for place, fold in enumerate(run.folds)}
+    return finished, {(record.method, number[record.fold]) for record in records}
 
 
 def write_tables(run: Run, plan: SearchPlan, folds: tuple[Fold, ...]) -> None:

@@ -12,9 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from helo.errors import InputError, require_new
-from helo.names import PRECISION_MIXED
+from helo.errors import InputError
+from helo.names import LOG_MLFLOW, LOG_TENSORBOARD, PRECISION_MIXED
 from helo.search.request import DEFAULTS, SIMULATED, Request, problems_of
+from helo.storage import open_folder, place_of, require_new_folder
 
 if TYPE_CHECKING:
     from helo.data.dataset import Dataset
@@ -44,7 +45,7 @@ def read_inputs(
     if request.resume is not None:
         from helo.run import Run
 
-        run = Run.open(Path(request.resume))
+        run = Run.open(request.resume)
     return _plan(request, run, command, started), run
 
 
@@ -58,9 +59,16 @@ def _plan(request: Request, run: Run | None, command: str, started: float) -> Se
     data = _data(request, run)
     if run is None:
         space = _space(request)
-        named = Path(data).resolve().name if isinstance(data, str | os.PathLike) else data.schema.name
-        out = Path(request.out) if request.out is not None else _new_run(f"{named}-{space.name}")
-        require_new(out, request.spell("out"))
+        named = open_folder(data).name if isinstance(data, str | os.PathLike) else data.schema.name
+        out = open_folder(request.out if request.out is not None else _new_run(f"{named}-{space.name}"))
+        require_new_folder(out, request.spell("out"))
+    else:
+        out = run.folder
+    if out.here is None and _logs_to_files(request):
+        raise InputError(
+            f"{request.spell('log')} writes files beside the search, which object storage cannot hold; leave it out, "
+            "or take mlflow with MLFLOW_TRACKING_URI"
+        )
     dataset = _dataset(data)
 
     from helo.fitting import Engine
@@ -99,13 +107,19 @@ def _plan(request: Request, run: Run | None, command: str, started: float) -> Se
     )
 
 
+def _logs_to_files(request: Request) -> bool:
+    return LOG_TENSORBOARD in request.loggers or (
+        LOG_MLFLOW in request.loggers and not os.environ.get("MLFLOW_TRACKING_URI")
+    )
+
+
 def _data(request: Request, run: Run | None) -> Dataset | os.PathLike[str] | str:
     if request.data is not None:
         return request.data
     known = str(run.manifest.get("data", "")) if run else ""
     if run and known == IN_MEMORY:
         raise InputError(
-            f"{run.path}: was started with {IN_MEMORY}, so it does not know where the data are; "
+            f"{run.folder}: was started with {IN_MEMORY}, so it does not know where the data are; "
             f"give them with {request.spell('data')}"
         )
     return known or str(DEFAULTS["data"])
@@ -115,7 +129,7 @@ def _where(data: Dataset | os.PathLike[str] | str) -> str:
     """Where data are, for the manifest."""
     if not isinstance(data, str | os.PathLike):
         return IN_MEMORY
-    return SIMULATED if data == SIMULATED else str(Path(data).resolve())
+    return SIMULATED if data == SIMULATED else str(place_of(data))
 
 
 def _dataset(data: Dataset | os.PathLike[str] | str) -> Dataset:
@@ -123,7 +137,7 @@ def _dataset(data: Dataset | os.PathLike[str] | str) -> Dataset:
 
     if not isinstance(data, str | os.PathLike):
         return data
-    return simulate() if data == SIMULATED else read_dataset(Path(data))
+    return simulate() if data == SIMULATED else read_dataset(data)
 
 
 def _space(request: Request) -> Space:

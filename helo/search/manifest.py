@@ -13,7 +13,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from helo.files import write_json
 from helo.folds import Fold, folds_digest
 from helo.names import IDENTITY, MANIFEST_FILE
 from helo.run import Run
@@ -81,7 +80,7 @@ def add_resumption(run: Run, plan: SearchPlan, resources: Resources) -> None:
     """Write down that a search goes on, and on what."""
     entry = {"started": _now(), "command": plan.command, "data": plan.data, **_circumstances(resources)}
     run.manifest["resumed"] = [*run.manifest.get("resumed", []), entry]
-    write_json(run.path / MANIFEST_FILE, run.manifest)
+    run.folder.write_json(MANIFEST_FILE, run.manifest)
 
 
 def _identity(search: dict[str, Any]) -> str:

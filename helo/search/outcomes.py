@@ -1,15 +1,16 @@
-"""Finished cells as the planner sees them, and the planner of a search that goes on."""
+"""Finished cells as the planner sees them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from typing import Any
+
+import pyarrow as pa
 
 from helo.errors import InputError
-from helo.folds import Fold
 from helo.ledger import CellRecord
 from helo.metrics import as_loss
-from helo.names import FAILED, VAL
-from helo.search.planner import Planner
+from helo.names import CONFIGURATION, FAILED, FOLD_NUMBER, HISTORY, PARAMS, STATUS, VAL
 from helo.search.race import Outcome
 
 
@@ -20,19 +21,36 @@ def outcome(record: CellRecord, objective: str) -> Outcome:
     return Outcome(record.status, tuple(as_loss(objective, row[VAL + objective]) for row in record.history))
 
 
-def known_params(records: Sequence[CellRecord]) -> dict[int, dict[str, object]]:
-    """The hyperparameters of every configuration that has a finished cell.
+class Finished:
+    """The finished cells of a search that goes on, as far as its planner has to know them.
 
-    Raises `InputError` if two cells of one configuration differ in them: they are of different searches.
+    - `columns`: of the ledger, what `add` needs
+    - `params`: the hyperparameters of every configuration that has a finished cell
+    - `outcomes`: (configuration, fold number) → outcome
     """
-    found: dict[int, dict[str, object]] = {}
-    for record in records:
-        if found.setdefault(record.configuration, dict(record.params)) != dict(record.params):
-            raise InputError(f"configuration {record.configuration} has different hyperparameters in different cells")
-    return found
 
+    def __init__(self, objective: str) -> None:
+        self.objective = objective
+        self.columns = (PARAMS, STATUS, f"{HISTORY}.{VAL}{objective}")
+        self.params: dict[int, dict[str, Any]] = {}
+        self.outcomes: dict[tuple[int, int], Outcome] = {}
+        self._texts: dict[int, str] = {}
 
-def restore(planner: Planner, records: Sequence[CellRecord], folds: tuple[Fold, ...], objective: str) -> None:
-    """Bring a new planner to where its search had come."""
-    number = {fold.test: position for position, fold in enumerate(folds)}
-    planner.restore({(record.configuration, number[record.fold]): outcome(record, objective) for record in records})
+    def add(self, rows: pa.Table) -> None:
+        """Take some cells of a ledger.
+
+        Raises `InputError` if two cells of one configuration differ in their hyperparameters: they are of different
+        searches.
+        """
+        configurations, folds = rows[CONFIGURATION].to_pylist(), rows[FOLD_NUMBER].to_pylist()
+        for configuration, text in zip(configurations, rows[PARAMS].to_pylist(), strict=True):
+            if self._texts.setdefault(configuration, text) != text:
+                raise InputError(f"configuration {configuration} has different hyperparameters in different cells")
+            if configuration not in self.params:
+                self.params[configuration] = json.loads(text)
+        history = rows[HISTORY].combine_chunks()
+        ends = history.offsets.to_numpy()
+        losses = as_loss(self.objective, history.values.field(VAL + self.objective).to_numpy(zero_copy_only=False))
+        for place, status in enumerate(rows[STATUS].to_pylist()):
+            curve = () if status == FAILED else tuple(losses[ends[place] : ends[place + 1]].tolist())
+            self.outcomes[configurations[place], folds[place]] = Outcome(status, curve)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from helo.data.dataset import Dataset
 from helo.fitting import CPU, Engine
+from helo.ledger.writer import PACK
 from helo.names import NORMALISE_TRAIN, PROTOCOL_SHARED
 from helo.search.race import Pace
 from helo.search.resources import Resources
 from helo.search.space import Space
+from helo.storage import Folder
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,13 @@ class SearchPlan:
     - `deadline`: Unix time at which the search ends, finished or not
     - `loggers`: names from `helo.names.LOGS`
     - `checkpoint_every`: seconds between two states of a cell in the making
+    - `pack`: finished cells that become one file of the ledger
     - `export_predictions`: also write the predictions of all cells, not of the selected ones only
     """
 
     dataset: Dataset
     space: Space
-    out: Path
+    out: Folder
     seed: int
     resources: Resources
     normalise: str = NORMALISE_TRAIN
@@ -47,4 +49,5 @@ class SearchPlan:
     deadline: float | None = None
     loggers: tuple[str, ...] = ()
     checkpoint_every: float = 30.0
+    pack: int = PACK
     export_predictions: bool = False

@@ -70,7 +70,7 @@ def print_quote(
         for params in tried
     ]  # fmt: skip
     total = plan.space.configurations * len(folds)
-    cells = total - (len(run.ledger.parts()) if run is not None else 0)
+    cells = total - (len(run.ledger) if run is not None else 0)
     each = float(
         np.mean([one.seconds_per_epoch * params["epochs"] for one, params in zip(found[1:], tried[1:], strict=True)])
     )

@@ -22,7 +22,7 @@ def plan_of(run: Run, dataset: Dataset, wish: Resources, option: str = "--data")
 
     Raises `InputError` if the manifest does not say enough, or the data or the folds are not those of the run.
     """
-    where = run.path / MANIFEST_FILE
+    where = run.folder.where(MANIFEST_FILE)
     manifest = run.manifest
     space = parse_space(_of_kind(run, "space", dict), f"{where}: space", "unnamed")
     pace = _of_kind(run, "pace", dict)
@@ -34,12 +34,12 @@ def plan_of(run: Run, dataset: Dataset, wish: Resources, option: str = "--data")
     known = _of_kind(run, "dataset", dict).get("digest")
     if known != dataset.digest:
         raise InputError(
-            f"{dataset.schema.name}: is not the data of {run.path} (digest {dataset.digest}, there {known}); "
+            f"{dataset.schema.name}: is not the data of {run.folder} (digest {dataset.digest}, there {known}); "
             f"give the right ones with {option}"
         )
     folds = loso_folds(dataset.subject_names, seed)
     if run.folds != folds_as_json(folds) or _of_kind(run, "folds", dict).get("digest") != folds_digest(folds):
-        raise InputError(f"{run.path}: its folds are not those that seed {seed} gives")
+        raise InputError(f"{run.folder}: its folds are not those that seed {seed} gives")
     if not all(isinstance(pace.get(name), int) and pace[name] > 0 for name in ("generation", "lag")):
         raise InputError(f"{where}: pace must have generation and lag, whole numbers above 0, got {pace}")
     cpus = _of_kind(run, "cpus_per_cell", int)
@@ -49,7 +49,7 @@ def plan_of(run: Run, dataset: Dataset, wish: Resources, option: str = "--data")
     return SearchPlan(
         dataset=dataset,
         space=space,
-        out=run.path,
+        out=run.folder,
         seed=seed,
         resources=replace(wish, cpus_per_cell=cpus),
         normalise=str(normalise),
@@ -64,5 +64,5 @@ def plan_of(run: Run, dataset: Dataset, wish: Resources, option: str = "--data")
 def _of_kind(run: Run, key: str, kind: type) -> Any:
     value = run.manifest.get(key)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise InputError(f"{run.path / MANIFEST_FILE}: {key} is missing or wrong; this search cannot be resumed")
+        raise InputError(f"{run.folder.where(MANIFEST_FILE)}: {key} is missing or wrong; this search cannot be resumed")
     return value

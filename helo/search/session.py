@@ -74,7 +74,7 @@ def carry_out(
     line = None
     try:
         run, complete = run_search(plan, console, announce, run)
-        finished = len(run.ledger.parts())
+        finished = len(run.ledger)
         in_time = plan.deadline is not None and time.time() >= plan.deadline
         if not complete:
             line = _line("time is up" if in_time else "interrupted", run, again)
@@ -93,7 +93,7 @@ def carry_out(
             raise
         interrupted = isinstance(error, KeyboardInterrupt)
         if isinstance(error, OSError):
-            reason = f"{error.filename or run.path}: {error.strerror or error}"
+            reason = f"{error.filename or run.folder}: {error.strerror or error}"
         else:
             reason = "interrupted" if interrupted else f"failed with {type(error).__name__} (above)"
         raise StoppedError(_line(reason, run, again), interrupted) from error
@@ -104,7 +104,7 @@ def carry_out(
 def search_from_python(plan: SearchPlan, run: Run | None, progress: bool) -> RunResult:
     """Carry a plan out for whoever called `helo.run_search`, and return what it found; see there."""
     words = ["dataset"] if lacks_data(plan, run) else []
-    words += [f"resume={str(run.path if run else plan.out)!r}"]
+    words += [f"resume={str(run.folder if run else plan.out)!r}"]
     words += [f"address={plan.address!r}"] if plan.address else []
     console = Console(quiet=not progress)
     threads = torch.get_num_threads()
@@ -126,7 +126,7 @@ def conclude(ended: Ended) -> RunResult:
     if ended.interrupted:
         raise KeyboardInterrupt(ended.stopped)
     if ended.failed:
-        raise SearchError(f"{ended.run.path}: {ended.failures}")
+        raise SearchError(f"{ended.run.folder}: {ended.failures}")
     if ended.failures:
         warnings.warn(ended.failures, stacklevel=4)  # at the line that calls helo.run_search
     return RunResult(ended.run, complete=ended.stopped is None)
@@ -145,12 +145,12 @@ def _announce(plan: SearchPlan, run: Run, resources: Resources, resumed: bool, c
     )
     if dataset.missing:
         say(console, f"missing signals: {dataset.missing}")
-    there = f", {len(run.ledger.parts())} cells are there" if resumed else ""
-    say(console, f"run directory: {run.path}{there}")
+    there = f", {len(run.ledger)} cells are there" if resumed else ""
+    say(console, f"run directory: {run.folder}{there}")
 
 
 def _line(reason: str, run: Run, again: str) -> str:
-    return f"{reason}; {len(run.ledger.parts())} cells are finished; go on with: {again}"
+    return f"{reason}; {len(run.ledger)} cells are finished; go on with: {again}"
 
 
 def failures_of(run: Run) -> tuple[str | None, bool]:

@@ -30,7 +30,7 @@ from ray.tune.search import Searcher
 from helo.data.dataset import Dataset
 from helo.errors import InputError
 from helo.folds import Fold
-from helo.ledger import CellRecord, Ledger, part_name
+from helo.ledger import CellRecord, LedgerWriter, part_name
 from helo.names import EPOCH, FAILED, HELO, LOG_MLFLOW, LOG_TENSORBOARD
 from helo.search.cells import CellReport, CellSettings, Train, checkpoint_file, known_fields, run_cell
 from helo.search.outcomes import outcome
@@ -136,7 +136,7 @@ class _Recorder(_NotSaved, tune.Callback):
     """Writes each finished cell to the ledger, then tells the planner and the screen."""
 
     def __init__(
-        self, searcher: _QueueSearcher, ledger: Ledger, settings: CellSettings, progress: SearchProgress,
+        self, searcher: _QueueSearcher, ledger: LedgerWriter, settings: CellSettings, progress: SearchProgress,
         folds: tuple[Fold, ...], loggers: Sequence[LoggerCallback],
     ) -> None:  # fmt: skip
         self.searcher, self.ledger, self.settings = searcher, ledger, settings
@@ -204,14 +204,19 @@ class _TensorBoard(TBXLoggerCallback):
         self._trial_result[trial] = {}
 
 
-def make_loggers(names: Sequence[str], folder: Path) -> list[LoggerCallback]:
-    """Ray's loggers of these names; what they write lies in `folder` (MLflow: or where its environment says)."""
+def make_loggers(names: Sequence[str], folder: Path | None, run: str) -> list[LoggerCallback]:
+    """Ray's loggers of these names, for the run of this name; what they write lies in `folder`.
+
+    MLflow writes to where its environment says; without a `folder` it has to.
+    """
     made: list[LoggerCallback] = []
-    if LOG_TENSORBOARD in names:
+    if LOG_TENSORBOARD in names and folder is not None:
         made.append(_TensorBoard(folder / LOG_TENSORBOARD))
     if LOG_MLFLOW in names:
-        uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(folder / 'mlflow.db').resolve()}"
-        made.append(MLflowLoggerCallback(tracking_uri=uri, experiment_name=folder.name))
+        uri = os.environ.get("MLFLOW_TRACKING_URI")
+        if folder is not None and not uri:
+            uri = f"sqlite:///{(folder / 'mlflow.db').resolve()}"
+        made.append(MLflowLoggerCallback(tracking_uri=uri, experiment_name=run))
     return made
 
 
@@ -232,7 +237,7 @@ def lost_record(cell: Cell, fold: str) -> CellRecord:
 
 
 def run_cells(
-    queue: Queue, dataset: Shared, folds: tuple[Fold, ...], settings: CellSettings, ledger: Ledger,
+    queue: Queue, dataset: Shared, folds: tuple[Fold, ...], settings: CellSettings, ledger: LedgerWriter,
     progress: SearchProgress, concurrency: int, train: Train = train_cell, loggers: Sequence[LoggerCallback] = (),
 ) -> bool:  # fmt: skip
     """Run a search's cells on the Ray cluster at hand. False if it ended before the last one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +49,14 @@ class Folder(ABC):
         """Whether there is a file or a folder of this name."""
 
     @abstractmethod
+    def stamps(self, names: Sequence[str]) -> tuple[int, ...]:
+        """A number for each name that changes when the file does; 0 if it is not there."""
+
+    @abstractmethod
+    def is_new(self) -> bool:
+        """Whether nothing is there yet."""
+
+    @abstractmethod
     def read(self, name: str) -> bytes:
         """The content of a file."""
 
@@ -73,8 +81,11 @@ class Folder(ABC):
         """A path on this machine to write to, which becomes the file at the end, or goes if that fails."""
 
     @abstractmethod
-    def new_folder(self, name: str, last: str) -> AbstractContextManager[Path]:
-        """Likewise for a folder that is not there yet. `last`: the file without which nobody takes it for one."""
+    def filled(self, last: str) -> AbstractContextManager[Path]:
+        """A folder on this machine to fill, which becomes this one, or goes if that fails.
+
+        This one must not be there yet. `last`: the file without which nobody takes it for what it is.
+        """
 
     @abstractmethod
     def at_hand(self, name: str) -> AbstractContextManager[Path]:
@@ -129,6 +140,20 @@ class LocalFolder(Folder):
         """See `Folder`."""
         return (self.path / name).exists()
 
+    def stamps(self, names: Sequence[str]) -> tuple[int, ...]:
+        """See `Folder`."""
+        return tuple(self._stamp(self.path / name) for name in names)
+
+    def _stamp(self, path: Path) -> int:
+        try:
+            return path.stat().st_mtime_ns
+        except OSError:
+            return 0
+
+    def is_new(self) -> bool:
+        """See `Folder`."""
+        return not self.path.exists()
+
     def read(self, name: str) -> bytes:
         """See `Folder`."""
         return (self.path / name).read_bytes()
@@ -143,6 +168,11 @@ class LocalFolder(Folder):
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        folder = os.open((self.path / name).parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # its name, too: others are deleted because this one is there
+        finally:
+            os.close(folder)
 
     def delete(self, name: str) -> None:
         """See `Folder`."""
@@ -161,9 +191,9 @@ class LocalFolder(Folder):
         with whole_file(final) as hidden:
             yield hidden
 
-    def new_folder(self, name: str, last: str) -> AbstractContextManager[Path]:
+    def filled(self, last: str) -> AbstractContextManager[Path]:
         """See `Folder`."""
-        return whole_folder(self.path / name)
+        return whole_folder(self.path)
 
     @contextmanager
     def at_hand(self, name: str) -> Iterator[Path]:

@@ -32,8 +32,10 @@ def place_of(place: os.PathLike[str] | str) -> Path | str:
     return _checked(os.fspath(place)) if is_uri(place) else Path(place).resolve()
 
 
-def open_folder(place: os.PathLike[str] | str) -> Folder:
+def open_folder(place: Folder | os.PathLike[str] | str) -> Folder:
     """The folder at a path or URI, which need not be there; raise `InputError` for a URI that cannot be one."""
+    if isinstance(place, Folder):
+        return place
     if not is_uri(place):
         return LocalFolder(Path(place))
     from helo.storage.remote import RemoteFolder  # pyarrow: not for those who only ask for help
@@ -59,3 +61,16 @@ def _checked(text: str) -> str:
             hint = did_you_mean(name, OPTIONS[uri.scheme])
             raise InputError(f"{text}: unknown option {name!r}{hint}; known are {', '.join(OPTIONS[uri.scheme])}")
     return text
+
+
+def require_new_folder(folder: Folder, option: str = "--out") -> None:
+    """Raise `InputError` if something is there already: nothing that a user has made is overwritten.
+
+    `option`: what the user chose the place with.
+    """
+    try:
+        new = folder.is_new()
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be reached ({error})") from None
+    if not new:
+        raise InputError(f"{folder}: is already there; choose another {option} or remove it")

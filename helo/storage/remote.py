@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -72,6 +72,15 @@ class RemoteFolder(Folder):
         """See `Folder`."""
         return bool(self._system.get_file_info(self._at(name)).type != fs.FileType.NotFound)
 
+    def stamps(self, names: Sequence[str]) -> tuple[int, ...]:
+        """See `Folder`."""
+        found = self._system.get_file_info([self._at(name) for name in names])
+        return tuple(0 if one.type == fs.FileType.NotFound else one.mtime_ns or 1 for one in found)
+
+    def is_new(self) -> bool:
+        """See `Folder`."""
+        return not self.names()
+
     def read(self, name: str) -> bytes:
         """See `Folder`."""
         with self._system.open_input_file(self._at(name)) as file:
@@ -105,14 +114,12 @@ class RemoteFolder(Folder):
             self._upload(path, name)
 
     @contextmanager
-    def new_folder(self, name: str, last: str) -> Iterator[Path]:
+    def filled(self, last: str) -> Iterator[Path]:
         """See `Folder`."""
         with tempfile.TemporaryDirectory(prefix="helo-") as scratch:
-            path = Path(scratch) / name
-            path.mkdir()
-            yield path
+            yield (path := Path(scratch))
             for file in sorted(path.iterdir(), key=lambda file: (file.name == last, file.name)):
-                self._upload(file, f"{name}/{file.name}")
+                self._upload(file, file.name)
 
     @contextmanager
     def at_hand(self, name: str) -> Iterator[Path]:

@@ -1,0 +1,13 @@
+"""The append-only record of finished cells: the only truth about a run.
+
+A finished cell is a **part**, one Parquet file with one row. Where parts become many they are packed: a **pack** is one
+file with the rows of many. A reader sees each file whole or not at all, whatever ends the process that writes. Files
+carry the identity of their search, so that those of another one are told from its own. The tables of a run are views of
+the ledger and can be made again.
+"""
+
+from helo.ledger.ledger import Ledger
+from helo.ledger.record import HISTORY_COLUMNS, SET_ASIDE, CellRecord, part_name
+from helo.ledger.writer import LedgerWriter
+
+__all__ = ["HISTORY_COLUMNS", "SET_ASIDE", "CellRecord", "Ledger", "LedgerWriter", "part_name"]

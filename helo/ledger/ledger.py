@@ -1,0 +1,293 @@
+"""Reading a ledger, whatever lies in it, and adding one part."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from helo.ledger.record import EARLIER, PART, ROW, SET_ASIDE, CellRecord, part_name, records_of, rows_of
+from helo.names import CONFIGURATION, FITTED_BASELINES, FOLD_NUMBER
+from helo.storage import Folder
+
+PACKS: Final = "pack-*-*.parquet"
+PARTS: Final = "c*-f*.parquet"
+BASELINE_PARTS: Final = "b-*-f*.parquet"
+
+READERS: Final = 16
+"""Parts that are asked for at a time: on object storage each takes some ten milliseconds, mostly of waiting."""
+
+BLOCK: Final = 256
+"""Parts that make one block."""
+
+GROUP: Final = 100
+"""Rows of a pack that are read at least, where some of its cells are wanted."""
+
+_ROUNDS: Final = 5
+"""How often a file may be gone when it is opened, because it was packed meanwhile, before it counts as a fault."""
+
+_IDENTITY = b"helo.search"
+_NAME = b"helo.cell"
+"""Keys of the search's identity and of the cell's (or the pack's) name in a file's metadata."""
+
+_UNREADABLE = (OSError, ValueError, TypeError, LookupError, OverflowError, pa.ArrowException)
+
+
+class Ledger:
+    """A folder of parts and packs; one process writes, any number read.
+
+    `identity`: what tells this search from all others; files that carry another one are not read.
+    """
+
+    def __init__(self, folder: Folder, identity: str = "") -> None:
+        self.folder = folder
+        self.identity = identity
+
+    def append(self, record: CellRecord, fold_number: int) -> str:
+        """Write one finished cell, whole or not at all, and return the name of its part."""
+        rows = rows_of([(fold_number, record)]).select(PART.names)
+        name = f"{part_name(record.configuration, fold_number, record.method)}.parquet"
+        self.folder.write(name, self.encode(rows, PART, name))
+        return name
+
+    def encode(self, rows: pa.Table, schema: pa.Schema, name: str) -> bytes:
+        """The content of a file of this ledger."""
+        stem = PurePosixPath(name).stem
+        told = schema.with_metadata({_IDENTITY: self.identity.encode(), _NAME: stem.encode()})
+        sink = pa.BufferOutputStream()
+        pq.write_table(
+            rows.cast(schema).replace_schema_metadata(told.metadata), sink, compression="zstd", row_group_size=GROUP,
+            write_page_checksum=True,
+        )  # fmt: skip
+        return bytes(sink.getvalue())
+
+    def files(self) -> list[str]:
+        """The names of all whole packs and parts of HeLo's cells, parts in the order configuration, fold."""
+        names = self.folder.names()
+        return [*fnmatch.filter(names, PACKS), *fnmatch.filter(names, PARTS)]
+
+    def baseline_parts(self) -> list[str]:
+        """The names of all whole parts of the baselines' cells, in the order method, fold."""
+        return fnmatch.filter(self.folder.names(), BASELINE_PARTS)
+
+    def __len__(self) -> int:
+        """How many of HeLo's cells are finished, by the names of the files alone.
+
+        Too many by the parts of a pack that was written when the search was killed, until it goes on.
+        """
+        return sum(map(rows_in, self.files()))
+
+    def blocks(
+        self, columns: Sequence[str], done: Collection[str] = (), faults: dict[str, str] | None = None
+    ) -> Iterator[tuple[list[str], pa.Table]]:  # fmt: skip
+        """Some columns of HeLo's cells: names of files and their rows, a pack or `BLOCK` parts at a time.
+
+        - `columns`: of `ROW`; a field of what a list holds as ``history.val_kl``. Configuration and fold number are
+          added
+        - `done`: files that are left out
+        - `faults`: takes what is wrong with each file that cannot be read; its cells are left out
+
+        A cell comes once, in whatever files it is. Files that are packed while this reads are found where they went.
+        """
+        read, faults = set(done), {} if faults is None else faults
+        seen: set[int] = set()
+        for _ in range(_ROUNDS):
+            gone = {}
+            left = [name for name in self.files() if name not in read]
+            for names in _in_blocks(left):
+                tables = []
+                for name, found in zip(names, self.each(names, columns), strict=True):
+                    if isinstance(found, FileNotFoundError):
+                        gone[name] = "is gone"
+                        continue
+                    read.add(name)
+                    if isinstance(found, pa.Table):
+                        tables.append(_unseen(found, seen))
+                    else:
+                        faults[name] = _said(found)
+                if tables:
+                    yield names, pa.concat_tables(tables)
+            if not gone:
+                return
+        faults |= gone
+
+    def rows(self, columns: Sequence[str]) -> pa.Table:
+        """Some columns of all of HeLo's cells (see `blocks`), in the order configuration, fold number."""
+        tables = [table for _, table in self.blocks(columns)]
+        if not tables:
+            return self.nothing(columns)
+        return pa.concat_tables(tables).sort_by([(CONFIGURATION, "ascending"), (FOLD_NUMBER, "ascending")])
+
+    def nothing(self, columns: Sequence[str]) -> pa.Table:
+        """What `blocks` gives, without rows."""
+        sink = pa.BufferOutputStream()
+        pq.write_table(ROW.empty_table(), sink)
+        with pq.ParquetFile(pa.BufferReader(sink.getvalue())) as file:
+            return _columns(file, columns)
+
+    def read(self) -> list[CellRecord]:
+        """Every finished cell of HeLo with all that it left, in the order configuration, fold."""
+        return records_of(self.rows(ROW.names))
+
+    def find(self, cells: Collection[tuple[int, int]]) -> list[CellRecord]:
+        """The finished ones of some of HeLo's cells (configuration, fold number), in that order.
+
+        Read are their parts, and of packs the groups of rows in which they lie.
+        """
+        left, found = dict.fromkeys(sorted(cells)), []
+        for name in self.files():
+            if rows_in(name) > 1:
+                part = self._try(partial(self._of_pack, name, left.keys()))
+            elif name in {f"{part_name(*cell)}.parquet" for cell in left}:
+                part = self._try(partial(self._read, name, ROW.names))
+            else:
+                continue
+            if isinstance(part, pa.Table) and len(part):
+                found.append(part)
+                keys = zip(part[CONFIGURATION].to_pylist(), part[FOLD_NUMBER].to_pylist(), strict=True)
+                for key in keys:
+                    left.pop(key, None)
+        if not found:
+            return []
+        rows = pa.concat_tables(found).sort_by([(CONFIGURATION, "ascending"), (FOLD_NUMBER, "ascending")])
+        return records_of(rows)
+
+    def read_baselines(self) -> list[CellRecord]:
+        """Every finished cell of a baseline, in the order of `FITTED_BASELINES`, then fold."""
+        records = self.inspect(self.baseline_parts())[0]
+        return sorted(records, key=lambda record: FITTED_BASELINES.index(record.method))
+
+    def inspect(self, names: Iterable[str]) -> tuple[list[CellRecord], dict[str, str]]:
+        """The cells of some files, and what is wrong with each file that cannot be read."""
+        names = list(names)
+        records: list[CellRecord] = []
+        faults: dict[str, str] = {}
+        for name, found in zip(names, self.each(names, ROW.names), strict=True):
+            made = self._try(partial(records_of, found)) if isinstance(found, pa.Table) else found
+            if isinstance(made, Exception):
+                faults[name] = _said(made)
+            else:
+                records += made
+        return records, faults
+
+    def cells_of(self, name: str) -> list[tuple[int, int]]:
+        """The cells (configuration, fold number) in a pack."""
+        rows = self._read(name, [CONFIGURATION, FOLD_NUMBER])
+        return list(zip(rows[CONFIGURATION].to_pylist(), rows[FOLD_NUMBER].to_pylist(), strict=True))
+
+    def set_aside(self, name: str) -> str:
+        """Move a file to where it is not read, and return that place; nothing of a user's is deleted."""
+        stem, number = PurePosixPath(name).stem, 1
+        target = f"{SET_ASIDE}/{name}"
+        while self.folder.exists(target):
+            number += 1
+            target = f"{SET_ASIDE}/{stem}-{number}.parquet"
+        self.folder.move(name, target)
+        return self.folder.where(target)
+
+    def each(self, names: Sequence[str], columns: Sequence[str]) -> list[Any]:
+        """For each file its rows (see `blocks`), or the exception that tells why there are none."""
+        if len(names) == 1:
+            return [self._try(partial(self._read, names[0], columns))]
+        with ThreadPoolExecutor(READERS) as pool:
+            return list(pool.map(lambda name: self._try(partial(self._read, name, columns)), names))
+
+    def _try(self, read: Callable[[], Any]) -> Any:
+        try:
+            return read()
+        except _UNREADABLE as error:
+            return error
+
+    def _read(self, name: str, columns: Sequence[str]) -> pa.Table:
+        """Some columns of a file, with configuration and fold number."""
+        packed = rows_in(name) > 1
+        # A part is small, and asking for it at once is quicker than in pieces.
+        source = self.folder.open(name) if packed else pa.BufferReader(self.folder.read(name))
+        with pq.ParquetFile(source, page_checksum_verification=True) as file:
+            self._check(file, name)
+            number = None if packed else int(PurePosixPath(name).stem.rpartition("-f")[2])
+            return _columns(file, columns, number)
+
+    def _of_pack(self, name: str, cells: Collection[tuple[int, int]]) -> pa.Table:
+        """The rows of some cells of a pack."""
+        wanted = [cell in cells for cell in self.cells_of(name)]
+        groups = sorted({place // GROUP for place, one in enumerate(wanted) if one})
+        if not groups:
+            return ROW.empty_table()
+        with pq.ParquetFile(self.folder.open(name), page_checksum_verification=True) as file:
+            rows = file.read_row_groups(groups)
+        kept = [one for group in groups for one in wanted[group * GROUP : (group + 1) * GROUP]]
+        return rows.filter(pa.array(kept))
+
+    def _check(self, file: pq.ParquetFile, name: str) -> None:
+        """Raise `ValueError` for a file that is not what its name says."""
+        metadata, kinds = file.schema_arrow.metadata or {}, (ROW,) if rows_in(name) > 1 else (PART, EARLIER)
+        if file.schema_arrow.remove_metadata() not in kinds:
+            raise ValueError("is no part of a ledger")
+        if self.identity and metadata.get(_IDENTITY) != self.identity.encode():
+            raise ValueError("is of another search")
+        if metadata.get(_NAME) != PurePosixPath(name).stem.encode():
+            raise ValueError(f"holds another cell ({metadata.get(_NAME, b'unknown').decode()})")
+        if file.metadata.num_rows != rows_in(name):
+            raise ValueError(f"has {file.metadata.num_rows} rows instead of {rows_in(name)}")
+
+
+def pack_name(number: int, rows: int) -> str:
+    """What a pack is called: its number counts up, and says which came first.
+
+    >>> pack_name(3, 1000), rows_in(pack_name(3, 1000)), rows_in("c00007-f0003.parquet")
+    ('pack-00000003-1000.parquet', 1000, 1)
+    """
+    return f"pack-{number:08d}-{rows}.parquet"
+
+
+def rows_in(name: str) -> int:
+    """How many cells a file of a ledger has, by its name."""
+    stem = PurePosixPath(name).stem
+    found = stem.rpartition("-")[2] if stem.startswith("pack-") else "1"
+    return int(found) if found.isdecimal() else 1
+
+
+def _in_blocks(names: Sequence[str]) -> Iterator[list[str]]:
+    """Each pack alone, and parts some at a time."""
+    parts = [name for name in names if rows_in(name) == 1]
+    yield from ([name] for name in names if rows_in(name) > 1)
+    yield from (parts[start : start + BLOCK] for start in range(0, len(parts), BLOCK))
+
+
+def _columns(file: pq.ParquetFile, columns: Iterable[str], number: int | None = None) -> pa.Table:
+    """Some columns of a file, and the cells' configurations and fold numbers; `number`: that of a part, which has none.
+
+    What cells learnt is missing from parts of earlier versions, and in their rows.
+    """
+    paths = {}
+    for name in (*columns, CONFIGURATION, FOLD_NUMBER):
+        column, _, field = name.partition(".")
+        paths[f"{column}.list.element.{field}" if field else column] = column
+    rows = file.read(columns=list(paths))
+    for name in paths.values():
+        if name not in rows.column_names:
+            made = pa.nulls(len(rows), ROW.field(name).type)
+            if name == FOLD_NUMBER and number is not None:
+                made = pa.array([number] * len(rows), pa.int32())
+            rows = rows.append_column(ROW.field(name), made)
+    return rows.select(list(dict.fromkeys(paths.values())))
+
+
+def _unseen(rows: pa.Table, seen: set[int]) -> pa.Table:
+    """The rows of cells that were not there before."""
+    keys = (rows[CONFIGURATION].to_numpy().astype(np.int64) << 32) + rows[FOLD_NUMBER].to_numpy()
+    new = [key not in seen for key in keys.tolist()]
+    seen.update(keys.tolist())
+    return rows if all(new) else rows.filter(pa.array(new))
+
+
+def _said(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
