@@ -13,7 +13,7 @@ import pyarrow as pa
 from analysis.statistics.estimates import unconverged_cells
 from helo.baselines.table import fitted_baselines_table
 from helo.ledger import CellRecord
-from helo.ledger.ledger import rows_in
+from helo.ledger.ledger import cell_of, rows_in
 from helo.names import CELLS, CONFIGURATION, FITTED_BASELINES, FOLD, FOLD_NUMBER, HISTORY, METHOD
 from helo.run import Run
 from helo.selection import best_per_fold
@@ -35,6 +35,7 @@ class Records:
         self.run = run
         self._files: set[str] = set()
         self._seen: set[tuple[int, int]] = set()
+        self._packed: set[tuple[int, int]] = set()
         self._cells = cells_table(run.ledger.nothing(CELL_COLUMNS))
         # In pieces: to join millions of rows again for every cell would take long.
         self._epochs: list[pd.DataFrame] = []
@@ -46,25 +47,25 @@ class Records:
         """Read what has come since the last time; whether there was anything. `told` hears cells read, of how many."""
         ledger = self.run.ledger
         files, baselines = ledger.files(), ledger.baseline_parts()
-        there = {*files, *baselines}
-        gone = self._files - there
-        if any(rows_in(name) > 1 for name in gone) or len(ledger) < len(self._seen):
-            self.__init__(self.run)  # type: ignore[misc]  # files were moved away, to be made again: start anew
-            gone = set()
-        self._files -= gone  # parts that were packed
-        of = len(ledger) - len(self._seen)
+        gone = self._files - {*files, *baselines}
+        of = sum(map(rows_in, {*files} - self._files))
         cells, grown = [self._cells], False
         for names, rows in ledger.blocks((*CELL_COLUMNS, HISTORY), self._files, self._faults):
             self._files |= {*names}
             keys = list(zip(rows[CONFIGURATION].to_pylist(), rows[FOLD_NUMBER].to_pylist(), strict=True))
             new = rows.filter(pa.array([key not in self._seen for key in keys], pa.bool_()))
             self._seen.update(keys)
+            if rows_in(names[0]) > 1:
+                self._packed.update(keys)
             if len(new):
                 grown = True
                 cells.append(cells_table(new))
                 self._add_epochs(epochs_table(new))
             told(min(of, sum(map(len, cells[1:]))), of)
-        self._files |= self._faults.keys()
+        if any(cell_of(name) not in self._packed for name in gone):
+            self.__init__(self.run)  # type: ignore[misc]  # files were moved away, to be made again: start anew
+            return self.refresh(told)
+        self._files = self._files - gone | self._faults.keys()
         fresh = [name for name in baselines if name not in self._files]
         records, faults = ledger.inspect(fresh)
         self._baselines += records

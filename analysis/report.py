@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 
@@ -39,7 +40,7 @@ def write_summary(source: Source) -> pd.DataFrame:
     return summary
 
 
-def write_report(source: Source, told: Callable[[str], None] = lambda step: None) -> str:
+def write_report(source: Source, told: Callable[[str], None] = lambda step: None) -> Path | str:
     """Write the report of a run, whole or not at all, and return its path or URI.
 
     What needs a table that is not there is replaced by a sentence that says so. `told` is called with what is being

@@ -149,7 +149,7 @@ class RunResult:
         """
         return choose(exhibit(name).plot(self._source), subject, configuration)
 
-    def report(self) -> str:
+    def report(self) -> Path | str:
         """Write ``report.html``, one page with everything, and return its path or URI."""
         return write_report(self._source)
 

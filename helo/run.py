@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -49,10 +50,10 @@ from helo.tables import (
 class Run:
     """A directory with everything about one search, on this machine or on object storage."""
 
-    def __init__(self, folder: Folder, manifest: dict[str, Any]) -> None:
-        self.folder = folder
+    def __init__(self, place: Folder | os.PathLike[str] | str, manifest: dict[str, Any]) -> None:
+        self.folder = open_folder(place)
         self.manifest = manifest
-        self.ledger = Ledger(folder / LEDGER_FOLDER, str(manifest.get(IDENTITY, "")))
+        self.ledger = Ledger(self.folder / LEDGER_FOLDER, str(manifest.get(IDENTITY, "")))
 
     @classmethod
     def create(
@@ -110,9 +111,9 @@ class Run:
         return folds
 
     @property
-    def report(self) -> str:
-        """Where the report of this run is written."""
-        return self.folder.where(REPORT_FILE)
+    def report(self) -> Path | str:
+        """Where the report of this run is written: a path, or a URI on object storage."""
+        return self.folder.where(REPORT_FILE) if self.folder.here is None else self.folder.here / REPORT_FILE
 
     def find(self, cells: Collection[tuple[int, str]]) -> list[CellRecord]:
         """The finished ones of some cells (configuration, fold), in the order configuration, number of the fold."""

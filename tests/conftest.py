@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,3 +69,42 @@ def fold(dataset: Dataset) -> Fold:
     from helo.folds import loso_folds
 
     return loso_folds(dataset.subject_names, seed=0)[0]
+
+
+@pytest.fixture(scope="session")
+def storage_server() -> Iterator[str]:
+    """A server on this machine that speaks S3, with the bucket ``lab``; its address."""
+    import logging
+
+    server = pytest.importorskip("moto.server")
+    boto3 = pytest.importorskip("boto3")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    served = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    served.start()
+    address = "http://{}:{}".format(*served.get_host_and_port())
+    client = boto3.client(
+        "s3", region_name="us-east-1", endpoint_url=address, aws_access_key_id="a", aws_secret_access_key="b"
+    )
+    client.create_bucket(Bucket="lab")
+    yield address
+    served.stop()
+
+
+@pytest.fixture
+def object_storage(storage_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """A place of this test's own on object storage; this process and those that it starts can reach it."""
+    for name, value in (
+        ("AWS_ENDPOINT_URL", storage_server), ("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b"),
+    ):  # fmt: skip
+        monkeypatch.setenv(name, value)
+    return f"s3://lab/{tmp_path.name}"
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port of this machine that nothing listens at."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

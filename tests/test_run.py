@@ -6,7 +6,7 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,13 +14,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from helo.errors import InputError
 from helo.ledger import HISTORY_COLUMNS, CellRecord
+from helo.ledger.record import rows_of
 from helo.names import METRICS
 from helo.run import Run
-from helo.tables import cells_table, epochs_table, explanations_table, predictions_table
+from helo.storage import LocalFolder
+from helo.tables import cells_table, epochs_table, explanations_table, predictions_table, selected
 
 FOLDS = [
     {"test": "a", "validation": ["b"], "train": ["c"]},
@@ -47,6 +50,11 @@ def record(configuration: int, fold: str, kl: float | None, **params: object) ->
 
 
 RECORDS = [record(0, "a", 0.3), record(0, "b", 0.1), record(1, "a", 0.2, extra=1), record(1, "b", None)]
+
+
+def rows(records: Sequence[CellRecord]) -> pa.Table:
+    """Records as the ledger gives them."""
+    return rows_of([("ab".index(one.fold), one) for one in records])
 
 
 def test_a_run_can_be_opened_again(tmp_path: Path) -> None:
@@ -94,10 +102,10 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_new_run_has_its_folders_and_no_hidden_files(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", {"identity": "abc"}, FOLDS)
-    assert {path.name for path in run.path.iterdir()} == {"manifest.json", "folds.json", "ledger", "checkpoints"}
+    assert {path.name for path in run.folder.here.iterdir()} == {"manifest.json", "folds.json"}
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
-    assert run.checkpoints == run.path / "checkpoints"
-    assert run.ledger.identity == Run.open(run.path).ledger.identity == "abc"
+    assert run.checkpoints == LocalFolder(tmp_path / "run" / "checkpoints")
+    assert run.ledger.identity == Run.open(run.folder.here).ledger.identity == "abc"
 
 
 def test_a_new_run_has_the_permissions_that_its_user_gives(tmp_path: Path) -> None:
@@ -106,7 +114,7 @@ def test_a_new_run_has_the_permissions_that_its_user_gives(tmp_path: Path) -> No
         run = Run.create(tmp_path / "run", {}, FOLDS)
     finally:
         os.umask(before)
-    assert run.path.stat().st_mode & 0o777 == 0o750
+    assert run.folder.here.stat().st_mode & 0o777 == 0o750
 
 
 @contextmanager
@@ -130,23 +138,23 @@ def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
 
 def test_a_run_has_one_holder_at_a_time_and_is_free_when_it_is_killed(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", {}, FOLDS)
-    with holder(run.path) as process:
+    with holder(run.folder.here) as process:
         for _ in range(2):
             with pytest.raises(InputError) as caught, run.lock():
                 pytest.fail("two holders at a time")
             said = str(caught.value)
-            assert said.startswith(f"{run.path}: is being worked on by process {process.pid} on ")
+            assert said.startswith(f"{run.folder.here}: is being worked on by process {process.pid} on ")
             assert "\n" not in said
         process.kill()  # SIGKILL: nothing is left to clean up behind it
         process.wait()
         with run.lock():
-            assert f"process {os.getpid()} on" in (run.path / "lock").read_text()
-            assert str(process.pid) not in (run.path / "lock").read_text()
+            assert f"process {os.getpid()} on" in (run.folder.here / "lock").read_text()
+            assert str(process.pid) not in (run.folder.here / "lock").read_text()
 
 
 def test_a_lock_is_free_again_after_its_block_and_after_an_error_in_it(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", {}, FOLDS)
-    with run.lock(), pytest.raises(InputError, match=f"by process {os.getpid()} on"), Run.open(run.path).lock():
+    with run.lock(), pytest.raises(InputError, match=f"by process {os.getpid()} on"), Run.open(run.folder.here).lock():
         pytest.fail("two holders at a time")
     with pytest.raises(KeyboardInterrupt), run.lock():
         raise KeyboardInterrupt
@@ -179,13 +187,13 @@ def test_tables(tmp_path: Path) -> None:
         (0, "b"),
         (0, "a"),
     }
-    (run.path / "cells.parquet").write_text("broken")
+    (run.folder.here / "cells.parquet").write_text("broken")
     with pytest.raises(InputError, match="cannot be read"):
         run.table("cells")
 
 
 def test_cells_have_all_parameters_and_scores() -> None:
-    cells = cells_table(RECORDS)
+    cells = cells_table(rows(RECORDS))
     assert list(cells["configuration"]) == [0, 0, 1, 1]
     assert cells["param_extra"].tolist()[2] == 1
     assert cells["param_extra"].isna().tolist() == [True, True, False, True]
@@ -195,8 +203,7 @@ def test_cells_have_all_parameters_and_scores() -> None:
 
 
 def test_predictions_stand_beside_the_truth() -> None:
-    cells = cells_table(RECORDS)
-    table = predictions_table(RECORDS, cells, TRUTH, "kl", 2)
+    table = predictions_table(RECORDS, TRUTH)
     mine = table[(table["fold"] == "b") & (table["configuration"] == 0)]
     assert mine["window"].tolist() == [2, 3]
     assert mine["true_joy"].tolist() == [0.3, 0.4]
@@ -205,7 +212,9 @@ def test_predictions_stand_beside_the_truth() -> None:
 
 def test_explanations_are_those_of_the_selected_cells_in_long_form() -> None:
     records = [*RECORDS, record(2, "a", 0.9)]  # best in no fold, and not in all
-    table = explanations_table(records, cells_table(records), "kl", 2)
+    chosen = selected(cells_table(rows(records)), "kl", 2)
+    assert chosen == {(1, "a"), (0, "b"), (0, "a")}
+    table = explanations_table([one for one in records if (one.configuration, one.fold) in chosen])
     assert set(zip(table["configuration"], table["fold"], strict=True)) == {(1, "a"), (0, "b"), (0, "a")}
     plan = table[table["kind"] == "transport_plan"]
     assert plan["fold"].tolist() == ["b"] * 3  # the others have none
@@ -222,7 +231,7 @@ def test_an_empty_ledger_gives_empty_tables_with_all_columns(tmp_path: Path) -> 
     assert run.table("cells").empty
     assert {"configuration", "fold", "status", "val_kl", "test_kl"} <= set(run.table("cells"))
     assert run.table("epochs").empty
-    assert set(run.table("epochs")) == set(epochs_table(RECORDS))
+    assert set(run.table("epochs")) == set(epochs_table(rows(RECORDS)))
     assert run.table("explanations").empty
     assert list(run.table("explanations")) == ["configuration", "fold", "kind", "row", "column", "value"]
     assert run.table("predictions").empty

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
+import json
+import os
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -14,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from helo.ledger.record import EARLIER, PART, ROW, SET_ASIDE, CellRecord, part_name, records_of, rows_of
-from helo.names import CONFIGURATION, FITTED_BASELINES, FOLD_NUMBER
-from helo.storage import Folder
+from helo.names import CONFIGURATION, FITTED_BASELINES, FOLD_NUMBER, PARAMS
+from helo.storage import Folder, open_folder
 
 PACKS: Final = "pack-*-*.parquet"
 PARTS: Final = "c*-f*.parquet"
@@ -46,8 +49,8 @@ class Ledger:
     `identity`: what tells this search from all others; files that carry another one are not read.
     """
 
-    def __init__(self, folder: Folder, identity: str = "") -> None:
-        self.folder = folder
+    def __init__(self, place: Folder | os.PathLike[str] | str, identity: str = "") -> None:
+        self.folder = open_folder(place)
         self.identity = identity
 
     def append(self, record: CellRecord, fold_number: int) -> str:
@@ -164,9 +167,9 @@ class Ledger:
         records = self.inspect(self.baseline_parts())[0]
         return sorted(records, key=lambda record: FITTED_BASELINES.index(record.method))
 
-    def inspect(self, names: Iterable[str]) -> tuple[list[CellRecord], dict[str, str]]:
-        """The cells of some files, and what is wrong with each file that cannot be read."""
-        names = list(names)
+    def inspect(self, names: Sequence[str] | None = None) -> tuple[list[CellRecord], dict[str, str]]:
+        """The cells of some files (HeLo's, if none are named), and what is wrong with each that cannot be read."""
+        names = self.files() if names is None else names
         records: list[CellRecord] = []
         faults: dict[str, str] = {}
         for name, found in zip(names, self.each(names, ROW.names), strict=True):
@@ -213,7 +216,12 @@ class Ledger:
         with pq.ParquetFile(source, page_checksum_verification=True) as file:
             self._check(file, name)
             number = None if packed else int(PurePosixPath(name).stem.rpartition("-f")[2])
-            return _columns(file, columns, number)
+            rows = _columns(file, columns, number)
+        if PARAMS in rows.column_names:
+            for text in rows[PARAMS].unique().to_pylist():
+                if not isinstance(json.loads(text), dict):
+                    raise ValueError(f"has hyperparameters that are no mapping ({text})")
+        return rows
 
     def _of_pack(self, name: str, cells: Collection[tuple[int, int]]) -> pa.Table:
         """The rows of some cells of a pack."""
@@ -253,6 +261,16 @@ def rows_in(name: str) -> int:
     stem = PurePosixPath(name).stem
     found = stem.rpartition("-")[2] if stem.startswith("pack-") else "1"
     return int(found) if found.isdecimal() else 1
+
+
+def cell_of(name: str) -> tuple[int, int] | None:
+    """The cell (configuration, fold number) of a part, by its name; None for other files.
+
+    >>> cell_of("c00007-f0003.parquet"), cell_of("b-ridge-f0003.parquet")
+    ((7, 3), None)
+    """
+    found = re.fullmatch(r"c(\d+)-f(\d+)\.parquet", name)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def _in_blocks(names: Sequence[str]) -> Iterator[list[str]]:

@@ -17,8 +17,8 @@ from pyarrow import fs
 
 from helo.storage.folder import Folder
 
-ATTEMPTS: Final = 8
-"""How often a request is tried, with longer and longer pauses (half a minute in all): networks have moods."""
+ATTEMPTS: Final = 6
+"""How often a request is tried, with longer and longer pauses (a quarter of a minute in all): networks have moods."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,12 @@ class RemoteFolder(Folder):
 
     @property
     def _system(self) -> fs.FileSystem:
-        return _file_system(self.scheme, self.path.partition("/")[0], self.options, os.getpid())
+        given = dict(self.options)
+        if self.scheme == "s3":
+            # pyarrow does not look at these itself, other tools for S3 do.
+            given.setdefault("endpoint_override", _known("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))
+            given.setdefault("region", _known("AWS_REGION", "AWS_DEFAULT_REGION"))
+        return _file_system(self.scheme, self.path.partition("/")[0], tuple(given.items()), os.getpid())
 
     def _at(self, name: str) -> str:
         return f"{self.path}/{name}"
@@ -136,20 +141,20 @@ class RemoteFolder(Folder):
         fs.copy_files(str(path), self._at(name), fs.LocalFileSystem(), self._system)
 
 
+def _known(*names: str) -> str:
+    return next((found for name in names if (found := os.environ.get(name))), "")
+
+
 @cache
 def _file_system(scheme: str, bucket: str, options: tuple[tuple[str, str], ...], process: int) -> fs.FileSystem:
     """One client per process: those of pyarrow do not survive a fork."""
-    given = dict(options)
+    given = {name: value for name, value in options if value}
     if scheme == "gs":
         return fs.GcsFileSystem(**given)
-    # pyarrow does not look at these two itself, other tools for S3 do.
-    known = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    endpoint = given.get("endpoint_override") or known
-    region = given.get("region") or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if "region" not in given:
+        given["region"] = "us-east-1" if "endpoint_override" in given else fs.resolve_s3_region(bucket)
     return fs.S3FileSystem(
-        region=region or ("us-east-1" if endpoint else fs.resolve_s3_region(bucket)),
-        endpoint_override=endpoint,
-        scheme=given.get("scheme"),
+        **given,
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
         allow_delayed_open=True,  # one request for a small object
         background_writes=False,

@@ -179,15 +179,15 @@ def served(*runs: Path) -> Iterator[str]:
 
 def test_a_dashboard_follows_a_search(browser: Browser, run: Run) -> None:
     """Side by side with the whole run: a search of which one cell after the other comes in."""
-    other = run.path.with_name("growing")
-    shutil.copytree(run.path, other)
+    other = run.folder.here.with_name("growing")
+    shutil.copytree(run.folder.here, other)
     for table in ("cells", "epochs", "predictions"):
         (other / f"{table}.parquet").unlink()
     held = sorted((other / "ledger").glob("c*.parquet"))[-5:]
     for part in held:
         part.rename(other / part.name)
     cells = len(list((other / "ledger").glob("c*.parquet")))
-    with served(run.path, other) as address, opened(browser, address) as page:
+    with served(run.folder.here, other) as address, opened(browser, address) as page:
         page.wait_for_selector(".js-plotly-plot .main-svg")
         growing = page.locator(".glance").nth(1)
         assert f"{cells} of at most 45 cells" in growing.inner_text()

@@ -17,6 +17,7 @@ from helo.configuration import Configuration
 from helo.data import Dataset, simulate
 from helo.folds import loso_folds
 from helo.ledger import CellRecord
+from helo.ledger.record import rows_of
 from helo.names import COMPLETED, METRICS, NORMALISE_TRAIN, PER_FOLD_SELECTION, TRAIN_MEAN
 from helo.tables import cells_table
 from helo.training import train_cell
@@ -90,7 +91,7 @@ def searched(dataset: Dataset, seed: int) -> pd.DataFrame:
             fields = {name: getattr(result, name) for name in ("epochs", "best_epoch", "val", "test")}
             common = {"status": COMPLETED, "seconds": 0.0, "node": "here", "started": now, "finished": now}
             records.append(CellRecord(configuration=number, fold=fold.test, params=params, **common, **fields))
-    return subject_scores(cells_table(records), baselines_table(dataset, folds), "kl", len(folds))
+    return subject_scores(cells_table(rows_of(enumerate(records))), baselines_table(dataset, folds), "kl", len(folds))
 
 
 def simulated(seed: int) -> Dataset:

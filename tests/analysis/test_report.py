@@ -91,7 +91,7 @@ def test_report_is_self_contained(run: Run) -> None:
     assert "loss is not finite (1)" in page.text
     assert "87 s" not in page.text
     assert "1 min from first start to last end" in page.text
-    assert not list(run.path.glob(".*"))
+    assert not list(run.folder.here.glob(".*"))
 
 
 def test_reports_of_a_run_are_equal(run: Run) -> None:
@@ -151,27 +151,27 @@ def test_one_subject_and_one_configuration(make_run: Callable[..., Run]) -> None
 
 def test_a_bare_manifest_is_enough(make_run: Callable[..., Run]) -> None:
     run = make_run()
-    bare = Run(run.path, {"space": {"objective": "kl"}})
+    bare = Run(run.folder.here, {"space": {"objective": "kl"}})
     assert "run on unnamed data" in Page(write_report(read_source(bare))).text
 
 
 def test_a_report_that_cannot_be_written_leaves_the_old_one(run: Run) -> None:
     write_report(read_source(run))
     old = run.report.read_bytes()
-    (run.path / ".report.html").mkdir()  # the place of the temporary file is taken
+    (run.folder.here / ".report.html").mkdir()  # the place of the temporary file is taken
     with pytest.raises(InputError, match="cannot be written"):
         write_report(read_source(run))
     assert run.report.read_bytes() == old
 
 
 def test_command(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["report", str(run.path)]) == 0
+    assert main(["report", str(run.folder.here)]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     assert "per_fold_selection" in out
     assert out.rstrip().endswith(f"Report: {run.report}")
     assert run.report.is_file()
-    assert (run.path / "summary.parquet").is_file()
+    assert (run.folder.here / "summary.parquet").is_file()
 
 
 def test_command_on_a_wrong_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -186,7 +186,7 @@ def test_command_on_an_empty_run(
     make_run: Callable[..., Run], capsys: pytest.CaptureFixture[str], without: list[str]
 ) -> None:
     run = make_run(without=without)
-    assert main(["report", str(run.path)]) == 0
+    assert main(["report", str(run.folder.here)]) == 0
     assert "cells.parquet: is missing; the search has not got that far" in capsys.readouterr().out
     text = Page(run.report).text
     assert text.count("Nothing to show") >= 5
@@ -196,16 +196,16 @@ def test_command_on_an_empty_run(
 @pytest.mark.parametrize("name", ["cells", "epochs", "predictions", "baselines"])
 @pytest.mark.parametrize("share", [0.0, 0.6])
 def test_tables_that_are_cut_off_are_said(run: Run, name: str, share: float) -> None:
-    path = run.path / f"{name}.parquet"
+    path = run.folder.here / f"{name}.parquet"
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    assert main(["report", str(run.path)]) == 0
+    assert main(["report", str(run.folder.here)]) == 0
     assert f"{name}.parquet" in Page(run.report).text
 
 
 def test_a_run_whose_folds_are_lost(run: Run) -> None:
-    (run.path / "folds.json").unlink()
-    assert main(["report", str(run.path)]) == 0
+    (run.folder.here / "folds.json").unlink()
+    assert main(["report", str(run.folder.here)]) == 0
     assert "folds.json: cannot be read" in Page(run.report).text
 
 

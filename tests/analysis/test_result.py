@@ -19,7 +19,7 @@ from helo.errors import InputError
 from helo.ledger import CellRecord
 from helo.names import BASELINES, CELLS, COMPLETED, EPOCHS, FOLD, METRICS, PREDICTIONS
 from helo.run import Run
-from helo.tables import cells_table
+from helo.tables import CELL_COLUMNS, cells_table
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 EVIL = "</td><script>alert(1)</script>"
@@ -40,9 +40,9 @@ def going_on(make_run: Callable[..., Run]) -> Run:
 
 
 def test_everything_is_what_the_files_say(run: Run) -> None:
-    result = helo.load_run(str(run.path))
+    result = helo.load_run(str(run.folder.here))
     assert isinstance(result, RunResult)
-    assert result.path == run.path
+    assert result.path == run.folder.here
     assert result.manifest == run.manifest
     assert [fold["test"] for fold in result.folds] == ["S2", "S3", "S4", "S5", "S6", "S7"]
     for name in (CELLS, EPOCHS, PREDICTIONS, BASELINES):
@@ -56,28 +56,28 @@ def test_everything_is_what_the_files_say(run: Run) -> None:
 
 def test_importance_takes_many_configurations(run: Run, make_run: Callable[..., Run]) -> None:
     many = make_run("many", configurations=12)
-    pd.testing.assert_frame_equal(helo.load_run(many.path).importance, Source(many).importance)
+    pd.testing.assert_frame_equal(helo.load_run(many.folder.here).importance, Source(many).importance)
     with pytest.raises(InputError, match="too few to tell"):
-        helo.load_run(run.path).importance  # noqa: B018
+        helo.load_run(run.folder.here).importance  # noqa: B018
 
 
 # --- figures ----------------------------------------------------------------------------------
 
 
 def test_every_figure_of_the_report_has_a_name(make_run: Callable[..., Run]) -> None:
-    result = helo.load_run(make_run(configurations=12).path)
+    result = helo.load_run(make_run(configurations=12).folder.here)
     assert result.figures == tuple(EXHIBITS)
     for name in result.figures:
         assert isinstance(result.figure(name), go.Figure)
 
 
 def test_where_nothing_was_drawn_no_progress_is_shown(run: Run) -> None:
-    listed = Run(run.path, {**run.manifest, "space": {"objective": "kl", "variants": {"whole": {}, "less": {}}}})
+    listed = Run(run.folder.here, {**run.manifest, "space": {"objective": "kl", "variants": {"whole": {}, "less": {}}}})
     assert set(EXHIBITS) - set(RunResult(listed).figures) >= {"progress"}
 
 
 def test_a_figure_shows_the_chosen_subject(run: Run) -> None:
-    result = helo.load_run(run.path)
+    result = helo.load_run(run.folder.here)
     first, second = (result.figure("predictions", subject=name).to_dict()["data"] for name in ("S2", "S3"))
     assert first != second
     with pytest.raises(InputError, match="subject: none is 'S99'"):
@@ -88,16 +88,16 @@ def test_a_figure_shows_the_chosen_subject(run: Run) -> None:
 
 def test_an_unknown_figure_is_refused(run: Run) -> None:
     with pytest.raises(InputError, match=r"unknown figure 'slice' \(did you mean 'slices'\?\); known are estimates, "):
-        helo.load_run(run.path).figure("slice")
+        helo.load_run(run.folder.here).figure("slice")
 
 
 # --- how it shows itself ----------------------------------------------------------------------
 
 
 def test_it_shows_verdict_and_estimates(run: Run) -> None:
-    result = helo.load_run(run.path)
+    result = helo.load_run(run.folder.here)
     for shown in (repr(result), result._repr_html_()):
-        assert str(run.path) in shown
+        assert str(run.folder.here) in shown
         assert result.verdict in shown
         assert all(name in shown for name in ("per_fold_selection", "oracle", "train_mean", "KL"))
 
@@ -105,13 +105,13 @@ def test_it_shows_verdict_and_estimates(run: Run) -> None:
 def test_names_are_harmless(make_run: Callable[..., Run]) -> None:
     run = make_run("evil")
     run.write_table(BASELINES, run.table(BASELINES).replace({"method": {"uniform": EVIL}}))
-    shown = helo.load_run(run.path)._repr_html_()
+    shown = helo.load_run(run.folder.here)._repr_html_()
     assert "&lt;script&gt;" in shown
     assert "<script" not in shown
 
 
 def test_it_shows_why_there_is_nothing_to_show(make_run: Callable[..., Run]) -> None:
-    result = helo.load_run(make_run(without=(CELLS,)).path)
+    result = helo.load_run(make_run(without=(CELLS,)).folder.here)
     for shown in (repr(result), result._repr_html_()):
         assert "cells.parquet: is missing; the search has not got that far" in shown
 
@@ -120,8 +120,8 @@ def test_it_shows_why_there_is_nothing_to_show(make_run: Callable[..., Run]) -> 
 
 
 def test_of_a_search_that_goes_on_the_ledger_is_read(going_on: Run) -> None:
-    result = helo.load_run(going_on.path)
-    pd.testing.assert_frame_equal(result.cells, cells_table(going_on.ledger.read()))
+    result = helo.load_run(going_on.folder.here)
+    pd.testing.assert_frame_equal(result.cells, cells_table(going_on.ledger.rows(CELL_COLUMNS)))
     assert list(result.cells[FOLD]) == ["S2", "S3"]
     assert result.epochs.empty
     assert result.baselines.empty
@@ -136,15 +136,15 @@ def test_of_a_search_that_goes_on_the_ledger_is_read(going_on: Run) -> None:
 def test_whether_it_is_complete(make_run: Callable[..., Run]) -> None:
     run = make_run(configurations=2)
     assert RunResult(run, complete=True).complete is True
-    assert helo.load_run(run.path).complete is False
-    racing = Run(run.path, {**run.manifest, "racing": True})
+    assert helo.load_run(run.folder.here).complete is False
+    racing = Run(run.folder.here, {**run.manifest, "racing": True})
     assert RunResult(racing).complete is None
     for configuration in range(2):
         for number, fold in enumerate(run.folds):
             run.ledger.append(record(configuration, fold["test"]), number)
     assert RunResult(racing).complete is True
-    for part in run.ledger.parts()[1:]:
-        part.unlink()
+    for part in run.ledger.files()[1:]:
+        run.ledger.folder.delete(part)
     run.model.mkdir()
     assert RunResult(racing).complete is True
 
@@ -163,9 +163,9 @@ def test_whether_it_is_complete(make_run: Callable[..., Run]) -> None:
     ],
 )
 def test_a_broken_run_is_said_in_one_line(run: Run, file: str, content: str, said: str) -> None:
-    (run.path / file).write_text(content, encoding="utf-8")
+    (run.folder.here / file).write_text(content, encoding="utf-8")
     with pytest.raises(InputError) as caught:
-        helo.load_run(run.path)
+        helo.load_run(run.folder.here)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -177,9 +177,9 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
 
 def test_a_model_that_is_not_there_is_said(run: Run) -> None:
     with pytest.raises(InputError, match="model: is not there; a model is fitted at the end of a search"):
-        helo.load_run(run.path).model  # noqa: B018
+        helo.load_run(run.folder.here).model  # noqa: B018
 
 
 def test_the_report_is_written_again(run: Run) -> None:
-    assert helo.load_run(run.path).report() == run.report
+    assert helo.load_run(run.folder.here).report() == run.report
     assert run.report.stat().st_size > 100_000

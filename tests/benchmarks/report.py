@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 
 from helo.ledger import HISTORY_COLUMNS, CellRecord
+from helo.ledger.record import rows_of
 from helo.names import (
     BASELINES,
     CELLS,
@@ -144,9 +145,10 @@ def make_run(path: Path, subjects: int, configurations: int, epochs: int) -> tup
     }  # fmt: skip
     run = Run.create(path, manifest, [{"test": name} for name in names])
     records = make_records(names, configurations, epochs, rng)
-    cells = cells_table(records)
+    rows = rows_of(enumerate(records))
+    cells = cells_table(rows)
     run.write_table(CELLS, cells)
-    run.write_table(EPOCHS, epochs_table(records))
+    run.write_table(EPOCHS, epochs_table(rows))
     run.write_table(
         BASELINES,
         pd.DataFrame(
@@ -217,10 +219,10 @@ def dashboard(run: Run, records: list[CellRecord]) -> dict[str, float]:
     for record in records[:-held]:
         run.ledger.append(record, number[record.fold])
     for table in (CELLS, EPOCHS):
-        (run.path / f"{table}.parquet").unlink()
+        (run.folder.here / f"{table}.parquet").unlink()
     gc.freeze()  # as the server does
     started = time.perf_counter()
-    watched = Watched(run.path)
+    watched = Watched(run.folder.here)
     found = {"dashboard_start_s": round(time.perf_counter() - started, 1)}
     coming = iter(records[-held:])
     for part in PARTS:

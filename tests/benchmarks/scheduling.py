@@ -26,7 +26,7 @@ from rich.console import Console
 
 from helo.data import Dataset, simulate
 from helo.folds import Fold, loso_folds
-from helo.ledger import Ledger
+from helo.ledger import Ledger, LedgerWriter
 from helo.names import EPOCH, METRICS, VAL
 from helo.search.cells import CellSettings, run_cell
 from helo.search.planner import Planner, pace
@@ -88,7 +88,14 @@ def ours(cells: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         assert run_cells(
-            Queue(planner), Shared(data), folds, SETTINGS, Ledger(Path(folder)), watch, CONCURRENCY, train=trivial
+            Queue(planner),
+            Shared(data),
+            folds,
+            SETTINGS,
+            LedgerWriter(Ledger(folder)),
+            watch,
+            CONCURRENCY,
+            train=trivial,
         )
         each = (time.perf_counter() - started) / cells
         assert len(list(Path(folder).glob("c*.parquet"))) == cells

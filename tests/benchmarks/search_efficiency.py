@@ -34,6 +34,7 @@ from helo.data import Dataset, simulate
 from helo.data.wesad import wesad
 from helo.folds import loso_folds
 from helo.ledger import CellRecord
+from helo.ledger.record import rows_of
 from helo.names import CELLS, CONFIGURATION, FOLD, METRICS, STOPPED, TEST, VAL
 from helo.run import Run
 from helo.search.driver import run_search
@@ -113,9 +114,9 @@ def compare(dataset: Dataset, seed: int, out: Path, check: bool) -> dict[str, fl
     if check:
         real = search(dataset, seed, out / f"raced-{seed}", racing=True).table(CELLS)
         keys = [CONFIGURATION, FOLD, "status", "epochs", *(VAL + metric for metric in METRICS)]
-        expected = cells_table(few).sort_values([CONFIGURATION, FOLD])[keys].reset_index(drop=True)
+        expected = cells_table(rows_of(enumerate(few))).sort_values([CONFIGURATION, FOLD])[keys].reset_index(drop=True)
         pd.testing.assert_frame_equal(real.sort_values([CONFIGURATION, FOLD])[keys].reset_index(drop=True), expected)
-    all_cells, few_cells = cells_table(records), cells_table(few)
+    all_cells, few_cells = (cells_table(rows_of(enumerate(found))) for found in (records, few))
     found = {
         "epochs": sum(record.epochs for record in few) / sum(record.epochs for record in records),
         "cells": len(few) / len(records),

@@ -81,7 +81,7 @@ def test_without_arguments_it_runs_the_demo_and_beats_the_train_mean(tmp_path: P
         assert means.loc["oracle", metric] <= means.loc["per_fold_selection", metric]
     run = Run.open(path)
     cells, predictions = run.table("cells"), run.table("predictions")
-    assert len(cells) == len(run.ledger.parts())
+    assert len(cells) == len(run.ledger)
     assert 6 * 4 <= len(cells) <= 48  # the race drops no one before the fourth fold
     assert set(predictions["fold"]) == set(cells["fold"])
     assert predictions.filter(like="pred_").sum(axis=1).sub(1).abs().max() < 1e-5
@@ -145,7 +145,7 @@ def test_time_is_up_and_the_run_can_be_resumed(tmp_path: Path) -> None:
     assert "time is up" in errors
     assert "--resume run" in errors
     run = Run.open(tmp_path / "run")
-    before = len(run.ledger.parts())
+    before = len(run.ledger)
     assert 0 < before < 1600
     assert len(run.table("cells")) == before
     assert "report.html" in output
@@ -169,15 +169,15 @@ def test_the_study_opens_in_the_tools_of_the_field(tmp_path: Path) -> None:
     done("helo.search", "--space", "few.yaml", "--out", "run", "--sampler", "random", *logs, cwd=tmp_path)
     run = Run.open(tmp_path / "run")
     cells = run.table("cells")
-    events = list((run.path / "tensorboard").glob("*/events.out.tfevents.*"))
+    events = list((run.folder.here / "tensorboard").glob("*/events.out.tfevents.*"))
     assert {event.parent.name for event in events} == {
-        part.stem for part in (*run.ledger.parts(), *run.ledger.baseline_parts())
+        Path(part).stem for part in (*run.ledger.files(), *run.ledger.baseline_parts())
     }
     assert all(b"val_kl" in event.read_bytes() for event in events)
 
     import sqlite3
 
-    with sqlite3.connect(run.path / "mlflow.db") as database:
+    with sqlite3.connect(run.folder.here / "mlflow.db") as database:
         logged = database.execute("select step, value from metrics where key = 'val_kl'").fetchall()
         params = {row[0] for row in database.execute("select distinct key from params")}
     assert len(logged) == len(run.table("epochs")) + 8
@@ -188,7 +188,7 @@ def test_the_study_opens_in_the_tools_of_the_field(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     server = subprocess.Popen(
-        [sys.executable, "-m", "optuna_dashboard._cli", str(run.path / "study.log"), "--port", str(port)],
+        [sys.executable, "-m", "optuna_dashboard._cli", str(run.folder.here / "study.log"), "--port", str(port)],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert server.stderr is not None

@@ -45,7 +45,7 @@ def searched(protocol: str) -> Planner:
 
 
 def opened(run: Run) -> dict[str, optuna.Study]:
-    storage = JournalStorage(JournalFileBackend(str(run.path / "study.log")))
+    storage = JournalStorage(JournalFileBackend(str(run.folder.here / "study.log")))
     return {name: optuna.load_study(study_name=name, storage=storage) for name in optuna.get_all_study_names(storage)}
 
 
@@ -83,11 +83,11 @@ def test_the_best_trial_is_the_best_configuration(run: Run) -> None:
 
 
 def test_written_again_it_is_replaced_and_nothing_else_is_left(run: Run) -> None:
-    before = {path.name for path in run.path.iterdir()}
+    before = {path.name for path in run.folder.here.iterdir()}
     write_study(run, SPACE, searched(PROTOCOL_NESTED).studies())
-    (run.path / ".study.log").write_text("what a killed search left\n")
+    (run.folder.here / ".study.log").write_text("what a killed search left\n")
     write_study(run, SPACE, searched(PROTOCOL_SHARED).studies())
-    assert {path.name for path in run.path.iterdir()} == before | {"study.log"}
+    assert {path.name for path in run.folder.here.iterdir()} == before | {"study.log"}
     assert set(opened(run)) == {"shared"}
     assert len(opened(run)["shared"].trials) == SPACE.configurations
 

@@ -21,20 +21,22 @@ from ray import cloudpickle
 from ray.cluster_utils import Cluster
 from rich.console import Console
 
+import helo
 from helo.checkpoints import CheckpointFile
 from helo.data import Dataset, simulate
 from helo.folds import loso_folds
-from helo.ledger import CellRecord, Ledger
+from helo.ledger import CellRecord, Ledger, LedgerWriter
 from helo.names import BASELINES, CELLS, COMPLETED, FAILED, METRICS, VAL
 from helo.run import Run
 from helo.search.cells import CellSettings, Train
-from helo.search.outcomes import restore
+from helo.search.outcomes import Finished
 from helo.search.planner import MAX_ATTEMPTS, Planner
 from helo.search.progress import SearchProgress
 from helo.search.queue import Queue
 from helo.search.space import Range, Space
 from helo.search.tune import Shared, ray_cluster, run_cells
-from helo.tables import cells_table
+from helo.storage import open_folder
+from helo.tables import CELL_COLUMNS, cells_table
 from helo.training import CellResult, train_cell
 
 pytestmark = pytest.mark.slow
@@ -96,7 +98,7 @@ def run(
     ledger = Ledger(folder)
     settings = CellSettings(seed=0, normalise="train", objective="kl", threads=1, gpus=gpus)
     progress = SearchProgress(planner.most, "kl", Console(quiet=True))
-    assert run_cells(Queue(planner), Shared(dataset), folds, settings, ledger, progress, 2, train=train)
+    assert run_cells(Queue(planner), Shared(dataset), folds, settings, LedgerWriter(ledger), progress, 2, train=train)
     records = ledger.read()
     assert len(records) == 4 * configurations
     return records, planner
@@ -224,10 +226,11 @@ def done(*words: str, cwd: Path) -> str:
     return output
 
 
-def parts(path: Path) -> dict[str, str]:
+def parts(place: Path | str) -> dict[str, str]:
     """The finished cells, of HeLo and of baselines, by name, with a hash of each."""
-    found = path.glob("ledger/[bc]*.parquet")  # no hidden one, whose writer was killed
-    return {part.name: hashlib.sha256(part.read_bytes()).hexdigest() for part in found}
+    folder = open_folder(place) / "ledger"
+    names = [name for name in folder.names() if name[0] in "bc"]  # no hidden one, whose writer was killed
+    return {name: hashlib.sha256(folder.read(name)).hexdigest() for name in names}
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> bool:
@@ -241,7 +244,7 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> b
     return True
 
 
-def assert_same_tables(path: Path, other: Path) -> None:
+def assert_same_tables(path: Path | str, other: Path) -> None:
     """What was computed is the same, to the bit, in cells and baselines."""
     for name, volatile in ((CELLS, VOLATILE), (BASELINES, ["seconds"])):
         one, two = (Run.open(run).table(name).drop(columns=volatile) for run in (path, other))
@@ -280,7 +283,7 @@ def test_kills_of_the_driver_change_nothing(unbroken: Path, tmp_path: Path) -> N
     done("--resume", "run", cwd=tmp_path)
     assert seen.items() <= parts(run_path).items()
     assert_same_tables(run_path, unbroken / "run")
-    assert not list(Run.open(run_path).checkpoints.iterdir())
+    assert Run.open(run_path).checkpoints.names() == []
 
 
 def test_ctrl_c_says_how_to_go_on_and_two_searches_do_not_share_a_run(unbroken: Path, tmp_path: Path) -> None:
@@ -306,8 +309,10 @@ def test_ctrl_c_says_how_to_go_on_and_two_searches_do_not_share_a_run(unbroken: 
 
 def test_damaged_and_foreign_parts_are_set_aside_and_run_again(unbroken: Path, tmp_path: Path) -> None:
     done("--space", str(unbroken / "space.yaml"), "--baselines", "ridge", "--out", "run", cwd=tmp_path)
-    ledger = Run.open(tmp_path / "run").ledger
-    (first, *_), (second, third, *_) = ledger.baseline_parts(), ledger.parts()
+    ledger, folder = Run.open(tmp_path / "run").ledger, tmp_path / "run" / "ledger"
+    (first, *_), (second, third, *_) = (
+        [folder / name for name in names] for names in (ledger.baseline_parts(), ledger.files())
+    )
     first.write_bytes(first.read_bytes()[:200])
     second.write_bytes(b"")
     done("--space", str(unbroken / "space.yaml"), "--baselines", "none", "--seed", "1", "--out", "other", cwd=tmp_path)
@@ -315,7 +320,7 @@ def test_damaged_and_foreign_parts_are_set_aside_and_run_again(unbroken: Path, t
     output = done("--resume", "run", cwd=tmp_path)
     for part in (first, second, third):
         assert f"{Path('run/ledger') / part.name}:" in output
-        assert (ledger.folder / "set-aside" / part.name).exists()
+        assert (folder / "set-aside" / part.name).exists()
     assert "is of another search" in output
     assert_same_tables(tmp_path / "run", unbroken / "run")
 
@@ -356,16 +361,20 @@ def test_time_is_up_in_the_middle_of_cells_that_go_on_where_they_were(dataset: D
 
     def part(folder: Path, train: Train, seconds: float | None) -> Ledger:
         ledger, states = Ledger(folder / "ledger"), folder / "checkpoints"
-        for made in (ledger.folder, states):
-            made.mkdir(parents=True, exist_ok=True)
+        states.mkdir(parents=True, exist_ok=True)
         planner = Planner(space, len(folds), seed=0)
-        restore(planner, ledger.read(), folds, "kl")
+        finished = Finished("kl")
+        for _, rows in ledger.blocks(finished.columns):
+            finished.add(rows)
+        planner.restore(finished.outcomes)
         settings = CellSettings(
             seed=0, normalise="train", objective="kl", threads=1, checkpoints=states,
             deadline=None if seconds is None else time.time() + seconds,
         )  # fmt: skip
         progress = SearchProgress(planner.most, "kl", Console(quiet=True))
-        complete = run_cells(Queue(planner), Shared(dataset), folds, settings, ledger, progress, 2, train=train)
+        complete = run_cells(
+            Queue(planner), Shared(dataset), folds, settings, LedgerWriter(ledger), progress, 2, train=train
+        )
         assert complete is (seconds is None)
         return ledger
 
@@ -388,9 +397,37 @@ def test_time_is_up_in_the_middle_of_cells_that_go_on_where_they_were(dataset: D
         cell = Planner(space, len(folds), seed=0).ask()
         assert cell is not None
         first, started = cell.params["ot_entropy"], folds[cell.fold].test
-        resumed = part(tmp_path / "run", goes_on, seconds=None).read()
-        whole = part(tmp_path / "whole", train_cell, seconds=None).read()
+        resumed = part(tmp_path / "run", goes_on, seconds=None)
+        whole = part(tmp_path / "whole", train_cell, seconds=None)
     assert not list((tmp_path / "run/checkpoints").iterdir())
     pd.testing.assert_frame_equal(
-        cells_table(resumed).drop(columns=VOLATILE), cells_table(whole).drop(columns=VOLATILE), check_exact=True
+        cells_table(resumed.rows(CELL_COLUMNS)).drop(columns=VOLATILE),
+        cells_table(whole.rows(CELL_COLUMNS)).drop(columns=VOLATILE),
+        check_exact=True,
     )
+
+
+def test_a_run_on_object_storage_outlives_its_driver(
+    unbroken: Path, object_storage: str, tmp_path: Path
+) -> None:  # fmt: skip
+    place = f"{object_storage}/runs/killed"
+    process = command(
+        "--space", str(unbroken / "space.yaml"), "--baselines", "ridge", "--out", place, cwd=tmp_path
+    )  # fmt: skip
+    assert wait_for(lambda: len(parts(place)) > 9, process)
+    os.killpg(process.pid, signal.SIGKILL)  # the driver and all that it has started: the machine is gone
+    process.communicate(timeout=60)
+    seen = parts(place)
+    (tmp_path / "elsewhere").mkdir()
+    output = done("--resume", place, cwd=tmp_path / "elsewhere")
+    assert seen.items() <= parts(place).items(), "a finished cell was lost or written again"
+    assert_same_tables(place, unbroken / "run")
+    assert f"report: {place}/report.html" in output
+    run = helo.load_run(place)
+    assert run.complete
+    assert run.model.subjects == ("P01", "P02", "P03", "P04", "P05", "P06", "P07", "P08")
+    assert set(open_folder(place).names()) == {
+        *("manifest.json", "folds.json", "ledger", "model", "report.html", "study.log"),
+        *(f"{table}.parquet" for table in ("cells", "epochs", "predictions", "explanations", "baselines", "summary")),
+    }
+    assert not list(tmp_path.rglob("*.parquet")), "the run is there, and nowhere else"

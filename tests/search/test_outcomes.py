@@ -12,8 +12,9 @@ import pytest
 from helo.errors import InputError
 from helo.folds import Fold, loso_folds
 from helo.ledger import HISTORY_COLUMNS, CellRecord
+from helo.ledger.record import rows_of
 from helo.names import COMPLETED, FAILED, HIGHER_IS_BETTER, METRICS, PROTOCOLS, STOPPED
-from helo.search.outcomes import known_params, outcome, restore
+from helo.search.outcomes import Finished, outcome
 from helo.search.planner import PlannedCell, Planner
 from helo.search.race import Outcome
 from helo.search.space import Range, Space
@@ -39,6 +40,15 @@ def record(
     )  # fmt: skip
 
 
+def finished(records: Sequence[CellRecord], objective: str = "kl") -> Finished:
+    """What a search that goes on takes from a ledger with these cells."""
+    number = {fold.test: place for place, fold in enumerate(FOLDS)}
+    found = Finished(objective)
+    for record in records:
+        found.add(rows_of([(number[record.fold], record)]))
+    return found
+
+
 def recorded(cell: PlannedCell, folds: tuple[Fold, ...] = FOLDS) -> CellRecord:
     return record(cell.configuration, folds[cell.fold].test, losses=(0.5, cell.params["dropout"]), **cell.params)
 
@@ -59,6 +69,14 @@ def test_the_outcome_is_the_validation_loss_by_epoch(status: str, metric: str) -
     assert found == Outcome(status, (0.5 * factor, 0.25 * factor, 0.75 * factor))
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_search_that_goes_on_knows_what_it_was_told(metric: str) -> None:
+    cells = [record(), record(1, "S3", STOPPED, (0.5, 0.25, 0.75)), record(1, "S2", FAILED, ())]
+    number = {fold.test: place for place, fold in enumerate(FOLDS)}
+    told = {(cell.configuration, number[cell.fold]): outcome(cell, metric) for cell in cells}
+    assert finished(cells, metric).outcomes == told
+
+
 def test_a_failed_cell_has_no_loss() -> None:
     assert outcome(record(status=FAILED, losses=()), "kl") == Outcome(FAILED)
 
@@ -71,14 +89,14 @@ def test_test_scores_stay_behind() -> None:
 
 def test_known_params_are_those_of_all_configurations() -> None:
     records = [record(3, "S2", width=8), record(3, "S3", FAILED, (), width=8), record(5, "S2", width=16)]
-    assert known_params(records) == {3: {"width": 8}, 5: {"width": 16}}
-    assert known_params([]) == {}
+    assert finished(records).params == {3: {"width": 8}, 5: {"width": 16}}
+    assert finished([]).params == {}
 
 
 def test_cells_of_one_configuration_agree_on_it() -> None:
     records = [record(3, "S2", width=8), record(3, "S3", width=16)]
     with pytest.raises(InputError) as caught:
-        known_params(records)
+        finished(records)
     assert str(caught.value) == "configuration 3 has different hyperparameters in different cells"
 
 
@@ -86,12 +104,12 @@ def test_cells_of_one_configuration_agree_on_it() -> None:
 @pytest.mark.parametrize("done", [0, 1, 13])
 def test_a_search_goes_on_where_it_was(protocol: str, done: int) -> None:
     def plan(records: Sequence[CellRecord]) -> Planner:
-        return Planner(SPACE, len(FOLDS), 1, protocol, known=known_params(records))
+        return Planner(SPACE, len(FOLDS), 1, protocol, known=finished(records).params)
 
     expected = run(plan([]), 1000)
     records = run(plan([]), done)
     planner = plan(records)
-    restore(planner, records, FOLDS, "kl")
+    planner.restore(finished(records).outcomes)
     assert (planner.told, planner.running) == (done, 0)
     rest = run(planner, 1000)
     assert planner.finished

@@ -195,13 +195,13 @@ def test_a_run_of_data_in_memory_asks_for_them(dataset: Dataset, tmp_path: Path)
     run = started(dataset, tmp_path / "run", space=SPACE, seed=4)
     assert run.manifest["data"] == IN_MEMORY
     with pytest.raises(InputError, match=r"was started with a Dataset in memory.* give them with dataset$"):
-        planned(resume=run.path)
+        planned(resume=run.folder.here)
     other = simulate(subjects=4, clips=3, windows=4, seed=1)
     with pytest.raises(InputError, match=r"is not the data of .*; give the right ones with dataset$"):
-        planned(resume=run.path, data=other)
-    plan, found = planned(resume=run.path, data=dataset, seed=0)
+        planned(resume=run.folder.here, data=other)
+    plan, found = planned(resume=run.folder.here, data=dataset, seed=0)
     assert found is not None
-    assert (plan.seed, plan.out, plan.dataset) == (4, run.path, dataset)
+    assert (plan.seed, plan.out, plan.dataset) == (4, run.folder, dataset)
 
 
 def test_the_command_goes_on_where_python_began(
@@ -213,7 +213,7 @@ def test_the_command_goes_on_where_python_began(
     write_dataset(dataset, tmp_path / "same")
     plan = from_command("--resume", "run", "--data", "same")
     assert plan.data == str(tmp_path / "same")
-    assert command._again(plan, run) == f"python -m helo.search --resume {run.path} --data {tmp_path / 'same'}"
+    assert command._again(plan, run) == f"python -m helo.search --resume {run.folder.here} --data {tmp_path / 'same'}"
 
 
 def test_data_that_have_a_path_are_found_again(dataset: Dataset, tmp_path: Path) -> None:

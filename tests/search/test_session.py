@@ -70,7 +70,7 @@ def test_python_gives_the_cells_of_the_command_though_interrupted(
 
     interrupt_script(tmp_path)
     begun = helo.load_run("run")
-    kept = [path.name for path in Run.open("run").ledger.parts()]
+    kept = Run.open("run").ledger.files()
     assert len(kept) == len(begun.cells)
     assert begun.complete is not True
 
@@ -86,10 +86,10 @@ def test_python_gives_the_cells_of_the_command_though_interrupted(
         torch.set_num_threads(threads)
     assert capsys.readouterr() == ("", "")
     assert run.complete is True
-    assert set(kept) <= {path.name for path in whole.ledger.parts()}
+    assert set(kept) <= {*whole.ledger.files()}
     same_tables(run, whole)
     assert run.manifest["identity"] == whole.manifest["identity"]
-    assert run.verdict == helo.load_run(whole.path).verdict
+    assert run.verdict == helo.load_run(whole.folder.here).verdict
     pd.testing.assert_frame_equal(run.summary, whole.table("summary"), check_dtype=False)
     assert (tmp_path / "run" / "report.html").exists()
     np.testing.assert_array_equal(run.model.predict("data"), helo.load_model("whole/model").predict("data"))

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from helo.data import Dataset, simulate
 from helo.folds import loso_folds
-from helo.ledger import Ledger
+from helo.ledger import Ledger, LedgerWriter
 from helo.names import CELLS, COMPLETED, METRICS, STOPPED, VAL
 from helo.run import Run
 from helo.search.cells import CellSettings
@@ -127,8 +127,8 @@ def test_scheduling_costs_little_beside_training(tmp_path: Path) -> None:
     with ray_cluster(None, 2):
         started = time.perf_counter()
         assert run_cells(
-            Queue(planner), Shared(data), folds, _settings(), ledger, SearchProgress(500, "kl", Console(quiet=True)), 2,
-            train=trivial,
+            Queue(planner), Shared(data), folds, _settings(), LedgerWriter(ledger),
+            SearchProgress(500, "kl", Console(quiet=True)), 2, train=trivial,
         )  # fmt: skip
         each = (time.perf_counter() - started) / 500
     records = ledger.read()

@@ -24,7 +24,7 @@ from helo.run import Run
 
 
 def client_of(*runs: Run) -> FlaskClient:
-    app = make_app([Watched(run.path) for run in runs], refresh=1.0)
+    app = make_app([Watched(run.folder.here) for run in runs], refresh=1.0)
     _only_for_this_machine(app.server)
     return app.server.test_client()
 
@@ -53,7 +53,7 @@ def test_a_part_is_laid_out_for_every_run(run: Run, make_run: Callable[..., Run]
 
 
 def test_only_figures_that_are_new_are_sent(run: Run) -> None:
-    watched = Watched(run.path)
+    watched = Watched(run.folder.here)
     client = make_app([watched], refresh=1.0).server.test_client()
     place = {"name": "subjects", "run": 0}
     known = watched.figure("subjects")["made"]
@@ -84,9 +84,9 @@ def test_other_names_of_this_machine_are_refused(run: Run, host: str, status: in
 def test_runs_of_the_same_data_are_compared(make_run: Callable[..., Run]) -> None:
     first, second, other = make_run("first"), make_run("second"), make_run("other")
     manifest = other.manifest | {"dataset": other.manifest["dataset"] | {"digest": "of other data"}}
-    write_json(other.path / MANIFEST_FILE, manifest)
+    write_json(other.folder.here / MANIFEST_FILE, manifest)
     assert side_by_side([Watched(first.path)]) == []
-    shown = str(side_by_side([Watched(run.path) for run in (first, second, other)]))
+    shown = str(side_by_side([Watched(run.folder.here) for run in (first, second, other)]))
     assert "first (1)" in shown
     assert "6 of 6" not in shown  # both are the same, so nobody is better
     assert "0 of 6" in shown
@@ -97,7 +97,7 @@ def test_runs_without_scores_are_left_out(make_run: Callable[..., Run]) -> None:
     empty = make_run("empty", without=("cells", "epochs", "predictions"))
     failed = make_run("failed")
     failed.write_table("cells", failed.table("cells").assign(status="failed"))
-    watched = [Watched(run.path) for run in (make_run("whole"), empty, failed)]
+    watched = [Watched(run.folder.here) for run in (make_run("whole"), empty, failed)]
     assert side_by_side(watched) == []
 
 
@@ -109,13 +109,13 @@ def taken_port() -> Iterator[int]:
 
 def test_wrong_arguments(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with taken_port() as port:
-        assert main(["dashboard", str(run.path), "--port", str(port)]) == 2
+        assert main(["dashboard", str(run.folder.here), "--port", str(port)]) == 2
         assert f"127.0.0.1:{port}: is in use; choose another --port" in capsys.readouterr().err
     assert main(["dashboard", str(tmp_path)]) == 2
     assert "is not a run directory" in capsys.readouterr().err
-    assert main(["dashboard", str(run.path), "--port", "70000"]) == 2
-    assert main(["dashboard", str(run.path), "--refresh", "0"]) == 2
-    assert main(["dashboard", str(run.path), "--host", "no.such.host.invalid", "--port", "0"]) == 2
+    assert main(["dashboard", str(run.folder.here), "--port", "70000"]) == 2
+    assert main(["dashboard", str(run.folder.here), "--refresh", "0"]) == 2
+    assert main(["dashboard", str(run.folder.here), "--host", "no.such.host.invalid", "--port", "0"]) == 2
     assert capsys.readouterr().err.count("\n") == 3
 
 

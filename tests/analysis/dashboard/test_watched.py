@@ -49,7 +49,7 @@ def settle() -> None:
 
 
 def test_a_new_cell_is_seen(going_on: Run) -> None:
-    watched = Watched(going_on.path)
+    watched = Watched(going_on.folder.here)
     first = watched.look()
     assert watched.look() == first  # nothing is new
     before = watched.figure("subjects")
@@ -64,17 +64,17 @@ def test_a_new_cell_is_seen(going_on: Run) -> None:
 
 
 def test_parts_that_go_are_forgotten_and_broken_ones_said(going_on: Run) -> None:
-    watched = Watched(going_on.path)
-    parts = going_on.ledger.parts()
+    watched = Watched(going_on.folder.here)
+    parts = going_on.ledger.files()
     going_on.ledger.set_aside(parts[0])
-    (going_on.ledger.folder / "c00007-f0003.parquet").write_bytes(b"half a")
+    going_on.ledger.folder.write("c00007-f0003.parquet", b"half a")
     watched.look()
     assert "1 of at most" in watched.glance().progress
     assert any("c00007-f0003.parquet" in note for note in watched.glance().notes)
 
 
 def test_the_tables_take_over_when_the_search_has_written_them(going_on: Run, make_run: Callable[..., Run]) -> None:
-    watched = Watched(going_on.path)
+    watched = Watched(going_on.folder.here)
     assert any("has not written its tables" in note for note in watched.glance().notes)
     assert "predictions.parquet: is missing" in watched.figure("predictions")["reason"]
     whole = make_run("whole")
@@ -88,7 +88,7 @@ def test_the_tables_take_over_when_the_search_has_written_them(going_on: Run, ma
 
 def test_what_is_slow_is_made_beside_and_made_again(going_on: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REST", 0)
-    watched = Watched(going_on.path)
+    watched = Watched(going_on.folder.here)
     before = watched.version
     assert "will be here soon" in watched.figure("learning")["reason"]
     settle()
@@ -104,7 +104,7 @@ def test_what_is_slow_is_made_beside_and_made_again(going_on: Run, monkeypatch: 
 
 
 def test_slow_figures_rest(going_on: Run) -> None:
-    watched = Watched(going_on.path)
+    watched = Watched(going_on.folder.here)
     watched.figure("learning")
     settle()
     first = watched.figure("learning")["figure"]
@@ -118,7 +118,7 @@ def test_slow_figures_rest(going_on: Run) -> None:
 
 @pytest.mark.parametrize("name", sorted(EXHIBITS))
 def test_figures_are_those_of_the_report(run: Run, name: str) -> None:
-    watched = Watched(run.path)
+    watched = Watched(run.folder.here)
     watched.figure(name)
     settle()
     watched.look()
@@ -131,7 +131,7 @@ def test_figures_are_those_of_the_report(run: Run, name: str) -> None:
 
 
 def test_a_run_without_any_cell_says_so(make_run: Callable[..., Run]) -> None:
-    run: Path = make_run(without=("cells", "epochs", "predictions", "baselines")).path
+    run: Path = make_run(without=("cells", "epochs", "predictions", "baselines")).folder.here
     watched = Watched(run)
     assert "cells.parquet: is missing" in watched.glance().progress
     assert watched.names() == ([], [])

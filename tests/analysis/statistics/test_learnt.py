@@ -16,6 +16,7 @@ from analysis.source import Source
 from analysis.statistics.learnt import learnt, no_explanations, token_names
 from helo.errors import InputError
 from helo.ledger import CellRecord
+from helo.ledger.record import rows_of
 from helo.names import BEST_EPOCH, METRICS
 from helo.run import Run
 from helo.selection import best_per_fold
@@ -192,7 +193,7 @@ def test_the_table_that_a_search_writes_is_the_one_that_is_read() -> None:
         CellRecord(0, fold, {}, "completed", 3, 1.0, "here", now, now, 2, None, scores, scores, plan=plan)
         for fold in ("S2", "S3")
     ]
-    cells = cells_table(records)
-    found = learnt(explanations_table(records, cells, "kl", 2), cells, "kl", "transport_plan")
+    cells = cells_table(rows_of(enumerate(records)))
+    found = learnt(explanations_table(records), cells, "kl", "transport_plan")
     assert (list(found.matrices), found.folds) == (["S2", "S3"], 2)
     np.testing.assert_array_equal(found.matrices["S3"], plan)

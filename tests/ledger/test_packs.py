@@ -1,0 +1,177 @@
+"""Parts that become packs: no cell is lost or counted twice, whatever ends the packing and whoever reads meanwhile."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from helo.ledger import HISTORY_COLUMNS, CellRecord, Ledger, LedgerWriter
+from helo.ledger.packs import pack_parts
+from helo.ledger.record import ROW
+from helo.names import METRICS
+from helo.storage import Folder, LocalFolder, open_folder
+
+CELLS = [(configuration, fold) for configuration in range(6) for fold in range(4)]
+WHEN = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
+
+
+def record(configuration: int, fold: int) -> CellRecord:
+    """A cell that tells from its scores which it is."""
+    scores = dict.fromkeys(METRICS, configuration + fold / 10)
+    history = tuple({"epoch": epoch, **dict.fromkeys(HISTORY_COLUMNS, epoch / 2)} for epoch in range(fold + 1))
+    return CellRecord(
+        configuration, f"S{fold}", {"width": configuration}, "completed", fold, 1.5, "here", WHEN, WHEN, val=scores,
+        test=scores, history=history, windows=np.arange(fold + 1), predictions=np.full((fold + 1, 2), 0.5, np.float32),
+    )  # fmt: skip
+
+
+@pytest.fixture(params=["here", "object storage"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
+    where = tmp_path if request.param == "here" else request.getfixturevalue("object_storage")
+    return open_folder(where) / "ledger"
+
+
+def filled(folder: Folder) -> Ledger:
+    ledger = Ledger(folder, "mine")
+    for cell in CELLS:
+        ledger.append(record(*cell), cell[1])
+    return ledger
+
+
+def assert_whole(ledger: Ledger) -> None:
+    """Every cell is there once, as it was written."""
+    assert [(cell.configuration, cell.fold) for cell in ledger.read()] == [(one, f"S{two}") for one, two in CELLS]
+    for cell, back in zip(CELLS, ledger.read(), strict=True):
+        wanted = record(*cell)
+        np.testing.assert_array_equal(back.predictions, wanted.predictions, strict=True)
+        np.testing.assert_array_equal(back.windows, wanted.windows)
+        assert (back.params, back.history, back.test, back.started) == (
+            *(wanted.params, wanted.history, wanted.test, wanted.started),
+        )
+
+
+def test_packs_hold_what_their_parts_held(folder: Folder) -> None:
+    ledger = filled(folder)
+    pack_parts(ledger, 10)
+    assert ledger.files() == [
+        *("pack-00000001-10.parquet", "pack-00000002-10.parquet"),
+        *(f"c00005-f000{fold}.parquet" for fold in range(4)),
+    ]
+    assert len(ledger) == len(CELLS)
+    assert_whole(ledger)
+    assert ledger.inspect()[1] == {}
+
+
+def test_some_cells_are_found_in_packs_and_parts(folder: Folder) -> None:
+    ledger = filled(folder)
+    pack_parts(ledger, 10)
+    found = ledger.find([(5, 3), (0, 2), (3, 1), (9, 9)])
+    assert [(cell.configuration, cell.fold) for cell in found] == [(0, "S2"), (3, "S1"), (5, "S3")]
+    assert [cell.params for cell in found] == [{"width": 0}, {"width": 3}, {"width": 5}]
+
+
+@pytest.mark.parametrize("deletions", range(4))
+def test_a_packing_that_was_cut_short_loses_and_doubles_nothing(tmp_path: Path, deletions: int) -> None:
+    """The pack is written, and the process ends after some of its parts are deleted."""
+
+    class Dying(LocalFolder):
+        left: ClassVar = [deletions]
+
+        def delete(self, name: str) -> None:
+            if not self.left[0]:
+                raise KeyboardInterrupt
+            self.left[0] -= 1
+            super().delete(name)
+
+    filled(LocalFolder(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        pack_parts(Ledger(Dying(tmp_path), "mine"), 10)
+    ledger = Ledger(tmp_path, "mine")
+    assert len(ledger) > len(CELLS)  # by names alone
+    assert_whole(ledger)
+    pack_parts(ledger, 10)
+    assert len(ledger) == len(CELLS)
+    assert_whole(ledger)
+
+
+def test_a_reader_misses_nothing_that_is_packed_while_it_reads(tmp_path: Path) -> None:
+    class Packing(LocalFolder):
+        """Packs the ledger once, at the first reading of a part, as another process would."""
+
+        done: ClassVar = [False]
+
+        def read(self, name: str) -> bytes:
+            if not self.done[0]:
+                self.done[0] = True
+                pack_parts(Ledger(LocalFolder(tmp_path), "mine"), 10)
+            return super().read(name)
+
+    filled(LocalFolder(tmp_path))
+    faults: dict[str, str] = {}
+    rows = [table for _, table in Ledger(Packing(tmp_path), "mine").blocks(["fold"], faults=faults)]
+    assert sum(map(len, rows)) == len(CELLS)
+    assert faults == {}
+
+
+def test_columns_of_packs_and_parts_are_the_same(tmp_path: Path) -> None:
+    ledger = filled(LocalFolder(tmp_path))
+    before = ledger.rows(["params", "val", "history.val_kl"])
+    pack_parts(ledger, 10)
+    after = ledger.rows(["params", "val", "history.val_kl"])
+    assert after.equals(before)
+    assert after.column_names == ["params", "val", "history", "configuration", "fold_number"]
+    assert after["history"].to_pylist()[1] == [{"val_kl": 0.0}, {"val_kl": 0.5}]
+    assert (
+        ledger.nothing(["params", "history.val_kl"]).schema
+        == after.select(["params", "history", "configuration", "fold_number"]).schema.remove_metadata()
+    )
+
+
+def test_a_writer_packs_while_it_writes(folder: Folder) -> None:
+    with LedgerWriter(Ledger(folder, "mine"), pack=5) as writer:
+        for cell in CELLS:
+            writer.append(record(*cell), cell[1])
+    ledger = Ledger(folder, "mine")
+    assert any(name.startswith("pack-") for name in ledger.files())
+    assert_whole(ledger)
+    assert not any(thread.name == "helo-pack" for thread in threading.enumerate())
+
+
+def test_a_writer_that_is_not_allowed_to_writes_nothing(tmp_path: Path) -> None:
+    def guard() -> None:
+        raise OSError("taken over")
+
+    with LedgerWriter(Ledger(tmp_path), guard=guard) as writer, pytest.raises(OSError, match="taken over"):
+        writer.append(record(0, 0), 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def damages(pack: Path) -> Iterator[tuple[str, str]]:
+    content = pack.read_bytes()
+    pack.write_bytes(content[:-20])
+    yield "truncated", "magic bytes"
+    pack.write_bytes(bytes(byte ^ (place == len(content) // 4) for place, byte in enumerate(content)))
+    yield "a page", "checksum"
+    pq.write_table(ROW.empty_table(), pack)
+    yield "another table", "is of another search"
+    pack.write_bytes(content)
+
+
+def test_damaged_packs_are_reported_and_left_out(tmp_path: Path) -> None:
+    ledger = filled(LocalFolder(tmp_path))
+    pack_parts(ledger, 10)
+    name = ledger.files()[1]
+    for harm, fault in damages(tmp_path / name):
+        faults: dict[str, str] = {}
+        rows = [table for _, table in ledger.blocks(ROW.names, faults=faults)]
+        assert sum(map(len, rows)) == len(CELLS) - 10, harm
+        assert list(faults) == [name]
+        assert fault in faults[name]
+    assert_whole(ledger)

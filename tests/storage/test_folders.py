@@ -1,0 +1,160 @@
+"""Folders here and on object storage keep the same promises."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import helo
+from helo.data import read_dataset, simulate, write_dataset
+from helo.errors import InputError
+from helo.storage import Folder, LocalFolder, is_uri, open_folder, place_of, require_new_folder
+
+
+@pytest.fixture(params=["here", "object storage"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
+    if request.param == "here":
+        return open_folder(tmp_path / "deep" / "run")
+    return open_folder(request.getfixturevalue("object_storage")) / "deep" / "run"
+
+
+def test_what_is_written_is_read(folder: Folder) -> None:
+    assert folder.is_new()
+    assert folder.names() == []
+    folder.write("a.txt", b"one")
+    folder.write("b/c.bin", b"x" * 12_000_000)  # more than one piece of an upload
+    folder.write("a.txt", b"two")
+    assert not folder.is_new()
+    assert folder.names() == ["a.txt", "b"]
+    assert (folder / "b").names() == ["c.bin"]
+    assert folder.read("a.txt") == b"two"
+    assert len(folder.read("b/c.bin")) == 12_000_000
+    assert folder.exists("b")
+    assert not folder.exists("c")
+    with pytest.raises(FileNotFoundError):
+        folder.read("c")
+
+
+def test_files_are_moved_and_deleted(folder: Folder) -> None:
+    folder.write("a", b"1")
+    folder.write("b", b"2")
+    folder.move("a", "aside/b")
+    folder.delete("b")
+    folder.delete("b")  # is gone already
+    assert folder.names() == ["aside"]
+    assert folder.read("aside/b") == b"1"
+
+
+def test_a_stamp_changes_with_the_file(folder: Folder) -> None:
+    folder.write("a", b"1")
+    first, none = folder.stamps(["a", "b"])
+    assert first != none == 0
+
+
+def test_a_file_that_was_not_finished_is_not_there(folder: Folder) -> None:
+    folder.write("a", b"before")
+
+    def half() -> None:
+        with folder.new_file("a") as path:
+            path.write_bytes(b"half of")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        half()
+    assert folder.names() == ["a"]
+    assert folder.read("a") == b"before"
+    with folder.new_file("a") as path:
+        path.write_bytes(b"all of it")
+    assert folder.read("a") == b"all of it"
+
+
+def test_a_folder_is_filled_whole_or_not_at_all(folder: Folder) -> None:
+
+    def half() -> None:
+        with folder.filled(last="a") as staging:
+            (staging / "b").write_bytes(b"1")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        half()
+    assert folder.is_new()
+    with folder.filled(last="a") as staging:
+        for name in "abc":
+            (staging / name).write_bytes(name.encode())
+    assert folder.names() == ["a", "b", "c"]
+    with folder.at_hand("b") as path:
+        assert path.read_bytes() == b"b"
+    with pytest.raises(InputError, match=r"is already there; choose another --out"):
+        require_new_folder(folder)
+
+
+def test_json(folder: Folder) -> None:
+    folder.write_json("a.json", {"ä": [1]})
+    assert folder.read_json("a.json") == {"ä": [1]}
+    folder.write("b.json", b"{half")
+    for name in ("b.json", "none.json"):
+        with pytest.raises(InputError) as caught:
+            folder.read_json(name)
+        assert str(caught.value).startswith(f"{folder.where(name)}: cannot be read")
+
+
+def test_a_folder_travels_to_other_processes(folder: Folder) -> None:
+    folder.write("a", b"1")
+    assert pickle.loads(pickle.dumps(folder)).read("a") == b"1"  # noqa: S301 - our own
+
+
+def test_a_storage_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch, free_port: int) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port}")
+    monkeypatch.setattr("helo.storage.remote.ATTEMPTS", 1)
+    with pytest.raises(InputError) as caught:
+        helo.load_run("s3://lab/run")
+    assert str(caught.value).startswith("s3://lab/run: cannot be read")
+    assert "\n" not in str(caught.value)
+
+
+BAD = {
+    "http://lab/run": "unknown kind of storage http://; known are s3://, gs:// and paths",
+    "s3://key:secret@lab/run": "s3://…@lab/run: holds credentials, which would end up in the run",
+    "s3://lab": "must be s3://BUCKET/FOLDER",
+    "s3:///run": "must be s3://BUCKET/FOLDER",
+    "s3://lab/run#first": "must be s3://BUCKET/FOLDER",
+    "s3://lab/run?reigon=eu-west-1": "unknown option 'reigon' (did you mean 'region'?); known are region,",
+    "s3://lab/run?region=": "unknown option 'region'",
+}
+
+
+@pytest.mark.parametrize("place", BAD)
+@pytest.mark.parametrize("use", [open_folder, place_of, read_dataset, helo.load_run, helo.load_model])
+def test_a_uri_that_can_be_none_is_one_line(use: Callable[[str], object], place: str) -> None:
+    with pytest.raises(InputError) as caught:
+        use(place)
+    assert BAD[place] in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_what_is_a_uri() -> None:
+    assert is_uri("gs://lab/run")
+    for path in ("run", "/run", "C://run", "a b://run", "s3:/run"):
+        assert not is_uri(path), path
+    assert open_folder("s3:/run") == LocalFolder(Path("s3:/run"))
+    assert str(open_folder("s3://lab/run/?region=eu-west-1")) == "s3://lab/run?region=eu-west-1"
+    assert open_folder("s3://lab/run?region=eu-west-1").where("a") == "s3://lab/run/a?region=eu-west-1"
+
+
+def test_a_dataset_is_read_from_object_storage(object_storage: str, tmp_path: Path) -> None:
+    dataset = simulate(subjects=3, clips=2, windows=3)
+    write_dataset(dataset, tmp_path / "data")
+    there = open_folder(f"{object_storage}/data")
+    with pytest.raises(InputError, match="no such dataset directory"):
+        read_dataset(str(there))
+    there.write("windows.parquet", (tmp_path / "data" / "windows.parquet").read_bytes())
+    with pytest.raises(InputError, match=r"file dataset\.yaml is missing"):
+        read_dataset(str(there))
+    there.write("dataset.yaml", (tmp_path / "data" / "dataset.yaml").read_bytes())
+    assert read_dataset(str(there)).digest == dataset.digest
+    there.write("dataset.yaml", b"name: [")
+    with pytest.raises(InputError, match=f"{there.where('dataset.yaml')}: is not valid YAML"):
+        read_dataset(str(there))
