@@ -145,7 +145,7 @@ def test_whether_it_is_complete(make_run: Callable[..., Run]) -> None:
     assert RunResult(racing).complete is True
     for part in run.ledger.files()[1:]:
         run.ledger.folder.delete(part)
-    run.model.mkdir()
+    run.model.write("model.json", b"{}")
     assert RunResult(racing).complete is True
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
@@ -14,7 +13,7 @@ import pytest
 
 from helo.ledger import HISTORY_COLUMNS, CellRecord, Ledger, LedgerWriter
 from helo.ledger.packs import pack_parts
-from helo.ledger.record import ROW
+from helo.ledger.record import ROW, records_of
 from helo.names import METRICS
 from helo.storage import Folder, LocalFolder, open_folder
 
@@ -153,25 +152,31 @@ def test_a_writer_that_is_not_allowed_to_writes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def damages(pack: Path) -> Iterator[tuple[str, str]]:
-    content = pack.read_bytes()
-    pack.write_bytes(content[:-20])
-    yield "truncated", "magic bytes"
-    pack.write_bytes(bytes(byte ^ (place == len(content) // 4) for place, byte in enumerate(content)))
-    yield "a page", "checksum"
-    pq.write_table(ROW.empty_table(), pack)
-    yield "another table", "is of another search"
-    pack.write_bytes(content)
-
-
 def test_damaged_packs_are_reported_and_left_out(tmp_path: Path) -> None:
     ledger = filled(LocalFolder(tmp_path))
     pack_parts(ledger, 10)
     name = ledger.files()[1]
-    for harm, fault in damages(tmp_path / name):
+    path, content = tmp_path / name, (tmp_path / name).read_bytes()
+
+    def read() -> tuple[list[CellRecord], dict[str, str]]:
         faults: dict[str, str] = {}
         rows = [table for _, table in ledger.blocks(ROW.names, faults=faults)]
-        assert sum(map(len, rows)) == len(CELLS) - 10, harm
-        assert list(faults) == [name]
-        assert fault in faults[name]
+        return [cell for table in rows for cell in records_of(table)], faults
+
+    whole = len(read()[0])
+    path.write_bytes(content[:-20])
+    assert "magic bytes" in read()[1][name]
+    pq.write_table(ROW.empty_table(), path)
+    assert read()[1] == {name: "is of another search"}
+    assert len(read()[0]) == len(CELLS) - 10
+    seen = 0
+    for place in range(0, len(content), 499):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        records, faults = read()
+        seen += bool(faults)
+        if not faults:  # a bit that holds no data
+            assert len(records) == whole
+            assert all(str(one.params["width"] + int(one.fold[1]) / 10) == str(one.test["kl"]) for one in records)
+    assert seen > 10
+    path.write_bytes(content)
     assert_whole(ledger)
