@@ -10,7 +10,6 @@ import yaml
 
 from helo.errors import InputError
 
-
 MOST_VALUES = 1_000_000
 """Values of a file with its aliases written out: a few lines of them can stand for billions."""
 
@@ -73,7 +72,7 @@ def read_text(path: Path) -> str:
 
 def _load(path: Path, text: str) -> list[Any]:
     try:
-        contents = list(yaml.load_all(text, Loader=_Loader))  # noqa: S506 - a subclass of SafeLoader
+        contents = list(yaml.load_all(text, Loader=_Loader))
         values = _written_out(contents, {})
     except RecursionError:
         raise InputError(f"{path}: is not valid YAML (nested too deeply)") from None

@@ -25,7 +25,8 @@ def test_nothing_heavy_is_imported(command: str) -> None:
 @pytest.mark.parametrize(
     "words",
     [["helo.search"], ["helo.data"], ["helo.data", "simulate"], ["helo.data", "wesad"], ["helo.data", "dmer"],
-     ["helo.data", "table"], ["helo.data", "check"], ["helo.cluster"], ["helo.cluster", "check"], ["helo.cluster", "watch-spot"], ["helo.predict"], ["analysis"], ["analysis", "report"]],
+     ["helo.data", "table"], ["helo.data", "check"], ["helo.cluster"], ["helo.cluster", "check"],
+     ["helo.cluster", "watch-spot"], ["helo.predict"], ["analysis"], ["analysis", "report"]],
     ids=" ".join,
 )  # fmt: skip
 def test_help(words: list[str]) -> None:

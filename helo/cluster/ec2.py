@@ -99,9 +99,9 @@ def check_machine(faults: Faults, place: Place, kind: Any, resources: Mapping[st
 
 
 def _check_shape(faults: Faults, place: Place, config: Mapping[str, Any]) -> None:
+    shape = _run_instances()
     from botocore.validate import ParamValidator
 
-    shape = _run_instances()
     # SubnetIds is Ray's own, of which it makes one SubnetId; the counts are Ray's to fill in.
     given = {**{key: entry for key, entry in config.items() if key != "SubnetIds"}, "MinCount": 1, "MaxCount": 1}
     report = ParamValidator().validate(given, shape).generate_report()

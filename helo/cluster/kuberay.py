@@ -120,7 +120,9 @@ def _check_replicas(faults: Faults, place: Place, group: Mapping[str, Any]) -> N
             faults.missing(place, key, f"must be a whole number of at least 0, got {group.get(key)!r:.80}")
     least, most = counts["minReplicas"], counts["maxReplicas"]
     if least is not None and most is not None and least > most:
-        faults.add((*place, "minReplicas"), f"must be at most maxReplicas, {most}, got {least}", [(*place, "maxReplicas")])
+        faults.add(
+            (*place, "minReplicas"), f"must be at most maxReplicas, {most}, got {least}", [(*place, "maxReplicas")]
+        )
 
 
 def _check_pod(faults: Faults, place: Place, group: Mapping[str, Any]) -> None:

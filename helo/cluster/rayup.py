@@ -134,7 +134,9 @@ def _check_run_options(faults: Faults, place: Place, options: Any) -> None:
 def _check_commands(faults: Faults, content: Mapping[str, Any]) -> None:
     setup = words(content.get("setup_commands"))
     if not re.search(r"pip install\b.*(-e|helo-search|\.\[)", setup):
-        what = "must install the project, on the head and on all workers: pip install -c constraints.txt -e '.[cluster]'"
+        what = (
+            "must install the project, on the head and on all workers: pip install -c constraints.txt -e '.[cluster]'"
+        )
         faults.missing((), "setup_commands", what)
     elif "constraints.txt" not in setup:
         faults.add(("setup_commands",), "must install with -c constraints.txt, or versions drift apart")

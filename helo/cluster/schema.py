@@ -45,7 +45,9 @@ def check_schema(faults: Faults, content: Mapping[str, Any]) -> None:
     if mapping(content.get("provider")).get("type") == "local":  # where Ray takes this one key more
         content = {key: entry for key, entry in content.items() if key != "min_workers"}
     errors = Draft7Validator(ray_schema()).iter_errors(content)
-    for error in sorted(errors, key=lambda error: (error.validator != "additionalProperties", len(error.absolute_path))):
+    for error in sorted(
+        errors, key=lambda error: (error.validator != "additionalProperties", len(error.absolute_path))
+    ):
         place: Place = tuple(error.absolute_path)
         if error.validator == "additionalProperties":
             known = error.schema.get("properties", {})

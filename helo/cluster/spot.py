@@ -84,8 +84,12 @@ def _get(url: str, headers: dict[str, str], method: str = "GET") -> str | None:
         raise
 
 
-def node_id(address: str | None) -> str | None:
-    """The id of this machine's Ray node that is no head, read from its raylet's command line; None if there is none."""
+def node_here(address: str | None) -> tuple[str, str] | None:
+    """This machine's Ray node that is no head, from its raylet's command line: its id, and its cluster's address.
+
+    Of `address` only the port is compared, as Ray writes down hosts in its own way. None if there is no such node.
+    """
+    port = address.rpartition(":")[2] if address else None
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
@@ -94,19 +98,20 @@ def node_id(address: str | None) -> str | None:
         if not words[0].endswith("/raylet") or "--head" in words:
             continue
         given = dict(word[2:].split("=", 1) for word in words if word.startswith("--") and "=" in word)
-        if address in (None, given.get("gcs-address")):
-            return given.get("node_id")
+        found = given.get("gcs-address", "")
+        if "node_id" in given and port in (None, found.rpartition(":")[2]):
+            return given["node_id"], found
     return None
 
 
 def _drained(address: str | None, left: int, tell: Callable[[str], None]) -> bool:
-    node = node_id(address)
-    if node is None:
+    here = node_here(address)
+    if here is None:
         tell("this machine will be taken, but runs no Ray node")
         return False
-    words = ["drain-node", "--node-id", node, "--reason", "DRAIN_NODE_REASON_PREEMPTION"]
+    node, cluster = here
+    words = ["drain-node", "--address", cluster, "--node-id", node, "--reason", "DRAIN_NODE_REASON_PREEMPTION"]
     words += ["--reason-message", "spot notice", "--deadline-remaining-seconds", str(left)]
-    words += ["--address", address] if address else []
     done = subprocess.run(
         [sys.executable, "-m", "ray.scripts.scripts", *words], capture_output=True, text=True, check=False
     )

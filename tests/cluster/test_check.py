@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ Mutation = Callable[[Any], object]
 
 def documents(name: str) -> Any:
     """A shipped file as plain data: no anchors, so that a change is in one place; a list where there are several."""
-    found = [yaml.safe_load(yaml.dump(each, Dumper=Plain)) for each in read_documents(FOLDER / name)]
+    found = [yaml.safe_load(yaml.dump(each, Dumper=Plain, sort_keys=False)) for each in read_documents(FOLDER / name)]
     return found if len(found) > 1 else found[0]
 
 
@@ -384,38 +383,9 @@ def test_mistakes_on_slurm(tmp_path: Path, name: str) -> None:
     assert expected in said
 
 
-def places(value: Any) -> Iterator[tuple[Any, ...]]:
-    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, entry in entries:
-        yield (key,)
-        yield from ((key, *rest) for rest in places(entry))
-
-
-def changed(content: Any, place: tuple[Any, ...], change: Mutation) -> Any:
-    found = copy.deepcopy(content)
-    holder = found
-    for key in place[:-1]:
-        holder = holder[key]
-    change(holder)
-    return found
-
-
-@pytest.mark.parametrize("name", [name for name in SHIPPED if name.endswith(".yaml")])
-@pytest.mark.parametrize("what", ["dropped", None, [], {}, "text", -1, 2.5, True, [None], {"a": []}], ids=repr)
-def test_no_change_of_a_file_ends_in_a_traceback(tmp_path: Path, name: str, what: Any) -> None:
-    """Every place of every file, dropped or replaced: sound or not, it is said."""
-    content = documents(name)
-    found = 0
-    for place in places(content):
-        key = place[-1]
-        wrong = changed(content, place, drop(key) if what == "dropped" else put(key, what))
-        checked = check(write(tmp_path, wrong))
-        assert all(line and "\n" not in line for line in checked.faults)
-        found += bool(checked.faults)
-    assert found > 10
-
-
-@pytest.mark.parametrize("text", ["", "5", "- 1\n", "a: [", "a: &a [*a]\n", "\x00", "provider:\n- type: aws\n", "---\n---\n"])
+@pytest.mark.parametrize(
+    "text", ["", "5", "- 1\n", "a: [", "a: &a [*a]\n", "\x00", "provider:\n- type: aws\n", "---\n---\n"]
+)
 def test_what_is_no_cluster_file_is_said_in_one_line(
     tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
