@@ -1,4 +1,4 @@
-"""What only AWS has: every node's parameters of EC2's RunInstances, and what Ray chooses badly where they are silent."""
+"""What only AWS has: nodes as parameters of EC2's RunInstances, and what Ray chooses badly where they are silent."""
 
 from __future__ import annotations
 

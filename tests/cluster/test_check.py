@@ -235,7 +235,7 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
     ),
     "project not brought": (drop("file_mounts"), "file_mounts: must bring the project"),
     "nobody hears the notice": (
-        put("worker_start_ray_commands", ["ray start"]), "worker_start_ray_commands: must start `python -m helo.cluster",
+        put("worker_start_ray_commands", ["ray start"]), "worker_start_ray_commands: must start `python -m helo.cluster",  # noqa: E501
     ),
     "no provider": (drop("provider"), "provider: is missing"),
     "another provider": (put("provider", {"type": "azure"}), "provider.type: must be aws, gcp or local, got 'azure'"),
@@ -346,7 +346,7 @@ KUBERNETES: dict[str, tuple[Mutation, str]] = {
     "cells on the head": (
         cluster(within("headGroupSpec", put("rayStartParams", {}))), 'num-cpus: must be "0" on the head',
     ),
-    "another version of the API": (lambda parts: parts[0].update(apiVersion="ray.io/v1alpha1"), "must be ray.io/v1, got"),
+    "another version of the API": (lambda parts: parts[0].update(apiVersion="ray.io/v1alpha1"), "must be ray.io/v1, got"),  # noqa: E501
     "no cluster": (lambda parts: parts.pop(0), "kind: no document is a RayCluster, got 'RayJob'"),
     "nobody to search on": (
         lambda parts: parts[1]["spec"].pop("clusterSelector"), "RayJob.spec.clusterSelector: must name the RayCluster",

@@ -1,4 +1,4 @@
-"""What the cluster folder says and grants: its commands run or parse, its versions are the project's, its policies small."""
+"""What the cluster folder says and grants: its commands run or parse, versions are pinned, policies small."""
 
 from __future__ import annotations
 
