@@ -10,6 +10,9 @@ import yaml
 
 from helo.errors import InputError
 
+MOST_VALUES = 1_000_000
+"""Values of a file with its aliases written out: a few lines of them can stand for billions."""
+
 
 class _Loader(yaml.SafeLoader):
     """Safe loading; ``1e-3`` is a number, and a key given twice is an error.
@@ -47,16 +50,54 @@ _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file; raise `InputError` if it is none or cannot be read."""
+    contents = _load(path, read_text(path))
+    if len(contents) > 1:
+        raise InputError(f"{path}: must be one document, got {len(contents)}")
+    return _mapped(path, contents[0] if contents else None)
+
+
+def read_documents(path: Path) -> list[dict[str, Any]]:
+    """Return the mappings in a YAML file of several documents; empty ones are left out."""
+    contents = [content for content in _load(path, read_text(path)) if content is not None]
+    return [_mapped(path, content) for content in contents or [None]]
+
+
+def read_text(path: Path) -> str:
+    """The text of a file; raise `InputError` if it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a path that cannot be
         raise InputError(f"{path}: cannot be read ({error})") from None
+
+
+def _load(path: Path, text: str) -> list[Any]:
     try:
-        content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
+        contents = list(yaml.load_all(text, Loader=_Loader))
+        values = _written_out(contents, {})
     except RecursionError:
         raise InputError(f"{path}: is not valid YAML (nested too deeply)") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date like 2024-13-45
         raise InputError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from None
+    if values > MOST_VALUES:
+        raise InputError(f"{path}: with its aliases written out it has more than {MOST_VALUES} values")
+    return contents
+
+
+def _written_out(value: Any, known: dict[int, int]) -> int:
+    """How many values there are with every alias written out, and too many where one contains itself."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = MOST_VALUES + 1  # until it is counted: what contains itself has no end
+        known[id(value)] = 1 + sum(_written_out(entry, known) for entry in _entries(value))
+    return known[id(value)]
+
+
+def _entries(value: dict[Any, Any] | list[Any]) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else value
+
+
+def _mapped(path: Path, content: Any) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path}: must be a mapping of keys to values, got {type(content).__name__}")
     return content

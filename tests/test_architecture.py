@@ -54,8 +54,13 @@ def test_one_file_of_analysis_imports_optuna() -> None:
     assert importers("optuna", "analysis") == {"analysis/statistics/importance.py"}
 
 
-def test_one_file_imports_ray() -> None:
-    assert importers("ray", "helo", "analysis") == {"helo/search/tune.py"}
+def test_who_imports_ray() -> None:
+    """The search; and the check of cluster files has Ray's own rules for them looked up."""
+    assert importers("ray", "helo", "analysis") == {"helo/search/tune.py", "helo/cluster/schema.py"}
+
+
+def test_one_file_imports_botocore() -> None:
+    assert importers("botocore", "helo/cluster", "analysis") == {"helo/cluster/ec2.py"}
 
 
 def test_one_file_imports_ot() -> None:
@@ -156,6 +161,8 @@ def test_one_file_imports_pickle() -> None:
         ("helo.data.dmer", {"ray", "optuna", "torch", "scipy"}),
         ("helo.data.table", {"ray", "optuna", "torch", "pandas"}),
         ("helo.data.overview", {"ray", "optuna", "torch", "pandas"}),
+        ("helo.cluster.check", {"ray", "optuna", "torch", "botocore", "jsonschema", "pandas"}),
+        ("helo.cluster.spot", {"ray", "torch", "botocore", "pandas", "yaml"}),
         ("helo.predict", {"ray", "optuna", "torch", "pandas"}),
         ("analysis.report", {"ray", "optuna", "torch", "helo.search", "helo.training"}),
     ],

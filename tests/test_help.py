@@ -7,8 +7,10 @@ import sys
 
 import pytest
 
-COMMANDS = ["helo.search.__main__", "helo.data.__main__", "helo.predict", "analysis.__main__"]
-HEAVY = {"torch", "ray", "pandas", "optuna", "plotly", "scipy", "ot", "rich"}
+COMMANDS = [
+    "helo.search.__main__", "helo.data.__main__", "helo.cluster.__main__", "helo.predict", "analysis.__main__",
+]  # fmt: skip
+HEAVY = {"torch", "ray", "botocore", "pandas", "optuna", "plotly", "scipy", "ot", "rich"}
 LIGHTER = {"numpy", "pyarrow", "yaml"}  # helo.data imports these for its package's names: a third of a second
 
 
@@ -23,7 +25,8 @@ def test_nothing_heavy_is_imported(command: str) -> None:
 @pytest.mark.parametrize(
     "words",
     [["helo.search"], ["helo.data"], ["helo.data", "simulate"], ["helo.data", "wesad"], ["helo.data", "dmer"],
-     ["helo.data", "table"], ["helo.data", "check"], ["helo.predict"], ["analysis"], ["analysis", "report"]],
+     ["helo.data", "table"], ["helo.data", "check"], ["helo.cluster"], ["helo.cluster", "check"],
+     ["helo.cluster", "watch-spot"], ["helo.predict"], ["analysis"], ["analysis", "report"]],
     ids=" ".join,
 )  # fmt: skip
 def test_help(words: list[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from helo.errors import InputError
-from helo.yaml import read_yaml
+from helo.yaml import read_documents, read_yaml
 
 
 def read(folder: Path, text: str) -> dict[str, object]:
@@ -98,3 +98,23 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"a: \xff\xfe")
     with pytest.raises(InputError, match="cannot be read"):
         read_yaml(tmp_path / "latin.yaml")
+
+
+def test_several_documents(tmp_path: Path) -> None:
+    path = tmp_path / "file.yaml"
+    path.write_text("a: 1\n---\n---\nb: 1e-3\n", encoding="utf-8")
+    assert read_documents(path) == [{"a": 1}, {"b": 1e-3}]
+    with pytest.raises(InputError, match="must be one document, got 3"):
+        read_yaml(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a: &a [*a]\n", "a: &a {b: [*a]}\n", "a0: &a0 [x]\n" + "".join(
+        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
+    )],
+    ids=["itself", "itself, further down", "billions"],
+)  # fmt: skip
+def test_aliases_without_end(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError, match=r"aliases written out|not valid YAML"):
+        read(tmp_path, text)

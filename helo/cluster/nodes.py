@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from helo.errors import InputError
-from helo.yaml import read_yaml
+from helo.yaml import read_documents, read_yaml
 
 DEFAULT_WORKERS = 2
 """Workers of a cluster file that does not say how many: Ray's default."""
@@ -51,7 +51,12 @@ def read_nodes(path: Path) -> list[Nodes]:
     As Ray counts: a node type without ``max_workers`` may have as many as the cluster, and the cluster's own
     ``max_workers`` bounds the sum. Where the sum is larger, the dearest types are counted first.
     """
-    content = read_yaml(path)
+    content = read_documents(path)[0]
+    provider = content.get("provider")
+    cloud = provider.get("type") if isinstance(provider, Mapping) else None
+    if "apiVersion" in content or cloud not in (None, "aws"):
+        whose = "Kubernetes" if "apiVersion" in content else str(cloud)
+        raise InputError(f"{path}: prices are known for AWS only, not for {whose}; give --price USD for an hour of all")
     types = content.get("available_node_types")
     if not isinstance(types, Mapping) or not types:
         raise InputError(f"{path}: available_node_types must map names to node types, got {types!r}")

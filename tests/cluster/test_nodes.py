@@ -125,3 +125,10 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         read_nodes(tmp_path / "binary.yaml")
     with pytest.raises(InputError, match="cannot be read"):
         read_nodes(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "whose"), [("gcp", "gcp"), ("local", "local"), ("kuberay", "Kubernetes")])
+def test_elsewhere_no_price_is_known(name: str, whose: str) -> None:
+    path = Path(__file__).parents[2] / "cluster" / f"{name}.yaml"
+    with pytest.raises(InputError, match=f"prices are known for AWS only, not for {whose}; give --price"):
+        read_nodes(path)

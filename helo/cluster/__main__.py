@@ -1,0 +1,75 @@
+"""``python -m helo.cluster``: look through a cluster file, and hear a spot notice."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from helo.cli import EXIT_BAD_INPUT, EXIT_OK, run_command
+from helo.errors import InputError
+from helo.text import printable
+
+PROG = "helo-cluster"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog=PROG, description="Clusters to search on.")
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="check|watch-spot")
+    look = kinds.add_parser("check", help="faults and price of a cluster file; nothing is started or called")
+    look.add_argument("file", type=Path, metavar="FILE", help="for ray up (.yaml), KubeRay (.yaml) or Slurm (.sh)")
+    look.add_argument(
+        "--gpus-per-cell", type=float, default=0.25, metavar="F", help="share of a GPU for a cell (default: 0.25)"
+    )
+    look.add_argument("--cpus-per-cell", type=int, default=1, metavar="N", help="CPUs for a cell (default: 1)")
+    spot = kinds.add_parser("watch-spot", help="on a spot worker: wait for the cloud's notice, and drain the Ray node")
+    spot.add_argument("--cloud", choices=("aws", "gcp"), required=True, help="whose notice")
+    spot.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster (default: this machine's)")
+    spot.add_argument("--metadata", metavar="URL", help="metadata service (default: the cloud's)")
+    spot.add_argument("--every", type=float, default=5.0, metavar="SECONDS", help="from look to look (default: 5)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of ``python -m helo.cluster``."""
+    arguments = build_parser().parse_args(argv)
+    return run_command(PROG, lambda: (_check if arguments.kind == "check" else _watch)(arguments))
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from helo.cluster.check import check, report
+
+    if not 0 <= arguments.gpus_per_cell < float("inf"):
+        raise InputError(f"--gpus-per-cell must be at least 0, got {arguments.gpus_per_cell}")
+    if arguments.cpus_per_cell < 1:
+        raise InputError(f"--cpus-per-cell must be at least 1, got {arguments.cpus_per_cell}")
+    found = check(arguments.file)
+    for fault in found.faults:
+        print(f"{PROG}: error: {printable(arguments.file)}: {printable(' '.join(fault.split()))}", file=sys.stderr)
+    if found.faults:
+        return EXIT_BAD_INPUT
+    print(f"{arguments.file}: no faults found")
+    for line in report(found, arguments.gpus_per_cell, arguments.cpus_per_cell):
+        print(printable(line))
+    return EXIT_OK
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    from helo.cluster.spot import watch
+
+    if not arguments.every > 0:
+        raise InputError(f"--every must be above 0, got {arguments.every}")
+    if arguments.metadata and not arguments.metadata.startswith("http://"):
+        raise InputError(f"--metadata must be an http:// address, got {arguments.metadata}")
+    watch(arguments.cloud, arguments.address, arguments.metadata, arguments.every, _tell)
+    return EXIT_OK
+
+
+def _tell(line: str) -> None:
+    print(f"{PROG}: {printable(line)}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

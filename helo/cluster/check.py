@@ -1,0 +1,134 @@
+"""Faults and price of a cluster file, before anything is paid for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from helo.cluster.faults import Faults, mapping, sequence, whole
+from helo.cluster.filling import Filling, fill
+from helo.cluster.kuberay import GPU, check_kuberay
+from helo.cluster.nodes import Nodes, price_list, read_nodes
+from helo.cluster.rayup import NODES, check_ray_up
+from helo.cluster.slurm import check_slurm
+from helo.yaml import read_documents, read_text, read_yaml
+
+EXAMPLES = re.compile(r"\b(ami|sg)-0123456789abcdef0\b|\bmy-(project|bucket)\b|\bregistry\.example\b")
+"""What the files that come with the project have where everybody has something else."""
+
+
+@dataclass(frozen=True)
+class Machines:
+    """A kind of worker: at most so many, each with these CPUs and GPUs."""
+
+    name: str
+    most: int
+    cpus: int
+    gpus: int
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What is known of a cluster file: its faults, and where there are none, its workers and their price.
+
+    - `nodes`: machines with a price, the head first; empty where none is known
+    - `examples`: places that still hold the example's values
+    """
+
+    faults: tuple[str, ...]
+    workers: tuple[Machines, ...] = ()
+    nodes: tuple[Nodes, ...] = ()
+    examples: tuple[str, ...] = ()
+
+
+def check(path: Path) -> Checked:
+    """Look through a file of ``ray up`` or KubeRay, or a Slurm script; raise `InputError` if it is none of them."""
+    faults = Faults()
+    if path.suffix == ".sh":
+        check_slurm(faults, read_text(path))
+        return Checked(tuple(faults.lines))
+    documents = read_documents(path)
+    if any("apiVersion" in document for document in documents):
+        check_kuberay(faults, documents)
+        workers = () if faults.lines else tuple(_pods(documents))
+        nodes: list[Nodes] = []
+    else:
+        content = read_yaml(path)
+        check_ray_up(faults, content)
+        workers = () if faults.lines else tuple(_workers(content))
+        aws = mapping(content.get("provider")).get("type") == "aws"
+        nodes = read_nodes(path) if aws and not faults.lines else []
+    return Checked(tuple(faults.lines), workers, tuple(nodes), tuple(dict.fromkeys(_examples(documents))))
+
+
+def _workers(content: Mapping[str, Any]) -> Iterator[Machines]:
+    for name, entry in mapping(content.get(NODES)).items():
+        node = mapping(entry)
+        has = mapping(node.get("resources"))
+        if name != content.get("head_node_type"):
+            most = whole(node.get("max_workers", content.get("max_workers"))) or 0
+            yield Machines(name, most, whole(has.get("CPU")) or 0, whole(has.get("GPU")) or 0)
+
+
+def _pods(documents: list[dict[str, Any]]) -> Iterator[Machines]:
+    for document in documents:
+        spec = mapping(document.get("spec"))
+        spec = mapping(spec.get("rayClusterSpec", spec))
+        for group in map(mapping, sequence(spec.get("workerGroupSpecs"))):
+            pod = mapping(mapping(group.get("template")).get("spec"))
+            limits = mapping(mapping(mapping(sequence(pod.get("containers"))[0]).get("resources")).get("limits"))
+            cpus = str(limits.get("cpu", 0))
+            count = int(cpus) if cpus.isdigit() else int(cpus[:-1]) // 1000 if cpus[:-1].isdigit() else 0
+            yield Machines(str(group["groupName"]), group["maxReplicas"], count, int(limits.get(GPU, 0)))
+
+
+def _examples(value: Any) -> Iterator[str]:
+    """Values that somebody has to replace."""
+    if isinstance(value, Mapping | list):
+        for entry in value.values() if isinstance(value, Mapping) else value:
+            yield from _examples(entry)
+    elif isinstance(value, str) and (found := EXAMPLES.search(value)):
+        yield found[0]
+
+
+def report(checked: Checked, gpus_per_cell: float, cpus_per_cell: int) -> Iterator[str]:
+    """What a sound file gets, line by line."""
+    for worker in checked.workers:
+        filling = fill(worker.cpus, worker.gpus, cpus_per_cell, gpus_per_cell if worker.gpus else 0)
+        yield f"{worker.name}: up to {worker.most} of {_has(worker)}; {_said(filling, gpus_per_cell, cpus_per_cell)}"
+    if checked.nodes:
+        yield from _prices(checked.nodes)
+    elif checked.workers:
+        yield "price: none is known here; multiply your provider's by the numbers above"
+    if checked.examples:
+        yield f"still the example's: {', '.join(checked.examples)}; put your own in before you start it"
+
+
+def _has(worker: Machines) -> str:
+    return f"{worker.cpus} CPUs" + (f" and {worker.gpus} GPU{'s' * (worker.gpus > 1)}" if worker.gpus else "")
+
+
+def _said(filling: Filling, gpus_per_cell: float, cpus_per_cell: int) -> str:
+    by_cpu = f"{filling.by_cpu} by CPU ({cpus_per_cell} each)"
+    if filling.by_gpu is None:
+        return f"no GPU; {by_cpu.replace(' by', ' cells by')} at a time; {filling.left}"
+    by_gpu = f"{filling.by_gpu} cells by GPU ({gpus_per_cell:g} each)"
+    return f"{by_gpu}, {by_cpu}; {filling.cells} at a time; {filling.left}"
+
+
+def _prices(nodes: tuple[Nodes, ...]) -> Iterator[str]:
+    head, *workers = nodes
+    unknown = sorted({node.kind for node in nodes if node.instance is None})
+    if unknown or head.instance is None:
+        yield f"price: none is known for {', '.join(unknown)}"
+        return
+    dearest = [f"{node.most} × {node.kind}" for node in workers if node.most]
+    hourly = sum(node.most * node.instance.usd for node in nodes if node.instance is not None)
+    yield (
+        f"price: {hourly:.2f} USD an hour at most: {', '.join([head.kind, *dearest])}, on demand ({price_list()[1]}); "
+        f"spot workers cost about a third"
+    )
+    yield f"idle: {head.instance.usd:.3f} USD an hour, the head alone, until `ray down`"

@@ -1,0 +1,145 @@
+"""What only AWS has: nodes as parameters of EC2's RunInstances, and what Ray chooses badly where they are silent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from helo.cluster.faults import Faults, Place, mapping, sequence, whole
+from helo.cluster.nodes import price_list
+from helo.errors import InputError, did_you_mean
+
+LEAST_DISK = 60
+"""GiB: the image, torch with its CUDA libraries, and room to work."""
+
+
+@cache
+def _run_instances() -> Any:
+    """The shape of RunInstances' input in botocore's description of EC2: read from disk, nothing is called."""
+    try:
+        from botocore.session import Session
+    except ImportError:
+        raise InputError("checking a file for AWS needs boto3; run pip install 'helo-search[cluster]'") from None
+    return Session().get_service_model("ec2").operation_model("RunInstances").input_shape
+
+
+def check_node(faults: Faults, place: Place, config: Mapping[str, Any], head: bool) -> None:
+    """One node type's ``node_config``."""
+    _check_shape(faults, place, config)
+    if "InstanceType" not in config:
+        faults.missing(place, "InstanceType", "is missing; name a machine type such as g4dn.xlarge")
+    if "ImageId" not in config:
+        faults.missing(place, "ImageId", "is missing; Ray's own choice has a driver too old for torch")
+    profile = mapping(config.get("IamInstanceProfile"))
+    if not profile.get("Name") and not profile.get("Arn"):
+        whom = "Ray would give the head all rights on EC2 and S3" if head else "workers could not reach the bucket"
+        faults.missing(place, "IamInstanceProfile", f"must have a Name or an Arn; without, {whom}")
+    if not sequence(config.get("SecurityGroupIds")) and "NetworkInterfaces" not in config:
+        faults.missing(
+            place, "SecurityGroupIds", "must name a group; one that Ray makes opens port 22 to the world (0.0.0.0/0)"
+        )
+    if mapping(config.get("MetadataOptions")).get("HttpTokens") != "required":
+        faults.missing(place, "MetadataOptions", "must have HttpTokens: required (IMDSv2)")
+    if not any(mapping(entry).get("Tags") for entry in sequence(config.get("TagSpecifications"))):
+        faults.missing(place, "TagSpecifications", "must tag instances, so that their cost is found again")
+    if head and "InstanceMarketOptions" in config:
+        what = "the head must not be a spot instance: the search ends with it"
+        faults.add((*place, "InstanceMarketOptions"), what)
+    _check_disk(faults, place, config)
+
+
+def _check_disk(faults: Faults, place: Place, config: Mapping[str, Any]) -> None:
+    sizes = [
+        (number, whole(mapping(mapping(entry).get("Ebs")).get("VolumeSize")))
+        for number, entry in enumerate(sequence(config.get("BlockDeviceMappings")))
+    ]
+    if not sizes:
+        faults.missing(place, "BlockDeviceMappings", f"must say VolumeSize of at least {LEAST_DISK} GiB")
+    elif max(size or 0 for _, size in sizes) < LEAST_DISK:
+        where = (*place, "BlockDeviceMappings", sizes[0][0], "Ebs")
+        faults.missing(where, "VolumeSize", f"must be at least {LEAST_DISK} GiB, got {sizes[0][1]}")
+
+
+def check_network(faults: Faults, provider: Mapping[str, Any]) -> None:
+    """The group that Ray would make, and rules that let the world in."""
+    group = mapping(provider.get("security_group"))
+    for number, rule in enumerate(sequence(group.get("IpPermissions"))):
+        sources = [entry for key in ("IpRanges", "Ipv6Ranges") for entry in sequence(mapping(rule).get(key))]
+        for source in sources:
+            cidr = next((value for key, value in mapping(source).items() if key in ("CidrIp", "CidrIpv6")), None)
+            if str(cidr).endswith("/0"):
+                ports = f"{mapping(rule).get('FromPort')} to {mapping(rule).get('ToPort')}"
+                what = f"opens ports {ports} to the world ({cidr}); name your own address, such as 203.0.113.7/32"
+                faults.add(("provider", "security_group", "IpPermissions", number), what)
+    if group:
+        what = "Ray adds port 22 for the world (0.0.0.0/0) to it; make a group and name it in SecurityGroupIds"
+        faults.add(("provider", "security_group"), what, about=_wrong_rules(group))
+    if not isinstance(provider.get("region"), str):
+        faults.missing(("provider",), "region", "is missing; Ray would take us-west-2")
+
+
+def _wrong_rules(group: Mapping[str, Any]) -> list[Place]:
+    rules = range(len(sequence(group.get("IpPermissions"))))
+    return [("provider", "security_group", "IpPermissions", number) for number in rules]
+
+
+def check_machine(faults: Faults, place: Place, kind: Any, resources: Mapping[str, Any], head: bool) -> None:
+    """Whether the resources that a node type promises are those of its machine."""
+    machine = price_list()[0].get(kind) if isinstance(kind, str) else None
+    if machine is None:
+        return
+    gpus, cpus = whole(resources.get("GPU", 0)), whole(resources.get("CPU"))
+    where = (*place, "resources", "GPU")
+    if gpus is not None and gpus != machine.gpus and not head:
+        faults.add(where, f"must be {machine.gpus}, as {kind} has, got {gpus}", about=[(*place, "node_config")])
+    if cpus is not None and cpus > machine.cpus:
+        faults.add((*place, "resources", "CPU"), f"must be at most {machine.cpus}, as {kind} has, got {cpus}")
+
+
+def _check_shape(faults: Faults, place: Place, config: Mapping[str, Any]) -> None:
+    shape = _run_instances()
+    from botocore.validate import ParamValidator
+
+    # SubnetIds is Ray's own, of which it makes one SubnetId; the counts are Ray's to fill in.
+    given = {**{key: entry for key, entry in config.items() if key != "SubnetIds"}, "MinCount": 1, "MaxCount": 1}
+    report = ParamValidator().validate(given, shape).generate_report()
+    for line in report.splitlines():
+        _say(faults, place, line)
+    for where, value, known in _enumerated(given, shape, ()):
+        guess = did_you_mean(value, known) or (f"; must be one of {', '.join(known)}" if len(known) < 10 else "")
+        faults.add((*place, *where), f"AWS does not know {value!r:.80}{guess}")
+
+
+def _say(faults: Faults, place: Place, line: str) -> None:
+    """One line of botocore's report, in our words."""
+    if found := re.match(r'Unknown parameter in (.*?): "(.*)", must be one of: (.*)', line):
+        faults.unknown((*place, *_steps(found[1])), found[2], found[3].split(", "))
+    elif found := re.match(r"Invalid type for parameter (.*?), value: (.*), type: .*, valid types: (.*)", line):
+        right = " or ".join(re.findall(r"'(\w+)'", found[3]))
+        faults.add((*place, *_steps(found[1])), f"must be of type {right}, got {found[2]!s:.80}")
+    elif found := re.match(r'Missing required parameter in (.*?): "(.*)"', line):
+        faults.missing((*place, *_steps(found[1])), found[2], "is missing")
+    else:
+        faults.add(place, line[:200])
+
+
+def _steps(path: str) -> Place:
+    """The place that botocore means by ``BlockDeviceMappings[0].Ebs``, or by ``input`` for the whole."""
+    if path == "input":
+        return ()
+    return tuple(int(step) if step.isdigit() else step for step in re.findall(r"[^.\[\]]+", path))
+
+
+def _enumerated(value: Any, shape: Any, place: Place) -> Iterator[tuple[Place, str, list[str]]]:
+    """Values that AWS picks from a list and that are not in it: botocore does not look."""
+    if shape.type_name == "structure":
+        for key, entry in mapping(value).items():
+            if key in shape.members:
+                yield from _enumerated(entry, shape.members[key], (*place, key))
+    elif shape.type_name == "list":
+        for number, entry in enumerate(sequence(value)):
+            yield from _enumerated(entry, shape.member, (*place, number))
+    elif isinstance(value, str) and getattr(shape, "enum", []) and value not in shape.enum:
+        yield place, value, list(shape.enum)

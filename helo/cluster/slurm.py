@@ -1,0 +1,43 @@
+"""Batch scripts for Slurm: what can be said of them without a Slurm."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+from helo.cluster.faults import Faults
+
+NEEDED = {
+    "--nodes": "how many machines",
+    "--cpus-per-task": "CPUs of a machine",
+    "--mem": "memory of a machine",
+    "--time": "when Slurm ends it",
+    "--exclusive": "`ray symmetric-run` ends every Ray of yours on a machine",
+}
+"""Directives that a script must have, and why."""
+
+
+def check_slurm(faults: Faults, text: str) -> None:
+    """All faults of a batch script that starts a search."""
+    lines = text.splitlines()
+    if not lines or not re.match(r"#!.*\b(ba)?sh\b", lines[0]):
+        faults.add(("line 1",), "must be #!/bin/bash")
+    if bash := shutil.which("bash"):
+        done = subprocess.run([bash, "-n"], input=text, capture_output=True, text=True, check=False)
+        if done.returncode:
+            faults.add(("syntax",), done.stderr.strip().splitlines()[0].removeprefix(f"{bash}: "))
+    given = re.findall(r"^#SBATCH\s+(--[\w-]+)", text, flags=re.MULTILINE)
+    for option, why in NEEDED.items():
+        if option not in given and not (option == "--mem" and "--mem-per-cpu" in given):
+            faults.add((f"#SBATCH {option}",), f"is missing ({why})")
+    first = next((number for number, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
+    for number, line in enumerate(lines[first:], first + 1):
+        if line.startswith("#SBATCH"):
+            faults.add((f"line {number}",), "comes after the first command, where Slurm no longer reads it; move it up")
+    if "helo.search" not in text:
+        faults.add(("search",), "no line runs python -m helo.search")
+    elif not re.search(r"helo\.search\b[^\n]*--address[= ]auto", text):
+        faults.add(("search",), "must run with --address auto, or it uses one machine only")
+    if "RAY_AUTH_MODE=token" not in text:
+        faults.add(("RAY_AUTH_MODE",), "must be token: others on the network could send jobs to your Ray")

@@ -1,0 +1,420 @@
+"""Cluster files: those that come with the project are sound, and every planted mistake is said in one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from helo.cluster.__main__ import main
+from helo.cluster.check import check
+from helo.yaml import read_documents
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "cluster"
+SHIPPED = ["aws.yaml", "gcp.yaml", "local.yaml", "kuberay.yaml", "slurm.sh"]
+Mutation = Callable[[Any], object]
+
+
+def documents(name: str) -> Any:
+    """A shipped file as plain data: no anchors, so that a change is in one place; a list where there are several."""
+    found = [yaml.safe_load(yaml.dump(each, Dumper=Plain, sort_keys=False)) for each in read_documents(FOLDER / name)]
+    return found if len(found) > 1 else found[0]
+
+
+class Plain(yaml.SafeDumper):
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def write(folder: Path, content: Any) -> Path:
+    path = folder / "file.yaml"
+    parts = content if isinstance(content, list) else [content]
+    path.write_text(yaml.dump_all(parts, Dumper=Plain, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def faults(folder: Path, content: Any) -> tuple[str, ...]:
+    return check(write(folder, content)).faults
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_comes_with_the_project_is_sound(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(FOLDER / name)]) == 0
+    said, wrong = capsys.readouterr()
+    assert wrong == ""
+    assert said.startswith(f"{FOLDER / name}: no faults found\n")
+
+
+def test_price_and_filling(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(FOLDER / "aws.yaml"), "--gpus-per-cell", "0.3", "--cpus-per-cell", "1"]) == 0
+    said = capsys.readouterr().out
+    one = "3 cells by GPU (0.3 each), 4 by CPU (1 each); 3 at a time; 0.1 GPU and 1 CPU left over"
+    assert f"gpu-t4: up to 8 of 4 CPUs and 1 GPU; {one}\n" in said
+    assert "cpu: up to 8 of 8 CPUs; no GPU; 8 cells by CPU (1 each) at a time; nothing left over\n" in said
+    assert f"price: {0.096 + 8 * 1.006:.2f} USD an hour at most: m5.large, 8 × g5.xlarge, on demand" in said
+    assert "idle: 0.096 USD an hour, the head alone" in said
+    assert "still the example's: ami-0123456789abcdef0, sg-0123456789abcdef0; " in said
+
+
+def node(name: str, change: Mutation) -> Mutation:
+    return lambda content: change(content["available_node_types"][name])
+
+
+def config(name: str, change: Mutation) -> Mutation:
+    return node(name, lambda entry: change(entry["node_config"]))
+
+
+def put(key: Any, value: Any) -> Mutation:
+    return lambda content: content.__setitem__(key, value)
+
+
+def drop(key: Any) -> Mutation:
+    return lambda content: content.pop(key)
+
+
+def rename(old: str, new: str) -> Mutation:
+    return lambda content: content.__setitem__(new, content.pop(old))
+
+
+def within(key: Any, change: Mutation) -> Mutation:
+    return lambda content: change(content[key])
+
+
+OPEN = {"FromPort": 22, "ToPort": 22, "IpProtocol": "tcp", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+OPEN6 = {"FromPort": 8265, "ToPort": 8265, "IpProtocol": "tcp", "Ipv6Ranges": [{"CidrIpv6": "::/0"}]}
+GPU = "available_node_types.gpu-t4"
+
+PLANTED: dict[str, tuple[Mutation, str]] = {
+    "misspelt key of EC2": (
+        config("gpu-t4", rename("InstanceType", "InstanceTyp")),
+        f"{GPU}.node_config.InstanceTyp: unknown key (did you mean 'InstanceType'?)",
+    ),
+    "misspelt key further down": (
+        config("gpu-t4", within("BlockDeviceMappings", within(0, within("Ebs", rename("VolumeSize", "VolumSize"))))),
+        f"{GPU}.node_config.BlockDeviceMappings[0].Ebs.VolumSize: unknown key (did you mean 'VolumeSize'?)",
+    ),
+    "size of the wrong type": (
+        config("gpu-l4", within("BlockDeviceMappings", within(0, within("Ebs", put("VolumeSize", "120"))))),
+        "gpu-l4.node_config.BlockDeviceMappings[0].Ebs.VolumeSize: must be of type int, got 120",
+    ),
+    "disk too small": (
+        config("cpu", within("BlockDeviceMappings", within(0, within("Ebs", put("VolumeSize", 8))))),
+        "cpu.node_config.BlockDeviceMappings[0].Ebs.VolumeSize: must be at least 60 GiB, got 8",
+    ),
+    "port 22 for the world": (
+        within("provider", put("security_group", {"GroupName": "helo", "IpPermissions": [OPEN]})),
+        "provider.security_group.IpPermissions[0]: opens ports 22 to 22 to the world (0.0.0.0/0)",
+    ),
+    "the dashboard for the world, by IPv6": (
+        within("provider", put("security_group", {"GroupName": "helo", "IpPermissions": [OPEN6]})),
+        "provider.security_group.IpPermissions[0]: opens ports 8265 to 8265 to the world (::/0)",
+    ),
+    "a group of Ray's": (
+        config("gpu-t4", drop("SecurityGroupIds")),
+        f"{GPU}.node_config.SecurityGroupIds: must name a group; one that Ray makes opens port 22 to the world",
+    ),
+    "a group whose rules Ray adds to": (
+        within("provider", put("security_group", {"GroupName": "helo"})),
+        "provider.security_group: Ray adds port 22 for the world (0.0.0.0/0) to it",
+    ),
+    "a port of the container": (
+        within("docker", within("run_options", lambda options: options.append("-p 8265:8265"))),
+        "docker.run_options[2]: '-p 8265:8265' opens a port of the machine",
+    ),
+    "the dashboard on all addresses": (
+        put("head_start_ray_commands", ["ray start --head --dashboard-host=0.0.0.0"]),
+        "head_start_ray_commands: the dashboard takes jobs from whoever reaches it; give --dashboard-host=127.0.0.1",
+    ),
+    "another Ray": (
+        within("docker", put("image", "rayproject/ray:2.9.3-py311-cpu")),
+        "docker.image: rayproject/ray:2.9.3-py311-cpu has Ray 2.9.3, this project ",
+    ),
+    "another Python": (
+        node("gpu-t4", within("docker", put("worker_image", "rayproject/ray:2.60.0-py39-gpu"))),
+        f"{GPU}.docker.worker_image: rayproject/ray:2.60.0-py39-gpu has Python 3.9, this project 3.11",
+    ),
+    "no Python": (
+        within("docker", put("image", "rayproject/ray:2.60.0")),
+        "docker.image: rayproject/ray:2.60.0 has a Python it does not name, this project 3.11",
+    ),
+    "latest image": (
+        within("docker", put("image", "rayproject/ray:latest-py311")),
+        "docker.image: rayproject/ray:latest-py311 is not pinned; take the tag ",
+    ),
+    "image without a tag": (
+        within("docker", put("image", "registry:5000/ray")),
+        "docker.image: registry:5000/ray is not pinned; take the tag ",
+    ),
+    "GPUs without an image for them": (
+        node("gpu-t4", drop("docker")),
+        f"{GPU}.docker: rayproject/ray:2.60.0-py311-cpu is for machines without GPU; take the tag ",
+    ),
+    "workers without rights": (
+        config("gpu-t4", drop("IamInstanceProfile")),
+        f"{GPU}.node_config.IamInstanceProfile: must have a Name or an Arn; without, workers could not reach",
+    ),
+    "a head without rights of its own": (
+        config("head", drop("IamInstanceProfile")),
+        "head.node_config.IamInstanceProfile: must have a Name or an Arn; without, Ray would give the head all rights",
+    ),
+    "a profile misspelt": (
+        config("cpu", put("IamInstanceProfile", {"Nam": "helo-worker"})),
+        "cpu.node_config.IamInstanceProfile.Nam: unknown key (did you mean 'Name'?)",
+    ),
+    "part of a GPU as a machine's": (
+        node("gpu-t4", within("resources", put("GPU", 0.5))),
+        f"{GPU}.resources.GPU: must be of type integer, got 0.5; a cell's share of a GPU is --gpus-per-cell",
+    ),
+    "GPUs that are not there": (
+        node("gpu-t4", within("resources", put("GPU", 2))),
+        f"{GPU}.resources.GPU: must be 1, as g4dn.xlarge has, got 2",
+    ),
+    "CPUs that are not there": (
+        node("cpu", within("resources", put("CPU", 64))),
+        "available_node_types.cpu.resources.CPU: must be at most 8, as c6i.2xlarge has, got 64",
+    ),
+    "cells on the head": (
+        node("head", put("resources", {"CPU": 2})),
+        "available_node_types.head.resources: must have CPU: 0 on the head, or cells run there",
+    ),
+    "a head that is not there": (
+        put("head_node_type", "haed"),
+        "head_node_type: must be one of head, gpu-t4, gpu-l4, gpu-a10g, cpu, got 'haed'",
+    ),
+    "an unknown machine": (
+        config("gpu-l4", put("InstanceType", "g6.xlrage")),
+        "gpu-l4.node_config.InstanceType: AWS does not know 'g6.xlrage' (did you mean 'g6.",
+    ),
+    "a head on spot": (
+        config("head", put("InstanceMarketOptions", {"MarketType": "spot"})),
+        "head.node_config.InstanceMarketOptions: the head must not be a spot instance",
+    ),
+    "an unknown market": (
+        config("cpu", put("InstanceMarketOptions", {"MarketType": "spott"})),
+        "cpu.node_config.InstanceMarketOptions.MarketType: AWS does not know 'spott' (did you mean 'spot'?)",
+    ),
+    "more workers at least than at most": (
+        node("cpu", put("min_workers", 9)),
+        "available_node_types.cpu.min_workers: must be at most max_workers, 8, got 9",
+    ),
+    "fewer than no workers": (
+        node("cpu", put("min_workers", -1)),
+        "available_node_types.cpu.min_workers: must be at least 0, got -1",
+    ),
+    "more of all than allowed": (
+        lambda content: [content["available_node_types"][name].update(min_workers=5) for name in ("cpu", "gpu-t4")],
+        "max_workers: must be at least 10, the sum of all min_workers, got 8",
+    ),
+    "misspelt key at the top": (
+        rename("idle_timeout_minutes", "idle_timeout_minute"),
+        "idle_timeout_minute: unknown key (did you mean 'idle_timeout_minutes'?)",
+    ),
+    "misspelt key of the provider": (
+        within("provider", rename("availability_zone", "availablity_zone")),
+        "provider.availablity_zone: unknown key (did you mean 'availability_zone'?)",
+    ),
+    "no idle timeout": (drop("idle_timeout_minutes"), "idle_timeout_minutes: must be a whole number"),
+    "no image of a machine": (
+        config("cpu", drop("ImageId")), "cpu.node_config.ImageId: is missing; Ray's own choice has a driver too old",
+    ),
+    "old metadata service": (
+        config("cpu", drop("MetadataOptions")), "cpu.node_config.MetadataOptions: must have HttpTokens: required",
+    ),
+    "no tags": (config("cpu", drop("TagSpecifications")), "cpu.node_config.TagSpecifications: must tag instances"),
+    "no disk": (config("cpu", drop("BlockDeviceMappings")), "cpu.node_config.BlockDeviceMappings: must say VolumeSize"),
+    "no shared memory": (within("docker", drop("run_options")), "docker.run_options: must have --shm-size"),
+    "project not installed": (put("setup_commands", ["echo hello"]), "setup_commands: must install the project"),
+    "versions not pinned": (
+        put("setup_commands", ["pip install -e '.[cluster]'"]), "setup_commands: must install with -c constraints.txt",
+    ),
+    "project not brought": (drop("file_mounts"), "file_mounts: must bring the project"),
+    "nobody hears the notice": (
+        put("worker_start_ray_commands", ["ray start"]), "worker_start_ray_commands: must start `python -m helo.cluster",  # noqa: E501
+    ),
+    "no provider": (drop("provider"), "provider: is missing"),
+    "another provider": (put("provider", {"type": "azure"}), "provider.type: must be aws, gcp or local, got 'azure'"),
+    "a key that is a number": (put(5, "five"), "5: keys must be text"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_mistake_is_said_in_one_line(tmp_path: Path, name: str) -> None:
+    change, expected = PLANTED[name]
+    content = documents("aws.yaml")
+    change(content)
+    (said,) = faults(tmp_path, content)
+    assert expected in said
+    assert "\n" not in said
+
+
+def test_all_mistakes_are_said_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = [
+        "misspelt key of EC2", "size of the wrong type", "another Ray", "a head without rights of its own",
+        "a head on spot", "no idle timeout", "port 22 for the world", "more workers at least than at most",
+    ]  # fmt: skip
+    content = documents("aws.yaml")
+    for name in chosen:
+        PLANTED[name][0](content)
+    path = write(tmp_path, content)
+    assert main(["check", str(path)]) == 2
+    said, wrong = capsys.readouterr()
+    assert said == ""
+    lines = wrong.splitlines()
+    assert len(lines) == len(chosen)
+    assert all(line.startswith(f"helo-cluster: error: {path}: ") for line in lines)
+    for name in chosen:
+        assert sum(PLANTED[name][1] in line for line in lines) == 1, name
+
+
+GOOGLE: dict[str, tuple[Mutation, str]] = {
+    "default network": (
+        config("cpu", drop("networkInterfaces")),
+        "cpu.node_config.networkInterfaces: must name a subnetwork; Ray takes the default network, which opens port 22",
+    ),
+    "no account": (config("cpu", drop("serviceAccounts")), "cpu.node_config.serviceAccounts: must name an account"),
+    "head on spot": (
+        config("head", put("scheduling", [{"preemptible": True}])),
+        "head.node_config.scheduling: the head must not be a spot VM",
+    ),
+    "no machine": (config("gpu-l4", drop("machineType")), "gpu-l4.node_config.machineType: must be a machine type"),
+    "no disk": (config("gpu-l4", drop("disks")), "gpu-l4.node_config.disks: must have initializeParams.diskSizeGb"),
+    "another Ray": (within("docker", put("image", "rayproject/ray:2.9.3-py311-cpu")), "has Ray 2.9.3, this project"),
+}
+
+
+@pytest.mark.parametrize("name", GOOGLE)
+def test_mistakes_on_google_cloud(tmp_path: Path, name: str) -> None:
+    change, expected = GOOGLE[name]
+    content = documents("gcp.yaml")
+    change(content)
+    (said,) = faults(tmp_path, content)
+    assert expected in said
+
+
+def cluster(change: Mutation) -> Mutation:
+    return lambda parts: change(parts[0]["spec"])
+
+
+def group(change: Mutation) -> Mutation:
+    return cluster(within("workerGroupSpecs", within(0, change)))
+
+
+def pod(change: Mutation) -> Mutation:
+    return group(within("template", within("spec", change)))
+
+
+def container(change: Mutation) -> Mutation:
+    return pod(within("containers", within(0, change)))
+
+
+FIRST = "RayCluster.spec.workerGroupSpecs[0]"
+KUBERNETES: dict[str, tuple[Mutation, str]] = {
+    "public service": (
+        cluster(within("headGroupSpec", put("serviceType", "LoadBalancer"))),
+        "RayCluster.spec.headGroupSpec.serviceType: must be ClusterIP, got 'LoadBalancer'",
+    ),
+    "service of its own": (
+        lambda parts: parts.append({"apiVersion": "v1", "kind": "Service", "spec": {"type": "NodePort"}}),
+        "Service.spec.type: must be ClusterIP, got 'NodePort'",
+    ),
+    "another Ray": (
+        container(put("image", "registry.example/helo-search:2.9.3-py311-gpu")),
+        f"{FIRST}.template.spec.containers[0].image: registry.example/helo-search:2.9.3-py311-gpu has Ray 2.9.3",
+    ),
+    "another Ray, said by the cluster": (
+        cluster(put("rayVersion", "2.9.3")), "RayCluster.spec.rayVersion: must be '2.60.0', got '2.9.3'",
+    ),
+    "an image without a version": (container(put("image", "a/b:v1")), "does not say which Ray and Python are inside"),
+    "a misspelt key": (
+        group(rename("maxReplicas", "maxReplica")), f"{FIRST}.maxReplica: unknown key (did you mean 'maxReplicas'?)",
+    ),
+    "part of a GPU": (
+        container(within("resources", within("limits", put("nvidia.com/gpu", 0.5)))),
+        ".limits.nvidia.com/gpu: must be a whole number, got 0.5; a cell's share of a GPU is --gpus-per-cell",
+    ),
+    "no limits": (container(drop("resources")), ".containers[0].resources.limits: must have cpu and memory"),
+    "no shared memory": (pod(drop("volumes")), ".spec.volumes: must have an emptyDir with medium: Memory"),
+    "root": (pod(drop("securityContext")), ".spec.securityContext: must have runAsNonRoot: true"),
+    "more at least than at most": (group(put("minReplicas", 9)), "minReplicas: must be at most maxReplicas, 8, got 9"),
+    "a port of the machine": (container(put("ports", [{"hostPort": 8265}])), "hostPort: opens a port of the machine"),
+    "cells on the head": (
+        cluster(within("headGroupSpec", put("rayStartParams", {}))), 'num-cpus: must be "0" on the head',
+    ),
+    "another version of the API": (lambda parts: parts[0].update(apiVersion="ray.io/v1alpha1"), "must be ray.io/v1, got"),  # noqa: E501
+    "no cluster": (lambda parts: parts.pop(0), "kind: no document is a RayCluster, got 'RayJob'"),
+    "nobody to search on": (
+        lambda parts: parts[1]["spec"].pop("clusterSelector"), "RayJob.spec.clusterSelector: must name the RayCluster",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KUBERNETES)
+def test_mistakes_on_kubernetes(tmp_path: Path, name: str) -> None:
+    change, expected = KUBERNETES[name]
+    content = documents("kuberay.yaml")
+    change(content)
+    (said,) = faults(tmp_path, content)
+    assert expected in said
+
+
+SLURM = {
+    "no end": ("#SBATCH --time=24:00:00\n", "", "#SBATCH --time: is missing (when Slurm ends it)"),
+    "shared machines": ("#SBATCH --exclusive\n", "", "#SBATCH --exclusive: is missing"),
+    "too late": ("set -euo pipefail\n", "set -euo pipefail\n#SBATCH --mem=1G\n", "comes after the first command"),
+    "syntax": ("fi\n", "\n", "syntax: "),
+    "one machine only": (" --address auto", "", "search: must run with --address auto"),
+    "open to all": ("RAY_AUTH_MODE=token ", "", "RAY_AUTH_MODE: must be token"),
+}
+
+
+@pytest.mark.parametrize("name", SLURM)
+def test_mistakes_on_slurm(tmp_path: Path, name: str) -> None:
+    old, new, expected = SLURM[name]
+    text = (FOLDER / "slurm.sh").read_text(encoding="utf-8")
+    assert old in text
+    (tmp_path / "job.sh").write_text(text.replace(old, new), encoding="utf-8")
+    (said,) = check(tmp_path / "job.sh").faults
+    assert expected in said
+
+
+@pytest.mark.parametrize(
+    "text", ["", "5", "- 1\n", "a: [", "a: &a [*a]\n", "\x00", "provider:\n- type: aws\n", "---\n---\n"]
+)
+def test_what_is_no_cluster_file_is_said_in_one_line(
+    tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "file.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert main(["check", str(path)]) == 2
+    said, wrong = capsys.readouterr()
+    assert said == ""
+    assert all(line.startswith("helo-cluster: error: ") for line in wrong.splitlines())
+    assert wrong
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [(["--gpus-per-cell", "-1"], "must be at least 0"), (["--gpus-per-cell", "nan"], "must be at least 0"),
+     (["--cpus-per-cell", "0"], "must be at least 1")],
+)  # fmt: skip
+def test_bad_shares(words: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(FOLDER / "aws.yaml"), *words]) == 2
+    assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("package", "name"), [("botocore", "aws.yaml"), ("jsonschema", "gcp.yaml")])
+def test_what_has_to_be_installed_is_said(package: str, name: str) -> None:
+    code = (
+        f"import sys; sys.modules[{package!r}] = None; from helo.cluster.__main__ import main; "
+        f"sys.exit(main(['check', {str(FOLDER / name)!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 2
+    assert "pip install 'helo-search[cluster]'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

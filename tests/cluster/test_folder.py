@@ -1,0 +1,118 @@
+"""What the cluster folder says and grants: its commands run or parse, versions are pinned, policies small."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from helo.cluster.__main__ import main
+from helo.cluster.images import PYTHON, ray_version
+from helo.search.__main__ import build_parser
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "cluster"
+README = (FOLDER / "README.md").read_text(encoding="utf-8")
+
+
+def commands(*first: str) -> list[list[str]]:
+    """The README's command lines that begin with these words."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    lines = [shlex.split(line.removesuffix(" &")) for block in blocks for line in block.splitlines()]
+    return [words for words in lines if words[: len(first)] == list(first)]
+
+
+@pytest.mark.parametrize("words", commands("python"), ids=" ".join)
+def test_our_commands_run(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert words[:3] == ["python", "-m", "helo.cluster"]
+    assert main(words[3:]) == 0
+
+
+@pytest.mark.parametrize("words", commands("ray"), ids=" ".join)
+def test_commands_of_ray_parse(words: list[str]) -> None:
+    from ray.scripts.scripts import cli
+
+    name, rest = words[1], words[2:]
+    command: Any = cli.commands[name]
+    if isinstance(command, click.Group):
+        command, rest = command.commands[rest[0]], rest[1:]
+    context = command.make_context(name, list(rest))
+    search = list(context.params.get("entrypoint", ()))
+    if search:
+        assert search[:3] == ["python", "-m", "helo.search"]
+        build_parser().parse_args(search[3:])
+
+
+def test_there_are_commands_and_few_of_them() -> None:
+    assert len(commands("python")) == 5
+    assert len(commands("ray")) >= 6
+    start = README[README.index("export BUCKET") : README.index("```\n\n`ray dashboard` keeps")]
+    assert len(start.splitlines()) - 1 <= 6
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert "://" in target or (FOLDER / target).exists(), target
+
+
+def test_versions_are_those_that_are_pinned() -> None:
+    pinned = re.search(r"^ray==(.*)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert pinned is not None
+    assert ray_version() == pinned[1]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["tool"]["mypy"]["python_version"] == PYTHON
+    assert project["project"]["requires-python"] == f">={PYTHON}"
+    assert f"TAG={pinned[1]}-py{PYTHON.replace('.', '')}-gpu" in (FOLDER / "Dockerfile").read_text(encoding="utf-8")
+
+
+def statements(name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((FOLDER / name).read_text(encoding="utf-8"))["Statement"]
+    return found
+
+
+def listed(value: Any) -> list[str]:
+    return value if isinstance(value, list) else [value]
+
+
+@pytest.mark.parametrize("name", ["aws-policy-head.json", "aws-policy-worker.json"])
+def test_policies_grant_no_more_than_they_must(name: str) -> None:
+    """No action by pattern; every resource by name, but for Describe, which EC2 grants for all or none."""
+    for statement in statements(name):
+        actions, resources = listed(statement["Action"]), listed(statement["Resource"])
+        assert statement["Effect"] == "Allow"
+        assert not any("*" in action for action in actions), statement["Sid"]
+        if "*" in resources:
+            assert all(action.startswith("ec2:Describe") for action in actions), statement["Sid"]
+        services = {action.split(":")[0] for action in actions}
+        if "s3" in services:
+            assert all(resource.startswith("arn:aws:s3:::BUCKET") for resource in resources)
+        if services & {"iam"} or {"ec2:CreateTags", "ec2:TerminateInstances"} & set(actions):
+            assert statement["Condition"]
+
+
+def test_workers_reach_the_bucket_only() -> None:
+    assert {
+        action.split(":")[0] for one in statements("aws-policy-worker.json") for action in listed(one["Action"])
+    } == {"s3"}
+    (passed,) = [one for one in statements("aws-policy-head.json") if "iam:PassRole" in listed(one["Action"])]
+    assert passed["Resource"] == "arn:aws:iam::ACCOUNT:role/helo-worker"
+
+
+def test_the_batch_script_names_options_that_ray_has() -> None:
+    from ray.scripts.scripts import cli
+
+    text = (FOLDER / "slurm.sh").read_text(encoding="utf-8").replace("\\\n", " ")
+    subprocess.run(["bash", "-n", str(FOLDER / "slurm.sh")], check=True)
+    line = text[text.index("ray symmetric-run") :].split(" -- ")[0]
+    known = {
+        name for each in ("symmetric-run", "start") for option in cli.commands[each].params for name in option.opts
+    }
+    assert set(re.findall(r"--[a-z-]+", line)) <= known

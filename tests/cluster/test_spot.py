@@ -1,0 +1,215 @@
+"""Spot notices: a metadata service that speaks the clouds' protocols, and a Ray cluster whose node is taken."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from helo.cluster.__main__ import main
+from helo.cluster.spot import SPARE, aws_notice, gcp_notice, node_here
+
+TOKEN = "a-token"
+
+
+class Metadata(ThreadingHTTPServer):
+    """What a machine of AWS or Google is told about itself; `notice` is what it is told last."""
+
+    notice: str | None = None
+    preempted = "FALSE"
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Answers(BaseHTTPRequestHandler):
+    server: Metadata
+
+    def do_PUT(self) -> None:
+        asked = self.path == "/latest/api/token" and "X-aws-ec2-metadata-token-ttl-seconds" in self.headers
+        self._answer(TOKEN if asked else None)
+
+    def do_GET(self) -> None:
+        if self.path == "/latest/meta-data/spot/instance-action":
+            if self.headers.get("X-aws-ec2-metadata-token") != TOKEN:
+                self._answer(None, 401)
+            else:
+                self._answer(self.server.notice)
+        elif self.path == "/computeMetadata/v1/instance/preempted" and self.headers.get("Metadata-Flavor") == "Google":
+            self._answer(self.server.preempted)
+        else:
+            self._answer(None, 403)
+
+    def _answer(self, text: str | None, missing: int = 404) -> None:
+        self.send_response(missing if text is None else 200)
+        self.end_headers()
+        self.wfile.write((text or "").encode())
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def metadata() -> Iterator[Metadata]:
+    server = Metadata(("127.0.0.1", 0), Answers)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def action(seconds: float) -> str:
+    end = datetime.now(UTC) + timedelta(seconds=seconds)
+    return f'{{"action": "terminate", "time": "{end.strftime("%Y-%m-%dT%H:%M:%SZ")}"}}'
+
+
+def test_a_notice_of_aws(metadata: Metadata) -> None:
+    assert aws_notice(metadata.base) is None
+    metadata.notice = action(120)
+    left = aws_notice(metadata.base)
+    assert left is not None
+    assert 100 <= left <= 120 - SPARE
+    metadata.notice = action(-60)
+    assert aws_notice(metadata.base) == 0
+    metadata.notice = "not JSON"
+    assert aws_notice(metadata.base) == 120 - SPARE
+
+
+def test_a_notice_of_google(metadata: Metadata) -> None:
+    assert gcp_notice(metadata.base) is None
+    metadata.preempted = "TRUE"
+    assert gcp_notice(metadata.base) == 30 - SPARE
+
+
+def test_a_machine_without_ray_has_no_node() -> None:
+    assert node_here("192.0.2.1:1") is None
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [(["--metadata", "file:///etc/passwd"], "must be an http:// address"), (["--every", "0"], "must be above 0")],
+)
+def test_bad_options(words: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["watch-spot", "--cloud", "aws", *words]) == 2
+    assert expected in capsys.readouterr().err
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+BUSY = """
+import sys, time, ray
+from ray._private.state import state
+ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
+
+@ray.remote(num_cpus=1)
+def work():
+    time.sleep(600)
+
+task = work.remote()
+while not ray.cluster_resources().get("CPU") or ray.available_resources().get("CPU"):
+    time.sleep(0.1)
+(node,) = [each["NodeID"] for each in ray.nodes() if each["Resources"].get("CPU")]
+print("busy", node, flush=True)
+sys.stdin.readline()
+print(*state.get_draining_nodes().items(), flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_notice_drains_this_node_of_a_real_cluster(
+    metadata: Metadata, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A head and a busy worker on this machine: at the notice the worker, and only it, is draining until the end."""
+    folder = tmp_path_factory.mktemp("r")
+    port, client, *agents = free_ports(4)
+    address = f"127.0.0.1:{port}"
+    # A token of this cluster's own: it neither needs nor makes one in the user's home.
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token",
+                   "RAY_AUTH_TOKEN": secrets.token_hex(32)}  # fmt: skip
+    started: list[subprocess.Popen[str]] = []
+
+    def start(words: list[str], **pipes: Any) -> subprocess.Popen[str]:
+        """A process in a group of its own, so that all it starts ends with it, and nobody else's Ray does."""
+        process = subprocess.Popen(words, env=environment, start_new_session=True, text=True, **pipes)
+        started.append(process)
+        return process
+
+    def ray_start(name: str, agent: int, *words: str) -> subprocess.Popen[str]:
+        log = (folder / f"{name}.log").open("w")
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--node-ip-address=127.0.0.1"]
+        return start([*command, f"--dashboard-agent-listen-port={agent}", *words], stdout=log, stderr=log)
+
+    try:
+        head = [f"--port={port}", "--head", "--num-cpus=0", "--include-dashboard=false", f"--temp-dir={folder}"]
+        ray_start("head", agents[0], *head, f"--ray-client-server-port={client}")
+        wait_for(port)
+        ray_start("worker", agents[1], f"--address={address}", "--num-cpus=1")
+        deadline = time.monotonic() + 60
+        while (here := node_here(address)) is None:
+            assert time.monotonic() < deadline, (folder / "worker.log").read_text()
+            time.sleep(0.2)
+        node = here[0]
+        busy = start([sys.executable, "-c", BUSY, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert busy.stdin is not None
+        assert busy.stdout is not None
+        assert busy.stdout.readline().split() == ["busy", node]
+
+        words = ["watch-spot", "--cloud", "aws", "--address", address, "--metadata", metadata.base, "--every", "0.2"]
+        watcher = start([sys.executable, "-m", "helo.cluster", *words], stdout=subprocess.PIPE)
+        time.sleep(1)
+        assert watcher.poll() is None
+        metadata.notice = action(120)
+        said, _ = watcher.communicate(timeout=60)
+        assert watcher.returncode == 0
+        assert f"Ray drains node {node}" in said
+
+        busy.stdin.write("\n")
+        busy.stdin.flush()
+        drained = busy.stdout.readline()
+        assert drained.count(",") == 1
+        assert node in drained
+        end = int(drained.rstrip(")\n").split()[-1]) / 1000
+        assert 60 < end - time.time() < 120
+    finally:
+        for process in reversed(started):
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+        for process in started:
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def wait_for(port: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with socket.socket() as asked:
+            asked.settimeout(1)
+            if asked.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.2)
+    raise AssertionError(f"nothing answers at port {port}")
