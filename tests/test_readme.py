@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 import pytest
 
 import analysis.__main__
+import helo.cluster.__main__
 import helo.data.__main__
 import helo.predict
 import helo.search.__main__
@@ -28,6 +29,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PARSERS = {
     "helo.search": helo.search.__main__.build_parser(),
     "helo.data": helo.data.__main__.build_parser(),
+    "helo.cluster": helo.cluster.__main__.build_parser(),
     "helo.predict": helo.predict.build_parser(),
     "analysis": analysis.__main__.build_parser(),
 }

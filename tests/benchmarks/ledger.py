@@ -2,11 +2,12 @@
 
     python tests/benchmarks/ledger.py [--cells 1000000] [--appended 2000] [--folder DIR]
 
-A simulated search (73 subjects, 30 epochs a cell; nothing is trained) has its cells in packs, as the search's own writer
-leaves them. Measured, each in a process of its own so that memory is its own: appending cells one by one with the packing
-that goes on beside (cells per second), ``cells.parquet`` made from the ledger and read back, and a search that goes on:
-the ledger read, and its planner brought to where it was. What a user would do instead is one file per cell, as most tools
-leave it, read one after the other: that is measured on some of the cells and given as a ratio. Prints one JSON line.
+A simulated search (73 subjects, 30 epochs a cell; nothing is trained) has its cells in packs, as the search's own
+writer leaves them. Measured, each in a process of its own so that memory is its own: appending cells one by one with
+the packing that goes on beside (cells per second), ``cells.parquet`` made from the ledger and read back, and a search
+that goes on: the ledger read, and its planner brought to where it was. What a user would do instead is one file per
+cell, as most tools leave it, read one after the other: that is measured on some of the cells, and given as a ratio.
+Prints one JSON line.
 """
 
 from __future__ import annotations
