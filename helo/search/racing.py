@@ -55,6 +55,12 @@ def looks(folds: int) -> Looks:
         first += 1
 
 
+def leader(losses: Mapping[int, Sequence[float]]) -> int:
+    """The configuration with the least mean, the first among equals. `losses` as for `losers`, and not empty."""
+    means = {number: float(np.mean(values)) for number, values in losses.items()}
+    return min(means, key=lambda number: (means[number], number))
+
+
 def losers(losses: Mapping[int, Sequence[float]], level: float) -> set[int]:
     """The configurations that are worse than the best one on the same folds.
 
@@ -65,13 +71,13 @@ def losers(losses: Mapping[int, Sequence[float]], level: float) -> set[int]:
     >>> losers({0: [.1, .2, .3, .2, .1], 1: [.2, .3, .4, .3, .2], 2: [.1, .2, .2, .3, .1]}, level=0.05)
     {1}
     """
-    means = {number: float(np.mean(values)) for number, values in losses.items()}
-    if not means:
+    if not losses:
         return set()
-    best = min(means, key=lambda number: (means[number], number))
+    best = leader(losses)
+    least = float(np.mean(losses[best]))
     found = set()
     for number, values in losses.items():
-        if means[number] <= means[best]:
+        if float(np.mean(values)) <= least:
             continue
         worse = np.subtract(values, losses[best])
         # zsplit as in Optuna: folds without a difference count for both sides instead of vanishing.
