@@ -6,7 +6,7 @@ Cells count configurations × 73 people; with racing about a third of them run. 
 effect, a person's, and noise), and so are the seconds that a cell takes: the workers live by a virtual clock, only the
 planner's own time is measured. Prints one JSON line:
 
-- ``planner``: cells handed out, and how many a second the planner hands out and takes; its longest pauses in ms (a
+- ``planner`` (CPU time, all of it on one core): cells handed out, and how many a second; its longest pauses in ms (a
   single ask or tell); the share of their time in which the workers had a cell; seconds to restore a planner from half
   of the finished cells and from all; memory of the process with all outcomes, and its peak
 """
@@ -73,7 +73,7 @@ class Clock:
         self.total = self.most = 0.0
 
     def add(self, started: float) -> None:
-        seconds = time.perf_counter() - started
+        seconds = time.process_time() - started
         self.total += seconds
         self.most = max(self.most, seconds)
 
@@ -86,7 +86,7 @@ def search(planner: Planner, workers: int) -> tuple[dict[tuple[int, int], Outcom
     asks, tells, now, busy, started_cells = Clock(), Clock(), 0.0, 0.0, 0
     while not planner.finished:
         while len(running) < workers:
-            started = time.perf_counter()
+            started = time.process_time()
             cell = planner.ask()
             asks.add(started)
             if cell is None:
@@ -98,7 +98,7 @@ def search(planner: Planner, workers: int) -> tuple[dict[tuple[int, int], Outcom
             heapq.heappush(running, (now + seconds, started_cells, cell, outcome))
         now, _, cell, outcome = heapq.heappop(running)
         outcomes[cell.configuration, cell.fold] = outcome
-        started = time.perf_counter()
+        started = time.process_time()
         planner.tell(cell, outcome)
         tells.add(started)
     return outcomes, known, {
@@ -121,10 +121,10 @@ def planning(configurations: int, workers: int, sampler: str, protocol: str, rac
     for name, count in (("half", len(outcomes) // 2), ("all", len(outcomes))):
         done = dict(islice(outcomes.items(), count))
         params = {number: known[number] for number, _ in done}
-        started = time.perf_counter()
+        started = time.process_time()
         planner = Planner(space, FOLDS, SEED, protocol, racing, lead, params)
         planner.restore(done)
-        found[f"restore_{name}_s"] = round(time.perf_counter() - started, 2)
+        found[f"restore_{name}_s"] = round(time.process_time() - started, 2)
         assert planner.told == count
     assert planner.finished
     return {**found, "peak_gb": memory("VmHWM")}
