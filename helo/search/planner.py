@@ -80,16 +80,16 @@ class Planner:
         order = tuple(int(fold) for fold in np.random.default_rng(seed).permutation(folds))
         pace, known = pace or Pace(), known or {}
         if self.nested:
-            self._races = [
-                Race(space, (fold,), seed, f"fold {fold}", racing, pace, self._known_of(fold, known))
-                for fold in order
-            ]  # fmt: skip
+            of_fold: dict[int, dict[int, Mapping[str, Any]]] = {fold: {} for fold in order}
+            for number, params in known.items():
+                of_fold[number % folds][self._local(number)] = params
+            self._races = [Race(space, (fold,), seed, f"fold {fold}", racing, pace, of_fold[fold]) for fold in order]
         else:
             self._races = [Race(space, order, seed, "shared", racing, pace, known)]
         self._race_of = {fold: race for race in self._races for fold in race.folds}
         self._turn: deque[Race] = deque(self._races)
         self._again: deque[PlannedCell] = deque()
-        self._done: dict[tuple[int, int], Outcome] = {}
+        self._done: Mapping[tuple[int, int], Outcome] = {}
         self.told = self.running = 0
 
     @property
@@ -106,7 +106,7 @@ class Planner:
         """The next cell to run, or None if there is none: for now, unless `finished`."""
         while (cell := self._next()) is not None:
             self.running += 1
-            outcome = self._done.pop((cell.configuration, cell.fold), None)
+            outcome = self._done.get((cell.configuration, cell.fold))
             if outcome is None:
                 return cell
             self.tell(cell, outcome)
@@ -143,9 +143,10 @@ class Planner:
     def restore(self, done: Mapping[tuple[int, int], Outcome]) -> None:
         """Go through the search again as far as its finished cells reach: (configuration, fold) → outcome.
 
-        A finished cell whose turn has not come, because an earlier one was lost, is taken when it comes.
+        A finished cell whose turn has not come, because an earlier one was lost, is taken when it comes. Each is
+        looked up once, so that a mapping may make its outcomes only then.
         """
-        self._done.update(done)
+        self._done = done
         open_cells = []
         while (cell := self.ask()) is not None:
             open_cells.append(cell)
@@ -166,6 +167,3 @@ class Planner:
 
     def _local(self, configuration: int) -> int:
         return configuration // self.folds if self.nested else configuration
-
-    def _known_of(self, fold: int, known: Mapping[int, Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
-        return {self._local(number): params for number, params in known.items() if number % self.folds == fold}

@@ -58,7 +58,7 @@ def largest(space: Space) -> dict[str, Any]:
     """The configuration of a space that needs most memory."""
     if space.variants:
         return max((space.params(values) for values in space.variants.values()), key=_weight)
-    drawn = study.draw(space, 0, "largest", 0, [], None)
+    drawn = study.Draws(space, 0, "largest").draw(0)
     for name in GROWS:
         entry = space.searched.get(name)
         if entry is not None:
@@ -78,7 +78,8 @@ def _weight(params: dict[str, Any]) -> tuple[float, float]:
 
 def samples(space: Space, seed: int) -> list[dict[str, Any]]:
     """A few configurations as the search would draw them, to be timed."""
-    return [space.params(study.draw(space, seed, "probe", number + 1, [], None)) for number in range(SAMPLES)]
+    draws = study.Draws(space, seed, "probe")
+    return [space.params(draws.draw(number + 1)) for number in range(SAMPLES)]
 
 
 def measure(

@@ -16,28 +16,32 @@ number of workers, and a search that was cut short goes on as if it had not been
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from array import array
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Any
 
 from optuna.trial import FrozenTrial
 
 from helo.names import COMPLETED, FAILED
 from helo.search import study
-from helo.search.racing import Looks, looks, losers
-from helo.search.rungs import limits
+from helo.search.lane import Lane
+from helo.search.racing import Looks, leader, looks, losers
 from helo.search.space import Space
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What the search may know of a finished cell. It has no place for a test score.
 
-    `curve`: the inner validation loss by epoch, epoch 0 (no training) first; empty for a failed cell.
+    `curve`: the inner validation loss by epoch, epoch 0 (no training) first; empty for a failed cell. Of many cells,
+    ``array("d", ...)`` takes a third of the memory of a tuple.
     """
 
     status: str
-    curve: tuple[float, ...] = ()
+    curve: Sequence[float] = ()
 
     @property
     def loss(self) -> float | None:
@@ -53,32 +57,32 @@ class Pace:
     lag: int = 1
 
 
-@dataclass
+@dataclass(slots=True)
 class Entry:
-    """A configuration under way: its outcomes by fold, and whether it is still in the race."""
+    """A configuration under way: what is known of it, and whether it is still in the race.
 
-    params: dict[str, Any]
-    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    - `losses`: by the folds' order; NaN where a cell is not over or failed
+    - `params`: drawn when its first cell is handed out
+    """
+
+    losses: array[float]
+    params: dict[str, Any] = field(default_factory=dict)
+    told: int = 0
+    failed: bool = False
     alive: bool = True
 
-    def losses(self, folds: tuple[int, ...]) -> list[float] | None:
-        """Its losses in these folds; None if one is missing or failed."""
-        found = [outcome.loss for fold in folds if (outcome := self.outcomes.get(fold)) is not None]
-        known = [loss for loss in found if loss is not None]
-        return known if len(known) == len(folds) else None
+    def known(self, folds: int) -> list[float]:
+        """Its losses in so many of the first folds, without those that are missing or failed."""
+        return [loss for loss in self.losses[:folds] if not math.isnan(loss)]
 
 
-@dataclass
+@dataclass(slots=True)
 class _Generation:
-    members: list[int]
+    members: range
     stage: int = -1
-    waiting: list[tuple[int, int]] = field(default_factory=list)
-    running: int = 0
+    left: int = 0
+    """Cells of its block that are not over."""
     over: bool = False
-
-    @property
-    def still(self) -> bool:
-        return not self.waiting and not self.running
 
 
 class Race:
@@ -92,16 +96,26 @@ class Race:
         self, space: Space, folds: tuple[int, ...], seed: int, label: str, racing: bool, pace: Pace,
         known: Mapping[int, Mapping[str, Any]],
     ) -> None:  # fmt: skip
-        self.space, self.folds, self.seed, self.label = space, folds, seed, label
-        self.racing, self.pace, self.known = racing, pace, known
+        self.space, self.folds, self.label = space, folds, label
+        self.pace, self.known = pace, known
         self.entries: list[Entry] = []
         self.left_out = 0
         """Cells that need not run, because their configuration was dropped."""
+        self._draws = study.Draws(space, seed, label)
+        self._learnt = 0
+        """Generations that the draws have learnt from."""
         self._looks = looks(len(folds)) if racing else Looks((), 0.0)
+        self._leaders: list[tuple[int, list[float]] | None] = [None for _ in self._looks.folds]
+        """By look: the configuration with the best mean that has come to it, and its losses."""
         self._ends = (*self._looks.folds, len(folds))
         self._generations: list[_Generation] = []
         self._first_active = 0
-        self._untold: dict[int, set[int]] = {fold: set() for fold in folds}
+        self._position = {fold: position for position, fold in enumerate(folds)}
+        self._lanes = [Lane(pace.lag if racing else None) for _ in folds]
+        self._free: list[tuple[int, int]] = []
+        """A heap: the cell of each lane that can start, by configuration and by the folds' order."""
+        self._offered = [False for _ in folds]
+        self._running: set[tuple[int, int]] = set()
         self._best: tuple[int, float] | None = None
         self._advance()
 
@@ -112,67 +126,71 @@ class Race:
 
     def ask(self) -> tuple[int, int, dict[int, float]] | None:
         """The next cell that can run: configuration, fold and rungs. None if all others have to wait."""
-        for generation in self._generations[self._first_active :]:
-            for position, (number, fold) in enumerate(generation.waiting):
-                if self._free(number, fold):
-                    del generation.waiting[position]
-                    generation.running += 1
-                    return number, fold, self._rungs(number, fold)
-        return None
+        if not self._free:
+            return None
+        number, position = heappop(self._free)
+        rungs = self._lanes[position].start(int(self._params(number)["epochs"]))
+        self._running.add((number, position))
+        self._offered[position] = False
+        self._offer(position)
+        return number, self.folds[position], rungs
 
     def tell(self, number: int, fold: int, outcome: Outcome) -> None:
         """Take the outcome of a cell that was handed out."""
-        entry = self.entries[number]
-        if fold in entry.outcomes:
+        entry, position = self.entries[number], self._position[fold]
+        if (number, position) not in self._running:
             raise ValueError(f"cell {number}/{fold} has been told already")
-        entry.outcomes[fold] = outcome
-        self._untold[fold].discard(number)
-        self._generations[number // self.pace.generation].running -= 1
-        losses = entry.losses(self.folds)
-        if losses is not None:
-            mean = sum(losses) / len(losses)
+        self._running.remove((number, position))
+        loss = outcome.loss
+        entry.told += 1
+        if loss is None:
+            entry.failed = True
+        else:
+            entry.losses[position] = loss
+        if entry.told == len(self.folds) and not entry.failed:
+            mean = sum(entry.losses) / len(entry.losses)
             if self._best is None or (mean, number) < (self._best[1], self._best[0]):
                 self._best = number, mean
-        self._advance()
+        self._lanes[position].tell(number, outcome.curve, outcome.status == COMPLETED)
+        self._offer(position)
+        generation = self._generations[number // self.pace.generation]
+        generation.left -= 1
+        if not generation.left:
+            self._advance()
 
     def best(self) -> tuple[int, float] | None:
         """The configuration with the best mean loss over all folds so far, and that loss."""
         return self._best
 
-    def trials(self, generations: int | None = None) -> list[FrozenTrial]:
-        """Every configuration that is done with, as Optuna's trials; of the first so many generations if given."""
+    def trials(self, first: int = 0, end: int | None = None) -> list[FrozenTrial]:
+        """Every configuration that is done with, as Optuna's trials; of these generations if given."""
         found = []
-        for generation in self._generations[:generations]:
+        for generation in self._generations[first:end]:
             for number in generation.members:
                 entry = self.entries[number]
-                if entry.alive and len(entry.outcomes) < len(self.folds):
+                if entry.alive and entry.told < len(self.folds):
                     continue
-                told = [entry.outcomes[fold].loss for fold in self.folds if fold in entry.outcomes]
-                known = [loss for loss in told if loss is not None]
-                complete = len(known) == len(self.folds)
-                found.append(study.trial(self.space, entry.params, known, complete, failed=len(known) < len(told)))
+                known = entry.known(len(self.folds))
+                found.append(self._draws.trial(entry.params, known, len(known) == len(self.folds), entry.failed))
         return found
 
-    def _free(self, number: int, fold: int) -> bool:
-        """Whether all cells that this one's rungs depend on are over."""
-        if not self.racing:
-            return True
-        last = number - self.pace.lag  # earlier generations have come to this fold's block: see _advance
-        return all(other > last for other in self._untold[fold])
+    def _params(self, number: int) -> dict[str, Any]:
+        """The configuration, drawn if this is its first cell: a generation's draws all at once would take long."""
+        entry = self.entries[number]
+        if not entry.params:
+            known = self.known.get(number)
+            if known is None and self._draws.learning:
+                seen = max(0, number // self.pace.generation - 1)
+                self._draws.learn(self.trials(self._learnt, seen))
+                self._learnt = seen
+            entry.params = self.space.params(self._draws.draw(number, known))
+        return entry.params
 
-    def _rungs(self, number: int, fold: int) -> dict[int, float]:
-        if not self.racing:
-            return {}
-        rivals = [
-            outcome
-            for entry in self.entries[: max(0, number - self.pace.lag + 1)]
-            if (outcome := entry.outcomes.get(fold)) is not None and outcome.curve
-        ]
-        return limits(
-            [outcome.curve for outcome in rivals],
-            [outcome.status == COMPLETED for outcome in rivals],
-            int(self.entries[number].params["epochs"]),
-        )
+    def _offer(self, position: int) -> None:
+        """Put a lane's cell among those that can start, once."""
+        if not self._offered[position] and (number := self._lanes[position].free) is not None:
+            self._offered[position] = True
+            heappush(self._free, (number, position))
 
     def _advance(self) -> None:
         """Decide what can be decided: looks, next blocks, new generations.
@@ -186,7 +204,7 @@ class Race:
                 generation = self._generations[position]
                 before = self._generations[position - 1] if position else None
                 passed = before is None or before.over or before.stage > generation.stage
-                if not generation.over and generation.still and passed:
+                if not generation.over and not generation.left and passed:
                     self._next_block(position)
                     moved = True
             while self._first_active < len(self._generations) and self._generations[self._first_active].over:
@@ -203,38 +221,36 @@ class Race:
         if not alive or generation.stage == len(self._ends):
             generation.over = True
             return
-        start = self._ends[generation.stage - 1] if generation.stage else 0
-        block = self.folds[start : self._ends[generation.stage]]
-        generation.waiting = [(number, fold) for number in alive for fold in block]
-        for number, fold in generation.waiting:
-            self._untold[fold].add(number)
+        start, end = self._ends[generation.stage - 1] if generation.stage else 0, self._ends[generation.stage]
+        generation.left = len(alive) * (end - start)
+        for fold in range(start, end):
+            self._lanes[fold].queue(alive)
+            self._offer(fold)
 
     def _look(self, position: int) -> None:
+        """Drop the members of a generation that are worse than the best of them and of all before them."""
         generation = self._generations[position]
         if generation.stage >= len(self._looks.folds):
             return
-        seen = self.folds[: self._ends[generation.stage]]
-        last = generation.members[-1]
-        compared = {
-            number: losses
-            for number, entry in enumerate(self.entries[: last + 1])
-            if (losses := entry.losses(seen)) is not None
-        }
+        seen = self._ends[generation.stage]
+        members = [number for number in generation.members if self.entries[number].alive]
+        compared = {number: losses for number in members if len(losses := self.entries[number].known(seen)) == seen}
+        before = self._leaders[generation.stage]
+        compared |= dict([before] if before else [])
+        if compared:
+            best = leader(compared)
+            self._leaders[generation.stage] = best, compared[best]
         out = losers(compared, self._looks.level)
-        for number in generation.members:
-            if self.entries[number].alive and (number in out or number not in compared):
+        for number in members:
+            if number in out or number not in compared:
                 self.entries[number].alive = False
-                self.left_out += len(self.folds) - len(seen)
+                self.left_out += len(self.folds) - seen
 
     def _open(self) -> bool:
-        """Propose the next generation, once all but the last one are over."""
-        opened = len(self._generations)
+        """Make room for the next generation, once all but the last one are over."""
         start, end = len(self.entries), min(len(self.entries) + self.pace.generation, self.space.configurations)
-        if start == end or self._first_active < opened - 1:
+        if start == end or self._first_active < len(self._generations) - 1:
             return False
-        trials = self.trials(max(0, opened - 1))
-        for number in range(start, end):
-            drawn = study.draw(self.space, self.seed, self.label, number, trials, self.known.get(number))
-            self.entries.append(Entry(self.space.params(drawn)))
-        self._generations.append(_Generation(list(range(start, end))))
+        self.entries += [Entry(array("d", [math.nan]) * len(self.folds)) for _ in range(start, end)]
+        self._generations.append(_Generation(range(start, end)))
         return True

@@ -11,6 +11,8 @@ variant.
 from __future__ import annotations
 
 import math
+from array import array
+from bisect import insort
 from collections.abc import Sequence
 
 REDUCTION = 4
@@ -33,21 +35,42 @@ def rung_epochs(epochs: int) -> tuple[int, ...]:
     return tuple(sorted({epoch for share in SHARES if 0 < (epoch := int(share * epochs)) < epochs}))
 
 
-def limits(curves: Sequence[Sequence[float]], finished: Sequence[bool], epochs: int) -> dict[int, float]:
-    """The loss that a cell must have reached at each rung to go on: epoch → largest loss.
+class Rivals:
+    """The finished cells of one fold that others are compared with, and what they had reached by each rung.
 
-    `curves`: for each rival, a cell of the same fold, its loss by epoch, epoch 0 first; only the best up to a
-    rung counts. `finished`: whether the rival ran to its end; one that stopped before a rung is no rival
-    there. A cell goes on if it is among the best ⌈(rivals + 1) / η⌉.
+    A cell goes on at a rung if it is among the best ⌈(rivals + 1) / η⌉ there.
 
-    >>> limits([[9, 5, 4, 4], [9, 6, 6, 3]], [True, True], 6)
-    {1: 5, 3: 3}
+    >>> rivals = Rivals()
+    >>> rivals.add([9, 5, 4, 4], finished=True)
+    >>> rivals.add([9, 6, 6, 3], finished=True)
+    >>> rivals.limits(6)
+    {1: 5.0, 3: 3.0}
     """
-    found = {}
-    for rung in rung_epochs(epochs):
-        best = sorted(
-            min(curve[: rung + 1]) for curve, ended in zip(curves, finished, strict=True) if ended or len(curve) > rung
-        )
-        if len(best) >= LEAST_RIVALS:
-            found[rung] = best[math.ceil((len(best) + 1) / REDUCTION) - 1]
-    return found
+
+    def __init__(self) -> None:
+        self._cells: list[tuple[Sequence[float], bool]] = []
+        self._reached: dict[int, array[float]] = {}
+        """By rung, as far as one was asked for: the rivals' best losses up to it, in order."""
+
+    def add(self, curve: Sequence[float], finished: bool) -> None:
+        """One rival more.
+
+        `curve`: its loss by epoch, epoch 0 first; only the best up to a rung counts. `finished`: whether it ran
+        to its end; one that stopped before a rung is no rival there.
+        """
+        self._cells.append((curve, finished))
+        for rung, reached in self._reached.items():
+            if finished or len(curve) > rung:
+                insort(reached, min(curve[: rung + 1]))
+
+    def limits(self, epochs: int) -> dict[int, float]:
+        """The loss that a cell of `epochs` epochs must have reached at each rung to go on: epoch → largest loss."""
+        found = {}
+        for rung in rung_epochs(epochs):
+            if rung not in self._reached:
+                losses = [min(curve[: rung + 1]) for curve, ended in self._cells if ended or len(curve) > rung]
+                self._reached[rung] = array("d", sorted(losses))
+            reached = self._reached[rung]
+            if len(reached) >= LEAST_RIVALS:
+                found[rung] = reached[math.ceil((len(reached) + 1) / REDUCTION) - 1]
+        return found

@@ -27,40 +27,66 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
     return {name: _distribution(entry) for name, entry in space.searched.items()}
 
 
-def draw(
-    space: Space, seed: int, label: str, number: int, trials: Sequence[FrozenTrial], known: Mapping[str, Any] | None
-) -> dict[str, Any]:  # fmt: skip
-    """The searched hyperparameters of configuration `number` of the study `label`.
+class Draws:
+    """The draws of one study, `label`.
 
-    `trials` is what the sampler may learn from. `known` are the values if they were drawn before: those in
-    the ledger stay what they are, though another version of Optuna might draw others.
+    Each has a sampler of its own, so that it does not matter which were made before it; only the trials are
+    kept, because handing them to Optuna takes longer than a draw.
     """
-    sampler = _sampler(space, derived_seed(seed, label, number))
-    study = optuna.create_study(direction="minimize", sampler=sampler)
-    study.add_trials(trials)
-    if known is not None:
-        study.enqueue_trial({name: known[name] for name in space.searched})
-    elif (listed := space.listed(number)) is not None:
-        study.enqueue_trial(dict(listed))
-    return dict(study.ask(distributions(space)).params)
 
+    def __init__(self, space: Space, seed: int, label: str) -> None:
+        self._space, self._seed, self._label = space, seed, label
+        self._distributions = distributions(space)
+        self._study = optuna.create_study(direction="minimize")
 
-def trial(
-    space: Space, params: Mapping[str, Any], losses: Sequence[float], complete: bool, failed: bool = False
-) -> FrozenTrial:  # fmt: skip
-    """A configuration as Optuna's trial: its steps are the folds in their order, its value is their mean.
+    @property
+    def learning(self) -> bool:
+        """Whether what is drawn depends on trials at all."""
+        return self._space.sampler == "tpe"
 
-    A dropped configuration is a pruned trial: TPE ranks it behind all complete ones.
-    """
-    means = [sum(losses[: count + 1]) / (count + 1) for count in range(len(losses))]
-    state = TrialState.FAIL if failed else TrialState.COMPLETE if complete else TrialState.PRUNED
-    return create_trial(
-        state=state,
-        params={name: params[name] for name in space.searched},
-        distributions=distributions(space),
-        intermediate_values=dict(enumerate(means, start=1)),
-        value=means[-1] if state == TrialState.COMPLETE else None,
-    )
+    def learn(self, trials: Sequence[FrozenTrial]) -> None:
+        """Trials that the sampler may learn from, beside those of earlier calls."""
+        self._study.add_trials(trials)
+
+    def draw(self, number: int, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The searched hyperparameters of configuration `number`.
+
+        `known` are the values if they were drawn before: those in the ledger stay what they are, though another
+        version of Optuna might draw others.
+        """
+        if known is not None:
+            given: Mapping[str, Any] = {name: known[name] for name in self._distributions}
+        else:
+            given = self._space.listed(number) or {}
+        for name, value in given.items():
+            self._distributions[name].to_internal_repr(value)  # raises ValueError for what is no value at all
+        if len(given) == len(self._distributions):
+            return dict(given)
+        if not self.learning:  # trials that are of no use would only fill the memory
+            self._study = optuna.create_study(direction="minimize")
+        self._study.sampler = _sampler(self._space, derived_seed(self._seed, self._label, number))
+        if given:
+            self._study.enqueue_trial(dict(given))
+        asked = self._study.ask(self._distributions)
+        self._study.tell(asked, state=TrialState.FAIL)  # no sampler looks at it
+        return dict(asked.params)
+
+    def trial(
+        self, params: Mapping[str, Any], losses: Sequence[float], complete: bool, failed: bool = False
+    ) -> FrozenTrial:  # fmt: skip
+        """A configuration as Optuna's trial: its steps are the folds in their order, its value is their mean.
+
+        A dropped configuration is a pruned trial: TPE ranks it behind all complete ones.
+        """
+        means = [sum(losses[: count + 1]) / (count + 1) for count in range(len(losses))]
+        state = TrialState.FAIL if failed else TrialState.COMPLETE if complete else TrialState.PRUNED
+        return create_trial(
+            state=state,
+            params={name: params[name] for name in self._distributions},
+            distributions=self._distributions,
+            intermediate_values=dict(enumerate(means, start=1)),
+            value=means[-1] if state == TrialState.COMPLETE else None,
+        )
 
 
 def derived_seed(seed: int, label: str, number: int) -> int:

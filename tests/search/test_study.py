@@ -34,10 +34,11 @@ BOTH = pytest.mark.parametrize("space", [SPACE, RANDOM], ids=["tpe", "random"])
 
 def trials(space: Space, valley: float, count: int = 20) -> list[FrozenTrial]:
     """Random configurations whose loss is least at an entropy."""
+    draws = study.Draws(dataclasses.replace(space, sampler="random"), 5, "x")
     found = []
     for number in range(count):
-        params = space.params(study.draw(dataclasses.replace(space, sampler="random"), 5, "x", number + 1, [], None))
-        found.append(study.trial(space, params, [abs(math.log(params["ot_entropy"] / valley))], complete=True))
+        params = space.params(draws.draw(number + 1))
+        found.append(draws.trial(params, [abs(math.log(params["ot_entropy"] / valley))], complete=True))
     return found
 
 
@@ -45,7 +46,9 @@ def draw(
     space: Space = SPACE, seed: int = 0, label: str = "shared", number: int = 3,
     learnt: Sequence[FrozenTrial] = (), known: dict[str, Any] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    return study.draw(space, seed, label, number, learnt, known)
+    draws = study.Draws(space, seed, label)
+    draws.learn(learnt)
+    return draws.draw(number, known)
 
 
 def test_distributions_are_those_of_the_space() -> None:
@@ -75,6 +78,21 @@ def test_a_draw_needs_no_memory_and_no_global_state(space: Space) -> None:
     for number in (4, 5, 2):
         draw(space, number=number, learnt=learnt)
     assert draw(space, learnt=learnt) == expected
+
+
+@BOTH
+def test_draws_of_one_study_do_not_see_each_other(space: Space) -> None:
+    """One after the other, learning on the way: each is what it would be alone."""
+    learnt = trials(SPACE, 0.03)
+    draws = study.Draws(space, 0, "shared")
+    known = {"ot_entropy": 0.5, "dropout": 0.25, "attention_depth": 2, "width": 16}
+    for number in range(6):
+        assert draws.draw(number) == draw(space, number=number)
+    assert draws.draw(6, known) == known
+    for seen in (12, 20):
+        draws.learn(learnt[:12] if seen == 12 else learnt[12:])
+        for number in range(7, 12):
+            assert draws.draw(number) == draw(space, number=number, learnt=learnt[:seen])
 
 
 @BOTH
@@ -130,7 +148,7 @@ def test_known_values_are_taken_to_the_bit(space: Space, number: int) -> None:
 
 def test_a_trial_has_the_means_over_its_folds() -> None:
     params = SPACE.params({"ot_entropy": 0.5, "dropout": 0.25, "attention_depth": 2, "width": 16})
-    whole = study.trial(SPACE, params, [0.5, 0.25, 1.5], complete=True)
+    whole = study.Draws(SPACE, 0, "x").trial(params, [0.5, 0.25, 1.5], complete=True)
     assert whole.state == TrialState.COMPLETE
     assert whole.intermediate_values == {1: 0.5, 2: 0.375, 3: 0.75}
     assert whole.value == 0.75
@@ -140,12 +158,12 @@ def test_a_trial_has_the_means_over_its_folds() -> None:
 
 def test_dropped_is_pruned_and_failed_has_failed() -> None:
     params = SPACE.params({"ot_entropy": 0.5, "dropout": 0.25, "attention_depth": 2, "width": 16})
-    dropped = study.trial(SPACE, params, [0.5, 0.25], complete=False)
+    dropped = study.Draws(SPACE, 0, "x").trial(params, [0.5, 0.25], complete=False)
     assert (dropped.state, dropped.value) == (TrialState.PRUNED, None)
     assert dropped.intermediate_values == {1: 0.5, 2: 0.375}
-    failed = study.trial(SPACE, params, [0.5], complete=False, failed=True)
+    failed = study.Draws(SPACE, 0, "x").trial(params, [0.5], complete=False, failed=True)
     assert (failed.state, failed.value) == (TrialState.FAIL, None)
-    assert study.trial(SPACE, params, [], complete=False, failed=True).intermediate_values == {}
+    assert study.Draws(SPACE, 0, "x").trial(params, [], complete=False, failed=True).intermediate_values == {}
 
 
 def test_trials_can_be_added_to_a_study() -> None:
@@ -153,9 +171,9 @@ def test_trials_can_be_added_to_a_study() -> None:
     found = optuna.create_study(direction="minimize")
     found.add_trials(
         [
-            study.trial(SPACE, params, [0.5], complete=True),
-            study.trial(SPACE, params, [0.75], complete=False),
-            study.trial(SPACE, params, [], complete=False, failed=True),
+            study.Draws(SPACE, 0, "x").trial(params, [0.5], complete=True),
+            study.Draws(SPACE, 0, "x").trial(params, [0.75], complete=False),
+            study.Draws(SPACE, 0, "x").trial(params, [], complete=False, failed=True),
         ]
     )
     assert found.best_value == 0.5
