@@ -168,11 +168,14 @@ def test_an_ablation_table_where_signals_are_missing(here: Here, tmp_path: Path)
 
 def test_time_is_up_and_the_run_can_be_resumed(here: Here, tmp_path: Path) -> None:
     (tmp_path / "many.yaml").write_text(MANY_CELLS)
-    started = time.perf_counter()
-    code, output, errors = here(
-        "--space", "many.yaml", "--baselines", "ridge", "--out", "run", "--time-budget", "15s"
-    )  # fmt: skip
-    assert time.perf_counter() - started < 80
+    words = ["--space", "many.yaml", "--baselines", "ridge", "--out", "run"]
+    for budget in (12, 90):  # the second only where workers start as slowly as that
+        started = time.perf_counter()
+        code, output, errors = here(*words, "--time-budget", f"{budget}s")
+        assert time.perf_counter() - started < budget + 65
+        if Run.open("run").ledger.parts():
+            break
+        words = ["--resume", "run"]
     assert code == 0
     assert "time is up" in errors
     assert "--resume run" in errors
