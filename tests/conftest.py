@@ -48,6 +48,16 @@ def has_searches(file: str) -> bool:
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 WESAD = Path(__file__).parents[1].parent / "shared" / "data" / "wesad"
+WESAD_SPACE = """
+configurations: 3
+parameters:
+  learning_rate: {low: 5e-4, high: 5e-3, log: true}
+  dropout: {low: 0.1, high: 0.5}
+  width: 8
+  heads: 1
+  batch_size: 128
+  epochs: 4
+"""
 
 
 @pytest.fixture(scope="session")
@@ -60,14 +70,15 @@ def wesad_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def wesad_search(wesad_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The README's path on the real recordings, typed as there up to the report: `datasets/wesad` and `runs/wesad`.
+    """The README's path on the real recordings, up to the report, of small models: `datasets/wesad` and `runs/wesad`.
 
     One for all tests that look at a search of real people: it takes a minute and more. They change copies.
     """
     folder = tmp_path_factory.mktemp("wesad")
+    (folder / "space.yaml").write_text(WESAD_SPACE, encoding="utf-8")
     for words in (
         ["helo.data", "wesad", str(wesad_folder), "--out", "datasets/wesad"],
-        ["helo.search", "--data", "datasets/wesad", "--space", "small", "--configurations", "3", "--out", "runs/wesad"],
+        ["helo.search", "--data", "datasets/wesad", "--space", "space.yaml", "--no-racing", "--out", "runs/wesad"],
     ):
         done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, cwd=folder, check=False)
         assert done.returncode == 0, done.stderr
