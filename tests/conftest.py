@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -17,27 +19,29 @@ if TYPE_CHECKING:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """One process runs the files with slow tests, one after the other: each takes the machine as if it were its own.
+    """One process runs the files with searches, one after the other: each takes the machine as if it were its own.
 
-    By their text: the process that hands tests out does not collect them, and pytest-xdist's groups by marks need node
-    ids that pytest 9 no longer lets it change.
+    The other process runs all the rest, slow tests that need one core among it. Told apart by their text: the process
+    that hands tests out does not collect them, and pytest-xdist's groups by marks need node ids that pytest 9 no
+    longer lets it change.
     """
     from xdist.scheduler import LoadScopeScheduling
 
-    class SlowTogether(LoadScopeScheduling):  # type: ignore[misc]
+    class SearchesTogether(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.split("::")[0]
-            return SLOW if has_slow_tests(file) else file
+            return SEARCHES if has_searches(file) else file
 
-    return SlowTogether(config, log)
+    return SearchesTogether(config, log)
 
 
-SLOW = "slow"
+SEARCHES = "searches"
 
 
 @cache
-def has_slow_tests(file: str) -> bool:
-    return "mark.slow" in (Path(__file__).parents[1] / file).read_text(encoding="utf-8")
+def has_searches(file: str) -> bool:
+    text = (Path(__file__).parents[1] / file).read_text(encoding="utf-8")
+    return "mark.slow" in text and any(word in text for word in ("helo.search", "wesad_search", "import ray"))
 
 
 # Before torch is imported: its threads on the shared cores of a test machine wait for each other, which
@@ -45,6 +49,16 @@ def has_slow_tests(file: str) -> bool:
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 WESAD = Path(__file__).parents[1].parent / "shared" / "data" / "wesad"
+WESAD_SPACE = """
+configurations: 3
+parameters:
+  learning_rate: {low: 5e-4, high: 5e-3, log: true}
+  dropout: {low: 0.1, high: 0.5}
+  width: 8
+  heads: 1
+  batch_size: 128
+  epochs: 4
+"""
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +67,23 @@ def wesad_folder() -> Path:
     if not (WESAD / "windows.csv").is_file():
         pytest.skip("the WESAD data are not here (they may not be passed on, so the project has none)")
     return WESAD
+
+
+@pytest.fixture(scope="session")
+def wesad_search(wesad_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The README's path on the real recordings, up to the report, of small models: `datasets/wesad` and `runs/wesad`.
+
+    One for all tests that look at a search of real people: it takes a minute and more. They change copies.
+    """
+    folder = tmp_path_factory.mktemp("wesad")
+    (folder / "space.yaml").write_text(WESAD_SPACE, encoding="utf-8")
+    for words in (
+        ["helo.data", "wesad", str(wesad_folder), "--out", "datasets/wesad"],
+        ["helo.search", "--data", "datasets/wesad", "--space", "space.yaml", "--no-racing", "--out", "runs/wesad"],
+    ):
+        done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, cwd=folder, check=False)
+        assert done.returncode == 0, done.stderr
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from typing import Any
 
 import pyarrow as pa
@@ -52,5 +53,5 @@ class Finished:
         ends = history.offsets.to_numpy()
         losses = as_loss(self.objective, history.values.field(VAL + self.objective).to_numpy(zero_copy_only=False))
         for place, status in enumerate(rows[STATUS].to_pylist()):
-            curve = () if status == FAILED else tuple(losses[ends[place] : ends[place + 1]].tolist())
+            curve = array("d", b"" if status == FAILED else losses[ends[place] : ends[place + 1]].tobytes())
             self.outcomes[configurations[place], folds[place]] = Outcome(status, curve)

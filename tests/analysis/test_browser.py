@@ -29,17 +29,6 @@ WIDE = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
-SPACE = """
-configurations: 3
-parameters:
-  learning_rate: {low: 5e-4, high: 5e-3, log: true}
-  dropout: {low: 0.1, high: 0.5}
-  width: 8
-  heads: 1
-  batch_size: 128
-  epochs: 4
-"""
-
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
@@ -53,24 +42,10 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="module")
-def searched(wesad_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small search on the real recordings, by the commands that a user would type."""
-    place = tmp_path_factory.mktemp("browser")
-    (place / "space.yaml").write_text(SPACE, encoding="utf-8")
-    for words in (
-        ["helo.data", "wesad", str(wesad_folder), "--out", str(place / "data")],
-        ["helo.search", "--data", str(place / "data"), "--space", str(place / "space.yaml"), "--baselines", "ridge",
-         "--no-racing", "--out", str(place / "run")],
-    ):  # fmt: skip
-        subprocess.run([sys.executable, "-m", *words], check=True, capture_output=True, cwd=Path(__file__).parents[2])
-    return place / "run"
-
-
 @pytest.fixture
-def run(searched: Path, tmp_path: Path) -> Run:
+def run(wesad_search: Path, tmp_path: Path) -> Run:
     """A copy that a test may change."""
-    shutil.copytree(searched, tmp_path / "run")
+    shutil.copytree(wesad_search / "runs" / "wesad", tmp_path / "run")
     return Run.open(tmp_path / "run")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,8 +32,9 @@ from helo.search.driver import run_search
 from helo.search.plan import SearchPlan
 from helo.search.resources import Resources
 from helo.search.space import Choices, Range, Space
+from helo.search.tune import ray_cluster
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
 
 BASELINES = (KNN, RIDGE)
 """Two that could learn identities by heart; that no baseline sees its test subject is tested fold by fold."""
@@ -56,6 +58,13 @@ def skill(dataset: Dataset, out: Path) -> pd.DataFrame:
     summary = write_summary(read_source(run))
     wide = summary.pivot(index=ESTIMATE, columns=METRIC, values=SKILL)
     return wide.loc[[PER_FOLD_SELECTION, ORACLE, *BASELINES]]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """Ray for all searches: each start takes seconds."""
+    with ray_cluster(None, 2):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,22 @@ def search(dataset: Dataset, out: Path, space: Space = SPACE, concurrency: int =
 
 
 @pytest.mark.slow
+def test_cells_share_a_logical_gpu(dataset: Dataset, tmp_path: Path) -> None:
+    """In a Ray of the search's own, so before those that share one."""
+    space = dataclasses.replace(SPACE, configurations=1)
+    cells = search(dataset, tmp_path / "run", space, concurrency=2, share=0.5, gpus=1, racing=False)
+    assert (cells["status"] == COMPLETED).all()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """Ray for several searches: each start takes seconds."""
+    with ray_cluster(None, 3):
+        yield
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
 @pytest.mark.parametrize("protocol", ["shared", "nested"])
 def test_the_same_search_gives_the_same_cells_whatever_runs_beside(
     dataset: Dataset, tmp_path: Path, protocol: str
@@ -89,6 +106,7 @@ def test_the_same_search_gives_the_same_cells_whatever_runs_beside(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
 def test_a_stopped_cell_is_the_beginning_of_the_whole_one(dataset: Dataset, tmp_path: Path) -> None:
     space = dataclasses.replace(SPACE, configurations=6, sampler="random", fixed={**SPACE.fixed, "epochs": 8})
     raced = search(dataset, tmp_path / "raced", space, 2)
@@ -111,12 +129,7 @@ def test_a_stopped_cell_is_the_beginning_of_the_whole_one(dataset: Dataset, tmp_
 
 
 @pytest.mark.slow
-def test_cells_share_a_logical_gpu(dataset: Dataset, tmp_path: Path) -> None:
-    cells = search(dataset, tmp_path / "run", concurrency=2, share=0.5, gpus=1, racing=False)
-    assert (cells["status"] == COMPLETED).all()
-
-
-@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
 def test_scheduling_costs_little_beside_training(tmp_path: Path) -> None:
     """500 trivial cells: at most 100 ms each (a fresh actor for each would cost seconds)."""
     data = simulate(subjects=10, clips=2, windows=5, emotions=3)
