@@ -83,7 +83,7 @@ def test_what_is_missing_is_said() -> None:
 
 def test_a_run_without_the_table_has_an_empty_one(run: Run) -> None:
     assert len(Source(run).explanations) == 5 * 6 * (16 + 6)
-    (run.path / "explanations.parquet").unlink()
+    run.folder.delete("explanations.parquet")
     assert Source(run).explanations.empty
     assert list(Source(run).explanations) == list(no_explanations())
 
