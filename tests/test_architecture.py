@@ -54,8 +54,8 @@ def test_one_file_of_analysis_imports_optuna() -> None:
     assert importers("optuna", "analysis") == {"analysis/statistics/importance.py"}
 
 
-def test_one_file_imports_ray() -> None:
-    assert importers("ray", "helo", "analysis") == {"helo/search/tune.py"}
+def test_two_files_import_ray() -> None:
+    assert importers("ray", "helo", "analysis") == {"helo/search/tune.py", "helo/search/elastic.py"}
 
 
 def test_one_file_imports_ot() -> None:

@@ -34,6 +34,7 @@ from helo.search.progress import SearchProgress
 from helo.search.queue import Queue
 from helo.search.space import Range, Space
 from helo.search.tune import Shared, ray_cluster, run_cells
+from helo.storage import LocalFolder
 from helo.tables import cells_table
 from helo.training import CellResult, train_cell
 
@@ -361,7 +362,7 @@ def test_time_is_up_in_the_middle_of_cells_that_go_on_where_they_were(dataset: D
         planner = Planner(space, len(folds), seed=0)
         restore(planner, ledger.read(), folds, "kl")
         settings = CellSettings(
-            seed=0, normalise="train", objective="kl", threads=1, checkpoints=states,
+            seed=0, normalise="train", objective="kl", threads=1, checkpoints=LocalFolder(states),
             deadline=None if seconds is None else time.time() + seconds,
         )  # fmt: skip
         progress = SearchProgress(planner.most, "kl", Console(quiet=True))
@@ -380,9 +381,8 @@ def test_time_is_up_in_the_middle_of_cells_that_go_on_where_they_were(dataset: D
 
     with ray_cluster(None, 2):
         assert part(tmp_path / "run", late, seconds=30).read() == []
-        states = [
-            CheckpointFile(path, 0).load(torch.device("cpu")) for path in (tmp_path / "run/checkpoints").iterdir()
-        ]
+        kept = LocalFolder(tmp_path / "run/checkpoints")
+        states = [CheckpointFile(kept, name, 0).load(torch.device("cpu")) for name in kept.names()]
         assert 0 < len(states) <= 12
         assert all(state is not None and state["epoch"] == 1 for state in states)
         cell = Planner(space, len(folds), seed=0).ask()
