@@ -7,6 +7,7 @@ the result before Tune keeps it, so Tune's own bookkeeping stays small; the ledg
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import shutil
@@ -313,6 +314,7 @@ def run_cells(
         ),
     )
     recorder = _Recorder(searcher, ledger, settings, progress, folds, loggers)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it calls every cell lost that was handed out again
     handler = signal.getsignal(signal.SIGINT)
     scratch = tempfile.mkdtemp(prefix="helo-tune-")  # Tune wants a place for files that nobody reads
     try:
