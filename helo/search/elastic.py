@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +33,15 @@ ANSWER_S: Final = 2.0
 """How long a node may take to answer before it counts as gone."""
 
 
+def take_token() -> None:
+    """Show the token of this user's clusters, if there is one: ``ray start`` asks for it, ``ray.init`` forgets it."""
+    with contextlib.suppress(ImportError):  # of versions of Ray that know no tokens
+        from ray._private.authentication import authentication_token_setup as tokens
+
+        logging.getLogger("ray").setLevel(logging.ERROR)  # it would advise to opt out
+        tokens.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+
+
 def machines() -> Machines:
     """The nodes of the Ray cluster at hand that can run cells, and those that its autoscaler may start."""
     leaving = _draining()
@@ -39,25 +50,26 @@ def machines() -> Machines:
         for node in ray.nodes()
         if node["Alive"] and node["NodeID"] not in leaving
     ]
-    groups, most = _launched()
-    return Machines(now, groups, most)
+    return replace(_launched(), now=now)
 
 
-def _launched() -> tuple[list[tuple[Node, int]], int | None]:
-    """What the cluster file of ``ray up`` lets Ray start, head included; nothing where there is none.
+def _launched() -> Machines:
+    """What the cluster file of ``ray up`` lets Ray start; nothing where there is none.
 
     Ray's own state does not have it: its autoscaler tells nobody how far it may go.
     """
     try:
         content = read_yaml(LAUNCHED.expanduser())
-        workers, head = int(content["max_workers"]), content["head_node_type"]
+        most, kinds = int(content["max_workers"]), dict(content["available_node_types"])
+        head = kinds[content["head_node_type"]]
+        head_too = int(head.get("max_workers", 0))  # workers of its type: none, unless it is said
         groups = [
-            (_node(kind.get("resources", {})), int(kind.get("max_workers", workers)) + (name == head))
-            for name, kind in content["available_node_types"].items()
+            (_node(kind["resources"]), head_too if kind is head else int(kind.get("max_workers", most)))
+            for kind in kinds.values()
         ]
+        return Machines((), groups, most, _node(head["resources"]))
     except (InputError, LookupError, TypeError, ValueError, AttributeError):
-        return [], None
-    return groups, workers + 1
+        return Machines(())
 
 
 def _node(resources: dict[str, Any]) -> Node:

@@ -77,12 +77,14 @@ class Machines:
 
     - `now`: the nodes that are there
     - `groups`: of an autoscaler, each a kind of node and how many of it there may be
-    - `most`: how many nodes the autoscaler starts in all; None without a bound
+    - `most`: how many nodes the autoscaler starts in all
+    - `head`: the node that is there beside them
     """
 
     now: Sequence[Node]
     groups: Sequence[tuple[Node, int]] = ()
-    most: int | None = None
+    most: int = 0
+    head: Node = Node(0)
 
     def fits(self, cpus: int, share: float) -> int:
         """How many cells run at a time once the autoscaler has started all that it may.
@@ -92,7 +94,7 @@ class Machines:
         """
         here = sum(node.fits(cpus, share) for node in self.now)
         each = [node.fits(cpus, share) for node, count in self.groups for _ in range(count)]
-        return max(here, sum(each if self.most is None else heapq.nlargest(self.most, each)))
+        return max(here, self.head.fits(cpus, share) + sum(heapq.nlargest(self.most, each)))
 
     def feeds(self, cpus: int) -> int:
         """How many cells with so many CPUs a GPU can be shared by, until they wait for CPUs; 0 without GPUs.
@@ -100,7 +102,7 @@ class Machines:
         >>> Machines([Node(cpus=64), Node(cpus=16, gpus=2)]).feeds(1)
         8
         """
-        nodes = [*self.now, *(node for node, count in self.groups if count)]
+        nodes = [*self.now, self.head, *(node for node, count in self.groups if count)]
         return max((max(1, int(node.cpus / cpus / node.gpus)) for node in nodes if node.gpus), default=0)
 
 

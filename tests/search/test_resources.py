@@ -105,13 +105,14 @@ def test_shares_are_of_single_gpus(nodes: list[tuple[int, int]], cpus: int, part
 
 
 def test_an_autoscaler_counts_with_all_that_it_may_start() -> None:
-    groups = [(Node(cpus=0), 1), (Node(cpus=8, gpus=1), 4), (Node(cpus=64), 2)]
+    groups = [(Node(cpus=8, gpus=1), 4), (Node(cpus=64), 2)]
     cluster = Machines([Node(cpus=0)], groups, most=4)
     assert cluster.fits(1, 0) == 64 + 64 + 8 + 8
     assert cluster.fits(1, 0.5) == 8
     assert cluster.feeds(2) == 4
     assert settle(Resources(None, 1, None), 0.5, cluster).concurrency == 8
     assert Machines([Node(cpus=100)], groups, most=1).fits(1, 0) == 100
+    assert Machines([], groups, most=1, head=Node(cpus=3)).fits(1, 0) == 64 + 3
 
 
 def test_a_cluster_without_room_is_refused_unless_somebody_says_how_many_wait() -> None:
