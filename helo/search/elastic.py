@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import socket
 import time
 from dataclasses import replace
@@ -33,13 +32,23 @@ ANSWER_S: Final = 2.0
 """How long a node may take to answer before it counts as gone."""
 
 
-def take_token() -> None:
-    """Show the token of this user's clusters, if there is one: ``ray start`` asks for it, ``ray.init`` forgets it."""
-    with contextlib.suppress(ImportError):  # of versions of Ray that know no tokens
-        from ray._private.authentication import authentication_token_setup as tokens
+def join(address: str, **options: Any) -> None:
+    """Connect to a Ray cluster, with this user's token if it asks for one: ``ray start`` does, `ray.init` forgets it.
 
-        logging.getLogger("ray").setLevel(logging.ERROR)  # it would advise to opt out
-        tokens.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    Not with the token at once: the nodes of a cluster without one could not answer. Raises `ConnectionError`.
+    """
+    try:
+        ray.init(address=address, **options)
+    except ConnectionError:
+        try:
+            from ray._private.authentication.authentication_token_setup import (
+                maybe_enable_token_auth_if_token_available as take_token,
+            )
+        except ImportError:  # a version of Ray that knows no tokens
+            take_token = None
+        if take_token is None or not take_token(warn_if_disabled=False):
+            raise
+        ray.init(address=address, **options)
 
 
 def machines() -> Machines:

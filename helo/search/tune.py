@@ -37,7 +37,7 @@ from helo.folds import Fold
 from helo.ledger import CellRecord, Ledger, part_name
 from helo.names import EPOCH, FAILED, HELO, LOG_MLFLOW, LOG_TENSORBOARD
 from helo.search.cells import CellReport, CellSettings, Train, checkpoint_name, known_fields, run_cell
-from helo.search.elastic import Losses, Notice, Room, take_token
+from helo.search.elastic import Losses, Notice, Room, join
 from helo.search.outcomes import outcome
 from helo.search.planner import PlannedCell
 from helo.search.progress import SearchProgress
@@ -381,8 +381,7 @@ def ray_cluster(address: str | None, cpus: int = 1, gpus: float = 0) -> Iterator
         if address is None:
             ray.init(address="local", num_cpus=cpus, num_gpus=gpus, include_dashboard=False, **quiet)
         else:
-            take_token()
-            ray.init(address=address, **quiet)
+            join(address, **quiet)
     except ConnectionError as error:
         raise InputError(f"address {address}: no Ray cluster answers there ({error})") from None
     try:
