@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import psutil
 import pytest
 import ray
 import torch
@@ -28,16 +24,14 @@ from rich.console import Console
 from helo.data import Dataset, simulate
 from helo.folds import loso_folds
 from helo.ledger import Ledger
-from helo.names import CELLS, COMPLETED, STOPPED
-from helo.run import Run
+from helo.names import COMPLETED, STOPPED
 from helo.search.cells import CellSettings, Train, run_cell
 from helo.search.elastic import Room, from_everywhere, machines
 from helo.search.outcomes import outcome
 from helo.search.planner import Planner, pace
 from helo.search.progress import SearchProgress
 from helo.search.queue import Cell, Queue
-from helo.search.race import Pace
-from helo.search.space import Range, Space, load_space
+from helo.search.space import Range, Space
 from helo.search.tune import Shared, ray_cluster, run_cells
 from helo.tables import cells_table
 from helo.training import CellResult, CellTraining, Keeper, train_cell
@@ -340,100 +334,3 @@ def test_cells_that_wait_for_a_node_when_time_is_up_do_not_keep_the_search(
         assert not run_cells(queue, Shared(dataset), folds, settings, Ledger(tmp_path), progress, 2)
     assert list(tmp_path.iterdir()) == []
     assert time.time() < settings.deadline + WAIT_S
-
-
-YAML = """
-configurations: 3
-sampler: random
-parameters:
-  width: 8
-  heads: 2
-  epochs: 24
-  patience: 24
-  dropout: {low: 0.1, high: 0.5}
-"""
-STARTS = "import sys; from ray.scripts.scripts import main; sys.exit(main())"
-
-
-class Machine:
-    """The processes of one ``ray start``, in a session of their own."""
-
-    def __init__(self, scratch: Path, *words: str) -> None:
-        given = ["--min-worker-port=0", "--max-worker-port=0", "--disable-usage-stats"]
-        with (scratch / "output.txt").open("a") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", STARTS, "start", "--block", *given, *words],
-                stdout=output, stderr=output, start_new_session=True,
-            )  # fmt: skip
-
-    @property
-    def processes(self) -> list[psutil.Process]:
-        return [process for process in psutil.process_iter() if session_of(process.pid) == self.process.pid]
-
-    @property
-    def has_a_cell(self) -> bool:
-        titles = [" ".join(process.cmdline()) for process in self.processes if process.status() != psutil.STATUS_ZOMBIE]
-        return any(title.startswith("ray::") and "Trainable.train" in title for title in titles)
-
-    def kill(self) -> None:
-        for process in self.processes:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        self.process.wait()
-
-
-def session_of(pid: int) -> int | None:
-    try:
-        return os.getsid(pid)
-    except ProcessLookupError:
-        return None
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as asked:
-        return asked.connect_ex(("127.0.0.1", port)) == 0
-
-
-def test_the_command_goes_on_when_a_machine_of_plain_processes_is_killed(tmp_path: Path) -> None:
-    (tmp_path / "space.yaml").write_text(YAML)
-    port = free_port()
-    with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-")))  # sockets want a short path
-
-        def machine(*words: str) -> Machine:
-            made = Machine(scratch, *words)
-            stack.callback(made.kill)
-            return made
-
-        machine("--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false", f"--temp-dir={scratch}")
-        until(lambda: answers(port))
-        workers = [machine(f"--address=127.0.0.1:{port}", "--num-cpus=1") for _ in range(2)]
-        words = ["--space", "space.yaml", "--no-racing", "--baselines", "none", "--out", "run", "--concurrency", "3"]
-        search = subprocess.Popen(
-            [sys.executable, "-m", "helo.search", *words, "--address", f"127.0.0.1:{port}"],
-            cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        )  # fmt: skip
-        stack.callback(search.kill)
-        until(lambda: search.poll() is not None or all(worker.has_a_cell for worker in workers))
-        workers[0].kill()
-        joined = machine(f"--address=127.0.0.1:{port}", "--num-cpus=1")
-        until(lambda: search.poll() is not None or joined.has_a_cell)
-        assert search.poll() is None, search.communicate()  # it ended before the new machine had a cell
-        output, errors = search.communicate(timeout=WAIT_S)
-        assert search.returncode == 0, errors
-    run = Run.open(tmp_path / "run")
-    assert "3 cells at a time" in output
-    assert run.model.exists()
-    found = run.table(CELLS).drop(columns=VOLATILE)
-    assert len(found) == 3 * 8
-    assert set(found["status"]) == {COMPLETED}
-    dataset, space = simulate(), dataclasses.replace(load_space(str(tmp_path / "space.yaml")), configurations=1)
-    planner = Planner(space, len(dataset.subject_names), seed=0, racing=False, pace=Pace(**run.manifest["pace"]))
-    expected = alone(dataset, Queue(planner), tmp_path / "alone", seed=0).drop(columns=VOLATILE)
-    pd.testing.assert_frame_equal(found[found["configuration"] == 0], expected, check_exact=True)
