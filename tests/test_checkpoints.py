@@ -20,6 +20,7 @@ from helo.checkpoints import CheckpointFile
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
 from helo.folds import Fold, fold_data, held_out_part
+from helo.storage import LocalFolder
 from helo.training import CellResult, CellTraining, train_cell
 
 EPOCHS = 4
@@ -61,11 +62,11 @@ def test_a_cell_that_paused_ends_as_one_that_did_not(
     before = start(dataset, fold)
     for _ in range(epochs):
         before.run_epoch()
-    assert not CheckpointFile(tmp_path / "cell.pt", every=0).after_epoch(before)
+    assert not CheckpointFile(LocalFolder(tmp_path), "cell.pt", every=0).after_epoch(before)
     before.run_epoch()  # what it does after that is lost with its process
     torch.rand(5)
     after = start(dataset, fold)
-    state = CheckpointFile(tmp_path / "cell.pt", every=0).load(CPU)
+    state = CheckpointFile(LocalFolder(tmp_path), "cell.pt", every=0).load(CPU)
     assert state is not None
     after.restore(state)
     assert after.epoch == epochs
@@ -79,7 +80,7 @@ def test_a_cell_that_pauses_after_every_epoch_ends_as_one_that_did_not(
 ) -> None:
     results = []
     while not results or results[-1] is None:
-        keeper = CheckpointFile(tmp_path / "cell.pt", NEVER, deadline=PAST)
+        keeper = CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER, deadline=PAST)
         results.append(train_cell(dataset, fold, QUICK, 0, "train", "kl", keeper=keeper))
     assert len(results) == EPOCHS
     assert_same(results[-1], cell)
@@ -89,7 +90,7 @@ def test_a_cell_that_pauses_after_every_epoch_ends_as_one_that_did_not(
 def test_keeping_states_changes_nothing(
     dataset: Dataset, fold: Fold, cell: CellResult, tmp_path: Path, every: float
 ) -> None:
-    keeper = CheckpointFile(tmp_path / "cell.pt", every, deadline=FUTURE)
+    keeper = CheckpointFile(LocalFolder(tmp_path), "cell.pt", every, deadline=FUTURE)
     assert_same(trained(dataset, fold, keeper=keeper), cell)
     assert [path.name for path in tmp_path.iterdir()] == (["cell.pt"] if every == 0 else [])
     if every == 0:
@@ -102,7 +103,7 @@ def test_rungs_hold_after_a_pause(dataset: Dataset, fold: Fold, cell: CellResult
     rungs = {1: math.inf, 2: -1.0}
     expected = trained(dataset, fold, rungs=rungs)
     assert (expected.stopped, expected.epochs) == (True, 2)
-    keeper = CheckpointFile(tmp_path / "cell.pt", NEVER, deadline=PAST)
+    keeper = CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER, deadline=PAST)
     assert train_cell(dataset, fold, QUICK, 0, "train", "kl", rungs=rungs, keeper=keeper) is None
     assert_same(trained(dataset, fold, rungs=rungs, keeper=keeper), expected)
 
@@ -110,20 +111,20 @@ def test_rungs_hold_after_a_pause(dataset: Dataset, fold: Fold, cell: CellResult
 def test_the_clock_decides_when_a_state_is_kept(dataset: Dataset, fold: Fold, tmp_path: Path) -> None:
     training = start(dataset, fold)
     path = tmp_path / "cell.pt"
-    assert CheckpointFile(path, NEVER).after_epoch(training) is False
-    assert CheckpointFile(path, NEVER, FUTURE).after_epoch(training) is False
+    assert CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER).after_epoch(training) is False
+    assert CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER, FUTURE).after_epoch(training) is False
     assert not path.exists()
-    assert CheckpointFile(path, NEVER, PAST).after_epoch(training) is True
+    assert CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER, PAST).after_epoch(training) is True
     assert path.exists()
     path.unlink()
-    assert CheckpointFile(path, NEVER, time.time()).after_epoch(training) is True
-    assert CheckpointFile(path, 0, FUTURE).after_epoch(training) is False
+    assert CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER, time.time()).after_epoch(training) is True
+    assert CheckpointFile(LocalFolder(tmp_path), "cell.pt", 0, FUTURE).after_epoch(training) is False
     assert path.exists()
 
 
 def test_a_state_is_kept_again_only_when_it_is_time(dataset: Dataset, fold: Fold, tmp_path: Path) -> None:
     training = start(dataset, fold)
-    keeper = CheckpointFile(tmp_path / "cell.pt", every=3600)
+    keeper = CheckpointFile(LocalFolder(tmp_path), "cell.pt", every=3600)
     keeper._last -= 3601  # an hour ago
     assert keeper.after_epoch(training) is False
     (tmp_path / "cell.pt").unlink()
@@ -132,24 +133,24 @@ def test_a_state_is_kept_again_only_when_it_is_time(dataset: Dataset, fold: Fold
 
 
 def test_nothing_kept_is_nothing_to_load(tmp_path: Path) -> None:
-    assert CheckpointFile(tmp_path / "cell.pt", 0).load(CPU) is None
+    assert CheckpointFile(LocalFolder(tmp_path), "cell.pt", 0).load(CPU) is None
     (tmp_path / ".cell.pt").write_bytes(b"half a file, from a process that was killed")
-    assert CheckpointFile(tmp_path / "cell.pt", 0).load(CPU) is None
+    assert CheckpointFile(LocalFolder(tmp_path), "cell.pt", 0).load(CPU) is None
 
 
 def test_a_damaged_file_counts_as_none(dataset: Dataset, fold: Fold, cell: CellResult, tmp_path: Path) -> None:
     path = tmp_path / "cell.pt"
     training = start(dataset, fold)
     training.run_epoch()
-    CheckpointFile(path, 0).after_epoch(training)
+    CheckpointFile(LocalFolder(tmp_path), "cell.pt", 0).after_epoch(training)
     whole = path.read_bytes()
     damages = [b"", b"no state", os.urandom(5000), bytes(len(whole)), whole[1000:], whole[: len(whole) // 2] * 2]
     damages += [whole[:length] for length in range(1, len(whole), len(whole) // 20)] + [whole[:-1]]
     for damage in damages:
         path.write_bytes(damage)
-        assert CheckpointFile(path, 0).load(CPU) is None
-    assert_same(trained(dataset, fold, keeper=CheckpointFile(path, 0)), cell)
-    assert CheckpointFile(path, 0).load(CPU) is not None  # a good one has taken its place
+        assert CheckpointFile(LocalFolder(tmp_path), "cell.pt", 0).load(CPU) is None
+    assert_same(trained(dataset, fold, keeper=CheckpointFile(LocalFolder(tmp_path), "cell.pt", 0)), cell)
+    assert CheckpointFile(LocalFolder(tmp_path), "cell.pt", 0).load(CPU) is not None  # a good one has taken its place
 
 
 class Harm:
@@ -170,21 +171,48 @@ def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
     torch.save({"weights": Harm(mark)}, legacy, _use_new_zipfile_serialization=False)
     for content in (pickle.dumps({"weights": Harm(mark)}, protocol=2), zipped.getvalue(), legacy.getvalue()):
         (tmp_path / "cell.pt").write_bytes(content)
-        assert CheckpointFile(tmp_path / "cell.pt", 0).load(CPU) is None
+        assert CheckpointFile(LocalFolder(tmp_path), "cell.pt", 0).load(CPU) is None
         assert not mark.exists()
     pickle.loads(pickle.dumps(Harm(mark)))  # noqa: S301 - the test has teeth: this one does it
     assert mark.is_dir()
 
 
-def test_a_folder_that_is_not_there_does_no_harm(
+def test_a_folder_that_cannot_be_written_does_no_harm(
     dataset: Dataset, fold: Fold, cell: CellResult, tmp_path: Path
 ) -> None:
-    keeper = CheckpointFile(tmp_path / "nowhere" / "cell.pt", 0)
+    (tmp_path / "file").write_bytes(b"")
+    nowhere = LocalFolder(tmp_path / "file")
+    keeper = CheckpointFile(nowhere, "cell.pt", 0)
     assert keeper.load(CPU) is None
     assert_same(trained(dataset, fold, keeper=keeper), cell)
-    late = CheckpointFile(tmp_path / "nowhere" / "cell.pt", 0, deadline=PAST)
+    late = CheckpointFile(nowhere, "cell.pt", 0, deadline=PAST)
     assert late.after_epoch(start(dataset, fold)) is True
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def test_a_cell_pauses_when_its_machine_leaves(
+    dataset: Dataset, fold: Fold, cell: CellResult, tmp_path: Path
+) -> None:  # fmt: skip
+    answers = iter([False, True])
+    keeper = CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER, leaves=lambda: next(answers))
+    assert train_cell(dataset, fold, QUICK, 0, "train", "kl", keeper=keeper) is None
+    state = CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER).load(CPU)
+    assert state is not None
+    assert state["epoch"] == 2
+    elsewhere = CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER)
+    assert_same(trained(dataset, fold, keeper=elsewhere), cell)
+
+
+def test_a_keeper_knows_whether_there_may_be_a_file(dataset: Dataset, fold: Fold, tmp_path: Path) -> None:
+    keeper = CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER)
+    trained(dataset, fold, keeper=keeper)
+    assert not keeper.kept
+    CheckpointFile(LocalFolder(tmp_path), "cell.pt", 0).after_epoch(start(dataset, fold))
+    keeper.load(CPU)
+    assert keeper.kept
+    writer = CheckpointFile(LocalFolder(tmp_path), "cell.pt", 0)
+    writer.after_epoch(start(dataset, fold))
+    assert writer.kept
 
 
 def test_a_state_has_numbers_and_tensors_only(dataset: Dataset, fold: Fold) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import gc
 import platform
+import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
-from helo.checkpoints import CheckpointFile
+from helo.checkpoints import CheckpointFile, Store, stays
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
 from helo.errors import DivergedError
@@ -32,7 +32,7 @@ class CellSettings:
 
     - `engine`: how they are computed; the device is each cell's own
     - `gpus`: share of a GPU that a cell gets at its first attempt; 0 trains on the CPU
-    - `checkpoints`: folder for the states of cells in the making; None keeps none
+    - `checkpoints`: where the states of cells in the making lie, for workers on every node; None keeps none
     - `checkpoint_every`: seconds between two states of a cell
     - `deadline`: Unix time at which cells pause
     """
@@ -43,7 +43,7 @@ class CellSettings:
     threads: int
     engine: Engine = CPU
     gpus: float = 0.0
-    checkpoints: Path | None = None
+    checkpoints: Store | None = None
     checkpoint_every: float = 30.0
     deadline: float | None = None
 
@@ -59,11 +59,12 @@ class CellReport:
     """How an attempt at a cell ended.
 
     `record` is None if the cell paused; with `out_of_memory` it says what is written down if the cell is not
-    tried again.
+    tried again. `kept`: whether there may be a checkpoint.
     """
 
     record: CellRecord | None
     out_of_memory: bool = False
+    kept: bool = False
 
 
 class Train(Protocol):
@@ -77,38 +78,43 @@ class Train(Protocol):
 
 def run_cell(
     cell: Cell, dataset: Dataset, folds: tuple[Fold, ...], settings: CellSettings,
-    train: Train = train_cell,
+    train: Train = train_cell, leaves: Callable[[], bool] = stays,
 ) -> CellReport:  # fmt: skip
     """Train and score one cell. An exception becomes a failed record with its reason.
 
-    Only an error that leaves the accelerator unusable is raised: this process cannot train another cell.
+    `leaves`: whether this machine is about to go, asked after each epoch: then the cell pauses. Only an error that
+    leaves the accelerator unusable is raised: this process cannot train another cell.
     """
+    if settings.deadline is not None and time.time() >= settings.deadline:
+        return CellReport(None)  # it has waited for its worker so long
     torch.set_num_threads(settings.threads)  # two busy processes of two threads each are slower than one
     fold = folds[cell.fold]
     started = datetime.now(UTC)
     common: dict[str, Any] = {"fold": fold.test, "node": platform.node(), "started": started, **known_fields(cell)}
+    keeper = None if isinstance(cell, BaselineCell) else _keeper(cell, settings, leaves)
     full, reason = False, ""
     found: dict[str, Any] | None = None
     try:
         if isinstance(cell, BaselineCell):
             found = _baseline_fields(cell, dataset, fold, settings)
         else:
-            found = _helo_fields(cell, dataset, fold, settings, train)
+            found = _helo_fields(cell, dataset, fold, settings, train, keeper)
     except Exception as error:
         if isinstance(error, getattr(torch, "AcceleratorError", ())):
             raise
         full = _out_of_memory(error)
         known = full or isinstance(error, DivergedError)
         reason = (str(error) or type(error).__name__) if known else "".join(traceback.format_exception(error)[-3:])
+    kept = keeper is not None and keeper.kept
     if reason:
         if full:  # only now that the traceback no longer holds what took the memory
             gc.collect()
             torch.cuda.empty_cache()
             reason = f"out of memory: {reason}"
-        return CellReport(CellRecord(**common, status=FAILED, reason=reason, epochs=0, **_finish(started)), full)
+        return CellReport(CellRecord(**common, status=FAILED, reason=reason, epochs=0, **_finish(started)), full, kept)
     if found is None:
-        return CellReport(None)
-    return CellReport(CellRecord(**(common | found), **_finish(started)))
+        return CellReport(None, kept=kept)
+    return CellReport(CellRecord(**(common | found), **_finish(started)), kept=kept)
 
 
 def known_fields(cell: Cell) -> dict[str, Any]:
@@ -119,7 +125,7 @@ def known_fields(cell: Cell) -> dict[str, Any]:
 
 
 def _helo_fields(
-    cell: PlannedCell, dataset: Dataset, fold: Fold, settings: CellSettings, train: Train
+    cell: PlannedCell, dataset: Dataset, fold: Fold, settings: CellSettings, train: Train, keeper: Keeper | None
 ) -> dict[str, Any] | None:  # fmt: skip
     result = train(
         dataset,
@@ -130,7 +136,7 @@ def _helo_fields(
         settings.objective,
         replace(settings.engine, device=_device(settings.gpu_share(cell))),
         cell.rungs,
-        _keeper(cell, settings),
+        keeper,
     )
     if result is None:
         return None
@@ -160,15 +166,17 @@ def _baseline_fields(
 _SHARED = ("val", "test", "windows", "predictions")
 
 
-def checkpoint_file(folder: Path, cell: PlannedCell) -> Path:
-    """Where the state of a cell in the making is kept."""
-    return folder / f"{part_name(cell.configuration, cell.fold)}.pt"
+def checkpoint_name(cell: PlannedCell) -> str:
+    """The file with the state of a cell in the making."""
+    return f"{part_name(cell.configuration, cell.fold)}.pt"
 
 
-def _keeper(cell: PlannedCell, settings: CellSettings) -> Keeper | None:
+def _keeper(cell: PlannedCell, settings: CellSettings, leaves: Callable[[], bool]) -> CheckpointFile | None:
     if settings.checkpoints is None:
         return None
-    return CheckpointFile(checkpoint_file(settings.checkpoints, cell), settings.checkpoint_every, settings.deadline)
+    return CheckpointFile(
+        settings.checkpoints, checkpoint_name(cell), settings.checkpoint_every, settings.deadline, leaves
+    )
 
 
 def _device(share: float) -> str:

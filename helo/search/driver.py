@@ -14,7 +14,10 @@ import pandas as pd
 from rich.console import Console
 
 from helo.baselines import baselines_table
+from helo.checkpoints import Store
 from helo.cli import say
+from helo.errors import InputError
+from helo.fitting import Engine
 from helo.folds import Fold, folds_as_json, loso_folds
 from helo.ledger import LedgerWriter
 from helo.ledger.ledger import rows_in
@@ -22,16 +25,18 @@ from helo.names import BASELINES, GROUP, TRUE
 from helo.run import Run
 from helo.search.cells import CellSettings
 from helo.search.deliver import deliver
+from helo.search.elastic import from_everywhere, machines
 from helo.search.export import write_study
-from helo.search.manifest import add_resumption, build_manifest
+from helo.search.manifest import add_resumption, build_manifest, last_resources
 from helo.search.outcomes import Finished
 from helo.search.plan import SearchPlan
 from helo.search.planner import Planner, pace
 from helo.search.probe import Measured, in_own_process, largest, measure, thinned
 from helo.search.progress import SearchProgress
 from helo.search.queue import Queue
-from helo.search.resources import Resources, settle, share_that_fits
-from helo.search.tune import Shared, cluster_size, make_loggers, on_cluster, ray_cluster, ray_runs, run_cells
+from helo.search.resources import Machines, Node, Resources, require_room, settle, share_that_fits
+from helo.search.tune import Shared, make_loggers, on_cluster, ray_cluster, ray_runs, run_cells
+from helo.storage import LocalFolder
 
 
 def run_search(
@@ -49,7 +54,9 @@ def run_search(
             finished, standing = _sound_cells(run, plan.space.objective, console)
         else:
             finished, standing = Finished(plan.space.objective), set()
-        resources = _on_cluster(plan, folds, stack)
+        others = plan.address is not None or ray_runs()
+        settled = _on_others_cluster if others else _on_own_cluster
+        resources = settled(plan, folds, stack, console)
         lead = plan.pace or pace(plan.space, len(folds), resources.concurrency or 1, plan.protocol, plan.racing)
         planner = Planner(
             plan.space, len(folds), plan.seed, plan.protocol, plan.racing, lead, finished.params
@@ -66,13 +73,13 @@ def run_search(
             add_resumption(run, plan, resources)
         announce(run, resources)
         writer = stack.enter_context(LedgerWriter(run.ledger, plan.pack, held.check))
-        complete = _run_cells(plan, queue, folds, resources, run, writer, console)
+        complete = _run_cells(plan, queue, folds, resources, run, writer, console, others)
     return run, complete
 
 
 def _run_cells(
     plan: SearchPlan, queue: Queue, folds: tuple[Fold, ...], resources: Resources, run: Run,
-    writer: LedgerWriter, console: Console,
+    writer: LedgerWriter, console: Console, others: bool,
 ) -> bool:  # fmt: skip
     settings = CellSettings(
         seed=plan.seed,
@@ -81,7 +88,7 @@ def _run_cells(
         threads=resources.cpus_per_cell,
         engine=plan.engine,
         gpus=resources.gpus_per_cell or 0.0,
-        checkpoints=run.checkpoints.here,
+        checkpoints=_checkpoints(run, others),
         checkpoint_every=plan.checkpoint_every,
         deadline=plan.deadline,
     )
@@ -92,8 +99,8 @@ def _run_cells(
         if not complete:
             with SearchProgress(planner.most, plan.space.objective, console, planner.told) as progress:
                 complete = run_cells(
-                    queue, Shared(plan.dataset), folds, settings, writer, progress, resources.concurrency or 1,
-                    loggers=loggers,
+                    queue, Shared(plan.dataset), folds, settings, writer, progress,
+                    plan.resources.concurrency if others else resources.concurrency, loggers=loggers,
                 )  # fmt: skip
     except BaseException:
         with contextlib.suppress(Exception):  # what went wrong first is what the user has to know
@@ -104,34 +111,51 @@ def _run_cells(
     return complete
 
 
+def _checkpoints(run: Run, others: bool) -> Store:
+    """Where the states of cells lie, for whatever machine asks: it may not see a directory of this one."""
+    here = run.checkpoints.here
+    if here is None:
+        return run.checkpoints
+    return from_everywhere(here.resolve()) if others else LocalFolder(here.resolve())
+
+
 def deliver_model(plan: SearchPlan, run: Run, console: Console, again: str) -> bool:
     """Fit the recommended configuration of a complete search to all subjects; see `helo.search.deliver`.
 
     For itself, when tables and report are written: whatever happens to the fit, they are there.
     """
-    threads, gpus = plan.resources.cpus_per_cell, plan.gpus
+    resources = last_resources(run)
+    threads, share = resources.cpus_per_cell, resources.gpus_per_cell
     with run.lock():
         if plan.address is None:  # this process has torch already: a worker would take seconds to start
-            device = "cuda" if gpus and plan.resources.gpus_per_cell != 0 else "cpu"
+            device = "cuda" if share and plan.gpus else "cpu"
             return deliver(plan, run, plan.dataset, threads, device, lambda fit, *rest: fit(*rest), console, again)
         with ray_cluster(plan.address):
-            gpus = 1 if cluster_size()[1] and plan.resources.gpus_per_cell != 0 else 0
-            call = partial(on_cluster, cpus=threads, gpus=gpus)
-            return deliver(plan, run, Shared(plan.dataset), threads, "cuda" if gpus else "cpu", call, console, again)
+            call = partial(on_cluster, cpus=threads, gpus=1 if share else 0)
+            return deliver(plan, run, Shared(plan.dataset), threads, "cuda" if share else "cpu", call, console, again)
 
 
-def _on_cluster(plan: SearchPlan, folds: tuple[Fold, ...], stack: ExitStack) -> Resources:
-    """Settle the resources, with the cluster running: without one nothing is written."""
-    wish = plan.resources
-    if plan.address is not None or ray_runs():
-        stack.enter_context(ray_cluster(plan.address))
-        cpus, gpus = cluster_size()
-        return settle(wish, _share(plan, folds, cpus, gpus, _probe_there), cpus, gpus)
-    cpus = os.cpu_count() or 1
-    resources = settle(wish, _share(plan, folds, cpus, plan.gpus, in_own_process), cpus, plan.gpus)
+def _on_own_cluster(plan: SearchPlan, folds: tuple[Fold, ...], stack: ExitStack, console: Console) -> Resources:
+    """Settle the resources on this machine, and start Ray with them: without it nothing is written."""
+    here = Machines([Node(os.cpu_count() or 1, plan.gpus)])
+    resources = settle(plan.resources, _share(plan, folds, here, in_own_process), here)
     lent = (resources.concurrency or 1) * resources.cpus_per_cell
     stack.enter_context(ray_cluster(None, lent, plan.gpus))
     return resources
+
+
+def _on_others_cluster(plan: SearchPlan, folds: tuple[Fold, ...], stack: ExitStack, console: Console) -> Resources:
+    """Settle the resources on a Ray cluster that others have started, as large as it may become."""
+    stack.enter_context(ray_cluster(plan.address))
+    there = machines()
+    measured = plan.resources.gpus_per_cell is None and there.feeds(plan.resources.cpus_per_cell)
+    if measured and not any(node.gpus for node in there.now):
+        say(console, "waiting for the cluster to start a node with a GPU, to measure what a cell needs of it")
+    share = _share(plan, folds, there, _probe_there)
+    require_room(plan.resources, share, there)
+    if not share and plan.engine != Engine():
+        raise InputError("precision mixed and compile make cells faster on GPUs only, and no cell gets one; leave them")
+    return settle(plan.resources, share, there)
 
 
 def _probe_there(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -139,18 +163,18 @@ def _probe_there(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _share(
-    plan: SearchPlan, folds: tuple[Fold, ...], cpus: int, gpus: float, call: Callable[..., Measured]
+    plan: SearchPlan, folds: tuple[Fold, ...], there: Machines, call: Callable[..., Measured]
 ) -> float:  # fmt: skip
     """The share of a GPU for each cell: the one wished for, or the one that holds the largest configuration."""
     if plan.resources.gpus_per_cell is not None:
         return plan.resources.gpus_per_cell
-    if not gpus:
+    feed = there.feeds(plan.resources.cpus_per_cell)
+    if not feed:
         return 0.0
     found = call(
         measure, thinned(plan.dataset)[0], folds[0], largest(plan.space), plan.normalise, plan.space.objective,
         replace(plan.engine, device="cuda"), plan.resources.cpus_per_cell,
     )  # fmt: skip
-    feed = max(1, int(cpus / plan.resources.cpus_per_cell / gpus))
     return share_that_fits(found.gpu_memory, found.gpu_total, feed)
 
 

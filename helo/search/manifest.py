@@ -83,6 +83,11 @@ def add_resumption(run: Run, plan: SearchPlan, resources: Resources) -> None:
     run.folder.write_json(MANIFEST_FILE, run.manifest)
 
 
+def last_resources(run: Run) -> Resources:
+    """What the cells of a run got, when it last went on."""
+    return Resources(**[run.manifest, *run.manifest.get("resumed", [])][-1]["resources"])
+
+
 def _identity(search: dict[str, Any]) -> str:
     """A hash of all that decides what a search computes."""
     return hashlib.sha256(json.dumps(search, sort_keys=True).encode()).hexdigest()[:16]

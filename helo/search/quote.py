@@ -18,7 +18,7 @@ from helo.folds import loso_folds
 from helo.run import Run
 from helo.search.plan import SearchPlan
 from helo.search.probe import Measured, in_own_process, largest, measure, samples, thinned
-from helo.search.resources import settle, share_that_fits
+from helo.search.resources import Machines, Node, settle, share_that_fits
 from helo.text import duration, size
 
 
@@ -97,20 +97,18 @@ def _concurrency(plan: SearchPlan, nodes: Sequence[Nodes], big: Measured) -> int
     wish = plan.resources
     workers = [node for node in nodes if not node.head and node.most and node.instance is not None]
     if not workers:
-        share = wish.gpus_per_cell
+        here, share = Machines([Node(os.cpu_count() or 1, plan.gpus)]), wish.gpus_per_cell
         if share is None:
-            feed = max(1, (os.cpu_count() or 1) // wish.cpus_per_cell // max(1, plan.gpus))
+            feed = here.feeds(wish.cpus_per_cell)
             share = share_that_fits(big.gpu_memory, big.gpu_total, feed) if big.gpu_total else 0.0
-        return settle(wish, share, os.cpu_count() or 1, plan.gpus).concurrency or 1
+        return settle(wish, share, here).concurrency or 1
     if wish.concurrency:
         return wish.concurrency
     count = 0
     for node in workers:
         assert node.instance is not None
-        fitting = node.instance.cpus // wish.cpus_per_cell
-        if wish.gpus_per_cell:
-            fitting = min(fitting, int(node.instance.gpus / wish.gpus_per_cell + 1e-9))
-        count += node.most * fitting
+        lent = Node(node.instance.cpus, node.instance.gpus)
+        count += node.most * lent.fits(wish.cpus_per_cell, wish.gpus_per_cell or 0.0)
     return max(1, count)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from helo.errors import InputError
@@ -46,13 +48,79 @@ def round_down(share: float) -> float:
     return math.floor(share * 10_000) / 10_000
 
 
-def settle(wish: Resources, share: float, cpus: int, gpus: float) -> Resources:
-    """Fill in what a wish leaves open, on a machine or cluster with so many CPUs and GPUs.
+@dataclass(frozen=True)
+class Node:
+    """What a machine lends to cells."""
 
-    >>> settle(Resources(None, 2, None), share=0.25, cpus=16, gpus=1)
+    cpus: float
+    gpus: float = 0.0
+
+    def fits(self, cpus: int, share: float) -> int:
+        """How many cells with so many CPUs and this share of a GPU run on it at a time.
+
+        A part of a GPU is of one GPU, as Ray lends it: each holds so many whole parts. Without GPUs none fits that asks
+        for one; such a node is left to the baselines' cells, which ask for none.
+
+        >>> Node(cpus=16, gpus=2).fits(1, 0.3), Node(cpus=16).fits(1, 0.3), Node(cpus=3).fits(2, 0)
+        (6, 0, 1)
+        """
+        fitting = math.floor(self.cpus / cpus)
+        if not share:
+            return fitting
+        held = math.floor(self.gpus) * math.floor(1 / share + 1e-9) if share <= 1 else math.floor(self.gpus / share)
+        return min(fitting, held)
+
+
+@dataclass(frozen=True)
+class Machines:
+    """The nodes of a cluster, or the one machine: those that are there, and those that an autoscaler may start.
+
+    - `now`: the nodes that are there
+    - `groups`: of an autoscaler, each a kind of node and how many of it there may be
+    - `most`: how many nodes the autoscaler starts in all
+    - `head`: the node that is there beside them
+    """
+
+    now: Sequence[Node]
+    groups: Sequence[tuple[Node, int]] = ()
+    most: int = 0
+    head: Node = Node(0)
+
+    def fits(self, cpus: int, share: float) -> int:
+        """How many cells run at a time once the autoscaler has started all that it may.
+
+        >>> Machines([Node(cpus=0)], [(Node(cpus=4), 10), (Node(cpus=1), 5)], most=3).fits(2, 0)
+        6
+        """
+        here = sum(node.fits(cpus, share) for node in self.now)
+        each = [node.fits(cpus, share) for node, count in self.groups for _ in range(count)]
+        return max(here, self.head.fits(cpus, share) + sum(heapq.nlargest(self.most, each)))
+
+    def feeds(self, cpus: int) -> int:
+        """How many cells with so many CPUs a GPU can be shared by, until they wait for CPUs; 0 without GPUs.
+
+        >>> Machines([Node(cpus=64), Node(cpus=16, gpus=2)]).feeds(1)
+        8
+        """
+        nodes = [*self.now, self.head, *(node for node, count in self.groups if count)]
+        return max((max(1, int(node.cpus / cpus / node.gpus)) for node in nodes if node.gpus), default=0)
+
+
+def settle(wish: Resources, share: float, machines: Machines) -> Resources:
+    """Fill in what a wish leaves open: at least one cell at a time, and as many as fit.
+
+    >>> settle(Resources(None, 2, None), 0.25, Machines([Node(cpus=16, gpus=1)]))
     Resources(concurrency=4, cpus_per_cell=2, gpus_per_cell=0.25)
     """
-    fitting = max(1, cpus // wish.cpus_per_cell)
-    if share and gpus:
-        fitting = max(1, min(fitting, int(gpus / share + 1e-9)))
-    return Resources(wish.concurrency or fitting, wish.cpus_per_cell, share)
+    fitting = wish.concurrency or max(1, machines.fits(wish.cpus_per_cell, share))
+    return Resources(fitting, wish.cpus_per_cell, share)
+
+
+def require_room(wish: Resources, share: float, machines: Machines) -> None:
+    """Raise `InputError` if no node of a cluster can ever run a cell, unless the user says how many shall wait."""
+    if wish.concurrency is None and not machines.fits(wish.cpus_per_cell, share):
+        asked = f"{wish.cpus_per_cell} CPUs" + (f" and {share:g} GPUs" if share else "")
+        raise InputError(
+            f"the cluster has no node for a cell ({asked}), and no autoscaler is known to start one; add nodes, ask "
+            "for less, or say how many cells at a time (--concurrency) and the search waits for nodes"
+        )

@@ -1,4 +1,4 @@
-"""The planner as Ray Tune searcher, and the ledger as Ray Tune callback. The only file that imports Ray.
+"""The planner as Ray Tune searcher, and the ledger as Ray Tune callback.
 
 One Tune trial runs one cell, in an actor that is used again for the next: a fresh one costs seconds (torch
 is imported), a used one milliseconds. What a cell leaves travels as one opaque object and is taken out of
@@ -7,6 +7,7 @@ the result before Tune keeps it, so Tune's own bookkeeping stays small; the ledg
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import shutil
@@ -14,8 +15,10 @@ import signal
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,12 +30,14 @@ from ray.tune.logger import LoggerCallback, TBXLoggerCallback
 from ray.tune.result import TRAINING_ITERATION
 from ray.tune.search import Searcher
 
+from helo.cli import say
 from helo.data.dataset import Dataset
 from helo.errors import InputError
 from helo.folds import Fold
 from helo.ledger import CellRecord, LedgerWriter, part_name
 from helo.names import EPOCH, FAILED, HELO, LOG_MLFLOW, LOG_TENSORBOARD
-from helo.search.cells import CellReport, CellSettings, Train, checkpoint_file, known_fields, run_cell
+from helo.search.cells import CellReport, CellSettings, Train, checkpoint_name, known_fields, run_cell
+from helo.search.elastic import Losses, Notice, Room, join
 from helo.search.outcomes import outcome
 from helo.search.planner import PlannedCell
 from helo.search.progress import SearchProgress
@@ -48,10 +53,17 @@ _ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV and JSON of every trial: the ledger has it
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # Tune's snapshot is never read: see helo.ledger
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000000000",  # cells that wait make a cluster grow; `Room` says how many may
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "10",
     "RAY_AIR_NEW_OUTPUT": "0",  # its banner ignores verbose=0
 }
+
+NODES_LOST = 20
+"""How often a cell may lose its node before that counts as its own fault: a cell could be what kills nodes."""
+
+PATIENCE_S = 30.0
+"""How long no cell may run until the user hears that nodes are missing."""
 
 
 class Shared:
@@ -76,6 +88,10 @@ class _Opaque:
         return "-"
 
 
+class NodeLeavesError(Exception):
+    """Ends an actor whose node is about to be taken away: Tune would give it the next cell."""
+
+
 class CellTrainable(tune.Trainable):
     """One actor; each of its trials is one cell, run in one step."""
 
@@ -85,7 +101,8 @@ class CellTrainable(tune.Trainable):
     ) -> None:  # fmt: skip
         """Take the dataset from the node's object store, where all its cells share it."""
         self._cell: Cell = config[_CELL].content
-        self._fixed = (dataset.get(), folds, settings, train)
+        self._leaves = Notice()
+        self._fixed = (dataset.get(), folds, settings, train, self._leaves)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Go on with another cell."""
@@ -93,8 +110,13 @@ class CellTrainable(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Run the cell to its end."""
-        return {_REPORT: _Opaque(run_cell(self._cell, *self._fixed)), "done": True}
+        """Run the cell to its end, or to the epoch after which its node leaves."""
+        if self._leaves():
+            raise NodeLeavesError
+        report = run_cell(self._cell, *self._fixed)
+        if report.record is None and self._leaves():
+            raise NodeLeavesError
+        return {_REPORT: _Opaque(report), "done": True}
 
 
 class _NotSaved:
@@ -107,14 +129,20 @@ class _NotSaved:
 class _QueueSearcher(_NotSaved, Searcher):
     """Hands the search's cells to Tune. Names of arguments are Tune's."""
 
-    def __init__(self, queue: Queue, deadline: float | None) -> None:
+    def __init__(self, queue: Queue, deadline: float | None, room: Callable[[], int]) -> None:
         super().__init__()
-        self.queue, self.deadline = queue, deadline
+        self.queue, self.deadline, self.room = queue, deadline, room
         self.running: dict[str, Cell] = {}
 
+    @property
+    def late(self) -> bool:
+        return self.deadline is not None and time.time() >= self.deadline
+
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        if self.deadline is not None and time.time() >= self.deadline:
+        if self.late:
             return str(Searcher.FINISHED)
+        if len(self.running) >= self.room():
+            return None
         cell = self.queue.ask()
         if cell is None:
             return str(Searcher.FINISHED) if self.queue.finished else None  # None: wait
@@ -142,8 +170,23 @@ class _Recorder(_NotSaved, tune.Callback):
         self.searcher, self.ledger, self.settings = searcher, ledger, settings
         self.progress, self.folds, self.loggers = progress, folds, loggers
         self.failure: OSError | None = None
+        self.at_work: set[str] = set()
+        self._losses, self._lost = Losses(), Counter[str]()
+        self._idle: float | None = time.monotonic()
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Say so where cells wait and none runs: the cluster has no room for them."""
+        if self.at_work or not self.searcher.running:
+            self._idle = time.monotonic()
+        elif self._idle is not None and time.monotonic() - self._idle > PATIENCE_S:
+            self._idle = None  # once for each time
+            threads, gpus = self.settings.threads, self.settings.gpus
+            asked = f"{threads} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
+            say(self.progress.console, f"no node runs a cell; waiting for one with {asked} to spare")
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.at_work.add(trial.trial_id)
+        self._losses.started(trial.trial_id, trial.temporary_state.ray_actor)
         if isinstance(self.searcher.running.get(trial.trial_id), PlannedCell):
             self.progress.begin()
 
@@ -154,12 +197,13 @@ class _Recorder(_NotSaved, tune.Callback):
         if found is None:
             return
         report: CellReport = found.content
+        self.at_work.discard(trial.trial_id)
         cell = self.searcher.running.pop(trial.trial_id)
         if report.record is None:  # paused at the deadline
             return
         if report.out_of_memory and self.searcher.queue.retry(cell, scale=2):
             return
-        self._record(cell, report.record)
+        self._record(cell, report.record, report.kept)
         for epoch in report.record.history:
             known = {name: value for name, value in epoch.items() if not math.isnan(value)}
             for logger in self.loggers:
@@ -167,13 +211,17 @@ class _Recorder(_NotSaved, tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The actor died under the cell: hand the cell out again, or record that it keeps killing workers."""
+        self.at_work.discard(trial.trial_id)
         cell = self.searcher.running.pop(trial.trial_id, None)
         if cell is None:  # its record was already in the ledger when the actor died
             return
+        if self._losses.by_node(trial.trial_id) and self._lost[name_of(cell)] < NODES_LOST:
+            self._lost[name_of(cell)] += 1
+            cell = replace(cell, attempt=cell.attempt - 1)  # as if it had not been tried: a node that goes is no fault
         if not self.searcher.queue.retry(cell):
-            self._record(cell, lost_record(cell, self.folds[cell.fold].test))
+            self._record(cell, lost_record(cell, self.folds[cell.fold].test), kept=True)
 
-    def _record(self, cell: Cell, record: CellRecord) -> None:
+    def _record(self, cell: Cell, record: CellRecord, kept: bool) -> None:
         queue = self.searcher.queue
         try:
             self.ledger.append(record, cell.fold)
@@ -184,9 +232,23 @@ class _Recorder(_NotSaved, tune.Callback):
         if isinstance(cell, BaselineCell):
             self.progress.baseline_done(record.status, queue.baselines_told, queue.baselines)
             return
-        if self.settings.checkpoints is not None:
-            checkpoint_file(self.settings.checkpoints, cell).unlink(missing_ok=True)
+        if kept and self.settings.checkpoints is not None:
+            with suppress(OSError):  # what is left of a finished cell is never looked at
+                self.settings.checkpoints.delete(checkpoint_name(cell))
         self.progress.cell_done(record.status, queue.planner.most, queue.planner.best())
+
+
+class _Overdue(_NotSaved, tune.Stopper):
+    """Lets go, when time is up, of the cells that still wait for a node: those at work pause by themselves."""
+
+    def __init__(self, recorder: _Recorder) -> None:
+        self.recorder = recorder
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self.recorder.searcher.late and not self.recorder.at_work
 
 
 class _TensorBoard(TBXLoggerCallback):
@@ -197,10 +259,8 @@ class _TensorBoard(TBXLoggerCallback):
         self.folder = folder
 
     def log_trial_start(self, trial: Any) -> None:
-        cell: Cell = trial.config[_CELL].content
-        known = known_fields(cell)
-        name = part_name(known["configuration"], cell.fold, known.get("method", HELO))
-        self._trial_writer[trial] = self._summary_writer_cls(str(self.folder / name), flush_secs=30)
+        folder = self.folder / name_of(trial.config[_CELL].content)
+        self._trial_writer[trial] = self._summary_writer_cls(str(folder), flush_secs=30)
         self._trial_result[trial] = {}
 
 
@@ -218,6 +278,12 @@ def make_loggers(names: Sequence[str], folder: Path | None, run: str) -> list[Lo
             uri = f"sqlite:///{(folder / 'mlflow.db').resolve()}"
         made.append(MLflowLoggerCallback(tracking_uri=uri, experiment_name=run))
     return made
+
+
+def name_of(cell: Cell) -> str:
+    """What a cell is called, among the baselines' cells, too."""
+    known = known_fields(cell)
+    return part_name(known["configuration"], cell.fold, known.get("method", HELO))
 
 
 def lost_record(cell: Cell, fold: str) -> CellRecord:
@@ -238,10 +304,14 @@ def lost_record(cell: Cell, fold: str) -> CellRecord:
 
 def run_cells(
     queue: Queue, dataset: Shared, folds: tuple[Fold, ...], settings: CellSettings, ledger: LedgerWriter,
-    progress: SearchProgress, concurrency: int, train: Train = train_cell, loggers: Sequence[LoggerCallback] = (),
+    progress: SearchProgress, concurrency: int | None, train: Train = train_cell,
+    loggers: Sequence[LoggerCallback] = (),
 ) -> bool:  # fmt: skip
-    """Run a search's cells on the Ray cluster at hand. False if it ended before the last one."""
-    searcher = _QueueSearcher(queue, settings.deadline)
+    """Run a search's cells on the Ray cluster at hand. False if it ended before the last one.
+
+    `concurrency`: cells at a time; None for as many as the cluster holds at the time.
+    """
+    searcher = _QueueSearcher(queue, settings.deadline, Room(concurrency, settings.threads, settings.gpus))
     trainable = tune.with_resources(
         tune.with_parameters(CellTrainable, dataset=dataset, folds=folds, settings=settings, train=train),
         lambda config: tune.PlacementGroupFactory(
@@ -249,6 +319,7 @@ def run_cells(
         ),
     )
     recorder = _Recorder(searcher, ledger, settings, progress, folds, loggers)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it calls every cell lost that was handed out again
     handler = signal.getsignal(signal.SIGINT)
     scratch = tempfile.mkdtemp(prefix="helo-tune-")  # Tune wants a place for files that nobody reads
     try:
@@ -257,13 +328,13 @@ def run_cells(
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 num_samples=-1,
-                max_concurrent_trials=concurrency,
                 reuse_actors=True,
                 trial_name_creator=lambda trial: trial.trial_id,
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
             run_config=tune.RunConfig(
                 name="search",
+                stop=_Overdue(recorder),
                 storage_path=scratch,
                 verbose=0,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
@@ -315,16 +386,10 @@ def ray_cluster(address: str | None, cpus: int = 1, gpus: float = 0) -> Iterator
         if address is None:
             ray.init(address="local", num_cpus=cpus, num_gpus=gpus, include_dashboard=False, **quiet)
         else:
-            ray.init(address=address, **quiet)
+            join(address, **quiet)
     except ConnectionError as error:
         raise InputError(f"address {address}: no Ray cluster answers there ({error})") from None
     try:
         yield
     finally:
         ray.shutdown()
-
-
-def cluster_size() -> tuple[int, float]:
-    """CPUs and GPUs of the Ray cluster at hand."""
-    found = ray.cluster_resources()
-    return int(found.get("CPU", 1)), float(found.get("GPU", 0))

@@ -36,7 +36,7 @@ from helo.search.progress import SearchProgress
 from helo.search.queue import Queue
 from helo.search.space import Range, Space
 from helo.search.tune import Shared, ray_cluster, run_cells
-from helo.storage import open_folder
+from helo.storage import LocalFolder, open_folder
 from helo.tables import CELL_COLUMNS, cells_table
 from helo.training import CellResult, train_cell
 
@@ -376,7 +376,7 @@ def test_time_is_up_in_the_middle_of_cells_that_go_on_where_they_were(dataset: D
             finished.add(rows)
         planner.restore(finished.outcomes)
         settings = CellSettings(
-            seed=0, normalise="train", objective="kl", threads=1, checkpoints=states,
+            seed=0, normalise="train", objective="kl", threads=1, checkpoints=LocalFolder(states),
             deadline=None if seconds is None else time.time() + seconds,
         )  # fmt: skip
         progress = SearchProgress(planner.most, "kl", Console(quiet=True))
@@ -396,13 +396,12 @@ def test_time_is_up_in_the_middle_of_cells_that_go_on_where_they_were(dataset: D
         return train_cell(*given)
 
     with ray_cluster(None, 2):
+        kept = LocalFolder(tmp_path / "run/checkpoints")
         for seconds in (8, 40):  # the second only where workers start as slowly as that
             assert part(tmp_path / "run", late, seconds).read() == []
-            if any((tmp_path / "run/checkpoints").iterdir()):
+            if kept.names():
                 break
-        states = [
-            CheckpointFile(path, 0).load(torch.device("cpu")) for path in (tmp_path / "run/checkpoints").iterdir()
-        ]
+        states = [CheckpointFile(kept, name, 0).load(torch.device("cpu")) for name in kept.names()]
         assert 0 < len(states) <= 12
         assert all(state is not None and state["epoch"] == 1 for state in states)
         cell = Planner(space, len(folds), seed=0).ask()
