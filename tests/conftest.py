@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,11 +131,19 @@ def object_storage(storage_server: str, monkeypatch: pytest.MonkeyPatch, tmp_pat
     return f"s3://lab/{tmp_path.name}"
 
 
-@pytest.fixture
-def free_port() -> int:
-    """A port of this machine that nothing listens at."""
+@pytest.fixture(scope="session")
+def free_ports() -> Callable[[int], list[int]]:
+    """Gives ports of this machine that nothing listens at."""
     import socket
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    def find(count: int) -> list[int]:
+        probes = [socket.socket() for _ in range(count)]
+        try:
+            for probe in probes:
+                probe.bind(("127.0.0.1", 0))
+            return [int(probe.getsockname()[1]) for probe in probes]
+        finally:
+            for probe in probes:
+                probe.close()
+
+    return find

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import secrets
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +26,8 @@ from ray.cluster_utils import Cluster
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
-from helo.data import Dataset, simulate
+import helo
+from helo.data import Dataset, simulate, write_dataset
 from helo.folds import loso_folds
 from helo.ledger import Ledger, LedgerWriter
 from helo.names import COMPLETED, STOPPED
@@ -31,8 +37,9 @@ from helo.search.outcomes import outcome
 from helo.search.planner import Planner, pace
 from helo.search.progress import SearchProgress
 from helo.search.queue import Cell, Queue
-from helo.search.space import Range, Space
+from helo.search.space import Range, Space, read_space
 from helo.search.tune import Shared, ray_cluster, run_cells
+from helo.storage import open_folder
 from helo.tables import CELL_COLUMNS, cells_table
 from helo.training import CellResult, CellTraining, Keeper, train_cell
 
@@ -259,16 +266,18 @@ def test_a_node_holds_the_data_once_and_one_that_joins_gets_them(cluster: Cluste
     with ray_cluster(cluster.address):
         shared, task = Shared(dataset), ray.remote(look)
 
-        def holding(cells: int) -> set[str]:
-            on = [NodeAffinitySchedulingStrategy(node.node_id, soft=False) for node in cluster.worker_nodes]
+        def holding(nodes: Sequence[str], cells: int) -> set[str]:
+            on = [NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes]
             asked = [task.options(num_cpus=0, scheduling_strategy=node).remote(shared) for node in on * cells]
             assert not any(ray.get(asked)), "a cell has a copy of its own"
             return set(ray.experimental.get_object_locations([shared.reference])[shared.reference]["node_ids"])
 
-        before = holding(cells=3)
-        joined = cluster.add_node(num_cpus=1)
-        assert joined.node_id not in before
-        assert holding(cells=3) >= {*before, joined.node_id}
+        alive = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+        before = holding(alive[:2], cells=1)
+        joined = cluster.add_node(num_cpus=1).node_id
+        assert before >= {*alive[:2]}
+        assert joined not in before
+        assert holding([joined], cells=3) == {*before, joined}
 
 
 LAUNCHED = """
@@ -312,3 +321,106 @@ def test_cells_that_wait_for_a_node_when_time_is_up_do_not_keep_the_search(
         assert not run_cells(queue, Shared(dataset), folds, settings, LedgerWriter(Ledger(tmp_path)), progress, 2)
     assert list(tmp_path.iterdir()) == []
     assert time.time() < settings.deadline + WAIT_S
+
+
+YAML = """
+name: tiny
+configurations: 6
+parameters:
+  width: 8
+  heads: 2
+  epochs: 40
+  batch_size: 256
+  ot_entropy: {low: 0.01, high: 1.0, log: true}
+  dropout: {low: 0.1, high: 0.5}
+"""
+
+
+class Machines:
+    """Ray as `ray start` starts it: each node a group of processes of its own."""
+
+    def __init__(self, folder: Path, ports: tuple[int, int]) -> None:
+        self.folder, (self.port, self.dashboard) = folder, ports
+        self.groups: list[subprocess.Popen[bytes]] = []
+
+    def ray(self, *words: str) -> subprocess.Popen[bytes]:
+        code = "import sys; from ray.scripts.scripts import main; sys.exit(main())"
+        with (self.folder / "ray.log").open("ab") as log:
+            started = subprocess.Popen(
+                [sys.executable, "-c", code, *words], stdout=log, stderr=log, start_new_session=True, cwd=self.folder
+            )
+        self.groups.append(started)
+        return started
+
+    def head(self) -> None:
+        self.ray(
+            "start", "--head", "--num-cpus=0", "--node-ip-address=127.0.0.1", f"--port={self.port}", "--block",
+            "--dashboard-host=127.0.0.1", f"--dashboard-port={self.dashboard}", f"--temp-dir={self.folder / 'ray'}",
+        )  # fmt: skip
+
+    def worker(self) -> subprocess.Popen[bytes]:
+        return self.ray(
+            "start", f"--address=127.0.0.1:{self.port}", "--node-ip-address=127.0.0.1", "--num-cpus=1", "--block"
+        )
+
+    def answers(self) -> bool:
+        """Whether jobs can be submitted."""
+        try:
+            socket.create_connection(("127.0.0.1", self.dashboard), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def end(self) -> None:
+        for group in self.groups:
+            with suppress(ProcessLookupError):
+                os.killpg(group.pid, signal.SIGKILL)
+            group.wait()
+
+
+@pytest.fixture
+def plain_nodes(
+    object_storage: str, monkeypatch: pytest.MonkeyPatch, free_ports: Callable[[int], list[int]]
+) -> Iterator[Machines]:
+    """A head that runs no cells, and two workers; all of them reach the object storage."""
+    # A short path: Ray's sockets have it in their names, which may not be long.
+    with tempfile.TemporaryDirectory(prefix="ray-") as folder:
+        monkeypatch.setenv("RAY_AUTH_MODE", "token")  # or a token that lies about would turn it on for some of them
+        monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+        found = Machines(Path(folder), tuple(free_ports(2)))
+        found.head()
+        try:
+            until(found.answers)
+            found.worker()
+            found.worker()
+            yield found
+        finally:
+            found.end()
+
+
+def test_a_job_that_is_submitted_survives_a_machine_and_leaves_its_run_on_object_storage(
+    plain_nodes: Machines, object_storage: str, tmp_path: Path
+) -> None:
+    (tmp_path / "space.yaml").write_text(YAML)
+    data, place = simulate(subjects=4, clips=2, windows=5, emotions=3), f"{object_storage}/runs/job"
+    write_dataset(data, tmp_path / "data")
+    for name in ("dataset.yaml", "windows.parquet"):
+        open_folder(f"{object_storage}/data").write(name, (tmp_path / "data" / name).read_bytes())
+    job = plain_nodes.ray(
+        "job", "submit", "--address", f"http://127.0.0.1:{plain_nodes.dashboard}", "--", sys.executable, "-m",
+        "helo.search", "--address", "auto", "--space", str(tmp_path / "space.yaml"), "--seed", "3", "--baselines",
+        "none", "--concurrency", "2", "--data", f"{object_storage}/data", "--out", place,
+    )  # fmt: skip
+    ledger = open_folder(place) / "ledger"
+    until(lambda: len(ledger.names()) >= 3 or job.poll() is not None)
+    assert job.poll() is None, (plain_nodes.folder / "ray.log").read_text()
+    os.killpg(plain_nodes.groups[1].pid, signal.SIGKILL)  # a worker, with all of its processes
+    plain_nodes.worker()
+    assert job.wait(WAIT_S) == 0, (plain_nodes.folder / "ray.log").read_text()
+    run = helo.load_run(place)
+    assert run.complete
+    space = read_space(tmp_path / "space.yaml")
+    queue = Queue(Planner(space, 4, seed=3, pace=pace(space, 4, 2, "shared", racing=True)))
+    expected = alone(data, queue, tmp_path / "alone")
+    pd.testing.assert_frame_equal(run.cells.drop(columns=VOLATILE), expected.drop(columns=VOLATILE), check_exact=True)

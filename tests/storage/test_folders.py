@@ -106,8 +106,10 @@ def test_a_folder_travels_to_other_processes(folder: Folder) -> None:
     assert pickle.loads(pickle.dumps(folder)).read("a") == b"1"  # noqa: S301 - our own
 
 
-def test_a_storage_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch, free_port: int) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port}")
+def test_a_storage_that_does_not_answer_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, free_ports: Callable[[int], list[int]]
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_ports(1)[0]}")
     monkeypatch.setattr("helo.storage.remote.ATTEMPTS", 1)
     with pytest.raises(InputError) as caught:
         helo.load_run("s3://lab/run")
