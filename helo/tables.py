@@ -55,7 +55,10 @@ EPOCH_COLUMNS: Final = (CONFIGURATION, FOLD, HISTORY)
 
 def cells_table(rows: pa.Table) -> pd.DataFrame:
     """A row per cell: ``cells.parquet``. `rows`: the ledger's, with `CELL_COLUMNS`."""
-    texts = rows[PARAMS].combine_chunks().dictionary_encode()  # as many as configurations, not as cells
+    texts = rows[PARAMS].combine_chunks()
+    if not pa.types.is_dictionary(texts.type):
+        texts = texts.dictionary_encode()
+    # As many as configurations, not as cells.
     drawn = [json.loads(text) for text in texts.dictionary.to_pylist()]
     params = sorted({name for one in drawn for name in one})
     table = pd.DataFrame({CONFIGURATION: rows[CONFIGURATION].to_numpy().astype(np.int64), FOLD: _words(rows[FOLD])})
@@ -80,7 +83,7 @@ def cells_table(rows: pa.Table) -> pd.DataFrame:
 
 
 def _words(column: pa.ChunkedArray) -> pd.Series:
-    return pd.Series(column.to_pandas(), dtype=None if len(column) else object)
+    return pd.Series(column.to_pandas(), dtype=object)
 
 
 def epochs_table(rows: pa.Table) -> pd.DataFrame:
