@@ -70,7 +70,7 @@ def test_without_time_it_is_said_how_to_go_on(made: tuple[SearchPlan, Run]) -> N
     plan, run = made
     late = dataclasses.replace(plan, deadline=time.time() + 3)
     assert said(late, run) == "no time is left to fit the model (about 4 s); go on with: the command\n"
-    assert not run.model.exists()
+    assert not run.has_model
 
 
 def test_a_fit_that_diverges_is_said(made: tuple[SearchPlan, Run]) -> None:
@@ -78,5 +78,5 @@ def test_a_fit_that_diverges_is_said(made: tuple[SearchPlan, Run]) -> None:
         raise DivergedError("the training loss is nan in epoch 1")
 
     assert "no model is fitted: the training loss is nan in epoch 1" in said(*made, fails)
-    assert not made[1].model.exists()
-    assert not list(made[1].path.glob(".model*"))
+    assert not made[1].has_model
+    assert not list(made[1].folder.here.glob(".model*"))

@@ -91,7 +91,7 @@ def test_without_values_both_plan_the_demo() -> None:
     assert plan.dataset.digest == other.dataset.digest == simulate().digest
     assert dataclasses.replace(plan, dataset=other.dataset, command="", out=other.out) == other
     assert (plan.data, plan.space.name, plan.baselines) == ("simulated", "demo", FITTED_BASELINES)
-    assert plan.out.parent == Path("runs")
+    assert plan.out.here.parent == Path("runs")
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_data_in_memory_are_used_as_they_are(dataset: Dataset) -> None:
 def test_a_run_is_not_called_what_no_folder_can_be(dataset: Dataset) -> None:
     odd = dataclasses.replace(dataset, schema=dataclasses.replace(dataset.schema, name="../my/study"))
     plan, _ = planned(data=odd, space=SPACE)
-    assert plan.out.parent == Path("runs")
+    assert plan.out.here.parent == Path("runs")
     assert plan.out.name.startswith("-my-study-unnamed-")
 
 

@@ -12,7 +12,7 @@ import pytest
 from helo.configuration import DEFAULTS, PARAMETERS, Configuration
 from helo.errors import InputError
 from helo.search.space import Choices, Range, Space, bundled_spaces, load_space, parse_space, read_space
-from helo.search.study import draw
+from helo.search.study import Draws
 
 GOOD = "configurations: 4\nparameters: {dropout: {low: 0.1, high: 0.5}}\n"
 
@@ -257,7 +257,7 @@ def test_variants_are_configurations_in_their_order(tmp_path: Path) -> None:
 
 def test_a_study_hands_variants_out_in_their_order(tmp_path: Path) -> None:
     space = read(tmp_path, ABLATION)
-    drawn = [draw(space, 3, "shared", number, [], None) for number in range(3)]
+    drawn = [Draws(space, 3, "shared").draw(number) for number in range(3)]
     assert drawn == [space.listed(number) for number in range(3)]
 
 
@@ -339,4 +339,4 @@ def test_a_word_can_be_searched(tmp_path: Path) -> None:
     text = "configurations: 3\nparameters: {transport: {choices: [fused, none]}, ot_alpha: {low: 0, high: 1}}\n"
     space = read(tmp_path, text)
     assert space.searched["transport"] == Choices(("fused", "none"))
-    assert draw(space, 0, "shared", 1, [], None)["transport"] in ("fused", "none")
+    assert Draws(space, 0, "shared").draw(1)["transport"] in ("fused", "none")

@@ -85,7 +85,7 @@ def test_runs_of_the_same_data_are_compared(make_run: Callable[..., Run]) -> Non
     first, second, other = make_run("first"), make_run("second"), make_run("other")
     manifest = other.manifest | {"dataset": other.manifest["dataset"] | {"digest": "of other data"}}
     write_json(other.folder.here / MANIFEST_FILE, manifest)
-    assert side_by_side([Watched(first.path)]) == []
+    assert side_by_side([Watched(first.folder.here)]) == []
     shown = str(side_by_side([Watched(run.folder.here) for run in (first, second, other)]))
     assert "first (1)" in shown
     assert "6 of 6" not in shown  # both are the same, so nobody is better
