@@ -53,8 +53,12 @@ def pace(space: Space, folds: int, concurrency: int, protocol: str, racing: bool
         first = looks(folds).folds[:1] if racing else ()
         wide = math.ceil(concurrency / (first[0] if first else folds))
     few = max(2, min(8, space.configurations // 8))
-    # Twice as wide: while a generation's last cells run, the others begin the next one.
-    return Pace(generation=few if wide == 1 else max(few, 2 * wide), lag=wide)
+    if wide == 1:
+        return Pace(generation=few, lag=1)
+    # Twice as wide: while a generation's last cells run, the others begin the next one. Late blocks have few cells,
+    # and long ones: with two generations under way, 64 workers had work for half of their time, with four for three
+    # quarters (tests/benchmarks/scale.py).
+    return Pace(generation=max(few, 2 * wide), lag=wide, ahead=4)
 
 
 class Planner:

@@ -4,8 +4,8 @@ Configurations come in generations. Each generation runs a first block of folds,
 that the race has not dropped run the next block, and so on. What decides is fixed by the numbers of
 configurations and folds and never by which worker was faster:
 
-- a generation is proposed from the results of all generations but the one before it, and so the search
-  never waits for a generation's last cell
+- a generation is proposed from the results of all generations but the `ahead` - 1 before it, and so the search
+  does not wait for a generation's last cells
 - a look compares a generation with all before it, on the same folds
 - a cell's rungs come from the cells of its fold whose configuration is at least `lag` numbers back, and it
   is not handed out before these are over
@@ -51,10 +51,16 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Pace:
-    """How far a search runs ahead of its results: configurations per generation, and the lag of rungs."""
+    """How far a search runs ahead of its results.
+
+    - `generation`: configurations of a generation
+    - `lag`: of the cells of a fold, how many configurations back those are that decide a cell's rungs
+    - `ahead`: generations under way at a time
+    """
 
     generation: int = 2
     lag: int = 1
+    ahead: int = 2
 
 
 @dataclass(slots=True)
@@ -180,7 +186,7 @@ class Race:
         if not entry.params:
             known = self.known.get(number)
             if known is None and self._draws.learning:
-                seen = max(0, number // self.pace.generation - 1)
+                seen = max(0, number // self.pace.generation - self.pace.ahead + 1)
                 self._draws.learn(self.trials(self._learnt, seen))
                 self._learnt = seen
             entry.params = self.space.params(self._draws.draw(number, known))
@@ -247,9 +253,9 @@ class Race:
                 self.left_out += len(self.folds) - seen
 
     def _open(self) -> bool:
-        """Make room for the next generation, once all but the last one are over."""
+        """Make room for the next generation, once all but the last few are over."""
         start, end = len(self.entries), min(len(self.entries) + self.pace.generation, self.space.configurations)
-        if start == end or self._first_active < len(self._generations) - 1:
+        if start == end or self._first_active < len(self._generations) - self.pace.ahead + 1:
             return False
         self.entries += [Entry(array("d", [math.nan]) * len(self.folds)) for _ in range(start, end)]
         self._generations.append(_Generation(range(start, end)))

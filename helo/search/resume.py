@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from helo.data.dataset import Dataset
@@ -40,8 +40,10 @@ def plan_of(run: Run, dataset: Dataset, wish: Resources, option: str = "--data")
     folds = loso_folds(dataset.subject_names, seed)
     if run.folds != folds_as_json(folds) or _of_kind(run, "folds", dict).get("digest") != folds_digest(folds):
         raise InputError(f"{run.folder}: its folds are not those that seed {seed} gives")
-    if not all(isinstance(pace.get(name), int) and pace[name] > 0 for name in ("generation", "lag")):
-        raise InputError(f"{where}: pace must have generation and lag, whole numbers above 0, got {pace}")
+    pace = {"ahead": Pace.ahead} | pace  # runs of earlier versions do not say it
+    if not all(isinstance(pace.get(field.name), int) and pace[field.name] > 0 for field in fields(Pace)):
+        names = ", ".join(field.name for field in fields(Pace))
+        raise InputError(f"{where}: pace must have {names}, whole numbers above 0, got {pace}")
     cpus = _of_kind(run, "cpus_per_cell", int)
     baselines = _of_kind(run, "baselines", list)
     if not all(name in FITTED_BASELINES for name in baselines) or len(set(baselines)) < len(baselines):
@@ -57,7 +59,7 @@ def plan_of(run: Run, dataset: Dataset, wish: Resources, option: str = "--data")
         racing=_of_kind(run, "racing", bool),
         baselines=tuple(baselines),
         engine=Engine(precision=_of_kind(run, "precision", str), compiled=_of_kind(run, "compiled", bool)),
-        pace=Pace(pace["generation"], pace["lag"]),
+        pace=Pace(**{field.name: pace[field.name] for field in fields(Pace)}),
     )
 
 

@@ -690,10 +690,10 @@ def test_on_a_small_machine_the_pace_does_not_depend_on_its_cells_at_a_time(prot
 @pytest.mark.parametrize(
     ("concurrency", "protocol", "racing", "expected"),
     [
-        (5, PROTOCOL_SHARED, True, Pace(4, 2)),
-        (64, PROTOCOL_SHARED, True, Pace(32, 16)),
-        (64, PROTOCOL_SHARED, False, Pace(10, 5)),
-        (64, PROTOCOL_NESTED, True, Pace(10, 5)),
+        (5, PROTOCOL_SHARED, True, Pace(4, 2, 4)),
+        (64, PROTOCOL_SHARED, True, Pace(32, 16, 4)),
+        (64, PROTOCOL_SHARED, False, Pace(10, 5, 4)),
+        (64, PROTOCOL_NESTED, True, Pace(10, 5, 4)),
         (15, PROTOCOL_NESTED, True, Pace(2, 1)),
     ],
 )

@@ -97,7 +97,9 @@ class Plain:
                 if not self.over(generation) and not busy and passed:
                     self.next_block(generation)
                     moved = True
-            if len(self.params) < self.space.configurations and all(map(self.over, range(len(self.stages) - 1))):
+            if len(self.params) < self.space.configurations and all(
+                map(self.over, range(len(self.stages) - self.pace.ahead + 1))
+            ):
                 self.open()
                 moved = True
 
@@ -124,7 +126,7 @@ class Plain:
 
     def open(self) -> None:
         draws = study.Draws(self.space, SEED, "race")
-        for number in range(max(0, len(self.stages) - 1) * self.pace.generation):
+        for number in range(max(0, len(self.stages) - self.pace.ahead + 1) * self.pace.generation):
             losses = [loss for loss in self.losses(number, len(self.folds)) if loss is not None]
             failed = len(losses) < sum(its == number for its, _ in self.told)
             draws.learn([draws.trial(self.params[number], losses, len(losses) == len(self.folds), failed)])
@@ -153,7 +155,8 @@ def cell(race: Race, number: int, fold: int, rungs: dict[int, float], rough: int
 @settings(max_examples=30, deadline=None)
 @given(
     sampler=st.sampled_from(["random", "random", "tpe"]), configurations=st.integers(1, 24),
-    folds=st.integers(1, 11), pace=st.builds(Pace, st.integers(1, 9), st.integers(1, 12)), racing=st.booleans(),
+    folds=st.integers(1, 11), racing=st.booleans(),
+    pace=st.builds(Pace, st.integers(1, 9), st.integers(1, 12), st.integers(1, 5)),
     workers=st.sampled_from([1, 3, 40, 1000]), rough=st.sampled_from([1, 9]),
     failures=st.sampled_from([0.0, 0.1, 0.6]), order=st.integers(0, 99),
 )  # fmt: skip
