@@ -12,8 +12,7 @@ import pyarrow as pa
 
 from analysis.statistics.estimates import unconverged_cells
 from helo.baselines.table import fitted_baselines_table
-from helo.ledger import CellRecord
-from helo.ledger.ledger import cell_of, rows_in
+from helo.ledger import CellRecord, cell_of, rows_in
 from helo.names import CELLS, CONFIGURATION, FITTED_BASELINES, FOLD, FOLD_NUMBER, HISTORY, METHOD
 from helo.run import Run
 from helo.selection import best_per_fold
@@ -44,10 +43,13 @@ class Records:
         self._faults: dict[str, str] = {}
 
     def refresh(self, told: Callable[[int, int], None] = lambda done, of: None) -> bool:
-        """Read what has come since the last time; whether there was anything. `told` hears cells read, of how many."""
+        """Read what has come since the last time; whether there was anything. `told` hears cells read, of how many.
+
+        Raises `OSError` where the storage fails; then these records are to be made anew.
+        """
         ledger = self.run.ledger
         files, baselines = ledger.files(), ledger.baseline_parts()
-        gone = self._files - {*files, *baselines}
+        gone, known = self._files - {*files, *baselines}, len(self._faults)
         of = sum(map(rows_in, {*files} - self._files))
         cells, grown = [self._cells], False
         for names, rows in ledger.blocks((*CELL_COLUMNS, HISTORY), self._files, self._faults):
@@ -73,7 +75,7 @@ class Records:
         self._files |= {*fresh}
         if grown:
             self._cells = self._ordered(_joined(cells))
-        return grown or bool(fresh)
+        return grown or bool(fresh) or len(self._faults) > known
 
     @property
     def notes(self) -> list[str]:

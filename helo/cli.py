@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from helo.errors import InputError
+from helo.errors import InputError, StorageError
 from helo.text import printable
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ def run_command(prog: str, body: Callable[[], int]) -> int:
     except InputError as error:
         print(f"{prog}: error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return EXIT_BAD_INPUT
+    except StorageError as error:
+        print(f"{prog}: error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
+        return EXIT_FAILED
     except BrokenPipeError:  # the reader of our output has gone, as in `… | head`
         sys.stderr.close()
         return EXIT_FAILED

@@ -11,6 +11,10 @@ class InputError(ValueError):
     """Bad input: the message is one line that says what, where, and what would be right."""
 
 
+class StorageError(OSError):
+    """Object storage does not answer, or refuses: the message is one line that says where and why."""
+
+
 class SearchError(RuntimeError):
     """A search that failed though its input is good: the message says why, what is finished, and how to go on."""
 

@@ -15,8 +15,7 @@ import pyarrow.parquet as pq
 
 from helo.errors import InputError
 from helo.files import write_json
-from helo.ledger import CellRecord, Ledger
-from helo.ledger.record import ROW, records_of
+from helo.ledger import ROW, CellRecord, Ledger, records_of
 from helo.names import (
     ALL_PREDICTIONS,
     BASELINES,
@@ -125,12 +124,22 @@ class Run:
         self._write_pieces(name, [table])
 
     def _write_pieces(self, name: str, pieces: Iterable[pd.DataFrame]) -> None:
-        """Write one table whose pieces, of which there is one at least, need not be in memory at a time."""
-        rest = iter(pieces)
-        first = pa.Table.from_pandas(next(rest), preserve_index=False)
+        """Write one table whose pieces, of which there is one at least, need not be in memory at a time.
+
+        The first that has rows says what the columns hold.
+        """
+        empty, rest = None, iter(pieces)
+        for piece in rest:
+            if len(piece):
+                break
+            empty = piece if empty is None else empty
+        else:
+            assert empty is not None
+            piece = empty
+        first = pa.Table.from_pandas(piece, preserve_index=False)
         with self.folder.new_file(f"{name}.parquet") as path, pq.ParquetWriter(path, first.schema) as writer:
             writer.write_table(first)
-            for piece in rest:
+            for piece in filter(len, rest):
                 writer.write_table(pa.Table.from_pandas(piece, schema=first.schema, preserve_index=False))
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -152,14 +161,16 @@ class Run:
 
     def write_tables(
         self, truth: pd.DataFrame, baselines: pd.DataFrame, objective: str, everything: bool = False
-    ) -> None:
+    ) -> dict[str, str]:
         """Make ``cells``, ``epochs``, ``predictions``, ``explanations`` and ``baselines`` from the ledger.
 
-        `truth`: see `predictions_table`; with `everything` the predictions of all cells are written, too.
+        `truth`: see `predictions_table`; with `everything` the predictions of all cells are written, too. Returns what
+        is wrong with each file of the ledger that is damaged: its cells are missing.
         """
-        cells = cells_table(self.ledger.rows(CELL_COLUMNS))
+        faults: dict[str, str] = {}
+        cells = cells_table(self.ledger.rows(CELL_COLUMNS, faults))
         records = self.find(selected(cells, objective, len(self.folds)))
-        self._write_pieces(EPOCHS, map(epochs_table, self._blocks(EPOCH_COLUMNS)))
+        self._write_pieces(EPOCHS, map(epochs_table, self._blocks(EPOCH_COLUMNS, faults)))
         self.write_table(PREDICTIONS, predictions_table(records, truth).drop(columns=METHOD))
         self.write_table(EXPLANATIONS, explanations_table(records))
         self.write_table(BASELINES, baselines)
@@ -167,13 +178,14 @@ class Run:
         self.write_table(CELLS, cells)
         if everything:
             fitted = self.ledger.read_baselines()
-            parts = chain(map(records_of, self._blocks(ROW.names)), [fitted])
+            parts = chain(map(records_of, self._blocks(ROW.names, faults)), [fitted])
             self._write_pieces(ALL_PREDICTIONS, (predictions_table(part, truth) for part in parts))
+        return faults
 
-    def _blocks(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+    def _blocks(self, columns: Sequence[str], faults: dict[str, str]) -> Iterator[pa.Table]:
         """The rows of HeLo's cells in pieces that fit into memory, one at least."""
         empty = True
-        for _, rows in self.ledger.blocks(columns):
+        for _, rows in self.ledger.blocks(columns, faults=faults):
             empty = False
             yield rows
         if empty:

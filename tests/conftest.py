@@ -124,8 +124,10 @@ def storage_server() -> Iterator[str]:
 @pytest.fixture
 def object_storage(storage_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """A place of this test's own on object storage; this process and those that it starts can reach it."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)  # whatever a developer has set for a storage that is not this one
     for name, value in (
-        ("AWS_ENDPOINT_URL", storage_server), ("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b"),
+        ("AWS_ENDPOINT_URL_S3", storage_server), ("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b"),
     ):  # fmt: skip
         monkeypatch.setenv(name, value)
     return f"s3://lab/{tmp_path.name}"

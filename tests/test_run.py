@@ -18,8 +18,7 @@ import pyarrow as pa
 import pytest
 
 from helo.errors import InputError
-from helo.ledger import HISTORY_COLUMNS, CellRecord
-from helo.ledger.record import rows_of
+from helo.ledger import HISTORY_COLUMNS, CellRecord, rows_of
 from helo.names import METRICS
 from helo.run import Run
 from helo.storage import LocalFolder

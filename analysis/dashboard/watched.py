@@ -15,7 +15,7 @@ from analysis.exhibits import EXHIBITS
 from analysis.records import Records, is_behind
 from analysis.source import Source
 from analysis.web.page import figure_json
-from helo.errors import InputError
+from helo.errors import InputError, StorageError
 from helo.names import (
     BASELINES,
     CELLS,
@@ -95,36 +95,46 @@ class Watched:
         self.look(told)
 
     def look(self, told: TOLD = lambda done, of: None) -> int:
-        """Read what is new; the number that is returned has grown if there was anything."""
+        """Read what is new; the number that is returned has grown if there was anything.
+
+        Where the storage does not answer, what was read stays until it does.
+        """
         with self._lock:
-            written = self._written()
-            if written != self._stamp[1:]:
-                try:
-                    run = Run.open(self.place)
-                except InputError:
-                    if not self.gone:
-                        self.gone, self.version = True, self.version + 1
-                    return self.version
-                self.gone = False
-                if any(run.manifest.get(key) != self._run.manifest.get(key) for key in (IDENTITY, "started")):
-                    self._records, self._late = None, {}  # another search has taken its place
-                self._run = run
-            behind = is_behind(self._run)
-            if behind and self._records is None:
-                self._records = Records(self._run)
-            grown = self._records.refresh(told) if behind and self._records is not None else False
-            if grown or (behind, *written) != self._stamp:
-                self._stamp = (behind, *written)
-                if not behind:
-                    self._records = None  # the files have it all
-                self.source = Source(self._run, self._records)
-                self._made = {}
+            try:
+                return self._look(told)
+            except StorageError:
+                self._records = None  # perhaps half of what is new is in it
+                return self.version
+
+    def _look(self, told: TOLD) -> int:
+        written = self._written()
+        if written != self._stamp[1:]:
+            try:
+                run = Run.open(self.place)
+            except InputError:
+                if not self.gone:
+                    self.gone, self.version = True, self.version + 1
+                return self.version
+            self.gone = False
+            if any(run.manifest.get(key) != self._run.manifest.get(key) for key in (IDENTITY, "started")):
+                self._records, self._late = None, {}  # another search has taken its place
+            self._run = run
+        behind = is_behind(self._run)
+        if behind and self._records is None:
+            self._records = Records(self._run)
+        grown = self._records.refresh(told) if behind and self._records is not None else False
+        if grown or (behind, *written) != self._stamp:
+            self._stamp = (behind, *written)
+            if not behind:
+                self._records = None  # the files have it all
+            self.source = Source(self._run, self._records)
+            self._made = {}
+            self.version += 1
+        for name, late in self._late.items():
+            if late.is_due(self.source) and not late.announced:
+                self._late[name] = late._replace(announced=True)  # once: perhaps nobody shows it
                 self.version += 1
-            for name, late in self._late.items():
-                if late.is_due(self.source) and not late.announced:
-                    self._late[name] = late._replace(announced=True)  # once: perhaps nobody shows it
-                    self.version += 1
-            return self.version
+        return self.version
 
     def figure(self, name: str) -> Shown:
         """A figure as JSON under ``figure``, or why there is none under ``reason``.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from helo.cluster.faults import Faults, mapping, sequence, whole
-from helo.cluster.filling import Filling, fill
+from helo.cluster.filling import Filling, Node, fill
 from helo.cluster.kuberay import GPU, check_kuberay
 from helo.cluster.nodes import Nodes, price_list, read_nodes
 from helo.cluster.rayup import NODES, check_ray_up
@@ -21,7 +21,7 @@ EXAMPLES = re.compile(r"\b(ami|sg)-0123456789abcdef0\b|\bmy-(project|bucket)\b|\
 
 
 @dataclass(frozen=True)
-class Machines:
+class WorkerType:
     """A kind of worker: at most so many, each with these CPUs and GPUs."""
 
     name: str
@@ -39,7 +39,7 @@ class Checked:
     """
 
     faults: tuple[str, ...]
-    workers: tuple[Machines, ...] = ()
+    workers: tuple[WorkerType, ...] = ()
     nodes: tuple[Nodes, ...] = ()
     examples: tuple[str, ...] = ()
 
@@ -64,16 +64,16 @@ def check(path: Path) -> Checked:
     return Checked(tuple(faults.lines), workers, tuple(nodes), tuple(dict.fromkeys(_examples(documents))))
 
 
-def _workers(content: Mapping[str, Any]) -> Iterator[Machines]:
+def _workers(content: Mapping[str, Any]) -> Iterator[WorkerType]:
     for name, entry in mapping(content.get(NODES)).items():
         node = mapping(entry)
         has = mapping(node.get("resources"))
         if name != content.get("head_node_type"):
             most = whole(node.get("max_workers", content.get("max_workers"))) or 0
-            yield Machines(name, most, whole(has.get("CPU")) or 0, whole(has.get("GPU")) or 0)
+            yield WorkerType(name, most, whole(has.get("CPU")) or 0, whole(has.get("GPU")) or 0)
 
 
-def _pods(documents: list[dict[str, Any]]) -> Iterator[Machines]:
+def _pods(documents: list[dict[str, Any]]) -> Iterator[WorkerType]:
     for document in documents:
         spec = mapping(document.get("spec"))
         spec = mapping(spec.get("rayClusterSpec", spec))
@@ -82,7 +82,7 @@ def _pods(documents: list[dict[str, Any]]) -> Iterator[Machines]:
             limits = mapping(mapping(mapping(sequence(pod.get("containers"))[0]).get("resources")).get("limits"))
             cpus = str(limits.get("cpu", 0))
             count = int(cpus) if cpus.isdigit() else int(cpus[:-1]) // 1000 if cpus[:-1].isdigit() else 0
-            yield Machines(str(group["groupName"]), group["maxReplicas"], count, int(limits.get(GPU, 0)))
+            yield WorkerType(str(group["groupName"]), group["maxReplicas"], count, int(limits.get(GPU, 0)))
 
 
 def _examples(value: Any) -> Iterator[str]:
@@ -97,7 +97,7 @@ def _examples(value: Any) -> Iterator[str]:
 def report(checked: Checked, gpus_per_cell: float, cpus_per_cell: int) -> Iterator[str]:
     """What a sound file gets, line by line."""
     for worker in checked.workers:
-        filling = fill(worker.cpus, worker.gpus, cpus_per_cell, gpus_per_cell if worker.gpus else 0)
+        filling = fill(Node(worker.cpus, worker.gpus), cpus_per_cell, gpus_per_cell if worker.gpus else 0)
         yield f"{worker.name}: up to {worker.most} of {_has(worker)}; {_said(filling, gpus_per_cell, cpus_per_cell)}"
     if checked.nodes:
         yield from _prices(checked.nodes)
@@ -107,7 +107,7 @@ def report(checked: Checked, gpus_per_cell: float, cpus_per_cell: int) -> Iterat
         yield f"still the example's: {', '.join(checked.examples)}; put your own in before you start it"
 
 
-def _has(worker: Machines) -> str:
+def _has(worker: WorkerType) -> str:
     return f"{worker.cpus} CPUs" + (f" and {worker.gpus} GPU{'s' * (worker.gpus > 1)}" if worker.gpus else "")
 
 

@@ -7,6 +7,35 @@ from math import floor
 
 
 @dataclass(frozen=True)
+class Node:
+    """What a machine lends to cells."""
+
+    cpus: float
+    gpus: float = 0.0
+
+    def held(self, share: float) -> int:
+        """How many cells with this share of a GPU its GPUs hold.
+
+        A part of a GPU is of one GPU, as Ray lends it: each holds so many whole parts.
+
+        >>> Node(cpus=16, gpus=2).held(0.3), Node(cpus=16, gpus=4).held(2)
+        (6, 2)
+        """
+        return floor(self.gpus) * floor(1 / share + 1e-9) if share <= 1 else floor(self.gpus / share)
+
+    def fits(self, cpus: int, share: float) -> int:
+        """How many cells with so many CPUs and this share of a GPU run on it at a time.
+
+        Without GPUs none fits that asks for one; such a node is left to the baselines' cells, which ask for none.
+
+        >>> Node(cpus=16, gpus=2).fits(1, 0.3), Node(cpus=16).fits(1, 0.3), Node(cpus=3).fits(2, 0)
+        (6, 0, 1)
+        """
+        fitting = floor(self.cpus / cpus)
+        return min(fitting, self.held(share)) if share else fitting
+
+
+@dataclass(frozen=True)
 class Filling:
     """Cells at a time on one machine: as many as its GPUs hold, and as its CPUs feed.
 
@@ -32,16 +61,18 @@ class Filling:
         return " and ".join(parts) + " left over" if parts else "nothing left over"
 
 
-def fill(cpus: int, gpus: int, cpus_per_cell: int, gpus_per_cell: float) -> Filling:
+def fill(node: Node, cpus_per_cell: int, gpus_per_cell: float) -> Filling:
     """Fill one machine.
 
-    >>> fill(cpus=4, gpus=1, cpus_per_cell=1, gpus_per_cell=0.25)
+    >>> fill(Node(4, 1), cpus_per_cell=1, gpus_per_cell=0.25)
     Filling(by_gpu=4, by_cpu=4, gpus_left=0.0, cpus_left=0)
-    >>> fill(cpus=8, gpus=1, cpus_per_cell=2, gpus_per_cell=0.3).left
+    >>> fill(Node(8, 1), cpus_per_cell=2, gpus_per_cell=0.3).left
     '0.1 GPU and 2 CPUs left over'
     """
-    by_cpu = cpus // cpus_per_cell
-    # Ray counts GPUs in ten-thousandths; and a share above 1 is of whole GPUs of one machine.
-    by_gpu = floor(round(gpus / gpus_per_cell, 4)) if gpus_per_cell else None
-    cells = by_cpu if by_gpu is None else min(by_gpu, by_cpu)
-    return Filling(by_gpu, by_cpu, round(gpus - cells * gpus_per_cell, 4), cpus - cells * cpus_per_cell)
+    cells = node.fits(cpus_per_cell, gpus_per_cell)
+    return Filling(
+        node.held(gpus_per_cell) if gpus_per_cell else None,
+        floor(node.cpus / cpus_per_cell),
+        round(node.gpus - cells * gpus_per_cell, 4),
+        int(node.cpus - cells * cpus_per_cell),
+    )

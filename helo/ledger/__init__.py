@@ -6,8 +6,21 @@ carry the identity of their search, so that those of another one are told from i
 the ledger and can be made again.
 """
 
-from helo.ledger.ledger import Ledger
-from helo.ledger.record import HISTORY_COLUMNS, SET_ASIDE, CellRecord, part_name
-from helo.ledger.writer import LedgerWriter
+from helo.ledger.ledger import Ledger, cell_of, rows_in
+from helo.ledger.record import HISTORY_COLUMNS, ROW, SET_ASIDE, CellRecord, part_name, records_of, rows_of
+from helo.ledger.writer import PACK, LedgerWriter
 
-__all__ = ["HISTORY_COLUMNS", "SET_ASIDE", "CellRecord", "Ledger", "LedgerWriter", "part_name"]
+__all__ = [
+    "HISTORY_COLUMNS",
+    "PACK",
+    "ROW",
+    "SET_ASIDE",
+    "CellRecord",
+    "Ledger",
+    "LedgerWriter",
+    "cell_of",
+    "part_name",
+    "records_of",
+    "rows_in",
+    "rows_of",
+]

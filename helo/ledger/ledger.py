@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import json
 import os
@@ -20,7 +21,7 @@ from helo.ledger.record import EARLIER, PART, ROW, SET_ASIDE, CellRecord, part_n
 from helo.names import CONFIGURATION, FITTED_BASELINES, FOLD_NUMBER, PARAMS
 from helo.storage import Folder, open_folder
 
-PACKS: Final = "pack-*-*.parquet"
+PACKS: Final = "pack-*-*-*.parquet"
 PARTS: Final = "c*-f*.parquet"
 BASELINE_PARTS: Final = "b-*-f*.parquet"
 
@@ -41,6 +42,11 @@ _NAME = b"helo.cell"
 """Keys of the search's identity and of the cell's (or the pack's) name in a file's metadata."""
 
 _UNREADABLE = (OSError, ValueError, TypeError, LookupError, OverflowError, pa.ArrowException)
+"""What parsing a damaged file raises. What fetching it raises is no damage: `DamagedError` tells them apart."""
+
+
+class DamagedError(ValueError):
+    """A file of a ledger was fetched and is none: the message says why."""
 
 
 class Ledger:
@@ -88,16 +94,19 @@ class Ledger:
         return sum(map(rows_in, self.files()))
 
     def blocks(
-        self, columns: Sequence[str], done: Collection[str] = (), faults: dict[str, str] | None = None
+        self, columns: Sequence[str], done: Collection[str] = (), faults: dict[str, str] | None = None,
+        verify: bool = False,
     ) -> Iterator[tuple[list[str], pa.Table]]:  # fmt: skip
         """Some columns of HeLo's cells: names of files and their rows, a pack or `BLOCK` parts at a time.
 
         - `columns`: of `ROW`; a field of what a list holds as ``history.val_kl``. Configuration and fold number are
           added
         - `done`: files that are left out
-        - `faults`: takes what is wrong with each file that cannot be read; its cells are left out
+        - `faults`: takes what is wrong with each damaged file; its cells are left out
+        - `verify`: look at whole files, as damage elsewhere in them is not seen otherwise
 
         A cell comes once, in whatever files it is. Files that are packed while this reads are found where they went.
+        Raises `OSError` where the storage does not give a file.
         """
         read, faults = set(done), {} if faults is None else faults
         seen: set[int] = set()
@@ -106,7 +115,7 @@ class Ledger:
             left = [name for name in self.files() if name not in read]
             for names in _in_blocks(left):
                 tables = []
-                for name, found in zip(names, self.each(names, columns), strict=True):
+                for name, found in zip(names, self.each(names, columns, verify), strict=True):
                     if isinstance(found, FileNotFoundError):
                         gone[name] = "is gone"
                         continue
@@ -114,19 +123,19 @@ class Ledger:
                     if isinstance(found, pa.Table):
                         tables.append(_unseen(found, seen))
                     else:
-                        faults[name] = _said(found)
+                        faults[name] = str(found)
                 if tables:
                     yield names, pa.concat_tables(tables)
             if not gone:
                 return
         faults |= gone
 
-    def rows(self, columns: Sequence[str]) -> pa.Table:
+    def rows(self, columns: Sequence[str], faults: dict[str, str] | None = None) -> pa.Table:
         """Some columns of all of HeLo's cells (see `blocks`), in the order configuration, fold number.
 
         Words come as a dictionary type.
         """
-        tables = [_encoded(table) for _, table in self.blocks(columns)] or [self.nothing(columns)]
+        tables = [_encoded(table) for _, table in self.blocks(columns, faults=faults)] or [self.nothing(columns)]
         found = pa.concat_tables(tables).unify_dictionaries()
         return found.sort_by([(CONFIGURATION, "ascending"), (FOLD_NUMBER, "ascending")])
 
@@ -144,21 +153,24 @@ class Ledger:
     def find(self, cells: Collection[tuple[int, int]]) -> list[CellRecord]:
         """The finished ones of some of HeLo's cells (configuration, fold number), in that order.
 
-        Read are their parts, and of packs the groups of rows in which they lie.
+        Read are their parts, and of packs the groups of rows in which they lie. Raises `OSError` as `blocks` does.
         """
-        left, found = dict.fromkeys(sorted(cells)), []
-        for name in self.files():
-            if rows_in(name) > 1:
-                part = self._try(partial(self._of_pack, name, left.keys()))
-            elif name in {f"{part_name(*cell)}.parquet" for cell in left}:
-                part = self._try(partial(self._read, name, ROW.names))
-            else:
-                continue
-            if isinstance(part, pa.Table) and len(part):
-                found.append(part)
-                keys = zip(part[CONFIGURATION].to_pylist(), part[FOLD_NUMBER].to_pylist(), strict=True)
-                for key in keys:
-                    left.pop(key, None)
+        left, found, read = set(cells), [], set[str]()
+        for _ in range(_ROUNDS):
+            gone = False
+            files = [name for name in self.files() if name not in read]
+            for name in files if left else ():
+                cell = cell_of(name)
+                if cell is not None and cell not in left:
+                    continue
+                part = self._try(partial(self._of_pack, name, left) if cell is None else partial(self._read, name))
+                gone |= isinstance(part, FileNotFoundError)
+                if isinstance(part, pa.Table) and len(part):
+                    read.add(name)
+                    found.append(part)
+                    left -= set(_cells_in(part))
+            if not gone:
+                break
         if not found:
             return []
         rows = pa.concat_tables(found).sort_by([(CONFIGURATION, "ascending"), (FOLD_NUMBER, "ascending")])
@@ -170,22 +182,22 @@ class Ledger:
         return sorted(records, key=lambda record: FITTED_BASELINES.index(record.method))
 
     def inspect(self, names: Sequence[str] | None = None) -> tuple[list[CellRecord], dict[str, str]]:
-        """The cells of some files (HeLo's, if none are named), and what is wrong with each that cannot be read."""
+        """The cells of some files (HeLo's, if none are named), and what is wrong with each damaged one."""
         names = self.files() if names is None else names
         records: list[CellRecord] = []
         faults: dict[str, str] = {}
         for name, found in zip(names, self.each(names, ROW.names), strict=True):
-            made = self._try(partial(records_of, found)) if isinstance(found, pa.Table) else found
-            if isinstance(made, Exception):
-                faults[name] = _said(made)
-            else:
-                records += made
+            try:
+                if not isinstance(found, pa.Table):
+                    raise found
+                records += records_of(found)
+            except _UNREADABLE as error:
+                faults[name] = _said(error)
         return records, faults
 
     def cells_of(self, name: str) -> list[tuple[int, int]]:
         """The cells (configuration, fold number) in a pack."""
-        rows = self._read(name, [CONFIGURATION, FOLD_NUMBER])
-        return list(zip(rows[CONFIGURATION].to_pylist(), rows[FOLD_NUMBER].to_pylist(), strict=True))
+        return _cells_in(self._read(name, [CONFIGURATION, FOLD_NUMBER]))
 
     def set_aside(self, name: str) -> str:
         """Move a file to where it is not read, and return that place; nothing of a user's is deleted."""
@@ -197,28 +209,44 @@ class Ledger:
         self.folder.move(name, target)
         return self.folder.where(target)
 
-    def each(self, names: Sequence[str], columns: Sequence[str]) -> list[Any]:
-        """For each file its rows (see `blocks`), or the exception that tells why there are none."""
+    def each(self, names: Sequence[str], columns: Sequence[str], verify: bool = False) -> list[Any]:
+        """For each file its rows (see `blocks`), or what tells why there are none.
+
+        That is `FileNotFoundError` or `DamagedError`; other errors of the storage are raised.
+        """
         if len(names) == 1:
-            return [self._try(partial(self._read, names[0], columns))]
+            return [self._try(partial(self._read, names[0], columns, verify))]
         with ThreadPoolExecutor(READERS) as pool:
-            return list(pool.map(lambda name: self._try(partial(self._read, name, columns)), names))
+            return list(pool.map(lambda name: self._try(partial(self._read, name, columns, verify)), names))
 
     def _try(self, read: Callable[[], Any]) -> Any:
         try:
             return read()
-        except _UNREADABLE as error:
+        except (FileNotFoundError, DamagedError) as error:
             return error
 
-    def _read(self, name: str, columns: Sequence[str]) -> pa.Table:
+    def _read(self, name: str, columns: Sequence[str] = tuple(ROW.names), verify: bool = False) -> pa.Table:
         """Some columns of a file, with configuration and fold number."""
-        packed = rows_in(name) > 1
-        # A part is small, and asking for it at once is quicker than in pieces.
-        source = self.folder.open(name) if packed else pa.BufferReader(self.folder.read(name))
+        if rows_in(name) > 1 and not verify:
+            with contextlib.suppress(*_UNREADABLE):  # damage, or a storage that fails: what follows tells them apart
+                return self._parse(self.folder.open(name), name, columns)
+        try:
+            content = self.folder.read(name)
+        except IsADirectoryError as error:
+            raise DamagedError(_said(error)) from None
+        try:
+            rows = self._parse(pa.BufferReader(content), name, ROW.names if verify else columns)
+        except _UNREADABLE as error:
+            raise DamagedError(_said(error)) from None
+        if verify:
+            with pq.ParquetFile(pa.BufferReader(content)) as file:
+                return _columns(file, columns, _number_of(name))
+        return rows
+
+    def _parse(self, source: Any, name: str, columns: Sequence[str]) -> pa.Table:
         with pq.ParquetFile(source, page_checksum_verification=True) as file:
             self._check(file, name)
-            number = None if packed else int(PurePosixPath(name).stem.rpartition("-f")[2])
-            rows = _columns(file, columns, number)
+            rows = _columns(file, columns, _number_of(name))
         if PARAMS in rows.column_names:
             for text in rows[PARAMS].unique().to_pylist():
                 if not isinstance(json.loads(text), dict):
@@ -249,20 +277,19 @@ class Ledger:
             raise ValueError(f"has {file.metadata.num_rows} rows instead of {rows_in(name)}")
 
 
-def pack_name(number: int, rows: int) -> str:
-    """What a pack is called: its number counts up, and says which came first.
+def pack_name(number: int, rows: int, mark: str) -> str:
+    """What a pack is called: its number counts up; `mark`, of letters and digits, is of whoever makes it.
 
-    >>> pack_name(3, 1000), rows_in(pack_name(3, 1000)), rows_in("c00007-f0003.parquet")
-    ('pack-00000003-1000.parquet', 1000, 1)
+    >>> pack_name(3, 1000, "a1b2"), rows_in(pack_name(3, 1000, "a1b2")), rows_in("c00007-f0003.parquet")
+    ('pack-00000003-1000-a1b2.parquet', 1000, 1)
     """
-    return f"pack-{number:08d}-{rows}.parquet"
+    return f"pack-{number:08d}-{rows}-{mark}.parquet"
 
 
 def rows_in(name: str) -> int:
     """How many cells a file of a ledger has, by its name."""
-    stem = PurePosixPath(name).stem
-    found = stem.rpartition("-")[2] if stem.startswith("pack-") else "1"
-    return int(found) if found.isdecimal() else 1
+    found = re.fullmatch(r"pack-\d+-(\d+)-\w+\.parquet", name)
+    return int(found[1]) if found else 1
 
 
 def cell_of(name: str) -> tuple[int, int] | None:
@@ -273,6 +300,15 @@ def cell_of(name: str) -> tuple[int, int] | None:
     """
     found = re.fullmatch(r"c(\d+)-f(\d+)\.parquet", name)
     return (int(found[1]), int(found[2])) if found else None
+
+
+def _number_of(name: str) -> int | None:
+    """The fold number of a part, by its name; None for a pack, which has it in its rows."""
+    return None if rows_in(name) > 1 else int(PurePosixPath(name).stem.rpartition("-f")[2])
+
+
+def _cells_in(rows: pa.Table) -> list[tuple[int, int]]:
+    return list(zip(rows[CONFIGURATION].to_pylist(), rows[FOLD_NUMBER].to_pylist(), strict=True))
 
 
 def _in_blocks(names: Sequence[str]) -> Iterator[list[str]]:

@@ -2,44 +2,61 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 
 import pyarrow as pa
 
-from helo.ledger.ledger import READERS, Ledger, pack_name, rows_in
+from helo.ledger.ledger import READERS, DamagedError, Ledger, pack_name, rows_in
 from helo.ledger.record import ROW, part_name
 
 
-def pack_parts(ledger: Ledger, size: int) -> None:
+def pack_parts(ledger: Ledger, size: int, guard: Callable[[], None] = lambda: None) -> None:
     """Put the parts of a ledger into packs of `size` cells, and leave the rest that makes none.
 
-    A pack is there before its parts go, so a cell is never missing; until they are gone it is there twice. What another
-    packing left when it was cut short goes first. Parts that cannot be read stay. Raises `OSError` where the storage
-    fails; nothing is lost then.
+    A pack is there before its parts go, so a cell is never missing; until they are gone it is there twice (see `tidy`).
+    Parts that cannot be read stay. `guard` raises `OSError` where this process may no longer change the ledger. Raises
+    `OSError` where the storage fails; nothing is lost then.
     """
     files = ledger.files()
-    packs = [name for name in files if rows_in(name) > 1]
     parts = [name for name in files if rows_in(name) == 1]
-    if packs:
-        packed = {f"{part_name(*cell)}.parquet" for cell in ledger.cells_of(packs[-1])}
-        _delete(ledger, [name for name in parts if name in packed])
-        parts = [name for name in parts if name not in packed]
+    packs = [name for name in files if rows_in(name) > 1]
     number = max((int(PurePosixPath(name).stem.split("-")[1]) for name in packs), default=0)
     while len(parts) >= size:
         chosen, parts = parts[:size], parts[size:]
-        tables, names = [], []
-        for name, found in zip(chosen, ledger.each(chosen, ROW.names), strict=True):
-            if isinstance(found, pa.Table):
-                tables.append(found)
-                names.append(name)
-        if len(names) < 2:
+        read = dict(zip(chosen, ledger.each(chosen, ROW.names), strict=True))
+        whole = {name: rows for name, rows in read.items() if isinstance(rows, pa.Table)}
+        if len(whole) < 2:
             continue
         number += 1
-        rows = pa.concat_tables(tables)
-        made = pack_name(number, len(names))
-        ledger.folder.write(made, ledger.encode(rows, ROW, made))
-        _delete(ledger, names)
+        # Two who believe that the ledger is theirs must not write one over the other's.
+        made = pack_name(number, len(whole), secrets.token_hex(4))
+        content = ledger.encode(pa.concat_tables(whole.values()), ROW, made)
+        guard()
+        ledger.folder.write(made, content)
+        guard()
+        _delete(ledger, list(whole))
+
+
+def tidy(ledger: Ledger) -> None:
+    """Delete the parts of cells that are in a pack: a packing was cut short. Raises `OSError` as `pack_parts` does."""
+    files = ledger.files()
+    left = {name for name in files if rows_in(name) == 1}
+    packs = [name for name in files if rows_in(name) > 1]
+    if not left or not packs:
+        return
+
+    def cells(pack: str) -> list[tuple[int, int]]:
+        try:
+            return ledger.cells_of(pack)
+        except DamagedError:  # found and told by whoever reads it
+            return []
+
+    with ThreadPoolExecutor(READERS) as pool:
+        packed = {f"{part_name(*cell)}.parquet" for found in pool.map(cells, packs) for cell in found}
+    _delete(ledger, sorted(left & packed))
 
 
 def _delete(ledger: Ledger, names: list[str]) -> None:

@@ -11,7 +11,7 @@ from typing import Final, Self
 import pyarrow as pa
 
 from helo.ledger.ledger import Ledger, rows_in
-from helo.ledger.packs import pack_parts
+from helo.ledger.packs import pack_parts, tidy
 from helo.ledger.record import CellRecord
 
 PACK: Final = 1000
@@ -22,15 +22,22 @@ class LedgerWriter:
     """The one process that adds to a ledger, in a ``with`` block that waits for a pack in the making.
 
     - `pack`: parts that become one pack
-    - `guard`: called before a part is written; raises `OSError` where this search may no longer do that
+    - `guard`: called before the ledger is changed; raises `OSError` where this search may no longer do that
+    - `tell`: hears, once, why parts are not packed; they are as good, and only slower to read
     """
 
-    def __init__(self, ledger: Ledger, pack: int = PACK, guard: Callable[[], None] = lambda: None) -> None:
-        self.ledger, self.pack, self.guard = ledger, pack, guard
-        self._open = sum(rows_in(name) == 1 for name in ledger.files())
+    def __init__(
+        self, ledger: Ledger, pack: int = PACK, guard: Callable[[], None] = lambda: None,
+        tell: Callable[[str], None] = lambda line: None,
+    ) -> None:  # fmt: skip
+        self.ledger, self.pack, self.guard, self.tell = ledger, pack, guard, tell
+        self._open = 0
         self._packing: threading.Thread | None = None
+        self._told = False
 
     def __enter__(self) -> Self:
+        tidy(self.ledger)
+        self._open = sum(rows_in(name) == 1 for name in self.ledger.files())
         return self
 
     def __exit__(
@@ -38,6 +45,9 @@ class LedgerWriter:
     ) -> None:
         if self._packing is not None:
             self._packing.join()
+            with contextlib.suppress(OSError):  # the next search tries again
+                self.guard()
+                tidy(self.ledger)
 
     def append(self, record: CellRecord, fold_number: int) -> None:
         """Write one finished cell, whole or not at all; when this returns, it is there."""
@@ -50,5 +60,9 @@ class LedgerWriter:
             self._packing.start()
 
     def _pack(self) -> None:
-        with contextlib.suppress(OSError, pa.ArrowException):  # the parts are there, and their turn comes again
-            pack_parts(self.ledger, self.pack)
+        try:
+            pack_parts(self.ledger, self.pack, self.guard)
+        except (OSError, ValueError, pa.ArrowException) as error:  # the parts are there, and their turn comes again
+            if not self._told:
+                self._told = True
+                self.tell(f"parts of the ledger are not packed: {error}")

@@ -16,11 +16,11 @@ from rich.console import Console
 from helo.baselines import baselines_table
 from helo.checkpoints import Store
 from helo.cli import say
+from helo.cluster.filling import Node
 from helo.errors import InputError
 from helo.fitting import Engine
 from helo.folds import Fold, folds_as_json, loso_folds
-from helo.ledger import LedgerWriter
-from helo.ledger.ledger import rows_in
+from helo.ledger import LedgerWriter, rows_in
 from helo.names import BASELINES, GROUP, TRUE
 from helo.run import Run
 from helo.search.cells import CellSettings
@@ -34,9 +34,9 @@ from helo.search.planner import Planner, pace
 from helo.search.probe import Measured, in_own_process, largest, measure, thinned
 from helo.search.progress import SearchProgress
 from helo.search.queue import Queue
-from helo.search.resources import Machines, Node, Resources, require_room, settle, share_that_fits
+from helo.search.resources import Machines, Resources, require_room, settle, share_that_fits
 from helo.search.tune import Shared, make_loggers, on_cluster, ray_cluster, ray_runs, run_cells
-from helo.storage import LocalFolder
+from helo.storage import Hold, LocalFolder
 
 
 def run_search(
@@ -72,14 +72,13 @@ def run_search(
         else:
             add_resumption(run, plan, resources)
         announce(run, resources)
-        writer = stack.enter_context(LedgerWriter(run.ledger, plan.pack, held.check))
-        complete = _run_cells(plan, queue, folds, resources, run, writer, console, others)
+        complete = _run_cells(plan, queue, folds, resources, run, held, console, others)
     return run, complete
 
 
 def _run_cells(
     plan: SearchPlan, queue: Queue, folds: tuple[Fold, ...], resources: Resources, run: Run,
-    writer: LedgerWriter, console: Console, others: bool,
+    held: Hold, console: Console, others: bool,
 ) -> bool:  # fmt: skip
     settings = CellSettings(
         seed=plan.seed,
@@ -97,16 +96,22 @@ def _run_cells(
         planner = queue.planner
         complete = queue.finished
         if not complete:
-            with SearchProgress(planner.most, plan.space.objective, console, planner.told) as progress:
+            tell = partial(say, console)
+            with (
+                # Closed before tables are made: no file moves under them.
+                LedgerWriter(run.ledger, plan.pack, held.check, tell) as writer,
+                SearchProgress(planner.most, plan.space.objective, console, planner.told) as progress,
+            ):
                 complete = run_cells(
                     queue, Shared(plan.dataset), folds, settings, writer, progress,
                     plan.resources.concurrency if others else resources.concurrency, loggers=loggers,
                 )  # fmt: skip
     except BaseException:
         with contextlib.suppress(Exception):  # what went wrong first is what the user has to know
-            write_tables(run, plan, folds)
+            held.check()
+            write_tables(run, plan, folds, console)
         raise
-    write_tables(run, plan, folds)
+    write_tables(run, plan, folds, console)
     write_study(run, plan.space, planner.studies())
     return complete
 
@@ -182,7 +187,7 @@ def _sound_cells(run: Run, objective: str, console: Console) -> tuple[Finished, 
     """The finished cells of a run and of its baselines; files that cannot be read are moved aside and run again."""
     faults: dict[str, str] = {}
     finished = Finished(objective)
-    for _, rows in run.ledger.blocks(finished.columns, faults=faults):
+    for _, rows in run.ledger.blocks(finished.columns, faults=faults, verify=True):
         finished.add(rows)
     records, more = run.ledger.inspect(run.ledger.baseline_parts())
     for name, fault in (faults | more).items():
@@ -193,11 +198,12 @@ def _sound_cells(run: Run, objective: str, console: Console) -> tuple[Finished, 
     return finished, {(record.method, number[record.fold]) for record in records}
 
 
-def write_tables(run: Run, plan: SearchPlan, folds: tuple[Fold, ...]) -> None:
+def write_tables(run: Run, plan: SearchPlan, folds: tuple[Fold, ...], console: Console) -> None:
     """Make the run's tables from its ledger and its dataset."""
     dataset = plan.dataset
     truth = pd.DataFrame(dataset.labels, columns=[TRUE + emotion for emotion in dataset.emotions])
     if dataset.groups is not None:
         truth.insert(0, GROUP, dataset.groups)
     baselines = baselines_table(dataset, folds, run.ledger.read_baselines())
-    run.write_tables(truth, baselines, plan.space.objective, plan.export_predictions)
+    for name, fault in run.write_tables(truth, baselines, plan.space.objective, plan.export_predictions).items():
+        say(console, f"{run.ledger.folder.where(name)}: {fault}; its cells are in no table until the search goes on")

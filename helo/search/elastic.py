@@ -14,8 +14,9 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from helo.checkpoints import Store
+from helo.cluster.filling import Node
 from helo.errors import InputError
-from helo.search.resources import Machines, Node
+from helo.search.resources import Machines
 from helo.storage import LocalFolder
 from helo.yaml import read_yaml
 
@@ -140,6 +141,10 @@ class Losses:
         """Remember where a trial runs."""
         with contextlib.suppress(AttributeError, LookupError, RayError):  # not public either
             self._nodes[trial] = ray._private.state.actors(actor._actor_id.hex())["Address"]["NodeID"]
+
+    def ended(self, trial: str) -> None:
+        """Forget where a trial ran that has ended well."""
+        self._nodes.pop(trial, None)
 
     def by_node(self, trial: str) -> bool:
         """Whether the node of a trial that has ended in an error leaves or is gone.

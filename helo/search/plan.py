@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from helo.data.dataset import Dataset
 from helo.fitting import CPU, Engine
-from helo.ledger.writer import PACK
+from helo.ledger import PACK
 from helo.names import NORMALISE_TRAIN, PROTOCOL_SHARED
 from helo.search.race import Pace
 from helo.search.resources import Resources

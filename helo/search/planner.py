@@ -93,7 +93,7 @@ class Planner:
         self._race_of = {fold: race for race in self._races for fold in race.folds}
         self._turn: deque[Race] = deque(self._races)
         self._again: deque[PlannedCell] = deque()
-        self._done: Mapping[tuple[int, int], Outcome] = {}
+        self._done: dict[tuple[int, int], Outcome] = {}
         self.told = self.running = 0
 
     @property
@@ -110,7 +110,7 @@ class Planner:
         """The next cell to run, or None if there is none: for now, unless `finished`."""
         while (cell := self._next()) is not None:
             self.running += 1
-            outcome = self._done.get((cell.configuration, cell.fold))
+            outcome = self._done.pop((cell.configuration, cell.fold), None)
             if outcome is None:
                 return cell
             self.tell(cell, outcome)
@@ -150,7 +150,7 @@ class Planner:
         A finished cell whose turn has not come, because an earlier one was lost, is taken when it comes. Each is
         looked up once, so that a mapping may make its outcomes only then.
         """
-        self._done = done
+        self._done = dict(done)
         open_cells = []
         while (cell := self.ask()) is not None:
             open_cells.append(cell)

@@ -12,13 +12,14 @@ import numpy as np
 from rich.console import Console
 
 from helo.cli import say
+from helo.cluster.filling import Node
 from helo.cluster.nodes import Nodes, price_list, read_nodes
 from helo.errors import InputError
 from helo.folds import loso_folds
 from helo.run import Run
 from helo.search.plan import SearchPlan
 from helo.search.probe import Measured, in_own_process, largest, measure, samples, thinned
-from helo.search.resources import Machines, Node, settle, share_that_fits
+from helo.search.resources import Machines, settle, share_that_fits
 from helo.text import duration, size
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from helo.cluster.filling import Node
 from helo.errors import InputError
 
 MARGIN = 1.25
@@ -49,29 +50,6 @@ def round_down(share: float) -> float:
 
 
 @dataclass(frozen=True)
-class Node:
-    """What a machine lends to cells."""
-
-    cpus: float
-    gpus: float = 0.0
-
-    def fits(self, cpus: int, share: float) -> int:
-        """How many cells with so many CPUs and this share of a GPU run on it at a time.
-
-        A part of a GPU is of one GPU, as Ray lends it: each holds so many whole parts. Without GPUs none fits that asks
-        for one; such a node is left to the baselines' cells, which ask for none.
-
-        >>> Node(cpus=16, gpus=2).fits(1, 0.3), Node(cpus=16).fits(1, 0.3), Node(cpus=3).fits(2, 0)
-        (6, 0, 1)
-        """
-        fitting = math.floor(self.cpus / cpus)
-        if not share:
-            return fitting
-        held = math.floor(self.gpus) * math.floor(1 / share + 1e-9) if share <= 1 else math.floor(self.gpus / share)
-        return min(fitting, held)
-
-
-@dataclass(frozen=True)
 class Machines:
     """The nodes of a cluster, or the one machine: those that are there, and those that an autoscaler may start.
 
@@ -84,7 +62,7 @@ class Machines:
     now: Sequence[Node]
     groups: Sequence[tuple[Node, int]] = ()
     most: int = 0
-    head: Node = Node(0)
+    head: Node = field(default_factory=lambda: Node(0))
 
     def fits(self, cpus: int, share: float) -> int:
         """How many cells run at a time once the autoscaler has started all that it may.

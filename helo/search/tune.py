@@ -198,6 +198,7 @@ class _Recorder(_NotSaved, tune.Callback):
             return
         report: CellReport = found.content
         self.at_work.discard(trial.trial_id)
+        self._losses.ended(trial.trial_id)
         cell = self.searcher.running.pop(trial.trial_id)
         if report.record is None:  # paused at the deadline
             return

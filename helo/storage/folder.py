@@ -19,7 +19,7 @@ class Folder(ABC):
     """A folder of files. Names are relative, with ``/`` between folders; parents are made where they are missing.
 
     Whoever reads sees a file whole or not at all, whatever ends the process that writes it. Errors are `OSError`, a
-    name that is not there `FileNotFoundError`. A folder can be sent to other processes and machines.
+    name that is not there `FileNotFoundError`; what is read through `open` raises pyarrow's own.
     """
 
     @property
@@ -89,7 +89,7 @@ class Folder(ABC):
 
     @abstractmethod
     def at_hand(self, name: str) -> AbstractContextManager[Path]:
-        """A file or a folder of files as a path on this machine, for as long as the context lasts."""
+        """A file as a path on this machine, for as long as the context lasts."""
 
     def read_json(self, name: str) -> Any:
         """The content of a JSON file; raise `InputError` if it has none."""

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,24 +21,21 @@ from helo.storage.folder import Folder
 RENEW_S: Final = 10.0
 """Seconds between two renewals of a lease."""
 
-PATIENCE_S: Final = 35.0
-"""A lease that has not been renewed for so long has been left behind. More than three renewals: networks have moods."""
+FRESH_S: Final = 40.0
+"""A lease that was renewed so lately is ours; an older one is looked at before anything is written."""
+
+PATIENCE_S: Final = 60.0
+"""A lease that has not been renewed for so long has been left behind."""
 
 SETTLE_S: Final = 2.0
 """Of two who take a lease at the same time, the later one has it: so long an earlier one waits to find out."""
 
 
-@dataclass
 class Hold:
-    """A folder that is kept from others. `lost`: whether another one has taken it over."""
-
-    place: str
-    lost: bool = False
+    """A folder that is kept from others."""
 
     def check(self) -> None:
         """Raise `OSError` if the folder is not ours any more: what is written now would mix with the other's."""
-        if self.lost:
-            raise OSError(f"{self.place}: another process has taken it over")
 
 
 def hold(
@@ -66,29 +62,63 @@ def _lock(path: Path, folder: Folder) -> Iterator[Hold]:
         file.truncate(0)
         file.write(_me())
         file.flush()
-        yield Hold(str(folder))
+        yield Hold()
+
+
+class _Lease(Hold):
+    """A lease on object storage: an object that says who has the folder, written anew every `RENEW_S` seconds."""
+
+    def __init__(self, folder: Folder, name: str) -> None:
+        self.folder, self.name, self.token = folder, name, secrets.token_hex(8)
+        self.lost = False
+        self._turn, self._renewed, self._count = threading.Lock(), -FRESH_S, 0
+
+    def check(self) -> None:
+        """See `Hold`."""
+        if not self.lost and time.monotonic() - self._renewed > FRESH_S:  # this machine slept, or the network was away
+            self.renew()
+        if self.lost:
+            raise OSError(f"{self.folder}: another search has taken it over")
+
+    def renew(self) -> None:
+        """Write it again, unless it is somebody else's by now. Raises `OSError` where the storage fails."""
+        with self._turn:
+            asked = time.monotonic()
+            if self._count and _read(self.folder, self.name).get("token") not in (self.token, None):
+                self.lost = True
+                return
+            content = {"holder": _me(), **_here(), "token": self.token, "renewed": self._count}
+            self.folder.write(self.name, json.dumps(content).encode())
+            self._renewed, self._count = asked, self._count + 1
+
+    def keep(self, over: threading.Event) -> None:
+        """Renew it until it is lost or `over`."""
+        while not self.lost and not over.wait(RENEW_S):
+            with contextlib.suppress(OSError):  # a network that is away for a while: `check` asks again
+                self.renew()
 
 
 @contextmanager
 def _lease(folder: Folder, name: str, waiting: Callable[[str], None]) -> Iterator[Hold]:
-    mine = secrets.token_hex(8)
+    mine = _Lease(folder, name)
     try:
         _wait_for(folder, name, waiting)
-        _write(folder, name, mine, 0)
+        mine.renew()
         time.sleep(SETTLE_S)
-        if _read(folder, name).get("token") != mine:
-            raise _busy(folder, str(_read(folder, name).get("holder", "another process")))
+        found = _read(folder, name)
     except OSError as error:
         raise InputError(f"{folder.where(name)}: cannot be written ({error})") from None
-    found, over = Hold(str(folder)), threading.Event()
-    renewing = threading.Thread(target=_renew, args=(folder, name, mine, found, over), daemon=True, name="helo-lease")
+    if found.get("token") != mine.token:
+        raise _busy(folder, str(found.get("holder", "another process")))
+    over = threading.Event()
+    renewing = threading.Thread(target=mine.keep, args=(over,), daemon=True, name="helo-lease")
     renewing.start()
     try:
-        yield found
+        yield mine
     finally:
         over.set()
         renewing.join()
-        if not found.lost:
+        if not mine.lost:
             with contextlib.suppress(OSError):  # it will be found to be left behind
                 folder.delete(name)
 
@@ -110,22 +140,6 @@ def _wait_for(folder: Folder, name: str, waiting: Callable[[str], None]) -> None
             raise _busy(folder, holder)
 
 
-def _renew(folder: Folder, name: str, mine: str, found: Hold, over: threading.Event) -> None:
-    count = 0
-    while not over.wait(RENEW_S):
-        count += 1
-        with contextlib.suppress(OSError):  # a network that is away for a while; whoever waits is told by the others
-            if _read(folder, name).get("token") not in (mine, None):
-                found.lost = True
-                return
-            _write(folder, name, mine, count)
-
-
-def _write(folder: Folder, name: str, token: str, renewed: int) -> None:
-    content = {"holder": _me(), "process": os.getpid(), "node": platform.node(), "token": token, "renewed": renewed}
-    folder.write(name, json.dumps(content).encode())
-
-
 def _read(folder: Folder, name: str) -> dict[str, Any]:
     """The lease; empty if there is none."""
     try:
@@ -135,10 +149,21 @@ def _read(folder: Folder, name: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def _here() -> dict[str, Any]:
+    """What tells this process from all others: its number alone does not, in a container or on another machine."""
+    told: dict[str, Any] = {"process": os.getpid(), "node": platform.node()}
+    with contextlib.suppress(OSError):  # of Linux
+        told["boot"] = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        told["space"] = os.stat("/proc/self/ns/pid").st_ino
+    return told
+
+
 def _is_dead(lease: dict[str, Any]) -> bool:
     """Whether its process was one of this machine, and is no more."""
+    here = _here()
     process = lease.get("process")
-    if lease.get("node") != platform.node() or not isinstance(process, int) or process <= 0:
+    same = all(lease.get(key) == here.get(key) for key in ("node", "boot", "space")) and "boot" in here
+    if not same or not isinstance(process, int) or process <= 0:
         return False
     try:
         os.kill(process, 0)

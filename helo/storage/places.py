@@ -41,7 +41,18 @@ def open_folder(place: Folder | os.PathLike[str] | str) -> Folder:
     from helo.storage.remote import RemoteFolder  # pyarrow: not for those who only ask for help
 
     uri = urlsplit(_checked(os.fspath(place)))
-    return RemoteFolder(uri.scheme, f"{uri.netloc}{uri.path}".rstrip("/"), tuple(parse_qsl(uri.query)))
+    given = tuple(parse_qsl(uri.query))
+    return RemoteFolder(uri.scheme, f"{uri.netloc}{uri.path}".rstrip("/"), given, _surroundings(uri.scheme))
+
+
+def _surroundings(scheme: str) -> tuple[tuple[str, str], ...]:
+    """What the environment says of the storage: pyarrow does not look at it itself, other tools for S3 do."""
+    names = {
+        "endpoint_override": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+        "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+    }
+    found = {option: next(filter(None, map(os.environ.get, known)), None) for option, known in names.items()}
+    return tuple((option, value) for option, value in found.items() if value and scheme == "s3")
 
 
 def _checked(text: str) -> str:
@@ -56,10 +67,14 @@ def _checked(text: str) -> str:
         )
     if not uri.netloc or uri.fragment or not uri.path.strip("/"):
         raise InputError(f"{text}: must be {uri.scheme}://BUCKET/FOLDER")
+    if any(part in ("", ".", "..") for part in uri.path.strip("/").split("/")):
+        raise InputError(f"{text}: has an empty part, '.' or '..' in its path; object storage has no such folders")
     for name, value in parse_qsl(uri.query, keep_blank_values=True):
         if name not in OPTIONS[uri.scheme] or not value:
             hint = did_you_mean(name, OPTIONS[uri.scheme])
             raise InputError(f"{text}: unknown option {name!r}{hint}; known are {', '.join(OPTIONS[uri.scheme])}")
+        if name == "scheme" and value not in ("http", "https"):
+            raise InputError(f"{text}: scheme must be http or https, got {value!r}")
     return text
 
 

@@ -4,33 +4,47 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
+import pyarrow as pa
 from pyarrow import fs
 
+from helo.errors import StorageError
 from helo.storage.folder import Folder
 
 ATTEMPTS: Final = 6
 """How often a request is tried, with longer and longer pauses (a quarter of a minute in all): networks have moods."""
 
+PATIENCE: Final = timedelta(seconds=15)
+"""The same for storage whose client counts time."""
+
+PIECE: Final = 5 * 2**20
+"""Bytes that are written in one request. More go in several, and what was sent of them until one fails is an object."""
+
 
 @dataclass(frozen=True)
 class RemoteFolder(Folder):
-    """A folder on object storage, where writing an object is one request that succeeds or leaves nothing.
+    """A folder on object storage.
 
-    `scheme`: ``s3`` or ``gs``; `path`: bucket and prefix; `options`: pairs from `helo.storage.places.OPTIONS`.
+    - `scheme`: ``s3`` or ``gs``
+    - `path`: bucket and prefix
+    - `options`: pairs from `helo.storage.places.OPTIONS`, as in its URI
+    - `surroundings`: such pairs from the environment, which may be another one where this folder is sent to
     """
 
     scheme: str
     path: str
     options: tuple[tuple[str, str], ...] = ()
+    surroundings: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         return self._uri(self.path)
@@ -50,36 +64,41 @@ class RemoteFolder(Folder):
         return
 
     def __truediv__(self, name: str) -> RemoteFolder:
-        return RemoteFolder(self.scheme, f"{self.path}/{name}", self.options)
+        return replace(self, path=f"{self.path}/{name}")
 
     def where(self, name: str) -> str:
         """See `Folder`."""
-        return self._uri(f"{self.path}/{name}")
-
-    @property
-    def _system(self) -> fs.FileSystem:
-        given = dict(self.options)
-        if self.scheme == "s3":
-            # pyarrow does not look at these itself, other tools for S3 do.
-            given.setdefault("endpoint_override", _known("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))
-            given.setdefault("region", _known("AWS_REGION", "AWS_DEFAULT_REGION"))
-        return _file_system(self.scheme, self.path.partition("/")[0], tuple(given.items()), os.getpid())
+        return self._uri(self._at(name))
 
     def _at(self, name: str) -> str:
-        return f"{self.path}/{name}"
+        return f"{self.path}/{name}" if name else self.path
+
+    @contextmanager
+    def _system(self, name: str = "") -> Iterator[fs.FileSystem]:
+        """The client; what it raises becomes what `Folder` promises."""
+        try:
+            given = tuple({**dict(self.surroundings), **dict(self.options)}.items())
+            yield _file_system(self.scheme, self.path.partition("/")[0], given, os.getpid())
+        except FileNotFoundError:
+            raise
+        except (OSError, pa.ArrowException) as error:
+            raise StorageError(f"{self.where(name)}: {' '.join(str(error).split())}") from None
 
     def names(self) -> list[str]:
         """See `Folder`."""
-        found = self._system.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
+        with self._system() as system:
+            found = system.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
         return sorted(info.base_name for info in found)
 
     def exists(self, name: str) -> bool:
         """See `Folder`."""
-        return bool(self._system.get_file_info(self._at(name)).type != fs.FileType.NotFound)
+        with self._system(name) as system:
+            return bool(system.get_file_info(self._at(name)).type != fs.FileType.NotFound)
 
     def stamps(self, names: Sequence[str]) -> tuple[int, ...]:
         """See `Folder`."""
-        found = self._system.get_file_info([self._at(name) for name in names])
+        with self._system() as system:
+            found = system.get_file_info([self._at(name) for name in names])
         return tuple(0 if one.type == fs.FileType.NotFound else one.mtime_ns or 1 for one in found)
 
     def is_new(self) -> bool:
@@ -88,27 +107,33 @@ class RemoteFolder(Folder):
 
     def read(self, name: str) -> bytes:
         """See `Folder`."""
-        with self._system.open_input_file(self._at(name)) as file:
+        with self._system(name) as system, system.open_input_file(self._at(name)) as file:
             return bytes(file.read())
 
     def open(self, name: str) -> Any:
         """See `Folder`."""
-        return self._system.open_input_file(self._at(name))
+        with self._system(name) as system:
+            return system.open_input_file(self._at(name))
 
     def write(self, name: str, content: bytes) -> None:
         """See `Folder`."""
-        with self._system.open_output_stream(self._at(name)) as stream:
-            stream.write(content)  # at once: what fails in the middle of several pieces could be closed as a file
+        if len(content) > PIECE:
+            with self.new_file(name) as path:
+                path.write_bytes(content)
+            return
+        with self._system(name) as system, system.open_output_stream(self._at(name)) as stream:
+            stream.write(content)
 
     def delete(self, name: str) -> None:
         """See `Folder`."""
-        with contextlib.suppress(FileNotFoundError):
-            self._system.delete_file(self._at(name))
+        with contextlib.suppress(FileNotFoundError), self._system(name) as system:
+            system.delete_file(self._at(name))
 
     def move(self, name: str, target: str) -> None:
         """See `Folder`."""
-        self._system.copy_file(self._at(name), self._at(target))
-        self._system.delete_file(self._at(name))
+        with self._system(name) as system:
+            system.copy_file(self._at(name), self._at(target))
+            system.delete_file(self._at(name))
 
     @contextmanager
     def new_file(self, name: str) -> Iterator[Path]:
@@ -130,27 +155,34 @@ class RemoteFolder(Folder):
     def at_hand(self, name: str) -> Iterator[Path]:
         """See `Folder`."""
         with tempfile.TemporaryDirectory(prefix="helo-") as scratch:
-            path = Path(scratch) / Path(name or self.name).name
-            source = self._at(name) if name else self.path
-            if self._system.get_file_info(source).type == fs.FileType.Directory:
-                path.mkdir()
-            fs.copy_files(source, str(path), self._system, fs.LocalFileSystem())
+            path = Path(scratch) / Path(name).name
+            path.write_bytes(self.read(name))
             yield path
 
     def _upload(self, path: Path, name: str) -> None:
-        fs.copy_files(str(path), self._at(name), fs.LocalFileSystem(), self._system)
-
-
-def _known(*names: str) -> str:
-    return next((found for name in names if (found := os.environ.get(name))), "")
+        """A file as an object, whole or not at all."""
+        if path.stat().st_size <= PIECE:
+            self.write(name, path.read_bytes())
+            return
+        # Under another name first, and then copied, which is one request: pyarrow makes an object of what it has sent
+        # when one of several requests fails.
+        folder, _, plain = name.rpartition("/")
+        hidden = f"{folder}/.{plain}-{secrets.token_hex(4)}".lstrip("/")
+        with self._system(name) as system:
+            try:
+                fs.copy_files(str(path), self._at(hidden), fs.LocalFileSystem(), system)
+                system.copy_file(self._at(hidden), self._at(name))
+            finally:
+                with contextlib.suppress(OSError):  # one more failure, or it was never there
+                    system.delete_file(self._at(hidden))
 
 
 @cache
 def _file_system(scheme: str, bucket: str, options: tuple[tuple[str, str], ...], process: int) -> fs.FileSystem:
     """One client per process: those of pyarrow do not survive a fork."""
-    given = {name: value for name, value in options if value}
+    given = dict(options)
     if scheme == "gs":
-        return fs.GcsFileSystem(**given)
+        return fs.GcsFileSystem(**given, retry_time_limit=PATIENCE)
     if "region" not in given:
         given["region"] = "us-east-1" if "endpoint_override" in given else fs.resolve_s3_region(bucket)
     return fs.S3FileSystem(

@@ -16,8 +16,7 @@ from helo.baselines.table import baselines_table
 from helo.configuration import Configuration
 from helo.data import Dataset, simulate
 from helo.folds import loso_folds
-from helo.ledger import CellRecord
-from helo.ledger.record import rows_of
+from helo.ledger import CellRecord, rows_of
 from helo.names import COMPLETED, METRICS, NORMALISE_TRAIN, PER_FOLD_SELECTION, TRAIN_MEAN
 from helo.tables import cells_table
 from helo.training import train_cell

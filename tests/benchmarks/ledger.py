@@ -29,10 +29,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from helo.ledger import HISTORY_COLUMNS, CellRecord, Ledger, LedgerWriter
+from helo.ledger import HISTORY_COLUMNS, PACK, ROW, CellRecord, Ledger, LedgerWriter, rows_of
 from helo.ledger.ledger import pack_name
-from helo.ledger.record import ROW, rows_of
-from helo.ledger.writer import PACK
 from helo.names import CELLS, EPOCH, METRICS
 from helo.run import Run
 from helo.search.outcomes import Finished

@@ -26,8 +26,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from helo.ledger import HISTORY_COLUMNS, CellRecord
-from helo.ledger.record import rows_of
+from helo.ledger import HISTORY_COLUMNS, CellRecord, rows_of
 from helo.names import (
     BASELINES,
     CELLS,

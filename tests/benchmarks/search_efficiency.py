@@ -33,8 +33,7 @@ from rich.console import Console
 from helo.data import Dataset, simulate
 from helo.data.wesad import wesad
 from helo.folds import loso_folds
-from helo.ledger import CellRecord
-from helo.ledger.record import rows_of
+from helo.ledger import CellRecord, rows_of
 from helo.names import CELLS, CONFIGURATION, FOLD, METRICS, STOPPED, TEST, VAL
 from helo.run import Run
 from helo.search.driver import run_search

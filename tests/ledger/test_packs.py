@@ -11,9 +11,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from helo.ledger import HISTORY_COLUMNS, CellRecord, Ledger, LedgerWriter
+from helo.ledger import HISTORY_COLUMNS, ROW, CellRecord, Ledger, LedgerWriter, records_of
 from helo.ledger.packs import pack_parts
-from helo.ledger.record import ROW, records_of
 from helo.names import METRICS
 from helo.storage import Folder, LocalFolder, open_folder
 
@@ -59,10 +58,9 @@ def assert_whole(ledger: Ledger) -> None:
 def test_packs_hold_what_their_parts_held(folder: Folder) -> None:
     ledger = filled(folder)
     pack_parts(ledger, 10)
-    assert ledger.files() == [
-        *("pack-00000001-10.parquet", "pack-00000002-10.parquet"),
-        *(f"c00005-f000{fold}.parquet" for fold in range(4)),
-    ]
+    packs, parts = ledger.files()[:2], ledger.files()[2:]
+    assert [name.rpartition("-")[0] for name in packs] == ["pack-00000001-10", "pack-00000002-10"]
+    assert parts == [f"c00005-f000{fold}.parquet" for fold in range(4)]
     assert len(ledger) == len(CELLS)
     assert_whole(ledger)
     assert ledger.inspect()[1] == {}
@@ -95,8 +93,8 @@ def test_a_packing_that_was_cut_short_loses_and_doubles_nothing(tmp_path: Path, 
     ledger = Ledger(tmp_path, "mine")
     assert len(ledger) > len(CELLS)  # by names alone
     assert_whole(ledger)
-    pack_parts(ledger, 10)
-    assert len(ledger) == len(CELLS)
+    with LedgerWriter(ledger):  # a search that goes on
+        assert len(ledger) == len(CELLS)
     assert_whole(ledger)
 
 
@@ -117,6 +115,106 @@ def test_a_reader_misses_nothing_that_is_packed_while_it_reads(tmp_path: Path) -
     rows = [table for _, table in Ledger(Packing(tmp_path), "mine").blocks(["fold"], faults=faults)]
     assert sum(map(len, rows)) == len(CELLS)
     assert faults == {}
+
+
+def test_cells_that_are_packed_while_they_are_looked_for_are_found(tmp_path: Path) -> None:
+    class Packing(LocalFolder):
+        """Packs the ledger once, between the list of its files and the first of them."""
+
+        done: ClassVar = [False]
+
+        def names(self) -> list[str]:
+            found = super().names()
+            if not self.done[0]:
+                self.done[0] = True
+                pack_parts(Ledger(LocalFolder(tmp_path), "mine"), 10)
+            return found
+
+    filled(LocalFolder(tmp_path))
+    found = Ledger(Packing(tmp_path), "mine").find([(0, 2), (3, 1), (5, 3)])
+    assert [(cell.configuration, cell.fold) for cell in found] == [(0, "S2"), (3, "S1"), (5, "S3")]
+
+
+def test_two_who_believe_that_a_ledger_is_theirs_lose_no_cell(tmp_path: Path) -> None:
+    """A machine that slept packs what it has seen, while another search has gone on and packs, too."""
+
+    class Slow(LocalFolder):
+        def write(self, name: str, content: bytes) -> None:
+            if name.startswith("pack-") and not awake:
+                awake.append(True)
+                ours.append(record(9, 9), 9)
+                pack_parts(ours, 5)
+            super().write(name, content)
+
+    awake: list[bool] = []
+    ours = filled(LocalFolder(tmp_path))
+    pack_parts(Ledger(Slow(tmp_path), "mine"), 10)
+    assert {(cell.configuration, int(cell.fold[1])) for cell in ours.read()} == {*CELLS, (9, 9)}
+
+
+def test_who_has_lost_the_ledger_packs_nothing(tmp_path: Path) -> None:
+    def guard() -> None:
+        raise OSError("taken over")
+
+    ledger = filled(LocalFolder(tmp_path))
+    before = ledger.files()
+    with pytest.raises(OSError, match="taken over"):
+        pack_parts(ledger, 10, guard)
+    assert ledger.files() == before
+
+
+def test_a_storage_that_fails_is_no_damage(tmp_path: Path) -> None:
+    class Refusing(LocalFolder):
+        def read(self, name: str) -> bytes:
+            raise PermissionError("ACCESS_DENIED")
+
+        def open(self, name: str) -> Path:
+            raise PermissionError("ACCESS_DENIED")
+
+    ledger = filled(LocalFolder(tmp_path))
+    pack_parts(ledger, 10)
+    refused, faults = Ledger(Refusing(tmp_path), "mine"), dict[str, str]()
+    with pytest.raises(PermissionError, match="ACCESS_DENIED"):
+        list(refused.blocks(["params"], faults=faults))
+    with pytest.raises(PermissionError, match="ACCESS_DENIED"):
+        refused.find([CELLS[0]])
+    assert faults == {}
+
+
+def test_damage_in_columns_that_are_not_asked_for_is_seen_by_who_verifies(tmp_path: Path) -> None:
+    ledger = filled(LocalFolder(tmp_path))
+    pack_parts(ledger, 10)
+    name = ledger.files()[0]
+    content = (tmp_path / name).read_bytes()
+    test = pq.ParquetFile(tmp_path / name).metadata.row_group(0)
+    column = next(
+        test.column(place) for place in range(test.num_columns) if test.column(place).path_in_schema == "test.kl"
+    )
+    place = column.data_page_offset + column.total_compressed_size // 2
+    (tmp_path / name).write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    for verify in (False, True):
+        faults: dict[str, str] = {}
+        rows = [table for _, table in ledger.blocks(["params"], faults=faults, verify=verify)]
+        assert sum(map(len, rows)) == len(CELLS) - 10 * verify
+        assert list(faults) == [name] * verify
+        assert {tuple(table.column_names) for table in rows} == {("params", "configuration", "fold_number")}
+
+
+def test_why_parts_are_not_packed_is_told_once(tmp_path: Path) -> None:
+    class Full(LocalFolder):
+        def write(self, name: str, content: bytes) -> None:
+            if name.startswith("pack-"):
+                raise OSError("no room for packs")
+            super().write(name, content)
+
+    said: list[str] = []
+    with LedgerWriter(Ledger(Full(tmp_path), "mine"), pack=5, tell=said.append) as writer:
+        for cell in CELLS:
+            writer.append(record(*cell), cell[1])
+            if writer._packing is not None:
+                writer._packing.join()
+    assert said == ["parts of the ledger are not packed: no room for packs"]
+    assert_whole(Ledger(tmp_path, "mine"))
 
 
 def test_columns_of_packs_and_parts_are_the_same(tmp_path: Path) -> None:

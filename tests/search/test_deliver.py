@@ -42,7 +42,7 @@ def made(dataset: Dataset, tmp_path: Path) -> tuple[SearchPlan, Run]:
         scores = dict.fromkeys(METRICS, 0.1)
         record = CellRecord(0, fold.test, QUICK, "completed", 4, 8.0, "here", NOW, NOW, 2, val=scores, test=scores)
         run.ledger.append(record, number)
-    write_tables(run, plan, folds)
+    write_tables(run, plan, folds, Console(quiet=True))
     return plan, run
 
 

@@ -336,7 +336,7 @@ parameters:
 """
 
 
-class Machines:
+class Computers:
     """Ray as `ray start` starts it: each node a group of processes of its own."""
 
     def __init__(self, folder: Path, ports: tuple[int, int]) -> None:
@@ -381,14 +381,14 @@ class Machines:
 @pytest.fixture
 def plain_nodes(
     object_storage: str, monkeypatch: pytest.MonkeyPatch, free_ports: Callable[[int], list[int]]
-) -> Iterator[Machines]:
+) -> Iterator[Computers]:
     """A head that runs no cells, and two workers; all of them reach the object storage."""
     # A short path: Ray's sockets have it in their names, which may not be long.
     with tempfile.TemporaryDirectory(prefix="ray-") as folder:
         monkeypatch.setenv("RAY_AUTH_MODE", "token")  # or a token that lies about would turn it on for some of them
         monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
         monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-        found = Machines(Path(folder), tuple(free_ports(2)))
+        found = Computers(Path(folder), tuple(free_ports(2)))
         found.head()
         try:
             until(found.answers)
@@ -400,7 +400,7 @@ def plain_nodes(
 
 
 def test_a_job_that_is_submitted_survives_a_machine_and_leaves_its_run_on_object_storage(
-    plain_nodes: Machines, object_storage: str, tmp_path: Path
+    plain_nodes: Computers, object_storage: str, tmp_path: Path
 ) -> None:
     (tmp_path / "space.yaml").write_text(YAML)
     data, place = simulate(subjects=4, clips=2, windows=5, emotions=3), f"{object_storage}/runs/job"

@@ -11,8 +11,7 @@ import pytest
 
 from helo.errors import InputError
 from helo.folds import Fold, loso_folds
-from helo.ledger import HISTORY_COLUMNS, CellRecord
-from helo.ledger.record import rows_of
+from helo.ledger import HISTORY_COLUMNS, CellRecord, rows_of
 from helo.names import COMPLETED, FAILED, HIGHER_IS_BETTER, METRICS, PROTOCOLS, STOPPED
 from helo.search.outcomes import Finished, outcome
 from helo.search.planner import PlannedCell, Planner

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helo.cluster.filling import Node
 from helo.errors import InputError
 from helo.search.resources import (
     MARGIN,
     Machines,
-    Node,
     Resources,
     require_room,
     round_down,

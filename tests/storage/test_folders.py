@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from collections.abc import Callable
+from datetime import timedelta
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 import helo
 from helo.data import read_dataset, simulate, write_dataset
-from helo.errors import InputError
+from helo.errors import InputError, StorageError
 from helo.storage import Folder, LocalFolder, is_uri, open_folder, place_of, require_new_folder
 
 
@@ -101,20 +105,92 @@ def test_json(folder: Folder) -> None:
         assert str(caught.value).startswith(f"{folder.where(name)}: cannot be read")
 
 
-def test_a_folder_travels_to_other_processes(folder: Folder) -> None:
+def test_a_folder_travels_to_other_processes(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.write("a", b"1")
-    assert pickle.loads(pickle.dumps(folder)).read("a") == b"1"  # noqa: S301 - our own
+    sent = pickle.dumps(folder)
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)  # another machine may not know it
+    assert pickle.loads(sent).read("a") == b"1"  # noqa: S301 - our own
 
 
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
 def test_a_storage_that_does_not_answer_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, free_ports: Callable[[int], list[int]]
+    monkeypatch: pytest.MonkeyPatch, free_ports: Callable[[int], list[int]], scheme: str
 ) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_ports(1)[0]}")
+    place = f"{scheme}://lab/run?endpoint_override=127.0.0.1:{free_ports(1)[0]}&scheme=http"
     monkeypatch.setattr("helo.storage.remote.ATTEMPTS", 1)
+    monkeypatch.setattr("helo.storage.remote.PATIENCE", timedelta(milliseconds=100))
     with pytest.raises(InputError) as caught:
-        helo.load_run("s3://lab/run")
-    assert str(caught.value).startswith("s3://lab/run: cannot be read")
+        helo.load_run(place)
+    assert str(caught.value).startswith(f"{place}: cannot be read")
     assert "\n" not in str(caught.value)
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """Stands before an object storage and refuses the second piece of every upload."""
+
+    protocol_version = "HTTP/1.1"
+    behind = ""
+
+    def content(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        found = b""
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            found += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return found
+
+    def passed_on(self) -> None:
+        content = self.content()
+        if self.command == "PUT" and "partNumber=2" in self.path:
+            self.send_response(403)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        own = ("host", "expect", "connection", "transfer-encoding", "content-length")
+        connection = HTTPConnection(self.behind.removeprefix("http://"))
+        connection.request(
+            self.command, self.path, content, {n: v for n, v in self.headers.items() if n.lower() not in own}
+        )
+        answer = connection.getresponse()
+        body = answer.read()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in own:
+                self.send_header(name, value)
+        self.send_header("Content-Length", answer.getheader("Content-Length") or str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = passed_on
+
+    def log_message(self, *words: object) -> None:
+        """Nothing."""
+
+
+def test_an_upload_that_fails_in_the_middle_leaves_what_was_there(
+    storage_server: str, object_storage: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(Refusing, "behind", storage_server)
+    monkeypatch.setattr("helo.storage.remote.ATTEMPTS", 1)
+    open_folder(object_storage).write("a", b"before")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server.server_port}")
+    folder = open_folder(object_storage)
+    try:
+        with pytest.raises(StorageError, match=f"{folder.where('a')}: "):
+            folder.write("a", b"x" * 25_000_000)
+        with pytest.raises(StorageError), folder.new_file("a") as path:
+            path.write_bytes(b"x" * 25_000_000)
+        assert folder.read("a") == b"before"
+        assert folder.names() == ["a"]
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 BAD = {
@@ -125,6 +201,9 @@ BAD = {
     "s3://lab/run#first": "must be s3://BUCKET/FOLDER",
     "s3://lab/run?reigon=eu-west-1": "unknown option 'reigon' (did you mean 'region'?); known are region,",
     "s3://lab/run?region=": "unknown option 'region'",
+    "s3://lab/run?scheme=ftp": "scheme must be http or https, got 'ftp'",
+    "s3://lab/a//b": "has an empty part, '.' or '..' in its path",
+    "s3://lab/../b": "has an empty part, '.' or '..' in its path",
 }
 
 

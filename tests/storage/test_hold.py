@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from helo.storage import Folder, hold, open_folder
 @pytest.fixture
 def folder(object_storage: str, monkeypatch: pytest.MonkeyPatch) -> Folder:
     """A folder whose leases are renewed quickly."""
-    for name, seconds in (("RENEW_S", 0.05), ("PATIENCE_S", 0.4), ("SETTLE_S", 0.05)):
+    for name, seconds in (("RENEW_S", 0.05), ("FRESH_S", 0.2), ("PATIENCE_S", 0.4), ("SETTLE_S", 0.05)):
         monkeypatch.setattr(f"helo.storage.holding.{name}", seconds)
     return open_folder(object_storage)
 
@@ -52,23 +53,53 @@ def test_a_lease_of_another_machine_is_taken_once_nobody_renews_it(folder: Folde
 def test_a_lease_of_a_process_that_has_ended_here_is_taken_at_once(folder: Folder) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    lease(folder, node=platform.node(), process=ended.pid)
+    with hold(folder, "lock"):
+        mine = json.loads(folder.read("lock"))
+    lease(folder, **mine | {"process": ended.pid, "token": "theirs"})
     said: list[str] = []
     with hold(folder, "lock", said.append):
         pass
     assert said == []
 
 
-def test_who_was_taken_over_finds_out_before_it_writes(folder: Folder) -> None:
+@pytest.mark.parametrize("key", ["node", "boot", "space"])
+def test_a_process_number_of_elsewhere_says_nothing(folder: Folder, key: str) -> None:
+    """Another container or machine may be called the same and have no such process of its own."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    with hold(folder, "lock"):
+        mine = json.loads(folder.read("lock"))
+    lease(folder, **mine | {"process": ended.pid, "token": "theirs", key: "another"})
+    said: list[str] = []
+    with hold(folder, "lock", said.append):
+        pass
+    assert len(said) == 1
+
+
+def test_who_was_taken_over_finds_out_before_it_writes(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where the thread that renews the lease has not run since: the machine slept."""
+    monkeypatch.setattr("helo.storage.holding.RENEW_S", 1000.0)
     with hold(folder, "lock") as mine:
+        mine.check()
         lease(folder)
-        deadline = 200
-        while not mine.lost and deadline:
-            deadline -= 1
-            subprocess.run([sys.executable, "-c", ""], check=True)
-        with pytest.raises(OSError, match="another process has taken it over"):
-            mine.check()
+        monkeypatch.setattr("helo.storage.holding.FRESH_S", 0.0)
+        for _ in range(2):
+            with pytest.raises(OSError, match="another search has taken it over"):
+                mine.check()
     assert json.loads(folder.read("lock"))["token"] == "theirs", "the other's lease stays"
+
+
+def test_a_lease_is_renewed(folder: Folder) -> None:
+    renewed = threading.Event()
+
+    class Counting(type(folder)):  # type: ignore[misc]
+        def write(self, name: str, content: bytes) -> None:
+            super().write(name, content)
+            if json.loads(content)["renewed"] >= 2:
+                renewed.set()
+
+    with hold(Counting(**vars(folder)), "lock"):
+        assert renewed.wait(20)
 
 
 @pytest.mark.parametrize("content", [b"", b"{half", b"[]", b'{"process": "many"}'])

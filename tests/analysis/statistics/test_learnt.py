@@ -15,8 +15,7 @@ from analysis.figures._links import choose
 from analysis.source import Source
 from analysis.statistics.learnt import learnt, no_explanations, token_names
 from helo.errors import InputError
-from helo.ledger import CellRecord
-from helo.ledger.record import rows_of
+from helo.ledger import CellRecord, rows_of
 from helo.names import BEST_EPOCH, METRICS
 from helo.run import Run
 from helo.selection import best_per_fold
