@@ -137,7 +137,11 @@ class Run:
             assert empty is not None
             piece = empty
         first = pa.Table.from_pandas(piece, preserve_index=False)
-        with self.folder.new_file(f"{name}.parquet") as path, pq.ParquetWriter(path, first.schema) as writer:
+        with (
+            self.folder.new_file(f"{name}.parquet") as path,
+            path.open("wb") as file,
+            pq.ParquetWriter(file, first.schema) as writer,
+        ):
             writer.write_table(first)
             for piece in filter(len, rest):
                 writer.write_table(pa.Table.from_pandas(piece, schema=first.schema, preserve_index=False))

@@ -6,8 +6,10 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -282,6 +284,18 @@ def test_all_wrong_values_in_one_line(refused: Refused) -> None:
     said = refused.search("--seed", -1, "--concurrency", 0)
     assert "--seed must" in said
     assert "--concurrency must" in said
+
+
+def test_what_answers_at_the_address_is_no_ray(refused: Refused) -> None:
+    """Ray itself asks for ever; its dashboard's port is the likely mistake."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        address = f"127.0.0.1:{server.server_port}"
+        assert f"--address {address}: what answers there is no Ray cluster" in refused.search("--address", address)
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

@@ -32,6 +32,10 @@ NONE: Final = "none"
 ADDRESS_TIMEOUT_S = 5.0
 """How long to wait for a Ray cluster's port to answer."""
 
+_SETTINGS: Final = b"\x04"
+_HTTP2: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0" + _SETTINGS + bytes(5)
+"""What a client of HTTP/2, which Ray speaks, says first (RFC 9113, section 3.4); the answer is such a frame, too."""
+
 DEFAULTS: Final[Mapping[str, Any]] = {
     "data": SIMULATED,
     "space": "demo",
@@ -256,7 +260,13 @@ def _address_problems(address: str, option: str) -> list[str]:
     if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 65536:
         return [f"{option} must be auto or HOST:PORT, got {address!r}"]
     try:
-        socket.create_connection((host, int(port)), timeout=ADDRESS_TIMEOUT_S).close()
+        with socket.create_connection((host, int(port)), timeout=ADDRESS_TIMEOUT_S) as asked:
+            asked.sendall(_HTTP2)
+            answer = asked.recv(9)
     except OSError as error:
         return [f"{option} {address}: no Ray cluster answers there ({error.strerror or error})"]
+    if answer[3:4] != _SETTINGS and not os.environ.get("RAY_USE_TLS"):
+        return [
+            f"{option} {address}: what answers there is no Ray cluster; its port is 6379 unless it was told another"
+        ]
     return []

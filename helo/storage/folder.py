@@ -36,6 +36,11 @@ class Folder(ABC):
     def __truediv__(self, name: str) -> Folder:
         """A folder in this one."""
 
+    @property
+    @abstractmethod
+    def parent(self) -> Folder:
+        """The folder that this one is in."""
+
     @abstractmethod
     def where(self, name: str) -> str:
         """Where a file in it lies, for messages."""
@@ -124,6 +129,11 @@ class LocalFolder(Folder):
 
     def __truediv__(self, name: str) -> LocalFolder:
         return LocalFolder(self.path / name)
+
+    @property
+    def parent(self) -> LocalFolder:
+        """See `Folder`."""
+        return LocalFolder(self.path.absolute().parent)
 
     def where(self, name: str) -> str:
         """See `Folder`."""

@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 from helo.errors import InputError, did_you_mean
+from helo.names import MANIFEST_FILE
 from helo.storage.folder import Folder, LocalFolder
 
 SCHEMES: Final = ("s3", "gs")
@@ -29,7 +30,7 @@ def is_uri(place: os.PathLike[str] | str) -> bool:
 
 def place_of(place: os.PathLike[str] | str) -> Path | str:
     """A place as it can be named from anywhere: an absolute path, or the URI; raise `InputError` for a bad URI."""
-    return _checked(os.fspath(place)) if is_uri(place) else Path(place).resolve()
+    return _checked(os.fspath(place)) if is_uri(place) else Path(_no_uri(os.fspath(place))).resolve()
 
 
 def open_folder(place: Folder | os.PathLike[str] | str) -> Folder:
@@ -37,12 +38,20 @@ def open_folder(place: Folder | os.PathLike[str] | str) -> Folder:
     if isinstance(place, Folder):
         return place
     if not is_uri(place):
-        return LocalFolder(Path(place))
+        return LocalFolder(Path(_no_uri(os.fspath(place))))
     from helo.storage.remote import RemoteFolder  # pyarrow: not for those who only ask for help
 
     uri = urlsplit(_checked(os.fspath(place)))
     given = tuple(parse_qsl(uri.query))
     return RemoteFolder(uri.scheme, f"{uri.netloc}{uri.path}".rstrip("/"), given, _surroundings(uri.scheme))
+
+
+def _no_uri(text: str) -> str:
+    """A path; raise `InputError` for what is a URI with a typing error: its run would be lost with this machine."""
+    found = re.match(r"(\w+):/*(.*)", text)
+    if found and found[1].lower() in SCHEMES:
+        raise InputError(f"{text}: is no URI; did you mean {found[1].lower()}://{found[2]}?")
+    return text
 
 
 def _surroundings(scheme: str) -> tuple[tuple[str, str], ...]:
@@ -79,13 +88,15 @@ def _checked(text: str) -> str:
 
 
 def require_new_folder(folder: Folder, option: str = "--out") -> None:
-    """Raise `InputError` if something is there already: nothing that a user has made is overwritten.
+    """Raise `InputError` if something is there already, or the place is in a run: nothing a user has made is touched.
 
     `option`: what the user chose the place with.
     """
     try:
-        new = folder.is_new()
+        new, inside = folder.is_new(), folder.parent.exists(MANIFEST_FILE)
     except OSError as error:
         raise InputError(f"{folder}: cannot be reached ({error})") from None
     if not new:
         raise InputError(f"{folder}: is already there; choose another {option} or remove it")
+    if inside:
+        raise InputError(f"{folder}: lies in a run, and would go with it; choose another {option}")

@@ -66,6 +66,11 @@ class RemoteFolder(Folder):
     def __truediv__(self, name: str) -> RemoteFolder:
         return replace(self, path=f"{self.path}/{name}")
 
+    @property
+    def parent(self) -> RemoteFolder:
+        """See `Folder`."""
+        return replace(self, path=self.path.rpartition("/")[0])
+
     def where(self, name: str) -> str:
         """See `Folder`."""
         return self._uri(self._at(name))
@@ -82,7 +87,7 @@ class RemoteFolder(Folder):
         except FileNotFoundError:
             raise
         except (OSError, pa.ArrowException) as error:
-            raise StorageError(f"{self.where(name)}: {' '.join(str(error).split())}") from None
+            raise StorageError(f"{self.where(name)}: {_said(error, self.path.partition('/')[0])}") from None
 
     def names(self) -> list[str]:
         """See `Folder`."""
@@ -103,7 +108,7 @@ class RemoteFolder(Folder):
 
     def is_new(self) -> bool:
         """See `Folder`."""
-        return not self.names()
+        return not self.names() and not self.exists("")
 
     def read(self, name: str) -> bytes:
         """See `Folder`."""
@@ -175,6 +180,15 @@ class RemoteFolder(Folder):
             finally:
                 with contextlib.suppress(OSError):  # one more failure, or it was never there
                     system.delete_file(self._at(hidden))
+
+
+def _said(error: Exception, bucket: str) -> str:
+    said = " ".join(str(error).split())
+    if "NO_SUCH_BUCKET" in said:
+        return f"there is no bucket {bucket!r}"
+    if "ACCESS_DENIED" in said or "INVALID_ACCESS_KEY" in said:
+        return f"access is denied; whoever runs this needs credentials for bucket {bucket!r} ({said})"
+    return said
 
 
 @cache

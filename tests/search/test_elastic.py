@@ -407,17 +407,28 @@ def test_a_job_that_is_submitted_survives_a_machine_and_leaves_its_run_on_object
     write_dataset(data, tmp_path / "data")
     for name in ("dataset.yaml", "windows.parquet"):
         open_folder(f"{object_storage}/data").write(name, (tmp_path / "data" / name).read_bytes())
-    job = plain_nodes.ray(
-        "job", "submit", "--address", f"http://127.0.0.1:{plain_nodes.dashboard}", "--", sys.executable, "-m",
-        "helo.search", "--address", "auto", "--space", str(tmp_path / "space.yaml"), "--seed", "3", "--baselines",
-        "none", "--concurrency", "2", "--data", f"{object_storage}/data", "--out", place,
+    at = ("--address", f"http://127.0.0.1:{plain_nodes.dashboard}")
+    words = (
+        "helo.search", "--address", "auto", "--space", str(tmp_path / "space.yaml"), "--seed", "3",
+        "--baselines", "none", "--concurrency", "2", "--data", f"{object_storage}/data", "--out", place,
     )  # fmt: skip
+
+    def submitted() -> bool:
+        """Whether Ray has taken the job: for some seconds it answers, and has nobody yet to start it."""
+        job = plain_nodes.ray(
+            "job", "submit", *at, "--no-wait", "--submission-id", "search", "--", sys.executable, "-m", *words
+        )
+        return job.wait(WAIT_S) == 0
+
+    until(submitted)
+    followed = plain_nodes.ray("job", "logs", *at, "--follow", "search")
     ledger = open_folder(place) / "ledger"
-    until(lambda: len(ledger.names()) >= 3 or job.poll() is not None)
-    assert job.poll() is None, (plain_nodes.folder / "ray.log").read_text()
+    until(lambda: len(ledger.names()) >= 3 or followed.poll() is not None)
+    assert followed.poll() is None, (plain_nodes.folder / "ray.log").read_text()
     os.killpg(plain_nodes.groups[1].pid, signal.SIGKILL)  # a worker, with all of its processes
     plain_nodes.worker()
-    assert job.wait(WAIT_S) == 0, (plain_nodes.folder / "ray.log").read_text()
+    followed.wait(WAIT_S)
+    assert (open_folder(place) / "model").names(), (plain_nodes.folder / "ray.log").read_text()
     run = helo.load_run(place)
     assert run.complete
     space = read_space(tmp_path / "space.yaml")

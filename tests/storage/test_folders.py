@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -216,11 +217,32 @@ def test_a_uri_that_can_be_none_is_one_line(use: Callable[[str], object], place:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("place", ["s3:/lab/run", "s3:lab/run", "gs:/lab/run"])
+def test_a_uri_with_a_slash_too_few_is_no_path(place: str) -> None:
+    """The run would lie on a machine that is given back."""
+    with pytest.raises(InputError) as caught:
+        open_folder(place)
+    assert re.search(r"did you mean (s3|gs)://lab/run\?", str(caught.value))
+
+
+def test_a_run_does_not_lie_in_another(folder: Folder) -> None:
+    folder.write("manifest.json", b"{}")
+    with pytest.raises(InputError, match="lies in a run, and would go with it"):
+        require_new_folder(folder / "sub")
+    with pytest.raises(InputError, match="is already there"):
+        require_new_folder(folder / "manifest.json")
+
+
+def test_a_bucket_that_is_not_there_is_said(object_storage: str) -> None:
+    with pytest.raises(StorageError, match="there is no bucket 'none'"):
+        open_folder("s3://none/run").write("a", b"1")
+
+
 def test_what_is_a_uri() -> None:
     assert is_uri("gs://lab/run")
     for path in ("run", "/run", "C://run", "a b://run", "s3:/run"):
         assert not is_uri(path), path
-    assert open_folder("s3:/run") == LocalFolder(Path("s3:/run"))
+    assert open_folder("C:/run") == LocalFolder(Path("C:/run"))
     assert str(open_folder("s3://lab/run/?region=eu-west-1")) == "s3://lab/run?region=eu-west-1"
     assert open_folder("s3://lab/run?region=eu-west-1").where("a") == "s3://lab/run/a?region=eu-west-1"
 

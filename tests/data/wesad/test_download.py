@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -227,8 +227,18 @@ def test_all_real_subjects_have_the_segments_and_windows_of_the_table(wesad_fold
 # --- what is kept -------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C reaches this process, though a shell has started it in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_finished_subjects_are_not_read_again(official: Official, tmp_path: Path, jobs: int) -> None:
+def test_finished_subjects_are_not_read_again(
+    official: Official, tmp_path: Path, jobs: int, interruptible: None
+) -> None:
     parts = tmp_path / "parts"
     told: list[str] = []
 
