@@ -286,9 +286,16 @@ def test_all_wrong_values_in_one_line(refused: Refused) -> None:
     assert "--concurrency must" in said
 
 
+class Quiet(BaseHTTPRequestHandler):
+    """A server of something else, such as Ray's dashboard."""
+
+    def log_message(self, *words: object) -> None:
+        """Nothing."""
+
+
 def test_what_answers_at_the_address_is_no_ray(refused: Refused) -> None:
     """Ray itself asks for ever; its dashboard's port is the likely mistake."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         address = f"127.0.0.1:{server.server_port}"
