@@ -210,6 +210,12 @@ class _Recorder(_NotSaved, tune.Callback):
             for logger in self.loggers:
                 logger.log_trial_result(iteration, trial, {**known, TRAINING_ITERATION: epoch[EPOCH]})
 
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Drop what Tune keeps of a trial that is over: statistics of metrics that nobody asks for."""
+        with suppress(AttributeError):  # of a version of Ray that keeps them elsewhere
+            trial.run_metadata.metric_n_steps.clear()
+            trial.run_metadata.metric_analysis.clear()
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The actor died under the cell: hand the cell out again, or record that it keeps killing workers."""
         self.at_work.discard(trial.trial_id)

@@ -85,7 +85,7 @@ def fill(ledger: Ledger, cells: int) -> None:
         }
         for name, values in columns.items():
             shuffled = shuffled.set_column(ROW.get_field_index(name), ROW.field(name), values)
-        name = pack_name(number + 1, PACK)
+        name = pack_name(number + 1, PACK, "simulated")
         ledger.folder.write(name, ledger.encode(shuffled, ROW, name))
 
 
@@ -114,7 +114,7 @@ def resume(path: Path, cells: int) -> dict[str, float]:
     ledger, finished = Run.open(path).ledger, Finished("kl")
 
     def read() -> None:
-        for _, rows in ledger.blocks(finished.columns):
+        for _, rows in ledger.blocks(finished.columns, verify=True):
             finished.add(rows)
 
     def plan() -> Planner:
