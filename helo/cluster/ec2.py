@@ -14,6 +14,9 @@ from helo.cluster.nodes import price_list
 from helo.errors import InputError, did_you_mean
 from helo.yaml import read_text
 
+ACCOUNT = "IamInstanceProfile"
+"""Key of a node's ``node_config`` that says whose rights it has."""
+
 LEAST_DISK = 60
 """GiB: the image, torch with its CUDA libraries, and room to work."""
 
@@ -41,7 +44,7 @@ def check_node(faults: Faults, place: Place, config: Mapping[str, Any], head: bo
     elif not re.fullmatch(r"ami-[0-9a-f]{8,17}", str(config["ImageId"])):
         what = f"must be an AMI such as ami-0123456789abcdef0, got {config['ImageId']!r:.80}"
         faults.add((*place, "ImageId"), what)
-    profile = mapping(config.get("IamInstanceProfile"))
+    profile = mapping(config.get(ACCOUNT))
     if not profile.get("Name") and not profile.get("Arn"):
         whom = "Ray would give the head all rights on EC2 and S3" if head else "workers could not reach the bucket"
         faults.missing(place, "IamInstanceProfile", f"must have a Name or an Arn; without, {whom}")
@@ -73,7 +76,7 @@ def _check_disk(faults: Faults, place: Place, config: Mapping[str, Any]) -> None
 
 def identity(config: Mapping[str, Any]) -> object:
     """Whose rights machines with this ``node_config`` have; None if nobody's."""
-    profile = mapping(config.get("IamInstanceProfile"))
+    profile = mapping(config.get(ACCOUNT))
     name = profile.get("Name") or profile.get("Arn")
     return str(name).rpartition("/")[2] if name else None
 

@@ -7,6 +7,9 @@ from typing import Any
 
 from helo.cluster.faults import Faults, Place, mapping, sequence, whole
 
+ACCOUNT = "serviceAccounts"
+"""Key of a node's ``node_config`` that says whose rights it has."""
+
 LEAST_DISK = 60
 """GiB, as on AWS."""
 
@@ -30,7 +33,7 @@ def _scheduling(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def identity(config: Mapping[str, Any]) -> object:
     """Whose rights machines with this ``node_config`` have; None if nobody's."""
-    return next((mapping(entry).get("email") for entry in sequence(config.get("serviceAccounts"))), None)
+    return next((mapping(entry).get("email") for entry in sequence(config.get(ACCOUNT))), None)
 
 
 def in_region(zone: str, region: str) -> bool:
