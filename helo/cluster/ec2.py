@@ -87,7 +87,7 @@ def in_region(zone: str, region: str) -> bool:
 
 
 def check_policy(faults: Faults, policy: Path, content: Mapping[str, Any]) -> None:
-    """Whether the head may start the workers: what its policy lets it do, where that is written down beside the file."""
+    """Whether the head may start the workers of a file of ``ray up``, by the IAM policy that is to be the head's."""
     try:
         statements = sequence(mapping(json.loads(read_text(policy))).get("Statement"))
     except ValueError as error:

@@ -125,9 +125,10 @@ def _check_machines_of_a_lab(faults: Faults, content: Mapping[str, Any], provide
             faults.add((key,), f"must be a whole number, got {content[key]!r:.80}")
     if not isinstance(provider.get("head_ip"), str):
         faults.missing(("provider",), "head_ip", f"must be an address, got {provider.get('head_ip')!r:.80}")
-    addresses = provider.get("worker_ips")
-    if not sequence(addresses) or not all(isinstance(address, str) for address in sequence(addresses)):
-        faults.missing(("provider",), "worker_ips", f"must be a list of addresses, got {addresses!r:.80}")
+    addresses = sequence(provider.get("worker_ips"))
+    if not addresses or not all(isinstance(address, str) for address in addresses):
+        what = f"must be a list of addresses, got {provider.get('worker_ips')!r:.80}"
+        faults.missing(("provider",), "worker_ips", what)
         return
     if provider.get("head_ip") in addresses:
         what = f"must not have the head's address, {provider['head_ip']}: a machine is the head or a worker"
