@@ -86,6 +86,7 @@ def read_nodes(path: Path) -> list[Nodes]:
     left = _count(path, "max_workers", content.get("max_workers", DEFAULT_WORKERS))
     known = price_list().instances
     kinds = {str(name): _instance_type(path, str(name), entry) for name, entry in types.items()}
+    spot = {str(name): on_spot(entry["node_config"]) for name, entry in types.items()}
     found = [Nodes(head, kinds[head], 1, known.get(kinds[head]), head=True)]
     wanted = {}
     for name, entry in types.items():
@@ -95,8 +96,7 @@ def read_nodes(path: Path) -> list[Nodes]:
         most = min(wanted[name], left)
         left -= most
         if name != head or most:
-            spot = on_spot(types[name]["node_config"])
-            found.append(Nodes(name, kinds[name], most, known.get(kinds[name]), head=False, spot=spot))
+            found.append(Nodes(name, kinds[name], most, known.get(kinds[name]), head=False, spot=spot[name]))
     return found
 
 

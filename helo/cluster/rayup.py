@@ -28,15 +28,15 @@ def check_ray_up(faults: Faults, content: Mapping[str, Any]) -> None:
         return
     check_schema(faults, content)
     provider = mapping(content.get("provider"))
-    kind = provider.get("type")
+    kind = str(provider.get("type"))
     if kind == "aws":
         ec2.check_network(faults, provider)
     if kind in CLOUDS:
-        _check_zones(faults, provider)
+        _check_zones(faults, provider, CLOUDS[kind])
     if kind == "local":
         _check_machines_of_a_lab(faults, content, provider)
     else:
-        _check_node_types(faults, content, str(kind))
+        _check_node_types(faults, content, kind)
     _check_docker(faults, content)
     check_commands(faults, content, _on_spot(content))
     idle = whole(content.get("idle_timeout_minutes"))
@@ -60,12 +60,12 @@ def _odd_keys(value: Any, place: Place) -> Iterator[Place]:
             yield from _odd_keys(entry, (*place, number))
 
 
-def _check_zones(faults: Faults, provider: Mapping[str, Any]) -> None:
+def _check_zones(faults: Faults, provider: Mapping[str, Any], cloud: ModuleType) -> None:
     region, zones = provider.get("region"), provider.get("availability_zone")
     if not isinstance(region, str) or not isinstance(zones, str):
         return
     for zone in (zone.strip() for zone in zones.split(",")):
-        if not CLOUDS[str(provider.get("type"))].in_region(zone, region):
+        if not cloud.in_region(zone, region):
             faults.add(("provider", "availability_zone"), f"must be zones of the region, {region}, got {zone!r:.80}")
 
 
@@ -101,9 +101,9 @@ def _check_node_types(faults: Faults, content: Mapping[str, Any], kind: str) -> 
 def _check_rights(faults: Faults, types: Mapping[str, Any], head: Any, cloud: ModuleType) -> None:
     """That the head has an account of its own: the workers' may not start machines."""
     whose = {name: cloud.identity(mapping(mapping(entry).get("node_config"))) for name, entry in types.items()}
-    same = [name for name, account in whose.items() if name != head and account and account == whose.get(head)]
+    same = [name for name, account in whose.items() if name != head and account and account == whose.get(str(head))]
     if same:
-        what = f"is also that of {same[0]}: give the head one that may start workers, got {whose[head]!r:.80}"
+        what = f"is also that of {same[0]}: give the head one that may start workers, got {whose[str(head)]!r:.80}"
         faults.add((NODES, str(head), "node_config", cloud.ACCOUNT), what)
 
 

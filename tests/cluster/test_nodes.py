@@ -50,6 +50,12 @@ head_node_type: all
     assert (workers.most, workers.head, workers.kind) == (3, False, "m5.large")
 
 
+def test_workers_on_spot_are_known(tmp_path: Path) -> None:
+    spot = "InstanceType: g5.xlarge, InstanceMarketOptions: {MarketType: spot}"
+    found = read(tmp_path, GOOD.replace("InstanceType: g5.xlarge", spot))
+    assert [nodes.name for nodes in found if nodes.spot] == ["workers"]
+
+
 CAPPED = """
 available_node_types:
   h: {node_config: {InstanceType: m5.large}}
