@@ -17,10 +17,19 @@
 #SBATCH --open-mode=append
 set -euo pipefail
 
-run=${1:?"usage: sbatch cluster/slurm.sh RUN [options of helo.search]"}
+run=${1:-}
+case $run in
+"" | -* | *://*)
+    echo "usage: sbatch cluster/slurm.sh RUN [options of helo.search]; RUN must be a folder, got '$run'" >&2
+    exit 2
+    ;;
+esac
 shift
 if [ -e "$run/manifest.json" ]; then
     search=(--resume "$run")
+    if [ $# -gt 0 ]; then
+        echo "resuming $run as it was begun; left out: $*"
+    fi
 else
     search=(--out "$run" "$@")
 fi
@@ -33,7 +42,8 @@ RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN
 export RAY_USAGE_STATS_ENABLED=0 RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300
 
-head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+hosts=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
+head=${hosts%%$'\n'*}
 port=$((20000 + SLURM_JOB_ID % 10000))
 
 # Ray on every node, the search on the first; when it ends, so does Ray.

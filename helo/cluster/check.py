@@ -8,16 +8,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from helo.cluster.ec2 import check_policy
 from helo.cluster.faults import Faults, mapping, sequence, whole
 from helo.cluster.filling import Filling, Node, fill
 from helo.cluster.kuberay import GPU, check_kuberay
 from helo.cluster.nodes import Nodes, price_list, read_nodes
 from helo.cluster.rayup import NODES, check_ray_up
 from helo.cluster.slurm import check_slurm
+from helo.errors import InputError
 from helo.yaml import read_documents, read_text, read_yaml
 
 EXAMPLES = re.compile(r"\b(ami|sg)-0123456789abcdef0\b|\bmy-(project|bucket)\b|\bregistry\.example\b")
 """What the files that come with the project have where everybody has something else."""
+
+NONE = "is no file for ray up, KubeRay or Slurm; the folder cluster/ has one of each"
+
+RAY_UP = ("cluster_name", "provider", NODES)
+"""Keys by which a file of ``ray up`` is known; of KubeRay's it is ``apiVersion``."""
+
+POLICY = "aws-policy-head.json"
+"""What lets the head on AWS start workers, beside the cluster file."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +46,29 @@ class Checked:
 
     - `nodes`: machines with a price, the head first; empty where none is known
     - `examples`: places that still hold the example's values
+    - `region`: of the machines with a price
     """
 
     faults: tuple[str, ...]
     workers: tuple[WorkerType, ...] = ()
     nodes: tuple[Nodes, ...] = ()
     examples: tuple[str, ...] = ()
+    region: str = ""
 
 
 def check(path: Path) -> Checked:
     """Look through a file of ``ray up`` or KubeRay, or a Slurm script; raise `InputError` if it is none of them."""
     faults = Faults()
     if path.suffix == ".sh":
-        check_slurm(faults, read_text(path))
+        text = read_text(path)
+        if "#SBATCH" not in text and "helo.search" not in text:
+            raise InputError(f"{path}: {NONE}")
+        check_slurm(faults, text)
         return Checked(tuple(faults.lines))
     documents = read_documents(path)
+    if not any(key in document for document in documents for key in ("apiVersion", *RAY_UP)):
+        raise InputError(f"{path}: {NONE}")
+    region = ""
     if any("apiVersion" in document for document in documents):
         check_kuberay(faults, documents)
         workers = () if faults.lines else tuple(_pods(documents))
@@ -58,10 +76,13 @@ def check(path: Path) -> Checked:
     else:
         content = read_yaml(path)
         check_ray_up(faults, content)
+        provider = mapping(content.get("provider"))
+        aws, region = provider.get("type") == "aws", str(provider.get("region"))
+        if aws and (policy := path.parent / POLICY).is_file():
+            check_policy(faults, policy, content)
         workers = () if faults.lines else tuple(_workers(content))
-        aws = mapping(content.get("provider")).get("type") == "aws"
         nodes = read_nodes(path) if aws and not faults.lines else []
-    return Checked(tuple(faults.lines), workers, tuple(nodes), tuple(dict.fromkeys(_examples(documents))))
+    return Checked(tuple(faults.lines), workers, tuple(nodes), tuple(dict.fromkeys(_examples(documents))), region)
 
 
 def _workers(content: Mapping[str, Any]) -> Iterator[WorkerType]:
@@ -100,7 +121,7 @@ def report(checked: Checked, gpus_per_cell: float, cpus_per_cell: int) -> Iterat
         filling = fill(Node(worker.cpus, worker.gpus), cpus_per_cell, gpus_per_cell if worker.gpus else 0)
         yield f"{worker.name}: up to {worker.most} of {_has(worker)}; {_said(filling, gpus_per_cell, cpus_per_cell)}"
     if checked.nodes:
-        yield from _prices(checked.nodes)
+        yield from _prices(checked.nodes, checked.region)
     elif checked.workers:
         yield "price: none is known here; multiply your provider's by the numbers above"
     if checked.examples:
@@ -119,16 +140,19 @@ def _said(filling: Filling, gpus_per_cell: float, cpus_per_cell: int) -> str:
     return f"{by_gpu}, {by_cpu}; {filling.cells} at a time; {filling.left}"
 
 
-def _prices(nodes: tuple[Nodes, ...]) -> Iterator[str]:
+def _prices(nodes: tuple[Nodes, ...], region: str) -> Iterator[str]:
     head, *workers = nodes
     unknown = sorted({node.kind for node in nodes if node.instance is None})
     if unknown or head.instance is None:
         yield f"price: none is known for {', '.join(unknown)}"
         return
+    prices = price_list()
     dearest = [f"{node.most} × {node.kind}" for node in workers if node.most]
     hourly = sum(node.most * node.instance.usd for node in nodes if node.instance is not None)
+    spot = "; spot workers cost about a third" if any(node.spot and node.most for node in workers) else ""
+    elsewhere = f"; in {region} they differ" if region != prices.region else ""
     yield (
-        f"price: {hourly:.2f} USD an hour at most: {', '.join([head.kind, *dearest])}, on demand ({price_list()[1]}); "
-        f"spot workers cost about a third"
+        f"price: {hourly:.2f} USD an hour at most: {', '.join([head.kind, *dearest])}, on demand "
+        f"({prices.source}){elsewhere}{spot}"
     )
     yield f"idle: {head.instance.usd:.3f} USD an hour, the head alone, until `ray down`"

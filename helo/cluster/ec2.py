@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from helo.cluster.faults import Faults, Place, mapping, sequence, whole
 from helo.cluster.nodes import price_list
 from helo.errors import InputError, did_you_mean
+from helo.yaml import read_text
+
+ACCOUNT = "IamInstanceProfile"
+"""Key of a node's ``node_config`` that says whose rights it has."""
 
 LEAST_DISK = 60
 """GiB: the image, torch with its CUDA libraries, and room to work."""
+
+LEAST_MEMORY = 4
+"""GiB of the head: Ray's own processes, the driver of the search with torch, and the object store."""
 
 
 @cache
@@ -32,7 +41,10 @@ def check_node(faults: Faults, place: Place, config: Mapping[str, Any], head: bo
         faults.missing(place, "InstanceType", "is missing; name a machine type such as g4dn.xlarge")
     if "ImageId" not in config:
         faults.missing(place, "ImageId", "is missing; Ray's own choice has a driver too old for torch")
-    profile = mapping(config.get("IamInstanceProfile"))
+    elif not re.fullmatch(r"ami-[0-9a-f]{8,17}", str(config["ImageId"])):
+        what = f"must be an AMI such as ami-0123456789abcdef0, got {config['ImageId']!r:.80}"
+        faults.add((*place, "ImageId"), what)
+    profile = mapping(config.get(ACCOUNT))
     if not profile.get("Name") and not profile.get("Arn"):
         whom = "Ray would give the head all rights on EC2 and S3" if head else "workers could not reach the bucket"
         faults.missing(place, "IamInstanceProfile", f"must have a Name or an Arn; without, {whom}")
@@ -62,6 +74,46 @@ def _check_disk(faults: Faults, place: Place, config: Mapping[str, Any]) -> None
         faults.missing(where, "VolumeSize", f"must be at least {LEAST_DISK} GiB, got {sizes[0][1]}")
 
 
+def identity(config: Mapping[str, Any]) -> object:
+    """Whose rights machines with this ``node_config`` have; None if nobody's."""
+    profile = mapping(config.get(ACCOUNT))
+    name = profile.get("Name") or profile.get("Arn")
+    return str(name).rpartition("/")[2] if name else None
+
+
+def in_region(zone: str, region: str) -> bool:
+    """Whether a zone is of a region: us-east-1a of us-east-1, and the local zone us-west-2-lax-1a of us-west-2."""
+    return re.match(rf"{re.escape(region)}(-|[a-z])", zone) is not None
+
+
+def check_policy(faults: Faults, policy: Path, content: Mapping[str, Any]) -> None:
+    """Whether the head may start the workers of a file of ``ray up``, by the IAM policy that is to be the head's."""
+    try:
+        statements = sequence(mapping(json.loads(read_text(policy))).get("Statement"))
+    except ValueError as error:
+        faults.add((policy.name,), f"cannot be read ({error})")
+        return
+    allowed: dict[str, list[Any]] = {}
+    for statement in map(mapping, statements):
+        if "ec2:RunInstances" in _listed(statement.get("Action")):
+            for key, values in mapping(mapping(statement.get("Condition")).get("StringEquals")).items():
+                allowed.setdefault(key, []).extend(_listed(values))
+    names = allowed.get("aws:RequestTag/ray-cluster-name", [])
+    if names and content.get("cluster_name") not in names:
+        what = f"must be {' or '.join(map(str, names))}, or {policy.name} lets the head start no workers"
+        faults.add(("cluster_name",), f"{what}, got {content.get('cluster_name')!r:.80}")
+    kinds = allowed.get("ec2:InstanceType", [])
+    for name, entry in mapping(content.get("available_node_types")).items():
+        kind = mapping(mapping(entry).get("node_config")).get("InstanceType")
+        if kinds and name != content.get("head_node_type") and kind not in kinds:
+            what = f"{policy.name} lets the head start {', '.join(map(str, kinds))} only, got {kind!r:.80}"
+            faults.add(("available_node_types", name, "node_config", "InstanceType"), what)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
 def check_network(faults: Faults, provider: Mapping[str, Any]) -> None:
     """The group that Ray would make, and rules that let the world in."""
     group = mapping(provider.get("security_group"))
@@ -87,9 +139,12 @@ def _wrong_rules(group: Mapping[str, Any]) -> list[Place]:
 
 def check_machine(faults: Faults, place: Place, kind: Any, resources: Mapping[str, Any], head: bool) -> None:
     """Whether the resources that a node type promises are those of its machine."""
-    machine = price_list()[0].get(kind) if isinstance(kind, str) else None
+    machine = price_list().instances.get(kind) if isinstance(kind, str) else None
     if machine is None:
         return
+    if head and machine.mem_gib < LEAST_MEMORY:
+        what = f"{kind} has {machine.mem_gib:g} GiB of memory; the head needs {LEAST_MEMORY}, as t3.medium has"
+        faults.add((*place, "node_config", "InstanceType"), what)
     gpus, cpus = whole(resources.get("GPU", 0)), whole(resources.get("CPU"))
     where = (*place, "resources", "GPU")
     if gpus is not None and gpus != machine.gpus and not head:

@@ -8,11 +8,13 @@ from typing import Any
 
 from helo.cluster.faults import Faults, Place, mapping, sequence, whole
 from helo.cluster.images import check_image, ray_version
+from helo.cluster.sizes import quantity
 
 API = "ray.io/v1"
 KINDS = ("RayCluster", "RayJob")
 INSIDE = ("ClusterIP", "None")
 GPU = "nvidia.com/gpu"
+FENCE = "NetworkPolicy"
 
 KNOWN = {
     "document": ("apiVersion", "kind", "metadata", "spec"),
@@ -51,12 +53,14 @@ def check_kuberay(faults: Faults, documents: Sequence[Mapping[str, Any]]) -> Non
         elif kind == "Ingress":
             faults.add(("Ingress",), "opens the cluster to outside; use kubectl port-forward")
         elif kind in KINDS:
-            _check_own(faults, document, str(kind))
-        else:
+            _check_own(faults, document, str(kind), documents)
+        elif kind != FENCE:
             faults.add(("kind",), f"must be {' or '.join(KINDS)}, got {kind!r:.80}")
 
 
-def _check_own(faults: Faults, document: Mapping[str, Any], kind: str) -> None:
+def _check_own(
+    faults: Faults, document: Mapping[str, Any], kind: str, documents: Sequence[Mapping[str, Any]]
+) -> None:  # fmt: skip
     _check_keys(faults, (kind,), document, KNOWN["document"])
     if not isinstance(mapping(document.get("metadata")).get("name"), str):
         faults.missing((kind, "metadata"), "name", "must be a name")
@@ -67,13 +71,35 @@ def _check_own(faults: Faults, document: Mapping[str, Any], kind: str) -> None:
     _check_keys(faults, place, spec, KNOWN[kind])
     if kind == "RayCluster":
         _check_cluster(faults, place, spec)
+        _check_access(faults, place, spec, documents)
         return
-    if not isinstance(spec.get("entrypoint"), str):
+    entrypoint = spec.get("entrypoint")
+    if not isinstance(entrypoint, str):
         faults.missing(place, "entrypoint", "must be the command of a search")
+    elif "helo.search" in entrypoint and not re.search(r"--address[= ]\s*auto\b", entrypoint):
+        faults.add((*place, "entrypoint"), "must run helo.search with --address auto, or it uses the head only")
     if "rayClusterSpec" in spec:
-        _check_cluster(faults, (*place, "rayClusterSpec"), mapping(spec["rayClusterSpec"]))
-    elif not isinstance(mapping(spec.get("clusterSelector")).get("ray.io/cluster"), str):
+        inside = mapping(spec["rayClusterSpec"])
+        _check_cluster(faults, (*place, "rayClusterSpec"), inside)
+        _check_access(faults, (*place, "rayClusterSpec"), inside, documents)
+        return
+    wanted = mapping(spec.get("clusterSelector")).get("ray.io/cluster")
+    names = [mapping(other.get("metadata")).get("name") for other in documents if other.get("kind") == "RayCluster"]
+    if not isinstance(wanted, str):
         faults.missing(place, "clusterSelector", "must name the RayCluster, as ray.io/cluster: NAME")
+    elif names and wanted not in names:
+        what = f"must name a RayCluster of the file, {' or '.join(map(str, names))}, got {wanted!r:.80}"
+        faults.add((*place, "clusterSelector"), what, about=[("RayCluster", "metadata")])
+
+
+def _check_access(
+    faults: Faults, place: Place, spec: Mapping[str, Any], documents: Sequence[Mapping[str, Any]]
+) -> None:  # fmt: skip
+    """That not every pod of the Kubernetes cluster may have the head run what it likes."""
+    fenced = any(document.get("kind") == FENCE for document in documents)
+    if mapping(spec.get("authOptions")).get("mode") != "token" and not fenced:
+        what = f"must be {{mode: token}}, or the file have a {FENCE}: Ray takes jobs from any pod that reaches the head"
+        faults.missing(place, "authOptions", what)
 
 
 def _check_cluster(faults: Faults, place: Place, spec: Mapping[str, Any]) -> None:
@@ -139,6 +165,12 @@ def _check_pod(faults: Faults, place: Place, group: Mapping[str, Any]) -> None:
     if not shm:
         what = "must have an emptyDir with medium: Memory and a sizeLimit for /dev/shm"
         faults.missing(where, "volumes", what)
+    store = quantity(mapping(group.get("rayStartParams")).get("object-store-memory"))
+    sizes = [mapping(entry["emptyDir"])["sizeLimit"] for entry in shm]
+    held = max((quantity(size) or 0.0 for size in sizes), default=None)
+    if store is not None and held is not None and held < store:
+        what = f"/dev/shm must hold the object store of rayStartParams, {store:.0f} bytes, got sizeLimit {sizes[0]}"
+        faults.add((*where, "volumes"), what)
     for number, entry in enumerate(containers):
         _check_container(faults, (*where, "containers", number), mapping(entry))
 
@@ -152,6 +184,11 @@ def _check_container(faults: Faults, place: Place, container: Mapping[str, Any])
     if count is None:
         what = f"must be a whole number, got {gpus!r:.80}; a cell's share of a GPU is --gpus-per-cell"
         faults.add((*place, "resources", "limits", GPU), what)
+    for key, wanted in mapping(mapping(container.get("resources")).get("requests")).items():
+        limit, request = quantity(limits.get(key)), quantity(wanted)
+        if limit is not None and request is not None and limit < request:
+            what = f"must be at most its limit, {limits[key]}, got {wanted}: Kubernetes refuses the pod"
+            faults.add((*place, "resources", "requests", key), what, about=[(*place, "resources", "limits", key)])
     check_image(faults, (*place, "image"), container.get("image"), gpu=count is not None and int(count[0]) > 0)
     for number, port in enumerate(sequence(container.get("ports"))):
         if "hostPort" in mapping(port):

@@ -18,31 +18,51 @@ DEFAULT_WORKERS = 2
 
 @dataclass(frozen=True)
 class Instance:
-    """A machine type: US dollars per hour on demand, CPUs, GPUs and memory of one GPU in GiB."""
+    """A machine type: US dollars per hour on demand, CPUs, GPUs, memory of one GPU and of the machine in GiB."""
 
     usd: float
     cpus: int
     gpus: int
     gpu_gib: float = 0.0
+    mem_gib: float = 0.0
 
 
 @dataclass(frozen=True)
 class Nodes:
-    """So many machines of one type at most, as a cluster file names them; `instance` None if it is unknown."""
+    """So many machines of one type at most, as a cluster file names them; `instance` None if it is unknown.
+
+    - `spot`: whether they are paid for as spot instances, which the cloud may take back
+    """
 
     name: str
     kind: str
     most: int
     instance: Instance | None
     head: bool
+    spot: bool = False
+
+
+@dataclass(frozen=True)
+class PriceList:
+    """Known machine types, the AWS region of their prices, and where and when these were read."""
+
+    instances: Mapping[str, Instance]
+    region: str
+    source: str
 
 
 @cache
-def price_list() -> tuple[Mapping[str, Instance], str]:
-    """Known machine types, and where and when their prices were read."""
+def price_list() -> PriceList:
+    """The prices that come with the project."""
     content = read_yaml(Path(str(files("helo.cluster"))) / "prices.yaml")
     known = {kind: Instance(**entry) for kind, entry in content["instances"].items()}
-    return known, f"{content['source']}, {content['date']}"
+    return PriceList(known, content["region"], f"{content['source']}, {content['region']}, {content['date']}")
+
+
+def on_spot(config: Mapping[str, Any]) -> bool:
+    """Whether EC2 may take back machines with this ``node_config`` at any time."""
+    options = config.get("InstanceMarketOptions")
+    return isinstance(options, Mapping) and options.get("MarketType") == "spot"
 
 
 def read_nodes(path: Path) -> list[Nodes]:
@@ -64,8 +84,9 @@ def read_nodes(path: Path) -> list[Nodes]:
     if not isinstance(head, str) or head not in types:
         raise InputError(f"{path}: head_node_type must be one of {', '.join(map(str, types))}, got {head!r}")
     left = _count(path, "max_workers", content.get("max_workers", DEFAULT_WORKERS))
-    known, _ = price_list()
+    known = price_list().instances
     kinds = {str(name): _instance_type(path, str(name), entry) for name, entry in types.items()}
+    spot = {str(name): on_spot(entry["node_config"]) for name, entry in types.items()}
     found = [Nodes(head, kinds[head], 1, known.get(kinds[head]), head=True)]
     wanted = {}
     for name, entry in types.items():
@@ -75,7 +96,7 @@ def read_nodes(path: Path) -> list[Nodes]:
         most = min(wanted[name], left)
         left -= most
         if name != head or most:
-            found.append(Nodes(name, kinds[name], most, known.get(kinds[name]), head=False))
+            found.append(Nodes(name, kinds[name], most, known.get(kinds[name]), head=False, spot=spot[name]))
     return found
 
 

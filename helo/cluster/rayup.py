@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
+from types import ModuleType
 from typing import Any
 
 from helo.cluster import ec2, gcp
-from helo.cluster.faults import Faults, Place, mapping, sequence, whole, words
+from helo.cluster.commands import check_commands, check_run_options, check_shared_memory
+from helo.cluster.faults import Faults, Place, mapping, sequence, whole
 from helo.cluster.images import check_image
+from helo.cluster.nodes import on_spot
 from helo.cluster.schema import check_schema, check_with_ray
 
 NODES = "available_node_types"
-LOCALHOST = ("127.0.0.1", "localhost", "::1")
+MOST_IDLE = 60
+"""Minutes for which a machine may be paid for without work."""
+
+CLOUDS = {"aws": ec2, "gcp": gcp}
 
 
 def check_ray_up(faults: Faults, content: Mapping[str, Any]) -> None:
@@ -23,17 +28,23 @@ def check_ray_up(faults: Faults, content: Mapping[str, Any]) -> None:
         return
     check_schema(faults, content)
     provider = mapping(content.get("provider"))
-    kind = provider.get("type")
+    kind = str(provider.get("type"))
     if kind == "aws":
         ec2.check_network(faults, provider)
+    if kind in CLOUDS:
+        _check_zones(faults, provider, CLOUDS[kind])
     if kind == "local":
         _check_machines_of_a_lab(faults, content, provider)
     else:
-        _check_node_types(faults, content, str(kind))
+        _check_node_types(faults, content, kind)
     _check_docker(faults, content)
-    _check_commands(faults, content)
-    if whole(content.get("idle_timeout_minutes")) is None:
+    check_commands(faults, content, _on_spot(content))
+    idle = whole(content.get("idle_timeout_minutes"))
+    if idle is None:
         faults.missing((), "idle_timeout_minutes", "must be a whole number: how long an idle worker is paid for")
+    elif idle > MOST_IDLE and kind != "local":
+        what = f"must be at most {MOST_IDLE}: so long every idle worker is paid for, got {idle}"
+        faults.add(("idle_timeout_minutes",), what)
     if not faults.lines:
         check_with_ray(faults, content)
 
@@ -47,6 +58,15 @@ def _odd_keys(value: Any, place: Place) -> Iterator[Place]:
     elif isinstance(value, list):
         for number, entry in enumerate(value):
             yield from _odd_keys(entry, (*place, number))
+
+
+def _check_zones(faults: Faults, provider: Mapping[str, Any], cloud: ModuleType) -> None:
+    region, zones = provider.get("region"), provider.get("availability_zone")
+    if not isinstance(region, str) or not isinstance(zones, str):
+        return
+    for zone in (zone.strip() for zone in zones.split(",")):
+        if not cloud.in_region(zone, region):
+            faults.add(("provider", "availability_zone"), f"must be zones of the region, {region}, got {zone!r:.80}")
 
 
 def _check_node_types(faults: Faults, content: Mapping[str, Any], kind: str) -> None:
@@ -71,9 +91,20 @@ def _check_node_types(faults: Faults, content: Mapping[str, Any], kind: str) -> 
         if name == head and mapping(node.get("resources")).get("CPU") != 0:
             faults.add((*place, "resources"), "must have CPU: 0 on the head, or cells run there")
         least += _check_counts(faults, place, node)
+    if kind in CLOUDS:
+        _check_rights(faults, types, head, CLOUDS[kind])
     most = whole(content.get("max_workers", 2))
     if most is not None and least > most:
         faults.add(("max_workers",), f"must be at least {least}, the sum of all min_workers, got {most}", [(NODES,)])
+
+
+def _check_rights(faults: Faults, types: Mapping[str, Any], head: Any, cloud: ModuleType) -> None:
+    """That the head has an account of its own: the workers' may not start machines."""
+    whose = {name: cloud.identity(mapping(mapping(entry).get("node_config"))) for name, entry in types.items()}
+    same = [name for name, account in whose.items() if name != head and account and account == whose.get(str(head))]
+    if same:
+        what = f"is also that of {same[0]}: give the head one that may start workers, got {whose[str(head)]!r:.80}"
+        faults.add((NODES, str(head), "node_config", cloud.ACCOUNT), what)
 
 
 def _check_counts(faults: Faults, place: Place, node: Mapping[str, Any]) -> int:
@@ -94,9 +125,17 @@ def _check_machines_of_a_lab(faults: Faults, content: Mapping[str, Any], provide
             faults.add((key,), f"must be a whole number, got {content[key]!r:.80}")
     if not isinstance(provider.get("head_ip"), str):
         faults.missing(("provider",), "head_ip", f"must be an address, got {provider.get('head_ip')!r:.80}")
-    addresses = provider.get("worker_ips")
-    if not sequence(addresses) or not all(isinstance(address, str) for address in sequence(addresses)):
-        faults.missing(("provider",), "worker_ips", f"must be a list of addresses, got {addresses!r:.80}")
+    addresses = sequence(provider.get("worker_ips"))
+    if not addresses or not all(isinstance(address, str) for address in addresses):
+        what = f"must be a list of addresses, got {provider.get('worker_ips')!r:.80}"
+        faults.missing(("provider",), "worker_ips", what)
+        return
+    if provider.get("head_ip") in addresses:
+        what = f"must not have the head's address, {provider['head_ip']}: a machine is the head or a worker"
+        faults.add(("provider", "worker_ips"), what)
+    most = whole(content.get("max_workers"))
+    if most is not None and most < len(addresses):
+        faults.add(("max_workers",), f"must be at least {len(addresses)}, as many as worker_ips are, got {most}")
 
 
 def _check_docker(faults: Faults, content: Mapping[str, Any]) -> None:
@@ -116,44 +155,12 @@ def _check_docker(faults: Faults, content: Mapping[str, Any]) -> None:
         elif gpu:
             image = docker.get("worker_image", docker.get("image"))
             check_image(faults, (NODES, name, "docker"), image, gpu)
-        _check_run_options(faults, (NODES, name, "docker", "worker_run_options"), own.get("worker_run_options"))
+        check_run_options(faults, (NODES, name, "docker", "worker_run_options"), own.get("worker_run_options"))
     for key in ("run_options", "head_run_options", "worker_run_options"):
-        _check_run_options(faults, ("docker", key), docker.get(key))
-    if "--shm-size" not in words(docker.get("run_options")) + words(docker.get("worker_run_options")):
-        what = "must have --shm-size, which holds the copy of the data that cells share"
-        faults.missing(("docker",), "run_options", what)
+        check_run_options(faults, ("docker", key), docker.get(key))
+    check_shared_memory(faults, content)
 
 
-def _check_run_options(faults: Faults, place: Place, options: Any) -> None:
-    for number, option in enumerate(sequence(options)):
-        if re.match(r"(-p|-P|--publish(-all)?)\b", str(option)):
-            what = f"{option!r} opens a port of the machine; leave it out: `ray dashboard` makes a tunnel"
-            faults.add((*place, number), what)
-
-
-def _check_commands(faults: Faults, content: Mapping[str, Any]) -> None:
-    setup = words(content.get("setup_commands"))
-    if not re.search(r"pip install\b.*(-e|helo-search|\.\[)", setup):
-        what = (
-            "must install the project, on the head and on all workers: pip install -c constraints.txt -e '.[cluster]'"
-        )
-        faults.missing((), "setup_commands", what)
-    elif "constraints.txt" not in setup:
-        faults.add(("setup_commands",), "must install with -c constraints.txt, or versions drift apart")
-    elif re.search(r"-e |\.\[", setup) and not mapping(content.get("file_mounts")):
-        faults.missing((), "file_mounts", "must bring the project, which setup_commands install")
-    start = words(content.get("head_start_ray_commands"))
-    hosts = re.findall(r"--dashboard-host[= ]\s*(\S+)", start)
-    if not start:
-        faults.missing((), "head_start_ray_commands", "is missing; Ray's own opens the dashboard to the network")
-    elif any(host not in LOCALHOST for host in hosts):
-        what = "the dashboard takes jobs from whoever reaches it; give --dashboard-host=127.0.0.1"
-        faults.add(("head_start_ray_commands",), what)
-    if _spot(content) and "watch-spot" not in words(content.get("worker_start_ray_commands")):
-        what = "must start `python -m helo.cluster watch-spot`, as workers are spot: or nobody hears their notice"
-        faults.missing((), "worker_start_ray_commands", what)
-
-
-def _spot(content: Mapping[str, Any]) -> bool:
+def _on_spot(content: Mapping[str, Any]) -> bool:
     configs = [mapping(mapping(entry).get("node_config")) for entry in mapping(content.get(NODES)).values()]
-    return any("InstanceMarketOptions" in config or gcp.spot(config) for config in configs)
+    return any(on_spot(config) or gcp.spot(config) for config in configs)

@@ -35,9 +35,12 @@ def check_slurm(faults: Faults, text: str) -> None:
     for number, line in enumerate(lines[first:], first + 1):
         if line.startswith("#SBATCH"):
             faults.add((f"line {number}",), "comes after the first command, where Slurm no longer reads it; move it up")
-    if "helo.search" not in text:
+    code = "\n".join(line for line in lines if not line.lstrip().startswith("#")).replace("\\\n", " ")
+    if not re.search(r"\bray\s+symmetric-run\b", code):
+        faults.add(("ray",), "no line calls `ray symmetric-run`, which starts Ray on all nodes and the search on one")
+    if "helo.search" not in code:
         faults.add(("search",), "no line runs python -m helo.search")
-    elif not re.search(r"helo\.search\b[^\n]*--address[= ]auto", text):
+    elif not re.search(r"helo\.search\b[^\n]*--address[= ]auto", code):
         faults.add(("search",), "must run with --address auto, or it uses one machine only")
-    if "RAY_AUTH_MODE=token" not in text:
+    if not re.search(r"\bRAY_AUTH_MODE=['\"]?token\b", code):
         faults.add(("RAY_AUTH_MODE",), "must be token: others on the network could send jobs to your Ray")

@@ -115,9 +115,9 @@ def _concurrency(plan: SearchPlan, nodes: Sequence[Nodes], big: Measured) -> int
 
 def _say_price(tell: Callable[[str], None], quote: Quote, nodes: Sequence[Nodes], price: float | None) -> None:
     if price is not None:
-        tell(f"price: {quote.hours:.2f} hours × {price:.2f} USD = {quote.hours * price:.2f} USD at most")
+        tell(f"price: {quote.hours:.2f} hours × {price:.2f} USD = {quote.hours * price:.2f} USD while cells run")
+        tell("machines that start or idle come on top")
         return
-    _, source = price_list()
     hourly = 0.0
     for node in nodes:
         if node.most and node.instance is not None:
@@ -125,7 +125,9 @@ def _say_price(tell: Callable[[str], None], quote: Quote, nodes: Sequence[Nodes]
             hours = node.most * quote.hours
             tell(f"  {node.most} × {node.kind} ({node.name}): {hours:.2f} instance hours × {node.instance.usd} USD")
     total = quote.hours * hourly
-    tell(f"price: {quote.hours:.2f} hours × {hourly:.2f} USD = {total:.2f} USD at most, on demand ({source})")
+    source = f"on demand ({price_list().source})"
+    tell(f"price: {quote.hours:.2f} hours × {hourly:.2f} USD = {total:.2f} USD while cells run, {source}")
+    tell("machines that start or idle, and the head meanwhile, come on top")
     tell("times are of this machine: on the cluster's they differ")
 
 

@@ -86,6 +86,17 @@ def within(key: Any, change: Mutation) -> Mutation:
     return lambda content: change(content[key])
 
 
+def swap(number: int, old: str, new: str) -> Mutation:
+    """In one command of a list, another word."""
+
+    def change(commands: Any) -> None:
+        assert old in commands[number]
+        commands[number] = commands[number].replace(old, new)
+
+    return change
+
+
+HEAD, WORKERS = "head_start_ray_commands", "worker_start_ray_commands"
 OPEN = {"FromPort": 22, "ToPort": 22, "IpProtocol": "tcp", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
 OPEN6 = {"FromPort": 8265, "ToPort": 8265, "IpProtocol": "tcp", "Ipv6Ranges": [{"CidrIpv6": "::/0"}]}
 GPU = "available_node_types.gpu-t4"
@@ -237,6 +248,61 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
     "nobody hears the notice": (
         put("worker_start_ray_commands", ["ray start"]), "worker_start_ray_commands: must start `python -m helo.cluster",  # noqa: E501
     ),
+    "workers at another port": (
+        within(WORKERS, swap(1, "6379", "6380")),
+        f"{WORKERS}[1]: the head listens on port 6379, got --address with port 6380",
+    ),
+    "a watcher at another port": (
+        within(WORKERS, swap(2, "6379", "6380")),
+        f"{WORKERS}[2]: the head listens on port 6379, got --address with port 6380",
+    ),
+    "workers that join nobody": (
+        within(WORKERS, swap(1, "--address=$RAY_HEAD_IP:6379 ", "")),
+        f"{WORKERS}: must run `ray start --address=$RAY_HEAD_IP:6379`, or workers join no cluster",
+    ),
+    "a notice of another cloud": (
+        within(WORKERS, swap(2, "--cloud aws", "--cloud gcp")),
+        f"{WORKERS}[2]: must watch for a notice of the provider, --cloud aws, got gcp",
+    ),
+    "a head that starts no workers": (
+        within(HEAD, swap(1, "--autoscaling-config=~/ray_bootstrap_config.yaml ", "")),
+        f"{HEAD}: must give --autoscaling-config=~/ray_bootstrap_config.yaml to `ray start`",
+    ),
+    "a head with the workers' rights": (
+        config("head", put("IamInstanceProfile", {"Name": "helo-worker"})),
+        "head.node_config.IamInstanceProfile: is also that of gpu-t4: give the head one that may start workers, got",
+    ),
+    "the workers' rights, by their address": (
+        config("head", put("IamInstanceProfile", {"Arn": "arn:aws:iam::123456789012:instance-profile/helo-worker"})),
+        "head.node_config.IamInstanceProfile: is also that of gpu-t4",
+    ),
+    "a zone of another region": (
+        within("provider", put("availability_zone", "us-east-1a,us-west-2b")),
+        "provider.availability_zone: must be zones of the region, us-east-1, got 'us-west-2b'",
+    ),
+    "shared memory too small for the workers": (
+        within("docker", put("run_options", ["--shm-size=2g"])),
+        f"docker.run_options: --shm-size=2g is below --object-store-memory=4000000000 of {WORKERS}; give at least 4g",
+    ),
+    "shared memory too small for the head": (
+        within("docker", put("head_run_options", ["--shm-size 512m"])),
+        f"docker.run_options: --shm-size=512m is below --object-store-memory=1000000000 of {HEAD}; give at least 1g",
+    ),
+    "a head without room": (
+        config("head", put("InstanceType", "t3.micro")),
+        "head.node_config.InstanceType: t3.micro has 1 GiB of memory; the head needs 4",
+    ),
+    "no end of waiting": (
+        put("idle_timeout_minutes", 600), "idle_timeout_minutes: must be at most 60: so long every idle worker is paid",
+    ),
+    "no AMI": (
+        config("cpu", put("ImageId", "ami-0123456789ABCDEF0")),
+        "cpu.node_config.ImageId: must be an AMI such as ami-0123456789abcdef0, got 'ami-0123456789ABCDEF0'",
+    ),
+    "an extra that is not there": (
+        put("setup_commands", ["pip install -c constraints.txt -e '.[wesad,clusters]'"]),
+        "setup_commands: the project has no extra 'clusters' (did you mean 'cluster'?); pip would leave it out",
+    ),
     "no provider": (drop("provider"), "provider: is missing"),
     "another provider": (put("provider", {"type": "azure"}), "provider.type: must be aws, gcp or local, got 'azure'"),
     "a key that is a number": (put(5, "five"), "5: keys must be text"),
@@ -285,6 +351,20 @@ GOOGLE: dict[str, tuple[Mutation, str]] = {
     "no machine": (config("gpu-l4", drop("machineType")), "gpu-l4.node_config.machineType: must be a machine type"),
     "no disk": (config("gpu-l4", drop("disks")), "gpu-l4.node_config.disks: must have initializeParams.diskSizeGb"),
     "another Ray": (within("docker", put("image", "rayproject/ray:2.9.3-py311-cpu")), "has Ray 2.9.3, this project"),
+    "a model that Google has not": (
+        config("cpu", put("scheduling", [{"provisioningModel": "SPOTT"}])),
+        "cpu.node_config.scheduling: provisioningModel must be SPOT or STANDARD, got 'SPOTT'",
+    ),
+    "a head with the workers' rights": (
+        config("head", put("serviceAccounts", [{"email": "helo-worker@my-project.iam.gserviceaccount.com"}])),
+        "head.node_config.serviceAccounts: is also that of gpu-l4",
+    ),
+    "a zone of another region": (
+        within("provider", put("availability_zone", "us-central2-a")),
+        "provider.availability_zone: must be zones of the region, us-central1, got 'us-central2-a'",
+    ),
+    "a notice of another cloud": (within(WORKERS, swap(2, "--cloud gcp", "--cloud aws")), "--cloud gcp, got aws"),
+    "workers at another port": (within(WORKERS, swap(1, "6379", "6380")), "the head listens on port 6379, got"),
 }
 
 
@@ -295,6 +375,78 @@ def test_mistakes_on_google_cloud(tmp_path: Path, name: str) -> None:
     change(content)
     (said,) = faults(tmp_path, content)
     assert expected in said
+
+
+LAB: dict[str, tuple[Mutation, str]] = {
+    "a machine twice": (
+        within("provider", put("worker_ips", ["192.168.1.10", "192.168.1.11"])),
+        "provider.worker_ips: must not have the head's address, 192.168.1.10",
+    ),
+    "fewer workers than machines": (
+        lambda content: content.update(min_workers=1, max_workers=1),
+        "max_workers: must be at least 2, as many as worker_ips are, got 1",
+    ),
+    "workers that nobody starts": (
+        within(HEAD, swap(1, "--autoscaling-config=", "--no-config=")), "must give --autoscaling-config=",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAB)
+def test_mistakes_in_the_lab(tmp_path: Path, name: str) -> None:
+    change, expected = LAB[name]
+    content = documents("local.yaml")
+    change(content)
+    (said,) = faults(tmp_path, content)
+    assert expected in said
+
+
+def test_machines_of_the_lab_may_idle(tmp_path: Path) -> None:
+    content = documents("local.yaml")
+    content["idle_timeout_minutes"] = 600
+    assert faults(tmp_path, content) == ()
+
+
+POLICY: dict[str, tuple[Mutation, str]] = {
+    "another name": (
+        put("cluster_name", "mine"),
+        "cluster_name: must be helo, or aws-policy-head.json lets the head start no workers, got 'mine'",
+    ),
+    "another machine": (
+        config("cpu", put("InstanceType", "c6i.4xlarge")),
+        "cpu.node_config.InstanceType: aws-policy-head.json lets the head start g4dn.xlarge, g6.xlarge, g5.xlarge, c6i",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", POLICY)
+def test_what_the_head_may_not_start_is_said_where_its_policy_is_there(tmp_path: Path, name: str) -> None:
+    change, expected = POLICY[name]
+    content = documents("aws.yaml")
+    change(content)
+    assert faults(tmp_path, content) == ()
+    policy = tmp_path / "aws-policy-head.json"
+    policy.write_bytes((FOLDER / policy.name).read_bytes())
+    (said,) = faults(tmp_path, content)
+    assert expected in said
+    policy.write_text("{", encoding="utf-8")
+    (said,) = faults(tmp_path, content)
+    assert said.startswith("aws-policy-head.json: cannot be read (")
+
+
+def test_the_price_is_of_a_region_and_of_spot_where_there_is_spot(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = documents("aws.yaml")
+    content["provider"].update(region="eu-west-1", availability_zone="eu-west-1a")
+    for entry in content["available_node_types"].values():
+        entry["node_config"].pop("InstanceMarketOptions", None)
+    for name, expected in (
+        (FOLDER / "aws.yaml", ", us-east-1, 2026-06); spot workers cost about a third\n"),
+        (write(tmp_path, content), ", us-east-1, 2026-06); in eu-west-1 they differ\n"),
+    ):
+        assert main(["check", str(name)]) == 0
+        assert expected in capsys.readouterr().out
 
 
 def cluster(change: Mutation) -> Mutation:
@@ -351,6 +503,30 @@ KUBERNETES: dict[str, tuple[Mutation, str]] = {
     "nobody to search on": (
         lambda parts: parts[1]["spec"].pop("clusterSelector"), "RayJob.spec.clusterSelector: must name the RayCluster",
     ),
+    "another cluster to search on": (
+        lambda parts: parts[1]["spec"].update(clusterSelector={"ray.io/cluster": "hello"}),
+        "RayJob.spec.clusterSelector: must name a RayCluster of the file, helo, got 'hello'",
+    ),
+    "a search on the head only": (
+        lambda parts: parts[1]["spec"].update(entrypoint="python -m helo.search --space full"),
+        "RayJob.spec.entrypoint: must run helo.search with --address auto",
+    ),
+    "less memory than asked for": (
+        container(within("resources", within("limits", put("memory", "8000M")))),
+        ".containers[0].resources.requests.memory: must be at most its limit, 8000M, got 14Gi",
+    ),
+    "less CPU than asked for": (
+        container(within("resources", within("limits", put("cpu", "3500m")))),
+        ".containers[0].resources.requests.cpu: must be at most its limit, 3500m, got 4",
+    ),
+    "shared memory too small": (
+        pod(within("volumes", within(0, within("emptyDir", put("sizeLimit", "3Gi"))))),
+        f"{FIRST}.template.spec.volumes: /dev/shm must hold the object store of rayStartParams, 4000000000 bytes, got",
+    ),
+    "open to all pods": (
+        cluster(drop("authOptions")),
+        "RayCluster.spec.authOptions: must be {mode: token}, or the file have a NetworkPolicy",
+    ),
 }  # fmt: skip
 
 
@@ -363,6 +539,13 @@ def test_mistakes_on_kubernetes(tmp_path: Path, name: str) -> None:
     assert expected in said
 
 
+def test_a_fence_is_as_good_as_a_token(tmp_path: Path) -> None:
+    parts = documents("kuberay.yaml")
+    parts[0]["spec"].pop("authOptions")
+    parts.append({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": {"podSelector": {}}})
+    assert faults(tmp_path, parts) == ()
+
+
 SLURM = {
     "no end": ("#SBATCH --time=24:00:00\n", "", "#SBATCH --time: is missing (when Slurm ends it)"),
     "shared machines": ("#SBATCH --exclusive\n", "", "#SBATCH --exclusive: is missing"),
@@ -370,6 +553,8 @@ SLURM = {
     "syntax": ("fi\n", "\n", "syntax: "),
     "one machine only": (" --address auto", "", "search: must run with --address auto"),
     "open to all": ("RAY_AUTH_MODE=token ", "", "RAY_AUTH_MODE: must be token"),
+    "a token that is a comment": ("export RAY_AUTH_MODE", "# export RAY_AUTH_MODE", "RAY_AUTH_MODE: must be token"),
+    "no Ray": ("ray symmetric-run", "ray symetric-run", "ray: no line calls `ray symmetric-run`"),
 }
 
 
@@ -396,6 +581,16 @@ def test_what_is_no_cluster_file_is_said_in_one_line(
     assert said == ""
     assert all(line.startswith("helo-cluster: error: ") for line in wrong.splitlines())
     assert wrong
+
+
+@pytest.mark.parametrize(("name", "text"), [("policy.json", '{"Statement": []}'), ("tidy.sh", "#!/bin/bash\nls\n")])
+def test_a_file_of_something_else_is_said_to_be_that(
+    tmp_path: Path, name: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert main(["check", str(tmp_path / name)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"helo-cluster: error: {tmp_path / name}: is no file for ray up, KubeRay or Slurm")
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 from helo.cluster.__main__ import main
 from helo.cluster.images import PYTHON, ray_version
 from helo.search.__main__ import build_parser
+from helo.yaml import read_yaml
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "cluster"
@@ -25,7 +28,11 @@ README = (FOLDER / "README.md").read_text(encoding="utf-8")
 def commands(*first: str) -> list[list[str]]:
     """The README's command lines that begin with these words."""
     blocks = re.findall(r"^```sh\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
-    lines = [shlex.split(line.removesuffix(" &")) for block in blocks for line in block.splitlines()]
+    lines = [
+        shlex.split(line.removesuffix(" &").removesuffix(" > /dev/null"))
+        for block in blocks
+        for line in block.splitlines()
+    ]
     return [words for words in lines if words[: len(first)] == list(first)]
 
 
@@ -55,6 +62,7 @@ def test_there_are_commands_and_few_of_them() -> None:
     assert len(commands("python")) == 5
     assert len(commands("ray")) >= 6
     start = README[README.index("export BUCKET") : README.index("```\n\n`ray dashboard` keeps")]
+    assert "ray down" not in start  # pasted as one block, it would end the search at once
     assert len(start.splitlines()) - 1 <= 6
 
 
@@ -104,6 +112,59 @@ def test_workers_reach_the_bucket_only() -> None:
     } == {"s3"}
     (passed,) = [one for one in statements("aws-policy-head.json") if "iam:PassRole" in listed(one["Action"])]
     assert passed["Resource"] == "arn:aws:iam::ACCOUNT:role/helo-worker"
+
+
+def test_the_head_may_start_the_workers_of_the_file_and_no_others() -> None:
+    types = read_yaml(FOLDER / "aws.yaml")["available_node_types"]
+    workers = {entry["node_config"]["InstanceType"] for name, entry in types.items() if name != "head"}
+    (one,) = [one for one in statements("aws-policy-head.json") if one["Sid"] == "StartWorkersOfThisCluster"]
+    assert set(one["Condition"]["StringEquals"]["ec2:InstanceType"]) == workers
+
+
+def batch(folder: Path, *words: str, scontrol: str = "seq -f node%g 50000") -> subprocess.CompletedProcess[str]:
+    """Run the batch script with Slurm's commands replaced by such as print what they are asked."""
+    programs, venv = folder / "programs", folder / "venv" / "bin"
+    programs.mkdir()
+    venv.mkdir(parents=True)
+    (venv / "activate").write_text("", encoding="utf-8")
+    for name, body in (("scontrol", scontrol), ("srun", 'echo "$@"')):
+        (programs / name).write_text(f"#!/bin/bash\n{body}\n", encoding="utf-8")
+        (programs / name).chmod(0o755)
+    (programs / "python").symlink_to(sys.executable)
+    given = {"SLURM_JOB_NODELIST": "node[1-2]", "SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "2"}
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", str(FOLDER / "slurm.sh"), *words], capture_output=True, text=True, check=False, cwd=folder,
+        env={**os.environ, **given, "HELO_VENV": str(venv.parent), "PATH": path},
+    )  # fmt: skip
+
+
+def test_a_job_starts_a_search_and_goes_on_with_one_that_is_there(tmp_path: Path) -> None:
+    for name in ("first", "again"):
+        (tmp_path / name).mkdir()
+    done = batch(tmp_path / "first", "runs", "--data", "my data")
+    assert done.returncode == 0, done.stderr
+    assert "ray symmetric-run --address node1:20007 --min-nodes 2" in done.stdout
+    assert done.stdout.endswith("-- python -m helo.search --address auto --out runs --data my data\n")
+    (tmp_path / "again" / "runs").mkdir()
+    (tmp_path / "again" / "runs" / "manifest.json").touch()
+    done = batch(tmp_path / "again", "runs", "--data", "my data")
+    said, started = done.stdout.splitlines()
+    assert said == "resuming runs as it was begun; left out: --data my data"
+    assert started.endswith("-- python -m helo.search --address auto --resume runs")
+
+
+@pytest.mark.parametrize("words", [[], ["--data", "d"], ["s3://bucket/run", "--data", "d"]], ids=repr)
+def test_a_job_without_a_folder_of_its_run_is_refused_in_one_line(tmp_path: Path, words: list[str]) -> None:
+    done = batch(tmp_path, *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.endswith(f"RUN must be a folder, got '{words[0] if words else ''}'")
+
+
+def test_a_job_whose_machines_are_not_known_ends_with_that_fault(tmp_path: Path) -> None:
+    done = batch(tmp_path, "runs", scontrol="echo no such nodes >&2; exit 3")
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "no such nodes\n")
 
 
 def test_the_batch_script_names_options_that_ray_has() -> None:

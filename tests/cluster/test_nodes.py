@@ -34,8 +34,8 @@ def read(folder: Path, text: str) -> list[Nodes]:
 
 def test_the_head_comes_first_and_counts_as_a_machine(tmp_path: Path) -> None:
     assert read(tmp_path, GOOD) == [
-        Nodes("head", "m5.large", 1, Instance(usd=0.096, cpus=2, gpus=0), head=True),
-        Nodes("workers", "g5.xlarge", 4, Instance(usd=1.006, cpus=4, gpus=1, gpu_gib=24), head=False),
+        Nodes("head", "m5.large", 1, Instance(usd=0.096, cpus=2, gpus=0, mem_gib=8), head=True),
+        Nodes("workers", "g5.xlarge", 4, Instance(usd=1.006, cpus=4, gpus=1, gpu_gib=24, mem_gib=16), head=False),
         Nodes("strange", "z99.huge", 0, None, head=False),
     ]
 
@@ -48,6 +48,12 @@ head_node_type: all
     head, workers = read(tmp_path, "max_workers: 8" + text)
     assert (head.most, head.head) == (1, True)
     assert (workers.most, workers.head, workers.kind) == (3, False, "m5.large")
+
+
+def test_workers_on_spot_are_known(tmp_path: Path) -> None:
+    spot = "InstanceType: g5.xlarge, InstanceMarketOptions: {MarketType: spot}"
+    found = read(tmp_path, GOOD.replace("InstanceType: g5.xlarge", spot))
+    assert [nodes.name for nodes in found if nodes.spot] == ["workers"]
 
 
 CAPPED = """
@@ -74,11 +80,14 @@ def test_workers_are_counted_as_ray_counts_them_the_dearest_first(
 
 
 def test_known_machines_have_a_price_and_something_to_compute_with() -> None:
-    known, source = price_list()
+    prices = price_list()
+    known, source = prices.instances, prices.source
+    assert f", {prices.region}, " in source
     assert {"m5.large", "g5.xlarge", "g4dn.xlarge"} <= set(known)
     for kind, instance in known.items():
         assert instance.usd > 0, kind
         assert instance.cpus >= 2, kind
+        assert instance.mem_gib >= 1, kind
         assert (instance.gpus > 0) is (instance.gpu_gib > 0) is kind.startswith("g"), kind
     address, _, date = source.rpartition(", ")
     assert address.startswith("https://")

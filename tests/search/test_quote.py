@@ -9,7 +9,7 @@ from helo.cluster.nodes import Instance, Nodes
 from helo.data import simulate
 from helo.search.plan import SearchPlan
 from helo.search.probe import Measured
-from helo.search.quote import Quote, _concurrency
+from helo.search.quote import Quote, _concurrency, _say_price
 from helo.search.resources import Resources
 from helo.search.space import load_space
 
@@ -40,3 +40,16 @@ def test_cells_fill_the_workers_and_not_the_head() -> None:
 def test_a_worker_of_which_there_may_be_none_counts_for_nothing() -> None:
     nodes = [HEAD, Nodes("w", "c", 0, CPU, head=False), Nodes("v", "c", 1, CPU, head=False)]
     assert _concurrency(plan(), nodes, BIG) == 8
+
+
+def test_the_price_is_that_of_cells_and_says_what_comes_on_top() -> None:
+    quote, said = Quote(cells=100, cell_hours=50, concurrency=10, memory=0, gpu_memory=0), list[str]()
+    _say_price(said.append, quote, [HEAD, Nodes("w", "g", 2, GPU, head=False)], None)
+    assert any("5.00 hours × 2.30 USD = 11.50 USD while cells run, on demand (https://" in line for line in said)
+    assert "machines that start or idle, and the head meanwhile, come on top" in said
+    given: list[str] = []
+    _say_price(given.append, quote, [], 2.0)
+    assert given == [
+        "price: 5.00 hours × 2.00 USD = 10.00 USD while cells run", "machines that start or idle come on top",
+    ]  # fmt: skip
+    assert not any("at most" in line for line in [*said, *given])
