@@ -24,6 +24,7 @@ from helo.ledger import LedgerWriter, rows_in
 from helo.names import BASELINES, GROUP, TRUE
 from helo.run import Run
 from helo.search.cells import CellSettings
+from helo.search.connection import Shared, on_cluster, ray_cluster, ray_runs
 from helo.search.deliver import deliver
 from helo.search.elastic import from_everywhere, machines
 from helo.search.export import write_study
@@ -35,7 +36,7 @@ from helo.search.probe import Measured, in_own_process, largest, measure, thinne
 from helo.search.progress import SearchProgress
 from helo.search.queue import Queue
 from helo.search.resources import Machines, Resources, require_room, settle, share_that_fits
-from helo.search.tune import Shared, make_loggers, on_cluster, ray_cluster, ray_runs, run_cells
+from helo.search.tune import make_loggers, run_cells
 from helo.storage import Hold, LocalFolder
 
 

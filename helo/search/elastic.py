@@ -33,25 +33,6 @@ ANSWER_S: Final = 2.0
 """How long a node may take to answer before it counts as gone."""
 
 
-def join(address: str, **options: Any) -> None:
-    """Connect to a Ray cluster, with this user's token if it asks for one: ``ray start`` does, `ray.init` forgets it.
-
-    Not with the token at once: the nodes of a cluster without one could not answer. Raises `ConnectionError`.
-    """
-    try:
-        ray.init(address=address, **options)
-    except ConnectionError:
-        try:
-            from ray._private.authentication.authentication_token_setup import (
-                maybe_enable_token_auth_if_token_available as take_token,
-            )
-        except ImportError:  # a version of Ray that knows no tokens
-            take_token = None
-        if take_token is None or not take_token(warn_if_disabled=False):
-            raise
-        ray.init(address=address, **options)
-
-
 def machines() -> Machines:
     """The nodes of the Ray cluster at hand that can run cells, and those that its autoscaler may start."""
     leaving = _draining()

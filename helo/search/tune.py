@@ -16,14 +16,13 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 from ray.tune.logger import LoggerCallback, TBXLoggerCallback
@@ -31,13 +30,12 @@ from ray.tune.result import TRAINING_ITERATION
 from ray.tune.search import Searcher
 
 from helo.cli import say
-from helo.data.dataset import Dataset
-from helo.errors import InputError
 from helo.folds import Fold
 from helo.ledger import CellRecord, LedgerWriter, part_name
 from helo.names import EPOCH, FAILED, HELO, LOG_MLFLOW, LOG_TENSORBOARD
 from helo.search.cells import CellReport, CellSettings, Train, checkpoint_name, known_fields, run_cell
-from helo.search.elastic import Losses, Notice, Room, join
+from helo.search.connection import Shared
+from helo.search.elastic import Losses, Notice, Room
 from helo.search.outcomes import outcome
 from helo.search.planner import PlannedCell
 from helo.search.progress import SearchProgress
@@ -47,35 +45,11 @@ from helo.training import train_cell
 _REPORT = "report"
 _CELL = "cell"
 
-_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV and JSON of every trial: the ledger has it
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # Tune's snapshot is never read: see helo.ledger
-    "TUNE_MAX_PENDING_TRIALS_PG": "1000000000",  # cells that wait make a cluster grow; `Room` says how many may
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_WARN_THRESHOLD_S": "10",
-    "RAY_AIR_NEW_OUTPUT": "0",  # its banner ignores verbose=0
-}
-
 NODES_LOST = 20
 """How often a cell may lose its node before that counts as its own fault: a cell could be what kills nodes."""
 
 PATIENCE_S = 30.0
 """How long no cell may run until the user hears that nodes are missing."""
-
-
-class Shared:
-    """A dataset in the object store: one copy per node, which all its cells read where it is."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        self.reference = ray.put(dataset)
-
-    def get(self) -> Dataset:
-        """The dataset; its arrays are read-only views of the store."""
-        found: Dataset = ray.get(self.reference)
-        return found
 
 
 class _Opaque:
@@ -358,45 +332,3 @@ def run_cells(
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, handler)  # Tune leaves one that swallows the first Ctrl-C after it
     return queue.finished
-
-
-def on_cluster(function: Callable[..., Any], *arguments: Any, cpus: int, gpus: float) -> Any:
-    """Run a function once on a worker with these resources and return what it returns.
-
-    A `Shared` dataset is handed to it as a dataset.
-    """
-    given = [argument.reference if isinstance(argument, Shared) else argument for argument in arguments]
-    return ray.get(ray.remote(function).options(num_cpus=cpus, num_gpus=gpus).remote(*given))
-
-
-def ray_runs() -> bool:
-    """Whether this process uses a Ray cluster that somebody else has started."""
-    return bool(ray.is_initialized())
-
-
-@contextmanager
-def ray_cluster(address: str | None, cpus: int = 1, gpus: float = 0) -> Iterator[None]:
-    """A Ray cluster for the length of a search: the one at `address`, or one on this machine.
-
-    `cpus` and `gpus` are what Ray lends out on this machine: as many CPUs as the cells that shall run at a time
-    ask for. Where this process runs Ray already, as a notebook may, its cluster is used and left as it is.
-    """
-    os.environ.update(_ENVIRONMENT)
-    if ray_runs():
-        here = ray.get_runtime_context().gcs_address
-        if address not in (None, "auto", here):
-            raise InputError(f"address {address}: this process uses the Ray cluster at {here} already; leave it first")
-        yield
-        return
-    quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
-    try:
-        if address is None:
-            ray.init(address="local", num_cpus=cpus, num_gpus=gpus, include_dashboard=False, **quiet)
-        else:
-            join(address, **quiet)
-    except ConnectionError as error:
-        raise InputError(f"address {address}: no Ray cluster answers there ({error})") from None
-    try:
-        yield
-    finally:
-        ray.shutdown()

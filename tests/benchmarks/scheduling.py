@@ -29,11 +29,12 @@ from helo.folds import Fold, loso_folds
 from helo.ledger import Ledger, LedgerWriter
 from helo.names import EPOCH, METRICS, VAL
 from helo.search.cells import CellSettings, run_cell
+from helo.search.connection import Shared, ray_cluster
 from helo.search.planner import Planner, pace
 from helo.search.progress import SearchProgress
 from helo.search.queue import Queue
 from helo.search.space import Range, Space
-from helo.search.tune import Shared, ray_cluster, run_cells
+from helo.search.tune import run_cells
 from helo.training import CellResult
 
 FOLDS = 50

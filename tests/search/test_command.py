@@ -23,8 +23,8 @@ import helo.search.__main__
 from helo.data import simulate, write_dataset
 from helo.names import FITTED_BASELINES
 from helo.run import Run
+from helo.search.connection import ray_cluster
 from helo.search.space import bundled_spaces
-from helo.search.tune import ray_cluster
 
 pytestmark = pytest.mark.slow
 

@@ -32,13 +32,14 @@ from helo.folds import loso_folds
 from helo.ledger import Ledger, LedgerWriter
 from helo.names import COMPLETED, STOPPED
 from helo.search.cells import CellSettings, Train, run_cell
+from helo.search.connection import Shared, ray_cluster
 from helo.search.elastic import Room, from_everywhere, machines
 from helo.search.outcomes import outcome
 from helo.search.planner import Planner, pace
 from helo.search.progress import SearchProgress
 from helo.search.queue import Cell, Queue
 from helo.search.space import Range, Space, read_space
-from helo.search.tune import Shared, ray_cluster, run_cells
+from helo.search.tune import run_cells
 from helo.storage import open_folder
 from helo.tables import CELL_COLUMNS, cells_table
 from helo.training import CellResult, CellTraining, Keeper, train_cell

@@ -30,12 +30,13 @@ from helo.ledger import CellRecord, Ledger, LedgerWriter
 from helo.names import BASELINES, CELLS, COMPLETED, FAILED, METRICS, VAL
 from helo.run import Run
 from helo.search.cells import CellSettings, Train
+from helo.search.connection import Shared, ray_cluster
 from helo.search.outcomes import Finished
 from helo.search.planner import MAX_ATTEMPTS, Planner
 from helo.search.progress import SearchProgress
 from helo.search.queue import Queue
 from helo.search.space import Range, Space
-from helo.search.tune import Shared, ray_cluster, run_cells
+from helo.search.tune import run_cells
 from helo.storage import LocalFolder, open_folder
 from helo.tables import CELL_COLUMNS, cells_table
 from helo.training import CellResult, train_cell

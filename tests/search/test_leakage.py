@@ -28,11 +28,11 @@ from helo.names import (
     SKILL,
     TEST,
 )
+from helo.search.connection import ray_cluster
 from helo.search.driver import run_search
 from helo.search.plan import SearchPlan
 from helo.search.resources import Resources
 from helo.search.space import Choices, Range, Space
-from helo.search.tune import ray_cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
 

@@ -14,7 +14,7 @@ from helo.configuration import Configuration
 from helo.data.dataset import Dataset
 from helo.data.schema import Modality, Schema
 from helo.folds import Fold, fold_data, loso_folds
-from helo.search.tune import Shared, ray_cluster
+from helo.search.connection import Shared, ray_cluster
 from helo.training import CellTraining
 
 pytestmark = pytest.mark.slow

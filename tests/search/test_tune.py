@@ -21,6 +21,7 @@ from helo.ledger import Ledger, LedgerWriter
 from helo.names import CELLS, COMPLETED, METRICS, STOPPED, VAL
 from helo.run import Run
 from helo.search.cells import CellSettings
+from helo.search.connection import Shared, ray_cluster
 from helo.search.driver import run_search
 from helo.search.plan import SearchPlan
 from helo.search.planner import Planner
@@ -28,7 +29,7 @@ from helo.search.progress import SearchProgress
 from helo.search.queue import Queue
 from helo.search.resources import Resources
 from helo.search.space import Range, Space
-from helo.search.tune import Shared, ray_cluster, run_cells
+from helo.search.tune import run_cells
 from helo.training import CellResult
 
 SPACE = Space(
