@@ -340,8 +340,9 @@ parameters:
 class Computers:
     """Ray as `ray start` starts it: each node a group of processes of its own."""
 
-    def __init__(self, folder: Path, ports: tuple[int, int]) -> None:
-        self.folder, (self.port, self.dashboard) = folder, ports
+    def __init__(self, folder: Path, ports: Iterator[int]) -> None:
+        self.folder, self.ports = folder, ports
+        self.port, self.dashboard = next(ports), next(ports)
         self.groups: list[subprocess.Popen[bytes]] = []
 
     def ray(self, *words: str) -> subprocess.Popen[bytes]:
@@ -355,14 +356,18 @@ class Computers:
 
     def head(self) -> None:
         self.ray(
-            "start", "--head", "--num-cpus=0", "--node-ip-address=127.0.0.1", f"--port={self.port}", "--block",
+            *self.start(), "--head", "--num-cpus=0", "--node-ip-address=127.0.0.1", f"--port={self.port}", "--block",
             "--dashboard-host=127.0.0.1", f"--dashboard-port={self.dashboard}", f"--temp-dir={self.folder / 'ray'}",
         )  # fmt: skip
 
     def worker(self) -> subprocess.Popen[bytes]:
         return self.ray(
-            "start", f"--address=127.0.0.1:{self.port}", "--node-ip-address=127.0.0.1", "--num-cpus=1", "--block"
+            *self.start(), f"--address=127.0.0.1:{self.port}", "--node-ip-address=127.0.0.1", "--num-cpus=1", "--block"
         )
+
+    def start(self) -> tuple[str, str]:
+        """With a port of its own for the agent that starts jobs: other clusters here have the usual one."""
+        return "start", f"--dashboard-agent-listen-port={next(self.ports)}"
 
     def answers(self) -> bool:
         """Whether jobs can be submitted."""
@@ -389,7 +394,7 @@ def plain_nodes(
         monkeypatch.setenv("RAY_AUTH_MODE", "token")  # or a token that lies about would turn it on for some of them
         monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
         monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-        found = Computers(Path(folder), tuple(free_ports(2)))
+        found = Computers(Path(folder), iter(free_ports(6)))
         found.head()
         try:
             until(found.answers)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -114,11 +115,16 @@ def interrupt_script(folder: Path) -> None:
 
 
 def with_address(dataset: Dataset) -> None:
-    """Ask for another cluster than the one that this process uses; it has to be one that answers."""
-    import socket
+    """Ask for another cluster than the one that this process uses; it has to be one that answers as Ray does."""
+    import grpc
 
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        helo.run_search(dataset, resume="run", address=f"127.0.0.1:{other.getsockname()[1]}")
+    other = grpc.server(ThreadPoolExecutor(1))
+    port = other.add_insecure_port("127.0.0.1:0")
+    other.start()
+    try:
+        helo.run_search(dataset, resume="run", address=f"127.0.0.1:{port}")
+    finally:
+        other.stop(None)
 
 
 def cells(run: Run, *statuses: str) -> Run:
