@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from analysis.statistics.estimates import unconverged_cells
 from helo.baselines.table import fitted_baselines_table
-from helo.ledger import CellRecord, cell_of, rows_in
-from helo.names import CELLS, CONFIGURATION, FITTED_BASELINES, FOLD, FOLD_NUMBER, HISTORY, METHOD
+from helo.ledger import CellRecord, cell_of, cells_in, is_pack, rows_in
+from helo.names import CELLS, CONFIGURATION, FITTED_BASELINES, FOLD, HISTORY, METHOD
 from helo.run import Run
 from helo.selection import best_per_fold
 from helo.tables import CELL_COLUMNS, EPOCH_COLUMNS, cells_table, epochs_table, explanations_table
@@ -54,10 +54,10 @@ class Records:
         cells, grown = [self._cells], False
         for names, rows in ledger.blocks((*CELL_COLUMNS, HISTORY), self._files, self._faults):
             self._files |= {*names}
-            keys = list(zip(rows[CONFIGURATION].to_pylist(), rows[FOLD_NUMBER].to_pylist(), strict=True))
+            keys = cells_in(rows)
             new = rows.filter(pa.array([key not in self._seen for key in keys], pa.bool_()))
             self._seen.update(keys)
-            if rows_in(names[0]) > 1:
+            if is_pack(names[0]):
                 self._packed.update(keys)
             if len(new):
                 grown = True

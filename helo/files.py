@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 
 @contextmanager
@@ -50,12 +48,6 @@ def whole_folder(path: Path) -> Iterator[Path]:
             with contextlib.suppress(OSError):  # somebody else uses it by now
                 folder.rmdir()
         raise
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON that people can read, whole or not at all."""
-    with whole_file(path) as hidden:
-        hidden.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _umask() -> int:

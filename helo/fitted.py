@@ -26,13 +26,12 @@ from helo.data.schema import Schema
 from helo.data.store import parse_schema
 from helo.data.unlabelled import read_signals, signals_of
 from helo.errors import InputError
-from helo.files import write_json
 from helo.fitting import CPU, Engine, Fitting, Windows, forward
 from helo.folds import cell_seed
 from helo.model import HeLo
 from helo.names import MODEL_FILE, MODEL_FOLDER, NORMALISATIONS, NORMALISE_TRAIN, WEIGHTS_FILE
 from helo.scaling import Scaling
-from helo.storage import Folder, open_folder
+from helo.storage import Folder, LocalFolder, names_in, open_folder
 
 FORMAT = 1
 """Of ``model.json``; another number is of another version of this program."""
@@ -114,7 +113,7 @@ class FittedModel:
             weights |= {_MEAN: torch.tensor(self.scaling.mean), _STD: torch.tensor(self.scaling.std)}
         with open_folder(place).filled(last=MODEL_FILE) as staging:
             (staging / WEIGHTS_FILE).write_bytes(save(weights))
-            write_json(staging / MODEL_FILE, content)
+            LocalFolder(staging).write_json(MODEL_FILE, content)
 
 
 def fit_model(
@@ -144,13 +143,9 @@ def fit_model(
 def load_model(place: Folder | os.PathLike[str] | str) -> FittedModel:
     """Read a model from its folder or URI; raise `InputError` for what is missing or wrong in it."""
     folder = open_folder(place)
-    try:
-        names = folder.names()
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be read ({error})") from None
-    if not names and folder.is_new():
-        raise InputError(f"{folder}: no such model (a folder with {MODEL_FILE} and {WEIGHTS_FILE}, such as RUN/model)")
-    if MODEL_FILE not in names:
+    if MODEL_FILE not in names_in(
+        folder, f"no such model (a folder with {MODEL_FILE} and {WEIGHTS_FILE}, such as RUN/model)"
+    ):
         inside = folder / MODEL_FOLDER
         hint = f" (did you mean {inside}?)" if inside.exists(MODEL_FILE) else ""
         raise InputError(f"{folder}: has no {MODEL_FILE}{hint}")

@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from helo.errors import InputError
-from helo.files import write_json
 from helo.ledger import ROW, CellRecord, Ledger, records_of
 from helo.names import (
     ALL_PREDICTIONS,
@@ -34,7 +33,7 @@ from helo.names import (
     PREDICTIONS,
     REPORT_FILE,
 )
-from helo.storage import Folder, Hold, hold, open_folder, require_new_folder
+from helo.storage import Folder, Hold, LocalFolder, hold, open_folder, require_new_folder
 from helo.tables import (
     CELL_COLUMNS,
     EPOCH_COLUMNS,
@@ -63,8 +62,8 @@ class Run:
         require_new_folder(folder)
         try:
             with folder.filled(last=MANIFEST_FILE) as staging:
-                write_json(staging / FOLDS_FILE, folds)
-                write_json(staging / MANIFEST_FILE, manifest)
+                LocalFolder(staging).write_json(FOLDS_FILE, folds)
+                LocalFolder(staging).write_json(MANIFEST_FILE, manifest)
         except OSError as error:
             raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from None
         return cls(folder, manifest)

@@ -19,7 +19,7 @@ from helo.data.schema import Modality, Schema
 from helo.errors import InputError, did_you_mean, shorten
 from helo.files import whole_folder
 from helo.names import GROUP, SCHEMA_FILE, SUBJECT, WINDOWS_FILE
-from helo.storage import open_folder
+from helo.storage import names_in, open_folder
 from helo.yaml import read_yaml
 
 _SCHEMA_KEYS = ("name", "modalities", "emotions", "source", "licence", "notes", "best_possible")
@@ -32,12 +32,7 @@ def read_dataset(place: os.PathLike[str] | str) -> Dataset:
     Raise `InputError` for what is missing or wrong in it.
     """
     folder = open_folder(place)
-    try:
-        names = folder.names()
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be read ({error})") from None
-    if not names and folder.is_new():
-        raise InputError(f"{folder}: no such dataset directory (it needs {WINDOWS_FILE} and {SCHEMA_FILE})")
+    names = names_in(folder, f"no such dataset directory (it needs {WINDOWS_FILE} and {SCHEMA_FILE})")
     for name in (SCHEMA_FILE, WINDOWS_FILE):
         if name not in names:
             raise InputError(f"{folder}: file {name} is missing from the dataset directory")

@@ -6,7 +6,7 @@ carry the identity of their search, so that those of another one are told from i
 the ledger and can be made again.
 """
 
-from helo.ledger.ledger import Ledger, cell_of, rows_in
+from helo.ledger.ledger import Ledger, cell_of, cells_in, is_pack, rows_in
 from helo.ledger.record import HISTORY_COLUMNS, ROW, SET_ASIDE, CellRecord, part_name, records_of, rows_of
 from helo.ledger.writer import PACK, LedgerWriter
 
@@ -19,6 +19,8 @@ __all__ = [
     "Ledger",
     "LedgerWriter",
     "cell_of",
+    "cells_in",
+    "is_pack",
     "part_name",
     "records_of",
     "rows_in",

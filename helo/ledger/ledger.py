@@ -168,7 +168,7 @@ class Ledger:
                 if isinstance(part, pa.Table) and len(part):
                     read.add(name)
                     found.append(part)
-                    left -= set(_cells_in(part))
+                    left -= set(cells_in(part))
             if not gone:
                 break
         if not found:
@@ -197,7 +197,7 @@ class Ledger:
 
     def cells_of(self, name: str) -> list[tuple[int, int]]:
         """The cells (configuration, fold number) in a pack."""
-        return _cells_in(self._read(name, [CONFIGURATION, FOLD_NUMBER]))
+        return cells_in(self._read(name, [CONFIGURATION, FOLD_NUMBER]))
 
     def set_aside(self, name: str) -> str:
         """Move a file to where it is not read, and return that place; nothing of a user's is deleted."""
@@ -227,7 +227,7 @@ class Ledger:
 
     def _read(self, name: str, columns: Sequence[str] = tuple(ROW.names), verify: bool = False) -> pa.Table:
         """Some columns of a file, with configuration and fold number."""
-        if rows_in(name) > 1 and not verify:
+        if is_pack(name) and not verify:
             with contextlib.suppress(*_UNREADABLE):  # damage, or a storage that fails: what follows tells them apart
                 return self._parse(self.folder.open(name), name, columns)
         try:
@@ -266,7 +266,7 @@ class Ledger:
 
     def _check(self, file: pq.ParquetFile, name: str) -> None:
         """Raise `ValueError` for a file that is not what its name says."""
-        metadata, kinds = file.schema_arrow.metadata or {}, (ROW,) if rows_in(name) > 1 else (PART, EARLIER)
+        metadata, kinds = file.schema_arrow.metadata or {}, (ROW,) if is_pack(name) else (PART, EARLIER)
         if file.schema_arrow.remove_metadata() not in kinds:
             raise ValueError("is no part of a ledger")
         if self.identity and metadata.get(_IDENTITY) != self.identity.encode():
@@ -292,6 +292,11 @@ def rows_in(name: str) -> int:
     return int(found[1]) if found else 1
 
 
+def is_pack(name: str) -> bool:
+    """Whether a file of a ledger is a pack, by its name."""
+    return rows_in(name) > 1
+
+
 def cell_of(name: str) -> tuple[int, int] | None:
     """The cell (configuration, fold number) of a part, by its name; None for other files.
 
@@ -304,17 +309,18 @@ def cell_of(name: str) -> tuple[int, int] | None:
 
 def _number_of(name: str) -> int | None:
     """The fold number of a part, by its name; None for a pack, which has it in its rows."""
-    return None if rows_in(name) > 1 else int(PurePosixPath(name).stem.rpartition("-f")[2])
+    return None if is_pack(name) else int(PurePosixPath(name).stem.rpartition("-f")[2])
 
 
-def _cells_in(rows: pa.Table) -> list[tuple[int, int]]:
+def cells_in(rows: pa.Table) -> list[tuple[int, int]]:
+    """The cells (configuration, fold number) in some rows."""
     return list(zip(rows[CONFIGURATION].to_pylist(), rows[FOLD_NUMBER].to_pylist(), strict=True))
 
 
 def _in_blocks(names: Sequence[str]) -> Iterator[list[str]]:
     """Each pack alone, and parts some at a time."""
-    parts = [name for name in names if rows_in(name) == 1]
-    yield from ([name] for name in names if rows_in(name) > 1)
+    parts = [name for name in names if not is_pack(name)]
+    yield from ([name] for name in names if is_pack(name))
     yield from (parts[start : start + BLOCK] for start in range(0, len(parts), BLOCK))
 
 

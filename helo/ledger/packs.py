@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 import pyarrow as pa
 
-from helo.ledger.ledger import READERS, DamagedError, Ledger, pack_name, rows_in
+from helo.ledger.ledger import READERS, DamagedError, Ledger, is_pack, pack_name
 from helo.ledger.record import ROW, part_name
 
 
@@ -21,8 +21,8 @@ def pack_parts(ledger: Ledger, size: int, guard: Callable[[], None] = lambda: No
     `OSError` where the storage fails; nothing is lost then.
     """
     files = ledger.files()
-    parts = [name for name in files if rows_in(name) == 1]
-    packs = [name for name in files if rows_in(name) > 1]
+    parts = [name for name in files if not is_pack(name)]
+    packs = [name for name in files if is_pack(name)]
     number = max((int(PurePosixPath(name).stem.split("-")[1]) for name in packs), default=0)
     while len(parts) >= size:
         chosen, parts = parts[:size], parts[size:]
@@ -43,8 +43,8 @@ def pack_parts(ledger: Ledger, size: int, guard: Callable[[], None] = lambda: No
 def tidy(ledger: Ledger) -> None:
     """Delete the parts of cells that are in a pack: a packing was cut short. Raises `OSError` as `pack_parts` does."""
     files = ledger.files()
-    left = {name for name in files if rows_in(name) == 1}
-    packs = [name for name in files if rows_in(name) > 1]
+    left = {name for name in files if not is_pack(name)}
+    packs = [name for name in files if is_pack(name)]
     if not left or not packs:
         return
 

@@ -10,7 +10,7 @@ from typing import Final, Self
 
 import pyarrow as pa
 
-from helo.ledger.ledger import Ledger, rows_in
+from helo.ledger.ledger import Ledger, is_pack
 from helo.ledger.packs import pack_parts, tidy
 from helo.ledger.record import CellRecord
 
@@ -37,7 +37,7 @@ class LedgerWriter:
 
     def __enter__(self) -> Self:
         tidy(self.ledger)
-        self._open = sum(rows_in(name) == 1 for name in self.ledger.files())
+        self._open = sum(not is_pack(name) for name in self.ledger.files())
         return self
 
     def __exit__(

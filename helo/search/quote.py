@@ -103,14 +103,9 @@ def _concurrency(plan: SearchPlan, nodes: Sequence[Nodes], big: Measured) -> int
             feed = here.feeds(wish.cpus_per_cell)
             share = share_that_fits(big.gpu_memory, big.gpu_total, feed) if big.gpu_total else 0.0
         return settle(wish, share, here).concurrency or 1
-    if wish.concurrency:
-        return wish.concurrency
-    count = 0
-    for node in workers:
-        assert node.instance is not None
-        lent = Node(node.instance.cpus, node.instance.gpus)
-        count += node.most * lent.fits(wish.cpus_per_cell, wish.gpus_per_cell or 0.0)
-    return max(1, count)
+    groups = [(Node(node.instance.cpus, node.instance.gpus), node.most) for node in workers if node.instance]
+    there = Machines((), groups, sum(most for _, most in groups))
+    return settle(wish, wish.gpus_per_cell or 0.0, there).concurrency or 1
 
 
 def _say_price(tell: Callable[[str], None], quote: Quote, nodes: Sequence[Nodes], price: float | None) -> None:

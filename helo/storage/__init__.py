@@ -2,6 +2,16 @@
 
 from helo.storage.folder import Folder, LocalFolder
 from helo.storage.holding import Hold, hold
-from helo.storage.places import is_uri, open_folder, place_of, require_new_folder
+from helo.storage.places import is_uri, names_in, open_folder, place_of, require_new_folder
 
-__all__ = ["Folder", "Hold", "LocalFolder", "hold", "is_uri", "open_folder", "place_of", "require_new_folder"]
+__all__ = [
+    "Folder",
+    "Hold",
+    "LocalFolder",
+    "hold",
+    "is_uri",
+    "names_in",
+    "open_folder",
+    "place_of",
+    "require_new_folder",
+]

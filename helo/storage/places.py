@@ -87,6 +87,18 @@ def _checked(text: str) -> str:
     return text
 
 
+def names_in(folder: Folder, missing: str) -> list[str]:
+    """What lies in a folder of the user's; raise `InputError` if it cannot be read, or says what is `missing`."""
+    try:
+        names = folder.names()
+        gone = not names and folder.is_new()
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error})") from None
+    if gone:
+        raise InputError(f"{folder}: {missing}")
+    return names
+
+
 def require_new_folder(folder: Folder, option: str = "--out") -> None:
     """Raise `InputError` if something is there already, or the place is in a run: nothing a user has made is touched.
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -108,16 +108,6 @@ def test_bad_options(words: list[str], expected: str, capsys: pytest.CaptureFixt
     assert expected in capsys.readouterr().err
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
 BUSY = """
 import sys, time, ray
 from ray._private.state import state
@@ -139,7 +129,7 @@ print(*state.get_draining_nodes().items(), flush=True)
 
 @pytest.mark.slow
 def test_a_notice_drains_this_node_of_a_real_cluster(
-    metadata: Metadata, tmp_path_factory: pytest.TempPathFactory
+    metadata: Metadata, tmp_path_factory: pytest.TempPathFactory, free_ports: Callable[[int], list[int]]
 ) -> None:
     """A head and a busy worker on this machine: at the notice the worker, and only it, is draining until the end."""
     folder = tmp_path_factory.mktemp("r")

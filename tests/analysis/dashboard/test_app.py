@@ -18,7 +18,6 @@ from analysis.dashboard.compared import side_by_side
 from analysis.dashboard.server import _listening, _only_for_this_machine
 from analysis.dashboard.watched import Watched
 from analysis.exhibits import EXHIBITS
-from helo.files import write_json
 from helo.names import MANIFEST_FILE
 from helo.run import Run
 
@@ -84,7 +83,7 @@ def test_other_names_of_this_machine_are_refused(run: Run, host: str, status: in
 def test_runs_of_the_same_data_are_compared(make_run: Callable[..., Run]) -> None:
     first, second, other = make_run("first"), make_run("second"), make_run("other")
     manifest = other.manifest | {"dataset": other.manifest["dataset"] | {"digest": "of other data"}}
-    write_json(other.folder.here / MANIFEST_FILE, manifest)
+    other.folder.write_json(MANIFEST_FILE, manifest)
     assert side_by_side([Watched(first.folder.here)]) == []
     shown = str(side_by_side([Watched(run.folder.here) for run in (first, second, other)]))
     assert "first (1)" in shown
