@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helo.cli import EXIT_OK, run_command, say
+from helo._cli import EXIT_OK, run_command, say
 from helo.errors import InputError, require_new
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-PROG = "python -m analysis"
+PROG = "helo-analysis"
 PORT = 8050
 
 
@@ -27,9 +27,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     report.add_argument("run", metavar="RUN", help="the directory of a run, as helo.search wrote it, or its URI")
     report.add_argument(
-        "--export", type=Path, metavar="DIR",
+        "--export",
+        type=Path,
+        metavar="DIR",
         help="also write tables (CSV, LaTeX) and each figure (a page of its own, JSON) into a new directory",
-    )  # fmt: skip
+    )
     dashboard = commands.add_parser(
         "dashboard", help="show runs in a browser, side by side, while they go on", description=_dashboard.__doc__
     )
@@ -51,13 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _report(arguments: argparse.Namespace) -> int:
     """Print the estimates of a run; write summary.parquet and report.html into its directory."""
     # Imported here so that --help does not wait for pandas and plotly.
+    from helo.analysis.export import write_export
+    from helo.analysis.report import write_report, write_summary
+    from helo.analysis.source import read_source
+    from helo.analysis.terminal import print_summary
     from rich.console import Console
 
-    from analysis.export import write_export
-    from analysis.report import write_report, write_summary
-    from analysis.source import read_source
-    from analysis.terminal import print_summary
-    from helo.run import Run
+    from helo.run.directory import Run
 
     console = Console()
     if arguments.export is not None:
@@ -89,9 +91,8 @@ def _dashboard(arguments: argparse.Namespace) -> int:
         raise InputError(f"--port must be from 0 to 65535, got {arguments.port}")
     if not 0.5 <= arguments.refresh <= 3600:
         raise InputError(f"--refresh must be from 0.5 to 3600 seconds, got {arguments.refresh:g}")
+    from helo.analysis.dashboard.server import serve
     from rich.console import Console
-
-    from analysis.dashboard.server import serve
 
     console = Console()
 

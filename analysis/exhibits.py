@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import plotly.graph_objects as go
-
-from analysis.figures import (
+from helo.analysis.figures import (
     plot_comparisons,
     plot_correlation,
     plot_cost,
@@ -25,7 +24,8 @@ from analysis.figures import (
     plot_timeline,
     plot_transport,
 )
-from analysis.source import Source
+from helo.analysis.source import Source
+
 from helo.errors import InputError, did_you_mean
 
 PARTS: Final = {

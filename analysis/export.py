@@ -9,14 +9,14 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from helo.analysis.source import Source
+from helo.analysis.statistics.comparisons import corrected
+from helo.analysis.statistics.signed_rank import ALPHA
+from helo.analysis.web.standalone import write_figures
+from helo.analysis.wording import NOT_REPORTABLE, number, percent
 
-from analysis.source import Source
-from analysis.statistics.comparisons import corrected
-from analysis.statistics.signed_rank import ALPHA
-from analysis.web.standalone import write_figures
-from analysis.wording import NOT_REPORTABLE, number, percent
+from helo._text import printable
 from helo.errors import InputError, require_new
-from helo.files import whole_folder
 from helo.names import (
     ABLATION,
     BEST_POSSIBLE,
@@ -40,7 +40,7 @@ from helo.names import (
     SUBJECTS,
     SUMMARY,
 )
-from helo.text import printable
+from helo.storage.atomic import whole_folder
 
 _NAME: Final = "Estimate"
 _MARK: Final = r"$^{\ast}$"
@@ -91,7 +91,7 @@ def write_export(source: Source, folder: Path, told: Callable[[str], None] = lam
 def latex_table(summary: pd.DataFrame, comparisons: pd.DataFrame, objective: str, protocol: str = "") -> str:
     r"""The estimates as a LaTeX table; it needs ``\usepackage{booktabs}`` alone.
 
-    - `summary`: as ``summary.parquet``; `comparisons`: see `analysis.statistics.comparisons.comparisons`
+    - `summary`: as ``summary.parquet``; `comparisons`: see `helo.analysis.statistics.comparisons.comparisons`
     - `objective`: the metric whose interval and skill get a column
     - `protocol`: said in the caption, if known
 

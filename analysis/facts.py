@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.source import Source
-from analysis.statistics.ablation import variant_of
-from analysis.variants import changes
+from helo.analysis.source import Source
+from helo.analysis.statistics.ablation import variant_of
+from helo.analysis.variants import changes
+
+from helo._text import duration
 from helo.configuration import DEFAULTS, acting
 from helo.errors import InputError, shorten
 from helo.names import (
@@ -23,8 +25,7 @@ from helo.names import (
     STATUS,
     STOPPED,
 )
-from helo.selection import recommended
-from helo.text import duration
+from helo.run.selection import recommended
 
 
 def facts(source: Source) -> list[tuple[str, str]]:

@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 import pyarrow as pa
+from helo.analysis.statistics.estimates import unconverged_cells
 
-from analysis.statistics.estimates import unconverged_cells
-from helo.baselines.table import fitted_baselines_table
-from helo.ledger import CellRecord, cell_of, cells_in, is_pack, rows_in
+from helo.evaluation.baselines.table import fitted_baselines_table
 from helo.names import CELLS, CONFIGURATION, FITTED_BASELINES, FOLD, HISTORY, METHOD
-from helo.run import Run
-from helo.selection import best_per_fold
-from helo.tables import CELL_COLUMNS, EPOCH_COLUMNS, cells_table, epochs_table, explanations_table
+from helo.run.directory import Run
+from helo.run.ledger import CellRecord, cell_of, cells_in, is_pack, rows_in
+from helo.run.selection import best_per_fold
+from helo.run.tables import CELL_COLUMNS, EPOCH_COLUMNS, cells_table, epochs_table, explanations_table
 
 PIECES = 64
 """Pieces in which epochs are kept at most."""
@@ -107,7 +107,7 @@ class Records:
 
     @property
     def unconverged(self) -> pd.Series:
-        """See `analysis.statistics.estimates.unconverged_cells`."""
+        """See `helo.analysis.statistics.estimates.unconverged_cells`."""
         return pd.concat(self._unconverged) if self._unconverged else unconverged_cells(self.epochs())
 
     def epochs(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -121,7 +121,7 @@ class Records:
         return _joined([trivial, fitted_baselines_table(self._baselines)])
 
     def explanations(self, objective: str) -> pd.DataFrame:
-        """What the cells learnt that their folds would choose by now: see `helo.tables.explanations_table`."""
+        """What the cells learnt that their folds would choose by now: see `helo.run.tables.explanations_table`."""
         chosen = best_per_fold(self._cells, objective).items()
         return explanations_table(self.run.find([(configuration, fold) for fold, configuration in chosen]))
 

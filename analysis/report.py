@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
+from helo.analysis.exhibits import EXHIBITS, PARTS, Exhibit
+from helo.analysis.facts import facts
+from helo.analysis.source import Source
+from helo.analysis.web import tables
+from helo.analysis.web.page import choice, figure, heading, page, part, terms, text
+from helo.analysis.wording import MEANINGS
 
-from analysis.exhibits import EXHIBITS, PARTS, Exhibit
-from analysis.facts import facts
-from analysis.source import Source
-from analysis.web import tables
-from analysis.web.page import choice, figure, heading, page, part, terms, text
-from analysis.wording import MEANINGS
 from helo.errors import InputError
 from helo.names import (
     BASELINES,

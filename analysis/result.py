@@ -10,28 +10,28 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import plotly.graph_objects as go
+from helo.analysis.exhibits import EXHIBITS, exhibit
+from helo.analysis.figures import choose
+from helo.analysis.report import write_report
+from helo.analysis.source import Source, read_source
+from helo.analysis.terminal import WIDTH, estimates_table
+from helo.analysis.web.page import text
+from helo.analysis.web.tables import estimates
 from rich.console import Console
 
-from analysis.exhibits import EXHIBITS, exhibit
-from analysis.figures import choose
-from analysis.report import write_report
-from analysis.source import Source, read_source
-from analysis.terminal import WIDTH, estimates_table
-from analysis.web.page import text
-from analysis.web.tables import estimates
 from helo.errors import InputError
 from helo.names import FOLDS_FILE
-from helo.run import Run
+from helo.run.directory import Run
 
 if TYPE_CHECKING:
-    from helo.fitted import FittedModel
+    from helo.training.fitted import FittedModel
 
 
 class RunResult:
     """What a search found, as of when it was first asked: everything is read or computed then.
 
     Whatever the search has not got far enough for raises `InputError`. Of a search that still runs, or was killed,
-    cells and epochs are those that its ledger has; see `analysis.source.read_source`.
+    cells and epochs are those that its ledger has; see `helo.analysis.source.read_source`.
     """
 
     def __init__(self, run: Run, complete: bool | None = None) -> None:
@@ -94,12 +94,12 @@ class RunResult:
 
     @property
     def comparisons(self) -> pd.DataFrame:
-        """A row per metric and reference: the search against it; see `analysis.statistics.comparisons`."""
+        """A row per metric and reference: the search against it; see `helo.analysis.statistics.comparisons`."""
         return self._source.comparisons
 
     @property
     def importance(self) -> pd.DataFrame:
-        """How much each hyperparameter mattered: see `analysis.statistics.importance`."""
+        """How much each hyperparameter mattered: see `helo.analysis.statistics.importance`."""
         return self._source.importance
 
     @property
@@ -131,7 +131,7 @@ class RunResult:
     @cached_property
     def model(self) -> FittedModel:
         """The recommended configuration, fitted to all subjects."""
-        from helo import load_model  # torch takes seconds
+        from helo.training.fitted import load_model  # torch takes seconds
 
         if not self._run.has_model:
             raise InputError(f"{self._run.model}: is not there; a model is fitted at the end of a search")

@@ -7,12 +7,11 @@ from functools import cached_property
 from typing import Any
 
 import pandas as pd
-
-from analysis.records import Records, is_behind
-from analysis.statistics.ablation import ablation, first_variant
-from analysis.statistics.comparisons import Ranks, comparisons, friedman, optimism, ranks, subject_table
-from analysis.statistics.configurations import configurations_table
-from analysis.statistics.estimates import (
+from helo.analysis.records import Records, is_behind
+from helo.analysis.statistics.ablation import ablation, first_variant
+from helo.analysis.statistics.comparisons import Ranks, comparisons, friedman, optimism, ranks, subject_table
+from helo.analysis.statistics.configurations import configurations_table
+from helo.analysis.statistics.estimates import (
     completed,
     no_baselines,
     subject_scores,
@@ -20,9 +19,10 @@ from analysis.statistics.estimates import (
     unconverged_cells,
     variant_scores,
 )
-from analysis.statistics.importance import importance, marginal_effects
-from analysis.statistics.learnt import no_explanations
-from analysis.wording import cautions, coverage, failures, optimism_gap, rivals, unconverged, untrained, verdict
+from helo.analysis.statistics.importance import importance, marginal_effects
+from helo.analysis.statistics.learnt import no_explanations
+from helo.analysis.wording import cautions, coverage, failures, optimism_gap, rivals, unconverged, untrained, verdict
+
 from helo.errors import InputError
 from helo.names import (
     BASELINES,
@@ -39,7 +39,7 @@ from helo.names import (
     UNCONVERGED,
     VAL,
 )
-from helo.run import Run
+from helo.run.directory import Run
 
 
 class Source:
@@ -117,12 +117,12 @@ class Source:
 
     @cached_property
     def scores(self) -> pd.DataFrame:
-        """See `analysis.statistics.estimates.subject_scores`."""
+        """See `helo.analysis.statistics.estimates.subject_scores`."""
         return subject_scores(self.cells, self.baselines, self.objective, self.folds)
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """See `analysis.statistics.estimates.summarise`. The run's seed does not enter: reports of a run stay equal."""
+        """See `helo.analysis.statistics.estimates.summarise`. The run's seed does not enter: reports of a run stay equal."""
         return summarise(self.cells, self.baselines, self.objective, self.folds)
 
     @cached_property
@@ -139,27 +139,27 @@ class Source:
 
     @cached_property
     def comparisons(self) -> pd.DataFrame:
-        """See `analysis.statistics.comparisons.comparisons`."""
+        """See `helo.analysis.statistics.comparisons.comparisons`."""
         return comparisons(self.judged)
 
     @cached_property
     def friedman(self) -> pd.DataFrame:
-        """See `analysis.statistics.comparisons.friedman`."""
+        """See `helo.analysis.statistics.comparisons.friedman`."""
         return friedman(self.judged)
 
     @cached_property
     def optimism(self) -> pd.DataFrame:
-        """See `analysis.statistics.comparisons.optimism`."""
+        """See `helo.analysis.statistics.comparisons.optimism`."""
         return optimism(self.scores)
 
     @cached_property
     def ranks(self) -> Ranks:
-        """See `analysis.statistics.comparisons.ranks`, on the objective; raise `InputError` where there are too few."""
+        """See `helo.analysis.statistics.comparisons.ranks`, on the objective; raise `InputError` where there are too few."""
         return ranks(self.judged, self.objective)
 
     @cached_property
     def subjects(self) -> pd.DataFrame:
-        """See `analysis.statistics.comparisons.subject_table`."""
+        """See `helo.analysis.statistics.comparisons.subject_table`."""
         return subject_table(self.scores, self.objective)
 
     @cached_property
@@ -169,7 +169,7 @@ class Source:
 
     @cached_property
     def verdict(self) -> str:
-        """See `analysis.wording.verdict`; of listed variants the first one is judged."""
+        """See `helo.analysis.wording.verdict`; of listed variants the first one is judged."""
         if not self.variants:
             return " ".join([verdict(self.scores, self.objective), *rivals(self.scores, self.objective)])
         return verdict(self.judged, self.objective, f"the first variant ({next(iter(self.variants))})")
@@ -205,7 +205,7 @@ class Source:
 
     @cached_property
     def ablation(self) -> pd.DataFrame | None:
-        """See `analysis.statistics.ablation`; None if the space lists no variants."""
+        """See `helo.analysis.statistics.ablation`; None if the space lists no variants."""
         return ablation(self.cells, self.variants, self.objective) if self.variants else None
 
     def section(self, *names: str) -> dict[str, Any]:
@@ -233,17 +233,17 @@ class Source:
 
     @cached_property
     def configurations(self) -> pd.DataFrame:
-        """See `analysis.statistics.configurations.configurations_table`."""
+        """See `helo.analysis.statistics.configurations.configurations_table`."""
         return configurations_table(self.cells, self.objective, self.nested, self.folds)
 
     @cached_property
     def importance(self) -> pd.DataFrame:
-        """See `analysis.statistics.importance.importance`; raises `InputError` where nothing can be told."""
+        """See `helo.analysis.statistics.importance.importance`; raises `InputError` where nothing can be told."""
         return importance(self.cells, self.objective, self.parameters, self.nested)
 
     @cached_property
     def marginal_effects(self) -> pd.DataFrame:
-        """See `analysis.statistics.importance.marginal_effects`."""
+        """See `helo.analysis.statistics.importance.marginal_effects`."""
         return marginal_effects(self.configurations, self.objective, self.parameters)
 
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import pandas as pd
-from rich.console import Console
-from rich.measure import Measurement
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
-
-from analysis.source import Source
-from analysis.statistics.ablation import VARIANT
-from analysis.variants import difference, explanation
-from analysis.wording import (
+from helo.analysis.source import Source
+from helo.analysis.statistics.ablation import VARIANT
+from helo.analysis.variants import difference, explanation
+from helo.analysis.wording import (
     MEANINGS,
     NOT_REPORTABLE,
     arrow,
     number,
     percent,
 )
+from rich.console import Console
+from rich.measure import Measurement
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from helo._text import printable
 from helo.names import (
     ESTIMATE,
     METRIC,
@@ -30,7 +31,6 @@ from helo.names import (
     SKILL,
     TRAIN_MEAN,
 )
-from helo.text import printable
 
 WIDTH = 100
 """Columns that the table keeps to; also assumed where the output is no terminal."""

@@ -6,9 +6,9 @@ from collections.abc import Hashable, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
+from helo.analysis.statistics.signed_rank import ALPHA
+from helo.analysis.wording import effect_size, p_value, powerless, signed
 
-from analysis.statistics.signed_rank import ALPHA
-from analysis.wording import effect_size, p_value, powerless, signed
 from helo.names import METRIC_LABELS
 
 

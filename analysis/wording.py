@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import pandas as pd
+from helo.analysis.statistics.comparisons import comparisons, corrected
+from helo.analysis.statistics.estimates import best_regressor, chosen_cells, completed
+from helo.analysis.statistics.signed_rank import ALPHA, least_p
 
-from analysis.statistics.comparisons import comparisons, corrected
-from analysis.statistics.estimates import best_regressor, chosen_cells, completed
-from analysis.statistics.signed_rank import ALPHA, least_p
 from helo.names import (
     BEST_EPOCH,
     BEST_POSSIBLE,
@@ -40,7 +40,7 @@ from helo.names import (
     TRAIN_MEAN,
     UNIFORM,
 )
-from helo.selection import best_per_fold
+from helo.run.selection import best_per_fold
 
 MEANINGS: Final = {
     PER_FOLD_SELECTION: "in each fold, the configuration with the best inner validation score, scored on the"
@@ -183,7 +183,7 @@ def verdict(scores: pd.DataFrame, objective: str, what: str = "the search") -> s
 
     Skill is shown where Wilcoxon's signed-rank test over subjects gives p < 0.05, and both the mean gain and the effect
     size are above 0. Otherwise the sentences hold the words "no skill". `scores` comes from
-    `analysis.statistics.estimates.subject_scores`; `what` is judged. Chebyshev is told, too, and judges nothing.
+    `helo.analysis.statistics.estimates.subject_scores`; `what` is judged. Chebyshev is told, too, and judges nothing.
     """
     table = comparisons(scores, tuple(metric for metric in METRICS if metric in scores))
     rows = table[(table[REFERENCE] == TRAIN_MEAN) & (table["subjects"] > 0)].set_index(METRIC)
@@ -285,7 +285,7 @@ def _tested(p: float, effect: float, tests: int) -> str:
 def optimism_gap(table: pd.DataFrame, objective: str, alone: int = 0) -> list[str]:
     """A sentence on how much better choosing by test scores would have looked.
 
-    `table` comes from `analysis.statistics.comparisons.optimism`; in `alone` folds one cell only ran to its end.
+    `table` comes from `helo.analysis.statistics.comparisons.optimism`; in `alone` folds one cell only ran to its end.
     """
     row = table.set_index(METRIC).loc[objective]
     if not row["subjects"] or math.isnan(row["gap"]):
@@ -352,7 +352,7 @@ def cautions(manifest: Mapping[str, Any]) -> list[str]:
 def unconverged(per_cell: pd.Series) -> list[str]:
     """A sentence if transport plans were not solutions: the hyperparameters of transport then mean less.
 
-    `per_cell`: see `analysis.statistics.estimates.unconverged_cells`.
+    `per_cell`: see `helo.analysis.statistics.estimates.unconverged_cells`.
     """
     touched = int((per_cell > 0).sum())
     if not touched:

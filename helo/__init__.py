@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import Any
 
-    from analysis.result import RunResult
+    from helo.analysis.result import RunResult
     from helo.data.dataset import Dataset
-    from helo.fitted import FittedModel
-    from helo.search.space import Space
+    from helo.search.planning.space import Space
+    from helo.training.fitted import FittedModel
 
 __version__ = "0.1.0"
 __all__ = ["load_model", "load_run", "run_search"]
@@ -51,7 +51,7 @@ def run_search(
     and function give the same cells.
 
     - `dataset`: a `helo.data.Dataset` in memory, a dataset directory, or ``"simulated"``
-    - `space`: the name of a bundled space, a YAML file, a mapping as in such a file, or a `helo.search.space.Space`
+    - `space`: the name of a bundled space, a YAML file, a mapping as in such a file, or a `helo.search.planning.space.Space`
     - `out`: the run directory; a new one in ``runs/`` otherwise
     - `resume`: a run directory to go on with. What decides what is computed is then in its manifest and must be left
       out here. A dataset that was in memory has to be given again, and is checked to be the same
@@ -73,15 +73,31 @@ def run_search(
     """
     import time
 
-    from helo.search.inputs import read_inputs
-    from helo.search.request import Request
+    from helo.search.setup.inputs import read_inputs
+    from helo.search.setup.request import Request
 
     request = Request.of_arguments(
-        data=dataset, space=space, out=out, resume=resume, configurations=configurations, sampler=sampler,
-        protocol=protocol, racing=racing, seed=seed, normalise=normalise, baselines=baselines,
-        concurrency=concurrency, cpus_per_cell=cpus_per_cell, gpus_per_cell=gpus_per_cell, precision=precision,
-        compile=compile, time_budget=time_budget, address=address, export_predictions=export_predictions, log=log,
-    )  # fmt: skip
+        data=dataset,
+        space=space,
+        out=out,
+        resume=resume,
+        configurations=configurations,
+        sampler=sampler,
+        protocol=protocol,
+        racing=racing,
+        seed=seed,
+        normalise=normalise,
+        baselines=baselines,
+        concurrency=concurrency,
+        cpus_per_cell=cpus_per_cell,
+        gpus_per_cell=gpus_per_cell,
+        precision=precision,
+        compile=compile,
+        time_budget=time_budget,
+        address=address,
+        export_predictions=export_predictions,
+        log=log,
+    )
     plan, run = read_inputs(request, request.as_call(), started=time.time())
 
     from helo.search.session import search_from_python
@@ -95,7 +111,7 @@ def load_run(path: PathLike[str] | str) -> RunResult:
     ``load_run("runs/wesad").verdict`` says what came out. Raises `helo.errors.InputError` for what is no run; so do
     those attributes of the result for which the search has not got far enough.
     """
-    from analysis.result import load_run as load
+    from helo.analysis.result import load_run as load
 
     return load(path)
 
@@ -105,6 +121,6 @@ def load_model(folder: PathLike[str] | str) -> FittedModel:
 
     ``load_model("runs/wesad/model").predict("datasets/new")`` gives an emotion distribution for every window.
     """
-    from helo.fitted import load_model as load
+    from helo.training.fitted import load_model as load
 
     return load(folder)

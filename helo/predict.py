@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helo.cli import EXIT_OK, run_command
+from helo._cli import EXIT_OK, run_command
+from helo._text import printable
 from helo.errors import InputError, require_new, shorten
-from helo.text import printable
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from helo.data.dataset import Signals
-    from helo.fitted import FittedModel
+    from helo.training.fitted import FittedModel
 
 PROG = "helo-predict"
 FEW_WINDOWS = 10
@@ -50,7 +50,7 @@ def _predict(model_place: str, data: Path, out: Path) -> int:
     if not out.parent.is_dir():
         raise InputError(f"{out}: there is no folder {out.parent}")
     from helo.data.unlabelled import read_signals
-    from helo.fitted import load_model
+    from helo.training.fitted import load_model
 
     model = load_model(model_place)
     signals = read_signals(data, model.schema)
@@ -65,8 +65,8 @@ def _write(signals: Signals, model: FittedModel, predicted: NDArray[np.float64],
     """A row per window: its number, subject, group, and ``pred_<emotion>``."""
     import pandas as pd
 
-    from helo.files import whole_file
     from helo.names import GROUP, PREDICTED, SUBJECT, WINDOW
+    from helo.storage.atomic import whole_file
 
     table = pd.DataFrame({WINDOW: range(len(signals)), SUBJECT: signals.subjects})
     if signals.groups is not None:

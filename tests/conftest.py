@@ -14,7 +14,7 @@ import pytest
 
 if TYPE_CHECKING:
     from helo.data.dataset import Dataset
-    from helo.folds import Fold
+    from helo.evaluation.folds import Fold
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -97,7 +97,7 @@ def dataset() -> Dataset:
 @pytest.fixture(scope="session")
 def fold(dataset: Dataset) -> Fold:
     """The first of its folds."""
-    from helo.folds import loso_folds
+    from helo.evaluation.folds import loso_folds
 
     return loso_folds(dataset.subject_names, seed=0)[0]
 
@@ -127,8 +127,10 @@ def object_storage(storage_server: str, monkeypatch: pytest.MonkeyPatch, tmp_pat
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)  # whatever a developer has set for a storage that is not this one
     for name, value in (
-        ("AWS_ENDPOINT_URL_S3", storage_server), ("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b"),
-    ):  # fmt: skip
+        ("AWS_ENDPOINT_URL_S3", storage_server),
+        ("AWS_ACCESS_KEY_ID", "a"),
+        ("AWS_SECRET_ACCESS_KEY", "b"),
+    ):
         monkeypatch.setenv(name, value)
     return f"s3://lab/{tmp_path.name}"
 

@@ -13,12 +13,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import helo.analysis.__main__
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-import analysis.__main__
 import helo.data.__main__
 import helo.search.__main__
 from helo.data import simulate, write_dataset
@@ -52,7 +52,7 @@ class Refused:
         return self(helo.data.__main__.main, "helo-data", *words)
 
     def analysis(self, *words: object) -> str:
-        return self(analysis.__main__.main, "python -m analysis", *words)
+        return self(helo.analysis.__main__.main, "helo-analysis", *words)
 
     def listing(self) -> dict[str, bytes | None]:
         return {
@@ -346,7 +346,7 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         ("helo.search", "helo-search", ["--out", "file/run"]),
         ("helo.search", "helo-search", ["--data", "file"]),
         ("helo.data", "helo-data", ["simulate", "--out", "file"]),
-        ("analysis", "python -m analysis", ["report", "file"]),
+        ("analysis", "helo-analysis", ["report", "file"]),
     ],
 )
 def test_exit_code(tmp_path: Path, module: str, prog: str, words: list[str]) -> None:
@@ -369,7 +369,7 @@ def test_exit_code(tmp_path: Path, module: str, prog: str, words: list[str]) -> 
         (helo.search.__main__.main, ["--normalise", "all"]),
         (helo.data.__main__.main, []),
         (helo.data.__main__.main, ["simulate"]),
-        (analysis.__main__.main, ["reprot", "x"]),
+        (helo.analysis.__main__.main, ["reprot", "x"]),
     ],
 )
 def test_argparse_shows_how_it_is_used(
@@ -389,7 +389,7 @@ def test_a_path_too_long_is_one_line_everywhere(tmp_path: Path, capsys: pytest.C
     for command, words in (
         (helo.data.__main__.main, ["simulate", "--out", long]),
         (helo.data.__main__.main, ["wesad", long, "--out", str(tmp_path / "out")]),
-        (analysis.__main__.main, ["report", long]),
+        (helo.analysis.__main__.main, ["report", long]),
     ):
         assert command(words) == 2
         assert len(capsys.readouterr().err.strip().splitlines()) == 1

@@ -8,8 +8,12 @@ import sys
 import pytest
 
 COMMANDS = [
-    "helo.search.__main__", "helo.data.__main__", "helo.cluster.__main__", "helo.predict", "analysis.__main__",
-]  # fmt: skip
+    "helo.search.__main__",
+    "helo.data.__main__",
+    "helo.cluster.__main__",
+    "helo.predict",
+    "helo.analysis.__main__",
+]
 HEAVY = {"torch", "ray", "botocore", "pandas", "optuna", "plotly", "scipy", "ot", "rich"}
 LIGHTER = {"numpy", "pyarrow", "yaml"}  # helo.data imports these for its package's names: a third of a second
 
@@ -24,11 +28,23 @@ def test_nothing_heavy_is_imported(command: str) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["helo.search"], ["helo.data"], ["helo.data", "simulate"], ["helo.data", "wesad"], ["helo.data", "dmer"],
-     ["helo.data", "table"], ["helo.data", "check"], ["helo.cluster"], ["helo.cluster", "check"],
-     ["helo.cluster", "watch-spot"], ["helo.predict"], ["analysis"], ["analysis", "report"]],
+    [
+        ["helo.search"],
+        ["helo.data"],
+        ["helo.data", "simulate"],
+        ["helo.data", "wesad"],
+        ["helo.data", "dmer"],
+        ["helo.data", "table"],
+        ["helo.data", "check"],
+        ["helo.cluster"],
+        ["helo.cluster", "check"],
+        ["helo.cluster", "watch-spot"],
+        ["helo.predict"],
+        ["analysis"],
+        ["analysis", "report"],
+    ],
     ids=" ".join,
-)  # fmt: skip
+)
 def test_help(words: list[str]) -> None:
     done = subprocess.run([sys.executable, "-m", *words, "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0

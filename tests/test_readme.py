@@ -10,19 +10,19 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import helo.analysis.__main__
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-import analysis.__main__
 import helo.cluster.__main__
 import helo.data.__main__
 import helo.predict
 import helo.search.__main__
 from helo.configuration import PARAMETERS
 from helo.data.store import read_schema
-from helo.search.space import Range, read_space
+from helo.search.planning.space import Range, read_space
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -31,7 +31,7 @@ PARSERS = {
     "helo.data": helo.data.__main__.build_parser(),
     "helo.cluster": helo.cluster.__main__.build_parser(),
     "helo.predict": helo.predict.build_parser(),
-    "analysis": analysis.__main__.build_parser(),
+    "analysis": helo.analysis.__main__.build_parser(),
 }
 
 

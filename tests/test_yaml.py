@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from helo._yaml import read_documents, read_yaml
 from helo.errors import InputError
-from helo.yaml import read_documents, read_yaml
 
 
 def read(folder: Path, text: str) -> dict[str, object]:
@@ -110,11 +110,13 @@ def test_several_documents(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["a: &a [*a]\n", "a: &a {b: [*a]}\n", "a0: &a0 [x]\n" + "".join(
-        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
-    )],
+    [
+        "a: &a [*a]\n",
+        "a: &a {b: [*a]}\n",
+        "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)),
+    ],
     ids=["itself", "itself, further down", "billions"],
-)  # fmt: skip
+)
 def test_aliases_without_end(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match=r"aliases written out|not valid YAML"):
         read(tmp_path, text)

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import helo.analysis.web
 from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
+from helo.analysis.dashboard.compared import side_by_side
+from helo.analysis.dashboard.watched import Glance, Watched
+from helo.analysis.exhibits import EXHIBITS, PARTS
+from helo.analysis.figures import KINDS
+from helo.analysis.web.page import THEMES
 
-import analysis.web
-from analysis.dashboard.compared import side_by_side
-from analysis.dashboard.watched import Glance, Watched
-from analysis.exhibits import EXHIBITS, PARTS
-from analysis.figures import KINDS
-from analysis.web.page import THEMES
+from helo._text import printable
 from helo.names import CONFIGURATION
-from helo.text import printable
 
-ASSETS: Final = Path(analysis.web.__file__).parent
+ASSETS: Final = Path(helo.analysis.web.__file__).parent
 
 CONFIG: Final[Any] = {
     "displaylogo": False,

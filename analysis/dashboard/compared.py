@@ -7,14 +7,14 @@ from typing import Any
 
 import pandas as pd
 from dash import html
+from helo.analysis.dashboard.watched import Watched
+from helo.analysis.source import Source
+from helo.analysis.statistics.comparisons import between_runs
+from helo.analysis.wording import arrow, effect_size, number, p_value, percent, signed
 
-from analysis.dashboard.watched import Watched
-from analysis.source import Source
-from analysis.statistics.comparisons import between_runs
-from analysis.wording import arrow, effect_size, number, p_value, percent, signed
+from helo._text import printable
 from helo.errors import InputError
 from helo.names import ESTIMATE, METRIC, METRIC_LABELS, PER_FOLD_SELECTION, SKILL
-from helo.text import printable
 
 HEADS = ("Run", "Subjects", "Mean", "Skill", "Against the first", "p", "Effect", "Better for")
 
@@ -67,5 +67,10 @@ def _row(name: str, source: Source, against: pd.DataFrame, comparable: bool) -> 
         return [*first, "–", "–", "–", "–"]
     row = against.loc[name]
     between = f"{signed(row['gain'])} ({signed(row['gain_low'])} to {signed(row['gain_high'])})"
-    return [*first, between, p_value(row["p_holm"]), effect_size(row["effect"]),
-            f"{row['better']} of {row['subjects']}"]  # fmt: skip
+    return [
+        *first,
+        between,
+        p_value(row["p_holm"]),
+        effect_size(row["effect"]),
+        f"{row['better']} of {row['subjects']}",
+    ]

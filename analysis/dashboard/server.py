@@ -11,17 +11,21 @@ import socket
 from collections.abc import Callable, Sequence
 
 from flask import Flask, abort, request
+from helo.analysis.dashboard.app import make_app
+from helo.analysis.dashboard.watched import Watched
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from analysis.dashboard.app import make_app
-from analysis.dashboard.watched import Watched
 from helo.errors import InputError
 
 
 def serve(
-    places: Sequence[str], host: str, port: int, refresh: float, told: Callable[[int, int], None],
+    places: Sequence[str],
+    host: str,
+    port: int,
+    refresh: float,
+    told: Callable[[int, int], None],
     ready: Callable[[str], None],
-) -> None:  # fmt: skip
+) -> None:
     """Serve the dashboard of some runs until interrupted.
 
     `told` hears how far the reading of a ledger is, `ready` the address once it answers. Raise `InputError` for what

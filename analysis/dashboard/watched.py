@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import uuid4
 
-from analysis.exhibits import EXHIBITS
-from analysis.records import Records, is_behind
-from analysis.source import Source
-from analysis.web.page import figure_json
+from helo.analysis.exhibits import EXHIBITS
+from helo.analysis.records import Records, is_behind
+from helo.analysis.source import Source
+from helo.analysis.web.page import figure_json
+
+from helo._text import duration
 from helo.errors import InputError, StorageError
 from helo.names import (
     BASELINES,
@@ -31,8 +33,7 @@ from helo.names import (
     STATUS,
     STOPPED,
 )
-from helo.run import Run
-from helo.text import duration
+from helo.run.directory import Run
 
 TOLD = Callable[[int, int], None]
 

@@ -3,23 +3,23 @@
 Every plot function raises `InputError` with the reason where the tables hold nothing to show.
 """
 
-from analysis.figures._links import CHOICES, KINDS, choose
-from analysis.figures._style import BLUE, DARK, LIGHT, NARROW, SKY
-from analysis.figures.comparisons import plot_comparisons
-from analysis.figures.correlation import plot_correlation
-from analysis.figures.cost import plot_cost, plot_timeline
-from analysis.figures.estimates import plot_estimates
-from analysis.figures.heatmap import plot_heatmap
-from analysis.figures.importance import plot_importance
-from analysis.figures.learning import plot_learning
-from analysis.figures.parallel import plot_parallel
-from analysis.figures.predictions import plot_predictions
-from analysis.figures.progress import plot_progress
-from analysis.figures.ranks import plot_ranks
-from analysis.figures.savings import plot_savings
-from analysis.figures.slices import plot_slices
-from analysis.figures.subjects import plot_subjects
-from analysis.figures.transport import plot_transport
+from helo.analysis.figures._links import CHOICES, KINDS, choose
+from helo.analysis.figures._style import BLUE, DARK, LIGHT, NARROW, SKY
+from helo.analysis.figures.comparisons import plot_comparisons
+from helo.analysis.figures.correlation import plot_correlation
+from helo.analysis.figures.cost import plot_cost, plot_timeline
+from helo.analysis.figures.estimates import plot_estimates
+from helo.analysis.figures.heatmap import plot_heatmap
+from helo.analysis.figures.importance import plot_importance
+from helo.analysis.figures.learning import plot_learning
+from helo.analysis.figures.parallel import plot_parallel
+from helo.analysis.figures.predictions import plot_predictions
+from helo.analysis.figures.progress import plot_progress
+from helo.analysis.figures.ranks import plot_ranks
+from helo.analysis.figures.savings import plot_savings
+from helo.analysis.figures.slices import plot_slices
+from helo.analysis.figures.subjects import plot_subjects
+from helo.analysis.figures.transport import plot_transport
 
 __all__ = [
     "BLUE",

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import plotly.graph_objects as go
+from helo.analysis.wording import arrow
 
-from analysis.wording import arrow
+from helo._text import printable
 from helo.names import (
     BEST_POSSIBLE,
     COMPLETED,
@@ -22,7 +23,6 @@ from helo.names import (
     SINGLE_CONFIGURATION,
     STOPPED,
 )
-from helo.text import printable
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 BLUE: Final = "#0072B2"

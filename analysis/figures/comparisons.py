@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from helo.analysis.figures._style import BLUE, GREY, Grid, arrange, plain, refine, styled
+from helo.analysis.statistics.signed_rank import ALPHA
+from helo.analysis.wording import effect_size, p_value, signed
 
-from analysis.figures._style import BLUE, GREY, Grid, arrange, plain, refine, styled
-from analysis.statistics.signed_rank import ALPHA
-from analysis.wording import effect_size, p_value, signed
 from helo.errors import InputError
 from helo.names import METRIC, METRIC_LABELS, REFERENCE
 
@@ -41,7 +41,7 @@ def _info(comparisons: pd.DataFrame, metric: str) -> _ComparisonsInfo:
 def plot_comparisons(comparisons: pd.DataFrame, metric: str) -> go.Figure:
     """A row per reference: by how much the search is better, the mean over subjects with its 95 % interval.
 
-    `comparisons` comes from `analysis.statistics.comparisons.comparisons`. A filled mark says that the difference is
+    `comparisons` comes from `helo.analysis.statistics.comparisons.comparisons`. A filled mark says that the difference is
     beyond chance (p < 0.05 by Holm's correction), an open one that it is not.
     """
     return _figure(_info(comparisons, metric))

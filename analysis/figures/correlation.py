@@ -8,14 +8,24 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from helo.analysis.figures._links import with_choices
+from helo.analysis.figures._style import (
+    DIVERGING,
+    Grid,
+    arrange,
+    axis_number,
+    plain,
+    refine,
+    styled,
+    with_colours,
+    wrapped,
+)
+from helo.analysis.statistics.learnt import learnt
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from analysis.figures._links import with_choices
-from analysis.figures._style import DIVERGING, Grid, arrange, axis_number, plain, refine, styled, with_colours, wrapped
-from analysis.statistics.learnt import learnt
-from helo.correlation import label_correlation
+from helo.data.label_correlation import label_correlation
 from helo.errors import InputError
 from helo.names import LABEL_CORRELATION, TRUE, WINDOW
 

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from helo.analysis.figures._links import owners
+from helo.analysis.figures._style import BLUE, GREY, NARROW, STATUS_COLOURS, Grid, arrange, note_above, plain, styled
+from helo.analysis.statistics.schedule import Schedule, Stretch, schedule, stretches
 from numpy.typing import NDArray
 
-from analysis.figures._links import owners
-from analysis.figures._style import BLUE, GREY, NARROW, STATUS_COLOURS, Grid, arrange, note_above, plain, styled
-from analysis.statistics.schedule import Schedule, Stretch, schedule, stretches
+from helo._text import duration
 from helo.names import COMPLETED, CONFIGURATION, FAILED, FOLD, STATUS, STOPPED
-from helo.text import duration
 
 STATUSES = (COMPLETED, STOPPED, FAILED)
 
@@ -96,7 +96,7 @@ def plot_cost(cells: pd.DataFrame) -> go.Figure:
     """Two panels: how long cells took, by status, and how many ran at once over the time of the search.
 
     `cells` is as in ``cells.parquet``; times of an hour and more are in hours. Pauses of the search (see
-    `analysis.statistics.schedule`) are cut out and marked. Busy is the sum of cell times ÷ (workers × time without
+    `helo.analysis.statistics.schedule`) are cut out and marked. Busy is the sum of cell times ÷ (workers × time without
     pauses). The last bar holds all that took longer.
     """
     return _figure(_info(cells))
@@ -198,7 +198,7 @@ def plot_timeline(cells: pd.DataFrame) -> go.Figure:
     """A row per worker, a bar per cell from its start to its end, in the colour of its status.
 
     `cells` is as in ``cells.parquet``. Which worker ran a cell is inferred (see
-    `analysis.statistics.schedule.schedule`), and pauses are cut out and marked. Of more than `MOST_BARS` cells, short
+    `helo.analysis.statistics.schedule.schedule`), and pauses are cut out and marked. Of more than `MOST_BARS` cells, short
     neighbours are one bar.
     """
     return _timeline(_timeline_info(cells))

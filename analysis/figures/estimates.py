@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
-
-from analysis.figures._style import (
+from helo.analysis.figures._style import (
     ESTIMATE_COLOURS,
     GREY,
     Grid,
@@ -20,7 +19,8 @@ from analysis.figures._style import (
     refine,
     styled,
 )
-from analysis.wording import NOT_REPORTABLE, arrow, number
+from helo.analysis.wording import NOT_REPORTABLE, arrow, number
+
 from helo.errors import InputError
 from helo.names import ESTIMATE, METRIC, METRIC_LABELS, ORACLE, TRAIN_MEAN
 

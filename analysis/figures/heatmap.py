@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from helo.analysis.figures._links import grid_owners, owners
+from helo.analysis.figures._style import DIVERGING, GREY, NARROW, SEQUENTIAL, metric_title, plain, styled, with_colours
+from helo.analysis.statistics.estimates import scored, skill
 from numpy.typing import NDArray
 
-from analysis.figures._links import grid_owners, owners
-from analysis.figures._style import DIVERGING, GREY, NARROW, SEQUENTIAL, metric_title, plain, styled, with_colours
-from analysis.statistics.estimates import scored, skill
 from helo.errors import InputError
 from helo.names import (
     CONFIGURATION,
@@ -26,7 +26,7 @@ from helo.names import (
     TRAIN_MEAN,
     VAL,
 )
-from helo.selection import best_per_fold
+from helo.run.selection import best_per_fold
 
 SHARE_IN_RANGE = 0.95
 """This share of the cells lies within the range of colours; those beyond have its last colour."""

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
+from helo.analysis.figures._style import BLUE, GREY, NARROW, plain, styled
 
-from analysis.figures._style import BLUE, GREY, NARROW, plain, styled
 from helo.errors import InputError
 from helo.names import PARAMETER
 
@@ -41,7 +41,7 @@ def _info(importance: pd.DataFrame) -> _ImportanceInfo:
 def plot_importance(importance: pd.DataFrame) -> go.Figure:
     """A bar per searched hyperparameter with its 95 % interval, on a band of what chance alone gives.
 
-    `importance` comes from `analysis.statistics.importance.importance`. A bar that does not leave its band is grey: it
+    `importance` comes from `helo.analysis.statistics.importance.importance`. A bar that does not leave its band is grey: it
     says nothing.
     """
     return _figure(_info(importance))

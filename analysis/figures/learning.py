@@ -8,14 +8,14 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from helo.analysis.figures._links import owners, with_choices
+from helo.analysis.figures._style import BLUE, GREY, plain, styled, validation_title
+from helo.analysis.statistics.estimates import scored
 from numpy.typing import NDArray
 
-from analysis.figures._links import owners, with_choices
-from analysis.figures._style import BLUE, GREY, plain, styled, validation_title
-from analysis.statistics.estimates import scored
 from helo.errors import InputError
 from helo.names import BEST_EPOCH, CONFIGURATION, EPOCH, FOLD, VAL
-from helo.selection import best_per_fold
+from helo.run.selection import best_per_fold
 
 MOST_VALUES = 60_000
 """Curves of a run with more values than this are thinned: a page must not grow with the number of cells."""

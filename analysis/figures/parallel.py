@@ -12,11 +12,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from helo.analysis.figures._links import owners
+from helo.analysis.figures._style import BLUE, GREY, NARROW, VERMILLION, plain, styled, validation_title
+from helo.analysis.figures.slices import log_ticks
+from helo.analysis.statistics.parameters import Searched, searched
 
-from analysis.figures._links import owners
-from analysis.figures._style import BLUE, GREY, NARROW, VERMILLION, plain, styled, validation_title
-from analysis.figures.slices import log_ticks
-from analysis.statistics.parameters import Searched, searched
 from helo.errors import InputError
 from helo.names import ADJUSTED, CONFIGURATION, HIGHER_IS_BETTER, PARAMETER, RECOMMENDED, VAL
 
@@ -149,8 +149,8 @@ def plot_parallel(
 ) -> go.Figure:
     """A line per configuration over its searched hyperparameters, which ends at its adjusted validation score.
 
-    - `configurations`: from `analysis.statistics.configurations.configurations_table`
-    - `effects`: from `analysis.statistics.importance.marginal_effects`: the more the mean score differs between the
+    - `configurations`: from `helo.analysis.statistics.configurations.configurations_table`
+    - `effects`: from `helo.analysis.statistics.importance.marginal_effects`: the more the mean score differs between the
       values of a hyperparameter, the nearer it stands to the score; a narrow page has the nearest only
     - `parameters`: as in the manifest's space
 

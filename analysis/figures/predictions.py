@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
+from helo.analysis.figures._links import with_choices
+from helo.analysis.figures._style import GREY, VERMILLION, Grid, arrange, axis_number, note_above, plain, refine, styled
+from helo.analysis.statistics.estimates import chosen_cells
 
-from analysis.figures._links import with_choices
-from analysis.figures._style import GREY, VERMILLION, Grid, arrange, axis_number, note_above, plain, refine, styled
-from analysis.statistics.estimates import chosen_cells
 from helo.errors import InputError
 from helo.names import FOLD, GROUP, PREDICTED, TRUE
-from helo.selection import best_per_fold
+from helo.run.selection import best_per_fold
 
 MOST_GROUPS = 36
 """More panels than this nobody looks through; the predictions table has them all."""

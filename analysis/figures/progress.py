@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from helo.analysis.figures._links import owners
+from helo.analysis.figures._style import BLUE, GREY, Grid, arrange, axis_number, refine, styled, validation_title
+from helo.analysis.statistics.configurations import adjusted_means
+from helo.analysis.statistics.estimates import completed, scored
 from numpy.typing import NDArray
 
-from analysis.figures._links import owners
-from analysis.figures._style import BLUE, GREY, Grid, arrange, axis_number, refine, styled, validation_title
-from analysis.statistics.configurations import adjusted_means
-from analysis.statistics.estimates import completed, scored
 from helo.errors import InputError
 from helo.names import CONFIGURATION, FINISHED, FOLD, FOLDS, HIGHER_IS_BETTER, STARTED, VAL
 

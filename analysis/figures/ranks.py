@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import plotly.graph_objects as go
-
-from analysis.figures._style import ESTIMATE_COLOURS, GREY, Grid, arrange, plain, refine, styled
-from analysis.statistics.comparisons import Ranks
+from helo.analysis.figures._style import ESTIMATE_COLOURS, GREY, Grid, arrange, plain, refine, styled
+from helo.analysis.statistics.comparisons import Ranks
 
 _ROW = 30  # pixels of one row
 
@@ -37,7 +36,7 @@ def _info(ranks: Ranks) -> _RanksInfo:
 def plot_ranks(ranks: Ranks) -> go.Figure:
     """A critical-difference diagram: a row per method at its mean rank, the best on top and left.
 
-    `ranks` comes from `analysis.statistics.comparisons.ranks`. Methods under one bar do not differ by Nemenyi's test,
+    `ranks` comes from `helo.analysis.statistics.comparisons.ranks`. Methods under one bar do not differ by Nemenyi's test,
     whose critical difference is drawn on top. For illustration only: mean ranks depend on which methods are in the
     pool.
     """

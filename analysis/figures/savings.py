@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
+from helo.analysis.figures._style import BLUE, GREY, NARROW, ORANGE, VERMILLION, styled
 
-from analysis.figures._style import BLUE, GREY, NARROW, ORANGE, VERMILLION, styled
 from helo.errors import InputError
 from helo.names import COMPLETED, CONFIGURATION, EPOCHS_RUN, FAILED, STATUS, STOPPED
 

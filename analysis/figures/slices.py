@@ -9,10 +9,20 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from helo.analysis.figures._links import owners
+from helo.analysis.figures._style import (
+    BLUE,
+    ORANGE,
+    Grid,
+    arrange,
+    axis_number,
+    plain,
+    refine,
+    styled,
+    validation_title,
+)
+from helo.analysis.statistics.parameters import Searched, searched
 
-from analysis.figures._links import owners
-from analysis.figures._style import BLUE, ORANGE, Grid, arrange, axis_number, plain, refine, styled, validation_title
-from analysis.statistics.parameters import Searched, searched
 from helo.errors import InputError
 from helo.names import ADJUSTED, CONFIGURATION, FOLDS, PARAMETER, VAL
 
@@ -98,10 +108,10 @@ def plot_slices(
 ) -> go.Figure:
     """A panel per hyperparameter that varies: its value against the adjusted mean validation score.
 
-    - `configurations`: from `analysis.statistics.configurations.configurations_table`
-    - `effects`: from `analysis.statistics.importance.marginal_effects`: means of values and bins, drawn as lines with
+    - `configurations`: from `helo.analysis.statistics.configurations.configurations_table`
+    - `effects`: from `helo.analysis.statistics.importance.marginal_effects`: means of values and bins, drawn as lines with
       intervals
-    - `folds`: in how many folds a configuration can have been: `analysis.source.Source.folds`, 1 under ``nested``
+    - `folds`: in how many folds a configuration can have been: `helo.analysis.source.Source.folds`, 1 under ``nested``
     - `parameters`: name to ``{low, high, log, choices, value}`` as in the manifest's space; says which axes
       are logarithmic and how choices are ordered
 

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
+from helo.analysis.figures._links import owners
+from helo.analysis.figures._style import BLUE, GREY, VERMILLION, metric_title, plain, styled
+from helo.analysis.statistics.estimates import best_regressor, paired
 
-from analysis.figures._links import owners
-from analysis.figures._style import BLUE, GREY, VERMILLION, metric_title, plain, styled
-from analysis.statistics.estimates import best_regressor, paired
 from helo.errors import InputError
 from helo.names import HIGHER_IS_BETTER, PER_FOLD_SELECTION, TRAIN_MEAN
 
@@ -44,7 +44,7 @@ def plot_subjects(scores: pd.DataFrame, metric: str) -> go.Figure:
     """A row per test subject, hardest on top: the train mean's score and the search's, joined by a line.
 
     The best of the fitted baselines, by its mean test score, is a third mark; its entry of the legend hides it.
-    `scores` comes from `analysis.statistics.estimates.subject_scores`.
+    `scores` comes from `helo.analysis.statistics.estimates.subject_scores`.
     """
     return _figure(_info(scores, metric))
 

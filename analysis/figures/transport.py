@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from helo.analysis.figures._links import with_choices
+from helo.analysis.figures._style import DIVERGING, NARROW, note_above, plain, styled, with_colours
+from helo.analysis.statistics.learnt import learnt, token_names
 from numpy.typing import NDArray
 
-from analysis.figures._links import with_choices
-from analysis.figures._style import DIVERGING, NARROW, note_above, plain, styled, with_colours
-from analysis.statistics.learnt import learnt, token_names
 from helo.names import TRANSPORT_PLAN
 
 Matrix = NDArray[np.float64]

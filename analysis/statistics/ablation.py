@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import pandas as pd
+from helo.analysis.statistics.estimates import completed, gain, interval
+from helo.analysis.statistics.signed_rank import holm, signed_rank
 
-from analysis.statistics.estimates import completed, gain, interval
-from analysis.statistics.signed_rank import holm, signed_rank
 from helo.names import FOLD, METRICS, PARAM, TEST
 
 VARIANT: Final = "variant"
@@ -26,7 +26,7 @@ def ablation(cells: pd.DataFrame, variants: Mapping[str, Mapping[str, Any]], obj
     - ``loss``, ``loss_low``, ``loss_high``: by how much `objective` is worse than with the first variant, the mean
       over subjects with its 95 % bootstrap interval; NaN for the first
     - ``worse``: for how many subjects it is
-    - ``p``, ``effect``: Wilcoxon's test of the losses, see `analysis.statistics.signed_rank.signed_rank`; the effect is
+    - ``p``, ``effect``: Wilcoxon's test of the losses, see `helo.analysis.statistics.signed_rank.signed_rank`; the effect is
       above 0 where the first variant is better. ``p_holm``: corrected by Holm, the family is all variants but the first
 
     `cells` has the columns of ``cells.parquet``; only cells that ran to their end count.

@@ -1,6 +1,6 @@
 """What a run shows beyond chance: tests over test subjects, and how optimistic the oracle is. Pure functions.
 
-All take the table of `analysis.statistics.estimates.subject_scores`: ``estimate``, ``fold`` (the test subject) and a
+All take the table of `helo.analysis.statistics.estimates.subject_scores`: ``estimate``, ``fold`` (the test subject) and a
 column per metric. A subject is one draw of a person; its scores under two methods are a pair. The practice followed is
 that of J. Demšar, "Statistical comparisons of classifiers over multiple data sets", JMLR 2006: Friedman's test first,
 then Wilcoxon's on pairs, corrected by Holm. Post-hoc tests on mean ranks depend on which other methods are in the pool
@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from helo.analysis.statistics.estimates import by_subject, gain, intervals, skill
+from helo.analysis.statistics.quiet import quiet
+from helo.analysis.statistics.signed_rank import ALPHA, FEW, RESAMPLES, holm, signed_rank
 from numpy.typing import NDArray
 
-from analysis.statistics.estimates import by_subject, gain, intervals, skill
-from analysis.statistics.quiet import quiet
-from analysis.statistics.signed_rank import ALPHA, FEW, RESAMPLES, holm, signed_rank
 from helo.errors import InputError
 from helo.names import (
     BEST_POSSIBLE,
@@ -87,7 +87,7 @@ def comparisons(scores: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.Da
     - ``gain``, ``gain_low``, ``gain_high``: how much better the search is, the mean over subjects with its 95 %
       bootstrap interval; above 0 the search is better, whatever the metric's direction
     - ``better``: for how many subjects it is
-    - ``statistic``, ``p``, ``effect``: see `analysis.statistics.signed_rank.signed_rank`; the effect is above 0 where
+    - ``statistic``, ``p``, ``effect``: see `helo.analysis.statistics.signed_rank.signed_rank`; the effect is above 0 where
       the search is better
     - ``p_holm``: Holm's correction of ``p``; the family is all references on this metric but ``train_mean``, whose
       comparison is the one that the verdict rests on: it is settled beforehand and stands alone, uncorrected
@@ -126,8 +126,9 @@ def between_runs(scores: Mapping[str, pd.DataFrame], metric: str) -> pd.DataFram
         {name: table[table[ESTIMATE] == PER_FOLD_SELECTION].set_index(FOLD)[metric] for name, table in scores.items()}
     )
     found = [_compared(wide, name, first, metric) for name in others]
-    rows = _corrected([{"run": name, METRIC: metric, REFERENCE: first, **row}
-                       for name, (row, _) in zip(others, found, strict=True)])  # fmt: skip
+    rows = _corrected(
+        [{"run": name, METRIC: metric, REFERENCE: first, **row} for name, (row, _) in zip(others, found, strict=True)]
+    )
     for row, (low, high) in zip(rows, intervals([difference for _, difference in found]), strict=True):
         row |= {"gain_low": low, "gain_high": high}
     return pd.DataFrame(rows, columns=["run", *COMPARISON_COLUMNS])

@@ -11,11 +11,11 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from helo.analysis.statistics.estimates import completed, scored
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from analysis.statistics.estimates import completed, scored
 from helo.names import (
     ADJUSTED,
     BEST_ON_TEST,
@@ -34,7 +34,7 @@ from helo.names import (
     TEST,
     VAL,
 )
-from helo.selection import best_per_fold, recommended
+from helo.run.selection import best_per_fold, recommended
 
 NOT_FOR_CHOOSING: Final = "not for choosing"
 """What a table says beside the test scores of configurations."""

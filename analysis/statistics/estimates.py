@@ -36,7 +36,7 @@ from helo.names import (
     UNCONVERGED,
     UNIFORM,
 )
-from helo.selection import best_overall, best_per_fold
+from helo.run.selection import best_overall, best_per_fold
 
 SUMMARY_COLUMNS = (ESTIMATE, METRIC, "mean", "std", "ci_low", "ci_high", "subjects", SKILL)
 """Columns of ``summary.parquet``."""

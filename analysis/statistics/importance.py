@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
+from helo.analysis.statistics.configurations import adjust, score_matrix
+from helo.analysis.statistics.estimates import CONFIDENCE, interval
+from helo.analysis.statistics.parameters import Searched, searched
+from helo.analysis.statistics.quiet import quiet
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.statistics.configurations import adjust, score_matrix
-from analysis.statistics.estimates import CONFIDENCE, interval
-from analysis.statistics.parameters import Searched, searched
-from analysis.statistics.quiet import quiet
 from helo.errors import InputError
 from helo.names import ADJUSTED, CONFIGURATION, HIGHER_IS_BETTER, PARAM, PARAMETER, VAL
 
@@ -201,7 +201,7 @@ def _study(axes: list[Searched], numbers: pd.Index) -> Study:
 def marginal_effects(configurations: pd.DataFrame, objective: str, parameters: Mapping[str, Any]) -> pd.DataFrame:
     """Mean of the adjusted validation score where a hyperparameter had which value, a row per value or bin.
 
-    - `configurations`: as from `analysis.statistics.configurations.configurations_table`
+    - `configurations`: as from `helo.analysis.statistics.configurations.configurations_table`
     - `parameters`: as in the manifest's space
 
     Columns ``parameter``; ``level``: the choice or number, or the bin in words; ``from``, ``to``: the bin's

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from helo.analysis.statistics.estimates import chosen_cells
 from numpy.typing import NDArray
 
-from analysis.statistics.estimates import chosen_cells
 from helo.errors import InputError
 from helo.names import (
     BEHAVIOURAL,
@@ -23,7 +23,7 @@ from helo.names import (
     TRANSPORT_PLAN,
     VALUE,
 )
-from helo.selection import best_per_fold
+from helo.run.selection import best_per_fold
 
 
 def no_explanations() -> pd.DataFrame:

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import plotly.graph_objects as go
 import plotly.io
+from helo.analysis.figures import BLUE, DARK, LIGHT, SKY
 from plotly.offline import get_plotlyjs
 
-from analysis.figures import BLUE, DARK, LIGHT, SKY
-from helo.text import printable
+from helo._text import printable
 
 # The browser itself then refuses to fetch anything, whatever a name in the data managed to inject.
 _POLICY: Final = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
@@ -83,8 +83,11 @@ def table(heads: Iterable[str], rows: Iterable[tuple[Sequence[str], str]]) -> st
     body = []
     for (first, *others), attributes in rows:
         cells = "".join(f"<td>{cell}</td>" for cell in others)
-        body.append(f'<tr {attributes}><th scope="row">{first}</th>{cells}</tr>' if attributes else
-                    f'<tr><th scope="row">{first}</th>{cells}</tr>')  # fmt: skip
+        body.append(
+            f'<tr {attributes}><th scope="row">{first}</th>{cells}</tr>'
+            if attributes
+            else f'<tr><th scope="row">{first}</th>{cells}</tr>'
+        )
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
 
 

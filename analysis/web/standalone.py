@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from analysis.exhibits import EXHIBITS
-from analysis.figures import CHOICES
-from analysis.source import Source
-from analysis.web.page import choice, figure, figure_json, page, part, text
+from helo.analysis.exhibits import EXHIBITS
+from helo.analysis.figures import CHOICES
+from helo.analysis.source import Source
+from helo.analysis.web.page import choice, figure, figure_json, page, part, text
+
 from helo.errors import InputError
 
 

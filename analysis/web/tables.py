@@ -6,14 +6,13 @@ import html
 from typing import Final
 
 import pandas as pd
-
-from analysis.source import Source
-from analysis.statistics.ablation import VARIANT
-from analysis.statistics.comparisons import corrected
-from analysis.statistics.configurations import NOT_FOR_CHOOSING
-from analysis.variants import difference, explanation
-from analysis.web.page import table, text
-from analysis.wording import (
+from helo.analysis.source import Source
+from helo.analysis.statistics.ablation import VARIANT
+from helo.analysis.statistics.comparisons import corrected
+from helo.analysis.statistics.configurations import NOT_FOR_CHOOSING
+from helo.analysis.variants import difference, explanation
+from helo.analysis.web.page import table, text
+from helo.analysis.wording import (
     NOT_REPORTABLE,
     arrow,
     effect_size,
@@ -23,6 +22,7 @@ from analysis.wording import (
     powerless,
     signed,
 )
+
 from helo.data.dataset import natural_key
 from helo.errors import InputError
 from helo.names import (
@@ -112,8 +112,9 @@ def comparisons(source: Source) -> str:
 def differences(source: Source) -> str:
     """Friedman's test over all methods, and the optimism gap, on all six metrics."""
     friedman, optimism = source.friedman.set_index(METRIC), source.optimism.set_index(METRIC)
-    tests = [f"p {p_value(friedman.loc[m, 'p'])}<small>W {number(friedman.loc[m, 'kendall_w'])}</small>"
-             for m in METRICS]  # fmt: skip
+    tests = [
+        f"p {p_value(friedman.loc[m, 'p'])}<small>W {number(friedman.loc[m, 'kendall_w'])}</small>" for m in METRICS
+    ]
     gaps = [
         f"{signed(row['gap'])}<small>{signed(row['gap_low'])} to {signed(row['gap_high'])}</small>"
         for row in (optimism.loc[metric] for metric in METRICS)

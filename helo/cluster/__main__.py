@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from helo.cli import EXIT_BAD_INPUT, EXIT_OK, run_command
+from helo._cli import EXIT_BAD_INPUT, EXIT_OK, run_command
+from helo._text import printable
 from helo.errors import InputError
-from helo.text import printable
 
 PROG = "helo-cluster"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from helo._yaml import read_documents, read_text, read_yaml
 from helo.cluster.ec2 import check_policy
 from helo.cluster.faults import Faults, mapping, sequence, whole
 from helo.cluster.filling import Filling, Node, fill
@@ -16,7 +17,6 @@ from helo.cluster.nodes import Nodes, price_list, read_nodes
 from helo.cluster.rayup import NODES, check_ray_up
 from helo.cluster.slurm import check_slurm
 from helo.errors import InputError
-from helo.yaml import read_documents, read_text, read_yaml
 
 EXAMPLES = re.compile(r"\b(ami|sg)-0123456789abcdef0\b|\bmy-(project|bucket)\b|\bregistry\.example\b")
 """What the files that come with the project have where everybody has something else."""

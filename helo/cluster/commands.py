@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from helo._yaml import read_text
 from helo.cluster.faults import Faults, Place, mapping, sequence, words
 from helo.cluster.sizes import in_bytes
 from helo.errors import did_you_mean
-from helo.yaml import read_text
 
 LOCALHOST = ("127.0.0.1", "localhost", "::1")
 CLOUDS = ("aws", "gcp")

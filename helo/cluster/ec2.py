@@ -9,10 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from helo._yaml import read_text
 from helo.cluster.faults import Faults, Place, mapping, sequence, whole
 from helo.cluster.nodes import price_list
 from helo.errors import InputError, did_you_mean
-from helo.yaml import read_text
 
 ACCOUNT = "IamInstanceProfile"
 """Key of a node's ``node_config`` that says whose rights it has."""

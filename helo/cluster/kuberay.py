@@ -19,21 +19,56 @@ FENCE = "NetworkPolicy"
 KNOWN = {
     "document": ("apiVersion", "kind", "metadata", "spec"),
     "RayCluster": (
-        "authOptions", "autoscalerOptions", "enableInTreeAutoscaling", "gcsFaultToleranceOptions", "headGroupSpec",
-        "headServiceAnnotations", "managedBy", "rayVersion", "suspend", "upgradeStrategy", "workerGroupSpecs",
+        "authOptions",
+        "autoscalerOptions",
+        "enableInTreeAutoscaling",
+        "gcsFaultToleranceOptions",
+        "headGroupSpec",
+        "headServiceAnnotations",
+        "managedBy",
+        "rayVersion",
+        "suspend",
+        "upgradeStrategy",
+        "workerGroupSpecs",
     ),
     "RayJob": (
-        "activeDeadlineSeconds", "backoffLimit", "clusterSelector", "deletionStrategy", "entrypoint",
-        "entrypointNumCpus", "entrypointNumGpus", "entrypointResources", "jobId", "managedBy", "metadata",
-        "preRunningDeadlineSeconds", "rayClusterSpec", "runtimeEnvYAML", "shutdownAfterJobFinishes", "submissionMode",
-        "submitterConfig", "submitterPodTemplate", "suspend", "ttlSecondsAfterFinished",
+        "activeDeadlineSeconds",
+        "backoffLimit",
+        "clusterSelector",
+        "deletionStrategy",
+        "entrypoint",
+        "entrypointNumCpus",
+        "entrypointNumGpus",
+        "entrypointResources",
+        "jobId",
+        "managedBy",
+        "metadata",
+        "preRunningDeadlineSeconds",
+        "rayClusterSpec",
+        "runtimeEnvYAML",
+        "shutdownAfterJobFinishes",
+        "submissionMode",
+        "submitterConfig",
+        "submitterPodTemplate",
+        "suspend",
+        "ttlSecondsAfterFinished",
     ),
     "head": ("enableIngress", "headService", "labels", "rayStartParams", "resources", "serviceType", "template"),
     "worker": (
-        "groupName", "idleTimeoutSeconds", "labels", "maxReplicas", "minReplicas", "numOfHosts", "rayStartParams",
-        "replicas", "resources", "scaleStrategy", "suspend", "template",
+        "groupName",
+        "idleTimeoutSeconds",
+        "labels",
+        "maxReplicas",
+        "minReplicas",
+        "numOfHosts",
+        "rayStartParams",
+        "replicas",
+        "resources",
+        "scaleStrategy",
+        "suspend",
+        "template",
     ),
-}  # fmt: skip
+}
 """Keys of KubeRay's own types; those of a pod are Kubernetes' to check."""
 
 
@@ -58,9 +93,7 @@ def check_kuberay(faults: Faults, documents: Sequence[Mapping[str, Any]]) -> Non
             faults.add(("kind",), f"must be {' or '.join(KINDS)}, got {kind!r:.80}")
 
 
-def _check_own(
-    faults: Faults, document: Mapping[str, Any], kind: str, documents: Sequence[Mapping[str, Any]]
-) -> None:  # fmt: skip
+def _check_own(faults: Faults, document: Mapping[str, Any], kind: str, documents: Sequence[Mapping[str, Any]]) -> None:
     _check_keys(faults, (kind,), document, KNOWN["document"])
     if not isinstance(mapping(document.get("metadata")).get("name"), str):
         faults.missing((kind, "metadata"), "name", "must be a name")
@@ -94,7 +127,7 @@ def _check_own(
 
 def _check_access(
     faults: Faults, place: Place, spec: Mapping[str, Any], documents: Sequence[Mapping[str, Any]]
-) -> None:  # fmt: skip
+) -> None:
     """That not every pod of the Kubernetes cluster may have the head run what it likes."""
     fenced = any(document.get("kind") == FENCE for document in documents)
     if mapping(spec.get("authOptions")).get("mode") != "token" and not fenced:

@@ -9,8 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from helo._yaml import read_documents, read_yaml
 from helo.errors import InputError
-from helo.yaml import read_documents, read_yaml
 
 DEFAULT_WORKERS = 2
 """Workers of a cluster file that does not say how many: Ray's default."""

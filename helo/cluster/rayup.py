@@ -83,9 +83,7 @@ def _check_node_types(faults: Faults, content: Mapping[str, Any], kind: str) -> 
         node, config = mapping(entry), mapping(mapping(entry).get("node_config"))
         if kind == "aws":
             ec2.check_node(faults, (*place, "node_config"), config, name == head)
-            ec2.check_machine(
-                faults, place, config.get("InstanceType"), mapping(node.get("resources")), name == head
-            )  # fmt: skip
+            ec2.check_machine(faults, place, config.get("InstanceType"), mapping(node.get("resources")), name == head)
         elif kind == "gcp":
             gcp.check_node(faults, (*place, "node_config"), config, name == head)
         if name == head and mapping(node.get("resources")).get("CPU") != 0:

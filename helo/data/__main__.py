@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from helo.cli import EXIT_FAILED, EXIT_OK, run_command
+from helo._cli import EXIT_FAILED, EXIT_OK, run_command
 from helo.errors import InputError, require_new
 
 if TYPE_CHECKING:

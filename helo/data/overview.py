@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from helo.cli import say
+from helo._cli import say
 from helo.data.check import Check, Spread
 from helo.names import METRIC_LABELS, METRICS
 

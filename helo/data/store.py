@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
+from helo._yaml import read_yaml
 from helo.data.dataset import Dataset, blocks
 from helo.data.schema import Modality, Schema
 from helo.errors import InputError, did_you_mean, shorten
-from helo.files import whole_folder
 from helo.names import GROUP, SCHEMA_FILE, SUBJECT, WINDOWS_FILE
 from helo.storage import names_in, open_folder
-from helo.yaml import read_yaml
+from helo.storage.atomic import whole_folder
 
 _SCHEMA_KEYS = ("name", "modalities", "emotions", "source", "licence", "notes", "best_possible")
 _MODALITY_KEYS = ("role", "main", "tokens", "columns")

@@ -58,8 +58,11 @@ def read_signals(path: Path | str, schema: Schema) -> Signals:
 def signals_of(frame: pd.DataFrame, schema: Schema) -> Signals:
     """The windows of a DataFrame with ``subject`` and a model's columns; see `read_signals`."""
     columns = [str(name) for name in frame.columns]
-    wrong = {name: str(frame[name].dtype) for name in schema.features
-             if name in columns and frame[name].dtype.kind not in "iufb"}  # fmt: skip
+    wrong = {
+        name: str(frame[name].dtype)
+        for name in schema.features
+        if name in columns and frame[name].dtype.kind not in "iufb"
+    }
     problems = _problems(columns, wrong, schema)
     if problems:
         raise InputError(f"the table does not fit the model: {'; '.join(problems)}")

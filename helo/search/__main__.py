@@ -10,15 +10,15 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helo.cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, run_command
+from helo._cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, run_command
 from helo.names import LOGS, NORMALISATIONS, PRECISIONS, PROTOCOLS
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from helo.run import Run
-    from helo.search.plan import SearchPlan
-    from helo.search.request import Request
+    from helo.run.directory import Run
+    from helo.search.setup.plan import SearchPlan
+    from helo.search.setup.request import Request
 
 PROG = "helo-search"
 
@@ -36,37 +36,57 @@ def build_parser() -> argparse.ArgumentParser:
     add("--space", metavar="NAME|FILE", help="search space: demo, small, full, ablation or a YAML file (default: demo)")
     add("--configurations", type=int, metavar="N", help="configurations to draw (default: the space's)")
     add("--sampler", choices=("tpe", "random"), help="how configurations are drawn (default: the space's)")
-    add("--protocol", choices=PROTOCOLS,
-        help="one study over all folds, or a study per fold with nothing between them (default: shared)")  # fmt: skip
-    add("--no-racing", action="store_true",
-        help="run every cell of every configuration to its end: no races over folds, no rungs within them")  # fmt: skip
-    add("--baselines", metavar="LIST",
+    add(
+        "--protocol",
+        choices=PROTOCOLS,
+        help="one study over all folds, or a study per fold with nothing between them (default: shared)",
+    )
+    add(
+        "--no-racing",
+        action="store_true",
+        help="run every cell of every configuration to its end: no races over folds, no rungs within them",
+    )
+    add(
+        "--baselines",
+        metavar="LIST",
         help="what else is scored on the same folds: all, none, or some of knn, max_entropy, ridge, random_forest, "
-        "mlp, parted by commas (default: all)")  # fmt: skip
+        "mlp, parted by commas (default: all)",
+    )
     add("--seed", type=int, metavar="N", help="seed of folds, draws and training (default: 0)")
-    add("--normalise", choices=NORMALISATIONS,
+    add(
+        "--normalise",
+        choices=NORMALISATIONS,
         help="scale features with the training subjects' statistics, or within each subject, which uses the "
-        "test subject's unlabelled windows (default: train)")  # fmt: skip
+        "test subject's unlabelled windows (default: train)",
+    )
     where = parser.add_argument_group("where it goes, and how long it may take")
     add = where.add_argument
     add("--out", metavar="RUN", help="run directory, or s3://BUCKET/FOLDER (default: a new one in runs/)")
     add("--resume", metavar="RUN", help="go on with a run that was interrupted, killed or out of time")
     add("--time-budget", metavar="TIME", help="end in this time (90s, 30m, 2h) with a run that can be resumed")
-    add("--plan", action="store_true",
-        help="say what the search would cost, from a timed probe, and do not start it")  # fmt: skip
+    add("--plan", action="store_true", help="say what the search would cost, from a timed probe, and do not start it")
     add("--cluster", type=Path, metavar="FILE", help="with --plan: a cluster file, whose instances are priced")
     add("--price", type=float, metavar="USD", help="with --plan: price of the whole cluster per hour")
-    add("--export-predictions", action="store_true",
-        help="also write the test predictions of every cell and baseline: RUN/all_predictions.parquet")  # fmt: skip
+    add(
+        "--export-predictions",
+        action="store_true",
+        help="also write the test predictions of every cell and baseline: RUN/all_predictions.parquet",
+    )
     add("--log", action="append", choices=LOGS, default=[], help="also log every cell there, by Ray's own callbacks")
     on = parser.add_argument_group("what it runs on")
     add = on.add_argument
     add("--concurrency", type=int, metavar="N", help="cells at a time (default: as many as fit)")
     add("--cpus-per-cell", type=int, metavar="N", help="CPUs and threads of a cell (default: 1)")
-    add("--gpus-per-cell", metavar="auto|F",
-        help="share of a GPU per cell; auto measures what the largest configuration needs (default: auto)")  # fmt: skip
-    add("--precision", choices=PRECISIONS,
-        help="mixed computes products in bfloat16, for GPUs that are made for it (default: full)")  # fmt: skip
+    add(
+        "--gpus-per-cell",
+        metavar="auto|F",
+        help="share of a GPU per cell; auto measures what the largest configuration needs (default: auto)",
+    )
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        help="mixed computes products in bfloat16, for GPUs that are made for it (default: full)",
+    )
     add("--compile", action="store_true", help="compile training steps (torch.compile): for long cells on GPUs")
     add("--address", metavar="A", help="Ray cluster to use, such as auto (default: this machine alone)")
     return parser
@@ -84,7 +104,7 @@ def _search(arguments: argparse.Namespace, words: list[str]) -> int:
 
     from rich.console import Console
 
-    from helo.search.inputs import read_inputs
+    from helo.search.setup.inputs import read_inputs
 
     started = time.time()
     console = Console()
@@ -123,7 +143,7 @@ def _run(plan: SearchPlan, run: Run | None, console: Console) -> int:
 
 def _again(plan: SearchPlan, run: Run | None) -> str:
     """The command that goes on with a search."""
-    from helo.search.inputs import lacks_data
+    from helo.search.setup.inputs import lacks_data
 
     words = ["--resume", str(run.folder if run else plan.out)]
     words += ["--data", plan.data] if lacks_data(plan, run) else []
@@ -132,7 +152,7 @@ def _again(plan: SearchPlan, run: Run | None) -> str:
 
 
 def _request(arguments: argparse.Namespace) -> Request:
-    from helo.search.request import Request
+    from helo.search.setup.request import Request
 
     asked = vars(arguments)
     named = {field.name: asked[field.name] for field in fields(Request) if field.name in asked}

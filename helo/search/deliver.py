@@ -9,16 +9,16 @@ from typing import Any
 
 from rich.console import Console
 
-from helo.cli import say
+from helo._cli import say
+from helo._text import duration
 from helo.configuration import Configuration
 from helo.errors import DivergedError
-from helo.fitted import FittedModel, fit_model
 from helo.names import CELLS, CONFIGURATION, EPOCHS_RUN, FOLD, IDENTITY, PROTOCOL_NESTED, SECONDS
-from helo.run import Run
-from helo.search.manifest import versions
-from helo.search.plan import SearchPlan
-from helo.selection import recommended
-from helo.text import duration
+from helo.run.directory import Run
+from helo.run.selection import recommended
+from helo.search.setup.manifest import versions
+from helo.search.setup.plan import SearchPlan
+from helo.training.fitted import FittedModel, fit_model
 
 Call = Callable[..., FittedModel]
 """Runs a function on a worker, or here: function, arguments."""
@@ -26,7 +26,7 @@ Call = Callable[..., FittedModel]
 
 def deliver(
     plan: SearchPlan, run: Run, dataset: Any, threads: int, device: str, call: Call, console: Console, again: str
-) -> bool:  # fmt: skip
+) -> bool:
     """Fit the recommended configuration of a finished search to all subjects and save it in ``RUN/model``.
 
     `dataset` is handed to `call` as it is; `again` is the command that goes on. Nothing is done if the model is there,
@@ -54,9 +54,15 @@ def deliver(
     params = run.find([(found.configuration, str(rows[FOLD].iloc[0]))])[0].params
     try:
         model = call(
-            fit_model, dataset, Configuration.from_params(params), found.epochs, plan.seed, plan.normalise,
-            replace(plan.engine, device=device), threads,
-        )  # fmt: skip
+            fit_model,
+            dataset,
+            Configuration.from_params(params),
+            found.epochs,
+            plan.seed,
+            plan.normalise,
+            replace(plan.engine, device=device),
+            threads,
+        )
     except DivergedError as error:
         say(console, f"no model is fitted: {error}")
         return False

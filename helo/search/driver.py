@@ -13,36 +13,36 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from helo.baselines import baselines_table
-from helo.checkpoints import Store
-from helo.cli import say
+from helo._cli import say
 from helo.cluster.filling import Node
 from helo.errors import InputError
-from helo.fitting import Engine
-from helo.folds import Fold, folds_as_json, loso_folds
-from helo.ledger import LedgerWriter, rows_in
+from helo.evaluation.baselines import baselines_table
+from helo.evaluation.folds import Fold, folds_as_json, loso_folds
 from helo.names import BASELINES, GROUP, TRUE
-from helo.run import Run
-from helo.search.cells import CellSettings
-from helo.search.connection import Shared, on_cluster, ray_cluster, ray_runs
+from helo.run.directory import Run
+from helo.run.ledger import LedgerWriter, rows_in
 from helo.search.deliver import deliver
-from helo.search.elastic import from_everywhere, machines
-from helo.search.export import write_study
-from helo.search.manifest import add_resumption, build_manifest, last_resources
-from helo.search.outcomes import Finished
-from helo.search.plan import SearchPlan
-from helo.search.planner import Planner, pace
-from helo.search.probe import Measured, in_own_process, largest, measure, thinned
-from helo.search.progress import SearchProgress
-from helo.search.queue import Queue
-from helo.search.resources import Machines, Resources, require_room, settle, share_that_fits
-from helo.search.tune import make_loggers, run_cells
+from helo.search.execution.cells import CellSettings
+from helo.search.execution.connection import Shared, on_cluster, ray_cluster, ray_runs
+from helo.search.execution.elastic import from_everywhere, machines
+from helo.search.execution.progress import SearchProgress
+from helo.search.execution.tune import make_loggers, run_cells
+from helo.search.planning.export import write_study
+from helo.search.planning.outcomes import Finished
+from helo.search.planning.planner import Planner, pace
+from helo.search.planning.queue import Queue
+from helo.search.setup.manifest import add_resumption, build_manifest, last_resources
+from helo.search.setup.plan import SearchPlan
+from helo.search.sizing.probe import Measured, in_own_process, largest, measure, thinned
+from helo.search.sizing.resources import Machines, Resources, require_room, settle, share_that_fits
 from helo.storage import Hold, LocalFolder
+from helo.training.checkpoints import Store
+from helo.training.fitting import Engine
 
 
 def run_search(
     plan: SearchPlan, console: Console, announce: Callable[[Run, Resources], None], run: Run | None = None
-) -> tuple[Run, bool]:  # fmt: skip
+) -> tuple[Run, bool]:
     """Run every cell that is left, then write the run's tables. Returns the run and whether it is complete.
 
     With `run` the search goes on there; without, a new run is made at `plan.out`. `announce` is called when
@@ -59,9 +59,7 @@ def run_search(
         settled = _on_others_cluster if others else _on_own_cluster
         resources = settled(plan, folds, stack, console)
         lead = plan.pace or pace(plan.space, len(folds), resources.concurrency or 1, plan.protocol, plan.racing)
-        planner = Planner(
-            plan.space, len(folds), plan.seed, plan.protocol, plan.racing, lead, finished.params
-        )  # fmt: skip
+        planner = Planner(plan.space, len(folds), plan.seed, plan.protocol, plan.racing, lead, finished.params)
         planner.restore(finished.outcomes)
         queue = Queue(planner, plan.baselines, standing)
         if run is None:
@@ -78,9 +76,15 @@ def run_search(
 
 
 def _run_cells(
-    plan: SearchPlan, queue: Queue, folds: tuple[Fold, ...], resources: Resources, run: Run,
-    held: Hold, console: Console, others: bool,
-) -> bool:  # fmt: skip
+    plan: SearchPlan,
+    queue: Queue,
+    folds: tuple[Fold, ...],
+    resources: Resources,
+    run: Run,
+    held: Hold,
+    console: Console,
+    others: bool,
+) -> bool:
     settings = CellSettings(
         seed=plan.seed,
         normalise=plan.normalise,
@@ -104,9 +108,15 @@ def _run_cells(
                 SearchProgress(planner.most, plan.space.objective, console, planner.told) as progress,
             ):
                 complete = run_cells(
-                    queue, Shared(plan.dataset), folds, settings, writer, progress,
-                    plan.resources.concurrency if others else resources.concurrency, loggers=loggers,
-                )  # fmt: skip
+                    queue,
+                    Shared(plan.dataset),
+                    folds,
+                    settings,
+                    writer,
+                    progress,
+                    plan.resources.concurrency if others else resources.concurrency,
+                    loggers=loggers,
+                )
     except BaseException:
         with contextlib.suppress(Exception):  # what went wrong first is what the user has to know
             held.check()
@@ -168,9 +178,7 @@ def _probe_there(function: Callable[..., Any], *arguments: Any) -> Any:
     return on_cluster(function, *arguments, cpus=1, gpus=1)
 
 
-def _share(
-    plan: SearchPlan, folds: tuple[Fold, ...], there: Machines, call: Callable[..., Measured]
-) -> float:  # fmt: skip
+def _share(plan: SearchPlan, folds: tuple[Fold, ...], there: Machines, call: Callable[..., Measured]) -> float:
     """The share of a GPU for each cell: the one wished for, or the one that holds the largest configuration."""
     if plan.resources.gpus_per_cell is not None:
         return plan.resources.gpus_per_cell
@@ -178,9 +186,15 @@ def _share(
     if not feed:
         return 0.0
     found = call(
-        measure, thinned(plan.dataset)[0], folds[0], largest(plan.space), plan.normalise, plan.space.objective,
-        replace(plan.engine, device="cuda"), plan.resources.cpus_per_cell,
-    )  # fmt: skip
+        measure,
+        thinned(plan.dataset)[0],
+        folds[0],
+        largest(plan.space),
+        plan.normalise,
+        plan.space.objective,
+        replace(plan.engine, device="cuda"),
+        plan.resources.cpus_per_cell,
+    )
     return share_that_fits(found.gpu_memory, found.gpu_total, feed)
 
 

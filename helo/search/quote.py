@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from helo.cli import say
+from helo._cli import say
+from helo._text import duration, size
 from helo.cluster.filling import Node
 from helo.cluster.nodes import Nodes, price_list, read_nodes
 from helo.errors import InputError
-from helo.folds import loso_folds
-from helo.run import Run
-from helo.search.plan import SearchPlan
-from helo.search.probe import Measured, in_own_process, largest, measure, samples, thinned
-from helo.search.resources import Machines, settle, share_that_fits
-from helo.text import duration, size
+from helo.evaluation.folds import loso_folds
+from helo.run.directory import Run
+from helo.search.setup.plan import SearchPlan
+from helo.search.sizing.probe import Measured, in_own_process, largest, measure, samples, thinned
+from helo.search.sizing.resources import Machines, settle, share_that_fits
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,7 @@ class Quote:
         return self.cell_hours / min(self.concurrency, max(1, self.cells))
 
 
-def print_quote(
-    plan: SearchPlan, run: Run | None, console: Console, cluster: Path | None, price: float | None
-) -> None:  # fmt: skip
+def print_quote(plan: SearchPlan, run: Run | None, console: Console, cluster: Path | None, price: float | None) -> None:
     """Time a few configurations on one fold, and print what the search would cost at most."""
     tell = partial(say, console)
 
@@ -65,11 +63,18 @@ def print_quote(
     few, share = thinned(plan.dataset)
     found: list[Measured] = [
         in_own_process(
-            measure, few, folds[0], params, plan.normalise, plan.space.objective,
-            replace(plan.engine, device=device), plan.resources.cpus_per_cell, share,
+            measure,
+            few,
+            folds[0],
+            params,
+            plan.normalise,
+            plan.space.objective,
+            replace(plan.engine, device=device),
+            plan.resources.cpus_per_cell,
+            share,
         )
         for params in tried
-    ]  # fmt: skip
+    ]
     total = plan.space.configurations * len(folds)
     cells = total - (len(run.ledger) if run is not None else 0)
     each = float(

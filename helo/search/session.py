@@ -13,18 +13,18 @@ from dataclasses import dataclass
 import torch
 from rich.console import Console
 
-from analysis.report import write_report, write_summary
-from analysis.result import RunResult
-from analysis.source import read_source
-from analysis.terminal import print_summary
-from helo.cli import say
+from helo._cli import say
+from helo.analysis.report import write_report, write_summary
+from helo.analysis.result import RunResult
+from helo.analysis.source import read_source
+from helo.analysis.terminal import print_summary
 from helo.errors import InputError, SearchError
 from helo.names import CELLS, CONFIGURATION, FAILED, FOLD, REASON, STATUS
-from helo.run import Run
+from helo.run.directory import Run
 from helo.search.driver import deliver_model, run_search
-from helo.search.inputs import lacks_data
-from helo.search.plan import SearchPlan
-from helo.search.resources import Resources
+from helo.search.setup.inputs import lacks_data
+from helo.search.setup.plan import SearchPlan
+from helo.search.sizing.resources import Resources
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,13 @@ class StoppedError(SearchError):
 
 
 def carry_out(
-    plan: SearchPlan, run: Run | None, console: Console, again: str,
-    stopped: Callable[[str], None] = lambda line: None, estimates: bool = False,
-) -> Ended:  # fmt: skip
+    plan: SearchPlan,
+    run: Run | None,
+    console: Console,
+    again: str,
+    stopped: Callable[[str], None] = lambda line: None,
+    estimates: bool = False,
+) -> Ended:
     """Carry a plan out to its end; with `run`, go on with what is there.
 
     - `again`: how the user goes on, for messages

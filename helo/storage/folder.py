@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from helo.errors import InputError
-from helo.files import whole_file, whole_folder
+from helo.storage.atomic import whole_file, whole_folder
 
 
 class Folder(ABC):

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from helo.names import BASELINES, CELLS, EPOCHS, EXPLANATIONS, HIGHER_IS_BETTER, METRICS, PREDICTIONS
-from helo.run import Run
+from helo.run.directory import Run
 
 SUBJECTS = ("S2", "S3", "S4", "S5", "S6", "S7")
 EMOTIONS = ("joy", "fear", "anger", "calm")

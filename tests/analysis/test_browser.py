@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from helo.analysis.exhibits import EXHIBITS, PARTS
+from helo.analysis.report import write_report
+from helo.analysis.source import read_source
 
-from analysis.exhibits import EXHIBITS, PARTS
-from analysis.report import write_report
-from analysis.source import read_source
-from helo.run import Run
+from helo.run.directory import Run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -138,7 +138,18 @@ def test_a_click_on_a_subject_is_followed_by_all_figures(browser: Browser, run: 
 @contextmanager
 def served(*runs: Path) -> Iterator[str]:
     """The address of a dashboard in a process of its own, at a free port."""
-    command = [sys.executable, "-u", "-m", "analysis", "dashboard", *map(str, runs), "--port", "0", "--refresh", "1"]
+    command = [
+        sys.executable,
+        "-u",
+        "-m",
+        "helo.analysis",
+        "dashboard",
+        *map(str, runs),
+        "--port",
+        "0",
+        "--refresh",
+        "1",
+    ]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     try:

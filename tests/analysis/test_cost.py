@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import plotly.io
 import pytest
+from helo.analysis.figures import cost, plot_cost, plot_timeline
+from helo.analysis.statistics.schedule import Stretch, schedule, stretches
 
-from analysis.figures import cost, plot_cost, plot_timeline
-from analysis.statistics.schedule import Stretch, schedule, stretches
 from helo.errors import InputError
-from helo.run import Run
+from helo.run.directory import Run
 
 START = pd.Timestamp("2026-11-21T03:00:00Z")
 

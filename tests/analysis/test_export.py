@@ -9,15 +9,15 @@ from pathlib import Path
 import pandas as pd
 import plotly.io
 import pytest
+from helo.analysis import export
+from helo.analysis.exhibits import EXHIBITS
+from helo.analysis.export import latex_table, write_export
+from helo.analysis.source import Source
+from helo.analysis.wording import number
 
-from analysis import export
-from analysis.exhibits import EXHIBITS
-from analysis.export import latex_table, write_export
-from analysis.source import Source
-from analysis.wording import number
 from helo.errors import InputError
 from helo.names import METRICS
-from helo.run import Run
+from helo.run.directory import Run
 
 
 @pytest.fixture

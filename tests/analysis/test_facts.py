@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from helo.analysis.facts import facts
+from helo.analysis.source import Source
 
-from analysis.facts import facts
-from analysis.source import Source
 from helo.names import CELLS
-from helo.run import Run
-from helo.selection import medoid
+from helo.run.directory import Run
+from helo.run.selection import medoid
 
 RECOMMENDED = "Recommended configuration"
 SEARCHED = ("learning_rate", "dropout", "width", "fusion")

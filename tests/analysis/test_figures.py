@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
-
-from analysis.figures import (
+from helo.analysis.figures import (
     comparisons,
     estimates,
     learning,
@@ -23,15 +22,16 @@ from analysis.figures import (
     ranks,
     subjects,
 )
-from analysis.figures._links import choose
-from analysis.figures._style import NARROW, Grid
-from analysis.statistics.comparisons import Ranks
-from analysis.statistics.comparisons import comparisons as compare
-from analysis.statistics.comparisons import ranks as mean_ranks
-from analysis.statistics.estimates import subject_scores, summarise
+from helo.analysis.figures._links import choose
+from helo.analysis.figures._style import NARROW, Grid
+from helo.analysis.statistics.comparisons import Ranks
+from helo.analysis.statistics.comparisons import comparisons as compare
+from helo.analysis.statistics.comparisons import ranks as mean_ranks
+from helo.analysis.statistics.estimates import subject_scores, summarise
+
 from helo.errors import InputError
-from helo.run import Run
-from helo.selection import best_per_fold
+from helo.run.directory import Run
+from helo.run.selection import best_per_fold
 
 SUBJECTS = ("S2", "S3", "S4", "S5", "S6", "S7")
 EMOTIONS = ("joy", "fear", "anger", "calm")

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import plotly.io
 import pytest
+from helo.analysis.figures import heatmap, plot_heatmap
+from helo.analysis.statistics.estimates import no_baselines
 
-from analysis.figures import heatmap, plot_heatmap
-from analysis.statistics.estimates import no_baselines
 from helo.errors import InputError
 from helo.names import METRICS
-from helo.run import Run
-from helo.selection import best_per_fold
+from helo.run.directory import Run
+from helo.run.selection import best_per_fold
 
 
 def table(rows: list[tuple[int, str, float, float, str]]) -> pd.DataFrame:

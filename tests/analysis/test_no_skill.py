@@ -9,17 +9,17 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 import pytest
+from helo.analysis.statistics.estimates import subject_scores
+from helo.analysis.wording import verdict
 
-from analysis.statistics.estimates import subject_scores
-from analysis.wording import verdict
-from helo.baselines.table import baselines_table
 from helo.configuration import Configuration
 from helo.data import Dataset, simulate
-from helo.folds import loso_folds
-from helo.ledger import CellRecord, rows_of
+from helo.evaluation.baselines.table import baselines_table
+from helo.evaluation.folds import loso_folds
 from helo.names import COMPLETED, METRICS, NORMALISE_TRAIN, PER_FOLD_SELECTION, TRAIN_MEAN
-from helo.tables import cells_table
-from helo.training import train_cell
+from helo.run.ledger import CellRecord, rows_of
+from helo.run.tables import cells_table
+from helo.training.cell import train_cell
 
 SUBJECTS = 15
 TABLES = 400

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from helo.analysis.__main__ import main
+from helo.analysis.exhibits import EXHIBITS
+from helo.analysis.report import write_report, write_summary
+from helo.analysis.source import read_source
 
-from analysis.__main__ import main
-from analysis.exhibits import EXHIBITS
-from analysis.report import write_report, write_summary
-from analysis.source import read_source
 from helo.errors import InputError
-from helo.run import Run
+from helo.run.directory import Run
 
 EVIL = "</script><script>alert(1)</script>"
 
@@ -178,7 +178,7 @@ def test_command_on_a_wrong_path(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert main(["report", str(tmp_path / "nowhere")]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert re.fullmatch(r"python -m analysis: error: .*nowhere: is not a run directory .*\n", err)
+    assert re.fullmatch(r"helo-analysis: error: .*nowhere: is not a run directory .*\n", err)
 
 
 @pytest.mark.parametrize("without", [["cells"], ["cells", "epochs", "predictions", "baselines"]])
@@ -211,7 +211,7 @@ def test_a_run_whose_folds_are_lost(run: Run) -> None:
 
 def test_help_loads_nothing_heavy() -> None:
     code = (
-        "import sys, analysis.__main__ as m\n"
+        "import sys, helo.analysis.__main__ as m\n"
         "try: m.main(['report', '--help'])\n"
         "except SystemExit: pass\n"
         "print(sorted({'pandas', 'numpy', 'plotly', 'rich', 'torch', 'ray'} & set(sys.modules)))"
@@ -222,9 +222,9 @@ def test_help_loads_nothing_heavy() -> None:
 
 def test_analysis_needs_neither_the_search_nor_torch() -> None:
     code = (
-        "import sys, analysis.report, analysis.terminal\n"
+        "import sys, helo.analysis.report, helo.analysis.terminal\n"
         "print([m for m in sys.modules if m.split('.')[0] in ('torch', 'ray', 'optuna')"
-        " or m.startswith(('helo.search', 'helo.training'))])"
+        " or m.startswith(('helo.search', 'helo.training.cell'))])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

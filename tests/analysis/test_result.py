@@ -9,17 +9,17 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+from helo.analysis.exhibits import EXHIBITS
+from helo.analysis.result import RunResult
+from helo.analysis.source import Source
 
 import helo
-from analysis.exhibits import EXHIBITS
-from analysis.result import RunResult
-from analysis.source import Source
 from helo.configuration import DEFAULTS
 from helo.errors import InputError
-from helo.ledger import CellRecord
 from helo.names import BASELINES, CELLS, COMPLETED, EPOCHS, FOLD, METRICS, PREDICTIONS
-from helo.run import Run
-from helo.tables import CELL_COLUMNS, cells_table
+from helo.run.directory import Run
+from helo.run.ledger import CellRecord
+from helo.run.tables import CELL_COLUMNS, cells_table
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 EVIL = "</td><script>alert(1)</script>"

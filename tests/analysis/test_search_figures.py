@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
-
-from analysis.figures import (
+from helo.analysis.figures import (
     importance,
     parallel,
     plot_importance,
@@ -21,11 +20,12 @@ from analysis.figures import (
     savings,
     slices,
 )
-from analysis.figures._style import NARROW
-from analysis.statistics.configurations import adjusted_means, configurations_table
-from analysis.statistics.importance import marginal_effects
+from helo.analysis.figures._style import NARROW
+from helo.analysis.statistics.configurations import adjusted_means, configurations_table
+from helo.analysis.statistics.importance import marginal_effects
+
 from helo.errors import InputError
-from helo.run import Run
+from helo.run.directory import Run
 
 SPACE: dict[str, Any] = {
     "learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},

@@ -7,16 +7,16 @@ from collections.abc import Callable
 
 import pandas as pd
 import pytest
+from helo.analysis.report import write_summary
+from helo.analysis.source import read_source
+from helo.analysis.statistics.estimates import subject_scores
+from helo.analysis.terminal import print_summary
+from helo.analysis.wording import verdict
 from rich.console import Console
 
-from analysis.report import write_summary
-from analysis.source import read_source
-from analysis.statistics.estimates import subject_scores
-from analysis.terminal import print_summary
-from analysis.wording import verdict
 from helo.errors import InputError
 from helo.names import METRIC_LABELS
-from helo.run import Run
+from helo.run.directory import Run
 
 
 def printed(run: Run, width: int = 100) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from helo.analysis.statistics.comparisons import comparisons, optimism
+from helo.analysis.statistics.signed_rank import signed_rank
+from helo.analysis.wording import cautions, failures, optimism_gap, rivals, verdict
 
-from analysis.statistics.comparisons import comparisons, optimism
-from analysis.statistics.signed_rank import signed_rank
-from analysis.wording import cautions, failures, optimism_gap, rivals, verdict
 from helo.names import METRICS, NORMALISE_SUBJECT, NORMALISE_TRAIN, PROTOCOL_NESTED, PROTOCOL_SHARED
 
 STOPPED_EARLY = "A cell that was clearly behind the others of its fold was stopped early."

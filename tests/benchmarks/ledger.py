@@ -29,15 +29,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from helo.ledger import HISTORY_COLUMNS, PACK, ROW, CellRecord, Ledger, LedgerWriter, rows_of
-from helo.ledger.ledger import pack_name
 from helo.names import CELLS, EPOCH, METRICS
-from helo.run import Run
-from helo.search.outcomes import Finished
-from helo.search.planner import Planner
-from helo.search.space import Range, Space
+from helo.run.directory import Run
+from helo.run.ledger import HISTORY_COLUMNS, PACK, ROW, CellRecord, Ledger, LedgerWriter, rows_of
+from helo.run.ledger.ledger import pack_name
+from helo.run.tables import CELL_COLUMNS, cells_table
+from helo.search.planning.outcomes import Finished
+from helo.search.planning.planner import Planner
+from helo.search.planning.space import Range, Space
 from helo.storage import LocalFolder
-from helo.tables import CELL_COLUMNS, cells_table
 
 SUBJECTS, EPOCHS, WINDOWS, EMOTIONS = 73, 30, 8, 6
 SEARCHED = {
@@ -60,11 +60,25 @@ def cell(configuration: int, fold: int, rng: np.random.Generator) -> CellRecord:
         {EPOCH: epoch, **dict(zip(HISTORY_COLUMNS, row, strict=True))} for epoch, row in enumerate(losses.tolist())
     )
     return CellRecord(
-        configuration, f"S{fold:02d}", {**params, **FIXED, "attention_depth": 2}, "completed", EPOCHS, 31.5,
-        f"node-{fold}", WHEN, WHEN, 7, None, scores, scores, history, np.arange(WINDOWS),
-        rng.dirichlet(np.ones(EMOTIONS), WINDOWS).astype(np.float32), np.eye(EMOTIONS, dtype=np.float32),
+        configuration,
+        f"S{fold:02d}",
+        {**params, **FIXED, "attention_depth": 2},
+        "completed",
+        EPOCHS,
+        31.5,
+        f"node-{fold}",
+        WHEN,
+        WHEN,
+        7,
+        None,
+        scores,
+        scores,
+        history,
+        np.arange(WINDOWS),
+        rng.dirichlet(np.ones(EMOTIONS), WINDOWS).astype(np.float32),
+        np.eye(EMOTIONS, dtype=np.float32),
         np.full((3, 4), 1 / 12, np.float32),
-    )  # fmt: skip
+    )
 
 
 def fill(ledger: Ledger, cells: int) -> None:
@@ -128,9 +142,12 @@ def resume(path: Path, cells: int) -> dict[str, float]:
     planning, planner = timed(plan)
     assert planner.told == cells // PACK * PACK
     return {
-        "read_s": reading, "plan_s": planning, "total_s": reading + planning, "memory_gb": memory(),
+        "read_s": reading,
+        "plan_s": planning,
+        "total_s": reading + planning,
+        "memory_gb": memory(),
         "cells": planner.told,
-    }  # fmt: skip
+    }
 
 
 def append(folder: Path, cells: int) -> dict[str, float]:

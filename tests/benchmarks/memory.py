@@ -28,11 +28,15 @@ import yaml
 
 from helo.configuration import Configuration
 from helo.data import Dataset, read_dataset
-from helo.folds import Fold, fold_data, loso_folds
+from helo.evaluation.folds import Fold, fold_data, loso_folds
 from helo.names import SCHEMA_FILE, WINDOWS_FILE
 
-LAYOUT = {"eeg": ("physiological", 18, 90), "gsr": ("physiological", 1, 28), "ppg": ("physiological", 1, 27),
-          "video": ("behavioural", 1, 768)}  # fmt: skip
+LAYOUT = {
+    "eeg": ("physiological", 18, 90),
+    "gsr": ("physiological", 1, 28),
+    "ppg": ("physiological", 1, 27),
+    "video": ("behavioural", 1, 768),
+}
 SUBJECTS, EMOTIONS, STEPS, BLOCK = 73, 10, 10, 20_000
 SMALL = Configuration(width=16, heads=2, batch_size=128)
 
@@ -73,7 +77,7 @@ def a_cell(dataset: Dataset, fold: Fold) -> dict[str, float]:
     """Train a few steps on a fold, and score its validation windows, as a cell does."""
     import torch
 
-    from helo.training import CellTraining
+    from helo.training.cell import CellTraining
 
     torch.set_num_threads(1)
     before = psutil.Process().memory_full_info()
@@ -107,7 +111,7 @@ def measure(folder: Path, cells: int) -> dict[str, Any]:
     """Read, share, and let `cells` cells work at the same time."""
     import ray
 
-    from helo.search.tune import Shared, ray_cluster
+    from helo.search.execution.tune import Shared, ray_cluster
 
     started, before = time.perf_counter(), own_bytes()
     dataset = read_dataset(folder)

@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from helo.ledger import HISTORY_COLUMNS, CellRecord, rows_of
 from helo.names import (
     BASELINES,
     CELLS,
@@ -44,9 +43,10 @@ from helo.names import (
     TRUE,
     UNIFORM,
 )
-from helo.run import Run
-from helo.selection import best_per_fold
-from helo.tables import cells_table, epochs_table
+from helo.run.directory import Run
+from helo.run.ledger import HISTORY_COLUMNS, CellRecord, rows_of
+from helo.run.selection import best_per_fold
+from helo.run.tables import cells_table, epochs_table
 
 EMOTIONS = [f"emotion {number}" for number in range(10)]
 LEVELS = {"chebyshev": 0.09, "clark": 0.9, "canberra": 2.4, "kl": 0.1, "cosine": 0.9, "intersection": 0.85}
@@ -60,7 +60,7 @@ PARAMETERS: dict[str, Any] = {
     "transport": {"choices": ["linear", "gromov", "fused", "none"]},
 }
 REPEATS = 3
-REPORT = "from analysis.__main__ import main; code = main(['report', {path!r}])"
+REPORT = "from helo.analysis.__main__ import main; code = main(['report', {path!r}])"
 NAIVE = (
     "import pandas as pd, plotly.express as px; table = pd.read_parquet({path!r} + '/epochs.parquet');"
     "table['cell'] = table['configuration'].astype(str) + ' ' + table['fold'];"
@@ -136,12 +136,22 @@ def make_run(path: Path, subjects: int, configurations: int, epochs: int) -> tup
     rng = np.random.default_rng(0)
     names = [f"P{number:02d}" for number in range(subjects)]
     manifest = {
-        "name": "long", "identity": "long", "protocol": "shared", "racing": True, "normalise": "train", "seed": 0,
+        "name": "long",
+        "identity": "long",
+        "protocol": "shared",
+        "racing": True,
+        "normalise": "train",
+        "seed": 0,
         "baselines": list(FITTED_BASELINES),
         "dataset": {"name": "simulated", "subjects": subjects, "windows": subjects * 320, "emotions": EMOTIONS},
-        "space": {"name": "full", "objective": "kl", "sampler": "tpe", "configurations": configurations,
-                  "parameters": PARAMETERS | {"epochs": {"value": epochs}}},
-    }  # fmt: skip
+        "space": {
+            "name": "full",
+            "objective": "kl",
+            "sampler": "tpe",
+            "configurations": configurations,
+            "parameters": PARAMETERS | {"epochs": {"value": epochs}},
+        },
+    }
     run = Run.create(path, manifest, [{"test": name} for name in names])
     records = make_records(names, configurations, epochs, rng)
     rows = rows_of(enumerate(records))
@@ -210,8 +220,8 @@ def open_page(path: Path, chromium: str) -> dict[str, float]:
 
 def dashboard(run: Run, records: list[CellRecord]) -> dict[str, float]:
     """Seconds from a new cell in the ledger to the figures of each part, ready to be sent: the median of three."""
-    from analysis.dashboard.watched import Watched
-    from analysis.exhibits import EXHIBITS, PARTS
+    from helo.analysis.dashboard.watched import Watched
+    from helo.analysis.exhibits import EXHIBITS, PARTS
 
     number = {fold["test"]: place for place, fold in enumerate(run.folds)}
     held = len(PARTS) * (REPEATS + 1)

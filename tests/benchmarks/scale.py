@@ -28,9 +28,9 @@ from typing import Any
 import numpy as np
 
 from helo.names import COMPLETED, FAILED, PROTOCOL_SHARED, PROTOCOLS, STOPPED
-from helo.search.planner import PlannedCell, Planner, pace
-from helo.search.race import Outcome
-from helo.search.space import SAMPLERS, load_space
+from helo.search.planning.planner import PlannedCell, Planner, pace
+from helo.search.planning.race import Outcome
+from helo.search.planning.space import SAMPLERS, load_space
 
 FOLDS = 73
 FAILURES = 1e-4
@@ -101,16 +101,20 @@ def search(planner: Planner, workers: int) -> tuple[dict[tuple[int, int], Outcom
         started = time.process_time()
         planner.tell(cell, outcome)
         tells.add(started)
-    return outcomes, known, {
-        "cells": len(outcomes),
-        "stopped": sum(outcome.status == STOPPED for outcome in outcomes.values()),
-        "cells_per_second": round(len(outcomes) / (asks.total + tells.total)),
-        "longest_ask_ms": round(1000 * asks.most, 1),
-        "longest_tell_ms": round(1000 * tells.most, 1),
-        "virtual_hours": round(now / 3600, 1),
-        "workers_busy": round(busy / (workers * now), 3),
-        "memory_gb": memory(),
-    }  # fmt: skip
+    return (
+        outcomes,
+        known,
+        {
+            "cells": len(outcomes),
+            "stopped": sum(outcome.status == STOPPED for outcome in outcomes.values()),
+            "cells_per_second": round(len(outcomes) / (asks.total + tells.total)),
+            "longest_ask_ms": round(1000 * asks.most, 1),
+            "longest_tell_ms": round(1000 * tells.most, 1),
+            "virtual_hours": round(now / 3600, 1),
+            "workers_busy": round(busy / (workers * now), 3),
+            "memory_gb": memory(),
+        },
+    )
 
 
 def planning(configurations: int, workers: int, sampler: str, protocol: str, racing: bool) -> dict[str, Any]:

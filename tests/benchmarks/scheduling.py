@@ -25,17 +25,17 @@ from ray import tune
 from rich.console import Console
 
 from helo.data import Dataset, simulate
-from helo.folds import Fold, loso_folds
-from helo.ledger import Ledger, LedgerWriter
+from helo.evaluation.folds import Fold, loso_folds
 from helo.names import EPOCH, METRICS, VAL
-from helo.search.cells import CellSettings, run_cell
-from helo.search.connection import Shared, ray_cluster
-from helo.search.planner import Planner, pace
-from helo.search.progress import SearchProgress
-from helo.search.queue import Queue
-from helo.search.space import Range, Space
-from helo.search.tune import run_cells
-from helo.training import CellResult
+from helo.run.ledger import Ledger, LedgerWriter
+from helo.search.execution.cells import CellSettings, run_cell
+from helo.search.execution.connection import Shared, ray_cluster
+from helo.search.execution.progress import SearchProgress
+from helo.search.execution.tune import run_cells
+from helo.search.planning.planner import Planner, pace
+from helo.search.planning.queue import Queue
+from helo.search.planning.space import Range, Space
+from helo.training.cell import CellResult
 
 FOLDS = 50
 PLAIN = 40

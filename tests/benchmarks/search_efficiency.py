@@ -32,19 +32,19 @@ from rich.console import Console
 
 from helo.data import Dataset, simulate
 from helo.data.wesad import wesad
-from helo.folds import loso_folds
-from helo.ledger import CellRecord, rows_of
+from helo.evaluation.folds import loso_folds
 from helo.names import CELLS, CONFIGURATION, FOLD, METRICS, STOPPED, TEST, VAL
-from helo.run import Run
+from helo.run.directory import Run
+from helo.run.ledger import CellRecord, rows_of
+from helo.run.selection import best_per_fold
+from helo.run.tables import cells_table
 from helo.search.driver import run_search
-from helo.search.outcomes import outcome
-from helo.search.plan import SearchPlan
-from helo.search.planner import Planner, pace
-from helo.search.resources import Resources
-from helo.search.resume import plan_of
-from helo.search.space import read_space
-from helo.selection import best_per_fold
-from helo.tables import cells_table
+from helo.search.planning.outcomes import outcome
+from helo.search.planning.planner import Planner, pace
+from helo.search.planning.space import read_space
+from helo.search.setup.plan import SearchPlan
+from helo.search.setup.resume import plan_of
+from helo.search.sizing.resources import Resources
 
 SPACE = read_space(Path(__file__).with_name("efficiency.yaml"))
 CONCURRENCY = 2

@@ -3,7 +3,7 @@
 ``python tests/benchmarks/training.py [--repeats 7] [--threads 1] [--device cpu]`` prints one JSON line.
 For each shape:
 
-- ``ms``, ``samples_per_second``: a step of `helo.training`, batch 128
+- ``ms``, ``samples_per_second``: a step of `helo.training.cell`, batch 128
 - ``baseline_ms``: the same model with a loop over POT's unbatched solver, differentiated through its iterations
   (stopped at 1e-4 as ours is, in L2); attention written out; torch's own dropout; Adam without fusion or for-each
 - ``ratio``: the median over repeats of the baseline's time over ours, measured in turn
@@ -35,11 +35,11 @@ from torch import Tensor
 from helo.configuration import Configuration
 from helo.data import Dataset
 from helo.data.schema import Modality, Schema
-from helo.fitting import Engine, parameter_groups
-from helo.folds import fold_data, loso_folds
-from helo.layers import LabelAttention
-from helo.training import CellTraining
-from helo.transport import Transport, cosine_cost
+from helo.evaluation.folds import fold_data, loso_folds
+from helo.model.layers import LabelAttention
+from helo.model.transport import Transport, cosine_cost
+from helo.training.cell import CellTraining
+from helo.training.fitting import Engine, parameter_groups
 
 BATCH = 128
 P, B = "physiological", "behavioural"
@@ -50,12 +50,19 @@ SHAPES = {
         Configuration(width=128, heads=4, attention_depth=1, dropout=0.5, batch_size=BATCH),
     ),
     "wesad": (
-        [("ecg", P, 7, 1), ("emg", P, 5, 1), ("chest_eda", P, 5, 1), ("wrist_eda", P, 5, 1), ("bvp", P, 4, 1),
-         ("temp", P, 3, 1), ("acc", B, 17, 1)],
+        [
+            ("ecg", P, 7, 1),
+            ("emg", P, 5, 1),
+            ("chest_eda", P, 5, 1),
+            ("wrist_eda", P, 5, 1),
+            ("bvp", P, 4, 1),
+            ("temp", P, 3, 1),
+            ("acc", B, 17, 1),
+        ],
         23,
         Configuration(batch_size=BATCH),
     ),
-}  # fmt: skip
+}
 
 
 def training(name: str, device: str) -> CellTraining:
@@ -115,10 +122,10 @@ def naive_label_attention(
 def plainly() -> Iterator[None]:
     """HeLo with its fast parts replaced by plain ones of the same mathematics."""
     with (
-        mock.patch("helo.model.transport", looped_transport),
-        mock.patch("helo.layers.scaled_dot_product_attention", naive_attention),
-        mock.patch("helo.layers.LabelAttention.forward", naive_label_attention),
-        mock.patch("helo.layers.Dropout.forward", lambda self, x: torch.dropout(x, self.share, self.training)),
+        mock.patch("helo.model.network.transport", looped_transport),
+        mock.patch("helo.model.layers.scaled_dot_product_attention", naive_attention),
+        mock.patch("helo.model.layers.LabelAttention.forward", naive_label_attention),
+        mock.patch("helo.model.layers.Dropout.forward", lambda self, x: torch.dropout(x, self.share, self.training)),
     ):
         yield
 

@@ -8,7 +8,7 @@ problems, and its time is scaled). ``tied`` is ε = 1e-3 on costs of five values
 
 - ``ms``: the whole batch, median over repeats
 - ``error``: the largest marginal error (L1 over rows and columns)
-- ``unconverged``: the share of plans with an error above `helo.transport.TOLERANCE`
+- ``unconverged``: the share of plans with an error above `helo.model.transport.TOLERANCE`
 - ``loop_ratio``, ``batch_ratio``: POT's time over ours, median over repeats
 """
 
@@ -30,7 +30,7 @@ import ot.batch
 import torch
 from torch import Tensor
 
-from helo.transport import TOLERANCE, cosine_cost, entropic_plan
+from helo.model.transport import TOLERANCE, cosine_cost, entropic_plan
 
 EPSILONS = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 10.0)
 PROBLEMS, ROWS, COLUMNS, WIDTH = 128, 18, 32, 128

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+from helo._yaml import read_documents
 from helo.cluster.__main__ import main
 from helo.cluster.check import check
-from helo.yaml import read_documents
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "cluster"
@@ -232,21 +232,25 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
     ),
     "no idle timeout": (drop("idle_timeout_minutes"), "idle_timeout_minutes: must be a whole number"),
     "no image of a machine": (
-        config("cpu", drop("ImageId")), "cpu.node_config.ImageId: is missing; Ray's own choice has a driver too old",
+        config("cpu", drop("ImageId")),
+        "cpu.node_config.ImageId: is missing; Ray's own choice has a driver too old",
     ),
     "old metadata service": (
-        config("cpu", drop("MetadataOptions")), "cpu.node_config.MetadataOptions: must have HttpTokens: required",
+        config("cpu", drop("MetadataOptions")),
+        "cpu.node_config.MetadataOptions: must have HttpTokens: required",
     ),
     "no tags": (config("cpu", drop("TagSpecifications")), "cpu.node_config.TagSpecifications: must tag instances"),
     "no disk": (config("cpu", drop("BlockDeviceMappings")), "cpu.node_config.BlockDeviceMappings: must say VolumeSize"),
     "no shared memory": (within("docker", drop("run_options")), "docker.run_options: must have --shm-size"),
     "project not installed": (put("setup_commands", ["echo hello"]), "setup_commands: must install the project"),
     "versions not pinned": (
-        put("setup_commands", ["pip install -e '.[cluster]'"]), "setup_commands: must install with -c constraints.txt",
+        put("setup_commands", ["pip install -e '.[cluster]'"]),
+        "setup_commands: must install with -c constraints.txt",
     ),
     "project not brought": (drop("file_mounts"), "file_mounts: must bring the project"),
     "nobody hears the notice": (
-        put("worker_start_ray_commands", ["ray start"]), "worker_start_ray_commands: must start `python -m helo.cluster",  # noqa: E501
+        put("worker_start_ray_commands", ["ray start"]),
+        "worker_start_ray_commands: must start `python -m helo.cluster",  # noqa: E501
     ),
     "workers at another port": (
         within(WORKERS, swap(1, "6379", "6380")),
@@ -293,7 +297,8 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
         "head.node_config.InstanceType: t3.micro has 1 GiB of memory; the head needs 4",
     ),
     "no end of waiting": (
-        put("idle_timeout_minutes", 600), "idle_timeout_minutes: must be at most 60: so long every idle worker is paid",
+        put("idle_timeout_minutes", 600),
+        "idle_timeout_minutes: must be at most 60: so long every idle worker is paid",
     ),
     "no AMI": (
         config("cpu", put("ImageId", "ami-0123456789ABCDEF0")),
@@ -306,7 +311,7 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
     "no provider": (drop("provider"), "provider: is missing"),
     "another provider": (put("provider", {"type": "azure"}), "provider.type: must be aws, gcp or local, got 'azure'"),
     "a key that is a number": (put(5, "five"), "5: keys must be text"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", PLANTED)
@@ -321,9 +326,15 @@ def test_a_mistake_is_said_in_one_line(tmp_path: Path, name: str) -> None:
 
 def test_all_mistakes_are_said_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chosen = [
-        "misspelt key of EC2", "size of the wrong type", "another Ray", "a head without rights of its own",
-        "a head on spot", "no idle timeout", "port 22 for the world", "more workers at least than at most",
-    ]  # fmt: skip
+        "misspelt key of EC2",
+        "size of the wrong type",
+        "another Ray",
+        "a head without rights of its own",
+        "a head on spot",
+        "no idle timeout",
+        "port 22 for the world",
+        "more workers at least than at most",
+    ]
     content = documents("aws.yaml")
     for name in chosen:
         PLANTED[name][0](content)
@@ -387,9 +398,10 @@ LAB: dict[str, tuple[Mutation, str]] = {
         "max_workers: must be at least 2, as many as worker_ips are, got 1",
     ),
     "workers that nobody starts": (
-        within(HEAD, swap(1, "--autoscaling-config=", "--no-config=")), "must give --autoscaling-config=",
+        within(HEAD, swap(1, "--autoscaling-config=", "--no-config=")),
+        "must give --autoscaling-config=",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", LAB)
@@ -480,11 +492,13 @@ KUBERNETES: dict[str, tuple[Mutation, str]] = {
         f"{FIRST}.template.spec.containers[0].image: registry.example/helo-search:2.9.3-py311-gpu has Ray 2.9.3",
     ),
     "another Ray, said by the cluster": (
-        cluster(put("rayVersion", "2.9.3")), "RayCluster.spec.rayVersion: must be '2.60.0', got '2.9.3'",
+        cluster(put("rayVersion", "2.9.3")),
+        "RayCluster.spec.rayVersion: must be '2.60.0', got '2.9.3'",
     ),
     "an image without a version": (container(put("image", "a/b:v1")), "does not say which Ray and Python are inside"),
     "a misspelt key": (
-        group(rename("maxReplicas", "maxReplica")), f"{FIRST}.maxReplica: unknown key (did you mean 'maxReplicas'?)",
+        group(rename("maxReplicas", "maxReplica")),
+        f"{FIRST}.maxReplica: unknown key (did you mean 'maxReplicas'?)",
     ),
     "part of a GPU": (
         container(within("resources", within("limits", put("nvidia.com/gpu", 0.5)))),
@@ -496,12 +510,17 @@ KUBERNETES: dict[str, tuple[Mutation, str]] = {
     "more at least than at most": (group(put("minReplicas", 9)), "minReplicas: must be at most maxReplicas, 8, got 9"),
     "a port of the machine": (container(put("ports", [{"hostPort": 8265}])), "hostPort: opens a port of the machine"),
     "cells on the head": (
-        cluster(within("headGroupSpec", put("rayStartParams", {}))), 'num-cpus: must be "0" on the head',
+        cluster(within("headGroupSpec", put("rayStartParams", {}))),
+        'num-cpus: must be "0" on the head',
     ),
-    "another version of the API": (lambda parts: parts[0].update(apiVersion="ray.io/v1alpha1"), "must be ray.io/v1, got"),  # noqa: E501
+    "another version of the API": (
+        lambda parts: parts[0].update(apiVersion="ray.io/v1alpha1"),
+        "must be ray.io/v1, got",
+    ),  # noqa: E501
     "no cluster": (lambda parts: parts.pop(0), "kind: no document is a RayCluster, got 'RayJob'"),
     "nobody to search on": (
-        lambda parts: parts[1]["spec"].pop("clusterSelector"), "RayJob.spec.clusterSelector: must name the RayCluster",
+        lambda parts: parts[1]["spec"].pop("clusterSelector"),
+        "RayJob.spec.clusterSelector: must name the RayCluster",
     ),
     "another cluster to search on": (
         lambda parts: parts[1]["spec"].update(clusterSelector={"ray.io/cluster": "hello"}),
@@ -527,7 +546,7 @@ KUBERNETES: dict[str, tuple[Mutation, str]] = {
         cluster(drop("authOptions")),
         "RayCluster.spec.authOptions: must be {mode: token}, or the file have a NetworkPolicy",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", KUBERNETES)
@@ -595,9 +614,12 @@ def test_a_file_of_something_else_is_said_to_be_that(
 
 @pytest.mark.parametrize(
     ("words", "expected"),
-    [(["--gpus-per-cell", "-1"], "must be at least 0"), (["--gpus-per-cell", "nan"], "must be at least 0"),
-     (["--cpus-per-cell", "0"], "must be at least 1")],
-)  # fmt: skip
+    [
+        (["--gpus-per-cell", "-1"], "must be at least 0"),
+        (["--gpus-per-cell", "nan"], "must be at least 0"),
+        (["--cpus-per-cell", "0"], "must be at least 1"),
+    ],
+)
 def test_bad_shares(words: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(FOLDER / "aws.yaml"), *words]) == 2
     assert expected in capsys.readouterr().err

@@ -15,10 +15,10 @@ from typing import Any
 import click
 import pytest
 
+from helo._yaml import read_yaml
 from helo.cluster.__main__ import main
 from helo.cluster.images import PYTHON, ray_version
 from helo.search.__main__ import build_parser
-from helo.yaml import read_yaml
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "cluster"
@@ -134,9 +134,13 @@ def batch(folder: Path, *words: str, scontrol: str = "seq -f node%g 50000") -> s
     given = {"SLURM_JOB_NODELIST": "node[1-2]", "SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "2"}
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
-        ["bash", str(FOLDER / "slurm.sh"), *words], capture_output=True, text=True, check=False, cwd=folder,
+        ["bash", str(FOLDER / "slurm.sh"), *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
         env={**os.environ, **given, "HELO_VENV": str(venv.parent), "PATH": path},
-    )  # fmt: skip
+    )
 
 
 def test_a_job_starts_a_search_and_goes_on_with_one_that_is_there(tmp_path: Path) -> None:

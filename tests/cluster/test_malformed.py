@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from helo._yaml import read_documents
 from helo.cluster.faults import Faults
 from helo.cluster.kuberay import check_kuberay
 from helo.cluster.rayup import check_ray_up
-from helo.yaml import read_documents
 
 FOLDER = Path(__file__).parents[2] / "cluster"
 

@@ -115,7 +115,7 @@ def test_known_machines_have_a_price_and_something_to_compute_with() -> None:
         ("max_workers: 4\n    node", "max_workers: 2.5\n    node", "workers: max_workers must be a whole number of at"),
         ("head_node_type: head", "head_node_type: head\nhead_node_type: head", "given twice"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_with_a_file_is_said_in_one_line(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert GOOD.count(old) == 1
     with pytest.raises(InputError) as caught:

@@ -136,8 +136,12 @@ def test_a_notice_drains_this_node_of_a_real_cluster(
     port, client, *agents = free_ports(4)
     address = f"127.0.0.1:{port}"
     # A token of this cluster's own: it neither needs nor makes one in the user's home.
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token",
-                   "RAY_AUTH_TOKEN": secrets.token_hex(32)}  # fmt: skip
+    environment = {
+        **os.environ,
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    }
     started: list[subprocess.Popen[str]] = []
 
     def start(words: list[str], **pipes: Any) -> subprocess.Popen[str]:

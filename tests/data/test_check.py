@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helo.baselines import baselines_table
 from helo.data.__main__ import main
 from helo.data.check import check
 from helo.data.dataset import Dataset
 from helo.data.simulated import simulate
 from helo.data.store import read_dataset, write_dataset
 from helo.data.wesad import wesad
-from helo.folds import loso_folds
+from helo.evaluation.baselines import baselines_table
+from helo.evaluation.folds import loso_folds
 from helo.names import METRICS
 
 DATASET = simulate(subjects=5, clips=4, windows=6)

@@ -226,7 +226,7 @@ def put(name: str, where: Any, value: object) -> Callable[[dict[str, Any]], None
         (cell(put("dis_label", (7, 1), -1)), "2.mat", "dis_label, clip 7"),
         (cell(put("dis_label", (7, 1), np.nan)), "2.mat", "dis_label, clip 7"),
     ],
-)  # fmt: skip
+)
 def test_malformed(
     folder: Path,
     tmp_path: Path,

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from helo.baselines import baselines_table, trivial_predictions
-from helo.correlation import label_correlation
+from helo.data.label_correlation import label_correlation
 from helo.data.simulated import CIRCUMPLEX, simulate
 from helo.errors import InputError
-from helo.folds import loso_folds
+from helo.evaluation.baselines import baselines_table, trivial_predictions
+from helo.evaluation.folds import loso_folds
 
 
 def test_the_seed_decides() -> None:

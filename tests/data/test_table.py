@@ -69,12 +69,10 @@ def test_round_trip(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str
 
 @settings(max_examples=25, deadline=None)
 @given(
-    values=st.lists(
-        st.floats(width=32, allow_infinity=False, allow_nan=True), min_size=4, max_size=4
-    ),
+    values=st.lists(st.floats(width=32, allow_infinity=False, allow_nan=True), min_size=4, max_size=4),
     shares=st.lists(st.floats(0.01, 1.0), min_size=2, max_size=2),
     suffix=st.sampled_from(["csv", "tsv", "parquet"]),
-)  # fmt: skip
+)
 def test_any_numbers_come_back(
     tmp_path_factory: pytest.TempPathFactory, values: list[float], shares: list[float], suffix: str
 ) -> None:
@@ -161,8 +159,10 @@ def test_names_that_mean_something_in_patterns(tmp_path: Path) -> None:
 def test_subjects_may_be_numbers_or_called_na(tmp_path: Path) -> None:
     assert read(save(frame().assign(subject=[1, 2, 10] * 4), tmp_path / "t.parquet")).subject_names == ("1", "2", "10")
     assert read(save(frame().assign(subject=["NA", "x", "nan"] * 4), tmp_path / "t.csv")).subject_names == (
-        "NA", "nan", "x",
-    )  # fmt: skip
+        "NA",
+        "nan",
+        "x",
+    )
     kinds = frame().assign(subject=pd.Categorical(["a", "b", "c"] * 4), ecg_0=True)
     dataset = read(save(kinds, tmp_path / "u.parquet"))
     assert dataset.subject_names == ("a", "b", "c")
@@ -297,7 +297,7 @@ def with_break(rows: list[str]) -> None:
         (parquet(lambda t: t.assign(subject=[["a"]] * 12)), "column 'subject' must name the subject of each row"),
         (parquet(no_labels), "row 4 (counted from 0): the emotions must sum to more than 0"),
     ],
-)  # fmt: skip
+)
 def test_malformed(tmp_path: Path, capsys: pytest.CaptureFixture[str], make: Callable[[Path], Path], said: str) -> None:
     assert said in refusal(tmp_path, capsys, make(tmp_path), WORDS)
 
@@ -341,7 +341,7 @@ def replaced(old: str, new: str) -> list[str]:
         ([*WORDS, "--main", "motion"], "--main must be a physiological modality (ecg, eda, resp), got 'motion'"),
         ([*WORDS, "--main", "ecgg"], "got 'ecgg' (did you mean 'ecg'?)"),
     ],
-)  # fmt: skip
+)
 def test_wrong_options(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str) -> None:
     assert said in refusal(tmp_path, capsys, save(frame(), tmp_path / "t.csv"), words)
 
@@ -353,6 +353,6 @@ def test_wrong_options(tmp_path: Path, capsys: pytest.CaptureFixture[str], words
         ("a=behavioural: x , y :3", 3, ("x", "y")),
         ("a=behavioural:b:c", None, ("b:c",)),
     ],
-)  # fmt: skip
+)
 def test_modalities_are_taken_apart(words: str, tokens: int | None, patterns: tuple[str, ...]) -> None:
     assert parse_modality(words) == ModalityPattern("a", "behavioural", patterns, tokens)

@@ -22,9 +22,9 @@ import helo.predict
 import helo.search.__main__
 from helo.data import simulate, write_dataset
 from helo.names import FITTED_BASELINES
-from helo.run import Run
-from helo.search.connection import ray_cluster
-from helo.search.space import bundled_spaces
+from helo.run.directory import Run
+from helo.search.execution.connection import ray_cluster
+from helo.search.planning.space import bundled_spaces
 
 pytestmark = pytest.mark.slow
 
@@ -104,9 +104,14 @@ def test_without_arguments_it_runs_the_demo_and_beats_the_train_mean(
     assert str(path.relative_to(tmp_path) / "report.html") in output
     means = estimates(path)
     assert set(means.index) == {
-        "per_fold_selection", "single_configuration", "oracle", "train_mean", "uniform", "best_possible",
+        "per_fold_selection",
+        "single_configuration",
+        "oracle",
+        "train_mean",
+        "uniform",
+        "best_possible",
         *FITTED_BASELINES,
-    }  # fmt: skip
+    }
     for metric in ("chebyshev", "kl", "clark", "canberra"):
         assert means.loc["per_fold_selection", metric] < means.loc["train_mean", metric]
         assert means.loc["oracle", metric] <= means.loc["per_fold_selection", metric]
@@ -224,8 +229,10 @@ def test_the_study_opens_in_the_tools_of_the_field(here: Here, tmp_path: Path) -
         port = free.getsockname()[1]
     server = subprocess.Popen(
         [sys.executable, "-m", "optuna_dashboard._cli", str(run.folder.here / "study.log"), "--port", str(port)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert server.stderr is not None
     address = f"http://127.0.0.1:{port}/api/studies"
     try:
@@ -272,9 +279,12 @@ def test_the_readme_path_on_real_people(wesad_search: Path, tmp_path: Path) -> N
     blocks = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), flags=re.M | re.S)
     (example,) = (block for block in blocks if "load_model" in block)
     shown = subprocess.run(
-        [sys.executable, "-c", example + "print(distributions.shape)"], cwd=tmp_path, capture_output=True, text=True,
+        [sys.executable, "-c", example + "print(distributions.shape)"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
         check=True,
-    )  # fmt: skip
+    )
     assert shown.stdout == "(2870, 23)\n"
     means = estimates(tmp_path / "runs" / "wesad")
     assert means.loc["train_mean", "chebyshev"] == pytest.approx(0.0387, abs=5e-5)

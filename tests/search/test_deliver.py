@@ -17,16 +17,16 @@ from helo import load_model
 from helo.configuration import DEFAULTS
 from helo.data.dataset import Dataset
 from helo.errors import DivergedError
-from helo.fitted import FittedModel
-from helo.folds import folds_as_json, loso_folds
-from helo.ledger import CellRecord
+from helo.evaluation.folds import folds_as_json, loso_folds
 from helo.names import METRICS
-from helo.run import Run
+from helo.run.directory import Run
+from helo.run.ledger import CellRecord
 from helo.search.deliver import deliver
 from helo.search.driver import write_tables
-from helo.search.plan import SearchPlan
-from helo.search.resources import Resources
-from helo.search.space import Space
+from helo.search.planning.space import Space
+from helo.search.setup.plan import SearchPlan
+from helo.search.sizing.resources import Resources
+from helo.training.fitted import FittedModel
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 QUICK = {**DEFAULTS, "width": 8, "batch_size": 16, "epochs": 4}

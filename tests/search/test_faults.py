@@ -23,23 +23,23 @@ from ray.cluster_utils import Cluster
 from rich.console import Console
 
 import helo
-from helo.checkpoints import CheckpointFile
 from helo.data import Dataset, simulate
-from helo.folds import loso_folds
-from helo.ledger import CellRecord, Ledger, LedgerWriter
+from helo.evaluation.folds import loso_folds
 from helo.names import BASELINES, CELLS, COMPLETED, FAILED, METRICS, VAL
-from helo.run import Run
-from helo.search.cells import CellSettings, Train
-from helo.search.connection import Shared, ray_cluster
-from helo.search.outcomes import Finished
-from helo.search.planner import MAX_ATTEMPTS, Planner
-from helo.search.progress import SearchProgress
-from helo.search.queue import Queue
-from helo.search.space import Range, Space
-from helo.search.tune import run_cells
+from helo.run.directory import Run
+from helo.run.ledger import CellRecord, Ledger, LedgerWriter
+from helo.run.tables import CELL_COLUMNS, cells_table
+from helo.search.execution.cells import CellSettings, Train
+from helo.search.execution.connection import Shared, ray_cluster
+from helo.search.execution.progress import SearchProgress
+from helo.search.execution.tune import run_cells
+from helo.search.planning.outcomes import Finished
+from helo.search.planning.planner import MAX_ATTEMPTS, Planner
+from helo.search.planning.queue import Queue
+from helo.search.planning.space import Range, Space
 from helo.storage import LocalFolder, open_folder
-from helo.tables import CELL_COLUMNS, cells_table
-from helo.training import CellResult, train_cell
+from helo.training.cell import CellResult, train_cell
+from helo.training.checkpoints import CheckpointFile
 
 pytestmark = pytest.mark.slow
 
@@ -72,9 +72,7 @@ def dataset() -> Dataset:
     return simulate(subjects=4, clips=2, windows=5, emotions=3)
 
 
-def trivial(
-    dataset: Dataset, fold, configuration, seed, normalise, objective, device, rungs, keeper
-) -> CellResult:  # fmt: skip
+def trivial(dataset: Dataset, fold, configuration, seed, normalise, objective, device, rungs, keeper) -> CellResult:
     """A cell that trains nothing."""
     rows = dataset.rows((fold.test,))
     scores = dict.fromkeys(METRICS, configuration.ot_entropy)
@@ -92,7 +90,7 @@ def trivial(
 
 def run(
     dataset: Dataset, train: Train, folder: Path, gpus: float = 0, configurations: int = 3
-) -> tuple[list[CellRecord], Planner]:  # fmt: skip
+) -> tuple[list[CellRecord], Planner]:
     """All cells on the cluster at hand."""
     folder.mkdir(exist_ok=True)
     folds = loso_folds(dataset.subject_names, 0)
@@ -220,8 +218,12 @@ def test_a_node_that_goes_costs_no_cell(dataset: Dataset, tmp_path: Path, two_no
 def command(*words: str, cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "helo.search", *words],
-        cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def done(*words: str, cwd: Path) -> str:
@@ -377,9 +379,13 @@ def test_time_is_up_in_the_middle_of_cells_that_go_on_where_they_were(dataset: D
             finished.add(rows)
         planner.restore(finished.outcomes)
         settings = CellSettings(
-            seed=0, normalise="train", objective="kl", threads=1, checkpoints=LocalFolder(states),
+            seed=0,
+            normalise="train",
+            objective="kl",
+            threads=1,
+            checkpoints=LocalFolder(states),
             deadline=None if seconds is None else time.time() + seconds,
-        )  # fmt: skip
+        )
         progress = SearchProgress(planner.most, "kl", Console(quiet=True))
         complete = run_cells(
             Queue(planner), Shared(dataset), folds, settings, LedgerWriter(ledger), progress, 2, train=train
@@ -418,13 +424,9 @@ def test_time_is_up_in_the_middle_of_cells_that_go_on_where_they_were(dataset: D
     )
 
 
-def test_a_run_on_object_storage_outlives_its_driver(
-    unbroken: Path, object_storage: str, tmp_path: Path
-) -> None:  # fmt: skip
+def test_a_run_on_object_storage_outlives_its_driver(unbroken: Path, object_storage: str, tmp_path: Path) -> None:
     place = f"{object_storage}/runs/killed"
-    process = command(
-        "--space", str(unbroken / "space.yaml"), "--baselines", "ridge", "--out", place, cwd=tmp_path
-    )  # fmt: skip
+    process = command("--space", str(unbroken / "space.yaml"), "--baselines", "ridge", "--out", place, cwd=tmp_path)
     assert wait_for(lambda: len(parts(place)) > 9, process)
     os.killpg(process.pid, signal.SIGKILL)  # the driver and all that it has started: the machine is gone
     process.communicate(timeout=60)

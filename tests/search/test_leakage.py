@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from helo.analysis.report import write_summary
+from helo.analysis.source import read_source
 from rich.console import Console
 
-from analysis.report import write_summary
-from analysis.source import read_source
 from helo.data import Dataset, simulate
 from helo.names import (
     CELLS,
@@ -28,11 +28,11 @@ from helo.names import (
     SKILL,
     TEST,
 )
-from helo.search.connection import ray_cluster
 from helo.search.driver import run_search
-from helo.search.plan import SearchPlan
-from helo.search.resources import Resources
-from helo.search.space import Choices, Range, Space
+from helo.search.execution.connection import ray_cluster
+from helo.search.planning.space import Choices, Range, Space
+from helo.search.setup.plan import SearchPlan
+from helo.search.sizing.resources import Resources
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
 

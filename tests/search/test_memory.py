@@ -13,9 +13,9 @@ from ray import cloudpickle
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
 from helo.data.schema import Modality, Schema
-from helo.folds import Fold, fold_data, loso_folds
-from helo.search.connection import Shared, ray_cluster
-from helo.training import CellTraining
+from helo.evaluation.folds import Fold, fold_data, loso_folds
+from helo.search.execution.connection import Shared, ray_cluster
+from helo.training.cell import CellTraining
 
 pytestmark = pytest.mark.slow
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from helo.cluster.nodes import Instance, Nodes
 from helo.data import simulate
-from helo.search.plan import SearchPlan
-from helo.search.probe import Measured
+from helo.search.planning.space import load_space
 from helo.search.quote import Quote, _concurrency, _say_price
-from helo.search.resources import Resources
-from helo.search.space import load_space
+from helo.search.setup.plan import SearchPlan
+from helo.search.sizing.probe import Measured
+from helo.search.sizing.resources import Resources
 
 GPU = Instance(usd=1.0, cpus=8, gpus=1, gpu_gib=24)
 CPU = Instance(usd=0.3, cpus=8, gpus=0)
@@ -50,6 +50,7 @@ def test_the_price_is_that_of_cells_and_says_what_comes_on_top() -> None:
     given: list[str] = []
     _say_price(given.append, quote, [], 2.0)
     assert given == [
-        "price: 5.00 hours × 2.00 USD = 10.00 USD while cells run", "machines that start or idle come on top",
-    ]  # fmt: skip
+        "price: 5.00 hours × 2.00 USD = 10.00 USD while cells run",
+        "machines that start or idle come on top",
+    ]
     assert not any("at most" in line for line in [*said, *given])

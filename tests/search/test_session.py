@@ -16,14 +16,14 @@ import pandas as pd
 import pytest
 import ray
 import torch
+from helo.analysis.result import RunResult
 
 import helo
 import helo.search.__main__ as command
-from analysis.result import RunResult
 from helo.data import Dataset, read_dataset, simulate, write_dataset
 from helo.errors import InputError, SearchError
 from helo.names import BASELINES, CELLS, COMPLETED, FAILED
-from helo.run import Run
+from helo.run.directory import Run
 from helo.search.session import Ended, conclude, failures_of
 
 ROOT = Path(__file__).parents[2]
@@ -100,9 +100,14 @@ def interrupt_script(folder: Path) -> None:
     """Run `SCRIPT` until some cells are finished, and interrupt it as a terminal does."""
     (folder / "script.py").write_text(SCRIPT)
     process = subprocess.Popen(
-        [sys.executable, "script.py"], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+        [sys.executable, "script.py"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     ledger, deadline = folder / "run" / "ledger", time.monotonic() + 120
     while len(list(ledger.glob("c*-f*.parquet"))) < 3 and process.poll() is None:
         assert time.monotonic() < deadline

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from helo.data.wesad.sources import Source
 from helo.errors import InputError
-from helo.files import whole_file
+from helo.storage.atomic import whole_file
 
 _FORMAT: Final = 1
 """To be raised whenever the features of the same recording change."""

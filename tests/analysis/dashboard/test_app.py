@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from helo.analysis.__main__ import main
+from helo.analysis.dashboard.app import make_app
+from helo.analysis.dashboard.compared import side_by_side
+from helo.analysis.dashboard.server import _listening, _only_for_this_machine
+from helo.analysis.dashboard.watched import Watched
+from helo.analysis.exhibits import EXHIBITS
 
-from analysis.__main__ import main
-from analysis.dashboard.app import make_app
-from analysis.dashboard.compared import side_by_side
-from analysis.dashboard.server import _listening, _only_for_this_machine
-from analysis.dashboard.watched import Watched
-from analysis.exhibits import EXHIBITS
 from helo.names import MANIFEST_FILE
-from helo.run import Run
+from helo.run.directory import Run
 
 
 def client_of(*runs: Run) -> FlaskClient:
@@ -39,9 +39,12 @@ def ask(client: FlaskClient, output: str, inputs: list[Any], state: list[Any], o
 def test_a_part_is_laid_out_for_every_run(run: Run, make_run: Callable[..., Run]) -> None:
     client = client_of(run, make_run("other"))
     found = ask(
-        client, "content.children", [{"id": "part", "property": "value", "value": "people"}], [],
+        client,
+        "content.children",
+        [{"id": "part", "property": "value", "value": "people"}],
+        [],
         {"id": "content", "property": "children"},
-    )  # fmt: skip
+    )
     sections = found["content"]["children"]
     expected = [name for name, one in EXHIBITS.items() if one.part == "people"]
     assert [section["props"]["id"] for section in sections] == [f"exhibit-{name}" for name in expected]
@@ -73,9 +76,16 @@ def test_only_figures_that_are_new_are_sent(run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("host", "status"),
-    [("127.0.0.1:8050", 200), ("localhost:8050", 200), ("[::1]:8050", 200), ("127.0.0.2", 200),
-     ("evil.example", 403), ("127.0.0.1.evil.example:8050", 403), ("localhost.evil.example", 403)],
-)  # fmt: skip
+    [
+        ("127.0.0.1:8050", 200),
+        ("localhost:8050", 200),
+        ("[::1]:8050", 200),
+        ("127.0.0.2", 200),
+        ("evil.example", 403),
+        ("127.0.0.1.evil.example:8050", 403),
+        ("localhost.evil.example", 403),
+    ],
+)
 def test_other_names_of_this_machine_are_refused(run: Run, host: str, status: int) -> None:
     assert client_of(run).get("/", headers={"Host": host}).status_code == status
 

@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from helo.analysis.dashboard import watched as module
+from helo.analysis.dashboard.watched import Watched
+from helo.analysis.exhibits import EXHIBITS
+from helo.analysis.source import read_source
 
-from analysis.dashboard import watched as module
-from analysis.dashboard.watched import Watched
-from analysis.exhibits import EXHIBITS
-from analysis.source import read_source
-from helo.ledger import CellRecord
 from helo.names import METRICS
-from helo.run import Run
+from helo.run.directory import Run
+from helo.run.ledger import CellRecord
 
 
 def record(configuration: int, fold: str, loss: float = 0.2) -> CellRecord:
@@ -30,7 +30,7 @@ def record(configuration: int, fold: str, loss: float = 0.2) -> CellRecord:
     params = {"learning_rate": 0.01 * (configuration + 1), "dropout": 0.1}
     return CellRecord(
         configuration, fold, params, "completed", 1, 2.0, "here", now, now, 1, None, scores, scores, history
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from helo.analysis.statistics.ablation import ablation, first_variant, variant_of
+from helo.analysis.statistics.estimates import variant_scores
+from helo.analysis.variants import changes, difference
+from helo.analysis.wording import verdict
 from scipy.stats import wilcoxon
 from statsmodels.stats.multitest import multipletests
 
-from analysis.statistics.ablation import ablation, first_variant, variant_of
-from analysis.statistics.estimates import variant_scores
-from analysis.variants import changes, difference
-from analysis.wording import verdict
 from helo.names import METRICS
 
 VARIANTS = {
@@ -99,8 +99,10 @@ def test_variants_are_named_and_described() -> None:
     assert variant_of(params, VARIANTS) == "no transport"
     assert variant_of({**params, "param_alignment_weight": 0.5}, VARIANTS) == ""
     assert changes(VARIANTS) == {
-        "whole": "-", "no transport": "transport none", "no alignment": "alignment_weight 0.0",
-    }  # fmt: skip
+        "whole": "-",
+        "no transport": "transport none",
+        "no alignment": "alignment_weight 0.0",
+    }
 
 
 def test_the_verdict_is_about_the_first_variant() -> None:

@@ -10,12 +10,7 @@ import pandas as pd
 import pytest
 from autorank import autorank
 from autorank._util import get_sorted_rank_groups
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.stats import PermutationMethod, bootstrap, friedmanchisquare, wilcoxon
-from statsmodels.stats.multitest import multipletests
-
-from analysis.statistics.comparisons import (
+from helo.analysis.statistics.comparisons import (
     between_runs,
     comparisons,
     friedman,
@@ -24,7 +19,12 @@ from analysis.statistics.comparisons import (
     references,
     subject_table,
 )
-from analysis.statistics.signed_rank import holm, least_p, signed_rank
+from helo.analysis.statistics.signed_rank import holm, least_p, signed_rank
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import PermutationMethod, bootstrap, friedmanchisquare, wilcoxon
+from statsmodels.stats.multitest import multipletests
+
 from helo.errors import InputError
 from helo.names import FITTED_BASELINES, HIGHER_IS_BETTER, METRICS
 
@@ -176,9 +176,9 @@ def test_only_subjects_that_both_have_are_compared() -> None:
 def test_equal_infinite_and_single_scores() -> None:
     scores = score_table(7, estimates=("per_fold_selection", "train_mean", "knn"))
     same = scores[scores["estimate"] == "per_fold_selection"]
-    scores.loc[scores["estimate"] == "train_mean", METRICS] = same.set_index("fold")[list(METRICS)].reindex(
-        scores.loc[scores["estimate"] == "train_mean", "fold"]
-    ).to_numpy()  # fmt: skip
+    scores.loc[scores["estimate"] == "train_mean", METRICS] = (
+        same.set_index("fold")[list(METRICS)].reindex(scores.loc[scores["estimate"] == "train_mean", "fold"]).to_numpy()
+    )
     scores.loc[(scores["estimate"] == "knn") & (scores["fold"] == "S03"), "kl"] = np.inf
     with warnings.catch_warnings():
         warnings.simplefilter("error")

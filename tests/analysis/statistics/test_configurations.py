@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from helo.analysis.statistics.configurations import adjust, adjusted_means, configurations_table
 
-from analysis.statistics.configurations import adjust, adjusted_means, configurations_table
 from helo.names import METRICS
-from helo.run import Run
+from helo.run.directory import Run
 
 
 @pytest.fixture

@@ -7,9 +7,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import bootstrap
-
-from analysis.statistics.estimates import (
+from helo.analysis.statistics.estimates import (
     completed,
     gain,
     interval,
@@ -21,8 +19,10 @@ from analysis.statistics.estimates import (
     subject_scores,
     summarise,
 )
+from scipy.stats import bootstrap
+
 from helo.names import HIGHER_IS_BETTER, METRICS
-from helo.run import Run
+from helo.run.directory import Run
 
 FOLDS = 6
 

@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 import plotly.io
 import pytest
+from helo.analysis.figures import correlation, plot_correlation, plot_transport, transport
+from helo.analysis.figures._links import choose
+from helo.analysis.source import Source
+from helo.analysis.statistics.learnt import learnt, no_explanations, token_names
 
-from analysis.figures import correlation, plot_correlation, plot_transport, transport
-from analysis.figures._links import choose
-from analysis.source import Source
-from analysis.statistics.learnt import learnt, no_explanations, token_names
 from helo.errors import InputError
-from helo.ledger import CellRecord, rows_of
 from helo.names import BEST_EPOCH, METRICS
-from helo.run import Run
-from helo.selection import best_per_fold
-from helo.tables import cells_table, explanations_table
+from helo.run.directory import Run
+from helo.run.ledger import CellRecord, rows_of
+from helo.run.selection import best_per_fold
+from helo.run.tables import cells_table, explanations_table
 
 EMOTIONS = ["joy", "fear", "anger", "calm"]
 CELLS = pd.DataFrame(

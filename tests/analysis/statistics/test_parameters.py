@@ -6,8 +6,7 @@ import math
 from typing import Any
 
 import pandas as pd
-
-from analysis.statistics.parameters import Searched, searched
+from helo.analysis.statistics.parameters import Searched, searched
 
 
 def axes(columns: dict[str, list[Any]], parameters: dict[str, Any] | None = None) -> dict[str, Searched]:

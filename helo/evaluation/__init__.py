@@ -1,0 +1,1 @@
+"""Evaluation: leave-one-subject-out folds, feature scaling and baselines."""

@@ -1,0 +1,29 @@
+"""The predictions that no model has to be trained for."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from helo.data.dataset import Dataset
+from helo.evaluation.folds import Fold
+from helo.names import BEST_POSSIBLE, TRAIN_MEAN, UNIFORM
+
+
+def trivial_predictions(dataset: Dataset, fold: Fold) -> dict[str, NDArray[np.float64]]:
+    """Predictions (N, E) for the test subject's windows without looking at a signal.
+
+    - ``train_mean``: the mean label of all windows of the other subjects
+    - ``uniform``: the same share for every emotion
+    - ``best_possible``: for simulated data, the best prediction that anyone could make
+    """
+    rows = dataset.rows((fold.test,))
+    shape = (len(rows), len(dataset.emotions))
+    others = dataset.rows(fold.others)
+    predictions = {
+        TRAIN_MEAN: np.broadcast_to(dataset.labels[others].mean(axis=0), shape),
+        UNIFORM: np.full(shape, 1 / shape[1]),
+    }
+    if dataset.best_possible is not None:
+        predictions[BEST_POSSIBLE] = dataset.best_possible[rows]
+    return predictions

@@ -1,0 +1,1 @@
+"""The HeLo network: layers, entropic optimal transport and losses."""

@@ -1,0 +1,369 @@
+"""Reading a ledger, whatever lies in it, and adding one part."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import json
+import os
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from helo.names import CONFIGURATION, FITTED_BASELINES, FOLD_NUMBER, PARAMS
+from helo.run.ledger.record import EARLIER, PART, ROW, SET_ASIDE, CellRecord, part_name, records_of, rows_of
+from helo.storage import Folder, open_folder
+
+PACKS: Final = "pack-*-*-*.parquet"
+PARTS: Final = "c*-f*.parquet"
+BASELINE_PARTS: Final = "b-*-f*.parquet"
+
+READERS: Final = 16
+"""Parts that are asked for at a time: on object storage each takes some ten milliseconds, mostly of waiting."""
+
+BLOCK: Final = 256
+"""Parts that make one block."""
+
+GROUP: Final = 100
+"""Rows of a pack that are read at least, where some of its cells are wanted."""
+
+_ROUNDS: Final = 5
+"""How often a file may be gone when it is opened, because it was packed meanwhile, before it counts as a fault."""
+
+_IDENTITY = b"helo.search"
+_NAME = b"helo.cell"
+"""Keys of the search's identity and of the cell's (or the pack's) name in a file's metadata."""
+
+_UNREADABLE = (OSError, ValueError, TypeError, LookupError, OverflowError, pa.ArrowException)
+"""What parsing a damaged file raises. What fetching it raises is no damage: `DamagedError` tells them apart."""
+
+
+class DamagedError(ValueError):
+    """A file of a ledger was fetched and is none: the message says why."""
+
+
+class Ledger:
+    """A folder of parts and packs; one process writes, any number read.
+
+    `identity`: what tells this search from all others; files that carry another one are not read.
+    """
+
+    def __init__(self, place: Folder | os.PathLike[str] | str, identity: str = "") -> None:
+        self.folder = open_folder(place)
+        self.identity = identity
+
+    def append(self, record: CellRecord, fold_number: int) -> str:
+        """Write one finished cell, whole or not at all, and return the name of its part."""
+        rows = rows_of([(fold_number, record)]).select(PART.names)
+        name = f"{part_name(record.configuration, fold_number, record.method)}.parquet"
+        self.folder.write(name, self.encode(rows, PART, name))
+        return name
+
+    def encode(self, rows: pa.Table, schema: pa.Schema, name: str) -> bytes:
+        """The content of a file of this ledger."""
+        stem = PurePosixPath(name).stem
+        told = schema.with_metadata({_IDENTITY: self.identity.encode(), _NAME: stem.encode()})
+        sink = pa.BufferOutputStream()
+        pq.write_table(
+            rows.cast(schema).replace_schema_metadata(told.metadata),
+            sink,
+            compression="zstd",
+            row_group_size=GROUP,
+            write_page_checksum=True,
+        )
+        return bytes(sink.getvalue())
+
+    def files(self) -> list[str]:
+        """The names of all whole packs and parts of HeLo's cells, parts in the order configuration, fold."""
+        names = self.folder.names()
+        return [*fnmatch.filter(names, PACKS), *fnmatch.filter(names, PARTS)]
+
+    def baseline_parts(self) -> list[str]:
+        """The names of all whole parts of the baselines' cells, in the order method, fold."""
+        return fnmatch.filter(self.folder.names(), BASELINE_PARTS)
+
+    def __len__(self) -> int:
+        """How many of HeLo's cells are finished, by the names of the files alone.
+
+        Too many by the parts of a pack that was written when the search was killed, until it goes on.
+        """
+        return sum(map(rows_in, self.files()))
+
+    def blocks(
+        self,
+        columns: Sequence[str],
+        done: Collection[str] = (),
+        faults: dict[str, str] | None = None,
+        verify: bool = False,
+    ) -> Iterator[tuple[list[str], pa.Table]]:
+        """Some columns of HeLo's cells: names of files and their rows, a pack or `BLOCK` parts at a time.
+
+        - `columns`: of `ROW`; a field of what a list holds as ``history.val_kl``. Configuration and fold number are
+          added
+        - `done`: files that are left out
+        - `faults`: takes what is wrong with each damaged file; its cells are left out
+        - `verify`: look at whole files, as damage elsewhere in them is not seen otherwise
+
+        A cell comes once, in whatever files it is. Files that are packed while this reads are found where they went.
+        Raises `OSError` where the storage does not give a file.
+        """
+        read, faults = set(done), {} if faults is None else faults
+        seen: set[int] = set()
+        for _ in range(_ROUNDS):
+            gone = {}
+            left = [name for name in self.files() if name not in read]
+            for names in _in_blocks(left):
+                tables = []
+                for name, found in zip(names, self.each(names, columns, verify), strict=True):
+                    if isinstance(found, FileNotFoundError):
+                        gone[name] = "is gone"
+                        continue
+                    read.add(name)
+                    if isinstance(found, pa.Table):
+                        tables.append(_unseen(found, seen))
+                    else:
+                        faults[name] = str(found)
+                if tables:
+                    yield names, pa.concat_tables(tables)
+            if not gone:
+                return
+        faults |= gone
+
+    def rows(self, columns: Sequence[str], faults: dict[str, str] | None = None) -> pa.Table:
+        """Some columns of all of HeLo's cells (see `blocks`), in the order configuration, fold number.
+
+        Words come as a dictionary type.
+        """
+        tables = [_encoded(table) for _, table in self.blocks(columns, faults=faults)] or [self.nothing(columns)]
+        found = pa.concat_tables(tables).unify_dictionaries()
+        return found.sort_by([(CONFIGURATION, "ascending"), (FOLD_NUMBER, "ascending")])
+
+    def nothing(self, columns: Sequence[str]) -> pa.Table:
+        """What `blocks` gives, without rows."""
+        sink = pa.BufferOutputStream()
+        pq.write_table(ROW.empty_table(), sink)
+        with pq.ParquetFile(pa.BufferReader(sink.getvalue())) as file:
+            return _columns(file, columns)
+
+    def read(self) -> list[CellRecord]:
+        """Every finished cell of HeLo with all that it left, in the order configuration, fold."""
+        return records_of(self.rows(ROW.names))
+
+    def find(self, cells: Collection[tuple[int, int]]) -> list[CellRecord]:
+        """The finished ones of some of HeLo's cells (configuration, fold number), in that order.
+
+        Read are their parts, and of packs the groups of rows in which they lie. Raises `OSError` as `blocks` does.
+        """
+        left, found, read = set(cells), [], set[str]()
+        for _ in range(_ROUNDS):
+            gone = False
+            files = [name for name in self.files() if name not in read]
+            for name in files if left else ():
+                cell = cell_of(name)
+                if cell is not None and cell not in left:
+                    continue
+                part = self._try(partial(self._of_pack, name, left) if cell is None else partial(self._read, name))
+                gone |= isinstance(part, FileNotFoundError)
+                if isinstance(part, pa.Table) and len(part):
+                    read.add(name)
+                    found.append(part)
+                    left -= set(cells_in(part))
+            if not gone:
+                break
+        if not found:
+            return []
+        rows = pa.concat_tables(found).sort_by([(CONFIGURATION, "ascending"), (FOLD_NUMBER, "ascending")])
+        return records_of(rows)
+
+    def read_baselines(self) -> list[CellRecord]:
+        """Every finished cell of a baseline, in the order of `FITTED_BASELINES`, then fold."""
+        records = self.inspect(self.baseline_parts())[0]
+        return sorted(records, key=lambda record: FITTED_BASELINES.index(record.method))
+
+    def inspect(self, names: Sequence[str] | None = None) -> tuple[list[CellRecord], dict[str, str]]:
+        """The cells of some files (HeLo's, if none are named), and what is wrong with each damaged one."""
+        names = self.files() if names is None else names
+        records: list[CellRecord] = []
+        faults: dict[str, str] = {}
+        for name, found in zip(names, self.each(names, ROW.names), strict=True):
+            try:
+                if not isinstance(found, pa.Table):
+                    raise found
+                records += records_of(found)
+            except _UNREADABLE as error:
+                faults[name] = _said(error)
+        return records, faults
+
+    def cells_of(self, name: str) -> list[tuple[int, int]]:
+        """The cells (configuration, fold number) in a pack."""
+        return cells_in(self._read(name, [CONFIGURATION, FOLD_NUMBER]))
+
+    def set_aside(self, name: str) -> str:
+        """Move a file to where it is not read, and return that place; nothing of a user's is deleted."""
+        stem, number = PurePosixPath(name).stem, 1
+        target = f"{SET_ASIDE}/{name}"
+        while self.folder.exists(target):
+            number += 1
+            target = f"{SET_ASIDE}/{stem}-{number}.parquet"
+        self.folder.move(name, target)
+        return self.folder.where(target)
+
+    def each(self, names: Sequence[str], columns: Sequence[str], verify: bool = False) -> list[Any]:
+        """For each file its rows (see `blocks`), or what tells why there are none.
+
+        That is `FileNotFoundError` or `DamagedError`; other errors of the storage are raised.
+        """
+        if len(names) == 1:
+            return [self._try(partial(self._read, names[0], columns, verify))]
+        with ThreadPoolExecutor(READERS) as pool:
+            return list(pool.map(lambda name: self._try(partial(self._read, name, columns, verify)), names))
+
+    def _try(self, read: Callable[[], Any]) -> Any:
+        try:
+            return read()
+        except (FileNotFoundError, DamagedError) as error:
+            return error
+
+    def _read(self, name: str, columns: Sequence[str] = tuple(ROW.names), verify: bool = False) -> pa.Table:
+        """Some columns of a file, with configuration and fold number."""
+        if is_pack(name) and not verify:
+            with contextlib.suppress(*_UNREADABLE):  # damage, or a storage that fails: what follows tells them apart
+                return self._parse(self.folder.open(name), name, columns)
+        try:
+            content = self.folder.read(name)
+        except IsADirectoryError as error:
+            raise DamagedError(_said(error)) from None
+        try:
+            rows = self._parse(pa.BufferReader(content), name, ROW.names if verify else columns)
+        except _UNREADABLE as error:
+            raise DamagedError(_said(error)) from None
+        if verify:
+            with pq.ParquetFile(pa.BufferReader(content)) as file:
+                return _columns(file, columns, _number_of(name))
+        return rows
+
+    def _parse(self, source: Any, name: str, columns: Sequence[str]) -> pa.Table:
+        with pq.ParquetFile(source, page_checksum_verification=True) as file:
+            self._check(file, name)
+            rows = _columns(file, columns, _number_of(name))
+        if PARAMS in rows.column_names:
+            for text in rows[PARAMS].unique().to_pylist():
+                if not isinstance(json.loads(text), dict):
+                    raise ValueError(f"has hyperparameters that are no mapping ({text})")
+        return rows
+
+    def _of_pack(self, name: str, cells: Collection[tuple[int, int]]) -> pa.Table:
+        """The rows of some cells of a pack."""
+        wanted = [cell in cells for cell in self.cells_of(name)]
+        groups = sorted({place // GROUP for place, one in enumerate(wanted) if one})
+        if not groups:
+            return ROW.empty_table()
+        with pq.ParquetFile(self.folder.open(name), page_checksum_verification=True) as file:
+            rows = file.read_row_groups(groups)
+        kept = [one for group in groups for one in wanted[group * GROUP : (group + 1) * GROUP]]
+        return rows.filter(pa.array(kept))
+
+    def _check(self, file: pq.ParquetFile, name: str) -> None:
+        """Raise `ValueError` for a file that is not what its name says."""
+        metadata, kinds = file.schema_arrow.metadata or {}, (ROW,) if is_pack(name) else (PART, EARLIER)
+        if file.schema_arrow.remove_metadata() not in kinds:
+            raise ValueError("is no part of a ledger")
+        if self.identity and metadata.get(_IDENTITY) != self.identity.encode():
+            raise ValueError("is of another search")
+        if metadata.get(_NAME) != PurePosixPath(name).stem.encode():
+            raise ValueError(f"holds another cell ({metadata.get(_NAME, b'unknown').decode()})")
+        if file.metadata.num_rows != rows_in(name):
+            raise ValueError(f"has {file.metadata.num_rows} rows instead of {rows_in(name)}")
+
+
+def pack_name(number: int, rows: int, mark: str) -> str:
+    """What a pack is called: its number counts up; `mark`, of letters and digits, is of whoever makes it.
+
+    >>> pack_name(3, 1000, "a1b2"), rows_in(pack_name(3, 1000, "a1b2")), rows_in("c00007-f0003.parquet")
+    ('pack-00000003-1000-a1b2.parquet', 1000, 1)
+    """
+    return f"pack-{number:08d}-{rows}-{mark}.parquet"
+
+
+def rows_in(name: str) -> int:
+    """How many cells a file of a ledger has, by its name."""
+    found = re.fullmatch(r"pack-\d+-(\d+)-\w+\.parquet", name)
+    return int(found[1]) if found else 1
+
+
+def is_pack(name: str) -> bool:
+    """Whether a file of a ledger is a pack, by its name."""
+    return rows_in(name) > 1
+
+
+def cell_of(name: str) -> tuple[int, int] | None:
+    """The cell (configuration, fold number) of a part, by its name; None for other files.
+
+    >>> cell_of("c00007-f0003.parquet"), cell_of("b-ridge-f0003.parquet")
+    ((7, 3), None)
+    """
+    found = re.fullmatch(r"c(\d+)-f(\d+)\.parquet", name)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def _number_of(name: str) -> int | None:
+    """The fold number of a part, by its name; None for a pack, which has it in its rows."""
+    return None if is_pack(name) else int(PurePosixPath(name).stem.rpartition("-f")[2])
+
+
+def cells_in(rows: pa.Table) -> list[tuple[int, int]]:
+    """The cells (configuration, fold number) in some rows."""
+    return list(zip(rows[CONFIGURATION].to_pylist(), rows[FOLD_NUMBER].to_pylist(), strict=True))
+
+
+def _in_blocks(names: Sequence[str]) -> Iterator[list[str]]:
+    """Each pack alone, and parts some at a time."""
+    parts = [name for name in names if not is_pack(name)]
+    yield from ([name] for name in names if is_pack(name))
+    yield from (parts[start : start + BLOCK] for start in range(0, len(parts), BLOCK))
+
+
+def _columns(file: pq.ParquetFile, columns: Iterable[str], number: int | None = None) -> pa.Table:
+    """Some columns of a file, and the cells' configurations and fold numbers; `number`: that of a part, which has none.
+
+    What cells learnt is missing from parts of earlier versions, and in their rows.
+    """
+    paths = {}
+    for name in (*columns, CONFIGURATION, FOLD_NUMBER):
+        column, _, field = name.partition(".")
+        paths[f"{column}.list.element.{field}" if field else column] = column
+    rows = file.read(columns=list(paths))
+    for name in paths.values():
+        if name not in rows.column_names:
+            made = pa.nulls(len(rows), ROW.field(name).type)
+            if name == FOLD_NUMBER and number is not None:
+                made = pa.array([number] * len(rows), pa.int32())
+            rows = rows.append_column(ROW.field(name), made)
+    return rows.select(list(dict.fromkeys(paths.values())))
+
+
+def _encoded(rows: pa.Table) -> pa.Table:
+    """Words as places in a list of them: a million cells have few folds, nodes and configurations."""
+    for place, field in enumerate(rows.schema):
+        if pa.types.is_string(field.type):
+            rows = rows.set_column(place, field.name, rows[place].dictionary_encode())
+    return rows
+
+
+def _unseen(rows: pa.Table, seen: set[int]) -> pa.Table:
+    """The rows of cells that were not there before."""
+    keys = (rows[CONFIGURATION].to_numpy().astype(np.int64) << 32) + rows[FOLD_NUMBER].to_numpy()
+    new = [key not in seen for key in keys.tolist()]
+    seen.update(keys.tolist())
+    return rows if all(new) else rows.filter(pa.array(new))
+
+
+def _said(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

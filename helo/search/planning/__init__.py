@@ -1,0 +1,1 @@
+"""Planning: which cell runs next. Pure logic, without Ray, torch or files."""

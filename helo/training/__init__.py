@@ -1,0 +1,1 @@
+"""Training: one cell of the search, its checkpoints, and the model fitted to all subjects."""

@@ -1,0 +1,110 @@
+"""A baseline on a fold: chosen by the validation subjects, blind to the test subject, fitted again to all others."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from helo.data.dataset import Dataset
+from helo.data.simulated import simulate
+from helo.evaluation.baselines import baselines_table
+from helo.evaluation.baselines.cell import run_baseline
+from helo.evaluation.baselines.methods import SETTINGS, fit
+from helo.evaluation.folds import Fold, cell_seed, loso_folds
+from helo.evaluation.scaling import Scaling
+from helo.metrics import mean_scores
+from helo.names import FITTED_BASELINES, METRICS, NORMALISATIONS, RIDGE
+from helo.run.ledger import CellRecord
+
+
+@pytest.mark.parametrize("normalise", NORMALISATIONS)
+@pytest.mark.parametrize("method", FITTED_BASELINES)
+def test_the_test_subject_changes_nothing_but_its_own_score(
+    dataset: Dataset, fold: Fold, method: str, normalise: str
+) -> None:
+    before = run_baseline(dataset, fold, method, 0, normalise, "kl")
+    features, labels = dataset.features.copy(), dataset.labels.copy()
+    mine = dataset.rows((fold.test,))
+    features[mine] *= np.linspace(1, 9, len(mine))[:, None].astype(np.float32)
+    labels[mine] = np.roll(labels[mine], 1, axis=1)
+    after = run_baseline(replace(dataset, features=features, labels=labels), fold, method, 0, normalise, "kl")
+    assert (after.params, after.val) == (before.params, before.val)
+    assert after.test != before.test
+
+
+def test_settings_are_chosen_on_the_validation_subjects_and_fitted_to_all_others() -> None:
+    dataset = simulate(subjects=6, clips=4, windows=5)
+    fold = loso_folds(dataset.subject_names, 0)[2]
+    result = run_baseline(dataset, fold, RIDGE, 0, "train", "chebyshev")
+    scaling = Scaling.fit(dataset, fold.train, "train")
+    train, validation = scaling.part(dataset, fold.train), scaling.part(dataset, fold.validation)
+    losses = [
+        mean_scores(
+            validation.labels,
+            fit(RIDGE, setting, train.features, train.labels, 0).predict(validation.features),
+            validation.subjects,
+        )["chebyshev"]
+        for setting in SETTINGS[RIDGE]
+    ]
+    assert result.configuration == int(np.argmin(losses))
+    assert result.val["chebyshev"] == pytest.approx(min(losses))
+    scaling = Scaling.fit(dataset, fold.others, "train")
+    others, test = scaling.part(dataset, fold.others), scaling.part(dataset, (fold.test,))
+    fitted = fit(RIDGE, result.params, others.features, others.labels, cell_seed(0, fold.test))
+    np.testing.assert_allclose(result.predictions, fitted.predict(test.features), atol=1e-6)
+    np.testing.assert_array_equal(result.windows, test.rows)
+
+
+def test_of_many_windows_some_are_drawn(dataset: Dataset, fold: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run_baseline(dataset, fold, RIDGE, 0, "train", "kl")
+    monkeypatch.setattr("helo.evaluation.baselines.cell.USUALLY_MOST", 10)
+    few, again = (run_baseline(dataset, fold, RIDGE, 0, "train", "kl") for _ in range(2))
+    assert few.val != whole.val
+    assert few.val == again.val
+    np.testing.assert_array_equal(few.predictions, again.predictions)
+    assert len(few.predictions) == len(dataset.rows((fold.test,)))
+
+
+@pytest.mark.parametrize("method", FITTED_BASELINES)
+def test_a_wild_window_costs_no_baseline(dataset: Dataset, fold: Fold, method: str) -> None:
+    """An artefact, thousands of standard deviations away, in a validation and in a test window."""
+    features = dataset.features.copy()
+    for person in (fold.validation[0], fold.test):
+        features[dataset.rows((person,))[0], 0] *= 1e5
+    result = run_baseline(replace(dataset, features=features), fold, method, 0, "train", "kl")
+    assert result is not None
+    assert np.isfinite(list(result.test.values())).all()
+
+
+def test_when_time_is_up_a_baseline_is_not_finished(dataset: Dataset, fold: Fold) -> None:
+    assert run_baseline(dataset, fold, RIDGE, 0, "train", "kl", deadline=0.0) is None
+
+
+def test_the_table_has_trivial_and_fitted_rows(dataset: Dataset) -> None:
+    folds = loso_folds(dataset.subject_names, 0)
+    now = datetime.now(UTC)
+    common = {"fold": "P02", "epochs": 0, "seconds": 1.0, "node": "here", "started": now, "finished": now}
+    scores = dict.fromkeys(METRICS, 0.5)
+    records = [
+        CellRecord(
+            configuration=2,
+            method="ridge",
+            params={"penalty": 0.1},
+            status="completed",
+            val=scores,
+            test=scores,
+            **common,
+        ),
+        CellRecord(configuration=0, method="mlp", params={}, status="failed", reason="no", **common),
+    ]
+    table = baselines_table(dataset, folds, records)
+    assert len(table) == 3 * len(folds) + 2
+    ridge, mlp = (table[table["method"] == name].iloc[0] for name in ("ridge", "mlp"))
+    assert json.loads(ridge["params"]) == {"penalty": 0.1}
+    assert (ridge["test_kl"], ridge["val_kl"], ridge["status"]) == (0.5, 0.5, "completed")
+    assert np.isnan(mlp["test_kl"])
+    assert (mlp["status"], mlp["reason"]) == ("failed", "no")

@@ -1,0 +1,41 @@
+"""What an attempt at a cell writes down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from helo.configuration import Configuration
+from helo.data.dataset import Dataset
+from helo.evaluation.folds import Fold
+from helo.names import RIDGE
+from helo.run.ledger import Ledger
+from helo.search.execution.cells import CellSettings, run_cell
+from helo.search.planning.planner import PlannedCell
+from helo.search.planning.queue import BaselineCell
+from helo.training.cell import train_cell
+
+PARAMS = {"width": 8, "heads": 2, "epochs": 1, "batch_size": 16}
+SETTINGS = CellSettings(seed=0, normalise="train", objective="kl", threads=1)
+
+
+def test_a_record_has_all_that_the_cell_found(dataset: Dataset, fold: Fold, tmp_path: Path) -> None:
+    record = run_cell(PlannedCell(2, 0, PARAMS), dataset, (fold,), SETTINGS).record
+    expected = train_cell(dataset, fold, Configuration.from_params(PARAMS), 0, "train", "kl")
+    assert record is not None
+    assert expected is not None
+    ledger = Ledger(tmp_path)
+    ledger.append(record, 0)
+    (back,) = ledger.read()
+    assert (back.val, back.test, back.best_epoch) == (expected.val, expected.test, expected.best_epoch)
+    for name in ("windows", "predictions", "correlation", "plan"):
+        assert getattr(expected, name) is not None
+        np.testing.assert_array_equal(getattr(back, name), getattr(expected, name), strict=True)
+
+
+def test_a_baseline_explains_nothing(dataset: Dataset, fold: Fold) -> None:
+    record = run_cell(BaselineCell(RIDGE, 0), dataset, (fold,), SETTINGS).record
+    assert record is not None
+    assert record.status == "completed"
+    assert (record.correlation, record.plan) == (None, None)

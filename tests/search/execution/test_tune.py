@@ -1,0 +1,163 @@
+"""The search on real Ray: every cell once, whatever runs beside it, and at little cost."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from ray import cloudpickle
+from rich.console import Console
+
+from helo.data import Dataset, simulate
+from helo.evaluation.folds import loso_folds
+from helo.names import CELLS, COMPLETED, METRICS, STOPPED, VAL
+from helo.run.directory import Run
+from helo.run.ledger import Ledger, LedgerWriter
+from helo.search.driver import run_search
+from helo.search.execution.cells import CellSettings
+from helo.search.execution.connection import Shared, ray_cluster
+from helo.search.execution.progress import SearchProgress
+from helo.search.execution.tune import run_cells
+from helo.search.planning.planner import Planner
+from helo.search.planning.queue import Queue
+from helo.search.planning.space import Range, Space
+from helo.search.setup.plan import SearchPlan
+from helo.search.sizing.resources import Resources
+from helo.training.cell import CellResult
+
+SPACE = Space(
+    name="tiny",
+    configurations=3,
+    searched={"ot_entropy": Range(0.01, 1.0, True, False), "dropout": Range(0.1, 0.5, False, False)},
+    fixed={"width": 8, "heads": 2, "epochs": 2, "batch_size": 256},
+)
+# Workers cannot import this file: what they run of it travels with them.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+VOLATILE = ["seconds", "node", "started", "finished"]
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return simulate(subjects=4, clips=2, windows=5, emotions=3)
+
+
+def trivial(dataset: Dataset, fold, configuration, seed, normalise, objective, device, rungs, keeper) -> CellResult:
+    """A cell that trains nothing: what is left is the cost of scheduling and writing."""
+    rows = dataset.rows((fold.test,))
+    scores = dict.fromkeys(METRICS, configuration.ot_entropy)
+    return CellResult(
+        stopped=False,
+        epochs=1,
+        best_epoch=0,
+        val=scores,
+        test=scores,
+        history=({"epoch": 0, **{VAL + name: value for name, value in scores.items()}},) * 20,
+        windows=rows.astype(np.int64),
+        predictions=np.full((len(rows), len(dataset.emotions)), 1 / len(dataset.emotions), dtype=np.float32),
+    )
+
+
+def _settings() -> CellSettings:
+    return CellSettings(seed=0, normalise="train", objective="kl", threads=1)
+
+
+def search(dataset: Dataset, out: Path, space: Space = SPACE, concurrency: int = 1, **given: Any) -> pd.DataFrame:
+    resources = Resources(concurrency, 1, given.pop("share", 0))
+    plan = SearchPlan(dataset, space, out, seed=3, resources=resources, **given)
+    run, complete = run_search(plan, Console(quiet=True), lambda run, resources: None)
+    assert complete
+    return run.table(CELLS).drop(columns=VOLATILE)
+
+
+@pytest.mark.slow
+def test_cells_share_a_logical_gpu(dataset: Dataset, tmp_path: Path) -> None:
+    """In a Ray of the search's own, so before those that share one."""
+    space = dataclasses.replace(SPACE, configurations=1)
+    cells = search(dataset, tmp_path / "run", space, concurrency=2, share=0.5, gpus=1, racing=False)
+    assert (cells["status"] == COMPLETED).all()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """Ray for several searches: each start takes seconds."""
+    with ray_cluster(None, 3):
+        yield
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize("protocol", ["shared", "nested"])
+def test_the_same_search_gives_the_same_cells_whatever_runs_beside(
+    dataset: Dataset, tmp_path: Path, protocol: str
+) -> None:
+    """TPE, racing and rungs: they learn from what is over, and yet not from who was faster."""
+    space = dataclasses.replace(SPACE, configurations=6, fixed={**SPACE.fixed, "epochs": 8})
+    once = search(dataset, tmp_path / "a", space, protocol=protocol)
+    assert STOPPED in set(once["status"])
+    pd.testing.assert_frame_equal(once, search(dataset, tmp_path / "b", space, 3, protocol=protocol), check_exact=True)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+def test_a_stopped_cell_is_the_beginning_of_the_whole_one(dataset: Dataset, tmp_path: Path) -> None:
+    space = dataclasses.replace(SPACE, configurations=6, sampler="random", fixed={**SPACE.fixed, "epochs": 8})
+    raced = search(dataset, tmp_path / "raced", space, 2)
+    whole = search(dataset, tmp_path / "whole", space, 2, racing=False)
+    assert set(whole["status"]) == {COMPLETED}
+    assert len(whole) == 6 * 4
+    both = raced.merge(whole, on=["configuration", "fold"], suffixes=("", "_whole"))
+    assert len(both) == len(raced)
+    stopped = both["status"] == STOPPED
+    assert 0 < stopped.sum() < len(both)
+    assert (both.loc[stopped, "epochs"] < both.loc[stopped, "epochs_whole"]).all()
+    assert (both.loc[stopped, "val_kl"] >= both.loc[stopped, "val_kl_whole"]).all()
+    assert (both.loc[~stopped, "val_kl"] == both.loc[~stopped, "val_kl_whole"]).all()
+    assert (both.loc[~stopped, "test_kl"] == both.loc[~stopped, "test_kl_whole"]).all()
+    curves, all_curves = (Run.open(tmp_path / name).table("epochs") for name in ("raced", "whole"))
+    keys = ["configuration", "fold", "epoch"]
+    same = curves.merge(all_curves, on=keys, suffixes=("", "_whole"))
+    assert len(same) == len(curves)
+    assert (same["val_kl"] == same["val_kl_whole"]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+def test_scheduling_costs_little_beside_training(tmp_path: Path) -> None:
+    """500 trivial cells: at most 100 ms each (a fresh actor for each would cost seconds)."""
+    data = simulate(subjects=10, clips=2, windows=5, emotions=3)
+    folds = loso_folds(data.subject_names, 0)
+    space = dataclasses.replace(SPACE, configurations=50, sampler="random")
+    planner = Planner(space, len(folds), seed=0, racing=False)
+    ledger = Ledger(tmp_path)
+    with ray_cluster(None, 2):
+        started = time.perf_counter()
+        assert run_cells(
+            Queue(planner),
+            Shared(data),
+            folds,
+            _settings(),
+            LedgerWriter(ledger),
+            SearchProgress(500, "kl", Console(quiet=True)),
+            2,
+            train=trivial,
+        )
+        each = (time.perf_counter() - started) / 500
+    records = ledger.read()
+    assert len(records) == 500
+    assert len({(record.configuration, record.fold) for record in records}) == 500
+    print(f"cost of a cell beside its training: {1000 * each:.0f} ms (start of the actors included)")
+    assert each <= 0.1
+
+
+def test_a_run_directory_that_is_there_is_never_touched(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with pytest.raises(ValueError, match="already there"):
+        Run.create(tmp_path / "run", {}, [])
+    assert list((tmp_path / "run").iterdir()) == []

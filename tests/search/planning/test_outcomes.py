@@ -1,0 +1,131 @@
+"""From the ledger to the planner: validation losses only, and a search that goes on where it was."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from helo.errors import InputError
+from helo.evaluation.folds import Fold, loso_folds
+from helo.names import COMPLETED, FAILED, HIGHER_IS_BETTER, METRICS, PROTOCOLS, STOPPED
+from helo.run.ledger import HISTORY_COLUMNS, CellRecord, rows_of
+from helo.search.planning.outcomes import Finished, outcome
+from helo.search.planning.planner import PlannedCell, Planner
+from helo.search.planning.race import Outcome
+from helo.search.planning.space import Range, Space
+
+WHEN = datetime(2026, 1, 2, tzinfo=UTC)
+SPACE = Space("one", 6, {"dropout": Range(0.0, 0.5, log=False, whole=False)}, sampler="random")
+FOLDS = loso_folds(("S2", "S3", "S5", "S7", "S11"), seed=1)
+
+
+def record(
+    configuration: int = 0,
+    fold: str = "S2",
+    status: str = COMPLETED,
+    losses: Sequence[float] = (0.5, 0.25),
+    **params: Any,
+) -> CellRecord:
+    """A cell; the measures of an epoch are a loss and its tenfold, hundredfold and so on."""
+    history = tuple(
+        {"epoch": epoch, **dict.fromkeys(HISTORY_COLUMNS, 7.0)}
+        | {f"val_{metric}": loss * 10**number for number, metric in enumerate(METRICS)}
+        for epoch, loss in enumerate(losses)
+    )
+    return CellRecord(
+        configuration,
+        fold,
+        params,
+        status,
+        len(history) - 1,
+        1.0,
+        "here",
+        WHEN,
+        WHEN,
+        test=dict.fromkeys(METRICS, 0.125),
+        history=history,
+    )
+
+
+def finished(records: Sequence[CellRecord], objective: str = "kl") -> Finished:
+    """What a search that goes on takes from a ledger with these cells."""
+    number = {fold.test: place for place, fold in enumerate(FOLDS)}
+    found = Finished(objective)
+    for record in records:
+        found.add(rows_of([(number[record.fold], record)]))
+    return found
+
+
+def recorded(cell: PlannedCell, folds: tuple[Fold, ...] = FOLDS) -> CellRecord:
+    return record(cell.configuration, folds[cell.fold].test, losses=(0.5, cell.params["dropout"]), **cell.params)
+
+
+def run(planner: Planner, most: int) -> list[CellRecord]:
+    records: list[CellRecord] = []
+    while len(records) < most and (cell := planner.ask()) is not None:
+        records.append(recorded(cell))
+        planner.tell(cell, outcome(records[-1], "kl"))
+    return records
+
+
+@pytest.mark.parametrize("status", [COMPLETED, STOPPED])
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_outcome_is_the_validation_loss_by_epoch(status: str, metric: str) -> None:
+    factor = 10 ** METRICS.index(metric) * (-1 if metric in HIGHER_IS_BETTER else 1)
+    found = outcome(record(status=status, losses=(0.5, 0.25, 0.75)), metric)
+    assert found == Outcome(status, (0.5 * factor, 0.25 * factor, 0.75 * factor))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_search_that_goes_on_knows_what_it_was_told(metric: str) -> None:
+    cells = [record(), record(1, "S3", STOPPED, (0.5, 0.25, 0.75)), record(1, "S2", FAILED, ())]
+    number = {fold.test: place for place, fold in enumerate(FOLDS)}
+    told = {(cell.configuration, number[cell.fold]): outcome(cell, metric) for cell in cells}
+    known = finished(cells, metric).outcomes
+    assert {cell: Outcome(one.status, tuple(one.curve)) for cell, one in known.items()} == told
+
+
+def test_a_failed_cell_has_no_loss() -> None:
+    assert outcome(record(status=FAILED, losses=()), "kl") == Outcome(FAILED)
+
+
+def test_test_scores_stay_behind() -> None:
+    one = record()
+    other = dataclasses.replace(one, test=dict.fromkeys(METRICS, 99.0))
+    assert outcome(one, "kl") == outcome(other, "kl")
+
+
+def test_known_params_are_those_of_all_configurations() -> None:
+    records = [record(3, "S2", width=8), record(3, "S3", FAILED, (), width=8), record(5, "S2", width=16)]
+    assert finished(records).params == {3: {"width": 8}, 5: {"width": 16}}
+    assert finished([]).params == {}
+
+
+def test_cells_of_one_configuration_agree_on_it() -> None:
+    records = [record(3, "S2", width=8), record(3, "S3", width=16)]
+    with pytest.raises(InputError) as caught:
+        finished(records)
+    assert str(caught.value) == "configuration 3 has different hyperparameters in different cells"
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("done", [0, 1, 13])
+def test_a_search_goes_on_where_it_was(protocol: str, done: int) -> None:
+    def plan(records: Sequence[CellRecord]) -> Planner:
+        return Planner(SPACE, len(FOLDS), 1, protocol, known=finished(records).params)
+
+    expected = run(plan([]), 1000)
+    records = run(plan([]), done)
+    planner = plan(records)
+    planner.restore(finished(records).outcomes)
+    assert (planner.told, planner.running) == (done, 0)
+    rest = run(planner, 1000)
+    assert planner.finished
+    assert {(one.configuration, one.fold): one for one in records + rest} == {
+        (one.configuration, one.fold): one for one in expected
+    }
+    assert len(records + rest) == len(expected)

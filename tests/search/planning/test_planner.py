@@ -1,0 +1,730 @@
+"""The planner alone, on made-up losses: the same cells whatever the workers do, and only validation losses in."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from optuna.trial import TrialState
+
+from helo.configuration import Configuration
+from helo.names import COMPLETED, FAILED, PROTOCOL_NESTED, PROTOCOL_SHARED, PROTOCOLS, STOPPED
+from helo.search.planning.planner import MAX_ATTEMPTS, PlannedCell, Planner, pace
+from helo.search.planning.race import Outcome, Pace
+from helo.search.planning.racing import looks
+from helo.search.planning.space import Choices, Range, Space, load_space
+
+EPOCHS = 8
+TPE = Space(
+    name="three",
+    configurations=12,
+    searched={
+        "ot_entropy": Range(1e-3, 1.0, log=True, whole=False),
+        "attention_depth": Range(1, 4, log=False, whole=True),
+        "width": Choices((16, 32)),
+    },
+    fixed={"epochs": EPOCHS},
+)
+RANDOM = dataclasses.replace(TPE, sampler="random")
+SAMPLERS = pytest.mark.parametrize("space", [TPE, RANDOM], ids=["tpe", "random"])
+FOLDS = 5
+MANY_FOLDS = 9
+"""Enough for two looks."""
+
+Curve = Callable[[PlannedCell], tuple[float, ...]]
+"""The losses by epoch that a cell has if nothing stops it; empty if it fails."""
+
+Key = tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ran:
+    """All there is to say of a cell that ran."""
+
+    params: Mapping[str, Any]
+    rungs: Mapping[int, float]
+    outcome: Outcome
+
+    @property
+    def epochs(self) -> int:
+        return len(self.outcome.curve) - 1
+
+
+def rough(cell: PlannedCell) -> tuple[float, ...]:
+    """A noisy valley at ot_entropy 0.03, harder folds, patience that ends some cells, and some that fail."""
+    text = f"{sorted(cell.params.items())}/{cell.fold}"
+    generator = np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"))
+    if cell.configuration % 7 == 4 and cell.fold % 2:
+        return ()
+    level = 0.3 * abs(math.log(cell.params["ot_entropy"] / 0.03)) + 0.2 * cell.fold + 0.1 * generator.normal()
+    epochs = min(EPOCHS, int(generator.integers(3, 3 * EPOCHS)))
+    curve = level + np.exp(-np.arange(epochs + 1) / 2) + 0.05 * generator.normal(size=epochs + 1)
+    return tuple(curve.tolist())
+
+
+def smooth(cell: PlannedCell) -> tuple[float, ...]:
+    return (abs(math.log(cell.params["ot_entropy"] / 0.03)) + 0.1 * cell.fold,)
+
+
+def train(cell: PlannedCell, curve: Curve) -> Outcome:
+    """What a worker does: it goes on until a rung or the end stops it."""
+    losses = curve(cell)
+    if not losses:
+        return Outcome(FAILED)
+    for epoch in range(1, len(losses) - 1):
+        if min(losses[: epoch + 1]) > cell.rungs.get(epoch, math.inf):
+            return Outcome(STOPPED, losses[: epoch + 1])
+    return Outcome(COMPLETED, losses)
+
+
+def run(
+    planner: Planner,
+    curve: Curve = smooth,
+    workers: int = 1,
+    seed: int = 0,
+    most: int | None = None,
+    mishaps: float = 0.0,
+    newest: bool = False,
+) -> dict[Key, Ran]:
+    """So many workers, of which any may be the next to finish, until the end or until `most` cells are told.
+
+    - `mishaps`: how often a worker dies under its cell
+    - `newest`: whether always the last cell to start is the first to finish
+    """
+    generator = np.random.default_rng(seed)
+    done: dict[Key, Ran] = {}
+    running: list[PlannedCell] = []
+    while not planner.finished and len(done) != most:
+        while len(running) < workers and (cell := planner.ask()) is not None:
+            running.append(cell)
+        if planner.finished:  # the last cells were restored ones
+            break
+        assert len(running) == planner.running > 0
+        cell = running.pop(-1 if newest else int(generator.integers(len(running))))
+        if generator.random() < mishaps and planner.retry(cell):
+            continue
+        key = cell.configuration, cell.fold
+        assert key not in done
+        done[key] = Ran(dict(cell.params), dict(cell.rungs), train(cell, curve))
+        planner.tell(cell, done[key].outcome)
+    return done
+
+
+def go_on(make: Callable[..., Planner], done: Mapping[Key, Ran]) -> Planner:
+    """A new process: all that is left of the old one are its finished cells, as JSON keeps them."""
+    known = {number: json.loads(json.dumps(ran.params)) for (number, _), ran in done.items()}
+    planner = make(known=known)
+    planner.restore({key: ran.outcome for key, ran in done.items()})
+    assert planner.told == len(done)
+    assert planner.running == 0
+    return planner
+
+
+def params_by_configuration(cells: Mapping[Key, Ran]) -> dict[int, Mapping[str, Any]]:
+    return {number: ran.params for (number, _), ran in cells.items()}
+
+
+def trials(planner: Planner) -> dict[str, list[tuple[Any, ...]]]:
+    """A planner's studies, without the time of day at which they were asked for."""
+    return {
+        name: [(one.state, one.params, one.value, one.intermediate_values) for one in found]
+        for name, found in planner.studies().items()
+    }
+
+
+def statuses(cells: Mapping[Key, Ran]) -> set[str]:
+    return {ran.outcome.status for ran in cells.values()}
+
+
+# --- which cells ------------------------------------------------------------------------------
+
+
+@SAMPLERS
+def test_without_racing_every_cell_runs_once_to_its_end(space: Space) -> None:
+    planner = Planner(space, FOLDS, seed=1, racing=False)
+    cells = run(planner, rough, workers=3)
+    assert set(cells) == {(number, fold) for number in range(space.configurations) for fold in range(FOLDS)}
+    assert planner.told == planner.most == space.configurations * FOLDS
+    assert statuses(cells) == {COMPLETED, FAILED}
+    assert all(ran.rungs == {} for ran in cells.values())
+    assert planner.finished
+    assert planner.ask() is None
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_configuration_is_the_same_in_all_its_folds_and_can_be_built(protocol: str) -> None:
+    seen: dict[int, Any] = {}
+    for (number, _), ran in run(Planner(TPE, FOLDS, 1, protocol), rough).items():
+        assert seen.setdefault(number, ran.params) == ran.params
+        Configuration.from_params(ran.params)
+        for name, entry in TPE.searched.items():
+            assert entry.holds(ran.params[name])
+        assert ran.params["epochs"] == EPOCHS
+
+
+@SAMPLERS
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_same_again_for_the_same_seed(space: Space, protocol: str) -> None:
+    once, again = (run(Planner(space, FOLDS, 1, protocol), rough) for _ in range(2))
+    assert once == again
+    assert list(once) == list(again)
+    other = run(Planner(space, FOLDS, 2, protocol), rough)
+    assert params_by_configuration(once) != params_by_configuration(other)
+
+
+def test_folds_come_in_a_seeded_order() -> None:
+    def order(space: Space, seed: int, **other: Any) -> tuple[int, ...]:
+        cells = run(Planner(space, FOLDS, seed, **other), most=FOLDS)
+        return tuple(fold for _, fold in cells)
+
+    orders = {order(TPE, seed, racing=False) for seed in range(20)}
+    assert len(orders) > 5
+    assert all(sorted(one) == list(range(FOLDS)) for one in orders)
+    assert order(TPE, 3, racing=False) == order(RANDOM, 3, racing=False) == order(TPE, 3, protocol=PROTOCOL_NESTED)
+
+
+def test_every_configuration_sees_the_folds_in_the_same_order() -> None:
+    cells = run(Planner(RANDOM, FOLDS, seed=3, racing=False))
+    seen = {number: [fold for other, fold in cells if other == number] for number, _ in cells}
+    assert len(seen) == RANDOM.configurations
+    assert len({tuple(folds) for folds in seen.values()}) == 1
+
+
+@pytest.mark.parametrize("name", ["demo", "small", "full"])
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_first_comes_first(name: str, sampler: str, protocol: str) -> None:
+    space = dataclasses.replace(load_space(name), sampler=sampler)
+    planner = Planner(space, FOLDS, 9, protocol)
+    asked = [planner.ask() for _ in range(FOLDS if protocol == PROTOCOL_NESTED else 1)]
+    for cell in asked:
+        assert cell is not None
+        assert cell.params == space.params(space.first)
+        assert cell.configuration == (cell.fold if protocol == PROTOCOL_NESTED else 0)
+
+
+def test_the_rest_of_the_first_configuration_is_drawn() -> None:
+    space = dataclasses.replace(RANDOM, first={"ot_entropy": 0.1})
+    drawn = params_by_configuration(run(Planner(space, FOLDS, seed=0)))
+    assert drawn[0]["ot_entropy"] == 0.1
+    assert TPE.searched["attention_depth"].holds(drawn[0]["attention_depth"])
+    assert drawn[1]["ot_entropy"] != 0.1
+
+
+def test_random_draws_depend_on_no_result() -> None:
+    expected = params_by_configuration(run(Planner(RANDOM, FOLDS, seed=4, racing=False)))
+    for workers, curve in ((1, rough), (2, lambda cell: (1.0,)), (1000, lambda cell: ())):
+        cells = run(Planner(RANDOM, FOLDS, seed=4, racing=False), curve, workers, seed=workers)
+        assert params_by_configuration(cells) == expected
+
+
+def test_tpe_learns_from_what_it_is_told() -> None:
+    """The same startup; then other losses, other proposals, nearer to the valley."""
+    space = dataclasses.replace(TPE, configurations=40)
+
+    def proposed(valley: float) -> list[float]:
+        cells = run(Planner(space, 1, seed=0), lambda cell: (abs(math.log(cell.params["ot_entropy"] / valley)),))
+        drawn = params_by_configuration(cells)
+        return [math.log(drawn[number]["ot_entropy"]) for number in range(space.configurations)]
+
+    low, high = proposed(2e-3), proposed(0.5)
+    startup = 12  # ten, and the generation that is proposed before the last of these ten are over
+    assert low[:startup] == high[:startup]
+    assert low[startup:] != high[startup:]
+    assert np.median(low[startup:]) + 1 < np.median(high[startup:])
+
+
+def test_test_scores_have_no_way_in() -> None:
+    """What the planner can be given: a cell, which holds no score, and validation losses."""
+    assert list(inspect.signature(Planner.tell).parameters) == ["self", "cell", "outcome"]
+    assert list(inspect.signature(Planner.restore).parameters) == ["self", "done"]
+    assert list(inspect.signature(Planner.__init__).parameters) == [
+        *("self", "space", "folds", "seed", "protocol", "racing", "pace", "known")
+    ]
+    assert [entry.name for entry in dataclasses.fields(Outcome)] == ["status", "curve"]
+    assert [entry.name for entry in dataclasses.fields(PlannedCell)] == [
+        *("configuration", "fold", "params", "rungs", "attempt", "scale")
+    ]
+
+
+# --- whatever the workers do ------------------------------------------------------------------
+
+
+CASES = [
+    (sampler, protocol, folds, lead)
+    for sampler in ("tpe", "random")
+    for protocol, folds in ((PROTOCOL_SHARED, MANY_FOLDS), (PROTOCOL_NESTED, 3))
+    for lead in (Pace(), Pace(generation=2, lag=5))
+]
+EACH_CASE = pytest.mark.parametrize(
+    ("sampler", "protocol", "folds", "lead"), CASES, ids=lambda value: str(getattr(value, "lag", value))
+)
+
+
+def maker(sampler: str, protocol: str, folds: int, lead: Pace) -> Callable[..., Planner]:
+    space = dataclasses.replace(TPE, sampler=sampler)
+    return lambda known=None: Planner(space, folds, 7, protocol, pace=lead, known=known)
+
+
+@EACH_CASE
+def test_the_cells_do_not_depend_on_the_workers(sampler: str, protocol: str, folds: int, lead: Pace) -> None:
+    make = maker(sampler, protocol, folds, lead)
+    alone = make()
+    expected = run(alone, rough)
+    # The losses are such that everything happens that can:
+    assert statuses(expected) == {COMPLETED, STOPPED, FAILED}
+    assert (len(expected) < TPE.configurations * folds) is (protocol == PROTOCOL_SHARED)
+    assert alone.told == alone.most == len(expected)
+    for workers, seed, newest in ((2, 1, False), (4, 2, False), (1000, 3, False), (1000, 4, True)):
+        planner = make()
+        cells = run(planner, rough, workers, seed, newest=newest)
+        assert cells == expected
+        assert {key: ran.epochs for key, ran in cells.items()} == {key: ran.epochs for key, ran in expected.items()}
+        assert planner.best() == alone.best()
+        assert trials(planner) == trials(alone)
+
+
+@EACH_CASE
+def test_a_search_that_is_killed_goes_on_as_if_it_had_not_been(
+    sampler: str, protocol: str, folds: int, lead: Pace
+) -> None:
+    make = maker(sampler, protocol, folds, lead)
+    alone = make()
+    expected = run(alone, rough)
+    generator = np.random.default_rng(len(sampler) + folds)
+    for _ in range(3):
+        planner, done = make(), {}
+        while not planner.finished:  # killed again and again, at any moment, with any number of cells under way
+            part = run(
+                planner,
+                rough,
+                int(generator.integers(1, 6)),
+                int(generator.integers(100)),
+                most=int(generator.integers(0, 40)),
+            )
+            assert not part.keys() & done.keys()
+            done |= part
+            planner = go_on(make, done)
+        assert done == expected
+        assert planner.told == planner.most == len(expected)
+        assert planner.best() == alone.best()
+        assert trials(planner) == trials(alone)
+        assert planner.ask() is None
+
+
+def test_what_is_known_stays_what_it_is() -> None:
+    """Another version of Optuna may draw other values: those of finished cells are not drawn again."""
+    other = {**RANDOM.params({"ot_entropy": 0.5, "attention_depth": 2, "width": 32})}
+    cells = run(Planner(RANDOM, 3, 0, PROTOCOL_NESTED, known={4: other}))
+    expected = run(Planner(RANDOM, 3, 0, PROTOCOL_NESTED))
+    assert cells[4, 1].params == other != expected[4, 1].params
+    assert {key: ran.params for key, ran in cells.items() if key != (4, 1)} == {
+        key: ran.params for key, ran in expected.items() if key != (4, 1)
+    }
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_workers_that_die_change_no_cell(protocol: str) -> None:
+    planner = Planner(TPE, FOLDS, 7, protocol)
+    assert run(planner, rough, workers=4, seed=1, mishaps=0.3) == run(Planner(TPE, FOLDS, 7, protocol), rough)
+    assert planner.told == planner.most
+
+
+# --- nested -----------------------------------------------------------------------------------
+
+
+@SAMPLERS
+def test_nested_has_as_many_cells_as_shared_without_racing_and_no_number_twice(space: Space) -> None:
+    planner = Planner(space, FOLDS, 1, PROTOCOL_NESTED)
+    cells = run(planner, rough)
+    numbers = [number for number, _ in cells]
+    assert sorted(numbers) == list(range(space.configurations * FOLDS))
+    assert [sum(fold == one for _, fold in cells) for one in range(FOLDS)] == [space.configurations] * FOLDS
+    assert len(cells) == planner.most == Planner(space, FOLDS, 1, racing=False).most
+    # Folds draw from streams of their own. (Configurations of two folds may still be equal, but not all of them.)
+    drawn = {
+        fold: [cells[key].params["ot_entropy"] for key in sorted(cells) if key[1] == fold] for fold in range(FOLDS)
+    }
+    assert len({tuple(values) for values in drawn.values()}) == FOLDS
+
+
+@SAMPLERS
+def test_nothing_passes_between_the_folds_of_nested(space: Space) -> None:
+    mine = 2
+
+    def elsewhere(cell: PlannedCell) -> tuple[float, ...]:
+        return rough(cell) if cell.fold == mine else (5.0, *(-loss for loss in rough(cell)))
+
+    expected = run(Planner(space, FOLDS, 1, PROTOCOL_NESTED), rough)
+    cells = run(Planner(space, FOLDS, 1, PROTOCOL_NESTED), elsewhere, workers=3)
+    assert {key: ran for key, ran in cells.items() if key[1] == mine} == {
+        key: ran for key, ran in expected.items() if key[1] == mine
+    }
+    assert any(cells[key].rungs != ran.rungs for key, ran in expected.items() if key[1] != mine)
+    shared = [run(Planner(space, FOLDS, 1), curve) for curve in (rough, elsewhere)]
+    assert shared[0].keys() != shared[1].keys()  # this test would see it if something did
+
+
+def test_nested_goes_round_the_folds() -> None:
+    planner = Planner(TPE, FOLDS, 1, PROTOCOL_NESTED)
+    first = [planner.ask() for _ in range(FOLDS)]
+    assert sorted(cell.fold for cell in first if cell is not None) == list(range(FOLDS))
+
+
+def test_nested_has_no_best_configuration_and_a_study_for_each_fold() -> None:
+    planner = Planner(RANDOM, 3, 1, PROTOCOL_NESTED)
+    cells = run(planner, rough)
+    assert planner.best() is None
+    studies = planner.studies()
+    assert set(studies) == {"fold 0", "fold 1", "fold 2"}
+    for fold in range(3):
+        of_fold = [ran for key, ran in sorted(cells.items()) if key[1] == fold]
+        assert [one.params["ot_entropy"] for one in studies[f"fold {fold}"]] == [
+            ran.params["ot_entropy"] for ran in of_fold
+        ]
+        assert [one.value for one in studies[f"fold {fold}"]] == [ran.outcome.loss for ran in of_fold]
+
+
+# --- racing -----------------------------------------------------------------------------------
+
+
+BAD = (3, 8)
+GOOD = 5
+
+
+def plain(cell: PlannedCell) -> tuple[float, ...]:
+    """Two configurations are worse with everyone, one is better, the others are all alike on average."""
+    level = {**dict.fromkeys(BAD, 9.0), GOOD: 0.5}.get(cell.configuration, 1.0)
+    wobble = 0.1 * (-1) ** (cell.configuration + cell.fold)
+    return tuple(level + wobble + 0.01 * (EPOCHS - epoch) for epoch in range(EPOCHS + 1))
+
+
+def test_what_is_clearly_worse_is_dropped_and_the_best_sees_all_folds() -> None:
+    planner = Planner(RANDOM, MANY_FOLDS, seed=0)
+    first = looks(MANY_FOLDS).folds[0]
+    total = RANDOM.configurations * MANY_FOLDS
+    mosts = [planner.most]
+    cells: dict[Key, Ran] = {}
+    for cell in iter(planner.ask, None):
+        outcome = train(cell, plain)
+        cells[cell.configuration, cell.fold] = Ran(cell.params, cell.rungs, outcome)
+        planner.tell(cell, outcome)
+        mosts.append(planner.most)
+    seen = {number: sum(other == number for other, _ in cells) for number in range(RANDOM.configurations)}
+    assert [seen[number] for number in BAD] == [first] * len(BAD)
+    assert seen[GOOD] == MANY_FOLDS
+    assert mosts[0] == total
+    assert mosts == sorted(mosts, reverse=True)
+    assert mosts[-1] == len(cells) == sum(seen.values()) < total
+    best = planner.best()
+    assert best is not None
+    assert best[0] == GOOD
+    trials = planner.studies()["shared"]
+    assert [trials[number].state for number in BAD] == [TrialState.PRUNED] * len(BAD)
+    assert trials[GOOD].state == TrialState.COMPLETE
+    assert trials[GOOD].value == best[1]
+
+
+@pytest.mark.parametrize("workers", [1, 1000])
+@pytest.mark.parametrize("lead", [Pace(), Pace(generation=2, lag=5)])
+def test_a_generation_waits_at_a_look_for_the_one_before_it(workers: int, lead: Pace) -> None:
+    """The last to start are the first to finish, and still the first configuration of all drops the others."""
+    planner = Planner(RANDOM, MANY_FOLDS, seed=0, pace=lead)
+    cells = run(planner, lambda cell: (float(cell.configuration > 0),) * (EPOCHS + 1), workers, newest=True)
+    seen = [sum(other == number for other, _ in cells) for number in range(RANDOM.configurations)]
+    assert seen == [MANY_FOLDS] + [looks(MANY_FOLDS).folds[0]] * (RANDOM.configurations - 1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_best_of_all_folds_is_never_dropped(seed: int) -> None:
+    """If one configuration is best in every fold, no order of folds and no rung may cost it."""
+
+    def curve(cell: PlannedCell) -> tuple[float, ...]:
+        losses = rough(dataclasses.replace(cell, params={**cell.params, "seed": seed}))
+        return tuple(loss - 9.0 for loss in losses or (1.0, 1.0)) if cell.configuration == GOOD else losses
+
+    planner = Planner(TPE, MANY_FOLDS, seed)
+    cells = run(planner, curve, workers=3, seed=seed)
+    assert sum(number == GOOD for number, _ in cells) == MANY_FOLDS
+    assert all(ran.outcome.status == COMPLETED for (number, _), ran in cells.items() if number == GOOD)
+    best = planner.best()
+    assert best is not None
+    assert best[0] == GOOD
+
+
+def test_cells_of_equal_configurations_all_run() -> None:
+    planner = Planner(TPE, MANY_FOLDS, seed=0)
+    cells = run(planner, lambda cell: (1.0,) * (EPOCHS + 1))
+    assert statuses(cells) == {COMPLETED}
+    assert len(cells) == planner.most == TPE.configurations * MANY_FOLDS
+
+
+def test_rungs_compare_within_a_fold_only() -> None:
+    """One fold is harder than all others: its cells are not stopped for it."""
+
+    def curve(cell: PlannedCell) -> tuple[float, ...]:
+        return tuple(100.0 * (cell.fold == 1) - epoch for epoch in range(EPOCHS + 1))
+
+    cells = run(Planner(RANDOM, FOLDS, seed=0), curve)
+    assert statuses(cells) == {COMPLETED}
+    for (number, fold), ran in cells.items():
+        rungs = {2: 98.0, 4: 96.0} if fold == 1 else {2: -2.0, 4: -4.0}
+        assert ran.rungs == (rungs if number >= 2 else {})
+
+
+def test_a_stopped_cell_is_no_rival_at_the_rungs_that_it_did_not_reach() -> None:
+    levels = (5.0, 6.0, 7.0, 4.0, 4.0, 4.0)
+    space = dataclasses.replace(RANDOM, configurations=len(levels))
+    cells = run(Planner(space, 1, seed=0), lambda cell: (levels[cell.configuration],) * (EPOCHS + 1))
+    assert [cells[number, 0].outcome.status for number in range(4)] == [COMPLETED, COMPLETED, STOPPED, COMPLETED]
+    assert cells[4, 0].rungs == {2: 5.0, 4: 4.0}  # the second of four, the first of three
+
+
+def test_a_stopped_cell_counts_with_the_best_it_had_reached() -> None:
+    def curve(cell: PlannedCell) -> tuple[float, ...]:
+        late = cell.configuration == 2
+        return (9.0, 8.0, 7.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0) if late else (9.0, *[5.0] * EPOCHS)
+
+    planner = Planner(RANDOM, 3, seed=0)
+    cells = run(planner, curve)
+    assert {key[0] for key, ran in cells.items() if ran.outcome.status == STOPPED} == {2}
+    assert [ran.outcome.curve for key, ran in cells.items() if key[0] == 2] == [(9.0, 8.0, 7.0)] * 3
+    assert planner.studies()["shared"][2].value == 7.0
+    assert planner.best() == (0, 5.0)
+
+
+def test_the_loss_of_an_outcome_is_its_best_epoch() -> None:
+    assert Outcome(COMPLETED, (0.5, 0.2, 0.3)).loss == 0.2
+    assert Outcome(STOPPED, (-0.5, -0.7)).loss == -0.7
+    assert Outcome(FAILED).loss is None
+
+
+def test_a_failed_cell_drops_its_configuration_at_the_next_look() -> None:
+    planner = Planner(RANDOM, MANY_FOLDS, seed=0)
+    early, late = looks(MANY_FOLDS).folds
+    order = list(run(Planner(RANDOM, MANY_FOLDS, 0, racing=False), most=MANY_FOLDS))
+    fails = {(4, order[0][1]), (7, order[early][1]), (9, order[late][1])}
+    cells = run(planner, lambda cell: () if (cell.configuration, cell.fold) in fails else (1.0, 1.0))
+    seen = [sum(other == number for other, _ in cells) for number in range(RANDOM.configurations)]
+    assert seen == [{4: early, 7: late}.get(number, MANY_FOLDS) for number in range(RANDOM.configurations)]
+    states = [trial.state for trial in planner.studies()["shared"]]
+    assert [number for number, state in enumerate(states) if state == TrialState.FAIL] == [4, 7, 9]
+    assert planner.best() == (0, 1.0)
+
+
+def test_a_failed_cell_rules_its_configuration_out_without_racing_too() -> None:
+    planner = Planner(TPE, FOLDS, seed=0, racing=False)
+    cells = run(
+        planner,
+        lambda cell: () if (cell.configuration, cell.fold) == (3, 2) else (float(cell.configuration != 3),),
+    )
+    assert len(cells) == planner.most
+    assert planner.studies()["shared"][3].state == TrialState.FAIL
+    assert planner.best() == (0, 1.0)
+
+
+@SAMPLERS
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("racing", [False, True])
+def test_a_search_in_which_all_fails_comes_to_its_end(space: Space, protocol: str, racing: bool) -> None:
+    planner = Planner(space, FOLDS, 0, protocol, racing)
+    cells = run(planner, lambda cell: (), workers=3)
+    dropped = racing and protocol == PROTOCOL_SHARED
+    each = looks(FOLDS).folds[0] if dropped else FOLDS
+    assert len(cells) == planner.most == space.configurations * each
+    assert planner.finished
+    assert planner.best() is None
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(("configurations", "folds"), [(1, 1), (1, 5), (2, 1), (3, 4), (5, 6)])
+def test_the_smallest_searches_come_to_their_end(protocol: str, configurations: int, folds: int) -> None:
+    planner = Planner(dataclasses.replace(TPE, configurations=configurations), folds, 0, protocol)
+    cells = run(planner, smooth, workers=2)
+    assert len(cells) == planner.told == planner.most <= configurations * folds
+    assert planner.finished
+
+
+# --- best -------------------------------------------------------------------------------------
+
+
+def test_best_is_the_least_mean_over_all_folds() -> None:
+    planner = Planner(RANDOM, FOLDS, seed=0, racing=False)
+    assert planner.best() is None
+    table = np.random.default_rng(0).uniform(size=(RANDOM.configurations, FOLDS))
+    for count, cell in enumerate(iter(planner.ask, None), start=1):
+        planner.tell(cell, Outcome(COMPLETED, (1.0, float(table[cell.configuration, cell.fold]))))
+        whole = count // FOLDS
+        best = planner.best()
+        if not whole:
+            assert best is None
+        else:
+            assert best is not None
+            assert best[0] == int(table[:whole].mean(axis=1).argmin())
+            assert best[1] == pytest.approx(table[best[0]].mean(), abs=1e-12)
+    assert planner.told == table.size
+
+
+def test_the_first_of_equals_is_best_whichever_came_home_first() -> None:
+    for seed in range(5):
+        planner = Planner(RANDOM, FOLDS, seed=0, racing=False, pace=Pace(generation=6))
+        run(planner, lambda cell: (0.5,), workers=60, seed=seed)
+        assert planner.best() == (0, 0.5)
+
+
+def test_losses_may_be_negative() -> None:
+    """Cosine and intersection are maximised: their loss is their negative."""
+    planner = Planner(RANDOM, FOLDS, seed=0)
+    run(planner, lambda cell: (0.0, -0.1 * cell.configuration))
+    assert planner.best() == (11, pytest.approx(-1.1))
+
+
+# --- mishaps ----------------------------------------------------------------------------------
+
+
+def test_a_lost_cell_comes_next_and_at_most_so_often() -> None:
+    planner = Planner(TPE, FOLDS, seed=0, racing=False)
+    cell = planner.ask()
+    assert cell is not None
+    assert cell.attempt == 1
+    for attempt in range(2, MAX_ATTEMPTS + 1):
+        assert planner.retry(cell)
+        assert planner.running == 0
+        again = planner.ask()
+        assert again == dataclasses.replace(cell, attempt=attempt)
+        cell = again
+    assert not planner.retry(cell)
+    assert planner.running == 1
+    planner.tell(cell, Outcome(FAILED))
+    assert (planner.running, planner.told) == (0, 1)
+    rest = run(planner)
+    assert (cell.configuration, cell.fold) not in rest
+    assert len(rest) == planner.most - 1
+    assert planner.finished
+
+
+def test_a_cell_that_was_too_large_is_scaled_each_time() -> None:
+    planner = Planner(TPE, FOLDS, seed=0)
+    cell = planner.ask()
+    assert cell is not None
+    assert cell.scale == 1
+    assert planner.retry(cell, scale=2)
+    again = planner.ask()
+    assert again == dataclasses.replace(cell, attempt=2, scale=2)
+    assert planner.retry(again)
+    assert planner.ask() == dataclasses.replace(cell, attempt=3, scale=2)
+    assert planner.retry(dataclasses.replace(cell, attempt=2, scale=2), scale=2)
+    assert planner.ask() == dataclasses.replace(cell, attempt=3, scale=4)
+
+
+def test_a_lost_last_cell_is_handed_out_again() -> None:
+    planner = Planner(dataclasses.replace(TPE, configurations=1), FOLDS, seed=0)
+    cells = [cell for cell in (planner.ask() for _ in range(FOLDS - 1)) if cell is not None]
+    assert len(cells) == FOLDS - 1
+    for cell in cells:
+        planner.tell(cell, Outcome(COMPLETED, (0.1,)))
+    last = planner.ask()
+    assert last is not None
+    assert planner.retry(last)
+    assert not planner.finished
+    assert planner.ask() == dataclasses.replace(last, attempt=2)
+    assert planner.ask() is None
+    assert not planner.finished
+    planner.tell(last, Outcome(COMPLETED, (0.1,)))
+    assert planner.finished
+
+
+def test_a_cell_is_told_once() -> None:
+    planner = Planner(TPE, FOLDS, seed=0)
+    cell = planner.ask()
+    assert cell is not None
+    planner.tell(cell, Outcome(COMPLETED, (0.1,)))
+    with pytest.raises(ValueError, match=f"cell 0/{cell.fold} has been told already"):
+        planner.tell(cell, Outcome(COMPLETED, (0.2,)))
+    assert (planner.told, planner.running) == (1, 0)
+    assert planner.studies()["shared"] == []
+
+
+def test_cells_that_the_search_never_comes_to_do_no_harm() -> None:
+    planner = Planner(RANDOM, MANY_FOLDS, seed=0)
+    cells = run(planner, plain)
+    dropped = next((BAD[0], fold) for fold in range(MANY_FOLDS) if (BAD[0], fold) not in cells)
+    strange = {(RANDOM.configurations, 0), (0, MANY_FOLDS), dropped}
+    done = {key: ran.outcome for key, ran in cells.items()} | dict.fromkeys(strange, Outcome(COMPLETED, (0.1,)))
+    again = Planner(RANDOM, MANY_FOLDS, seed=0, known=params_by_configuration(cells))
+    again.restore(done)
+    assert again.finished
+    assert again.told == len(cells)
+
+
+@pytest.mark.parametrize("lost", [0, 1, 7])
+def test_a_lost_cell_in_the_middle_is_run_again_and_those_behind_it_are_not(lost: int) -> None:
+    """As when a file of the ledger is damaged: what comes after the gap is taken when its turn comes."""
+    cells = run(Planner(RANDOM, MANY_FOLDS, seed=0), plain)
+    done = {key: ran.outcome for key, ran in cells.items()}
+    gaps = [list(done)[lost * number] for number in (1, 2)] if lost else [next(iter(done))]
+    for gap in dict.fromkeys(gaps):
+        del done[gap]
+    again = Planner(RANDOM, MANY_FOLDS, seed=0, known=params_by_configuration(cells))
+    again.restore(done)
+    assert not again.finished
+    assert set(run(again, plain)) == set(gaps)
+    assert again.told == len(cells)
+
+
+def test_restoring_nothing_changes_nothing() -> None:
+    planner = Planner(TPE, FOLDS, seed=0)
+    planner.restore({})
+    assert run(planner, rough) == run(Planner(TPE, FOLDS, seed=0), rough)
+
+
+# --- pace -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("racing", [False, True])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_on_a_small_machine_the_pace_does_not_depend_on_its_cells_at_a_time(protocol: str, racing: bool) -> None:
+    found = {pace(TPE, 15, concurrency, protocol, racing) for concurrency in range(1, 5)}
+    assert found == {Pace(generation=2, lag=1)}
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "protocol", "racing", "expected"),
+    [
+        (5, PROTOCOL_SHARED, True, Pace(4, 2, 4)),
+        (64, PROTOCOL_SHARED, True, Pace(32, 16, 4)),
+        (64, PROTOCOL_SHARED, False, Pace(10, 5, 4)),
+        (64, PROTOCOL_NESTED, True, Pace(10, 5, 4)),
+        (15, PROTOCOL_NESTED, True, Pace(2, 1)),
+    ],
+)
+def test_a_large_machine_runs_further_ahead(concurrency: int, protocol: str, racing: bool, expected: Pace) -> None:
+    assert pace(TPE, 15, concurrency, protocol, racing) == expected
+
+
+def test_longer_searches_have_larger_generations() -> None:
+    spaces = [dataclasses.replace(TPE, configurations=number) for number in (1, 16, 40, 64, 1000)]
+    assert [pace(space, 15, 1, PROTOCOL_SHARED, True) for space in spaces] == [
+        Pace(2, 1),
+        Pace(2, 1),
+        Pace(5, 1),
+        Pace(8, 1),
+        Pace(8, 1),
+    ]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("racing", [False, True])
+@pytest.mark.parametrize("concurrency", [1, 4, 16])
+def test_the_pace_keeps_all_workers_busy_at_the_start(protocol: str, racing: bool, concurrency: int) -> None:
+    lead = pace(RANDOM, 15, concurrency, protocol, racing)
+    planner = Planner(RANDOM, 15, 0, protocol, racing, lead)
+    assert None not in [planner.ask() for _ in range(concurrency)]
+    assert planner.running == concurrency

@@ -1,0 +1,245 @@
+"""A race against its own definition: the rules as plain, slow loops over all that is known, on small searches."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import wilcoxon
+
+from helo.names import COMPLETED, FAILED, STOPPED
+from helo.search.planning import study
+from helo.search.planning.lane import Lane
+from helo.search.planning.race import Outcome, Pace, Race
+from helo.search.planning.racing import Looks, looks
+from helo.search.planning.rungs import LEAST_RIVALS, REDUCTION, rung_epochs
+from helo.search.planning.space import Range, Space
+
+SEED = 5
+BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "scale.py"
+SEARCHED = {
+    "dropout": Range(0.0, 0.5, log=False, whole=False),
+    "epochs": Range(1, 12, log=False, whole=True),
+}
+
+
+class Plain:
+    """What `Race` has to do, without anything that makes it fast."""
+
+    def __init__(self, space: Space, folds: tuple[int, ...], racing: bool, pace: Pace) -> None:
+        self.space, self.folds, self.racing, self.pace = space, folds, racing, pace
+        self.looks = looks(len(folds)) if racing else Looks((), 0.0)
+        self.ends = (*self.looks.folds, len(folds))
+        self.params: list[dict[str, Any]] = []
+        self.alive: list[bool] = []
+        self.stages: list[int] = []  # of each generation; after the last, or without members left, it is over
+        self.waiting: list[tuple[int, int]] = []
+        self.running: list[tuple[int, int]] = []
+        self.told: dict[tuple[int, int], Outcome] = {}
+        self.advance()
+
+    def members(self, generation: int) -> range:
+        start = generation * self.pace.generation
+        return range(start, min(start + self.pace.generation, len(self.params)))
+
+    def over(self, generation: int) -> bool:
+        ended = self.stages[generation] == len(self.ends)
+        return ended or not any(self.alive[number] for number in self.members(generation))
+
+    def losses(self, number: int, folds: int) -> list[float | None]:
+        outcomes = [self.told.get((number, fold)) for fold in self.folds[:folds]]
+        return [None if outcome is None else outcome.loss for outcome in outcomes]
+
+    def ask(self) -> tuple[int, int, dict[int, float]] | None:
+        for number, fold in sorted(self.waiting, key=lambda cell: (cell[0], self.folds.index(cell[1]))):
+            before = [other for other, its in self.waiting + self.running if its == fold]
+            if not self.racing or all(other > number - self.pace.lag for other in before):
+                self.waiting.remove((number, fold))
+                self.running.append((number, fold))
+                return number, fold, self.rungs(number, fold)
+        return None
+
+    def rungs(self, number: int, fold: int) -> dict[int, float]:
+        found = {}
+        for rung in rung_epochs(self.params[number]["epochs"]) if self.racing else ():
+            best = sorted(
+                min(outcome.curve[: rung + 1])
+                for (other, its), outcome in self.told.items()
+                if its == fold and other <= number - self.pace.lag and outcome.status != FAILED
+                if outcome.status == COMPLETED or len(outcome.curve) > rung
+            )
+            if len(best) >= LEAST_RIVALS:
+                found[rung] = best[math.ceil((len(best) + 1) / REDUCTION) - 1]
+        return found
+
+    def tell(self, number: int, fold: int, outcome: Outcome) -> None:
+        self.running.remove((number, fold))
+        self.told[number, fold] = outcome
+        self.advance()
+
+    def advance(self) -> None:
+        moved = True
+        while moved:
+            moved = False
+            for generation in range(len(self.stages)):
+                busy = any(number in self.members(generation) for number, _ in self.waiting + self.running)
+                passed = generation == 0 or self.over(generation - 1)
+                passed = passed or self.stages[generation - 1] > self.stages[generation]
+                if not self.over(generation) and not busy and passed:
+                    self.next_block(generation)
+                    moved = True
+            if len(self.params) < self.space.configurations and all(
+                map(self.over, range(len(self.stages) - self.pace.ahead + 1))
+            ):
+                self.open()
+                moved = True
+
+    def next_block(self, generation: int) -> None:
+        stage = self.stages[generation]
+        if 0 <= stage < len(self.looks.folds):
+            self.look(generation, self.ends[stage])
+        self.stages[generation] += 1
+        if not self.over(generation):
+            block = self.folds[self.ends[stage] if stage >= 0 else 0 : self.ends[stage + 1]]
+            alive = [number for number in self.members(generation) if self.alive[number]]
+            self.waiting += [(number, fold) for number in alive for fold in block]
+
+    def look(self, generation: int, seen: int) -> None:
+        known = {number: self.losses(number, seen) for number in range(self.members(generation)[-1] + 1)}
+        whole: dict[int, Any] = {number: losses for number, losses in known.items() if None not in losses}
+        best = min(whole, key=lambda number: (np.mean(whole[number]), number), default=-1)
+        for number in self.members(generation):
+            if number not in whole:
+                self.alive[number] = False
+            elif np.mean(whole[number]) > np.mean(whole[best]):
+                test = wilcoxon(np.subtract(whole[number], whole[best]), alternative="greater", zero_method="zsplit")
+                self.alive[number] &= not test.pvalue < self.looks.level
+
+    def open(self) -> None:
+        draws = study.Draws(self.space, SEED, "race")
+        for number in range(max(0, len(self.stages) - self.pace.ahead + 1) * self.pace.generation):
+            losses = [loss for loss in self.losses(number, len(self.folds)) if loss is not None]
+            failed = len(losses) < sum(its == number for its, _ in self.told)
+            draws.learn([draws.trial(self.params[number], losses, len(losses) == len(self.folds), failed)])
+        end = min(len(self.params) + self.pace.generation, self.space.configurations)
+        for number in range(len(self.params), end):
+            self.params.append(self.space.params(draws.draw(number)))
+            self.alive.append(True)
+        self.stages.append(-1)
+
+
+def cell(race: Race, number: int, fold: int, rungs: dict[int, float], rough: int, failures: float) -> Outcome:
+    """What a worker makes of a cell; the coarser, the more ties."""
+    digest = hashlib.sha256(f"{number}/{fold}/{race.entries[number].params}".encode()).digest()
+    draw = np.random.default_rng(int.from_bytes(digest[:8], "big"))
+    if draw.random() < failures:
+        return Outcome(FAILED)
+    epochs = int(race.entries[number].params["epochs"])
+    level = race.entries[number].params["dropout"] * 4 + fold + 0.5 * draw.normal()
+    losses = np.round(level + draw.normal(size=1 + min(epochs, int(draw.integers(0, 20)))), rough).tolist()
+    for epoch in range(1, len(losses) - 1):
+        if min(losses[: epoch + 1]) > rungs.get(epoch, math.inf):
+            return Outcome(STOPPED, losses[: epoch + 1])
+    return Outcome(COMPLETED, losses)
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    sampler=st.sampled_from(["random", "tpe"]),
+    configurations=st.integers(1, 24),
+    folds=st.integers(1, 11),
+    racing=st.booleans(),
+    pace=st.builds(Pace, st.integers(1, 9), st.integers(1, 12), st.integers(1, 5)),
+    workers=st.sampled_from([1, 3, 40, 1000]),
+    rough=st.sampled_from([1, 9]),
+    failures=st.sampled_from([0.0, 0.1, 0.6]),
+    order=st.integers(0, 99),
+)
+def test_a_race_keeps_to_its_definition(
+    sampler: str,
+    configurations: int,
+    folds: int,
+    pace: Pace,
+    racing: bool,
+    workers: int,
+    rough: int,
+    failures: float,
+    order: int,
+) -> None:
+    space = Space("two", configurations, SEARCHED, {}, sampler)
+    generator = np.random.default_rng(order)
+    seen = tuple(generator.permutation(folds).tolist())
+    race, plain = Race(space, seen, SEED, "race", racing, pace, {}), Plain(space, seen, racing, pace)
+    running: list[tuple[int, int, dict[int, float]]] = []
+    while not race.finished:
+        while len(running) < workers:
+            asked = race.ask()
+            assert asked == plain.ask()
+            if asked is None:
+                break
+            running.append(asked)
+            assert race.entries[asked[0]].params == plain.params[asked[0]]
+        number, fold, rungs = running.pop(int(generator.integers(len(running))))
+        outcome = cell(race, number, fold, rungs, rough, failures)
+        race.tell(number, fold, outcome)
+        plain.tell(number, fold, outcome)
+    assert not running
+    assert not plain.waiting
+    assert len(plain.params) == configurations
+    assert [entry.alive for entry in race.entries] == plain.alive
+    assert race.left_out == configurations * folds - len(plain.told)
+
+
+# --- lanes ------------------------------------------------------------------------------------
+
+
+def test_a_cell_waits_for_those_that_its_rungs_come_from() -> None:
+    lane = Lane(lag=2)
+    lane.queue(range(5))
+    assert lane.free == 0
+    assert [lane.start(4), lane.start(4)] == [{}, {}]
+    assert lane.free is None  # 2 waits for 0
+    lane.tell(1, [7.0] * 5, finished=True)
+    assert lane.free is None
+    lane.tell(0, [5.0] * 5, finished=True)
+    assert lane.free == 2
+    assert lane.start(4) == {}  # 1 is over, and too near to count
+    assert lane.free == 3
+    assert lane.start(4) == {1: 5.0, 2: 5.0}
+    assert lane.free is None
+
+
+def test_without_a_lag_nobody_waits() -> None:
+    lane = Lane(lag=None)
+    lane.queue([1, 2])
+    lane.queue([5])
+    assert [(lane.free, lane.start(8)) for _ in range(3)] == [(1, {}), (2, {}), (5, {})]
+    assert lane.free is None
+
+
+# --- size -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--no-racing"], ["--sampler", "tpe"], ["--protocol", "nested", "--cells", "500"]]
+)
+def test_a_search_of_many_cells_is_simulated_and_restored(
+    options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The benchmark itself, small: it restores its search from half of the cells and from all, and checks that."""
+    monkeypatch.setattr(sys, "argv", [str(BENCHMARK), "--cells", "2000", "--workers", "50", *options])
+    runpy.run_path(str(BENCHMARK), run_name="__main__")
+    answer = json.loads(capsys.readouterr().out)
+    found, most = answer["planner"], answer["configurations"] * 73
+    assert 0 < found["cells"] <= most
+    assert (found["cells"] == most) is bool({"--no-racing", "nested"} & set(options))
+    assert 0 < found["workers_busy"] <= 1

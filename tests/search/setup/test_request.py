@@ -1,0 +1,272 @@
+"""What is asked of a search, in Python and on the command line: the same rules, in the words of each."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import helo
+import helo.search.__main__ as command
+from helo.data import Dataset, simulate, write_dataset
+from helo.errors import InputError
+from helo.evaluation.folds import folds_as_json, loso_folds
+from helo.names import FITTED_BASELINES
+from helo.run.directory import Run
+from helo.search.planning.race import Pace
+from helo.search.planning.space import Choices, Space, load_space
+from helo.search.setup.inputs import IN_MEMORY, read_inputs
+from helo.search.setup.manifest import build_manifest
+from helo.search.setup.plan import SearchPlan
+from helo.search.setup.request import DEFAULTS, Request, as_argument
+from helo.search.sizing.resources import Resources
+
+SPACE = {"configurations": 3, "parameters": {"width": {"choices": [8, 16]}, "heads": 2, "epochs": 2}}
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def planned(**asked: Any) -> tuple[SearchPlan, Run | None]:
+    request = Request.of_arguments(**asked)
+    return read_inputs(request, request.as_call(), started=1000.0)
+
+
+def from_command(*words: str) -> SearchPlan:
+    return read_inputs(command._request(command.build_parser().parse_args(words)), "", 1000.0)[0]
+
+
+def started(dataset: Dataset, out: Path, **asked: Any) -> Run:
+    """The directory of a search that has only begun."""
+    plan, _ = planned(data=dataset, out=out, **asked)
+    folds = loso_folds(dataset.subject_names, plan.seed)
+    return Run.create(out, build_manifest(plan, folds, Resources(1, 1, 0.0), Pace(1, 1)), folds_as_json(folds))
+
+
+def test_the_signature_shows_the_defaults() -> None:
+    shown = {name: one.default for name, one in inspect.signature(helo.run_search).parameters.items()}
+    known = {as_argument(name): default for name, default in DEFAULTS.items()}
+    assert {name: default for name, default in shown.items() if default is not None} == {**known, "progress": True}
+
+
+def test_every_value_can_be_given_in_python_and_on_the_command_line() -> None:
+    values = {field.name for field in dataclasses.fields(Request)} - {"spell"}
+    assert {as_argument(name) for name in values} == set(inspect.signature(helo.run_search).parameters) - {"progress"}
+    options = command.build_parser()._option_string_actions
+    assert {command._option(name) for name in values} <= set(options)
+
+
+def test_the_same_values_make_the_same_plan(tmp_path: Path) -> None:
+    write_dataset(simulate(subjects=4, clips=2, windows=3, emotions=3), tmp_path / "mine")
+    words = [
+        "--data",
+        "mine",
+        "--space",
+        "small",
+        "--configurations",
+        "2",
+        "--sampler",
+        "random",
+        "--out",
+        "run",
+        "--seed",
+        "3",
+        "--protocol",
+        "nested",
+        "--normalise",
+        "subject",
+        "--baselines",
+        "ridge,knn",
+        "--no-racing",
+        "--concurrency",
+        "2",
+        "--cpus-per-cell",
+        "2",
+        "--gpus-per-cell",
+        "0",
+        "--time-budget",
+        "2h",
+        "--log",
+        "mlflow",
+        "--export-predictions",
+    ]
+    asked, _ = planned(
+        data=tmp_path / "mine",
+        space="small",
+        configurations=np.int64(2),
+        sampler="random",
+        out="run",
+        seed=3,
+        protocol="nested",
+        normalise="subject",
+        baselines=["ridge", "knn"],
+        racing=False,
+        concurrency=2,
+        cpus_per_cell=2,
+        gpus_per_cell=0,
+        time_budget=7200,
+        log=["mlflow"],
+        export_predictions=True,
+    )
+    other = from_command(*words)
+    assert asked.dataset.digest == other.dataset.digest
+    assert dataclasses.replace(asked, dataset=other.dataset, command="") == other
+    assert (other.baselines, other.racing, other.deadline) == (("knn", "ridge"), False, 8200.0)
+
+
+def test_without_values_both_plan_the_demo() -> None:
+    plan, run = planned(data="simulated", space="demo", racing=True, seed=0, baselines="all")
+    other = from_command()
+    assert run is None
+    assert plan.dataset.digest == other.dataset.digest == simulate().digest
+    assert dataclasses.replace(plan, dataset=other.dataset, command="", out=other.out) == other
+    assert (plan.data, plan.space.name, plan.baselines) == ("simulated", "demo", FITTED_BASELINES)
+    assert plan.out.here.parent == Path("runs")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"concurrency": 0}, "concurrency must be at least 1, got 0"),
+        ({"configurations": 2.5}, "configurations must be a whole number, got 2.5"),
+        ({"seed": True}, "seed must be a whole number, got True"),
+        ({"seed": -1, "cpus_per_cell": -2}, "cpus_per_cell must be at least 1, got -2; seed must be at least 0, got"),
+        ({"sampler": "tp"}, "sampler must be tpe or random, got 'tp' (did you mean 'tpe'?)"),
+        ({"protocol": "nestd"}, "protocol must be shared or nested, got 'nestd' (did you mean 'nested'?)"),
+        ({"normalise": None, "precision": "half"}, "precision must be full or mixed, got 'half'"),
+        ({"gpus_per_cell": 2.5}, "gpus_per_cell must be auto, from 0 to 1, or a whole number, got 2.5"),
+        ({"gpus_per_cell": []}, "gpus_per_cell must be auto, from 0 to 1, or a whole number, got []"),
+        ({"baselines": ["rigde"]}, "baselines: unknown 'rigde' (did you mean 'ridge'?); known are all, none, knn"),
+        ({"baselines": ["none", "knn"]}, "baselines: 'none' stands alone, got ['none', 'knn']"),
+        ({"baselines": 3}, "baselines must be names in a list, got 3"),
+        ({"log": "tensorbord"}, "log: unknown 'tensorbord' (did you mean 'tensorboard'?)"),
+        ({"time_budget": 0}, "time_budget must be above 0"),
+        ({"time_budget": float("nan")}, "time_budget must be above 0"),
+        ({"time_budget": "soon"}, "time_budget must be a number and s, m, h or d, such as 90s or 2h, got 'soon'"),
+        ({"racing": "no"}, "racing must be True or False, got a value of type str"),
+        ({"address": "nonsense"}, "address must be auto or HOST:PORT, got 'nonsense'"),
+        ({"address": 5}, "address must be auto or HOST:PORT, got a value of type int"),
+        ({"out": 5}, "out must be a path, got a value of type int"),
+        ({"data": pd.DataFrame()}, "dataset must be a Dataset (see helo.data), a dataset directory or 'simulated'"),
+        ({"data": "nowhere"}, "nowhere: no such dataset directory"),
+        ({"space": 5}, "space must be the name of a space, a YAML file, or a mapping as in one, got a value of"),
+        ({"space": "smal"}, "unknown space 'smal' (did you mean 'small'?)"),
+        ({"space": {"configuratons": 3}}, "space: unknown key 'configuratons' (did you mean 'configurations'?)"),
+        ({"space": "ablation", "sampler": "tpe"}, "lists its configurations: configurations and sampler act on none"),
+        ({"resume": "run", "seed": 1, "racing": False}, "resume goes on with what the run was started with; leave out"),
+        ({"resume": "run"}, "run: is not a run directory"),
+    ],
+)
+def test_wrong_values(asked: dict[str, Any], said: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        planned(**asked)
+    assert said in str(caught.value)
+    assert "--" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_is_there_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with pytest.raises(InputError, match="run: is already there; choose another out or remove it"):
+        planned(out="run")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+@pytest.mark.parametrize("asked", [{"precision": "mixed"}, {"compile": True}])
+def test_what_pays_on_gpus_only_is_refused_without_one(asked: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=rf"^{next(iter(asked))}.* makes cells faster on GPUs only"):
+        planned(**asked)
+
+
+# --- spaces -----------------------------------------------------------------------------------
+
+
+def test_a_space_can_be_a_mapping_or_an_object(dataset: Dataset) -> None:
+    by_hand = Space("unnamed", 3, {"width": Choices((8, 16))}, {"heads": 2, "epochs": 2})
+    of_mapping, of_object = (planned(data=dataset, space=space)[0] for space in (SPACE, by_hand))
+    assert of_mapping.space == of_object.space
+    assert of_mapping.space.searched == {"width": Choices((8, 16))}
+
+
+@pytest.mark.parametrize("name", ["demo", "small", "full", "ablation"])
+def test_a_bundled_space_as_an_object_is_itself(name: str, dataset: Dataset) -> None:
+    assert planned(data=dataset, space=load_space(name))[0].space == load_space(name)
+
+
+def test_a_space_built_by_hand_is_checked(dataset: Dataset) -> None:
+    with pytest.raises(InputError, match="width: each choice must be"):
+        planned(data=dataset, space=Space("mine", 3, {"width": Choices((0, 16))}))
+
+
+def test_a_table_of_variants_is_not_raced(dataset: Dataset) -> None:
+    variants: Mapping[str, Any] = {"whole": {}, "without": {"transport": "none"}}
+    assert not planned(data=dataset, space={"variants": variants})[0].racing
+    assert planned(data=dataset, space=SPACE)[0].racing
+
+
+# --- data in memory ---------------------------------------------------------------------------
+
+
+def test_data_in_memory_are_used_as_they_are(dataset: Dataset) -> None:
+    plan, _ = planned(data=dataset, space=SPACE)
+    assert plan.dataset is dataset
+    assert plan.data == IN_MEMORY
+    assert plan.command == "helo.run_search(dataset=dataset, space=space)"
+
+
+def test_a_run_is_not_called_what_no_folder_can_be(dataset: Dataset) -> None:
+    odd = dataclasses.replace(dataset, schema=dataclasses.replace(dataset.schema, name="../my/study"))
+    plan, _ = planned(data=odd, space=SPACE)
+    assert plan.out.here.parent == Path("runs")
+    assert plan.out.name.startswith("-my-study-unnamed-")
+
+
+def test_a_run_of_data_in_memory_asks_for_them(dataset: Dataset, tmp_path: Path) -> None:
+    run = started(dataset, tmp_path / "run", space=SPACE, seed=4)
+    assert run.manifest["data"] == IN_MEMORY
+    with pytest.raises(InputError, match=r"was started with a Dataset in memory.* give them with dataset$"):
+        planned(resume=run.folder.here)
+    other = simulate(subjects=4, clips=3, windows=4, seed=1)
+    with pytest.raises(InputError, match=r"is not the data of .*; give the right ones with dataset$"):
+        planned(resume=run.folder.here, data=other)
+    plan, found = planned(resume=run.folder.here, data=dataset, seed=0)
+    assert found is not None
+    assert (plan.seed, plan.out, plan.dataset) == (4, run.folder, dataset)
+
+
+def test_the_command_goes_on_where_python_began(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = started(dataset, tmp_path / "run", space=SPACE)
+    assert command.main(["--resume", "run"]) == 2
+    assert capsys.readouterr().err.strip().endswith("give them with --data")
+    write_dataset(dataset, tmp_path / "same")
+    plan = from_command("--resume", "run", "--data", "same")
+    assert plan.data == str(tmp_path / "same")
+    assert command._again(plan, run) == f"python -m helo.search --resume {run.folder.here} --data {tmp_path / 'same'}"
+
+
+def test_data_that_have_a_path_are_found_again(dataset: Dataset, tmp_path: Path) -> None:
+    write_dataset(dataset, tmp_path / "mine")
+    plan, _ = planned(data="mine", space=SPACE, out="run")
+    folds = loso_folds(dataset.subject_names, 0)
+    Run.create(plan.out, build_manifest(plan, folds, Resources(1, 1, 0.0), Pace(1, 1)), folds_as_json(folds))
+    assert planned(data="simulated", resume="run")[0].dataset.digest == dataset.digest
+
+
+def test_nothing_heavy_is_waited_for_where_the_values_are_wrong() -> None:
+    began = time.perf_counter()
+    with pytest.raises(InputError):
+        helo.run_search(seed=-1)
+    assert time.perf_counter() - began < 1
