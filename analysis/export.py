@@ -17,50 +17,29 @@ from helo.analysis.wording import NOT_REPORTABLE, number, percent
 
 from helo._text import printable
 from helo.errors import InputError, require_new
-from helo.names import (
-    ABLATION,
-    BEST_POSSIBLE,
-    COMPARISONS,
-    CONFIGURATIONS,
-    ESTIMATE,
-    ESTIMATES,
-    FRIEDMAN,
-    HIGHER_IS_BETTER,
-    IMPORTANCE,
-    MARGINAL_EFFECTS,
-    METRIC,
-    METRIC_LABELS,
-    METRICS,
-    OPTIMISM,
-    ORACLE,
-    PER_FOLD_SELECTION,
-    REFERENCE,
-    SINGLE_CONFIGURATION,
-    SKILL,
-    SUBJECTS,
-    SUMMARY,
-)
+from helo.metrics import METRICS
+from helo.names import Column, Estimate, TableName
 from helo.storage.atomic import whole_folder
 
 _NAME: Final = "Estimate"
 _MARK: Final = r"$^{\ast}$"
 # Never the best: what test scores chose, what nobody can reach, and what is not the result to report.
-_UNRIVALLED = (ORACLE, BEST_POSSIBLE, SINGLE_CONFIGURATION)
+_UNRIVALLED = (Estimate.ORACLE, Estimate.BEST_POSSIBLE, Estimate.SINGLE_CONFIGURATION)
 
 
 def csv_tables(source: Source) -> dict[str, pd.DataFrame]:
     """The tables of a run by name, to be written as ``<name>.csv``; those that it does not have are left out."""
     makers: dict[str, Callable[[], pd.DataFrame]] = {
-        SUMMARY: lambda: source.summary,
-        SUBJECTS: lambda: source.subjects,
-        COMPARISONS: lambda: source.comparisons,
-        FRIEDMAN: lambda: source.friedman,
-        OPTIMISM: lambda: source.optimism,
-        CONFIGURATIONS: lambda: source.configurations,
-        IMPORTANCE: lambda: source.importance,
-        MARGINAL_EFFECTS: lambda: source.marginal_effects,
+        TableName.SUMMARY: lambda: source.summary,
+        TableName.SUBJECTS: lambda: source.subjects,
+        TableName.COMPARISONS: lambda: source.comparisons,
+        TableName.FRIEDMAN: lambda: source.friedman,
+        TableName.OPTIMISM: lambda: source.optimism,
+        TableName.CONFIGURATIONS: lambda: source.configurations,
+        TableName.IMPORTANCE: lambda: source.importance,
+        TableName.MARGINAL_EFFECTS: lambda: source.marginal_effects,
     }
-    found: dict[str, pd.DataFrame] = {} if source.ablation is None else {ABLATION: source.ablation}
+    found: dict[str, pd.DataFrame] = {} if source.ablation is None else {TableName.ABLATION: source.ablation}
     for name, make in makers.items():
         with contextlib.suppress(InputError):
             found[name] = make()
@@ -81,7 +60,7 @@ def write_export(source: Source, folder: Path, told: Callable[[str], None] = lam
         with whole_folder(folder) as hidden:
             for name, table in csv_tables(source).items():
                 table.to_csv(hidden / f"{name}.csv", index=False, encoding="utf-8")
-            (hidden / f"{ESTIMATES}.tex").write_text(tex, encoding="utf-8")
+            (hidden / f"{TableName.ESTIMATES}.tex").write_text(tex, encoding="utf-8")
             (hidden / "figures").mkdir()
             return write_figures(source, hidden / "figures", told)
     except OSError as error:
@@ -99,14 +78,16 @@ def latex_table(summary: pd.DataFrame, comparisons: pd.DataFrame, objective: str
     differs from ``per_fold_selection`` on that metric.
     """
     differs = {
-        (str(row[REFERENCE]), str(row[METRIC])) for row in comparisons.to_dict("records") if row["p_holm"] < ALPHA
+        (str(row[Column.REFERENCE]), str(row[Column.METRIC]))
+        for row in comparisons.to_dict("records")
+        if row["p_holm"] < ALPHA
     }
-    means = summary.pivot(index=ESTIMATE, columns=METRIC, values="mean")
+    means = summary.pivot(index=Column.ESTIMATE, columns=Column.METRIC, values="mean")
     rows = []
-    for estimate, of_estimate in summary.groupby(ESTIMATE, sort=False):
-        by_metric = of_estimate.set_index(METRIC)
+    for estimate, of_estimate in summary.groupby(Column.ESTIMATE, sort=False):
+        by_metric = of_estimate.set_index(Column.METRIC)
         name = printable(estimate).replace("\N{REPLACEMENT CHARACTER}", "?")
-        row = {_NAME: f"{name} ({NOT_REPORTABLE})" if estimate == ORACLE else name}
+        row = {_NAME: f"{name} ({NOT_REPORTABLE})" if estimate == Estimate.ORACLE else name}
         for metric in METRICS:
             shown = _tex(number(by_metric.loc[metric, "mean"]))
             if _is_best(means, str(estimate), metric):
@@ -114,8 +95,8 @@ def latex_table(summary: pd.DataFrame, comparisons: pd.DataFrame, objective: str
             row[_head(metric)] = shown + (_MARK if (str(estimate), metric) in differs else "")
         aim = by_metric.loc[objective]
         between = "--" if pd.isna(aim["ci_low"]) else f"[{number(aim['ci_low'])}, {number(aim['ci_high'])}]"
-        row[rf"{METRIC_LABELS[objective]} 95\,\%"] = between
-        row["Skill"] = _tex(percent(aim[SKILL]))
+        row[rf"{METRICS[objective].label} 95\,\%"] = between
+        row["Skill"] = _tex(percent(aim[Column.SKILL]))
         rows.append(row)
     table = pd.DataFrame(rows)
     styled = table.style.hide(axis="index").format(_first_in_row, escape="latex", subset=[_NAME])
@@ -130,27 +111,29 @@ def latex_table(summary: pd.DataFrame, comparisons: pd.DataFrame, objective: str
 
 
 def _head(metric: str) -> str:
-    direction = "uparrow" if metric in HIGHER_IS_BETTER else "downarrow"
-    return rf"{METRIC_LABELS[metric]} $\{direction}$"
+    direction = "uparrow" if METRICS[metric].higher_is_better else "downarrow"
+    return rf"{METRICS[metric].label} $\{direction}$"
 
 
 def _is_best(means: pd.DataFrame, estimate: str, metric: str) -> bool:
     rivals = means.loc[[name for name in means.index if name not in _UNRIVALLED], metric]
     if estimate in _UNRIVALLED or not np.isfinite(rivals).any():
         return False
-    return bool(means.loc[estimate, metric] == (rivals.max() if metric in HIGHER_IS_BETTER else rivals.min()))
+    return bool(means.loc[estimate, metric] == (rivals.max() if METRICS[metric].higher_is_better else rivals.min()))
 
 
 def _caption(summary: pd.DataFrame, comparisons: pd.DataFrame, objective: str, protocol: str) -> str:
-    searched = summary.loc[(summary[ESTIMATE] == PER_FOLD_SELECTION) & (summary[METRIC] == objective), "subjects"]
+    searched = summary.loc[
+        (summary[Column.ESTIMATE] == Estimate.PER_FOLD_SELECTION) & (summary[Column.METRIC] == objective), "subjects"
+    ]
     subjects = int(searched.max()) if len(searched) else 0
     under = f", protocol {protocol}" if protocol.isalnum() else ""
     tests = corrected(comparisons)
-    label = METRIC_LABELS[objective]
+    label = METRICS[objective].label
     return (
         rf"Mean test scores over $n = {subjects}$ subjects, each left out once (leave-one-subject-out{under})."
         rf" {label} 95\,\%: percentile bootstrap interval of the mean over subjects. Skill: the share of the way from"
-        rf" the train mean to a perfect {label}. {_MARK}: differs from {_escaped(PER_FOLD_SELECTION)} at $p < {ALPHA}$"
+        rf" the train mean to a perfect {label}. {_MARK}: differs from {_escaped(Estimate.PER_FOLD_SELECTION)} at $p < {ALPHA}$"
         f" (two-sided Wilcoxon signed-rank test over subjects, Holm's correction for {tests} references, the train mean"
         " apart)."
         r" Bold: the best of per\_fold\_selection and its references; the oracle chooses by test score."

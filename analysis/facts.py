@@ -12,19 +12,7 @@ from helo.analysis.variants import changes
 from helo._text import duration
 from helo.configuration import DEFAULTS, acting
 from helo.errors import InputError, shorten
-from helo.names import (
-    COMPLETED,
-    CONFIGURATION,
-    FAILED,
-    FINISHED,
-    PARAM,
-    PRECISION_MIXED,
-    REASON,
-    SECONDS,
-    STARTED,
-    STATUS,
-    STOPPED,
-)
+from helo.names import Column, Precision, Prefix, Status
 from helo.run.selection import recommended
 
 
@@ -93,16 +81,16 @@ def _cells(source: Source) -> list[tuple[str, str]]:
         cells = source.cells
     except InputError as error:
         return [("Cells", str(error))]
-    counts = cells[STATUS].value_counts()
-    words = [f"{counts.get(status, 0)} {status}" for status in (COMPLETED, STOPPED, FAILED)]
+    counts = cells[Column.STATUS].value_counts()
+    words = [f"{counts.get(status, 0)} {status}" for status in (Status.COMPLETED, Status.STOPPED, Status.FAILED)]
     found = [("Cells", f"{len(cells)} finished: {', '.join(words)}")]
-    reasons = cells.loc[cells[STATUS] == FAILED, REASON].dropna().value_counts()
+    reasons = cells.loc[cells[Column.STATUS] == Status.FAILED, Column.REASON].dropna().value_counts()
     if len(reasons):
         named = [f"{reason} ({count})" for reason, count in reasons.items()]
         found.append(("Why cells failed", shorten(named)))
     if len(cells):
-        elapsed = (cells[FINISHED].max() - cells[STARTED].min()).total_seconds()
-        used = duration(float(cells[SECONDS].sum()))
+        elapsed = (cells[Column.FINISHED].max() - cells[Column.STARTED].min()).total_seconds()
+        used = duration(float(cells[Column.SECONDS].sum()))
         found.append(("Time", f"{duration(elapsed)} from first start to last end; {used} summed over cells"))
     return found
 
@@ -118,12 +106,14 @@ def _recommended(source: Source) -> str:
     if found is None:
         return ""
     number = found.configuration
-    row = cells[cells[CONFIGURATION] == number].iloc[0]
+    row = cells[cells[Column.CONFIGURATION] == number].iloc[0]
     if source.variants:
         return f"variant {variant_of(row.to_dict(), source.variants)!r}"
     parameters = source.section("space", "parameters")
     searched = [name for name, entry in parameters.items() if isinstance(entry, Mapping) and "value" not in entry]
-    params = {name.removeprefix(PARAM): value for name, value in row.items() if str(name).startswith(PARAM)}
+    params = {
+        name.removeprefix(Prefix.PARAM): value for name, value in row.items() if str(name).startswith(Prefix.PARAM)
+    }
     acts = acting(params) if set(DEFAULTS) <= set(params) else params
     values = [f"{name} {_value(params[name])}" for name in searched if name in acts]
     return ": ".join([f"number {number}", *([", ".join(values)] if values else [])]) + (
@@ -143,7 +133,7 @@ def _model(source: Source) -> str | None:
 
 def _engine(manifest: Mapping[str, Any]) -> str | None:
     """Only where it is not the usual one."""
-    words = ["mixed precision"] if manifest.get("precision") == PRECISION_MIXED else []
+    words = ["mixed precision"] if manifest.get("precision") == Precision.MIXED else []
     return ", ".join(words + (["compiled"] if manifest.get("compiled") else [])) or None
 
 

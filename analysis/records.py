@@ -12,7 +12,7 @@ import pyarrow as pa
 from helo.analysis.statistics.estimates import unconverged_cells
 
 from helo.evaluation.baselines.table import fitted_baselines_table
-from helo.names import CELLS, CONFIGURATION, FITTED_BASELINES, FOLD, HISTORY, METHOD
+from helo.names import FITTED_BASELINES, Column, TableName
 from helo.run.directory import Run
 from helo.run.ledger import CellRecord, cell_of, cells_in, is_pack, rows_in
 from helo.run.selection import best_per_fold
@@ -24,7 +24,7 @@ PIECES = 64
 
 def is_behind(run: Run) -> bool:
     """Whether a run's ledger has cells that its ``cells.parquet`` has not, or that cannot be read."""
-    return len(run.ledger) > run.rows_of(CELLS)
+    return len(run.ledger) > run.rows_of(TableName.CELLS)
 
 
 class Records:
@@ -52,7 +52,7 @@ class Records:
         gone, known = self._files - {*files, *baselines}, len(self._faults)
         of = sum(map(rows_in, {*files} - self._files))
         cells, grown = [self._cells], False
-        for names, rows in ledger.blocks((*CELL_COLUMNS, HISTORY), self._files, self._faults):
+        for names, rows in ledger.blocks((*CELL_COLUMNS, Column.HISTORY), self._files, self._faults):
             self._files |= {*names}
             keys = cells_in(rows)
             new = rows.filter(pa.array([key not in self._seen for key in keys], pa.bool_()))
@@ -81,7 +81,7 @@ class Records:
     def notes(self) -> list[str]:
         """That the tables are of the ledger, and which of its parts cannot be read."""
         found = []
-        if len(self._cells) > self.run.rows_of(CELLS):
+        if len(self._cells) > self.run.rows_of(TableName.CELLS):
             found.append(
                 "The search has not written its tables since these cells finished: it is under way, or was ended. What"
                 " needs its data set is missing until it does."
@@ -117,7 +117,7 @@ class Records:
 
     def baselines(self, known: pd.DataFrame) -> pd.DataFrame:
         """A table of baselines with the fitted ones as the ledger has them by now; `known` has the trivial ones."""
-        trivial = known[~known[METHOD].isin(FITTED_BASELINES)]
+        trivial = known[~known[Column.METHOD].isin(FITTED_BASELINES)]
         return _joined([trivial, fitted_baselines_table(self._baselines)])
 
     def explanations(self, objective: str) -> pd.DataFrame:
@@ -127,8 +127,12 @@ class Records:
 
     def _ordered(self, table: pd.DataFrame) -> pd.DataFrame:
         place = {fold["test"]: number for number, fold in enumerate(self.run.folds)}
-        keys = pd.DataFrame({CONFIGURATION: table[CONFIGURATION], FOLD: table[FOLD].map(place)})
-        return table.loc[keys.sort_values([CONFIGURATION, FOLD], kind="stable").index].reset_index(drop=True)
+        keys = pd.DataFrame(
+            {Column.CONFIGURATION: table[Column.CONFIGURATION], Column.FOLD: table[Column.FOLD].map(place)}
+        )
+        return table.loc[keys.sort_values([Column.CONFIGURATION, Column.FOLD], kind="stable").index].reset_index(
+            drop=True
+        )
 
 
 def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -16,15 +16,7 @@ from helo.analysis.web.page import choice, figure, heading, page, part, terms, t
 from helo.analysis.wording import MEANINGS
 
 from helo.errors import InputError
-from helo.names import (
-    BASELINES,
-    CONFIGURATION,
-    ESTIMATE,
-    REPORT_FILE,
-    SUBJECT,
-    SUMMARY,
-    TRAIN_MEAN,
-)
+from helo.names import Column, Estimate, FileName, TableName
 
 
 def write_summary(source: Source) -> pd.DataFrame:
@@ -34,7 +26,7 @@ def write_summary(source: Source) -> pd.DataFrame:
     """
     summary = source.summary
     try:
-        source.run.write_table(SUMMARY, summary)
+        source.run.write_table(TableName.SUMMARY, summary)
     except OSError as error:
         raise InputError(f"{source.run.folder}: cannot be written ({error.strerror or error})") from None
     return summary
@@ -48,7 +40,7 @@ def write_report(source: Source, told: Callable[[str], None] = lambda step: None
     """
     content, report = _document(source, told), source.run.report
     try:
-        source.run.folder.write(REPORT_FILE, content.encode("utf-8"))
+        source.run.folder.write(FileName.REPORT, content.encode("utf-8"))
     except OSError as error:
         raise InputError(f"{report}: cannot be written ({error.strerror or error})") from None
     return report
@@ -99,8 +91,8 @@ def _choices(source: Source) -> str:
         subjects, configurations = source.choices
     except InputError:
         return ""
-    return choice(SUBJECT, [(name, name) for name in subjects]) + choice(
-        CONFIGURATION, [(str(number), str(number)) for number in configurations]
+    return choice(Column.SUBJECT, [(name, name) for name in subjects]) + choice(
+        Column.CONFIGURATION, [(str(number), str(number)) for number in configurations]
     )
 
 
@@ -122,8 +114,10 @@ def _result(source: Source) -> str:
     summary = source.summary
     notes = list(source.notes)
     if source.baselines.empty:
-        notes.append(f"{BASELINES}.parquet is missing or empty: no estimate can be judged by {TRAIN_MEAN}.")
-    meanings = [(name, MEANINGS[name]) for name in dict.fromkeys(summary[ESTIMATE]) if name in MEANINGS]
+        notes.append(
+            f"{TableName.BASELINES}.parquet is missing or empty: no estimate can be judged by {Estimate.TRAIN_MEAN}."
+        )
+    meanings = [(name, MEANINGS[name]) for name in dict.fromkeys(summary[Column.ESTIMATE]) if name in MEANINGS]
     return f'<p class="verdict">{text(source.verdict)}</p>' + part(
         "Scores on people never seen",
         tables.estimates(summary, source.objective),

@@ -20,7 +20,7 @@ from helo.analysis.web.tables import estimates
 from rich.console import Console
 
 from helo.errors import InputError
-from helo.names import FOLDS_FILE
+from helo.names import FileName
 from helo.run.directory import Run
 
 if TYPE_CHECKING:
@@ -177,5 +177,5 @@ def load_run(path: os.PathLike[str] | str) -> RunResult:
     run = Run.open(path)
     result = RunResult(run)
     if not isinstance(result.folds, list) or not result.objective:  # which raise if they are not there
-        raise InputError(f"{run.folder.where(FOLDS_FILE)}: is not a list of folds")
+        raise InputError(f"{run.folder.where(FileName.FOLDS)}: is not a list of folds")
     return result

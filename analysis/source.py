@@ -24,21 +24,8 @@ from helo.analysis.statistics.learnt import no_explanations
 from helo.analysis.wording import cautions, coverage, failures, optimism_gap, rivals, unconverged, untrained, verdict
 
 from helo.errors import InputError
-from helo.names import (
-    BASELINES,
-    CELLS,
-    CONFIGURATION,
-    EPOCH,
-    EPOCHS,
-    EXPLANATIONS,
-    FOLD,
-    MANIFEST_FILE,
-    METRICS,
-    PREDICTIONS,
-    PROTOCOL_NESTED,
-    UNCONVERGED,
-    VAL,
-)
+from helo.metrics import METRICS
+from helo.names import Column, FileName, Prefix, SearchProtocol, TableName
 from helo.run.directory import Run
 
 
@@ -60,7 +47,7 @@ class Source:
         objective = self.section("space").get("objective")
         if objective not in METRICS:
             raise InputError(
-                f"{self.run.folder.where(MANIFEST_FILE)}: space.objective must be one of {', '.join(METRICS)};"
+                f"{self.run.folder.where(FileName.MANIFEST)}: space.objective must be one of {', '.join(METRICS)};"
                 f" got {objective!r}"
             )
         return str(objective)
@@ -73,28 +60,30 @@ class Source:
     @cached_property
     def cells(self) -> pd.DataFrame:
         """``cells.parquet``."""
-        return self.run.table(CELLS) if self._records is None else self._records.cells
+        return self.run.table(TableName.CELLS) if self._records is None else self._records.cells
 
     @property
     def choices(self) -> tuple[list[str], list[int]]:
         """The subjects and the configurations that there are cells of."""
-        return list(map(str, self.cells[FOLD].unique())), sorted(map(int, self.cells[CONFIGURATION].unique()))
+        return list(map(str, self.cells[Column.FOLD].unique())), sorted(
+            map(int, self.cells[Column.CONFIGURATION].unique())
+        )
 
     @property
     def epochs(self) -> pd.DataFrame:
         """``epochs.parquet``. Not kept: of a long run it is by far the largest table."""
-        return self.run.table(EPOCHS) if self._records is None else self._records.epochs()
+        return self.run.table(TableName.EPOCHS) if self._records is None else self._records.epochs()
 
     @cached_property
     def curves(self) -> pd.DataFrame:
         """What the report needs of ``epochs.parquet``."""
-        columns = [CONFIGURATION, FOLD, EPOCH, VAL + self.objective]
-        return self.run.table(EPOCHS, columns) if self._records is None else self._records.epochs(columns)
+        columns = [Column.CONFIGURATION, Column.FOLD, Column.EPOCH, Prefix.VAL + self.objective]
+        return self.run.table(TableName.EPOCHS, columns) if self._records is None else self._records.epochs(columns)
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """``predictions.parquet``."""
-        return self.run.table(PREDICTIONS)
+        return self.run.table(TableName.PREDICTIONS)
 
     @cached_property
     def explanations(self) -> pd.DataFrame:
@@ -102,7 +91,7 @@ class Source:
         if self._records is not None:
             return self._records.explanations(self.objective)
         try:
-            return self.run.table(EXPLANATIONS)
+            return self.run.table(TableName.EXPLANATIONS)
         except InputError:
             return no_explanations()
 
@@ -110,7 +99,7 @@ class Source:
     def baselines(self) -> pd.DataFrame:
         """``baselines.parquet``, empty if the run has none: estimates then have no skill."""
         try:
-            known = self.run.table(BASELINES)
+            known = self.run.table(TableName.BASELINES)
         except InputError:
             known = no_baselines()
         return known if self._records is None else self._records.baselines(known)
@@ -135,7 +124,7 @@ class Source:
     @property
     def _alone(self) -> int:
         """In how many folds one cell alone ran to its end: there the oracle has nothing to choose."""
-        return int((completed(self.cells)[FOLD].value_counts() == 1).sum())
+        return int((completed(self.cells)[Column.FOLD].value_counts() == 1).sum())
 
     @cached_property
     def comparisons(self) -> pd.DataFrame:
@@ -179,7 +168,9 @@ class Source:
         """What a reader of the estimates must know: what is missing, and how the run was made."""
         try:
             plans = unconverged(
-                unconverged_cells(self.run.table(EPOCHS, [CONFIGURATION, FOLD, UNCONVERGED]))
+                unconverged_cells(
+                    self.run.table(TableName.EPOCHS, [Column.CONFIGURATION, Column.FOLD, Column.UNCONVERGED])
+                )
                 if self._records is None
                 else self._records.unconverged
             )
@@ -195,7 +186,13 @@ class Source:
     def _broken(self) -> list[str]:
         """A sentence on each table that is there and cannot be read."""
         found = []
-        for name in (CELLS, EPOCHS, BASELINES, PREDICTIONS, EXPLANATIONS):
+        for name in (
+            TableName.CELLS,
+            TableName.EPOCHS,
+            TableName.BASELINES,
+            TableName.PREDICTIONS,
+            TableName.EXPLANATIONS,
+        ):
             if self.run.folder.exists(f"{name}.parquet"):
                 try:
                     self.run.table(name, [])
@@ -218,7 +215,7 @@ class Source:
     @property
     def nested(self) -> bool:
         """Whether every fold has configurations of its own."""
-        return self.manifest.get("protocol") == PROTOCOL_NESTED
+        return self.manifest.get("protocol") == SearchProtocol.NESTED
 
     @property
     def parameters(self) -> dict[str, Any]:

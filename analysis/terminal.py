@@ -20,17 +20,8 @@ from rich.table import Table
 from rich.text import Text
 
 from helo._text import printable
-from helo.names import (
-    ESTIMATE,
-    METRIC,
-    METRIC_LABELS,
-    METRICS,
-    ORACLE,
-    PER_FOLD_SELECTION,
-    SINGLE_CONFIGURATION,
-    SKILL,
-    TRAIN_MEAN,
-)
+from helo.metrics import METRICS
+from helo.names import Column, Estimate
 
 WIDTH = 100
 """Columns that the table keeps to; also assumed where the output is no terminal."""
@@ -47,16 +38,16 @@ def estimates_table(summary: pd.DataFrame, objective: str, intervals: bool = Tru
     table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
     table.add_column("estimate", vertical="bottom", no_wrap=True)
     for metric in METRICS:
-        table.add_column(f"{METRIC_LABELS[metric]}\n{arrow(metric)}", justify="right", no_wrap=True)
+        table.add_column(f"{METRICS[metric].label}\n{arrow(metric)}", justify="right", no_wrap=True)
     table.add_column("skill\n%", justify="right", no_wrap=True)
-    for estimate, rows in summary.groupby(ESTIMATE, sort=False):
-        by_metric = rows.set_index(METRIC)
-        name = Text(printable(estimate), style="bold" if estimate == PER_FOLD_SELECTION else "")
-        if estimate == ORACLE:
+    for estimate, rows in summary.groupby(Column.ESTIMATE, sort=False):
+        by_metric = rows.set_index(Column.METRIC)
+        name = Text(printable(estimate), style="bold" if estimate == Estimate.PER_FOLD_SELECTION else "")
+        if estimate == Estimate.ORACLE:
             name.append(f"\n  ({NOT_REPORTABLE})")
         cells = [_score(by_metric.loc[metric], intervals and metric in WITH_INTERVAL) for metric in METRICS]
-        style = "dim" if estimate == ORACLE else ""
-        table.add_row(name, *cells, percent(by_metric.loc[objective, SKILL]).removesuffix(" %"), style=style)
+        style = "dim" if estimate == Estimate.ORACLE else ""
+        table.add_row(name, *cells, percent(by_metric.loc[objective, Column.SKILL]).removesuffix(" %"), style=style)
     return table
 
 
@@ -64,7 +55,7 @@ def ablation_table(table: pd.DataFrame, objective: str) -> Table:
     """Variants as rows: the objective, and what it lost against the first one; the report has all six measures."""
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     shown.add_column("variant", no_wrap=True)
-    label = METRIC_LABELS[objective]
+    label = METRICS[objective].label
     for head in (f"{label} {arrow(objective)}", f"{label} lost", "95 %", "worse for", "p", "effect"):
         shown.add_column(head, justify="right", no_wrap=True)
     for row in table.to_dict("records"):
@@ -96,9 +87,9 @@ def print_summary(source: Source, console: Console | None = None) -> None:
     console.print()
     parts = [f"Means over {source.folds} test subjects (↓ lower is better, ↑ higher)"]
     parts += ["± half the 95 % bootstrap interval"] * intervals
-    parts += [f"skill on {METRIC_LABELS[source.objective]} against {TRAIN_MEAN}."]
+    parts += [f"skill on {METRICS[source.objective].label} against {Estimate.TRAIN_MEAN}."]
     console.print(Text("; ".join(parts)), width=width)
-    for estimate in (PER_FOLD_SELECTION, SINGLE_CONFIGURATION, ORACLE):
+    for estimate in (Estimate.PER_FOLD_SELECTION, Estimate.SINGLE_CONFIGURATION, Estimate.ORACLE):
         console.print(Padding(Text(f"{estimate}: {MEANINGS[estimate]}"), (0, 0, 0, 2), expand=False), width=width)
     for sentence in source.notes:
         console.print(Text(sentence), width=width)

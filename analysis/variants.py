@@ -9,7 +9,7 @@ import pandas as pd
 from helo.analysis.statistics.signed_rank import ALPHA
 from helo.analysis.wording import effect_size, p_value, powerless, signed
 
-from helo.names import METRIC_LABELS
+from helo.metrics import METRICS
 
 
 class Difference(NamedTuple):
@@ -40,7 +40,7 @@ def explanation(table: pd.DataFrame, objective: str, first: str) -> str:
     subjects, others = int(table["subjects"].max()), len(table) - 1
     return (
         f"Mean test scores over the subjects that a variant shares with {first}. Lost: by how much"
-        f" {METRIC_LABELS[objective]} is worse on them than with it (+ is worse), with the 95 % bootstrap interval over"
+        f" {METRICS[objective].label} is worse on them than with it (+ is worse), with the 95 % bootstrap interval over"
         f" subjects; p: Wilcoxon's signed-rank test over subjects, by Holm's correction for {others} variants; effect:"
         f" from -1 (better for all) to +1 (worse for all), of subjects for whom it differs. Where p is {ALPHA} or more,"
         f" no difference could be shown{powerless(subjects, others)}."

@@ -11,53 +11,26 @@ from helo.analysis.statistics.comparisons import comparisons, corrected
 from helo.analysis.statistics.estimates import best_regressor, chosen_cells, completed
 from helo.analysis.statistics.signed_rank import ALPHA, least_p
 
-from helo.names import (
-    BEST_EPOCH,
-    BEST_POSSIBLE,
-    ESTIMATE,
-    FAILED,
-    FITTED_BASELINES,
-    FOLD,
-    HIGHER_IS_BETTER,
-    KNN,
-    MAX_ENTROPY,
-    METHOD,
-    METRIC,
-    METRIC_LABELS,
-    METRICS,
-    MLP,
-    NORMALISE_SUBJECT,
-    ORACLE,
-    PER_FOLD_SELECTION,
-    PROTOCOL_NESTED,
-    PROTOCOL_SHARED,
-    RANDOM_FOREST,
-    REASON,
-    REFERENCE,
-    RIDGE,
-    SINGLE_CONFIGURATION,
-    STATUS,
-    TRAIN_MEAN,
-    UNIFORM,
-)
+from helo.metrics import METRICS
+from helo.names import FITTED_BASELINES, Column, Estimate, Method, Normalisation, SearchProtocol, Status
 from helo.run.selection import best_per_fold
 
 MEANINGS: Final = {
-    PER_FOLD_SELECTION: "in each fold, the configuration with the best inner validation score, scored on the"
+    Estimate.PER_FOLD_SELECTION: "in each fold, the configuration with the best inner validation score, scored on the"
     " test subject. This is the result to report.",
-    SINGLE_CONFIGURATION: "the configuration with the best mean validation score over all folds: the one to"
+    Estimate.SINGLE_CONFIGURATION: "the configuration with the best mean validation score over all folds: the one to"
     " deploy. One choice for all folds, so each test subject had a part in it, through other folds.",
-    ORACLE: "the best test score in each fold, by each metric itself. Not reportable: it shows how optimistic"
+    Estimate.ORACLE: "the best test score in each fold, by each metric itself. Not reportable: it shows how optimistic"
     " selection on the test subject would have been.",
-    TRAIN_MEAN: "the mean distribution of all other subjects, whatever the input. A model that is no"
+    Estimate.TRAIN_MEAN: "the mean distribution of all other subjects, whatever the input. A model that is no"
     " better has learnt nothing from the signals.",
-    UNIFORM: "the same probability for every emotion.",
-    KNN: "the mean label of the nearest windows (AA-kNN).",
-    MAX_ENTROPY: "a linear maximum-entropy model (as SA-BFGS, with a penalty).",
-    RIDGE: "linear least squares with a penalty, cut off at 0 and made to sum to 1.",
-    RANDOM_FOREST: "the mean label of the leaves of 100 regression trees.",
-    MLP: "a network of one hidden layer.",
-    BEST_POSSIBLE: "the best prediction under KL of a person never seen, had the signals no noise.",
+    Estimate.UNIFORM: "the same probability for every emotion.",
+    Method.KNN: "the mean label of the nearest windows (AA-kNN).",
+    Method.MAX_ENTROPY: "a linear maximum-entropy model (as SA-BFGS, with a penalty).",
+    Method.RIDGE: "linear least squares with a penalty, cut off at 0 and made to sum to 1.",
+    Method.RANDOM_FOREST: "the mean label of the leaves of 100 regression trees.",
+    Method.MLP: "a network of one hidden layer.",
+    Estimate.BEST_POSSIBLE: "the best prediction under KL of a person never seen, had the signals no noise.",
 }
 
 _FITTED = (
@@ -105,7 +78,7 @@ def arrow(metric: str) -> str:
     >>> arrow("kl"), arrow("cosine")
     ('↓', '↑')
     """
-    return "↑" if metric in HIGHER_IS_BETTER else "↓"
+    return "↑" if METRICS[metric].higher_is_better else "↓"
 
 
 def number(value: float) -> str:
@@ -186,7 +159,7 @@ def verdict(scores: pd.DataFrame, objective: str, what: str = "the search") -> s
     `helo.analysis.statistics.estimates.subject_scores`; `what` is judged. Chebyshev is told, too, and judges nothing.
     """
     table = comparisons(scores, tuple(metric for metric in METRICS if metric in scores))
-    rows = table[(table[REFERENCE] == TRAIN_MEAN) & (table["subjects"] > 0)].set_index(METRIC)
+    rows = table[(table[Column.REFERENCE] == Estimate.TRAIN_MEAN) & (table["subjects"] > 0)].set_index(Column.METRIC)
     if objective not in rows.index:
         return (
             "There is nothing to judge yet: no subject has both a completed cell and the train-mean baseline,"
@@ -195,7 +168,7 @@ def verdict(scores: pd.DataFrame, objective: str, what: str = "the search") -> s
     row = rows.loc[objective]
     subjects, p, effect = int(row["subjects"]), float(row["p"]), float(row["effect"])
     counted = (
-        f"on {METRIC_LABELS[objective]}, {what} beats the train mean, which uses no input at all, for {_counts(row)}"
+        f"on {METRICS[objective].label}, {what} beats the train mean, which uses no input at all, for {_counts(row)}"
     )
     if p < ALPHA and row["gain"] > 0 and effect > 0:
         found = f"Skill is shown: {counted}."
@@ -219,7 +192,7 @@ def verdict(scores: pd.DataFrame, objective: str, what: str = "the search") -> s
     )
     others = [f"On Chebyshev it does for {_counts(rows.loc['chebyshev'])}."] if objective != "chebyshev" else []
     if len(beyond) and not found.startswith("Skill"):
-        named = ", ".join(METRIC_LABELS[metric] for metric in beyond)
+        named = ", ".join(METRICS[metric].label for metric in beyond)
         others.append(f"On {named} it is better beyond chance (p < {ALPHA}, not corrected for six measures).")
     return " ".join([found, *others])
 
@@ -247,15 +220,15 @@ def rivals(scores: pd.DataFrame, objective: str) -> list[str]:
     if not best:
         return []
     table = comparisons(scores, (objective,))
-    row = table.set_index(REFERENCE).loc[best]
+    row = table.set_index(Column.REFERENCE).loc[best]
     tests = corrected(table)
     compared = f"no difference could be seen from the search ({number(row['score'])}), which is better"
     if row["p_holm"] < ALPHA and row["gain"] * row["effect"] > 0:
         compared = f"the search is {'better' if row['gain'] > 0 else 'worse'} ({number(row['score'])}), and better"
-    fitted = (table[REFERENCE].isin(FITTED_BASELINES) & (table["subjects"] == row["subjects"])).sum()
+    fitted = (table[Column.REFERENCE].isin(FITTED_BASELINES) & (table["subjects"] == row["subjects"])).sum()
     first = "The plain regressor" if fitted == 1 else f"The best of {fitted} plain regressors"
     return [
-        f"{first} on the same folds, {best}, has a mean {METRIC_LABELS[objective]} of"
+        f"{first} on the same folds, {best}, has a mean {METRICS[objective].label} of"
         f" {number(row['reference_score'])}: {compared} for {row['better']} of {row['subjects']}"
         f" subjects{_tested(row['p_holm'], row['effect'], tests)}"
         f"{powerless(int(row['subjects']), tests)}."
@@ -287,11 +260,11 @@ def optimism_gap(table: pd.DataFrame, objective: str, alone: int = 0) -> list[st
 
     `table` comes from `helo.analysis.statistics.comparisons.optimism`; in `alone` folds one cell only ran to its end.
     """
-    row = table.set_index(METRIC).loc[objective]
+    row = table.set_index(Column.METRIC).loc[objective]
     if not row["subjects"] or math.isnan(row["gap"]):
         return []
     if row["gap"] == 0:
-        return [f"Optimism gap: none on {METRIC_LABELS[objective]}: test scores would have chosen the same cells."]
+        return [f"Optimism gap: none on {METRICS[objective].label}: test scores would have chosen the same cells."]
     alone_there = ""
     if alone:
         alone_there = (
@@ -302,7 +275,7 @@ def optimism_gap(table: pd.DataFrame, objective: str, alone: int = 0) -> list[st
     if not math.isnan(row["gap_low"]):
         between = f", 95 % interval {number(row['gap_low'])} to {number(row['gap_high'])}"
     return [
-        f"Optimism gap: had test scores chosen the configuration (oracle), {METRIC_LABELS[objective]} would look better"
+        f"Optimism gap: had test scores chosen the configuration (oracle), {METRICS[objective].label} would look better"
         f" by {number(row['gap'])} ({row['per_cent']:.1f} % of {number(row['score'])}{between})." + alone_there
     ]
 
@@ -310,7 +283,7 @@ def optimism_gap(table: pd.DataFrame, objective: str, alone: int = 0) -> list[st
 def untrained(cells: pd.DataFrame, objective: str) -> list[str]:
     """A sentence if selected cells kept the weights from before training."""
     chosen = chosen_cells(completed(cells), best_per_fold(cells, objective))
-    none = int((chosen[BEST_EPOCH] == 0).sum())
+    none = int((chosen[Column.BEST_EPOCH] == 0).sum())
     if not none:
         return []
     return [
@@ -321,13 +294,13 @@ def untrained(cells: pd.DataFrame, objective: str) -> list[str]:
 
 def failures(baselines: pd.DataFrame) -> list[str]:
     """A sentence on each baseline that could not be fitted in some folds."""
-    if STATUS not in baselines:
+    if Column.STATUS not in baselines:
         return []
-    failed = baselines[baselines[STATUS] == FAILED]
+    failed = baselines[baselines[Column.STATUS] == Status.FAILED]
     return [
-        f"{method} failed in {len(rows)} folds, first in that of {rows[FOLD].iloc[0]}:"
-        f" {str(rows[REASON].iloc[0]).strip().splitlines()[-1]}"
-        for method, rows in failed.groupby(METHOD, sort=False)
+        f"{method} failed in {len(rows)} folds, first in that of {rows[Column.FOLD].iloc[0]}:"
+        f" {str(rows[Column.REASON].iloc[0]).strip().splitlines()[-1]}"
+        for method, rows in failed.groupby(Column.METHOD, sort=False)
     ]
 
 
@@ -338,13 +311,13 @@ def cautions(manifest: Mapping[str, Any]) -> list[str]:
     space = manifest.get("space")
     if isinstance(space, Mapping) and space.get("variants"):
         found.append(_LISTED)
-    elif manifest.get("protocol") == PROTOCOL_SHARED:
+    elif manifest.get("protocol") == SearchProtocol.SHARED:
         found.append(_SHARED + (_SHARED_RACING if racing else _SHARED_CHOICE))
-    if manifest.get("protocol") == PROTOCOL_NESTED:
+    if manifest.get("protocol") == SearchProtocol.NESTED:
         found.append(_NESTED)
     if racing:
         found.append(_RUNGS)
-    if manifest.get("normalise") == NORMALISE_SUBJECT:
+    if manifest.get("normalise") == Normalisation.SUBJECT:
         found.append(_SUBJECT_SCALED)
     return found
 
@@ -368,12 +341,12 @@ def coverage(summary: pd.DataFrame, folds: int, nested: bool = False) -> list[st
 
     Under `nested` no configuration is in all folds, which the note on the protocol says.
     """
-    searched = summary[summary[ESTIMATE] == PER_FOLD_SELECTION]["subjects"]
+    searched = summary[summary[Column.ESTIMATE] == Estimate.PER_FOLD_SELECTION]["subjects"]
     subjects = int(searched.max()) if len(searched) else 0
     found = []
     if subjects < folds:
         found.append(f"Only {subjects} of the {folds} folds have a completed cell; the others are left out.")
-    single = summary[summary[ESTIMATE] == SINGLE_CONFIGURATION]["subjects"]
+    single = summary[summary[Column.ESTIMATE] == Estimate.SINGLE_CONFIGURATION]["subjects"]
     if subjects and not nested and not single.max():
-        found.append(f"No configuration has scores in all {folds} folds: there is no {SINGLE_CONFIGURATION}.")
+        found.append(f"No configuration has scores in all {folds} folds: there is no {Estimate.SINGLE_CONFIGURATION}.")
     return found

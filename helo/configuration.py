@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from helo.errors import InputError, did_you_mean
-from helo.names import BOTH, CORRELATED, FUSED, LABEL_ATTENTIONS, LINEAR, MODALITIES, NONE, TRANSPORTS
+from helo.names import LabelAttentionKind, Signals, TransportKind, enum_values
 
 
 @dataclass(frozen=True)
@@ -59,16 +59,22 @@ class Configuration:
     helo.errors.InputError: heads must divide width, got width 30 and heads 4
     """
 
-    transport: str = _choice(LINEAR, TRANSPORTS, "what a plan matches: tokens, their relations, or both; or no plan")
+    transport: str = _choice(
+        TransportKind.LINEAR,
+        enum_values(TransportKind),
+        "what a plan matches: tokens, their relations, or both; or no plan",
+    )
     ot_entropy: float = _parameter(0.1, 1e-3, 10.0, "ε, the entropic weight of the transport plan, on a cost in [0, 1]")
     ot_alpha: float = _parameter(0.5, 0.0, 1.0, "α of fused transport: 0 matches tokens, 1 their relations")
     alignment_weight: float = _parameter(
         1.0, 0.0, 100.0, "λ, the weight of the label-correlation alignment in the loss"
     )
     label_attention: str = _choice(
-        CORRELATED, LABEL_ATTENTIONS, "whether emotions ask the tokens, and correlated ones together"
+        LabelAttentionKind.CORRELATED,
+        enum_values(LabelAttentionKind),
+        "whether emotions ask the tokens, and correlated ones together",
     )
-    modalities: str = _choice(BOTH, MODALITIES, "the signals that are read")
+    modalities: str = _choice(Signals.BOTH, enum_values(Signals), "the signals that are read")
     attention_depth: int = _parameter(1, 0, 12, "layers of the transformer encoder over the fused tokens")
     width: int = _parameter(32, 4, 1024, "d, the width of a token")
     heads: int = _parameter(2, 1, 64, "attention heads; must divide width")
@@ -122,13 +128,13 @@ def acting(params: Mapping[str, Any]) -> dict[str, Any]:
     False
     """
     idle = set()
-    if params["modalities"] != BOTH:
+    if params["modalities"] != Signals.BOTH:
         idle |= {"transport", "ot_entropy", "ot_alpha"}
-    if params["transport"] == NONE:
+    if params["transport"] == TransportKind.NONE:
         idle |= {"ot_entropy", "ot_alpha"}
-    if params["transport"] != FUSED:
+    if params["transport"] != TransportKind.FUSED:
         idle |= {"ot_alpha"}
-    if params["label_attention"] == NONE:
+    if params["label_attention"] == TransportKind.NONE:
         idle |= {"alignment_weight"}
     return {name: value for name, value in params.items() if name not in idle}
 

@@ -16,14 +16,58 @@ KL, so that a confident mistake costs much but stays finite. All arithmetic is i
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from helo.names import HIGHER_IS_BETTER, METRICS
-
 _Score = TypeVar("_Score", float, NDArray[Any])
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measure of emotion distribution learning.
+
+    Attributes
+    ----------
+    name : str
+        Name in tables and commands.
+    label : str
+        Name in reports.
+    higher_is_better : bool
+        Whether the metric is a similarity. The others are distances.
+    """
+
+    name: str
+    label: str
+    higher_is_better: bool = False
+
+    def loss(self, score: _Score) -> _Score:
+        """Return a score such that lower is better.
+
+        >>> METRICS["kl"].loss(0.1), METRICS["cosine"].loss(0.9)
+        (0.1, -0.9)
+        """
+        return -score if self.higher_is_better else score
+
+
+METRICS: Final[Mapping[str, Metric]] = MappingProxyType(
+    {
+        metric.name: metric
+        for metric in (
+            Metric("chebyshev", "Chebyshev"),
+            Metric("clark", "Clark"),
+            Metric("canberra", "Canberra"),
+            Metric("kl", "KL"),
+            Metric("cosine", "Cosine", higher_is_better=True),
+            Metric("intersection", "Intersection", higher_is_better=True),
+        )
+    }
+)
+"""The six metrics by name, in the order of every table."""
 
 KL_FLOOR = 1e-12
 """Predicted probabilities are clipped at this in KL."""
@@ -84,15 +128,6 @@ def mean_scores(reported: ArrayLike, predicted: ArrayLike, subjects: NDArray[np.
     """
     by_subject = subject_scores(reported, predicted, subjects)
     return {name: float(np.mean([scores[name] for scores in by_subject.values()])) for name in METRICS}
-
-
-def as_loss(metric: str, value: _Score) -> _Score:
-    """Turn a score so that lower is better.
-
-    >>> as_loss("kl", 0.1), as_loss("cosine", 0.9)
-    (0.1, -0.9)
-    """
-    return -value if metric in HIGHER_IS_BETTER else value
 
 
 def _distributions(values: ArrayLike, what: str) -> NDArray[np.float64]:

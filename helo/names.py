@@ -1,163 +1,215 @@
-"""Every name that files, tables and commands share, in one place."""
+"""Every name that files, tables and commands share, in one place.
+
+Members are strings: ``Column.FOLD == "fold"``, so they serve as column names and in JSON as they are.
+"""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Final
 
-# --- the six measures -------------------------------------------------------------------------
 
-METRICS: Final = ("chebyshev", "clark", "canberra", "kl", "cosine", "intersection")
-"""The six measures of emotion distribution learning, in the order of every table."""
+class Role(StrEnum):
+    """Role of a modality in a dataset."""
 
-HIGHER_IS_BETTER: Final = frozenset({"cosine", "intersection"})
-"""The two similarities; the other four are distances."""
+    PHYSIOLOGICAL = "physiological"
+    BEHAVIOURAL = "behavioural"
 
-METRIC_LABELS: Final = {
-    "chebyshev": "Chebyshev",
-    "clark": "Clark",
-    "canberra": "Canberra",
-    "kl": "KL",
-    "cosine": "Cosine",
-    "intersection": "Intersection",
-}
 
-# --- a dataset directory ----------------------------------------------------------------------
+class FileName(StrEnum):
+    """Files and folders of a dataset directory, a run directory and a model directory."""
 
-WINDOWS_FILE: Final = "windows.parquet"
-SCHEMA_FILE: Final = "dataset.yaml"
-SUBJECT: Final = "subject"
-GROUP: Final = "group"
-PHYSIOLOGICAL: Final = "physiological"
-BEHAVIOURAL: Final = "behavioural"
-ROLES: Final = (PHYSIOLOGICAL, BEHAVIOURAL)
+    WINDOWS = "windows.parquet"
+    SCHEMA = "dataset.yaml"
+    MANIFEST = "manifest.json"
+    FOLDS = "folds.json"
+    LEDGER = "ledger"
+    CHECKPOINTS = "checkpoints"
+    LOCK = "lock"
+    STUDY = "study.log"
+    REPORT = "report.html"
+    MODEL = "model"
+    MODEL_DESCRIPTION = "model.json"
+    WEIGHTS = "weights.safetensors"
 
-# --- a run directory --------------------------------------------------------------------------
 
-MANIFEST_FILE: Final = "manifest.json"
-FOLDS_FILE: Final = "folds.json"
-LEDGER_FOLDER: Final = "ledger"
-CHECKPOINTS_FOLDER: Final = "checkpoints"
-LOCK_FILE: Final = "lock"
-STUDY_FILE: Final = "study.log"
+class TableName(StrEnum):
+    """Tables of a run directory (``NAME.parquet``) and of an export (``NAME.csv``)."""
+
+    CELLS = "cells"
+    EPOCHS = "epochs"
+    PREDICTIONS = "predictions"
+    ALL_PREDICTIONS = "all_predictions"
+    EXPLANATIONS = "explanations"
+    BASELINES = "baselines"
+    SUMMARY = "summary"
+    SUBJECTS = "subjects"
+    COMPARISONS = "comparisons"
+    ABLATION = "ablation"
+    CONFIGURATIONS = "configurations"
+    IMPORTANCE = "importance"
+    MARGINAL_EFFECTS = "marginal_effects"
+    FRIEDMAN = "friedman"
+    OPTIMISM = "optimism"
+    ESTIMATES = "estimates"
+
+
+class Column(StrEnum):
+    """Columns of tables, and keys of records."""
+
+    SUBJECT = "subject"
+    GROUP = "group"
+    CONFIGURATION = "configuration"
+    FOLD = "fold"
+    FOLD_NUMBER = "fold_number"
+    METHOD = "method"
+    PARAMS = "params"
+    HISTORY = "history"
+    STATUS = "status"
+    REASON = "reason"
+    EPOCH = "epoch"
+    EPOCHS = "epochs"
+    BEST_EPOCH = "best_epoch"
+    TRAIN_LOSS = "train_loss"
+    ALIGNMENT_LOSS = "alignment_loss"
+    UNCONVERGED = "unconverged"
+    SECONDS = "seconds"
+    NODE = "node"
+    STARTED = "started"
+    FINISHED = "finished"
+    WINDOW = "window"
+    KIND = "kind"
+    ROW = "row"
+    COLUMN = "column"
+    VALUE = "value"
+    ESTIMATE = "estimate"
+    METRIC = "metric"
+    SKILL = "skill"
+    REFERENCE = "reference"
+    ERROR = "error"
+    FOLDS = "folds"
+    CHOSEN = "chosen"
+    BEST_ON_TEST = "best_on_test"
+    RECOMMENDED = "recommended"
+    PARAMETER = "parameter"
+
+
+class Prefix(StrEnum):
+    """Prefixes of columns that come once per hyperparameter, metric or emotion."""
+
+    PARAM = "param_"
+    VAL = "val_"
+    TEST = "test_"
+    TRUE = "true_"
+    PREDICTED = "pred_"
+    ADJUSTED = "adjusted_"  # a mean over folds, adjusted for which folds a configuration ran in
+
+
+class Explanation(StrEnum):
+    """What the selected cells learnt: the kinds of rows in ``explanations.parquet``."""
+
+    LABEL_CORRELATION = "label_correlation"
+    TRANSPORT_PLAN = "transport_plan"
+
+
+class Status(StrEnum):
+    """How a cell ended."""
+
+    COMPLETED = "completed"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+SCORED: Final = (Status.COMPLETED, Status.STOPPED)
+"""Statuses of cells that have scores: at their end, or at the rung that stopped them."""
+
+
+class Estimate(StrEnum):
+    """Estimates of a summary besides the fitted baselines."""
+
+    PER_FOLD_SELECTION = "per_fold_selection"
+    SINGLE_CONFIGURATION = "single_configuration"
+    ORACLE = "oracle"
+    TRAIN_MEAN = "train_mean"
+    UNIFORM = "uniform"
+    BEST_POSSIBLE = "best_possible"
+
+
+class Method(StrEnum):
+    """What predicts in a cell: HeLo or a fitted baseline."""
+
+    HELO = "helo"
+    KNN = "knn"
+    MAX_ENTROPY = "max_entropy"
+    RIDGE = "ridge"
+    RANDOM_FOREST = "random_forest"
+    MLP = "mlp"
+
+
+FITTED_BASELINES: Final = (Method.KNN, Method.MAX_ENTROPY, Method.RIDGE, Method.RANDOM_FOREST, Method.MLP)
+"""Regressors that every search scores on its folds, in the order of every table."""
+
 IDENTITY: Final = "identity"
-REPORT_FILE: Final = "report.html"
-MODEL_FOLDER: Final = "model"
-MODEL_FILE: Final = "model.json"
-WEIGHTS_FILE: Final = "weights.safetensors"
-CELLS: Final = "cells"
-EPOCHS: Final = "epochs"
-PREDICTIONS: Final = "predictions"
-ALL_PREDICTIONS: Final = "all_predictions"
-EXPLANATIONS: Final = "explanations"
-BASELINES: Final = "baselines"
-SUMMARY: Final = "summary"
-SUBJECTS: Final = "subjects"
-COMPARISONS: Final = "comparisons"
-ABLATION: Final = "ablation"
-CONFIGURATIONS: Final = "configurations"
-IMPORTANCE: Final = "importance"
-MARGINAL_EFFECTS: Final = "marginal_effects"
-FRIEDMAN: Final = "friedman"
-OPTIMISM: Final = "optimism"
-ESTIMATES: Final = "estimates"
+"""Key of a manifest: a digest of everything that decides what a search computes."""
 
-# --- columns ----------------------------------------------------------------------------------
 
-CONFIGURATION: Final = "configuration"
-FOLD: Final = "fold"
-FOLD_NUMBER: Final = "fold_number"
-METHOD: Final = "method"
-PARAM: Final = "param_"
-PARAMS: Final = "params"
-HISTORY: Final = "history"
-VAL: Final = "val_"
-TEST: Final = "test_"
-STATUS: Final = "status"
-REASON: Final = "reason"
-EPOCH: Final = "epoch"
-EPOCHS_RUN: Final = "epochs"
-BEST_EPOCH: Final = "best_epoch"
-TRAIN_LOSS: Final = "train_loss"
-ALIGNMENT_LOSS: Final = "alignment_loss"
-UNCONVERGED: Final = "unconverged"
-SECONDS: Final = "seconds"
-NODE: Final = "node"
-STARTED: Final = "started"
-FINISHED: Final = "finished"
-WINDOW: Final = "window"
-TRUE: Final = "true_"
-PREDICTED: Final = "pred_"
-KIND: Final = "kind"
-ROW: Final = "row"
-COLUMN: Final = "column"
-VALUE: Final = "value"
+class Normalisation(StrEnum):
+    """Whose windows the statistics that scale features come from."""
 
-LABEL_CORRELATION: Final = "label_correlation"
-TRANSPORT_PLAN: Final = "transport_plan"
+    TRAIN = "train"
+    SUBJECT = "subject"
 
-COMPLETED: Final = "completed"
-STOPPED: Final = "stopped"
-FAILED: Final = "failed"
-SCORED: Final = (COMPLETED, STOPPED)
-"""The status of a cell that has scores, of its end or of what it had reached."""
 
-# --- estimates --------------------------------------------------------------------------------
+class SearchProtocol(StrEnum):
+    """Whether folds share one study."""
 
-PER_FOLD_SELECTION: Final = "per_fold_selection"
-SINGLE_CONFIGURATION: Final = "single_configuration"
-ORACLE: Final = "oracle"
-TRAIN_MEAN: Final = "train_mean"
-UNIFORM: Final = "uniform"
-BEST_POSSIBLE: Final = "best_possible"
+    SHARED = "shared"
+    NESTED = "nested"
 
-ESTIMATE: Final = "estimate"
-METRIC: Final = "metric"
-SKILL: Final = "skill"
-REFERENCE: Final = "reference"
 
-# --- configurations ---------------------------------------------------------------------------
+class TransportKind(StrEnum):
+    """What a transport plan matches."""
 
-ADJUSTED: Final = "adjusted_"
-"""Prefix of a mean over folds that is adjusted for which folds a configuration ran in."""
-ERROR: Final = "error"
-FOLDS: Final = "folds"
-CHOSEN: Final = "chosen"
-BEST_ON_TEST: Final = "best_on_test"
-RECOMMENDED: Final = "recommended"
-PARAMETER: Final = "parameter"
+    LINEAR = "linear"
+    GROMOV = "gromov"
+    FUSED = "fused"
+    NONE = "none"
 
-# --- methods ----------------------------------------------------------------------------------
 
-HELO: Final = "helo"
-KNN: Final = "knn"
-MAX_ENTROPY: Final = "max_entropy"
-RIDGE: Final = "ridge"
-RANDOM_FOREST: Final = "random_forest"
-MLP: Final = "mlp"
-FITTED_BASELINES: Final = (KNN, MAX_ENTROPY, RIDGE, RANDOM_FOREST, MLP)
-"""Plain regressors that every search scores on its folds, in the order of every table."""
+class LabelAttentionKind(StrEnum):
+    """How label embeddings attend to tokens."""
 
-# --- choices ----------------------------------------------------------------------------------
+    CORRELATED = "correlated"
+    PLAIN = "plain"
+    NONE = "none"
 
-NORMALISE_TRAIN: Final = "train"
-NORMALISE_SUBJECT: Final = "subject"
-NORMALISATIONS: Final = (NORMALISE_TRAIN, NORMALISE_SUBJECT)
-PROTOCOL_SHARED: Final = "shared"
-PROTOCOL_NESTED: Final = "nested"
-PROTOCOLS: Final = (PROTOCOL_SHARED, PROTOCOL_NESTED)
-LINEAR: Final = "linear"
-GROMOV: Final = "gromov"
-FUSED: Final = "fused"
-NONE: Final = "none"
-TRANSPORTS: Final = (LINEAR, GROMOV, FUSED, NONE)
-CORRELATED: Final = "correlated"
-PLAIN: Final = "plain"
-LABEL_ATTENTIONS: Final = (CORRELATED, PLAIN, NONE)
-BOTH: Final = "both"
-MODALITIES: Final = (BOTH, PHYSIOLOGICAL, BEHAVIOURAL)
-PRECISION_FULL: Final = "full"
-PRECISION_MIXED: Final = "mixed"
-PRECISIONS: Final = (PRECISION_FULL, PRECISION_MIXED)
-LOG_TENSORBOARD: Final = "tensorboard"
-LOG_MLFLOW: Final = "mlflow"
-LOGS: Final = (LOG_TENSORBOARD, LOG_MLFLOW)
+
+class Signals(StrEnum):
+    """Roles of the modalities that a configuration reads."""
+
+    BOTH = "both"
+    PHYSIOLOGICAL = "physiological"
+    BEHAVIOURAL = "behavioural"
+
+
+class Precision(StrEnum):
+    """Arithmetic of a cell's matrix products."""
+
+    FULL = "full"
+    MIXED = "mixed"
+
+
+class CellLogger(StrEnum):
+    """Ray's own callbacks that log every cell."""
+
+    TENSORBOARD = "tensorboard"
+    MLFLOW = "mlflow"
+
+
+def enum_values(choices: type[StrEnum]) -> tuple[str, ...]:
+    """Return the values of an enumeration as plain strings, for ``argparse`` and messages.
+
+    >>> enum_values(SearchProtocol)
+    ('shared', 'nested')
+    """
+    return tuple(choice.value for choice in choices)

@@ -65,13 +65,15 @@ def _write(signals: Signals, model: FittedModel, predicted: NDArray[np.float64],
     """A row per window: its number, subject, group, and ``pred_<emotion>``."""
     import pandas as pd
 
-    from helo.names import GROUP, PREDICTED, SUBJECT, WINDOW
+    from helo.names import Column, Prefix
     from helo.storage.atomic import whole_file
 
-    table = pd.DataFrame({WINDOW: range(len(signals)), SUBJECT: signals.subjects})
+    table = pd.DataFrame({Column.WINDOW: range(len(signals)), Column.SUBJECT: signals.subjects})
     if signals.groups is not None:
-        table[GROUP] = signals.groups
-    table = pd.concat([table, pd.DataFrame(predicted, columns=[PREDICTED + name for name in model.emotions])], axis=1)
+        table[Column.GROUP] = signals.groups
+    table = pd.concat(
+        [table, pd.DataFrame(predicted, columns=[Prefix.PREDICTED + name for name in model.emotions])], axis=1
+    )
     with whole_file(out) as hidden:
         if out.suffix == ".csv":
             table.to_csv(hidden, index=False)
@@ -83,7 +85,7 @@ def _notes(signals: Signals, model: FittedModel) -> list[str]:
     """What whoever uses the predictions must know."""
     import numpy as np
 
-    from helo.names import NORMALISE_SUBJECT
+    from helo.names import Normalisation
 
     notes = []
     known = [name for name in signals.subject_names if name in model.subjects]
@@ -94,7 +96,7 @@ def _notes(signals: Signals, model: FittedModel) -> list[str]:
         )
     if signals.missing:
         notes.append(f"missing signals: {signals.missing}")
-    if model.scaling.normalise == NORMALISE_SUBJECT:
+    if model.scaling.normalise == Normalisation.SUBJECT:
         names, counts = np.unique(signals.subjects, return_counts=True)
         few = [f"{name} ({count})" for name, count in zip(names, counts, strict=True) if count < FEW_WINDOWS]
         if few:

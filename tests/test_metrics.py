@@ -12,8 +12,7 @@ from scipy.spatial import distance
 from scipy.special import rel_entr
 from scipy.stats import entropy
 
-from helo.metrics import KL_FLOOR, as_loss, mean_scores, subject_scores, window_scores
-from helo.names import HIGHER_IS_BETTER, METRICS
+from helo.metrics import KL_FLOOR, METRICS, mean_scores, subject_scores, window_scores
 
 Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -55,7 +54,7 @@ def test_returns_the_measures_by_name_in_order() -> None:
 def test_a_perfect_prediction(pair: Pair) -> None:
     d, _ = pair
     for name, values in window_scores(d, d).items():
-        assert values == pytest.approx(1.0 if name in HIGHER_IS_BETTER else 0.0, abs=1e-9)
+        assert values == pytest.approx(1.0 if METRICS[name].higher_is_better else 0.0, abs=1e-9)
 
 
 @settings(max_examples=100, deadline=None)
@@ -180,6 +179,6 @@ def test_subjects_must_match_the_rows() -> None:
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_better_prediction_has_a_lower_loss(metric: str) -> None:
     d, near, far = [[0.7, 0.2, 0.1]], [[0.65, 0.25, 0.1]], [[0.1, 0.2, 0.7]]
-    near_loss = as_loss(metric, window_scores(d, near)[metric][0])
-    far_loss = as_loss(metric, window_scores(d, far)[metric][0])
+    near_loss = METRICS[metric].loss(window_scores(d, near)[metric][0])
+    far_loss = METRICS[metric].loss(window_scores(d, far)[metric][0])
     assert near_loss < far_loss

@@ -15,7 +15,7 @@ from helo.analysis.figures import KINDS
 from helo.analysis.web.page import THEMES
 
 from helo._text import printable
-from helo.names import CONFIGURATION
+from helo.names import Column
 
 ASSETS: Final = Path(helo.analysis.web.__file__).parent
 
@@ -58,7 +58,7 @@ def _layout(runs: Sequence[Watched], refresh: float) -> html.Div:
     menus = [
         html.Label(
             [kind, dcc.Dropdown(id=f"choose-{kind}", placeholder="all", className="menu")],
-            style=hidden if kind == CONFIGURATION else {},
+            style=hidden if kind == Column.CONFIGURATION else {},
         )
         for kind in KINDS
     ]

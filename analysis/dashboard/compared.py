@@ -14,7 +14,8 @@ from helo.analysis.wording import arrow, effect_size, number, p_value, percent, 
 
 from helo._text import printable
 from helo.errors import InputError
-from helo.names import ESTIMATE, METRIC, METRIC_LABELS, PER_FOLD_SELECTION, SKILL
+from helo.metrics import METRICS
+from helo.names import Column, Estimate
 
 HEADS = ("Run", "Subjects", "Mean", "Skill", "Against the first", "p", "Effect", "Better for")
 
@@ -28,7 +29,7 @@ def side_by_side(runs: Sequence[Watched]) -> Any:
     for place, run in enumerate(runs):
         source = run.source  # once: another thread may put a newer one in its place
         try:
-            if (source.judged[ESTIMATE] == PER_FOLD_SELECTION).any():
+            if (source.judged[Column.ESTIMATE] == Estimate.PER_FOLD_SELECTION).any():
                 found[f"{source.run.folder.name} ({place + 1})"] = source
         except InputError:
             continue
@@ -42,7 +43,7 @@ def side_by_side(runs: Sequence[Watched]) -> Any:
         for name, source in found.items()
     ]
     table = html.Table([html.Thead(html.Tr([html.Th(head, scope="col") for head in HEADS])), html.Tbody(rows)])
-    label = METRIC_LABELS[first.objective]
+    label = METRICS[first.objective].label
     note = (
         f"The search on {label} {arrow(first.objective)}. Against the first run: mean gain over the subjects that both"
         " have (above 0: better), Wilcoxon's signed-rank test with Holm's correction over these runs, and the"
@@ -59,8 +60,10 @@ def _what(source: Source) -> tuple[Any, ...]:
 
 def _row(name: str, source: Source, against: pd.DataFrame, comparable: bool) -> list[str]:
     summary = source.summary
-    mine = summary[(summary[ESTIMATE] == PER_FOLD_SELECTION) & (summary[METRIC] == source.objective)].iloc[0]
-    first = [str(int(mine["subjects"])), number(mine["mean"]), percent(mine[SKILL])]
+    mine = summary[
+        (summary[Column.ESTIMATE] == Estimate.PER_FOLD_SELECTION) & (summary[Column.METRIC] == source.objective)
+    ].iloc[0]
+    first = [str(int(mine["subjects"])), number(mine["mean"]), percent(mine[Column.SKILL])]
     if not comparable:
         return [*first, "other data or objective", "–", "–", "–"]
     if name not in against.index:

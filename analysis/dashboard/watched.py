@@ -18,21 +18,7 @@ from helo.analysis.web.page import figure_json
 
 from helo._text import duration
 from helo.errors import InputError, StorageError
-from helo.names import (
-    BASELINES,
-    CELLS,
-    EPOCHS,
-    EXPLANATIONS,
-    FAILED,
-    FINISHED,
-    IDENTITY,
-    MANIFEST_FILE,
-    MODEL_FILE,
-    MODEL_FOLDER,
-    PREDICTIONS,
-    STATUS,
-    STOPPED,
-)
+from helo.names import IDENTITY, Column, FileName, Status, TableName
 from helo.run.directory import Run
 
 TOLD = Callable[[int, int], None]
@@ -184,16 +170,22 @@ class Watched:
 
     def _progress(self) -> str:
         cells = self.source.cells
-        counts = cells[STATUS].value_counts()
-        parts = [f"{counts[status]} {status}" for status in (STOPPED, FAILED) if counts.get(status)]
+        counts = cells[Column.STATUS].value_counts()
+        parts = [f"{counts[status]} {status}" for status in (Status.STOPPED, Status.FAILED) if counts.get(status)]
         drawn = self.source.section("space").get("configurations")
         most = f" of at most {drawn * self.source.folds}" if isinstance(drawn, int) else ""
-        since = duration(max(0.0, (datetime.now(UTC) - cells[FINISHED].max()).total_seconds())) if len(cells) else ""
+        since = (
+            duration(max(0.0, (datetime.now(UTC) - cells[Column.FINISHED].max()).total_seconds())) if len(cells) else ""
+        )
         said = f"{len(cells)}{most} cells" + (f" ({', '.join(parts)})" if parts else "")
         return said + (f"; the last one ended {since} ago" if since else "")
 
     def _written(self) -> tuple[int, ...]:
         """When the files that figures are made of were written."""
-        tables = (CELLS, EPOCHS, BASELINES, PREDICTIONS, EXPLANATIONS)
-        names = [MANIFEST_FILE, *(f"{table}.parquet" for table in tables), f"{MODEL_FOLDER}/{MODEL_FILE}"]
+        tables = (TableName.CELLS, TableName.EPOCHS, TableName.BASELINES, TableName.PREDICTIONS, TableName.EXPLANATIONS)
+        names = [
+            FileName.MANIFEST,
+            *(f"{table}.parquet" for table in tables),
+            f"{FileName.MODEL}/{FileName.MODEL_DESCRIPTION}",
+        ]
         return self._run.folder.stamps(names)

@@ -13,9 +13,9 @@ import plotly.graph_objects as go
 from helo.analysis.figures._style import plain
 
 from helo.errors import InputError, did_you_mean
-from helo.names import CONFIGURATION, SUBJECT
+from helo.names import Column
 
-KINDS: Final = (SUBJECT, CONFIGURATION)
+KINDS: Final = (Column.SUBJECT, Column.CONFIGURATION)
 """What can be chosen."""
 
 CHOICES: Final = "choices"
@@ -36,7 +36,7 @@ def owners(
     >>> owners(subject=["S2", "S3"], configuration=4)
     {'subject': ['S2', 'S3'], 'configuration': [4]}
     """
-    given = {SUBJECT: subject, CONFIGURATION: configuration}
+    given = {Column.SUBJECT: subject, Column.CONFIGURATION: configuration}
     return {
         kind: [value] if isinstance(value, str | int) else list(value)
         for kind, value in given.items()
@@ -73,7 +73,7 @@ def choose(figure: go.Figure, subject: str | None = None, configuration: int | N
     """The figure as it is with a subject or configuration chosen; raise `InputError` where it has no such choice."""
     meta = figure.layout.meta or {}
     choices = meta.get(CHOICES, {})
-    wishes = {SUBJECT: subject, CONFIGURATION: configuration}
+    wishes = {Column.SUBJECT: subject, Column.CONFIGURATION: configuration}
     for kind, wanted in wishes.items():
         if wanted is None:
             continue

@@ -12,17 +12,8 @@ import plotly.graph_objects as go
 from helo.analysis.wording import arrow
 
 from helo._text import printable
-from helo.names import (
-    BEST_POSSIBLE,
-    COMPLETED,
-    FAILED,
-    HIGHER_IS_BETTER,
-    METRIC_LABELS,
-    ORACLE,
-    PER_FOLD_SELECTION,
-    SINGLE_CONFIGURATION,
-    STOPPED,
-)
+from helo.metrics import METRICS
+from helo.names import Estimate, Status
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 BLUE: Final = "#0072B2"
@@ -33,7 +24,7 @@ SKY: Final = "#56B4E9"
 PURPLE: Final = "#CC79A7"
 GREY: Final = "#8A8F98"
 
-STATUS_COLOURS: Final = {COMPLETED: BLUE, STOPPED: ORANGE, FAILED: VERMILLION}
+STATUS_COLOURS: Final[dict[str, str]] = {Status.COMPLETED: BLUE, Status.STOPPED: ORANGE, Status.FAILED: VERMILLION}
 
 DIVERGING: Final = [[0.0, "rgb(213,94,0)"], [0.5, "rgb(222,225,230)"], [1.0, "rgb(0,114,178)"]]
 """From vermillion over a neutral grey, which is seen on light and dark paper, to blue. Not in hexadecimal: pages
@@ -41,11 +32,11 @@ change the blue of the palette on dark paper, and a scale must not change."""
 
 SEQUENTIAL: Final = "Cividis"
 
-ESTIMATE_COLOURS: Final = {
-    PER_FOLD_SELECTION: BLUE,
-    SINGLE_CONFIGURATION: GREEN,
-    ORACLE: PURPLE,
-    BEST_POSSIBLE: ORANGE,
+ESTIMATE_COLOURS: Final[dict[str, str]] = {
+    Estimate.PER_FOLD_SELECTION: BLUE,
+    Estimate.SINGLE_CONFIGURATION: GREEN,
+    Estimate.ORACLE: PURPLE,
+    Estimate.BEST_POSSIBLE: ORANGE,
 }
 """Other estimates, which are baselines, are grey."""
 
@@ -153,8 +144,8 @@ def metric_title(metric: str) -> str:
     >>> metric_title("kl")
     'KL ↓ lower is better'
     """
-    direction = "higher" if metric in HIGHER_IS_BETTER else "lower"
-    return f"{METRIC_LABELS[metric]} {arrow(metric)} {direction} is better"
+    direction = "higher" if METRICS[metric].higher_is_better else "lower"
+    return f"{METRICS[metric].label} {arrow(metric)} {direction} is better"
 
 
 def validation_title(metric: str) -> str:
@@ -163,7 +154,7 @@ def validation_title(metric: str) -> str:
     >>> validation_title("kl")
     'validation KL ↓'
     """
-    return f"validation {METRIC_LABELS[metric]} {arrow(metric)}"
+    return f"validation {METRICS[metric].label} {arrow(metric)}"
 
 
 def styled(traces: list[Any], **layout: Any) -> go.Figure:

@@ -13,7 +13,8 @@ from helo.analysis.statistics.signed_rank import ALPHA
 from helo.analysis.wording import effect_size, p_value, signed
 
 from helo.errors import InputError
-from helo.names import METRIC, METRIC_LABELS, REFERENCE
+from helo.metrics import METRICS
+from helo.names import Column
 
 
 class _ComparisonsInfo(NamedTuple):
@@ -29,12 +30,12 @@ class _ComparisonsInfo(NamedTuple):
 
 
 def _info(comparisons: pd.DataFrame, metric: str) -> _ComparisonsInfo:
-    rows = comparisons[(comparisons[METRIC] == metric) & np.isfinite(comparisons["gain"].astype(float))]
+    rows = comparisons[(comparisons[Column.METRIC] == metric) & np.isfinite(comparisons["gain"].astype(float))]
     if rows.empty:
         raise InputError("no subject has both a completed cell and a baseline")
     columns = ("gain", "gain_low", "gain_high", "p_holm", "effect", "better", "subjects")
     return _ComparisonsInfo(
-        metric, tuple(rows[REFERENCE].astype(str)), *(tuple(rows[column].tolist()) for column in columns)
+        metric, tuple(rows[Column.REFERENCE].astype(str)), *(tuple(rows[column].tolist()) for column in columns)
     )
 
 
@@ -48,7 +49,7 @@ def plot_comparisons(comparisons: pd.DataFrame, metric: str) -> go.Figure:
 
 
 def _figure(info: _ComparisonsInfo) -> go.Figure:
-    label = METRIC_LABELS[info.metric]
+    label = METRICS[info.metric].label
     figure = styled([_trace(info)], showlegend=False)
     figure.add_vline(0, line={"color": GREY, "dash": "dot", "width": 1}, layer="below")
     figure.update_layout(

@@ -27,7 +27,7 @@ from scipy.spatial.distance import squareform
 
 from helo.data.label_correlation import label_correlation
 from helo.errors import InputError
-from helo.names import LABEL_CORRELATION, TRUE, WINDOW
+from helo.names import Column, Explanation, Prefix
 
 Matrix = NDArray[np.float64]
 
@@ -50,8 +50,8 @@ class _CorrelationInfo(NamedTuple):
 def _info(
     explanations: pd.DataFrame, predictions: pd.DataFrame, cells: pd.DataFrame, objective: str, emotions: Sequence[str]
 ) -> _CorrelationInfo:
-    windows = predictions.drop_duplicates(WINDOW)  # the folds' choice and the overall one may predict the same
-    columns = [TRUE + emotion for emotion in emotions]
+    windows = predictions.drop_duplicates(Column.WINDOW)  # the folds' choice and the overall one may predict the same
+    columns = [Prefix.TRUE + emotion for emotion in emotions]
     if len(windows) < 2 or len(emotions) < 2 or not set(columns) <= set(windows):
         raise InputError("there are no reported distributions of two windows or more")
     reported = label_correlation(windows[columns].to_numpy(float))
@@ -59,7 +59,7 @@ def _info(
     block = np.ix_(order, order)
     names = tuple(emotions[place] for place in order)
     try:
-        found = learnt(explanations, cells, objective, LABEL_CORRELATION)
+        found = learnt(explanations, cells, objective, Explanation.LABEL_CORRELATION)
     except InputError as error:
         return _CorrelationInfo(names, reported[block], None, str(error), {})
     of_subjects = {subject: matrix[block] for subject, matrix in found.matrices.items()}

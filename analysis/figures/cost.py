@@ -14,9 +14,9 @@ from helo.analysis.statistics.schedule import Schedule, Stretch, schedule, stret
 from numpy.typing import NDArray
 
 from helo._text import duration
-from helo.names import COMPLETED, CONFIGURATION, FAILED, FOLD, STATUS, STOPPED
+from helo.names import Column, Status
 
-STATUSES = (COMPLETED, STOPPED, FAILED)
+STATUSES = (Status.COMPLETED, Status.STOPPED, Status.FAILED)
 
 BINS = 30
 """Bars of the histogram of cell times."""
@@ -57,11 +57,11 @@ class _CostInfo(NamedTuple):
 def _info(cells: pd.DataFrame) -> _CostInfo:
     found = schedule(cells)
     seconds = found.end - found.start
-    statuses = found.cells[STATUS].to_numpy()
+    statuses = found.cells[Column.STATUS].to_numpy()
     # Beyond the last bar but one percent, so that one cell that hung does not push all others into the first.
     top = float(seconds.max()) if seconds.max() < 4 * np.median(seconds) else float(np.quantile(seconds, 0.99))
     edges = np.linspace(0, top, BINS + 1)
-    counts = {
+    counts: dict[str, Numbers] = {
         status: np.histogram(np.minimum(seconds[statuses == status], top), edges)[0].astype(float)
         for status in STATUSES
         if (statuses == status).any()
@@ -185,12 +185,12 @@ def _timeline_info(cells: pd.DataFrame) -> _TimelineInfo:
     found = schedule(cells)
     joined = len(found.cells) > MOST_BARS
     step = found.span * len(found.workers) / MOST_BARS if joined else 0.0
-    bars = stretches(found, found.cells[STATUS].to_numpy().astype(np.str_), step)
+    bars = stretches(found, found.cells[Column.STATUS].to_numpy().astype(np.str_), step)
     first = found.cells.iloc[[bar.row for bar in bars]]
     several = len({node for node, _ in found.workers}) > 1
     names = [f"{node} · {number}" if several else f"worker {number}" for node, number in found.workers]
-    subjects = tuple(first[FOLD].astype(str))
-    numbers = tuple(int(number) for number in first[CONFIGURATION])
+    subjects = tuple(first[Column.FOLD].astype(str))
+    numbers = tuple(int(number) for number in first[Column.CONFIGURATION])
     return _TimelineInfo(tuple(names), tuple(bars), subjects, numbers, joined, found.span, found.busy, found.pauses)
 
 

@@ -22,7 +22,8 @@ from helo.analysis.figures._style import (
 from helo.analysis.wording import NOT_REPORTABLE, arrow, number
 
 from helo.errors import InputError
-from helo.names import ESTIMATE, METRIC, METRIC_LABELS, ORACLE, TRAIN_MEAN
+from helo.metrics import METRICS
+from helo.names import Column, Estimate
 
 
 class _Panel(NamedTuple):
@@ -41,14 +42,14 @@ class _EstimatesInfo(NamedTuple):
 def _info(summary: pd.DataFrame, metrics: Sequence[str]) -> _EstimatesInfo:
     panels = []
     for metric in metrics:
-        rows = summary[(summary[METRIC] == metric) & summary["mean"].notna()]
+        rows = summary[(summary[Column.METRIC] == metric) & summary["mean"].notna()]
         if rows.empty:
             raise InputError("no estimate has a score yet")
-        reference = rows.loc[rows[ESTIMATE] == TRAIN_MEAN, "mean"]
+        reference = rows.loc[rows[Column.ESTIMATE] == Estimate.TRAIN_MEAN, "mean"]
         panels.append(
             _Panel(
                 metric,
-                tuple(rows[ESTIMATE].tolist()),
+                tuple(rows[Column.ESTIMATE].tolist()),
                 tuple(rows["mean"].tolist()),
                 tuple(rows["ci_low"].tolist()),
                 tuple(rows["ci_high"].tolist()),
@@ -84,7 +85,7 @@ def _figure(info: _EstimatesInfo) -> go.Figure:
     wide = Grid(len(info.panels), len(info.panels), tallest, 0, top=12)
     slim = Grid(len(info.panels), 1, tallest, 70, top=12)
     shorter = {
-        f"xaxis{axis_number(index)}.title.text": f"{METRIC_LABELS[panel.metric]} {arrow(panel.metric)}"
+        f"xaxis{axis_number(index)}.title.text": f"{METRICS[panel.metric].label} {arrow(panel.metric)}"
         for index, panel in enumerate(info.panels)
     }
     return refine(arrange(figure, wide, slim), shorter)
@@ -117,10 +118,10 @@ def _trace(panel: _Panel, axis: str) -> go.Scatter:
 
 
 def _symbol(estimate: str) -> str:
-    if estimate == ORACLE:
+    if estimate == Estimate.ORACLE:
         return "diamond-open"
     return "circle" if estimate in ESTIMATE_COLOURS else "square"
 
 
 def _label(estimate: str) -> str:
-    return f"{estimate}<br><i>{NOT_REPORTABLE}</i>" if estimate == ORACLE else plain(estimate)
+    return f"{estimate}<br><i>{NOT_REPORTABLE}</i>" if estimate == Estimate.ORACLE else plain(estimate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,19 +14,8 @@ from helo.analysis.statistics.estimates import scored, skill
 from numpy.typing import NDArray
 
 from helo.errors import InputError
-from helo.names import (
-    CONFIGURATION,
-    FAILED,
-    FOLD,
-    HIGHER_IS_BETTER,
-    METHOD,
-    METRIC_LABELS,
-    STATUS,
-    SUBJECT,
-    TEST,
-    TRAIN_MEAN,
-    VAL,
-)
+from helo.metrics import METRICS
+from helo.names import Column, Estimate, Prefix, Status
 from helo.run.selection import best_per_fold
 
 SHARE_IN_RANGE = 0.95
@@ -56,24 +46,28 @@ class _HeatmapInfo(NamedTuple):
 def _info(cells: pd.DataFrame, baselines: pd.DataFrame, objective: str) -> _HeatmapInfo:
     cells = cells.reset_index(drop=True)
     done = scored(cells)
-    if done[TEST + objective].notna().sum() == 0:
+    if done[Prefix.TEST + objective].notna().sum() == 0:
         raise InputError("no cell has a test score yet")
-    mean = baselines[baselines[METHOD] == TRAIN_MEAN].set_index(FOLD)[TEST + objective].astype(float)
-    level = mean if len(mean) else done.groupby(FOLD)[TEST + objective].mean()
-    folds = pd.Series(cells[FOLD].unique())
-    difficulty = folds.map(level).to_numpy(float) * (-1 if objective in HIGHER_IS_BETTER else 1)
+    mean = (
+        baselines[baselines[Column.METHOD] == Estimate.TRAIN_MEAN]
+        .set_index(Column.FOLD)[Prefix.TEST + objective]
+        .astype(float)
+    )
+    level = mean if len(mean) else done.groupby(Column.FOLD)[Prefix.TEST + objective].mean()
+    folds = pd.Series(cells[Column.FOLD].unique())
+    difficulty = folds.map(level).to_numpy(float) * (-1 if METRICS[objective].higher_is_better else 1)
     subjects = [str(fold) for fold in folds.iloc[np.argsort(-difficulty, kind="stable")]]  # unknown ones last
 
     columns, configurations = _columns(cells, done, objective)
-    rows = cells[FOLD].map({name: row for row, name in enumerate(subjects)}).to_numpy()
+    rows = cells[Column.FOLD].map({name: row for row, name in enumerate(subjects)}).to_numpy()
     shape = len(subjects), int(columns.max()) + 1
     test, validation, skills = (np.full(shape, np.nan) for _ in range(3))
     numbers, status = np.full(shape, -1, dtype=np.int64), np.full(shape, "", dtype=object)
-    numbers[rows, columns] = cells[CONFIGURATION]
-    status[rows, columns] = cells[STATUS]
+    numbers[rows, columns] = cells[Column.CONFIGURATION]
+    status[rows, columns] = cells[Column.STATUS]
     has = np.isin(cells.index, done.index)
-    test[rows[has], columns[has]] = done[TEST + objective]
-    validation[rows[has], columns[has]] = done[VAL + objective]
+    test[rows[has], columns[has]] = done[Prefix.TEST + objective]
+    validation[rows[has], columns[has]] = done[Prefix.VAL + objective]
     for row, subject in enumerate(subjects):
         if subject in mean.index:
             skills[row] = [skill(score, mean[subject], objective) for score in test[row]]
@@ -89,7 +83,7 @@ def _info(cells: pd.DataFrame, baselines: pd.DataFrame, objective: str) -> _Heat
         validation,
         status.astype(np.str_),
         _places(chosen),
-        _places(status == FAILED),
+        _places(status == Status.FAILED),
     )
 
 
@@ -99,18 +93,18 @@ def _places(of: NDArray[np.bool_]) -> tuple[Place, ...]:
 
 def _columns(cells: pd.DataFrame, done: pd.DataFrame, objective: str) -> tuple[NDArray[np.int64], tuple[int, ...]]:
     """The column of each cell, and the configurations by column (none where no two folds share one)."""
-    loss = done[VAL + objective] * (-1 if objective in HIGHER_IS_BETTER else 1)
-    if cells[FOLD].nunique() > 1 and not cells[CONFIGURATION].duplicated().any():
-        ranked = loss.reindex(cells.index).groupby(cells[FOLD]).rank(method="first", na_option="bottom")
+    loss = done[Prefix.VAL + objective] * (-1 if METRICS[objective].higher_is_better else 1)
+    if cells[Column.FOLD].nunique() > 1 and not cells[Column.CONFIGURATION].duplicated().any():
+        ranked = loss.reindex(cells.index).groupby(cells[Column.FOLD]).rank(method="first", na_option="bottom")
         return ranked.to_numpy(np.int64) - 1, ()
     each = pd.DataFrame(
-        {"folds": cells.groupby(CONFIGURATION).size(), "mean": loss.groupby(done[CONFIGURATION]).mean()}
+        {"folds": cells.groupby(Column.CONFIGURATION).size(), "mean": loss.groupby(done[Column.CONFIGURATION]).mean()}
     )
     # A mean over fewer people is not one to compare: those tried in more folds come first.
     each = each.sort_values(["folds", "mean"], ascending=[False, True], kind="stable")
     order = [int(name) for name in each.index]
     where = {name: column for column, name in enumerate(order)}
-    return cells[CONFIGURATION].map(where).to_numpy(np.int64), tuple(order)
+    return cells[Column.CONFIGURATION].map(where).to_numpy(np.int64), tuple(order)
 
 
 def plot_heatmap(cells: pd.DataFrame, baselines: pd.DataFrame, objective: str) -> go.Figure:
@@ -134,8 +128,8 @@ def _figure(info: _HeatmapInfo) -> go.Figure:
     heads = [str(name) for name in info.configurations] or [str(rank + 1) for rank in range(columns)]
     height = 12 if rows > 40 else 18 if rows > 20 else 26
     marks = max(5, min(11, height - 6, 900 // columns))
-    label = METRIC_LABELS[info.metric]
-    own = {CONFIGURATION: info.configurations} if info.configurations else {}
+    label = METRICS[info.metric].label
+    own: dict[str, Sequence[int]] = {Column.CONFIGURATION: info.configurations} if info.configurations else {}
     tiles = go.Heatmap(
         x=heads,
         y=names,
@@ -150,7 +144,7 @@ def _figure(info: _HeatmapInfo) -> go.Figure:
         xgap=0 if columns > 60 else 1,
         ygap=0.5 if rows > 40 else 1,
         coloraxis="coloraxis",
-        meta=grid_owners(own, {SUBJECT: info.subjects}),
+        meta=grid_owners(own, {Column.SUBJECT: info.subjects}),
     )
     chosen = {"symbol": "circle", "size": marks, "color": "#ffffff", "line": {"width": 1.6, "color": "#111111"}}
     failed = {"symbol": "x-thin", "size": marks, "color": GREY, "line": {"width": 1.6, "color": GREY}}
@@ -158,7 +152,7 @@ def _figure(info: _HeatmapInfo) -> go.Figure:
         [
             tiles,
             _marks(info, info.chosen, "chosen in its fold", chosen, heads, names),
-            _marks(info, info.failed, FAILED, failed, heads, names),
+            _marks(info, info.failed, Status.FAILED, failed, heads, names),
         ],
         height=height * rows + 122,
         margin={"t": 70, "b": 56},
@@ -207,9 +201,11 @@ def _marks(
         marker=marker,
         cliponaxis=False,
         visible=bool(places),
-        hoverinfo="skip" if name != FAILED else None,
+        hoverinfo="skip" if name != Status.FAILED else None,
         customdata=[int(info.numbers[place]) for place in places],
-        hovertemplate=None if name != FAILED else "subject %{y}, configuration %{customdata}<br>failed<extra></extra>",
+        hovertemplate=None
+        if name != Status.FAILED
+        else "subject %{y}, configuration %{customdata}<br>failed<extra></extra>",
         meta=owners(
             subject=[info.subjects[row] for row, _ in places],
             configuration=[int(info.numbers[place]) for place in places],

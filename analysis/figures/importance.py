@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from helo.analysis.figures._style import BLUE, GREY, NARROW, plain, styled
 
 from helo.errors import InputError
-from helo.names import PARAMETER
+from helo.names import Column
 
 
 class _ImportanceInfo(NamedTuple):
@@ -28,7 +28,7 @@ def _info(importance: pd.DataFrame) -> _ImportanceInfo:
         raise InputError("no hyperparameter made a difference to the scores")
     ordered = importance.sort_values("share", ascending=False, kind="stable")
     return _ImportanceInfo(
-        tuple(ordered[PARAMETER].astype(str)),
+        tuple(ordered[Column.PARAMETER].astype(str)),
         tuple(ordered["share"].tolist()),
         tuple(ordered["low"].tolist()),
         tuple(ordered["high"].tolist()),

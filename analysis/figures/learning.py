@@ -14,7 +14,7 @@ from helo.analysis.statistics.estimates import scored
 from numpy.typing import NDArray
 
 from helo.errors import InputError
-from helo.names import BEST_EPOCH, CONFIGURATION, EPOCH, FOLD, VAL
+from helo.names import Column, Prefix
 from helo.run.selection import best_per_fold
 
 MOST_VALUES = 60_000
@@ -59,28 +59,28 @@ class _LearningInfo(NamedTuple):
 
 
 def _info(cells: pd.DataFrame, epochs: pd.DataFrame, objective: str) -> _LearningInfo:
-    score = VAL + objective
+    score = Prefix.VAL + objective
     choice = best_per_fold(cells, objective)
-    known = scored(cells)[[FOLD, CONFIGURATION, BEST_EPOCH]]
-    folds = {fold: place for place, fold in enumerate(cells[FOLD].unique())}
+    known = scored(cells)[[Column.FOLD, Column.CONFIGURATION, Column.BEST_EPOCH]]
+    folds = {fold: place for place, fold in enumerate(cells[Column.FOLD].unique())}
     # Only cells with scores; and each row knows the epoch that its cell kept. Folds as numbers: names are slow to sort.
-    rows = epochs[[FOLD, CONFIGURATION, EPOCH, score]].rename(columns={score: "score"})
-    rows = rows[np.isfinite(rows["score"])].merge(known, on=[FOLD, CONFIGURATION])
-    rows = rows.assign(place=rows[FOLD].map(folds), best=rows[BEST_EPOCH].astype(float)).drop(
-        columns=[FOLD, BEST_EPOCH]
+    rows = epochs[[Column.FOLD, Column.CONFIGURATION, Column.EPOCH, score]].rename(columns={score: "score"})
+    rows = rows[np.isfinite(rows["score"])].merge(known, on=[Column.FOLD, Column.CONFIGURATION])
+    rows = rows.assign(place=rows[Column.FOLD].map(folds), best=rows[Column.BEST_EPOCH].astype(float)).drop(
+        columns=[Column.FOLD, Column.BEST_EPOCH]
     )
     names = tuple(str(fold) for fold in folds)
     picked = np.array([choice.get(name, -1) for name in names])
-    selected = rows[rows[CONFIGURATION] == picked[rows["place"]]]
+    selected = rows[rows[Column.CONFIGURATION] == picked[rows["place"]]]
     if selected.empty:
         raise InputError("no selected cell has recorded an epoch")
     means = _means(rows)  # of all epochs
-    front = _means(selected.assign(**{CONFIGURATION: -1}))[-1]
+    front = _means(selected.assign(**{Column.CONFIGURATION: -1}))[-1]
     if len(rows) > MOST_VALUES:
         rows, selected = _thin(rows), _thin(selected)
-    by_subject = _curves(rows, names, ["place", CONFIGURATION])
-    by_configuration = _curves(rows, names, [CONFIGURATION, "place"])
-    of_choice = _curves(selected, names, ["place", CONFIGURATION])
+    by_subject = _curves(rows, names, ["place", Column.CONFIGURATION])
+    by_configuration = _curves(rows, names, [Column.CONFIGURATION, "place"])
+    of_choice = _curves(selected, names, ["place", Column.CONFIGURATION])
     alone = _split(of_choice, of_choice.folds)
     return _LearningInfo(
         objective,
@@ -95,39 +95,39 @@ def _info(cells: pd.DataFrame, epochs: pd.DataFrame, objective: str) -> _Learnin
 
 def _means(rows: pd.DataFrame) -> dict[int, _Mean]:
     """Mean score per epoch of each configuration, over the epochs that all of its folds have."""
-    folds = rows.groupby(CONFIGURATION)["place"].nunique()
-    each = rows.groupby([CONFIGURATION, EPOCH])["score"].agg(["mean", "size"]).reset_index()
-    each = each[each["size"] == each[CONFIGURATION].map(folds)]
+    folds = rows.groupby(Column.CONFIGURATION)["place"].nunique()
+    each = rows.groupby([Column.CONFIGURATION, Column.EPOCH])["score"].agg(["mean", "size"]).reset_index()
+    each = each[each["size"] == each[Column.CONFIGURATION].map(folds)]
     found = dict.fromkeys((int(number) for number in folds.index), _Mean((), ()))
-    for number, of in each.groupby(CONFIGURATION):
-        found[int(number)] = _Mean(tuple(of[EPOCH].astype(int).tolist()), tuple(of["mean"].tolist()))
+    for number, of in each.groupby(Column.CONFIGURATION):
+        found[int(number)] = _Mean(tuple(of[Column.EPOCH].astype(int).tolist()), tuple(of["mean"].tolist()))
     return found
 
 
 def _thin(rows: pd.DataFrame) -> pd.DataFrame:
     """At most `THINNED` epochs of each curve, evenly over it, and the one whose weights were kept."""
-    rows = rows.sort_values(["place", CONFIGURATION, EPOCH], kind="stable")
-    of_cell = rows.groupby(["place", CONFIGURATION], sort=False)[EPOCH]
+    rows = rows.sort_values(["place", Column.CONFIGURATION, Column.EPOCH], kind="stable")
+    of_cell = rows.groupby(["place", Column.CONFIGURATION], sort=False)[Column.EPOCH]
     place, size = of_cell.cumcount(), of_cell.transform("size")
     step = (place * (THINNED - 1)) // (size - 1).clip(lower=1)
     before = ((place - 1) * (THINNED - 1)) // (size - 1).clip(lower=1)
-    return rows[(size <= THINNED) | (place == 0) | (step != before) | (rows[EPOCH] == rows["best"])]
+    return rows[(size <= THINNED) | (place == 0) | (step != before) | (rows[Column.EPOCH] == rows["best"])]
 
 
 def _curves(rows: pd.DataFrame, names: Sequence[str], order: list[str]) -> _Curves:
     """The curves of all cells, one after the other."""
-    rows = rows.sort_values([*order, EPOCH], kind="stable")
+    rows = rows.sort_values([*order, Column.EPOCH], kind="stable")
     changes = (rows[order].to_numpy()[1:] != rows[order].to_numpy()[:-1]).any(axis=1)
     starts: NDArray[np.intp] = np.concatenate([[0], np.flatnonzero(changes) + 1])
     each, scores = rows.iloc[starts], rows["score"].to_numpy()
-    is_kept = (rows[EPOCH] == rows["best"]).to_numpy()
+    is_kept = (rows[Column.EPOCH] == rows["best"]).to_numpy()
     kept = np.full(len(starts), np.nan)
     kept[np.searchsorted(starts, np.flatnonzero(is_kept), side="right") - 1] = scores[is_kept]
     return _Curves(
-        np.insert(rows[EPOCH].to_numpy(np.int16), starts[1:], 0),
+        np.insert(rows[Column.EPOCH].to_numpy(np.int16), starts[1:], 0),
         np.insert(scores.astype(np.float32), starts[1:], np.nan),
         tuple(names[place] for place in each["place"]),
-        tuple(int(number) for number in each[CONFIGURATION]),
+        tuple(int(number) for number in each[Column.CONFIGURATION]),
         tuple(each["best"].tolist()),
         tuple(kept.tolist()),
     )

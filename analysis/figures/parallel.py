@@ -18,7 +18,8 @@ from helo.analysis.figures.slices import log_ticks
 from helo.analysis.statistics.parameters import Searched, searched
 
 from helo.errors import InputError
-from helo.names import ADJUSTED, CONFIGURATION, HIGHER_IS_BETTER, PARAMETER, RECOMMENDED, VAL
+from helo.metrics import METRICS
+from helo.names import Column, Prefix
 
 MOST_LINES: Final = 150
 BEST_LINES: Final = 100
@@ -58,25 +59,25 @@ class _ParallelInfo(NamedTuple):
 def _info(
     configurations: pd.DataFrame, effects: pd.DataFrame, objective: str, parameters: Mapping[str, Any]
 ) -> _ParallelInfo:
-    score = ADJUSTED + VAL + objective
+    score = Prefix.ADJUSTED + Prefix.VAL + objective
     done = configurations[np.isfinite(configurations[score])]
     if len(done) < 2:
         raise InputError("fewer than two configurations have a score")
     axes = searched(done, parameters)
     if not axes:
         raise InputError("no parameter takes two values among the cells with scores")
-    means = effects.groupby(PARAMETER)["mean"]
+    means = effects.groupby(Column.PARAMETER)["mean"]
     spread = (means.max() - means.min()).to_dict()
     axes.sort(key=lambda axis: spread.get(axis.name, 0.0))
-    ordered = done.sort_values([score, CONFIGURATION], ascending=[objective not in HIGHER_IS_BETTER, True])
-    rank = pd.Series(np.arange(len(ordered)), ordered[CONFIGURATION].to_numpy())
+    ordered = done.sort_values([score, Column.CONFIGURATION], ascending=[not METRICS[objective].higher_is_better, True])
+    rank = pd.Series(np.arange(len(ordered)), ordered[Column.CONFIGURATION].to_numpy())
     drawn = _drawn(ordered)
     placed = [_placed(axis, rank.index[drawn]) for axis in axes]
     values = ordered[score].to_numpy(float)[drawn]
     low, high = float(values.min()), float(values.max())
-    upside = 1.0 if objective in HIGHER_IS_BETTER else -1.0
+    upside = 1.0 if METRICS[objective].higher_is_better else -1.0
     heights = 0.5 + upside * ((values - low) / (high - low) - 0.5) if high > low else np.full(len(values), 0.5)
-    flags = ordered[RECOMMENDED].to_numpy(bool)[drawn]
+    flags = ordered[Column.RECOMMENDED].to_numpy(bool)[drawn]
     lines = [
         _Line(
             int(rank.index[place]),
@@ -103,7 +104,7 @@ def _drawn(ordered: pd.DataFrame) -> list[int]:
     if count <= MOST_LINES:
         return list(range(count))
     others = np.linspace(BEST_LINES, count - 1, MOST_LINES - BEST_LINES).round().astype(int)
-    must = np.flatnonzero(ordered[RECOMMENDED].to_numpy(bool))
+    must = np.flatnonzero(ordered[Column.RECOMMENDED].to_numpy(bool))
     return sorted({*range(BEST_LINES), *others.tolist(), *must.tolist()})
 
 

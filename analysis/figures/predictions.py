@@ -11,7 +11,7 @@ from helo.analysis.figures._style import GREY, VERMILLION, Grid, arrange, axis_n
 from helo.analysis.statistics.estimates import chosen_cells
 
 from helo.errors import InputError
-from helo.names import FOLD, GROUP, PREDICTED, TRUE
+from helo.names import Column, Prefix
 from helo.run.selection import best_per_fold
 
 MOST_GROUPS = 36
@@ -35,15 +35,15 @@ class _PredictionsInfo(NamedTuple):
 
 def _info(predictions: pd.DataFrame, cells: pd.DataFrame, objective: str) -> _PredictionsInfo:
     rows = chosen_cells(predictions, best_per_fold(cells, objective))
-    emotions = [column.removeprefix(TRUE) for column in predictions.columns if column.startswith(TRUE)]
+    emotions = [column.removeprefix(Prefix.TRUE) for column in predictions.columns if column.startswith(Prefix.TRUE)]
     if rows.empty or not emotions:
         raise InputError("there are no predictions of selected configurations")
-    group = rows[GROUP].astype(object).fillna("–").map(str) if GROUP in rows else _ALL_WINDOWS
-    rows = rows.assign(**{GROUP: group})
-    columns = [prefix + emotion for prefix in (TRUE, PREDICTED) for emotion in emotions]
-    means = rows.groupby([FOLD, GROUP], sort=False)[columns].mean()
-    groups = list(rows[GROUP].unique())
-    subjects = [str(fold) for fold in cells[FOLD].unique() if (rows[FOLD] == fold).any()]
+    group = rows[Column.GROUP].astype(object).fillna("–").map(str) if Column.GROUP in rows else _ALL_WINDOWS
+    rows = rows.assign(**{Column.GROUP: group})
+    columns = [prefix + emotion for prefix in (Prefix.TRUE, Prefix.PREDICTED) for emotion in emotions]
+    means = rows.groupby([Column.FOLD, Column.GROUP], sort=False)[columns].mean()
+    groups = list(rows[Column.GROUP].unique())
+    subjects = [str(fold) for fold in cells[Column.FOLD].unique() if (rows[Column.FOLD] == fold).any()]
 
     def distributions(prefix: str) -> tuple[tuple[Distribution, ...], ...]:
         wanted = means[[prefix + emotion for emotion in emotions]]
@@ -51,17 +51,17 @@ def _info(predictions: pd.DataFrame, cells: pd.DataFrame, objective: str) -> _Pr
         return tuple(tuple(found.get((subject, group)) for group in groups[:MOST_GROUPS]) for subject in subjects)
 
     def everyone(prefix: str) -> tuple[Distribution, ...]:
-        wanted = means[[prefix + emotion for emotion in emotions]].groupby(GROUP, sort=False).mean()
+        wanted = means[[prefix + emotion for emotion in emotions]].groupby(Column.GROUP, sort=False).mean()
         return tuple(tuple(wanted.loc[group].tolist()) for group in groups[:MOST_GROUPS])
 
     return _PredictionsInfo(
         tuple(emotions),
         tuple(groups[:MOST_GROUPS]),
         max(0, len(groups) - MOST_GROUPS),
-        (everyone(TRUE), everyone(PREDICTED)),
+        (everyone(Prefix.TRUE), everyone(Prefix.PREDICTED)),
         tuple(subjects),
-        distributions(TRUE),
-        distributions(PREDICTED),
+        distributions(Prefix.TRUE),
+        distributions(Prefix.PREDICTED),
     )
 
 

@@ -14,7 +14,8 @@ from helo.analysis.statistics.estimates import completed, scored
 from numpy.typing import NDArray
 
 from helo.errors import InputError
-from helo.names import CONFIGURATION, FINISHED, FOLD, FOLDS, HIGHER_IS_BETTER, STARTED, VAL
+from helo.metrics import METRICS
+from helo.names import Column, Prefix
 
 _UNITS = (("seconds", 1.0, 120.0), ("minutes", 60.0, 7200.0), ("hours", 3600.0, np.inf))
 """Unit, its seconds, and up to how many seconds it is used."""
@@ -46,40 +47,40 @@ class _ProgressInfo(NamedTuple):
 
 
 def _info(cells: pd.DataFrame, objective: str, nested: bool, folds: int | None) -> _ProgressInfo:
-    ordered = cells.sort_values(FINISHED, kind="stable").reset_index(drop=True)
-    done = scored(ordered).dropna(subset=[VAL + objective])
+    ordered = cells.sort_values(Column.FINISHED, kind="stable").reset_index(drop=True)
+    done = scored(ordered).dropna(subset=[Prefix.VAL + objective])
     if done.empty:
         raise InputError("no cell has a score yet")
     running = _running(ordered)
-    every = cells[FOLD].nunique() if folds is None else folds
+    every = cells[Column.FOLD].nunique() if folds is None else folds
     common = (objective, nested, every, len(cells), float(running[-1]))
     if nested:
         return _ProgressInfo(*common, (), (), (), (), (), _best_by_fold(ordered, running, objective))
     each = adjusted_means(done, objective)
-    each["place"] = (done.assign(place=done.index).groupby(CONFIGURATION)["place"].max()).reindex(each.index)
+    each["place"] = (done.assign(place=done.index).groupby(Column.CONFIGURATION)["place"].max()).reindex(each.index)
     each = each[np.isfinite(each["mean"])].sort_values("place", kind="stable")
-    whole = each[each[FOLDS] == every]
+    whole = each[each[Column.FOLDS] == every]
     return _ProgressInfo(
         *common,
         tuple(int(number) for number in each.index),
         tuple(int(place) + 1 for place in each["place"]),
         tuple(running[each["place"]].tolist()),
         tuple(each["mean"].tolist()),
-        tuple(int(count) for count in each[FOLDS]),
+        tuple(int(count) for count in each[Column.FOLDS]),
         _steps(whole["place"].to_numpy(int), running, _best(whole["mean"], objective).to_numpy(float)),
     )
 
 
 def _best(scores: pd.Series | pd.DataFrame, objective: str) -> pd.Series | pd.DataFrame:
-    return scores.cummax() if objective in HIGHER_IS_BETTER else scores.cummin()
+    return scores.cummax() if METRICS[objective].higher_is_better else scores.cummin()
 
 
 def _best_by_fold(ordered: pd.DataFrame, running: NDArray[np.float64], objective: str) -> _Steps:
     """The mean over folds of the best score so far in each, from when all folds that ever have one have it."""
-    done = completed(ordered).dropna(subset=[VAL + objective])
+    done = completed(ordered).dropna(subset=[Prefix.VAL + objective])
     if done.empty:
         raise InputError("no cell ran to its end, and only such cells are chosen in a fold")
-    wide = done.set_index(FOLD, append=True)[VAL + objective].unstack(FOLD)
+    wide = done.set_index(Column.FOLD, append=True)[Prefix.VAL + objective].unstack(Column.FOLD)
     mean = _best(wide, objective).ffill().mean(axis=1, skipna=False).dropna()
     return _steps(mean.index.to_numpy(int), running, mean.to_numpy(float))
 
@@ -98,8 +99,8 @@ def _steps(places: NDArray[np.int_], running: NDArray[np.float64], scores: NDArr
 
 def _running(ordered: pd.DataFrame) -> NDArray[np.float64]:
     """Seconds in which at least one cell ran, until each cell's end; `ordered` by these. Pauses do not count."""
-    ends = ordered[FINISHED].to_numpy("datetime64[ns]").astype(np.int64)
-    starts = ordered[STARTED].to_numpy("datetime64[ns]").astype(np.int64)
+    ends = ordered[Column.FINISHED].to_numpy("datetime64[ns]").astype(np.int64)
+    starts = ordered[Column.STARTED].to_numpy("datetime64[ns]").astype(np.int64)
     # Nothing runs between the end of the last cell so far and the first start of all later ones.
     first = np.minimum.accumulate(starts[::-1])[::-1]
     before = np.r_[first[0], ends[:-1]]

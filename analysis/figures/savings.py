@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from helo.analysis.figures._style import BLUE, GREY, NARROW, ORANGE, VERMILLION, styled
 
 from helo.errors import InputError
-from helo.names import COMPLETED, CONFIGURATION, EPOCHS_RUN, FAILED, STATUS, STOPPED
+from helo.names import Column, Status
 
 
 class Savings(NamedTuple):
@@ -58,26 +58,26 @@ def savings(cells: pd.DataFrame, folds: int, nested: bool = False, configuration
     - `configurations`: how many the search was to try, in each fold under ``nested`` (default: those in `cells`);
       while a search goes on, cells that still wait count as not started
     """
-    of = {status: cells[cells[STATUS] == status] for status in (COMPLETED, STOPPED, FAILED)}
-    if of[COMPLETED].empty:
+    of = {status: cells[cells[Column.STATUS] == status] for status in (Status.COMPLETED, Status.STOPPED, Status.FAILED)}
+    if of[Status.COMPLETED].empty:
         raise InputError("no cell ran to its end yet, so nothing says how long one takes")
-    known = cells[CONFIGURATION].nunique()
+    known = cells[Column.CONFIGURATION].nunique()
     everything = known if nested else known * folds
     planned = max(len(cells), everything, (configurations or 0) * folds)
-    typical = float(of[COMPLETED][EPOCHS_RUN].mean())
-    stopped = of[STOPPED][EPOCHS_RUN]
+    typical = float(of[Status.COMPLETED][Column.EPOCHS].mean())
+    stopped = of[Status.STOPPED][Column.EPOCHS]
     rest = (typical - stopped).clip(lower=0).sum() + typical * (planned - len(cells))
-    run = {status: int(rows[EPOCHS_RUN].fillna(0).sum()) for status, rows in of.items()}
+    run = {status: int(rows[Column.EPOCHS].fillna(0).sum()) for status, rows in of.items()}
     return Savings(
         planned=planned,
-        completed=len(of[COMPLETED]),
-        stopped=len(of[STOPPED]),
-        failed=len(of[FAILED]),
+        completed=len(of[Status.COMPLETED]),
+        stopped=len(of[Status.STOPPED]),
+        failed=len(of[Status.FAILED]),
         unstarted=planned - len(cells),
         typical=typical,
-        epochs_completed=run[COMPLETED],
-        epochs_stopped=run[STOPPED],
-        epochs_failed=run[FAILED],
+        epochs_completed=run[Status.COMPLETED],
+        epochs_stopped=run[Status.STOPPED],
+        epochs_failed=run[Status.FAILED],
         epochs_rest=round(float(rest)),
     )
 

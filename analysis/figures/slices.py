@@ -24,7 +24,7 @@ from helo.analysis.figures._style import (
 from helo.analysis.statistics.parameters import Searched, searched
 
 from helo.errors import InputError
-from helo.names import ADJUSTED, CONFIGURATION, FOLDS, PARAMETER, VAL
+from helo.names import Column, Prefix
 
 MOST_POINTS: Final = 400
 """Configurations that are drawn in a panel; of more, evenly spread ones by score."""
@@ -64,18 +64,20 @@ class _SlicesInfo(NamedTuple):
 def _info(
     configurations: pd.DataFrame, effects: pd.DataFrame, objective: str, folds: int, parameters: Mapping[str, Any]
 ) -> _SlicesInfo:
-    done = configurations[np.isfinite(configurations[ADJUSTED + VAL + objective])]
+    done = configurations[np.isfinite(configurations[Prefix.ADJUSTED + Prefix.VAL + objective])]
     if done.empty:
         raise InputError("no cell has a score yet")
     axes = searched(done, parameters)
     if not axes:
         raise InputError("no parameter takes two values among the cells with scores")
-    each = done.set_index(CONFIGURATION)[[ADJUSTED + VAL + objective, FOLDS]].set_axis(["mean", "folds"], axis=1)
+    each = done.set_index(Column.CONFIGURATION)[[Prefix.ADJUSTED + Prefix.VAL + objective, Column.FOLDS]].set_axis(
+        ["mean", "folds"], axis=1
+    )
     drawn = each
     if len(each) > MOST_POINTS:
         places = np.linspace(0, len(each) - 1, MOST_POINTS).round().astype(int)
         drawn = each.sort_values("mean", kind="stable").iloc[places].sort_index()
-    slices = [_slice(axis, drawn, effects[effects[PARAMETER] == axis.name]) for axis in axes]
+    slices = [_slice(axis, drawn, effects[effects[Column.PARAMETER] == axis.name]) for axis in axes]
     slices = [one for one in slices if one.values]  # a parameter may act in none of those that are drawn
     return _SlicesInfo(objective, folds, tuple(slices), len(each) - len(drawn))
 

@@ -11,7 +11,8 @@ from helo.analysis.figures._style import BLUE, GREY, VERMILLION, metric_title, p
 from helo.analysis.statistics.estimates import best_regressor, paired
 
 from helo.errors import InputError
-from helo.names import HIGHER_IS_BETTER, PER_FOLD_SELECTION, TRAIN_MEAN
+from helo.metrics import METRICS
+from helo.names import Estimate
 
 
 class _SubjectsInfo(NamedTuple):
@@ -24,17 +25,17 @@ class _SubjectsInfo(NamedTuple):
 
 
 def _info(scores: pd.DataFrame, metric: str) -> _SubjectsInfo:
-    both = paired(scores, metric, TRAIN_MEAN, PER_FOLD_SELECTION)
+    both = paired(scores, metric, Estimate.TRAIN_MEAN, Estimate.PER_FOLD_SELECTION)
     if both.empty:
         raise InputError("no subject has both a completed cell and the train-mean baseline")
-    both = both.sort_values(TRAIN_MEAN, ascending=metric in HIGHER_IS_BETTER, kind="stable")
+    both = both.sort_values(Estimate.TRAIN_MEAN, ascending=METRICS[metric].higher_is_better, kind="stable")
     regressor = best_regressor(scores, metric)
     regressed = paired(scores, metric, regressor).loc[both.index, regressor].tolist() if regressor else []
     return _SubjectsInfo(
         metric,
         tuple(both.index.astype(str)),
-        tuple(both[TRAIN_MEAN].tolist()),
-        tuple(both[PER_FOLD_SELECTION].tolist()),
+        tuple(both[Estimate.TRAIN_MEAN].tolist()),
+        tuple(both[Estimate.PER_FOLD_SELECTION].tolist()),
         regressor,
         tuple(regressed),
     )
@@ -65,12 +66,14 @@ def _figure(info: _SubjectsInfo) -> go.Figure:
             hoverinfo="skip",
             showlegend=False,
         ),
-        _points(info, info.reference, TRAIN_MEAN, {"color": GREY, "symbol": "square", "size": 9}),
+        _points(info, info.reference, Estimate.TRAIN_MEAN, {"color": GREY, "symbol": "square", "size": 9}),
     ]
     if info.regressor:
         marker = {"color": VERMILLION, "symbol": "diamond-open", "size": 9}
         traces.append(_points(info, info.regressed, info.regressor, marker))
-    traces.append(_points(info, info.searched, PER_FOLD_SELECTION, {"color": BLUE, "symbol": "circle", "size": 11}))
+    traces.append(
+        _points(info, info.searched, Estimate.PER_FOLD_SELECTION, {"color": BLUE, "symbol": "circle", "size": 11})
+    )
     return styled(
         traces,
         height=110 + 24 * len(names),

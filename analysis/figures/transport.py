@@ -14,7 +14,7 @@ from helo.analysis.figures._style import DIVERGING, NARROW, note_above, plain, s
 from helo.analysis.statistics.learnt import learnt, token_names
 from numpy.typing import NDArray
 
-from helo.names import TRANSPORT_PLAN
+from helo.names import Explanation
 
 Matrix = NDArray[np.float64]
 
@@ -36,7 +36,7 @@ class _TransportInfo(NamedTuple):
 def _info(
     explanations: pd.DataFrame, cells: pd.DataFrame, objective: str, modalities: Mapping[str, Any]
 ) -> _TransportInfo:
-    found = learnt(explanations, cells, objective, TRANSPORT_PLAN)
+    found = learnt(explanations, cells, objective, Explanation.TRANSPORT_PLAN)
     rows, columns = token_names(modalities)
     height, width = found.mean.shape
     return _TransportInfo(

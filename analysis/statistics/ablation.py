@@ -9,7 +9,8 @@ import pandas as pd
 from helo.analysis.statistics.estimates import completed, gain, interval
 from helo.analysis.statistics.signed_rank import holm, signed_rank
 
-from helo.names import FOLD, METRICS, PARAM, TEST
+from helo.metrics import METRICS
+from helo.names import Column, Prefix
 
 VARIANT: Final = "variant"
 
@@ -35,20 +36,20 @@ def ablation(cells: pd.DataFrame, variants: Mapping[str, Mapping[str, Any]], obj
     whole: pd.DataFrame | None = None
     found = []
     for name, values in variants.items():
-        scores = done[_made_with(done, values)].set_index(FOLD).sort_index()
+        scores = done[_made_with(done, values)].set_index(Column.FOLD).sort_index()
         row: dict[str, Any] = {VARIANT: name}
         if whole is None:
             whole = scores
         else:
             scores = scores.loc[scores.index.intersection(whole.index)]
-            ours, theirs = whole.loc[scores.index, TEST + objective], scores[TEST + objective]
+            ours, theirs = whole.loc[scores.index, Prefix.TEST + objective], scores[Prefix.TEST + objective]
             loss = gain(ours, theirs, objective).mask(ours == theirs, 0.0)
             loss = loss.mask(loss.abs() < ROUNDING, 0.0)
             low, high = interval(loss.to_numpy(float))
             _, p, effect = signed_rank(loss)
             row |= {"loss": loss.mean(), "loss_low": low, "loss_high": high, "worse": int((loss > 0).sum())}
             row |= {"p": p, "effect": effect}
-        row |= {metric: scores[TEST + metric].mean() for metric in METRICS} | {"subjects": len(scores)}
+        row |= {metric: scores[Prefix.TEST + metric].mean() for metric in METRICS} | {"subjects": len(scores)}
         found.append(row)
     columns = [VARIANT, *METRICS, "subjects", "loss", "loss_low", "loss_high", "worse", "p", "p_holm", "effect"]
     table = pd.DataFrame(found).reindex(columns=columns)
@@ -58,7 +59,7 @@ def ablation(cells: pd.DataFrame, variants: Mapping[str, Mapping[str, Any]], obj
 def variant_of(params: Mapping[str, Any], variants: Mapping[str, Mapping[str, Any]]) -> str:
     """The name of the variant that has these ``param_`` columns; empty if none has."""
     for name, values in variants.items():
-        if all(params.get(PARAM + key) == value for key, value in values.items()):
+        if all(params.get(Prefix.PARAM + key) == value for key, value in values.items()):
             return name
     return ""
 
@@ -66,7 +67,7 @@ def variant_of(params: Mapping[str, Any], variants: Mapping[str, Mapping[str, An
 def _made_with(cells: pd.DataFrame, values: Mapping[str, Any]) -> pd.Series:
     same = pd.Series(True, index=cells.index)
     for name, value in values.items():
-        same &= cells[PARAM + name] == value if PARAM + name in cells else False
+        same &= cells[Prefix.PARAM + name] == value if Prefix.PARAM + name in cells else False
     return same
 
 

@@ -9,7 +9,7 @@ then Wilcoxon's on pairs, corrected by Holm. Post-hoc tests on mean ranks depend
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,27 +20,12 @@ from helo.analysis.statistics.signed_rank import ALPHA, FEW, RESAMPLES, holm, si
 from numpy.typing import NDArray
 
 from helo.errors import InputError
-from helo.names import (
-    BEST_POSSIBLE,
-    ESTIMATE,
-    FITTED_BASELINES,
-    FOLD,
-    HIGHER_IS_BETTER,
-    METRIC,
-    METRICS,
-    ORACLE,
-    PER_FOLD_SELECTION,
-    REFERENCE,
-    SINGLE_CONFIGURATION,
-    SKILL,
-    SUBJECT,
-    TRAIN_MEAN,
-    UNIFORM,
-)
+from helo.metrics import METRICS
+from helo.names import FITTED_BASELINES, Column, Estimate
 
 COMPARISON_COLUMNS = (
-    METRIC,
-    REFERENCE,
+    Column.METRIC,
+    Column.REFERENCE,
     "subjects",
     "score",
     "reference_score",
@@ -55,10 +40,10 @@ COMPARISON_COLUMNS = (
 )
 """Columns of `comparisons`."""
 
-FRIEDMAN_COLUMNS = (METRIC, "methods", "subjects", "statistic", "p", "kendall_w")
+FRIEDMAN_COLUMNS = (Column.METRIC, "methods", "subjects", "statistic", "p", "kendall_w")
 """Columns of `friedman`."""
 
-OPTIMISM_COLUMNS = (METRIC, "subjects", "score", "gap", "gap_low", "gap_high", "per_cent")
+OPTIMISM_COLUMNS = (Column.METRIC, "subjects", "score", "gap", "gap_low", "gap_high", "per_cent")
 """Columns of `optimism`."""
 
 FEWEST_METHODS = 3
@@ -67,7 +52,7 @@ FEWEST_RANKED = 5
 """What Friedman's test needs to say anything, and how many subjects autorank wants."""
 
 # No one has to beat these: the search itself in another form, and what no one can reach or report.
-_NO_REFERENCE = (PER_FOLD_SELECTION, SINGLE_CONFIGURATION, ORACLE, BEST_POSSIBLE)
+_NO_REFERENCE = (Estimate.PER_FOLD_SELECTION, Estimate.SINGLE_CONFIGURATION, Estimate.ORACLE, Estimate.BEST_POSSIBLE)
 
 
 def references(scores: pd.DataFrame) -> list[str]:
@@ -75,12 +60,12 @@ def references(scores: pd.DataFrame) -> list[str]:
 
     ``single_configuration`` is not among them: it is the search once more, and a larger family asks more of every p.
     """
-    found = dict.fromkeys(scores[ESTIMATE].astype(str))
-    known = [name for name in (TRAIN_MEAN, UNIFORM, *FITTED_BASELINES) if name in found]
+    found = dict.fromkeys(scores[Column.ESTIMATE].astype(str))
+    known = [name for name in (Estimate.TRAIN_MEAN, Estimate.UNIFORM, *FITTED_BASELINES) if name in found]
     return known + [name for name in found if name not in (*known, *_NO_REFERENCE)]
 
 
-def comparisons(scores: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.DataFrame:
+def comparisons(scores: pd.DataFrame, metrics: Iterable[str] = METRICS) -> pd.DataFrame:
     """``per_fold_selection`` against every reference on the subjects that both have: a row per metric and reference.
 
     - ``subjects``; ``score``, ``reference_score``: their means over them
@@ -100,11 +85,11 @@ def comparisons(scores: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.Da
         wide = by_subject(scores, metric)
         family: list[dict[str, Any]] = []
         for reference in references(scores):
-            row, difference = _compared(wide, PER_FOLD_SELECTION, reference, metric)
+            row, difference = _compared(wide, Estimate.PER_FOLD_SELECTION, reference, metric)
             gains.append(difference)
-            family.append({METRIC: metric, REFERENCE: reference, **row})
-        settled = [row | {"p_holm": row["p"]} for row in family if row[REFERENCE] == TRAIN_MEAN]
-        rows += settled + _corrected([row for row in family if row[REFERENCE] != TRAIN_MEAN])
+            family.append({Column.METRIC: metric, Column.REFERENCE: reference, **row})
+        settled = [row | {"p_holm": row["p"]} for row in family if row[Column.REFERENCE] == Estimate.TRAIN_MEAN]
+        rows += settled + _corrected([row for row in family if row[Column.REFERENCE] != Estimate.TRAIN_MEAN])
     for row, (low, high) in zip(rows, intervals(gains), strict=True):
         row |= {"gain_low": low, "gain_high": high}
     return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
@@ -112,7 +97,7 @@ def comparisons(scores: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.Da
 
 def corrected(table: pd.DataFrame) -> int:
     """Over how many references Holm corrects in a table of `comparisons`: all but ``train_mean``."""
-    return int((table[REFERENCE].drop_duplicates() != TRAIN_MEAN).sum())
+    return int((table[Column.REFERENCE].drop_duplicates() != Estimate.TRAIN_MEAN).sum())
 
 
 def between_runs(scores: Mapping[str, pd.DataFrame], metric: str) -> pd.DataFrame:
@@ -123,11 +108,17 @@ def between_runs(scores: Mapping[str, pd.DataFrame], metric: str) -> pd.DataFram
     """
     first, *others = scores
     wide = pd.DataFrame(
-        {name: table[table[ESTIMATE] == PER_FOLD_SELECTION].set_index(FOLD)[metric] for name, table in scores.items()}
+        {
+            name: table[table[Column.ESTIMATE] == Estimate.PER_FOLD_SELECTION].set_index(Column.FOLD)[metric]
+            for name, table in scores.items()
+        }
     )
     found = [_compared(wide, name, first, metric) for name in others]
     rows = _corrected(
-        [{"run": name, METRIC: metric, REFERENCE: first, **row} for name, (row, _) in zip(others, found, strict=True)]
+        [
+            {"run": name, Column.METRIC: metric, Column.REFERENCE: first, **row}
+            for name, (row, _) in zip(others, found, strict=True)
+        ]
     )
     for row, (low, high) in zip(rows, intervals([difference for _, difference in found]), strict=True):
         row |= {"gain_low": low, "gain_high": high}
@@ -225,7 +216,7 @@ def ranks(scores: pd.DataFrame, metric: str) -> Ranks:
             f"mean ranks need at least {FEWEST_METHODS} methods and {FEWEST_RANKED} subjects that all of them have,"
             f" got {pool.shape[1]} and {len(pool)}"
         )
-    found = _autorank(pool, "descending" if metric in HIGHER_IS_BETTER else "ascending")
+    found = _autorank(pool, "descending" if METRICS[metric].higher_is_better else "ascending")
     mean_ranks = found.rankdf["meanrank"].astype(float).sort_values(kind="stable")
     values = mean_ranks.tolist()
     limit = float(found.cd)
@@ -257,8 +248,10 @@ def optimism(scores: pd.DataFrame) -> pd.DataFrame:
     """
     rows, gaps = [], []
     for metric in METRICS:
-        both, difference = _differences(by_subject(scores, metric), ORACLE, PER_FOLD_SELECTION, metric)
-        score, gap = both[PER_FOLD_SELECTION].mean(), _mean(difference)
+        both, difference = _differences(
+            by_subject(scores, metric), Estimate.ORACLE, Estimate.PER_FOLD_SELECTION, metric
+        )
+        score, gap = both[Estimate.PER_FOLD_SELECTION].mean(), _mean(difference)
         gaps.append(difference)
         rows.append((metric, len(both), score, gap, 100 * gap / score if score else np.nan))
     table = [(*row[:4], low, high, row[4]) for row, (low, high) in zip(rows, intervals(gaps), strict=True)]
@@ -270,10 +263,12 @@ def subject_table(scores: pd.DataFrame, objective: str) -> pd.DataFrame:
 
     ``skill`` is that of `objective` against ``train_mean`` on the same subject; NaN without it.
     """
-    reference = scores[scores[ESTIMATE] == TRAIN_MEAN].set_index(FOLD)[objective]
-    pairs = zip(scores[objective], reference.reindex(scores[FOLD]), strict=True)
-    table = scores.assign(**{SKILL: [skill(score, other, objective) for score, other in pairs]})
-    return table.rename(columns={FOLD: SUBJECT})[[SUBJECT, ESTIMATE, *METRICS, SKILL]].reset_index(drop=True)
+    reference = scores[scores[Column.ESTIMATE] == Estimate.TRAIN_MEAN].set_index(Column.FOLD)[objective]
+    pairs = zip(scores[objective], reference.reindex(scores[Column.FOLD]), strict=True)
+    table = scores.assign(**{Column.SKILL: [skill(score, other, objective) for score, other in pairs]})
+    return table.rename(columns={Column.FOLD: Column.SUBJECT})[
+        [Column.SUBJECT, Column.ESTIMATE, *METRICS, Column.SKILL]
+    ].reset_index(drop=True)
 
 
 def _differences(
@@ -291,5 +286,5 @@ def _mean(values: NDArray[np.float64]) -> float:
 
 def _pool(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Subjects of ``per_fold_selection`` × it and the references that have them all."""
-    wide = by_subject(scores, metric).reindex(columns=[PER_FOLD_SELECTION, *references(scores)])
-    return wide[wide[PER_FOLD_SELECTION].notna()].dropna(axis="columns")
+    wide = by_subject(scores, metric).reindex(columns=[Estimate.PER_FOLD_SELECTION, *references(scores)])
+    return wide[wide[Estimate.PER_FOLD_SELECTION].notna()].dropna(axis="columns")

@@ -16,43 +16,29 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from helo.names import (
-    ADJUSTED,
-    BEST_ON_TEST,
-    CHOSEN,
-    COMPLETED,
-    CONFIGURATION,
-    ERROR,
-    FAILED,
-    FOLD,
-    FOLDS,
-    HIGHER_IS_BETTER,
-    PARAM,
-    RECOMMENDED,
-    STATUS,
-    STOPPED,
-    TEST,
-    VAL,
-)
+from helo.metrics import METRICS
+from helo.names import Column, Prefix, Status
 from helo.run.selection import best_per_fold, recommended
 
 NOT_FOR_CHOOSING: Final = "not for choosing"
 """What a table says beside the test scores of configurations."""
 
 
-def score_matrix(cells: pd.DataFrame, objective: str, side: str = VAL) -> pd.DataFrame:
+def score_matrix(cells: pd.DataFrame, objective: str, side: str = Prefix.VAL) -> pd.DataFrame:
     """The scores of cells that completed or were stopped, (configurations, folds); NaN where there is none.
 
     - `cells`: as in ``cells.parquet``; a configuration without any score has a row of NaN
     - `side`: inner validation scores (`VAL`) or test scores (`TEST`)
     """
-    rows = np.unique(cells[CONFIGURATION])
+    rows = np.unique(cells[Column.CONFIGURATION])
     done = scored(cells).dropna(subset=[side + objective])
-    folds = np.unique(done[FOLD].astype(str))
+    folds = np.unique(done[Column.FOLD].astype(str))
     found = np.full((len(rows), len(folds)), np.nan)
-    places = np.searchsorted(rows, done[CONFIGURATION]), np.searchsorted(folds, done[FOLD].astype(str))
+    places = np.searchsorted(rows, done[Column.CONFIGURATION]), np.searchsorted(folds, done[Column.FOLD].astype(str))
     found[places] = done[side + objective]
-    return pd.DataFrame(found, index=pd.Index(rows, name=CONFIGURATION), columns=pd.Index(folds, name=FOLD))
+    return pd.DataFrame(
+        found, index=pd.Index(rows, name=Column.CONFIGURATION), columns=pd.Index(folds, name=Column.FOLD)
+    )
 
 
 def adjust(scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -117,7 +103,7 @@ def _blocks(there: NDArray[np.bool_]) -> tuple[int, NDArray[np.int32]]:
     return int(found), of
 
 
-def adjusted_means(cells: pd.DataFrame, objective: str, side: str = VAL) -> pd.DataFrame:
+def adjusted_means(cells: pd.DataFrame, objective: str, side: str = Prefix.VAL) -> pd.DataFrame:
     """Mean score of each configuration, adjusted for the folds that it ran in, and its standard error: see `adjust`.
 
     Returns columns ``mean``, ``error`` and ``folds`` (with a score), indexed by configuration. A cell that a rung
@@ -130,7 +116,9 @@ def adjusted_means(cells: pd.DataFrame, objective: str, side: str = VAL) -> pd.D
     """
     scores = score_matrix(cells, objective, side)
     means, errors = adjust(scores.to_numpy())
-    return pd.DataFrame({"mean": means, ERROR: errors, FOLDS: scores.notna().sum(axis=1)}, index=scores.index)
+    return pd.DataFrame(
+        {"mean": means, Column.ERROR: errors, Column.FOLDS: scores.notna().sum(axis=1)}, index=scores.index
+    )
 
 
 def configurations_table(cells: pd.DataFrame, objective: str, nested: bool, folds: int | None = None) -> pd.DataFrame:
@@ -148,27 +136,40 @@ def configurations_table(cells: pd.DataFrame, objective: str, nested: bool, fold
     - `nested`: whether every fold has configurations of its own; says which is recommended
     - `folds`: how many folds the run has (default: those in `cells`)
     """
-    params = [name for name in cells.columns if name.startswith(PARAM)]
-    table = cells[[CONFIGURATION, *params]].drop_duplicates(CONFIGURATION).set_index(CONFIGURATION).sort_index()
-    validation, test = adjusted_means(cells, objective), adjusted_means(cells, objective, TEST)
-    table[FOLDS] = validation[FOLDS]
-    for status in (COMPLETED, STOPPED, FAILED):
-        table[status] = cells[cells[STATUS] == status].groupby(CONFIGURATION).size().reindex(table.index, fill_value=0)
-    table[ADJUSTED + VAL + objective] = validation["mean"]
-    table[ERROR] = validation[ERROR]
-    table[ADJUSTED + TEST + objective] = test["mean"]
-    for column, choice in ((CHOSEN, best_per_fold(cells, objective)), (BEST_ON_TEST, _best_on_test(cells, objective))):
+    params = [name for name in cells.columns if name.startswith(Prefix.PARAM)]
+    table = (
+        cells[[Column.CONFIGURATION, *params]]
+        .drop_duplicates(Column.CONFIGURATION)
+        .set_index(Column.CONFIGURATION)
+        .sort_index()
+    )
+    validation, test = adjusted_means(cells, objective), adjusted_means(cells, objective, Prefix.TEST)
+    table[Column.FOLDS] = validation[Column.FOLDS]
+    for status in (Status.COMPLETED, Status.STOPPED, Status.FAILED):
+        table[status] = (
+            cells[cells[Column.STATUS] == status]
+            .groupby(Column.CONFIGURATION)
+            .size()
+            .reindex(table.index, fill_value=0)
+        )
+    table[Prefix.ADJUSTED + Prefix.VAL + objective] = validation["mean"]
+    table[Column.ERROR] = validation[Column.ERROR]
+    table[Prefix.ADJUSTED + Prefix.TEST + objective] = test["mean"]
+    for column, choice in (
+        (Column.CHOSEN, best_per_fold(cells, objective)),
+        (Column.BEST_ON_TEST, _best_on_test(cells, objective)),
+    ):
         table[column] = pd.Series(choice, dtype=int).value_counts().reindex(table.index, fill_value=0)
-    to_deploy = recommended(cells, objective, cells[FOLD].nunique() if folds is None else folds, nested)
-    table[RECOMMENDED] = table.index == (None if to_deploy is None else to_deploy.configuration)
+    to_deploy = recommended(cells, objective, cells[Column.FOLD].nunique() if folds is None else folds, nested)
+    table[Column.RECOMMENDED] = table.index == (None if to_deploy is None else to_deploy.configuration)
     return table.reset_index()
 
 
 def _best_on_test(cells: pd.DataFrame, objective: str) -> Mapping[str, int]:
     """In each fold, the configuration with the best test score, the first among equals: never used to choose."""
-    done = completed(cells).dropna(subset=[TEST + objective])
-    ordered = done.sort_values(CONFIGURATION, kind="stable").sort_values(
-        TEST + objective, ascending=objective not in HIGHER_IS_BETTER, kind="stable"
+    done = completed(cells).dropna(subset=[Prefix.TEST + objective])
+    ordered = done.sort_values(Column.CONFIGURATION, kind="stable").sort_values(
+        Prefix.TEST + objective, ascending=not METRICS[objective].higher_is_better, kind="stable"
     )
-    first = ordered.drop_duplicates(FOLD)
-    return dict(zip(first[FOLD], first[CONFIGURATION], strict=True))
+    first = ordered.drop_duplicates(Column.FOLD)
+    return dict(zip(first[Column.FOLD], first[Column.CONFIGURATION], strict=True))

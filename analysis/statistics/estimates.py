@@ -14,31 +14,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
-from helo.names import (
-    BEST_POSSIBLE,
-    COMPLETED,
-    CONFIGURATION,
-    ESTIMATE,
-    FITTED_BASELINES,
-    FOLD,
-    HIGHER_IS_BETTER,
-    METHOD,
-    METRIC,
-    METRICS,
-    ORACLE,
-    PER_FOLD_SELECTION,
-    SCORED,
-    SINGLE_CONFIGURATION,
-    SKILL,
-    STATUS,
-    TEST,
-    TRAIN_MEAN,
-    UNCONVERGED,
-    UNIFORM,
-)
+from helo.metrics import METRICS
+from helo.names import FITTED_BASELINES, SCORED, Column, Estimate, Prefix, Status
 from helo.run.selection import best_overall, best_per_fold
 
-SUMMARY_COLUMNS = (ESTIMATE, METRIC, "mean", "std", "ci_low", "ci_high", "subjects", SKILL)
+SUMMARY_COLUMNS = (Column.ESTIMATE, Column.METRIC, "mean", "std", "ci_low", "ci_high", "subjects", Column.SKILL)
 """Columns of ``summary.parquet``."""
 
 CONFIDENCE = 0.95
@@ -46,34 +26,34 @@ RESAMPLES = 9999
 _BATCH = 500_000
 """How many resampled scores are in memory at a time."""
 
-_SEARCHED = (PER_FOLD_SELECTION, SINGLE_CONFIGURATION, ORACLE)
-_KNOWN_METHODS = (TRAIN_MEAN, UNIFORM, *FITTED_BASELINES, BEST_POSSIBLE)
+_SEARCHED = (Estimate.PER_FOLD_SELECTION, Estimate.SINGLE_CONFIGURATION, Estimate.ORACLE)
+_KNOWN_METHODS = (Estimate.TRAIN_MEAN, Estimate.UNIFORM, *FITTED_BASELINES, Estimate.BEST_POSSIBLE)
 
 
 def completed(cells: pd.DataFrame) -> pd.DataFrame:
     """The rows of ``cells.parquet`` whose cell ran to its end."""
-    return cells[cells[STATUS] == COMPLETED]
+    return cells[cells[Column.STATUS] == Status.COMPLETED]
 
 
 def scored(cells: pd.DataFrame) -> pd.DataFrame:
     """The rows of ``cells.parquet`` that have scores: all but the failed ones."""
-    return cells[cells[STATUS].isin(SCORED)]
+    return cells[cells[Column.STATUS].isin(SCORED)]
 
 
 def unconverged_cells(epochs: pd.DataFrame) -> pd.Series:
     """For each cell, how many transport plans of its worst epoch were no solutions; indexed by configuration, fold."""
-    return epochs.groupby([CONFIGURATION, FOLD], sort=False)[UNCONVERGED].max()
+    return epochs.groupby([Column.CONFIGURATION, Column.FOLD], sort=False)[Column.UNCONVERGED].max()
 
 
 def no_baselines() -> pd.DataFrame:
     """An empty ``baselines.parquet``, for runs that have none."""
-    scores = [TEST + metric for metric in METRICS]
-    return pd.DataFrame(columns=[METHOD, FOLD, *scores]).astype(dict.fromkeys(scores, float))
+    scores = [Prefix.TEST + metric for metric in METRICS]
+    return pd.DataFrame(columns=[Column.METHOD, Column.FOLD, *scores]).astype(dict.fromkeys(scores, float))
 
 
 def methods(baselines: pd.DataFrame) -> list[str]:
     """The methods of the baselines table: those every run has first, then in the table's order."""
-    found = list(dict.fromkeys(baselines[METHOD].astype(str)))
+    found = list(dict.fromkeys(baselines[Column.METHOD].astype(str)))
     return [name for name in _KNOWN_METHODS if name in found] + [n for n in found if n not in _KNOWN_METHODS]
 
 
@@ -91,38 +71,38 @@ def subject_scores(
     cell has no row. ``oracle`` takes the best test score of a fold for each metric by itself.
     """
     done = completed(cells)
-    overall = best_overall(cells, objective, cells[FOLD].nunique() if folds is None else folds)
-    everywhere = {} if overall is None else {str(fold): overall for fold in cells[FOLD].unique()}
+    overall = best_overall(cells, objective, cells[Column.FOLD].nunique() if folds is None else folds)
+    everywhere = {} if overall is None else {str(fold): overall for fold in cells[Column.FOLD].unique()}
     parts = [
-        _named(PER_FOLD_SELECTION, chosen_cells(done, best_per_fold(cells, objective))),
-        _named(SINGLE_CONFIGURATION, chosen_cells(scored(cells), everywhere)),
-        _named(ORACLE, _best_test_scores(done)),
+        _named(Estimate.PER_FOLD_SELECTION, chosen_cells(done, best_per_fold(cells, objective))),
+        _named(Estimate.SINGLE_CONFIGURATION, chosen_cells(scored(cells), everywhere)),
+        _named(Estimate.ORACLE, _best_test_scores(done)),
     ]
-    parts += [_named(name, baselines[baselines[METHOD] == name]) for name in methods(baselines)]
-    return pd.concat([part for part in parts if len(part)] or [_named(ORACLE, done[:0])], ignore_index=True)
+    parts += [_named(name, baselines[baselines[Column.METHOD] == name]) for name in methods(baselines)]
+    return pd.concat([part for part in parts if len(part)] or [_named(Estimate.ORACLE, done[:0])], ignore_index=True)
 
 
 def variant_scores(cells: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """Scores in which some cells stand in place of what the search would choose."""
-    others = scores[scores[ESTIMATE] != PER_FOLD_SELECTION]
-    return pd.concat([_named(PER_FOLD_SELECTION, cells), others], ignore_index=True)
+    others = scores[scores[Column.ESTIMATE] != Estimate.PER_FOLD_SELECTION]
+    return pd.concat([_named(Estimate.PER_FOLD_SELECTION, cells), others], ignore_index=True)
 
 
 def chosen_cells(cells: pd.DataFrame, choice: Mapping[str, int]) -> pd.DataFrame:
     """The rows of `cells` whose configuration is the one chosen for their fold."""
-    return cells[cells[CONFIGURATION] == cells[FOLD].map(dict(choice))]
+    return cells[cells[Column.CONFIGURATION] == cells[Column.FOLD].map(dict(choice))]
 
 
 def _best_test_scores(done: pd.DataFrame) -> pd.DataFrame:
-    best = {TEST + metric: "max" if metric in HIGHER_IS_BETTER else "min" for metric in METRICS}
-    return done.groupby(FOLD, sort=False).agg(best).reset_index()
+    best = {Prefix.TEST + metric: "max" if METRICS[metric].higher_is_better else "min" for metric in METRICS}
+    return done.groupby(Column.FOLD, sort=False).agg(best).reset_index()
 
 
 def _named(estimate: str, rows: pd.DataFrame) -> pd.DataFrame:
-    wanted = rows[[FOLD, *(TEST + metric for metric in METRICS)]]
-    scores = wanted.rename(columns=lambda column: column.removeprefix(TEST))
-    scores.insert(0, ESTIMATE, estimate)
-    return scores.astype({FOLD: str} | dict.fromkeys(METRICS, float))
+    wanted = rows[[Column.FOLD, *(Prefix.TEST + metric for metric in METRICS)]]
+    scores = wanted.rename(columns=lambda column: column.removeprefix(Prefix.TEST))
+    scores.insert(0, Column.ESTIMATE, estimate)
+    return scores.astype({Column.FOLD: str} | dict.fromkeys(METRICS, float))
 
 
 def summarise(cells: pd.DataFrame, baselines: pd.DataFrame, objective: str, folds: int, seed: int = 0) -> pd.DataFrame:
@@ -140,12 +120,12 @@ def summarise(cells: pd.DataFrame, baselines: pd.DataFrame, objective: str, fold
     scores in them all, and is NaN with 0 subjects while there is none. `seed` fixes the bootstrap.
     """
     scores = subject_scores(cells, baselines, objective, folds)
-    reference = scores[scores[ESTIMATE] == TRAIN_MEAN].set_index(FOLD)
+    reference = scores[scores[Column.ESTIMATE] == Estimate.TRAIN_MEAN].set_index(Column.FOLD)
     rows: list[tuple[Any, ...]] = []
     samples = []
     for estimate in (*_SEARCHED, *methods(baselines)):
         # Sorted, so that the bootstrap draws the same subjects for every estimate and order of the tables.
-        of_estimate = scores[scores[ESTIMATE] == estimate].set_index(FOLD).sort_index()
+        of_estimate = scores[scores[Column.ESTIMATE] == estimate].set_index(Column.FOLD).sort_index()
         for metric in METRICS:
             values = of_estimate[metric].dropna()
             same_subjects = reference[metric].reindex(values.index)
@@ -218,7 +198,7 @@ def skill(score: float, reference: float, metric: str) -> float:
     >>> skill(0.75, 0.5, "cosine")
     0.5
     """
-    best = 1.0 if metric in HIGHER_IS_BETTER else 0.0
+    best = 1.0 if METRICS[metric].higher_is_better else 0.0
     if not abs(best - reference) > 0:  # also where the reference is NaN
         return np.nan
     return float(1 - (best - score) / (best - reference))
@@ -226,7 +206,7 @@ def skill(score: float, reference: float, metric: str) -> float:
 
 def by_subject(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
     """One metric of `subject_scores`: a row per subject, a column per estimate."""
-    return scores.pivot(index=FOLD, columns=ESTIMATE, values=metric)
+    return scores.pivot(index=Column.FOLD, columns=Column.ESTIMATE, values=metric)
 
 
 def paired(scores: pd.DataFrame, metric: str, *estimates: str) -> pd.DataFrame:
@@ -245,15 +225,15 @@ def best_regressor(scores: pd.DataFrame, metric: str) -> str:
     score favours it.
     """
     wide = by_subject(scores, metric)
-    if PER_FOLD_SELECTION not in wide:
+    if Estimate.PER_FOLD_SELECTION not in wide:
         return ""
-    judged = wide[wide[PER_FOLD_SELECTION].notna()]
+    judged = wide[wide[Estimate.PER_FOLD_SELECTION].notna()]
     means = judged[[name for name in FITTED_BASELINES if name in wide]].mean(skipna=False).dropna()
     if means.empty:
         return ""
-    return str(means.idxmax() if metric in HIGHER_IS_BETTER else means.idxmin())
+    return str(means.idxmax() if METRICS[metric].higher_is_better else means.idxmin())
 
 
 def gain(score: Any, reference: Any, metric: str) -> Any:
     """By how much `score` is better than `reference`, above 0 if better; numbers or Series."""
-    return score - reference if metric in HIGHER_IS_BETTER else reference - score
+    return score - reference if METRICS[metric].higher_is_better else reference - score

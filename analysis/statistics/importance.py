@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from helo.errors import InputError
-from helo.names import ADJUSTED, CONFIGURATION, HIGHER_IS_BETTER, PARAM, PARAMETER, VAL
+from helo.metrics import METRICS
+from helo.names import Column, Prefix
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -77,7 +78,7 @@ def importance(
     """
     rng = np.random.default_rng(seed)
     scores = score_matrix(cells, objective)
-    y = scores.to_numpy() * (-1 if objective in HIGHER_IS_BETTER else 1)
+    y = scores.to_numpy() * (-1 if METRICS[objective].higher_is_better else 1)
     losses = adjust(y)[0]
     finite = np.isfinite(losses)
     if finite.sum() < LEAST:
@@ -88,7 +89,10 @@ def importance(
     if len(kept) > MOST:
         kept = np.sort(rng.choice(kept, MOST, replace=False))
     tried = (
-        cells.drop_duplicates(CONFIGURATION).set_index(CONFIGURATION).loc[scores.index[kept]].filter(regex=f"^{PARAM}")
+        cells.drop_duplicates(Column.CONFIGURATION)
+        .set_index(Column.CONFIGURATION)
+        .loc[scores.index[kept]]
+        .filter(regex=f"^{Prefix.PARAM}")
     )
     axes = [axis for axis in searched(tried.reset_index(), parameters) if axis.defined]
     if not axes:
@@ -104,7 +108,7 @@ def importance(
     low, high = np.nanquantile(drawn, (tail, 1 - tail), axis=0) if len(drawn) else np.full((2, len(names)), np.nan)
     table = pd.DataFrame(
         {
-            PARAMETER: names,
+            Column.PARAMETER: names,
             "share": _shares(found),
             "low": low,
             "high": high,
@@ -211,16 +215,16 @@ def marginal_effects(configurations: pd.DataFrame, objective: str, parameters: M
     are left out, and a hyperparameter counts only where it acts. What else the configurations differ in is not held
     fixed: a search that went after good values tried others beside good ones.
     """
-    means = configurations.set_index(CONFIGURATION)[ADJUSTED + VAL + objective]
+    means = configurations.set_index(Column.CONFIGURATION)[Prefix.ADJUSTED + Prefix.VAL + objective]
     means = means[np.isfinite(means)]
-    known = configurations[configurations[CONFIGURATION].isin(means.index)]
+    known = configurations[configurations[Column.CONFIGURATION].isin(means.index)]
     rows = []
     for axis in searched(known, parameters):
         scores = means[axis.values.index].to_numpy(float)
         for level, low, high, inside in _levels(axis):
             mean, (below, above) = float(scores[inside].mean()), _interval(scores[inside])
             rows.append((axis.name, level, low, high, mean, below, above, int(inside.sum())))
-    columns = [PARAMETER, "level", "from", "to", "mean", "ci_low", "ci_high", "configurations"]
+    columns = [Column.PARAMETER, "level", "from", "to", "mean", "ci_low", "ci_high", "configurations"]
     return pd.DataFrame(rows, columns=columns)
 
 

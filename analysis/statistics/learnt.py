@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,24 +11,15 @@ from helo.analysis.statistics.estimates import chosen_cells
 from numpy.typing import NDArray
 
 from helo.errors import InputError
-from helo.names import (
-    BEHAVIOURAL,
-    BEST_EPOCH,
-    COLUMN,
-    CONFIGURATION,
-    FOLD,
-    KIND,
-    LABEL_CORRELATION,
-    ROW,
-    TRANSPORT_PLAN,
-    VALUE,
-)
+from helo.names import Column, Explanation, Role
 from helo.run.selection import best_per_fold
 
 
 def no_explanations() -> pd.DataFrame:
     """An empty ``explanations.parquet``, for runs that have none."""
-    return pd.DataFrame(columns=[CONFIGURATION, FOLD, KIND, ROW, COLUMN, VALUE])
+    return pd.DataFrame(
+        columns=[Column.CONFIGURATION, Column.FOLD, Column.KIND, Column.ROW, Column.COLUMN, Column.VALUE]
+    )
 
 
 class Learnt(NamedTuple):
@@ -62,29 +53,32 @@ def learnt(explanations: pd.DataFrame, cells: pd.DataFrame, objective: str, kind
         raise InputError("no fold has a completed cell")
     if explanations.empty:
         raise InputError("the run does not say what its cells learnt: it was made before they kept it")
-    rows = chosen_cells(explanations[explanations[KIND] == kind], choice)
+    rows = chosen_cells(explanations[explanations[Column.KIND] == kind], choice)
     if rows.empty:
         raise InputError(f"no selected configuration {_PARTS[kind]}")
     selected = chosen_cells(cells, choice)
-    trained = set(selected.loc[selected[BEST_EPOCH].fillna(0) > 0, FOLD])
-    rows = rows[rows[FOLD].isin(trained)]
+    trained = set(selected.loc[selected[Column.BEST_EPOCH].fillna(0) > 0, Column.FOLD])
+    rows = rows[rows[Column.FOLD].isin(trained)]
     if rows.empty:
         raise InputError("no selected cell learnt anything: before training their validation scores were best")
-    rows = rows.sort_values([ROW, COLUMN], kind="stable")
-    groups = {str(fold): _matrix(group) for fold, group in rows.groupby(FOLD, sort=False)}
-    folds = [str(fold) for fold in cells[FOLD].unique()]
+    rows = rows.sort_values([Column.ROW, Column.COLUMN], kind="stable")
+    groups = {str(fold): _matrix(group) for fold, group in rows.groupby(Column.FOLD, sort=False)}
+    folds = [str(fold) for fold in cells[Column.FOLD].unique()]
     found = {fold: groups[fold] for fold in folds if fold in groups and np.isfinite(groups[fold]).all()}
     if not found:
         raise InputError("what the selected cells learnt is not finite")
     return Learnt(found, len(choice))
 
 
-_PARTS = {LABEL_CORRELATION: "has label attention", TRANSPORT_PLAN: "has transport"}
+_PARTS: Final[dict[str, str]] = {
+    Explanation.LABEL_CORRELATION: "has label attention",
+    Explanation.TRANSPORT_PLAN: "has transport",
+}
 
 
 def _matrix(rows: pd.DataFrame) -> NDArray[np.float64]:
-    shape = int(rows[ROW].max()) + 1, int(rows[COLUMN].max()) + 1
-    matrix: NDArray[np.float64] = rows[VALUE].to_numpy(float).reshape(shape)
+    shape = int(rows[Column.ROW].max()) + 1, int(rows[Column.COLUMN].max()) + 1
+    matrix: NDArray[np.float64] = rows[Column.VALUE].to_numpy(float).reshape(shape)
     return matrix
 
 
@@ -104,7 +98,7 @@ def token_names(modalities: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     for name, entry in modalities.items():
         if entry.get("main"):
             rows += _tokens(name, entry)
-        elif entry.get("role") == BEHAVIOURAL:
+        elif entry.get("role") == Role.BEHAVIOURAL:
             columns += _tokens(name, entry)
     return rows, columns
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from helo.configuration import DEFAULTS, PARAMETERS, acting
-from helo.names import CONFIGURATION, PARAM
+from helo.names import Column, Prefix
 
 
 class Searched(NamedTuple):
@@ -41,11 +41,11 @@ def searched(configurations: pd.DataFrame, parameters: Mapping[str, Any]) -> lis
 
     A value that does not act (α where transport is not fused) says nothing and is left out.
     """
-    table = configurations.set_index(CONFIGURATION)
+    table = configurations.set_index(Column.CONFIGURATION)
     acts = _acts(table)
     found = []
-    for column in (name for name in table.columns if name.startswith(PARAM)):
-        name = column.removeprefix(PARAM)
+    for column in (name for name in table.columns if name.startswith(Prefix.PARAM)):
+        name = column.removeprefix(Prefix.PARAM)
         definition = parameters.get(name)
         definition = definition if isinstance(definition, Mapping) else {}
         values = table.loc[acts[name], column]
@@ -59,7 +59,7 @@ def searched(configurations: pd.DataFrame, parameters: Mapping[str, Any]) -> lis
 
 def _acts(table: pd.DataFrame) -> pd.DataFrame:
     """Whether each parameter acts in each configuration; parameters that the run does not know have their default."""
-    params = table.filter(regex=f"^{PARAM}").rename(columns=lambda column: column.removeprefix(PARAM))
+    params = table.filter(regex=f"^{Prefix.PARAM}").rename(columns=lambda column: column.removeprefix(Prefix.PARAM))
     # Only words decide what acts, so there are few combinations to ask about.
     words = [name for name in params if isinstance(DEFAULTS.get(name), str)]
     found = pd.DataFrame(True, index=params.index, columns=params.columns)

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from helo.errors import InputError
-from helo.names import FINISHED, NODE, STARTED
+from helo.names import Column
 
 PAUSE = 60.0
 """Seconds without any running cell from which on a search has paused: it was resumed later, or ran its baselines."""
@@ -54,17 +54,17 @@ def schedule(cells: pd.DataFrame) -> Schedule:
     The ledger knows the node of a cell, not its worker: on each node a cell takes the first worker that is free when
     it starts, so that there are as many as ran at once at most. Raise `InputError` if no cell has run for any time.
     """
-    known = cells[cells[STARTED].notna() & cells[FINISHED].notna()]
-    known = known[known[FINISHED] > known[STARTED]].sort_values(STARTED, kind="stable")
+    known = cells[cells[Column.STARTED].notna() & cells[Column.FINISHED].notna()]
+    known = known[known[Column.FINISHED] > known[Column.STARTED]].sort_values(Column.STARTED, kind="stable")
     if known.empty:
         raise InputError("no cell has a time")
-    first = known[STARTED].iloc[0]
-    start = (known[STARTED] - first).dt.total_seconds().to_numpy()
-    end = (known[FINISHED] - first).dt.total_seconds().to_numpy()
+    first = known[Column.STARTED].iloc[0]
+    start = (known[Column.STARTED] - first).dt.total_seconds().to_numpy()
+    end = (known[Column.FINISHED] - first).dt.total_seconds().to_numpy()
     starts, lengths = _pauses(start, end)
     passed = np.concatenate([[0.0], np.cumsum(lengths)])
     start, end = (times - passed[np.searchsorted(starts, times, side="left")] for times in (start, end))
-    lane, workers = _lanes(known[NODE].astype(str).tolist(), start, end)
+    lane, workers = _lanes(known[Column.NODE].astype(str).tolist(), start, end)
     span = float(end.max())
     edges = [0.0, *(starts - passed[:-1]).tolist(), span]
     capacity = 0.0

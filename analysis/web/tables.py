@@ -25,30 +25,19 @@ from helo.analysis.wording import (
 
 from helo.data.dataset import natural_key
 from helo.errors import InputError
-from helo.names import (
-    CONFIGURATION,
-    ESTIMATE,
-    HIGHER_IS_BETTER,
-    METRIC,
-    METRIC_LABELS,
-    METRICS,
-    ORACLE,
-    PARAM,
-    PER_FOLD_SELECTION,
-    REFERENCE,
-    SKILL,
-    SUBJECT,
-    TEST,
-    TRAIN_MEAN,
-    VAL,
-)
+from helo.metrics import METRICS
+from helo.names import Column, Estimate, Prefix
 
 SHOWN_CONFIGURATIONS: Final = 10
 """Configurations in the report's table; the exported one has them all."""
 
+_ROW_CLASSES: Final[dict[str, str]] = {
+    Estimate.PER_FOLD_SELECTION: 'class="main"',
+    Estimate.ORACLE: 'class="oracle"',
+}
 _COUNTS: Final = {"folds": "Folds", "chosen": "Chosen", "best_on_test": "Best on test"}
 
-_HEADS: Final = tuple(f"{METRIC_LABELS[metric]}&nbsp;{arrow(metric)}" for metric in METRICS)
+_HEADS: Final = tuple(f"{METRICS[metric].label}&nbsp;{arrow(metric)}" for metric in METRICS)
 
 
 def note(content: str) -> str:
@@ -62,20 +51,20 @@ def estimates(summary: pd.DataFrame, objective: str) -> str:
     `summary` has the columns of ``summary.parquet``; an estimate that no subject has is left out.
     """
     rows = []
-    for estimate, of_estimate in summary.groupby(ESTIMATE, sort=False):
-        by_metric = of_estimate.set_index(METRIC)
+    for estimate, of_estimate in summary.groupby(Column.ESTIMATE, sort=False):
+        by_metric = of_estimate.set_index(Column.METRIC)
         if not by_metric["subjects"].max():
             continue
-        said = f"<small>{NOT_REPORTABLE}</small>" if estimate == ORACLE else ""
-        values = [percent(by_metric.loc[objective, SKILL])]
+        said = f"<small>{NOT_REPORTABLE}</small>" if estimate == Estimate.ORACLE else ""
+        values = [percent(by_metric.loc[objective, Column.SKILL])]
         values += [_with_interval(by_metric.loc[metric]) for metric in METRICS]
         values.append(str(int(by_metric["subjects"].max())))
-        kind = {PER_FOLD_SELECTION: 'class="main"', ORACLE: 'class="oracle"'}.get(str(estimate), "")
+        kind = _ROW_CLASSES.get(str(estimate), "")
         rows.append(([f"{text(estimate)}{said}", *values], kind))
     return table(["Estimate", "Skill", *_HEADS, "Subjects"], rows) + note(
         "Means over test subjects, below them the 95 % percentile bootstrap interval, which is rather too narrow with"
-        f" few subjects; ↓ lower is better, ↑ higher is better. Skill: how far {METRIC_LABELS[objective]} gets from"
-        f" {TRAIN_MEAN} (0 %) towards a perfect score (100 %)."
+        f" few subjects; ↓ lower is better, ↑ higher is better. Skill: how far {METRICS[objective].label} gets from"
+        f" {Estimate.TRAIN_MEAN} (0 %) towards a perfect score (100 %)."
     )
 
 
@@ -90,8 +79,8 @@ def comparisons(source: Source) -> str:
     if source.comparisons.empty:
         raise InputError("there is no reference to compare the search with")
     rows = []
-    for reference, of_reference in source.comparisons.groupby(REFERENCE, sort=False):
-        by_metric = of_reference.set_index(METRIC)
+    for reference, of_reference in source.comparisons.groupby(Column.REFERENCE, sort=False):
+        by_metric = of_reference.set_index(Column.METRIC)
         values = []
         for metric in METRICS:
             row = by_metric.loc[metric]
@@ -111,7 +100,7 @@ def comparisons(source: Source) -> str:
 
 def differences(source: Source) -> str:
     """Friedman's test over all methods, and the optimism gap, on all six metrics."""
-    friedman, optimism = source.friedman.set_index(METRIC), source.optimism.set_index(METRIC)
+    friedman, optimism = source.friedman.set_index(Column.METRIC), source.optimism.set_index(Column.METRIC)
     tests = [
         f"p {p_value(friedman.loc[m, 'p'])}<small>W {number(friedman.loc[m, 'kendall_w'])}</small>" for m in METRICS
     ]
@@ -119,7 +108,7 @@ def differences(source: Source) -> str:
         f"{signed(row['gap'])}<small>{signed(row['gap_low'])} to {signed(row['gap_high'])}</small>"
         for row in (optimism.loc[metric] for metric in METRICS)
     ]
-    rows = [(["Any difference (Friedman)", *tests], ""), ([f"Optimism gap ({ORACLE})", *gaps], "")]
+    rows = [(["Any difference (Friedman)", *tests], ""), ([f"Optimism gap ({Estimate.ORACLE})", *gaps], "")]
     return table(["", *_HEADS], rows) + note(
         "Friedman: whether any of the search and its references differ, uniform among them; not corrected for six"
         " measures. W is Kendall's coefficient of concordance. Optimism gap: how much"
@@ -129,34 +118,36 @@ def differences(source: Source) -> str:
 
 def subjects(source: Source) -> str:
     """The search's scores of each test subject, beside the train mean's."""
-    both = source.subjects.set_index(SUBJECT)
-    searched, trivial = (both[both[ESTIMATE] == name] for name in (PER_FOLD_SELECTION, TRAIN_MEAN))
+    both = source.subjects.set_index(Column.SUBJECT)
+    searched, trivial = (
+        both[both[Column.ESTIMATE] == name] for name in (Estimate.PER_FOLD_SELECTION, Estimate.TRAIN_MEAN)
+    )
     rows = []
     for subject, row in searched.loc[sorted(searched.index, key=natural_key)].iterrows():
         reference = trivial[source.objective].get(subject, float("nan"))
-        values = [number(row[metric]) for metric in METRICS] + [number(reference), percent(row[SKILL])]
+        values = [number(row[metric]) for metric in METRICS] + [number(reference), percent(row[Column.SKILL])]
         rows.append(([text(subject), *values], f'data-subject="{html.escape(str(subject))}"'))
-    label = METRIC_LABELS[source.objective]
-    return table(["Test subject", *_HEADS, f"{label} of {TRAIN_MEAN}", "Skill"], rows)
+    label = METRICS[source.objective].label
+    return table(["Test subject", *_HEADS, f"{label} of {Estimate.TRAIN_MEAN}", "Skill"], rows)
 
 
 def configurations(source: Source) -> str:
     """The best configurations by their adjusted validation score."""
     found, objective = source.configurations, source.objective
-    score, test = f"adjusted_{VAL}{objective}", f"adjusted_{TEST}{objective}"
-    best_first = found.sort_values(score, ascending=objective not in HIGHER_IS_BETTER, kind="stable")
+    score, test = f"adjusted_{Prefix.VAL}{objective}", f"adjusted_{Prefix.TEST}{objective}"
+    best_first = found.sort_values(score, ascending=not METRICS[objective].higher_is_better, kind="stable")
     first = best_first["recommended"].astype(bool)
     shown = pd.concat([best_first[first], best_first[~first]]).head(SHOWN_CONFIGURATIONS)
-    params = [name for name in found.columns if name.startswith(PARAM) and found[name].astype(str).nunique() > 1]
+    params = [name for name in found.columns if name.startswith(Prefix.PARAM) and found[name].astype(str).nunique() > 1]
     rows = []
     for row in shown.to_dict("records"):
         values = [number(row[score]), number(row[test]), *(str(row[count]) for count in _COUNTS)]
         values += [_value(row[name]) for name in params]
-        name = f"{row[CONFIGURATION]}" + ("<small>recommended</small>" if row["recommended"] else "")
-        rows.append(([name, *values], f'data-configuration="{row[CONFIGURATION]}"'))
-    label = f"{METRIC_LABELS[objective]}&nbsp;{arrow(objective)}"
+        name = f"{row[Column.CONFIGURATION]}" + ("<small>recommended</small>" if row["recommended"] else "")
+        rows.append(([name, *values], f'data-configuration="{row[Column.CONFIGURATION]}"'))
+    label = f"{METRICS[objective].label}&nbsp;{arrow(objective)}"
     heads = ["Configuration", f"Validation {label}", f"Test {label}<small>{NOT_FOR_CHOOSING}</small>"]
-    heads += [*_COUNTS.values(), *(text(name.removeprefix(PARAM)) for name in params)]
+    heads += [*_COUNTS.values(), *(text(name.removeprefix(Prefix.PARAM)) for name in params)]
     return table(heads, rows) + note(
         f"The recommended configuration, then those with the best mean validation score ({len(shown)} of {len(found)});"
         " scores are adjusted for the folds that a configuration ran in. Chosen: in how many folds it has the best"
@@ -178,6 +169,6 @@ def ablation(source: Source) -> str:
         with_interval = f"{lost}<small>{between}</small>" if lost != between else lost
         values = [number(row[metric]) for metric in METRICS]
         rows.append(([text(row[VARIANT]), *values, with_interval, *map(text, others)], ""))
-    lost_on = f"{METRIC_LABELS[source.objective]} lost"
+    lost_on = f"{METRICS[source.objective].label} lost"
     heads = ["Variant", *_HEADS, lost_on, "Worse for", "p", "Effect"]
     return table(heads, rows) + note(explanation(found, source.objective, "the first one"))

@@ -12,8 +12,8 @@ from helo.data.blurred import find_blurred
 from helo.data.dataset import Dataset, Missing
 from helo.data.leaks import Codes, Repeats, find_codes, find_repeats, row_keys
 from helo.errors import shorten
-from helo.metrics import mean_scores
-from helo.names import BEST_POSSIBLE, METRICS, TRAIN_MEAN, UNIFORM
+from helo.metrics import METRICS, mean_scores
+from helo.names import Estimate
 
 LEAST_SUBJECTS: Final = 3
 """One to test on, one to choose by, one to train on."""
@@ -141,16 +141,16 @@ def trivial_scores(dataset: Dataset, people: NDArray[np.intp]) -> dict[str, dict
     for every emotion; made-up data have a ``best_possible``.
     """
     emotions, total = len(dataset.emotions), dataset.labels.sum(axis=0)
-    by_method: dict[str, list[dict[str, float]]] = {TRAIN_MEAN: [], UNIFORM: []}
+    by_method: dict[str, list[dict[str, float]]] = {Estimate.TRAIN_MEAN: [], Estimate.UNIFORM: []}
     for number, name in enumerate(dataset.subject_names):
         rows = np.flatnonzero(people == number)
         labels = dataset.labels[rows]
         predictions = {
-            TRAIN_MEAN: np.broadcast_to(_shares(total - labels.sum(axis=0)), labels.shape),
-            UNIFORM: np.full(labels.shape, 1 / emotions),
+            Estimate.TRAIN_MEAN: np.broadcast_to(_shares(total - labels.sum(axis=0)), labels.shape),
+            Estimate.UNIFORM: np.full(labels.shape, 1 / emotions),
         }
         if dataset.best_possible is not None:
-            predictions[BEST_POSSIBLE] = dataset.best_possible[rows]
+            predictions[Estimate.BEST_POSSIBLE] = dataset.best_possible[rows]
         for method, predicted in predictions.items():
             scores = mean_scores(labels, predicted, np.full(len(rows), name))
             by_method.setdefault(method, []).append(scores)

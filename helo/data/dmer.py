@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from helo.data.dataset import Dataset
 from helo.data.schema import Modality, Schema
 from helo.errors import InputError, shorten
-from helo.names import BEHAVIOURAL, PHYSIOLOGICAL
+from helo.names import Role
 
 LEFT_OUT: Final = (3, 4, 13, 16, 17, 27, 31)
 """Subjects that the authors leave out: 73 of 80 remain."""
@@ -37,13 +37,13 @@ MODALITIES: Final = tuple(
     Modality(name, role, tuple(f"{name}_{number}" for number in range(width)), tokens, main=name == "eeg")
     for name, role, width, tokens in (
         # A channel of 5 bands is a token.
-        ("eeg", PHYSIOLOGICAL, 90, 18),
+        ("eeg", Role.PHYSIOLOGICAL, 90, 18),
         # Which statistics these are is not published: each is a token of its own, as those of WESAD.
-        ("gsr", PHYSIOLOGICAL, 28, 28),
-        ("ppg", PHYSIOLOGICAL, 27, 27),
+        ("gsr", Role.PHYSIOLOGICAL, 28, 28),
+        ("ppg", Role.PHYSIOLOGICAL, 27, 27),
         # LBP-TOP is three histograms, one after the other, of the planes XY, XT and YT; 8 neighbours make
         # 2^8 = 256 bins, and 3 × 256 = 768. One token would leave transport nothing to choose.
-        ("video", BEHAVIOURAL, 768, 3),
+        ("video", Role.BEHAVIOURAL, 768, 3),
     )
 )
 """The four modalities, in the order of the columns of ``feas``."""

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from helo._cli import say
 from helo.data.check import Check, Spread
-from helo.names import METRIC_LABELS, METRICS
+from helo.metrics import METRICS
 
 _WIDTH: Final = 120  # of a file or a pipe: tables are not cut there
 
@@ -81,7 +81,7 @@ def _emotions(found: Check) -> Table:
 def _scores(found: Check) -> Table:
     table = Table("without any signal")
     for metric in METRICS:
-        table.add_column(METRIC_LABELS[metric], justify="right")
+        table.add_column(METRICS[metric].label, justify="right")
     for method, scores in found.scores.items():
         table.add_row(method, *(f"{scores[metric]:.4f}" for metric in METRICS))
     return table

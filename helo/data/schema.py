@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from helo.errors import InputError, shorten
-from helo.names import BEHAVIOURAL, GROUP, PHYSIOLOGICAL, ROLES, SUBJECT
+from helo.names import Column, Role, enum_values
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,17 @@ class Modality:
     main: bool = False
 
     def __post_init__(self) -> None:
-        if self.role not in ROLES:
-            raise InputError(f"modality {self.name!r}: role must be one of {', '.join(ROLES)}, got {self.role!r}")
+        if self.role not in enum_values(Role):
+            raise InputError(
+                f"modality {self.name!r}: role must be one of {', '.join(enum_values(Role))}, got {self.role!r}"
+            )
         if not self.columns:
             raise InputError(f"modality {self.name!r}: needs at least one column")
         if self.tokens < 1 or len(self.columns) % self.tokens:
             raise InputError(
                 f"modality {self.name!r}: tokens must divide its {len(self.columns)} columns, got {self.tokens}"
             )
-        if self.main and self.role != PHYSIOLOGICAL:
+        if self.main and self.role != Role.PHYSIOLOGICAL:
             raise InputError(f"modality {self.name!r}: only a physiological modality can be main")
 
     @property
@@ -65,7 +67,7 @@ class Schema:
         names = [modality.name for modality in self.modalities]
         if len(set(names)) < len(names):
             raise InputError(f"modalities must have different names, got {', '.join(names)}")
-        for role in ROLES:
+        for role in enum_values(Role):
             if not any(modality.role == role for modality in self.modalities):
                 raise InputError(f"modalities: at least one must be {role}")
         mains = [modality.name for modality in self.modalities if modality.main]
@@ -78,7 +80,7 @@ class Schema:
         if self.best_possible and list(self.best_possible) != list(self.emotions):
             raise InputError("best_possible: must name the same emotions as 'emotions', in the same order")
         columns = [*self.features, *self.emotions.values(), *self.best_possible.values()]
-        taken = [column for column in columns if column in (SUBJECT, GROUP)]
+        taken = [column for column in columns if column in (Column.SUBJECT, Column.GROUP)]
         if taken:
             raise InputError(f"columns: {shorten(map(repr, taken))} must not be a feature, label or best_possible")
         twice = sorted({column for column in columns if columns.count(column) > 1})
@@ -113,12 +115,12 @@ class Schema:
     @property
     def physiological(self) -> tuple[Modality, ...]:
         """Physiological modalities, the main one first."""
-        return self.with_role(PHYSIOLOGICAL)
+        return self.with_role(Role.PHYSIOLOGICAL)
 
     @property
     def behavioural(self) -> tuple[Modality, ...]:
         """Behavioural modalities."""
-        return self.with_role(BEHAVIOURAL)
+        return self.with_role(Role.BEHAVIOURAL)
 
     def as_dict(self) -> dict[str, Any]:
         """The schema as plain values: the layout of ``dataset.yaml``."""

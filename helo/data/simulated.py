@@ -25,17 +25,17 @@ from numpy.typing import NDArray
 from helo.data.dataset import Dataset
 from helo.data.schema import Modality, Schema
 from helo.errors import InputError
-from helo.names import BEHAVIOURAL, PHYSIOLOGICAL
+from helo.names import Role
 
 CIRCUMPLEX = ("joy", "enthusiasm", "tension", "fear", "sadness", "fatigue", "calm", "contentment")
 """Emotions in their order round the circle."""
 
 SIGNALS = (
     # name, role, tokens, features per token
-    ("ecg", PHYSIOLOGICAL, 4, 2),
-    ("eda", PHYSIOLOGICAL, 3, 1),
-    ("resp", PHYSIOLOGICAL, 3, 1),
-    ("motion", BEHAVIOURAL, 6, 1),
+    ("ecg", Role.PHYSIOLOGICAL, 4, 2),
+    ("eda", Role.PHYSIOLOGICAL, 3, 1),
+    ("resp", Role.PHYSIOLOGICAL, 3, 1),
+    ("motion", Role.BEHAVIOURAL, 6, 1),
 )
 STYLE_WEIGHT = 0.3  # η: how much of a report is the person's style
 STYLE_CONCENTRATION = 8.0  # β: how alike styles are

@@ -18,7 +18,7 @@ from helo._yaml import read_yaml
 from helo.data.dataset import Dataset, blocks
 from helo.data.schema import Modality, Schema
 from helo.errors import InputError, did_you_mean, shorten
-from helo.names import GROUP, SCHEMA_FILE, SUBJECT, WINDOWS_FILE
+from helo.names import Column, FileName
 from helo.storage import names_in, open_folder
 from helo.storage.atomic import whole_folder
 
@@ -32,28 +32,30 @@ def read_dataset(place: os.PathLike[str] | str) -> Dataset:
     Raise `InputError` for what is missing or wrong in it.
     """
     folder = open_folder(place)
-    names = names_in(folder, f"no such dataset directory (it needs {WINDOWS_FILE} and {SCHEMA_FILE})")
-    for name in (SCHEMA_FILE, WINDOWS_FILE):
+    names = names_in(folder, f"no such dataset directory (it needs {FileName.WINDOWS} and {FileName.SCHEMA})")
+    for name in (FileName.SCHEMA, FileName.WINDOWS):
         if name not in names:
             raise InputError(f"{folder}: file {name} is missing from the dataset directory")
-    with folder.at_hand(SCHEMA_FILE) as path:
+    with folder.at_hand(FileName.SCHEMA) as path:
         try:
             schema = read_schema(path, folder.name)
         except InputError as error:
-            raise InputError(str(error).replace(str(path), folder.where(SCHEMA_FILE))) from None
+            raise InputError(str(error).replace(str(path), folder.where(FileName.SCHEMA))) from None
     try:
-        return _read_windows(folder.open(WINDOWS_FILE), schema)
+        return _read_windows(folder.open(FileName.WINDOWS), schema)
     except InputError as error:
-        raise InputError(f"{folder.where(WINDOWS_FILE)}: {error}") from None
+        raise InputError(f"{folder.where(FileName.WINDOWS)}: {error}") from None
 
 
 def _read_windows(source: Any, schema: Schema) -> Dataset:
     """Read the columns that the schema asks for, some at a time: never the table beside the arrays."""
-    wanted = [SUBJECT, *schema.features, *schema.emotions.values(), *schema.best_possible.values()]
+    wanted = [Column.SUBJECT, *schema.features, *schema.emotions.values(), *schema.best_possible.values()]
     with _open_windows(source) as file:
         _require_columns(file.schema_arrow.names, wanted)
         rows = file.metadata.num_rows
-        found = _read_words(file, [SUBJECT, *([GROUP] if GROUP in file.schema_arrow.names else [])])
+        found = _read_words(
+            file, [Column.SUBJECT, *([Column.GROUP] if Column.GROUP in file.schema_arrow.names else [])]
+        )
         labels = np.empty((rows, len(schema.emotions)), np.float64)
         best_possible = np.empty((rows, len(schema.best_possible)), np.float64)
         features = np.empty((rows, len(schema.features)), np.float32)
@@ -62,10 +64,10 @@ def _read_windows(source: Any, schema: Schema) -> Dataset:
         _read_numbers(file, tuple(schema.best_possible.values()), best_possible)
     return Dataset(
         schema=schema,
-        subjects=found[SUBJECT],
+        subjects=found[Column.SUBJECT],
         features=features,
         labels=labels,
-        groups=found.get(GROUP),
+        groups=found.get(Column.GROUP),
         best_possible=best_possible if schema.best_possible else None,
     )
 
@@ -139,7 +141,7 @@ def _require_columns(present: Sequence[str], wanted: Sequence[str]) -> None:
     missing = [column for column in wanted if column not in present]
     if missing:
         hint = did_you_mean(missing[0], present)
-        raise InputError(f"column {shorten(map(repr, missing))} is missing{hint}; {SCHEMA_FILE} asks for it")
+        raise InputError(f"column {shorten(map(repr, missing))} is missing{hint}; {FileName.SCHEMA} asks for it")
     twice = [column for column in wanted if present.count(column) > 1]
     if twice:
         raise InputError(f"column {shorten(map(repr, twice))} is there more than once")
@@ -199,9 +201,9 @@ def write_dataset(dataset: Dataset, folder: Path | str) -> None:
         raise InputError(f"{folder}: is already there; choose another directory or remove it")
     try:
         with whole_folder(folder) as staging:
-            _write_windows(dataset, staging / WINDOWS_FILE)
+            _write_windows(dataset, staging / FileName.WINDOWS)
             text = yaml.safe_dump(dataset.schema.as_dict(), sort_keys=False, allow_unicode=True, width=100)
-            (staging / SCHEMA_FILE).write_text(text, encoding="utf-8")
+            (staging / FileName.SCHEMA).write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from None
 
@@ -219,9 +221,9 @@ def _write_windows(dataset: Dataset, path: Path) -> None:
 
 
 def _table(dataset: Dataset, block: slice) -> pa.Table:
-    columns: dict[str, Any] = {SUBJECT: pa.array(dataset.subjects[block].tolist(), pa.string())}
+    columns: dict[str, Any] = {Column.SUBJECT: pa.array(dataset.subjects[block].tolist(), pa.string())}
     if dataset.groups is not None:
-        columns[GROUP] = pa.array(dataset.groups[block].tolist(), pa.string())
+        columns[Column.GROUP] = pa.array(dataset.groups[block].tolist(), pa.string())
     columns |= {name: dataset.features[block, i] for i, name in enumerate(dataset.schema.features)}
     columns |= {name: dataset.labels[block, i] for i, name in enumerate(dataset.schema.emotions.values())}
     if dataset.best_possible is not None:

@@ -16,7 +16,7 @@ from helo.data.dataset import LABEL_SUM_TOLERANCE, Dataset
 from helo.data.schema import Modality, Schema
 from helo.data.tabular import TableFile, open_table
 from helo.errors import InputError, did_you_mean, shorten
-from helo.names import GROUP, PHYSIOLOGICAL, ROLES, SUBJECT
+from helo.names import Column, Role, enum_values
 
 MODALITY_FORM: Final = "NAME=ROLE:PATTERN,PATTERN,…[:TOKENS]"
 
@@ -44,9 +44,9 @@ def parse_modality(text: str) -> ModalityPattern:
     name, role = name.strip(), role.strip()
     if not (name and equals and colon):
         raise InputError(f"--modality must be {MODALITY_FORM}, got {text!r}")
-    if role not in ROLES:
+    if role not in enum_values(Role):
         raise InputError(
-            f"--modality {name}: role must be {' or '.join(ROLES)}, got {role!r}{did_you_mean(role, ROLES)}"
+            f"--modality {name}: role must be {' or '.join(enum_values(Role))}, got {role!r}{did_you_mean(role, enum_values(Role))}"
         )
     columns, _, tail = rest.rpartition(":")
     tokens = None
@@ -86,7 +86,9 @@ def table(
         schema, renamed = _schema(path, file.columns, subject, emotions, modalities, group, main, name)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    words = {subject: SUBJECT} | ({group: GROUP} if group is not None else {})
+    words: dict[str, str] = {subject: Column.SUBJECT}
+    if group is not None:
+        words[group] = Column.GROUP
     return _read(path, file, schema, renamed, words, tell)
 
 
@@ -111,7 +113,7 @@ def _schema(
     labels = _emotions(columns, emotions)
     for column in labels.values():
         _use(used, column, "--emotions")
-    physiological = [modality.name for modality in modalities if modality.role == PHYSIOLOGICAL]
+    physiological = [modality.name for modality in modalities if modality.role == Role.PHYSIOLOGICAL]
     if main is None:
         main = physiological[0] if physiological else None
     elif main not in physiological:
@@ -152,7 +154,7 @@ def _use(used: dict[str, str], column: str, what: str) -> None:
 def _renamed(column: str, kind: str, columns: tuple[str, ...], renamed: dict[str, str]) -> str:
     """A column's name in the dataset, noted in `renamed`."""
     own = column
-    while own in (SUBJECT, GROUP) or own in renamed or (own != column and own in columns):
+    while own in (Column.SUBJECT, Column.GROUP) or own in renamed or (own != column and own in columns):
         own = f"{kind}_{own}"
     renamed[own] = column
     return own
@@ -241,7 +243,7 @@ def _read(
     if unused:
         tell(f"not used: {shorten(unused, most=12)}")
     try:
-        return Dataset(schema, read[SUBJECT], features, labels, groups=read.get(GROUP))
+        return Dataset(schema, read[Column.SUBJECT], features, labels, groups=read.get(Column.GROUP))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 

@@ -15,7 +15,7 @@ from helo.data.schema import Schema
 from helo.data.store import read_schema
 from helo.data.tabular import open_table
 from helo.errors import InputError, did_you_mean
-from helo.names import GROUP, SCHEMA_FILE, SUBJECT, WINDOWS_FILE
+from helo.names import Column, FileName
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,14 +30,14 @@ def read_signals(path: Path | str, schema: Schema) -> Signals:
     path = Path(path)
     problems = []
     if path.is_dir():
-        folder, path = path, path / WINDOWS_FILE
-        if (folder / SCHEMA_FILE).is_file():
-            problems = _differences(read_schema(folder / SCHEMA_FILE), schema)
+        folder, path = path, path / FileName.WINDOWS
+        if (folder / FileName.SCHEMA).is_file():
+            problems = _differences(read_schema(folder / FileName.SCHEMA), schema)
     table = open_table(path)
     problems += _problems(table.columns, table.unfit(schema.features), schema)
     if problems:
         raise InputError(f"{path}: does not fit the model: {'; '.join(problems)}")
-    names: dict[str, str] = {name: name for name in (SUBJECT, GROUP) if name in table.columns}
+    names: dict[str, str] = {name: name for name in (Column.SUBJECT, Column.GROUP) if name in table.columns}
     found: dict[str, NDArray[np.str_]] = {}
     features: NDArray[np.float32] | None = None
     place = {column: position for position, column in enumerate(schema.features)}
@@ -50,7 +50,7 @@ def read_signals(path: Path | str, schema: Schema) -> Signals:
             features[:, place[column]] = values.to_numpy(zero_copy_only=False)
     assert features is not None
     try:
-        return Signals(schema, found[SUBJECT], features, groups=found.get(GROUP))
+        return Signals(schema, found[Column.SUBJECT], features, groups=found.get(Column.GROUP))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -67,14 +67,16 @@ def signals_of(frame: pd.DataFrame, schema: Schema) -> Signals:
     if problems:
         raise InputError(f"the table does not fit the model: {'; '.join(problems)}")
     features = np.column_stack([frame[name].to_numpy(np.float32) for name in schema.features])
-    words = {name: frame[name].astype(str).to_numpy(np.str_) for name in (SUBJECT, GROUP) if name in columns}
-    return Signals(schema, words[SUBJECT], features, groups=words.get(GROUP))
+    words = {
+        name: frame[name].astype(str).to_numpy(np.str_) for name in (Column.SUBJECT, Column.GROUP) if name in columns
+    }
+    return Signals(schema, words[Column.SUBJECT], features, groups=words.get(Column.GROUP))
 
 
 def _problems(columns: Sequence[str], wrong: Mapping[str, str], schema: Schema) -> list[str]:
     """What is wrong with the columns, one by one; `wrong` has the types of those that hold no numbers."""
     present = set(columns)
-    found = [] if SUBJECT in present else [f"column {SUBJECT!r} is missing"]
+    found = [] if Column.SUBJECT in present else [f"column {Column.SUBJECT!r} is missing"]
     for modality in schema.modalities:
         for column in modality.columns:
             where = f"column {column!r} (modality {modality.name})"
@@ -94,15 +96,15 @@ def _differences(found: Schema, schema: Schema) -> list[str]:
         if other is None:
             continue
         problems += [
-            f"modality {mine.name!r} has {name} {getattr(other, name)} in {SCHEMA_FILE}, in the model "
+            f"modality {mine.name!r} has {name} {getattr(other, name)} in {FileName.SCHEMA}, in the model "
             f"{getattr(mine, name)}"
             for name in ("role", "main", "tokens")
             if getattr(other, name) != getattr(mine, name)
         ]
         if other.columns != mine.columns and set(other.columns) == set(mine.columns):
-            problems.append(f"modality {mine.name!r} has its columns in another order in {SCHEMA_FILE}")
+            problems.append(f"modality {mine.name!r} has its columns in another order in {FileName.SCHEMA}")
         problems += [
-            f"column {column!r} is of modality {mine.name!r} in {SCHEMA_FILE}, not in the model"
+            f"column {column!r} is of modality {mine.name!r} in {FileName.SCHEMA}, not in the model"
             for column in other.columns
             if column not in mine.columns
         ]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from helo.data.dataset import Dataset, Signals, blocks
 from helo.errors import InputError
-from helo.names import NORMALISATIONS, NORMALISE_SUBJECT
+from helo.names import Normalisation, enum_values
 
 Positions = NDArray[np.intp] | slice
 """Windows of a part, by their number in it."""
@@ -82,9 +82,9 @@ class Scaling:
     @classmethod
     def fit(cls, dataset: Signals, subjects: tuple[str, ...], normalise: str) -> Scaling:
         """Take the statistics of these subjects, and of nobody else."""
-        if normalise not in NORMALISATIONS:
-            raise InputError(f"normalise must be {' or '.join(NORMALISATIONS)}, got {normalise!r}")
-        if normalise == NORMALISE_SUBJECT:
+        if normalise not in enum_values(Normalisation):
+            raise InputError(f"normalise must be {' or '.join(enum_values(Normalisation))}, got {normalise!r}")
+        if normalise == Normalisation.SUBJECT:
             return cls(normalise)
         return cls(normalise, *_statistics(dataset.features, dataset.rows(subjects)))
 

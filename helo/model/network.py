@@ -67,7 +67,7 @@ from helo.configuration import Configuration
 from helo.data.schema import Schema
 from helo.model.layers import Classifier, EncoderLayer, LabelAttention, PhysiologicalFusion, TokenEncoder, mean_token
 from helo.model.transport import Transport, transport, transported
-from helo.names import BEHAVIOURAL, BOTH, CORRELATED, NONE, PHYSIOLOGICAL
+from helo.names import LabelAttentionKind, Role, Signals, TransportKind
 
 LABEL_FLOOR = 1e-4
 """Mean labels are clipped at this before their logarithm becomes the classifier's first bias."""
@@ -108,9 +108,13 @@ class HeLo(nn.Module):
         width, heads, share = configuration.width, configuration.heads, configuration.dropout
         self.configuration = configuration
         self.slices = schema.slices
-        reads = {PHYSIOLOGICAL, BEHAVIOURAL} if configuration.modalities == BOTH else {configuration.modalities}
-        self.physiological = [m.name for m in schema.physiological if PHYSIOLOGICAL in reads]
-        self.behavioural = [m.name for m in schema.behavioural if BEHAVIOURAL in reads]
+        reads = (
+            {Role.PHYSIOLOGICAL, Role.BEHAVIOURAL}
+            if configuration.modalities == Signals.BOTH
+            else {configuration.modalities}
+        )
+        self.physiological = [m.name for m in schema.physiological if Role.PHYSIOLOGICAL in reads]
+        self.behavioural = [m.name for m in schema.behavioural if Role.BEHAVIOURAL in reads]
         # A list: a ModuleDict refuses names such as "wrist.acc" or "keys".
         read = [modality for modality in schema.modalities if modality.role in reads]
         self.names = [modality.name for modality in read]
@@ -122,9 +126,9 @@ class HeLo(nn.Module):
             nn.init.normal_(self.origin, std=0.02)
         self.layers = nn.ModuleList(EncoderLayer(width, heads, share) for _ in range(configuration.attention_depth))
         self.norm = nn.LayerNorm(width)
-        if configuration.label_attention != NONE:
+        if configuration.label_attention != TransportKind.NONE:
             self.labels = nn.Parameter(torch.randn(len(schema.emotions), width) * width**-0.5)
-            self.label_attention = LabelAttention(width, configuration.label_attention == CORRELATED)
+            self.label_attention = LabelAttention(width, configuration.label_attention == LabelAttentionKind.CORRELATED)
         self.classifier = Classifier(mean_label.clamp_min(LABEL_FLOOR).log(), width, share)
 
     def correlation(self) -> Tensor:
@@ -143,7 +147,7 @@ class HeLo(nn.Module):
         for layer in self.layers:
             values = layer(values, fused.present)
         values = self.norm(values)
-        if self.configuration.label_attention == NONE:
+        if self.configuration.label_attention == TransportKind.NONE:
             logits = self.classifier(mean_token(values, fused.present).unsqueeze(1))
             return Output(_exact(logits).log_softmax(dim=-1), None, plan)
         correlation = self.correlation()
@@ -177,7 +181,7 @@ class HeLo(nn.Module):
             return alone, None
         plan = None
         carried = physiological
-        if self.configuration.transport != NONE:
+        if self.configuration.transport != TransportKind.NONE:
             plan, carried = self._carry(physiological, behavioural)
         return _joined(
             [

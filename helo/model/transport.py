@@ -49,7 +49,7 @@ from torch.autograd.function import FunctionCtx
 from torch.nn.functional import normalize
 
 from helo.model.sinkhorn import Sensitivity, solve
-from helo.names import FUSED, GROMOV, LINEAR
+from helo.names import TransportKind
 
 TOLERANCE = 1e-3
 """A plan whose marginals are off by more than this share of the mass (L1) is unconverged."""
@@ -96,7 +96,7 @@ def transport(
     source: Tensor,
     target: Tensor,
     epsilon: float,
-    kind: str = LINEAR,
+    kind: str = TransportKind.LINEAR,
     alpha: float = 0.5,
     source_present: Tensor | None = None,
     target_present: Tensor | None = None,
@@ -107,17 +107,19 @@ def transport(
     absent has no mass; a sample without a token on either side has a plan of zeros. `ValueError` for another
     `kind`, and unless `epsilon` > 0 and 0 <= `alpha` <= 1 hold.
     """
-    if kind not in (LINEAR, GROMOV, FUSED):
-        raise ValueError(f"kind must be {LINEAR}, {GROMOV} or {FUSED}, got {kind!r}")
+    if kind not in (TransportKind.LINEAR, TransportKind.GROMOV, TransportKind.FUSED):
+        raise ValueError(
+            f"kind must be {TransportKind.LINEAR}, {TransportKind.GROMOV} or {TransportKind.FUSED}, got {kind!r}"
+        )
     if not 0 <= alpha <= 1:
         raise ValueError(f"0 <= alpha <= 1 must hold, got {alpha}")
     marginals = (
         _marginal(source[..., 0], source_present),
         _marginal(target[..., 0], target_present),
     )
-    if kind == LINEAR:
+    if kind == TransportKind.LINEAR:
         return entropic_plan(cosine_cost(source, target), epsilon, *marginals)
-    cost = cosine_cost(source, target) if kind == FUSED else None
+    cost = cosine_cost(source, target) if kind == TransportKind.FUSED else None
     geometries = cosine_cost(source, source), cosine_cost(target, target)
     return gromov_plan(*geometries, epsilon, *marginals, cost, alpha)
 

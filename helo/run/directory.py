@@ -14,24 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from helo.errors import InputError
-from helo.names import (
-    ALL_PREDICTIONS,
-    BASELINES,
-    CELLS,
-    CHECKPOINTS_FOLDER,
-    EPOCHS,
-    EXPLANATIONS,
-    FOLDS_FILE,
-    IDENTITY,
-    LEDGER_FOLDER,
-    LOCK_FILE,
-    MANIFEST_FILE,
-    METHOD,
-    MODEL_FILE,
-    MODEL_FOLDER,
-    PREDICTIONS,
-    REPORT_FILE,
-)
+from helo.names import IDENTITY, Column, FileName, TableName
 from helo.run.ledger import ROW, CellRecord, Ledger, records_of
 from helo.run.tables import (
     CELL_COLUMNS,
@@ -51,7 +34,7 @@ class Run:
     def __init__(self, place: Folder | os.PathLike[str] | str, manifest: dict[str, Any]) -> None:
         self.folder = open_folder(place)
         self.manifest = manifest
-        self.ledger = Ledger(self.folder / LEDGER_FOLDER, str(manifest.get(IDENTITY, "")))
+        self.ledger = Ledger(self.folder / FileName.LEDGER, str(manifest.get(IDENTITY, "")))
 
     @classmethod
     def create(
@@ -61,9 +44,9 @@ class Run:
         folder = open_folder(place)
         require_new_folder(folder)
         try:
-            with folder.filled(last=MANIFEST_FILE) as staging:
-                LocalFolder(staging).write_json(FOLDS_FILE, folds)
-                LocalFolder(staging).write_json(MANIFEST_FILE, manifest)
+            with folder.filled(last=FileName.MANIFEST) as staging:
+                LocalFolder(staging).write_json(FileName.FOLDS, folds)
+                LocalFolder(staging).write_json(FileName.MANIFEST, manifest)
         except OSError as error:
             raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from None
         return cls(folder, manifest)
@@ -73,45 +56,45 @@ class Run:
         """Open a run that is there; raise `InputError` if it is none."""
         folder = open_folder(place)
         try:
-            there = folder.exists(MANIFEST_FILE)
+            there = folder.exists(FileName.MANIFEST)
         except OSError as error:
             raise InputError(f"{folder}: cannot be read ({error})") from None
         if not there:
-            raise InputError(f"{folder}: is not a run directory (it has no {MANIFEST_FILE})")
-        manifest = folder.read_json(MANIFEST_FILE)
+            raise InputError(f"{folder}: is not a run directory (it has no {FileName.MANIFEST})")
+        manifest = folder.read_json(FileName.MANIFEST)
         if not isinstance(manifest, dict):
-            raise InputError(f"{folder.where(MANIFEST_FILE)}: is not the manifest of a run")
+            raise InputError(f"{folder.where(FileName.MANIFEST)}: is not the manifest of a run")
         return cls(folder, manifest)
 
     def lock(self, waiting: Callable[[str], None] = lambda line: None) -> AbstractContextManager[Hold]:
         """Keep every other search from this run; raise `InputError` if one has it. See `helo.storage.hold`."""
-        return hold(self.folder, LOCK_FILE, waiting)
+        return hold(self.folder, FileName.LOCK, waiting)
 
     @property
     def checkpoints(self) -> Folder:
         """The folder for the states of cells in the making."""
-        return self.folder / CHECKPOINTS_FOLDER
+        return self.folder / FileName.CHECKPOINTS
 
     @property
     def model(self) -> Folder:
         """Where the recommended configuration, fitted to all subjects, is saved."""
-        return self.folder / MODEL_FOLDER
+        return self.folder / FileName.MODEL
 
     @property
     def has_model(self) -> bool:
         """Whether it is there."""
-        return self.model.exists(MODEL_FILE)
+        return self.model.exists(FileName.MODEL_DESCRIPTION)
 
     @property
     def folds(self) -> list[dict[str, Any]]:
         """The folds as written at the start."""
-        folds: list[dict[str, Any]] = self.folder.read_json(FOLDS_FILE)
+        folds: list[dict[str, Any]] = self.folder.read_json(FileName.FOLDS)
         return folds
 
     @property
     def report(self) -> Path | str:
         """Where the report of this run is written: a path, or a URI on object storage."""
-        return self.folder.where(REPORT_FILE) if self.folder.here is None else self.folder.here / REPORT_FILE
+        return self.folder.where(FileName.REPORT) if self.folder.here is None else self.folder.here / FileName.REPORT
 
     def find(self, cells: Collection[tuple[int, str]]) -> list[CellRecord]:
         """The finished ones of some cells (configuration, fold), in the order configuration, number of the fold."""
@@ -173,16 +156,16 @@ class Run:
         faults: dict[str, str] = {}
         cells = cells_table(self.ledger.rows(CELL_COLUMNS, faults))
         records = self.find(selected(cells, objective, len(self.folds)))
-        self._write_pieces(EPOCHS, map(epochs_table, self._blocks(EPOCH_COLUMNS, faults)))
-        self.write_table(PREDICTIONS, predictions_table(records, truth).drop(columns=METHOD))
-        self.write_table(EXPLANATIONS, explanations_table(records))
-        self.write_table(BASELINES, baselines)
+        self._write_pieces(TableName.EPOCHS, map(epochs_table, self._blocks(EPOCH_COLUMNS, faults)))
+        self.write_table(TableName.PREDICTIONS, predictions_table(records, truth).drop(columns=Column.METHOD))
+        self.write_table(TableName.EXPLANATIONS, explanations_table(records))
+        self.write_table(TableName.BASELINES, baselines)
         # Last but one: whoever finds all cells of the ledger in it takes the others for written, too.
-        self.write_table(CELLS, cells)
+        self.write_table(TableName.CELLS, cells)
         if everything:
             fitted = self.ledger.read_baselines()
             parts = chain(map(records_of, self._blocks(ROW.names, faults)), [fitted])
-            self._write_pieces(ALL_PREDICTIONS, (predictions_table(part, truth) for part in parts))
+            self._write_pieces(TableName.ALL_PREDICTIONS, (predictions_table(part, truth) for part in parts))
         return faults
 
     def _blocks(self, columns: Sequence[str], faults: dict[str, str]) -> Iterator[pa.Table]:

@@ -7,13 +7,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from helo.names import BEST_EPOCH, COMPLETED, CONFIGURATION, FOLD, HIGHER_IS_BETTER, PARAM, SCORED, STATUS, STOPPED, VAL
+from helo.metrics import METRICS
+from helo.names import SCORED, Column, Prefix, Status
 
 
 def _losses(cells: pd.DataFrame, objective: str, statuses: tuple[str, ...]) -> pd.DataFrame:
-    scored = cells[cells[STATUS].isin(statuses) & cells[VAL + objective].notna()]
-    loss = scored[VAL + objective] * (-1 if objective in HIGHER_IS_BETTER else 1)
-    return scored[[CONFIGURATION, FOLD]].assign(loss=loss)
+    scored = cells[cells[Column.STATUS].isin(statuses) & cells[Prefix.VAL + objective].notna()]
+    loss = scored[Prefix.VAL + objective] * (-1 if METRICS[objective].higher_is_better else 1)
+    return scored[[Column.CONFIGURATION, Column.FOLD]].assign(loss=loss)
 
 
 def best_per_fold(cells: pd.DataFrame, objective: str) -> dict[str, int]:
@@ -27,10 +28,11 @@ def best_per_fold(cells: pd.DataFrame, objective: str) -> dict[str, int]:
     >>> best_per_fold(cells, "kl")
     {'S2': 1}
     """
-    ranked = _losses(cells, objective, (COMPLETED,)).sort_values(["loss", CONFIGURATION], kind="stable")
-    first = ranked.drop_duplicates(FOLD)
+    ranked = _losses(cells, objective, (Status.COMPLETED,)).sort_values(["loss", Column.CONFIGURATION], kind="stable")
+    first = ranked.drop_duplicates(Column.FOLD)
     return {
-        str(fold): int(configuration) for fold, configuration in zip(first[FOLD], first[CONFIGURATION], strict=True)
+        str(fold): int(configuration)
+        for fold, configuration in zip(first[Column.FOLD], first[Column.CONFIGURATION], strict=True)
     }
 
 
@@ -42,7 +44,7 @@ def best_overall(cells: pd.DataFrame, objective: str, folds: int) -> int | None:
     only have made better: stopping never helps its configuration. None if no configuration has all folds.
     """
     done = _losses(cells, objective, SCORED)
-    means = done.groupby(CONFIGURATION)["loss"].agg(["mean", "size"])
+    means = done.groupby(Column.CONFIGURATION)["loss"].agg(["mean", "size"])
     whole = means[means["size"] == folds]
     return None if whole.empty else int(whole["mean"].idxmin())
 
@@ -57,7 +59,12 @@ def medoid(cells: pd.DataFrame, objective: str) -> int | None:
     chosen = list(best_per_fold(cells, objective).values())
     if not chosen:
         return None
-    params = cells.drop_duplicates(CONFIGURATION).set_index(CONFIGURATION).loc[chosen].filter(regex=f"^{PARAM}")
+    params = (
+        cells.drop_duplicates(Column.CONFIGURATION)
+        .set_index(Column.CONFIGURATION)
+        .loc[chosen]
+        .filter(regex=f"^{Prefix.PARAM}")
+    )
     total = np.zeros(len(chosen))
     for name in params.columns:
         values = params[name]
@@ -87,9 +94,9 @@ def recommended(cells: pd.DataFrame, objective: str, folds: int, nested: bool) -
     chosen = medoid(cells, objective) if nested else best_overall(cells, objective, folds)
     if chosen is None:
         return None
-    mine = cells[cells[CONFIGURATION] == chosen]
-    for status in (COMPLETED, STOPPED):
-        epochs = mine[mine[STATUS] == status][BEST_EPOCH].dropna()
+    mine = cells[cells[Column.CONFIGURATION] == chosen]
+    for status in (Status.COMPLETED, Status.STOPPED):
+        epochs = mine[mine[Column.STATUS] == status][Column.BEST_EPOCH].dropna()
         if len(epochs):
             return Recommendation(chosen, round(float(epochs.median())))
     return None

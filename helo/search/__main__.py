@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helo._cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, run_command
-from helo.names import LOGS, NORMALISATIONS, PRECISIONS, PROTOCOLS
+from helo.names import CellLogger, Normalisation, Precision, SearchProtocol, enum_values
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--sampler", choices=("tpe", "random"), help="how configurations are drawn (default: the space's)")
     add(
         "--protocol",
-        choices=PROTOCOLS,
+        choices=enum_values(SearchProtocol),
         help="one study over all folds, or a study per fold with nothing between them (default: shared)",
     )
     add(
@@ -55,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--seed", type=int, metavar="N", help="seed of folds, draws and training (default: 0)")
     add(
         "--normalise",
-        choices=NORMALISATIONS,
+        choices=enum_values(Normalisation),
         help="scale features with the training subjects' statistics, or within each subject, which uses the "
         "test subject's unlabelled windows (default: train)",
     )
@@ -72,7 +72,13 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="also write the test predictions of every cell and baseline: RUN/all_predictions.parquet",
     )
-    add("--log", action="append", choices=LOGS, default=[], help="also log every cell there, by Ray's own callbacks")
+    add(
+        "--log",
+        action="append",
+        choices=enum_values(CellLogger),
+        default=[],
+        help="also log every cell there, by Ray's own callbacks",
+    )
     on = parser.add_argument_group("what it runs on")
     add = on.add_argument
     add("--concurrency", type=int, metavar="N", help="cells at a time (default: as many as fit)")
@@ -84,7 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--precision",
-        choices=PRECISIONS,
+        choices=enum_values(Precision),
         help="mixed computes products in bfloat16, for GPUs that are made for it (default: full)",
     )
     add("--compile", action="store_true", help="compile training steps (torch.compile): for long cells on GPUs")

@@ -13,7 +13,7 @@ from helo._cli import say
 from helo._text import duration
 from helo.configuration import Configuration
 from helo.errors import DivergedError
-from helo.names import CELLS, CONFIGURATION, EPOCHS_RUN, FOLD, IDENTITY, PROTOCOL_NESTED, SECONDS
+from helo.names import IDENTITY, Column, SearchProtocol, TableName
 from helo.run.directory import Run
 from helo.run.selection import recommended
 from helo.search.setup.manifest import versions
@@ -35,14 +35,14 @@ def deliver(
     """
     if run.has_model or plan.space.variants:
         return False
-    cells = run.table(CELLS)
-    found = recommended(cells, plan.space.objective, len(run.folds), plan.protocol == PROTOCOL_NESTED)
+    cells = run.table(TableName.CELLS)
+    found = recommended(cells, plan.space.objective, len(run.folds), plan.protocol == SearchProtocol.NESTED)
     if found is None:
         say(console, "no model is fitted: no configuration has scores in all folds")
         return False
-    rows = cells[cells[CONFIGURATION] == found.configuration]
+    rows = cells[cells[Column.CONFIGURATION] == found.configuration]
     # A cell trains on fewer windows, and scores as many again.
-    guess = found.epochs * float((rows[SECONDS] / rows[EPOCHS_RUN].clip(lower=1)).median())
+    guess = found.epochs * float((rows[Column.SECONDS] / rows[Column.EPOCHS].clip(lower=1)).median())
     if plan.deadline is not None and time.time() + guess >= plan.deadline:
         say(console, f"no time is left to fit the model (about {duration(guess)}); go on with: {again}")
         return False
@@ -51,7 +51,7 @@ def deliver(
         f"fitting configuration {found.configuration} to all {len(plan.dataset.subject_names)} subjects, "
         f"{found.epochs} epochs" + (f" (about {duration(guess)})" if guess >= 1 else ""),
     )
-    params = run.find([(found.configuration, str(rows[FOLD].iloc[0]))])[0].params
+    params = run.find([(found.configuration, str(rows[Column.FOLD].iloc[0]))])[0].params
     try:
         model = call(
             fit_model,

@@ -18,7 +18,7 @@ from helo.cluster.filling import Node
 from helo.errors import InputError
 from helo.evaluation.baselines import baselines_table
 from helo.evaluation.folds import Fold, folds_as_json, loso_folds
-from helo.names import BASELINES, GROUP, TRUE
+from helo.names import Column, Prefix, TableName
 from helo.run.directory import Run
 from helo.run.ledger import LedgerWriter, rows_in
 from helo.search.deliver import deliver
@@ -67,7 +67,7 @@ def run_search(
             run = Run.create(plan.out, manifest, folds_as_json(folds))
             held = stack.enter_context(run.lock())
             # Now, and not with the other tables at the end: whoever looks on compares with the train mean.
-            run.write_table(BASELINES, baselines_table(plan.dataset, folds))
+            run.write_table(TableName.BASELINES, baselines_table(plan.dataset, folds))
         else:
             add_resumption(run, plan, resources)
         announce(run, resources)
@@ -216,9 +216,9 @@ def _sound_cells(run: Run, objective: str, console: Console) -> tuple[Finished, 
 def write_tables(run: Run, plan: SearchPlan, folds: tuple[Fold, ...], console: Console) -> None:
     """Make the run's tables from its ledger and its dataset."""
     dataset = plan.dataset
-    truth = pd.DataFrame(dataset.labels, columns=[TRUE + emotion for emotion in dataset.emotions])
+    truth = pd.DataFrame(dataset.labels, columns=[Prefix.TRUE + emotion for emotion in dataset.emotions])
     if dataset.groups is not None:
-        truth.insert(0, GROUP, dataset.groups)
+        truth.insert(0, Column.GROUP, dataset.groups)
     baselines = baselines_table(dataset, folds, run.ledger.read_baselines())
     for name, fault in run.write_tables(truth, baselines, plan.space.objective, plan.export_predictions).items():
         say(console, f"{run.ledger.folder.where(name)}: {fault}; its cells are in no table until the search goes on")

@@ -19,7 +19,7 @@ from helo.analysis.result import RunResult
 from helo.analysis.source import read_source
 from helo.analysis.terminal import print_summary
 from helo.errors import InputError, SearchError
-from helo.names import CELLS, CONFIGURATION, FAILED, FOLD, REASON, STATUS
+from helo.names import Column, Status, TableName
 from helo.run.directory import Run
 from helo.search.driver import deliver_model, run_search
 from helo.search.setup.inputs import lacks_data
@@ -159,14 +159,14 @@ def _line(reason: str, run: Run, again: str) -> str:
 
 def failures_of(run: Run) -> tuple[str | None, bool]:
     """How many cells failed and why the first did, and whether all of them did."""
-    cells = run.table(CELLS)
-    failed = cells[cells[STATUS] == FAILED]
+    cells = run.table(TableName.CELLS)
+    failed = cells[cells[Column.STATUS] == Status.FAILED]
     if failed.empty:
         return None, False
     first = failed.iloc[0]
-    reason = str(first[REASON]).strip().splitlines()[-1]
+    reason = str(first[Column.REASON]).strip().splitlines()[-1]
     said = (
-        f"{len(failed)} of {len(cells)} cells failed, the first (configuration {first[CONFIGURATION]}, "
-        f"fold {first[FOLD]}): {reason}"
+        f"{len(failed)} of {len(cells)} cells failed, the first (configuration {first[Column.CONFIGURATION]}, "
+        f"fold {first[Column.FOLD]}): {reason}"
     )
     return said, len(failed) == len(cells)

@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 from helo.errors import InputError, did_you_mean
-from helo.names import MANIFEST_FILE
+from helo.names import FileName
 from helo.storage.folder import Folder, LocalFolder
 
 SCHEMES: Final = ("s3", "gs")
@@ -105,7 +105,7 @@ def require_new_folder(folder: Folder, option: str = "--out") -> None:
     `option`: what the user chose the place with.
     """
     try:
-        new, inside = folder.is_new(), folder.parent.exists(MANIFEST_FILE)
+        new, inside = folder.is_new(), folder.parent.exists(FileName.MANIFEST)
     except OSError as error:
         raise InputError(f"{folder}: cannot be reached ({error})") from None
     if not new:

@@ -22,8 +22,8 @@ from helo.data.schema import Schema
 from helo.errors import DivergedError
 from helo.evaluation.folds import Fold, FoldData, cell_seed, fold_data, held_out_part
 from helo.evaluation.scaling import Part
-from helo.metrics import as_loss, mean_scores
-from helo.names import ALIGNMENT_LOSS, EPOCH, TRAIN_LOSS, UNCONVERGED, VAL
+from helo.metrics import METRICS, mean_scores
+from helo.names import Column, Prefix
 from helo.training.fitting import CPU, Engine, Fitting, Windows
 
 
@@ -70,7 +70,7 @@ class CellTraining(Fitting):
         self.best_loss = math.inf
         self.best_scores: dict[str, float] = {}
         self.best_weights: dict[str, Tensor] = {}
-        self._record({TRAIN_LOSS: math.nan, ALIGNMENT_LOSS: math.nan, UNCONVERGED: 0.0})
+        self._record({Column.TRAIN_LOSS: math.nan, Column.ALIGNMENT_LOSS: math.nan, Column.UNCONVERGED: 0.0})
 
     @property
     def finished(self) -> bool:
@@ -92,13 +92,15 @@ class CellTraining(Fitting):
     def _record(self, row: dict[str, float]) -> None:
         """Score the validation subjects, add a row to the history, and keep the weights if they are best."""
         answer = self.answer(self.validation)
-        row[UNCONVERGED] += answer.unconverged
+        row[Column.UNCONVERGED] += answer.unconverged
         if not np.isfinite(answer.predicted).all():
             raise DivergedError(f"predictions are not finite after epoch {self.epoch}")
         labels, subjects = self.truth
         scores = mean_scores(labels, answer.predicted, subjects)
-        self.history.append({EPOCH: self.epoch, **row, **{VAL + name: value for name, value in scores.items()}})
-        loss = as_loss(self.objective, scores[self.objective])
+        self.history.append(
+            {Column.EPOCH: self.epoch, **row, **{Prefix.VAL + name: value for name, value in scores.items()}}
+        )
+        loss = METRICS[self.objective].loss(scores[self.objective])
         if loss < self.best_loss:
             self.best_loss, self.best_epoch, self.best_scores = loss, self.epoch, scores
             self.best_weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}

@@ -29,7 +29,7 @@ from helo.errors import InputError
 from helo.evaluation.folds import cell_seed
 from helo.evaluation.scaling import Scaling
 from helo.model.network import HeLo
-from helo.names import MODEL_FILE, MODEL_FOLDER, NORMALISATIONS, NORMALISE_TRAIN, WEIGHTS_FILE
+from helo.names import FileName, Normalisation, enum_values
 from helo.storage import Folder, LocalFolder, names_in, open_folder
 from helo.training.fitting import CPU, Engine, Fitting, Windows, forward
 
@@ -111,9 +111,9 @@ class FittedModel:
         weights = {name: value.contiguous() for name, value in self.network.state_dict().items()}
         if self.scaling.mean is not None and self.scaling.std is not None:
             weights |= {_MEAN: torch.tensor(self.scaling.mean), _STD: torch.tensor(self.scaling.std)}
-        with open_folder(place).filled(last=MODEL_FILE) as staging:
-            (staging / WEIGHTS_FILE).write_bytes(save(weights))
-            LocalFolder(staging).write_json(MODEL_FILE, content)
+        with open_folder(place).filled(last=FileName.MODEL_DESCRIPTION) as staging:
+            (staging / FileName.WEIGHTS).write_bytes(save(weights))
+            LocalFolder(staging).write_json(FileName.MODEL_DESCRIPTION, content)
 
 
 def fit_model(
@@ -148,27 +148,29 @@ def fit_model(
 def load_model(place: Folder | os.PathLike[str] | str) -> FittedModel:
     """Read a model from its folder or URI; raise `InputError` for what is missing or wrong in it."""
     folder = open_folder(place)
-    if MODEL_FILE not in names_in(
-        folder, f"no such model (a folder with {MODEL_FILE} and {WEIGHTS_FILE}, such as RUN/model)"
+    if FileName.MODEL_DESCRIPTION not in names_in(
+        folder, f"no such model (a folder with {FileName.MODEL_DESCRIPTION} and {FileName.WEIGHTS}, such as RUN/model)"
     ):
-        inside = folder / MODEL_FOLDER
-        hint = f" (did you mean {inside}?)" if inside.exists(MODEL_FILE) else ""
-        raise InputError(f"{folder}: has no {MODEL_FILE}{hint}")
+        inside = folder / FileName.MODEL
+        hint = f" (did you mean {inside}?)" if inside.exists(FileName.MODEL_DESCRIPTION) else ""
+        raise InputError(f"{folder}: has no {FileName.MODEL_DESCRIPTION}{hint}")
     content = _content(folder)
     try:
         schema = parse_schema(_mapping(content, "schema"), folder.name)
         configuration = Configuration.from_params(_mapping(content, "configuration"))
-        if content.get("normalise") not in NORMALISATIONS:
-            raise InputError(f"normalise must be {' or '.join(NORMALISATIONS)}, got {content.get('normalise')!r}")
+        if content.get("normalise") not in enum_values(Normalisation):
+            raise InputError(
+                f"normalise must be {' or '.join(enum_values(Normalisation))}, got {content.get('normalise')!r}"
+            )
         subjects = content.get("subjects")
         if not isinstance(subjects, list):
             raise InputError(f"subjects must be a list, got {subjects!r}")
     except (InputError, TypeError) as error:
-        raise InputError(f"{folder.where(MODEL_FILE)}: {error}") from None
+        raise InputError(f"{folder.where(FileName.MODEL_DESCRIPTION)}: {error}") from None
     try:
         scaling, network = _weights(folder, schema, configuration, content["normalise"])
     except InputError as error:
-        raise InputError(f"{folder.where(WEIGHTS_FILE)}: {error}") from None
+        raise InputError(f"{folder.where(FileName.WEIGHTS)}: {error}") from None
     known = ("format", "schema", "configuration", "normalise", "subjects")
     facts = {name: value for name, value in content.items() if name not in known}
     return FittedModel(schema, configuration, scaling, network, tuple(map(str, subjects)), facts)
@@ -176,16 +178,16 @@ def load_model(place: Folder | os.PathLike[str] | str) -> FittedModel:
 
 def _weights(folder: Folder, schema: Schema, configuration: Configuration, normalise: str) -> tuple[Scaling, HeLo]:
     try:
-        tensors = load(folder.read(WEIGHTS_FILE))
+        tensors = load(folder.read(FileName.WEIGHTS))
     except FileNotFoundError:
         raise InputError("is missing") from None
     except (OSError, SafetensorError) as error:
         raise InputError(f"is not a readable file of weights ({error})") from None
     mean, std = (tensors.pop(name, None) for name in (_MEAN, _STD))
-    wanted = (len(schema.features),) if normalise == NORMALISE_TRAIN else None
+    wanted = (len(schema.features),) if normalise == Normalisation.TRAIN else None
     for name, found in ((_MEAN, mean), (_STD, std)):
         if (None if found is None else tuple(found.shape)) != wanted:
-            raise InputError(f"{name} does not fit {MODEL_FILE}")
+            raise InputError(f"{name} does not fit {FileName.MODEL_DESCRIPTION}")
     numbers = [*tensors.values(), *([] if mean is None else [mean])]
     if not all(bool(tensor.isfinite().all()) for tensor in numbers):
         raise InputError("its weights must be finite numbers")
@@ -199,13 +201,15 @@ def _weights(folder: Folder, schema: Schema, configuration: Configuration, norma
         network.load_state_dict(tensors)
         scaling = Scaling(normalise, *(None if found is None else found.numpy() for found in (mean, std)))
         return scaling, network
-    raise InputError(f"its weights are not those of the schema and configuration in {MODEL_FILE}")
+    raise InputError(f"its weights are not those of the schema and configuration in {FileName.MODEL_DESCRIPTION}")
 
 
 def _content(folder: Folder) -> dict[str, Any]:
-    content = folder.read_json(MODEL_FILE)
+    content = folder.read_json(FileName.MODEL_DESCRIPTION)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(f"{folder.where(MODEL_FILE)}: is not a model of this version (format {FORMAT})")
+        raise InputError(
+            f"{folder.where(FileName.MODEL_DESCRIPTION)}: is not a model of this version (format {FORMAT})"
+        )
     return content
 
 

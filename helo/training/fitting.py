@@ -23,7 +23,7 @@ from helo.errors import DivergedError
 from helo.evaluation.scaling import Part
 from helo.model.losses import alignment_loss, kl_loss
 from helo.model.network import HeLo
-from helo.names import ALIGNMENT_LOSS, PRECISION_FULL, PRECISION_MIXED, TRAIN_LOSS, UNCONVERGED
+from helo.names import Column, Precision
 
 DECAY = 0.99
 """The learning rate is multiplied by this after every epoch, as in the authors' release."""
@@ -49,7 +49,7 @@ class Engine:
     """
 
     device: str = "cpu"
-    precision: str = PRECISION_FULL
+    precision: str = Precision.FULL
     compiled: bool = False
 
 
@@ -107,7 +107,7 @@ class Fitting:
         self, schema: Schema, train: Part, configuration: Configuration, seed: int, engine: Engine = CPU
     ) -> None:
         self.configuration = configuration
-        self.device, self.mixed = torch.device(engine.device), engine.precision == PRECISION_MIXED
+        self.device, self.mixed = torch.device(engine.device), engine.precision == Precision.MIXED
         self.windows = Windows(train, self.device)
         labels = train.labels
         self.labels = torch.from_numpy(labels).float().to(self.device)
@@ -143,7 +143,11 @@ class Fitting:
         loss, alignment, unconverged = sums.tolist()  # once an epoch: on a GPU each look waits for all before it
         if not math.isfinite(loss):
             raise DivergedError(f"the training loss is {loss} in epoch {self.epoch}")
-        return {TRAIN_LOSS: loss / windows, ALIGNMENT_LOSS: alignment / windows, UNCONVERGED: unconverged}
+        return {
+            Column.TRAIN_LOSS: loss / windows,
+            Column.ALIGNMENT_LOSS: alignment / windows,
+            Column.UNCONVERGED: unconverged,
+        }
 
     def step(self, batch: Tensor) -> Tensor:
         """One step of training on some windows (by number): the sums of both losses, and of unconverged plans."""

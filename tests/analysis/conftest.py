@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helo.names import BASELINES, CELLS, EPOCHS, EXPLANATIONS, HIGHER_IS_BETTER, METRICS, PREDICTIONS
+from helo.metrics import METRICS
+from helo.names import TableName
 from helo.run.directory import Run
 
 SUBJECTS = ("S2", "S3", "S4", "S5", "S6", "S7")
@@ -24,7 +25,7 @@ def scores(rng: np.random.Generator, prefix: str, quality: float) -> dict[str, f
     found = {}
     for metric in METRICS:
         noise = 1 + 0.05 * rng.normal()
-        if metric in HIGHER_IS_BETTER:
+        if METRICS[metric].higher_is_better:
             found[prefix + metric] = 1 - (1 - LEVELS[metric]) * noise / quality
         else:
             found[prefix + metric] = LEVELS[metric] * noise / quality
@@ -153,11 +154,11 @@ def build(
         for subject in subjects
     ]
     tables = {
-        CELLS: pd.DataFrame(cells).astype({"best_epoch": "Int64", "reason": "string"}),
-        EPOCHS: pd.DataFrame(history),
-        PREDICTIONS: pd.DataFrame(predictions),
-        EXPLANATIONS: explanations(subjects, len(emotions), configurations),
-        BASELINES: pd.DataFrame(baselines),
+        TableName.CELLS: pd.DataFrame(cells).astype({"best_epoch": "Int64", "reason": "string"}),
+        TableName.EPOCHS: pd.DataFrame(history),
+        TableName.PREDICTIONS: pd.DataFrame(predictions),
+        TableName.EXPLANATIONS: explanations(subjects, len(emotions), configurations),
+        TableName.BASELINES: pd.DataFrame(baselines),
     }
     for table, content in tables.items():
         if table not in without:

@@ -16,7 +16,7 @@ from helo.analysis.source import Source
 from helo.analysis.wording import number
 
 from helo.errors import InputError
-from helo.names import METRICS
+from helo.metrics import METRICS
 from helo.run.directory import Run
 
 
@@ -59,7 +59,7 @@ def test_the_table_has_all_estimates_and_the_best_that_may_be_reported_in_bold(s
         *(r"per\_fold\_selection", r"single\_configuration", "oracle (not reportable)", r"train\_mean", "uniform"),
         r"best\_possible",
     ]
-    place = METRICS.index("kl")
+    place = list(METRICS).index("kl")
     assert number(means.loc["per_fold_selection", "kl"]) in rows[r"per\_fold\_selection"][place]
     reportable = means.drop(index=["oracle", "best_possible"])
     best = str(reportable["kl"].idxmin()).replace("_", r"\_")
@@ -76,7 +76,9 @@ def test_only_what_differs_beyond_chance_is_marked(source: Source) -> None:
     table.loc[(table["reference"] == "uniform") & (table["metric"] == "cosine"), "p_holm"] = 0.01
     tex = latex_table(source.summary, table, "kl")
     rows = rows_of(tex)
-    marked = [(name, METRICS[at]) for name, cells in rows.items() for at, cell in enumerate(cells[:6]) if "ast" in cell]
+    marked = [
+        (name, list(METRICS)[at]) for name, cells in rows.items() for at, cell in enumerate(cells[:6]) if "ast" in cell
+    ]
     assert marked == [("uniform", "cosine")]
     assert "protocol" not in tex
 

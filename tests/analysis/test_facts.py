@@ -10,7 +10,7 @@ import pytest
 from helo.analysis.facts import facts
 from helo.analysis.source import Source
 
-from helo.names import CELLS
+from helo.names import TableName
 from helo.run.directory import Run
 from helo.run.selection import medoid
 
@@ -30,28 +30,28 @@ def words(cells: pd.DataFrame, number: int) -> str:
 
 
 def test_under_shared_the_best_over_all_folds_is_recommended(run: Run) -> None:
-    cells = run.table(CELLS)
+    cells = run.table(TableName.CELLS)
     whole = cells[cells["configuration"] < 4]  # the last one failed with one subject
     best = int(whole.groupby("configuration")["val_kl"].mean().idxmin())
     assert found(run)[RECOMMENDED] == words(cells, best)
 
 
 def test_stopped_cells_of_the_recommended_configuration_count(run: Run) -> None:
-    cells = run.table(CELLS)
+    cells = run.table(TableName.CELLS)
     tempting = cells[cells["configuration"] == 1].assign(configuration=7, val_kl=0.0, status="stopped")
-    run.write_table(CELLS, pd.concat([cells, tempting]))
-    assert found(run)[RECOMMENDED] == words(run.table(CELLS), 7)
-    run.write_table(CELLS, pd.concat([cells, tempting.assign(status="failed")]))
-    assert found(run)[RECOMMENDED] != words(run.table(CELLS), 7)
+    run.write_table(TableName.CELLS, pd.concat([cells, tempting]))
+    assert found(run)[RECOMMENDED] == words(run.table(TableName.CELLS), 7)
+    run.write_table(TableName.CELLS, pd.concat([cells, tempting.assign(status="failed")]))
+    assert found(run)[RECOMMENDED] != words(run.table(TableName.CELLS), 7)
     assert found(run)[RECOMMENDED].startswith("number ")
 
 
 def test_under_nested_the_medoid_of_the_choices_is_recommended(run: Run) -> None:
-    cells = run.table(CELLS)
+    cells = run.table(TableName.CELLS)
     subjects = list(dict.fromkeys(cells["fold"]))
     own = cells["configuration"] * len(subjects) + cells["fold"].map(subjects.index)
     cells = cells.assign(configuration=own)
-    run.write_table(CELLS, cells)
+    run.write_table(TableName.CELLS, cells)
     number = medoid(cells, "kl")
     assert number is not None
     assert found(run, protocol="nested")[RECOMMENDED] == f"{words(cells, number)} (the medoid of the folds' choices)"
@@ -59,25 +59,25 @@ def test_under_nested_the_medoid_of_the_choices_is_recommended(run: Run) -> None
 
 
 def test_without_a_configuration_in_all_folds_none_is_recommended(run: Run) -> None:
-    cells = run.table(CELLS)
-    run.write_table(CELLS, cells[cells["fold"] != "S7"])
+    cells = run.table(TableName.CELLS)
+    run.write_table(TableName.CELLS, cells[cells["fold"] != "S7"])
     assert RECOMMENDED not in found(run)
     assert RECOMMENDED in found(run, protocol="nested")
-    run.write_table(CELLS, cells.assign(status="failed"))
+    run.write_table(TableName.CELLS, cells.assign(status="failed"))
     assert RECOMMENDED not in found(run, protocol="nested")
 
 
 def test_without_cells_or_objective_none_is_recommended(make_run: Callable[..., Run], run: Run) -> None:
     assert RECOMMENDED not in found(run, space={})
-    without = found(make_run("bare", without=[CELLS]))
+    without = found(make_run("bare", without=[TableName.CELLS]))
     assert RECOMMENDED not in without
     assert "cells.parquet: is missing" in without["Cells"]
 
 
 def test_the_count_of_cells_has_every_status(run: Run) -> None:
-    cells = run.table(CELLS)
+    cells = run.table(TableName.CELLS)
     stopped = cells["status"].where(cells["configuration"] != 2, "stopped")
-    run.write_table(CELLS, cells.assign(status=stopped))
+    run.write_table(TableName.CELLS, cells.assign(status=stopped))
     assert found(run)["Cells"] == "30 finished: 23 completed, 6 stopped, 1 failed"
     assert found(run)["Why cells failed"] == "loss is not finite (1)"
 

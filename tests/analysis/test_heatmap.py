@@ -13,7 +13,7 @@ from helo.analysis.figures import heatmap, plot_heatmap
 from helo.analysis.statistics.estimates import no_baselines
 
 from helo.errors import InputError
-from helo.names import METRICS
+from helo.metrics import METRICS
 from helo.run.directory import Run
 from helo.run.selection import best_per_fold
 

@@ -16,7 +16,8 @@ from helo.configuration import Configuration
 from helo.data import Dataset, simulate
 from helo.evaluation.baselines.table import baselines_table
 from helo.evaluation.folds import loso_folds
-from helo.names import COMPLETED, METRICS, NORMALISE_TRAIN, PER_FOLD_SELECTION, TRAIN_MEAN
+from helo.metrics import METRICS
+from helo.names import Estimate, Normalisation, Status
 from helo.run.ledger import CellRecord, rows_of
 from helo.run.tables import cells_table
 from helo.training.cell import train_cell
@@ -39,7 +40,7 @@ def score_table(rng: np.random.Generator, gain: float, spread: float, heavy: boo
     level = rng.uniform(0.1, 0.5, SUBJECTS)
     noise = rng.standard_t(2, SUBJECTS) if heavy else rng.normal(size=SUBJECTS)
     folds = [f"S{number}" for number in range(SUBJECTS)]
-    parts = [(TRAIN_MEAN, level), (PER_FOLD_SELECTION, level - gain + spread * noise)]
+    parts = [(Estimate.TRAIN_MEAN, level), (Estimate.PER_FOLD_SELECTION, level - gain + spread * noise)]
     return pd.concat(
         pd.DataFrame({"estimate": name, "fold": folds, **dict.fromkeys(METRICS, values)}) for name, values in parts
     )
@@ -84,11 +85,11 @@ def searched(dataset: Dataset, seed: int) -> pd.DataFrame:
     for number, rate in enumerate((0.003, 0.01, 0.03)):
         params = {"width": 8, "heads": 2, "epochs": 4, "batch_size": 64, "dropout": 0.1, "learning_rate": rate}
         for fold in folds:
-            result = train_cell(dataset, fold, Configuration.from_params(params), seed, NORMALISE_TRAIN, "kl")
+            result = train_cell(dataset, fold, Configuration.from_params(params), seed, Normalisation.TRAIN, "kl")
             assert result is not None
             now = datetime.now(UTC)
             fields = {name: getattr(result, name) for name in ("epochs", "best_epoch", "val", "test")}
-            common = {"status": COMPLETED, "seconds": 0.0, "node": "here", "started": now, "finished": now}
+            common = {"status": Status.COMPLETED, "seconds": 0.0, "node": "here", "started": now, "finished": now}
             records.append(CellRecord(configuration=number, fold=fold.test, params=params, **common, **fields))
     return subject_scores(cells_table(rows_of(enumerate(records))), baselines_table(dataset, folds), "kl", len(folds))
 

@@ -16,7 +16,8 @@ from helo.analysis.source import Source
 import helo
 from helo.configuration import DEFAULTS
 from helo.errors import InputError
-from helo.names import BASELINES, CELLS, COMPLETED, EPOCHS, FOLD, METRICS, PREDICTIONS
+from helo.metrics import METRICS
+from helo.names import Column, Status, TableName
 from helo.run.directory import Run
 from helo.run.ledger import CellRecord
 from helo.run.tables import CELL_COLUMNS, cells_table
@@ -27,13 +28,15 @@ EVIL = "</td><script>alert(1)</script>"
 
 def record(configuration: int, fold: str, value: float = 0.1) -> CellRecord:
     scores = dict.fromkeys(METRICS, value)
-    return CellRecord(configuration, fold, DEFAULTS, COMPLETED, 3, 2.0, "here", NOW, NOW, 2, val=scores, test=scores)
+    return CellRecord(
+        configuration, fold, DEFAULTS, Status.COMPLETED, 3, 2.0, "here", NOW, NOW, 2, val=scores, test=scores
+    )
 
 
 @pytest.fixture
 def going_on(make_run: Callable[..., Run]) -> Run:
     """A search that has not written any table yet; two cells are finished."""
-    run = make_run(without=(CELLS, EPOCHS, PREDICTIONS, BASELINES))
+    run = make_run(without=(TableName.CELLS, TableName.EPOCHS, TableName.PREDICTIONS, TableName.BASELINES))
     for number, fold in enumerate(("S2", "S3")):
         run.ledger.append(record(0, fold, 0.1 + number), number)
     return run
@@ -45,7 +48,7 @@ def test_everything_is_what_the_files_say(run: Run) -> None:
     assert result.path == run.folder.here
     assert result.manifest == run.manifest
     assert [fold["test"] for fold in result.folds] == ["S2", "S3", "S4", "S5", "S6", "S7"]
-    for name in (CELLS, EPOCHS, PREDICTIONS, BASELINES):
+    for name in (TableName.CELLS, TableName.EPOCHS, TableName.PREDICTIONS, TableName.BASELINES):
         pd.testing.assert_frame_equal(getattr(result, name), run.table(name))
     source = Source(run)
     pd.testing.assert_frame_equal(result.summary, source.summary)
@@ -104,14 +107,14 @@ def test_it_shows_verdict_and_estimates(run: Run) -> None:
 
 def test_names_are_harmless(make_run: Callable[..., Run]) -> None:
     run = make_run("evil")
-    run.write_table(BASELINES, run.table(BASELINES).replace({"method": {"uniform": EVIL}}))
+    run.write_table(TableName.BASELINES, run.table(TableName.BASELINES).replace({"method": {"uniform": EVIL}}))
     shown = helo.load_run(run.folder.here)._repr_html_()
     assert "&lt;script&gt;" in shown
     assert "<script" not in shown
 
 
 def test_it_shows_why_there_is_nothing_to_show(make_run: Callable[..., Run]) -> None:
-    result = helo.load_run(make_run(without=(CELLS,)).folder.here)
+    result = helo.load_run(make_run(without=(TableName.CELLS,)).folder.here)
     for shown in (repr(result), result._repr_html_()):
         assert "cells.parquet: is missing; the search has not got that far" in shown
 
@@ -122,7 +125,7 @@ def test_it_shows_why_there_is_nothing_to_show(make_run: Callable[..., Run]) -> 
 def test_of_a_search_that_goes_on_the_ledger_is_read(going_on: Run) -> None:
     result = helo.load_run(going_on.folder.here)
     pd.testing.assert_frame_equal(result.cells, cells_table(going_on.ledger.rows(CELL_COLUMNS)))
-    assert list(result.cells[FOLD]) == ["S2", "S3"]
+    assert list(result.cells[Column.FOLD]) == ["S2", "S3"]
     assert result.epochs.empty
     assert result.baselines.empty
     assert result.summary.set_index("estimate")["subjects"]["per_fold_selection"].eq(2).all()

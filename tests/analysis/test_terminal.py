@@ -15,7 +15,7 @@ from helo.analysis.wording import verdict
 from rich.console import Console
 
 from helo.errors import InputError
-from helo.names import METRIC_LABELS
+from helo.metrics import METRICS
 from helo.run.directory import Run
 
 
@@ -28,7 +28,15 @@ def printed(run: Run, width: int = 100) -> str:
 def test_the_table_fits_100_columns_with_intervals(run: Run) -> None:
     output = printed(run, width=200)
     assert max(len(line.rstrip()) for line in output.splitlines()) <= 100
-    for word in ("per_fold_selection", "oracle", "(not reportable)", "±", "↓", "↑", *METRIC_LABELS.values()):
+    for word in (
+        "per_fold_selection",
+        "oracle",
+        "(not reportable)",
+        "±",
+        "↓",
+        "↑",
+        *(metric.label for metric in METRICS.values()),
+    ):
         assert word in output
 
 

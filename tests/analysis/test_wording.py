@@ -12,7 +12,8 @@ from helo.analysis.statistics.comparisons import comparisons, optimism
 from helo.analysis.statistics.signed_rank import signed_rank
 from helo.analysis.wording import cautions, failures, optimism_gap, rivals, verdict
 
-from helo.names import METRICS, NORMALISE_SUBJECT, NORMALISE_TRAIN, PROTOCOL_NESTED, PROTOCOL_SHARED
+from helo.metrics import METRICS
+from helo.names import Normalisation, SearchProtocol
 
 STOPPED_EARLY = "A cell that was clearly behind the others of its fold was stopped early."
 DROPPED_EARLY = "a configuration that did badly on the first folds was not tried on the others"
@@ -23,15 +24,15 @@ def said(**manifest: Any) -> list[str]:
 
 
 def test_shared_proposals_have_seen_the_other_folds() -> None:
-    (caution,) = said(protocol=PROTOCOL_SHARED, racing=False)
+    (caution,) = said(protocol=SearchProtocol.SHARED, racing=False)
     assert caution.startswith("Protocol shared: one study proposes the configurations for all folds")
     assert "Only the proposals have" in caution
     assert DROPPED_EARLY not in caution
-    assert said(protocol=PROTOCOL_SHARED) == [caution]  # a manifest from before there was racing
+    assert said(protocol=SearchProtocol.SHARED) == [caution]  # a manifest from before there was racing
 
 
 def test_racing_has_seen_them_too() -> None:
-    caution, rungs = said(protocol=PROTOCOL_SHARED, racing=True)
+    caution, rungs = said(protocol=SearchProtocol.SHARED, racing=True)
     assert caution.startswith("Protocol shared: one study proposes the configurations for all folds")
     assert "So has what was dropped early" in caution
     assert DROPPED_EARLY in caution
@@ -41,7 +42,7 @@ def test_racing_has_seen_them_too() -> None:
 
 
 def test_nested_is_unbiased_and_has_no_configuration_to_deploy() -> None:
-    (caution,) = said(protocol=PROTOCOL_NESTED, racing=False)
+    (caution,) = said(protocol=SearchProtocol.NESTED, racing=False)
     assert caution.startswith("Protocol nested: each fold has a study of its own and nothing passes between folds")
     assert "the estimate of per_fold_selection is unbiased" in caution
     assert "there is no single_configuration" in caution
@@ -49,18 +50,18 @@ def test_nested_is_unbiased_and_has_no_configuration_to_deploy() -> None:
 
 
 def test_under_nested_cells_are_stopped_but_no_configuration_is_dropped() -> None:
-    caution, rungs = said(protocol=PROTOCOL_NESTED, racing=True)
-    assert [caution] == said(protocol=PROTOCOL_NESTED, racing=False)
+    caution, rungs = said(protocol=SearchProtocol.NESTED, racing=True)
+    assert [caution] == said(protocol=SearchProtocol.NESTED, racing=False)
     assert rungs.startswith(STOPPED_EARLY)
     assert DROPPED_EARLY not in caution + rungs
 
 
-@pytest.mark.parametrize("protocol", [PROTOCOL_SHARED, PROTOCOL_NESTED])
+@pytest.mark.parametrize("protocol", [SearchProtocol.SHARED, SearchProtocol.NESTED])
 @pytest.mark.parametrize("racing", [False, True])
 def test_scaling_within_subjects_is_said_last(protocol: str, racing: bool) -> None:
-    plain = said(protocol=protocol, racing=racing, normalise=NORMALISE_TRAIN)
+    plain = said(protocol=protocol, racing=racing, normalise=Normalisation.TRAIN)
     assert plain == said(protocol=protocol, racing=racing)
-    *rest, scaled = said(protocol=protocol, racing=racing, normalise=NORMALISE_SUBJECT)
+    *rest, scaled = said(protocol=protocol, racing=racing, normalise=Normalisation.SUBJECT)
     assert rest == plain
     assert scaled.startswith("Features were scaled within each subject")
 

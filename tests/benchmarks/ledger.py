@@ -29,7 +29,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from helo.names import CELLS, EPOCH, METRICS
+from helo.metrics import METRICS
+from helo.names import Column, TableName
 from helo.run.directory import Run
 from helo.run.ledger import HISTORY_COLUMNS, PACK, ROW, CellRecord, Ledger, LedgerWriter, rows_of
 from helo.run.ledger.ledger import pack_name
@@ -57,7 +58,8 @@ def cell(configuration: int, fold: int, rng: np.random.Generator) -> CellRecord:
     scores = dict(zip(METRICS, rng.uniform(0.05, 0.5, len(METRICS)).tolist(), strict=True))
     losses = rng.uniform(0.05, 0.5, (EPOCHS, len(HISTORY_COLUMNS))).astype(np.float32)
     history = tuple(
-        {EPOCH: epoch, **dict(zip(HISTORY_COLUMNS, row, strict=True))} for epoch, row in enumerate(losses.tolist())
+        {Column.EPOCH: epoch, **dict(zip(HISTORY_COLUMNS, row, strict=True))}
+        for epoch, row in enumerate(losses.tolist())
     )
     return CellRecord(
         configuration,
@@ -118,8 +120,8 @@ def memory() -> float:
 def tables(path: Path) -> dict[str, float]:
     """``cells.parquet`` from the ledger, and back."""
     run = Run.open(path)
-    written, _ = timed(lambda: run.write_table(CELLS, cells_table(run.ledger.rows(CELL_COLUMNS))))
-    back, found = timed(lambda: run.table(CELLS))
+    written, _ = timed(lambda: run.write_table(TableName.CELLS, cells_table(run.ledger.rows(CELL_COLUMNS))))
+    back, found = timed(lambda: run.table(TableName.CELLS))
     return {"rows": len(found), "write_s": written, "read_s": back, "total_s": written + back, "memory_gb": memory()}
 
 

@@ -29,7 +29,7 @@ import yaml
 from helo.configuration import Configuration
 from helo.data import Dataset, read_dataset
 from helo.evaluation.folds import Fold, fold_data, loso_folds
-from helo.names import SCHEMA_FILE, WINDOWS_FILE
+from helo.names import FileName
 
 LAYOUT = {
     "eeg": ("physiological", 18, 90),
@@ -56,7 +56,7 @@ def write(folder: Path, windows: int) -> None:
         table = pa.table(
             {"subject": who, **dict(zip(features, values.T, strict=True)), **dict(zip(emotions, labels.T, strict=True))}
         )
-        writer = writer or pq.ParquetWriter(folder / WINDOWS_FILE, table.schema, use_dictionary=False)
+        writer = writer or pq.ParquetWriter(folder / FileName.WINDOWS, table.schema, use_dictionary=False)
         writer.write_table(table)
     assert writer is not None
     writer.close()
@@ -65,7 +65,7 @@ def write(folder: Path, windows: int) -> None:
         for name, (role, tokens, _) in LAYOUT.items()
     }
     schema = {"name": "noise", "modalities": modalities, "emotions": {name: name for name in emotions}}
-    (folder / SCHEMA_FILE).write_text(yaml.safe_dump(schema), encoding="utf-8")
+    (folder / FileName.SCHEMA).write_text(yaml.safe_dump(schema), encoding="utf-8")
 
 
 def own_bytes() -> int:
@@ -94,7 +94,7 @@ def a_script(folder: Path, fold: Fold) -> dict[str, float]:
     import torch
 
     before = own_bytes()
-    table = pd.read_parquet(folder / WINDOWS_FILE)
+    table = pd.read_parquet(folder / FileName.WINDOWS)
     train = table[table["subject"].isin(fold.train)]
     values = train[[name for name in table.columns if "_" in name and "emotion" not in name]].to_numpy(np.float32)
     features = torch.from_numpy((values - values.mean(axis=0)) / values.std(axis=0))

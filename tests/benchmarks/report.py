@@ -26,23 +26,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from helo.names import (
-    BASELINES,
-    CELLS,
-    COMPLETED,
-    EPOCHS,
-    FITTED_BASELINES,
-    GROUP,
-    HIGHER_IS_BETTER,
-    METHOD,
-    METRICS,
-    PREDICTED,
-    PREDICTIONS,
-    STOPPED,
-    TEST,
-    TRUE,
-    UNIFORM,
-)
+from helo.metrics import METRICS
+from helo.names import FITTED_BASELINES, Column, Estimate, Prefix, Status, TableName
 from helo.run.directory import Run
 from helo.run.ledger import HISTORY_COLUMNS, CellRecord, rows_of
 from helo.run.selection import best_per_fold
@@ -86,7 +71,9 @@ def scores(loss: float, rng: np.random.Generator) -> dict[str, float]:
     """All six measures of something whose losses are `loss` times their usual level."""
     noise = 1 + 0.03 * rng.normal(size=len(METRICS))
     return {
-        metric: 1 - (1 - LEVELS[metric]) * loss * more if metric in HIGHER_IS_BETTER else LEVELS[metric] * loss * more
+        metric: 1 - (1 - LEVELS[metric]) * loss * more
+        if METRICS[metric].higher_is_better
+        else LEVELS[metric] * loss * more
         for metric, more in zip(METRICS, noise, strict=True)
     }
 
@@ -116,7 +103,7 @@ def make_records(subjects: list[str], configurations: int, epochs: int, rng: np.
                     configuration,
                     subject,
                     params,
-                    STOPPED if rng.random() < 0.3 else COMPLETED,
+                    Status.STOPPED if rng.random() < 0.3 else Status.COMPLETED,
                     epochs,
                     free[lane] - begun,
                     f"node{lane // 2}",
@@ -156,14 +143,22 @@ def make_run(path: Path, subjects: int, configurations: int, epochs: int) -> tup
     records = make_records(names, configurations, epochs, rng)
     rows = rows_of(enumerate(records))
     cells = cells_table(rows)
-    run.write_table(CELLS, cells)
-    run.write_table(EPOCHS, epochs_table(rows))
+    run.write_table(TableName.CELLS, cells)
+    run.write_table(TableName.EPOCHS, epochs_table(rows))
     run.write_table(
-        BASELINES,
+        TableName.BASELINES,
         pd.DataFrame(
             [
-                {METHOD: method, "fold": name, **{TEST + key: value for key, value in scores(loss, rng).items()}}
-                for method, loss in (("train_mean", 1.2), (UNIFORM, 1.6), *((one, 1.15) for one in FITTED_BASELINES))
+                {
+                    Column.METHOD: method,
+                    "fold": name,
+                    **{Prefix.TEST + key: value for key, value in scores(loss, rng).items()},
+                }
+                for method, loss in (
+                    ("train_mean", 1.2),
+                    (Estimate.UNIFORM, 1.6),
+                    *((one, 1.15) for one in FITTED_BASELINES),
+                )
                 for name in names
             ]
         ),
@@ -171,16 +166,16 @@ def make_run(path: Path, subjects: int, configurations: int, epochs: int) -> tup
     predictions = []
     for fold, configuration in best_per_fold(cells, "kl").items():
         true = rng.dirichlet(np.full(len(EMOTIONS), 4.0), size=320)
-        part = pd.DataFrame(true, columns=[TRUE + emotion for emotion in EMOTIONS])
-        part.insert(0, GROUP, [f"clip {number // 10}" for number in range(320)])
+        part = pd.DataFrame(true, columns=[Prefix.TRUE + emotion for emotion in EMOTIONS])
+        part.insert(0, Column.GROUP, [f"clip {number // 10}" for number in range(320)])
         part.insert(0, "window", np.arange(320))
         part.insert(0, "fold", fold)
         part.insert(0, "configuration", configuration)
         guess = 0.7 * true + 0.3 * rng.dirichlet(np.full(len(EMOTIONS), 4.0), size=320)
         predictions.append(
-            pd.concat([part, pd.DataFrame(guess, columns=[PREDICTED + one for one in EMOTIONS])], axis=1)
+            pd.concat([part, pd.DataFrame(guess, columns=[Prefix.PREDICTED + one for one in EMOTIONS])], axis=1)
         )
-    run.write_table(PREDICTIONS, pd.concat(predictions, ignore_index=True))
+    run.write_table(TableName.PREDICTIONS, pd.concat(predictions, ignore_index=True))
     return run, records
 
 
@@ -227,7 +222,7 @@ def dashboard(run: Run, records: list[CellRecord]) -> dict[str, float]:
     held = len(PARTS) * (REPEATS + 1)
     for record in records[:-held]:
         run.ledger.append(record, number[record.fold])
-    for table in (CELLS, EPOCHS):
+    for table in (TableName.CELLS, TableName.EPOCHS):
         (run.folder.here / f"{table}.parquet").unlink()
     gc.freeze()  # as the server does
     started = time.perf_counter()

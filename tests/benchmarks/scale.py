@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from helo.names import COMPLETED, FAILED, PROTOCOL_SHARED, PROTOCOLS, STOPPED
+from helo.names import SearchProtocol, Status, enum_values
 from helo.search.planning.planner import PlannedCell, Planner, pace
 from helo.search.planning.race import Outcome
 from helo.search.planning.space import SAMPLERS, load_space
@@ -48,18 +48,18 @@ def simulated(cell: PlannedCell) -> tuple[Outcome, float]:
     draw = np.random.default_rng((SEED, cell.configuration, cell.fold))
     params, epochs = cell.params, int(cell.params["epochs"])
     if draw.random() < FAILURES:
-        return Outcome(FAILED), 1.0
+        return Outcome(Status.FAILED), 1.0
     quality = 0.1 * abs(math.log10(params["learning_rate"]) + 3) + 0.05 * abs(math.log10(params["ot_entropy"]) + 1.5)
     level = 1 + quality + 0.3 * math.sin(cell.fold) + 0.4 * draw.normal()
     losses = level * (1 + 0.4 * np.exp(-np.arange(epochs + 1) / 6)) + 0.005 * draw.normal(size=epochs + 1)
-    curve, best, status = array("d"), math.inf, COMPLETED
+    curve, best, status = array("d"), math.inf, Status.COMPLETED
     best_epoch = 0
     for epoch, loss in enumerate(losses.tolist()):
         curve.append(loss)
         if loss < best:
             best, best_epoch = loss, epoch
         if epoch < epochs and best > cell.rungs.get(epoch, math.inf):
-            status = STOPPED
+            status = Status.STOPPED
             break
         if epoch - best_epoch >= params["patience"]:
             break
@@ -106,7 +106,7 @@ def search(planner: Planner, workers: int) -> tuple[dict[tuple[int, int], Outcom
         known,
         {
             "cells": len(outcomes),
-            "stopped": sum(outcome.status == STOPPED for outcome in outcomes.values()),
+            "stopped": sum(outcome.status == Status.STOPPED for outcome in outcomes.values()),
             "cells_per_second": round(len(outcomes) / (asks.total + tells.total)),
             "longest_ask_ms": round(1000 * asks.most, 1),
             "longest_tell_ms": round(1000 * tells.most, 1),
@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=1_000_000)
     parser.add_argument("--workers", type=int, default=1000)
     parser.add_argument("--sampler", choices=SAMPLERS, default="random")
-    parser.add_argument("--protocol", choices=PROTOCOLS, default=PROTOCOL_SHARED)
+    parser.add_argument("--protocol", choices=enum_values(SearchProtocol), default=SearchProtocol.SHARED)
     parser.add_argument("--no-racing", dest="racing", action="store_false")
     arguments = parser.parse_args()
     configurations = max(1, round(arguments.cells / FOLDS))

@@ -26,7 +26,8 @@ from rich.console import Console
 
 from helo.data import Dataset, simulate
 from helo.evaluation.folds import Fold, loso_folds
-from helo.names import EPOCH, METRICS, VAL
+from helo.metrics import METRICS
+from helo.names import Column, Prefix
 from helo.run.ledger import Ledger, LedgerWriter
 from helo.search.execution.cells import CellSettings, run_cell
 from helo.search.execution.connection import Shared, ray_cluster
@@ -56,7 +57,7 @@ def trivial(dataset: Dataset, fold: Fold, *_: object) -> CellResult:
         best_epoch=0,
         val=scores,
         test=scores,
-        history=tuple({EPOCH: epoch, **{VAL + name: 0.5 for name in METRICS}} for epoch in range(21)),
+        history=tuple({Column.EPOCH: epoch, **{Prefix.VAL + name: 0.5 for name in METRICS}} for epoch in range(21)),
         windows=rows.astype(np.int64),
         predictions=np.full((len(rows), len(dataset.emotions)), 1 / len(dataset.emotions), dtype=np.float32),
     )

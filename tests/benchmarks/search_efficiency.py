@@ -33,7 +33,8 @@ from rich.console import Console
 from helo.data import Dataset, simulate
 from helo.data.wesad import wesad
 from helo.evaluation.folds import loso_folds
-from helo.names import CELLS, CONFIGURATION, FOLD, METRICS, STOPPED, TEST, VAL
+from helo.metrics import METRICS
+from helo.names import Column, Prefix, Status, TableName
 from helo.run.directory import Run
 from helo.run.ledger import CellRecord, rows_of
 from helo.run.selection import best_per_fold
@@ -89,9 +90,9 @@ def raced(dataset: Dataset, seed: int, whole: Mapping[tuple[int, str], CellRecor
         for rung, limit in sorted(cell.rungs.items()):
             if rung < record.epochs and min(curve[: rung + 1]) > limit:
                 seen = record.history[: rung + 1]
-                best = min(seen, key=lambda row: row[VAL + SPACE.objective])
-                val = {metric: best[VAL + metric] for metric in METRICS}
-                record = replace(record, status=STOPPED, epochs=rung, history=seen, val=val)
+                best = min(seen, key=lambda row: row[Prefix.VAL + SPACE.objective])
+                val = {metric: best[Prefix.VAL + metric] for metric in METRICS}
+                record = replace(record, status=Status.STOPPED, epochs=rung, history=seen, val=val)
                 break
         records.append(record)
         planner.tell(cell, outcome(record, SPACE.objective))
@@ -103,7 +104,7 @@ def score(cells: pd.DataFrame, metric: str) -> float:
     """Mean test score of `per_fold_selection`."""
     choice = best_per_fold(cells, SPACE.objective)
     assert len(choice) == SUBJECTS
-    return float(cells[cells[CONFIGURATION] == cells[FOLD].map(choice)][TEST + metric].mean())
+    return float(cells[cells[Column.CONFIGURATION] == cells[Column.FOLD].map(choice)][Prefix.TEST + metric].mean())
 
 
 def compare(dataset: Dataset, seed: int, out: Path, check: bool) -> dict[str, float]:
@@ -111,10 +112,16 @@ def compare(dataset: Dataset, seed: int, out: Path, check: bool) -> dict[str, fl
     records = search(dataset, seed, out / f"whole-{seed}", racing=False).ledger.read()
     few = raced(dataset, seed, {(record.configuration, record.fold): record for record in records})
     if check:
-        real = search(dataset, seed, out / f"raced-{seed}", racing=True).table(CELLS)
-        keys = [CONFIGURATION, FOLD, "status", "epochs", *(VAL + metric for metric in METRICS)]
-        expected = cells_table(rows_of(enumerate(few))).sort_values([CONFIGURATION, FOLD])[keys].reset_index(drop=True)
-        pd.testing.assert_frame_equal(real.sort_values([CONFIGURATION, FOLD])[keys].reset_index(drop=True), expected)
+        real = search(dataset, seed, out / f"raced-{seed}", racing=True).table(TableName.CELLS)
+        keys = [Column.CONFIGURATION, Column.FOLD, "status", "epochs", *(Prefix.VAL + metric for metric in METRICS)]
+        expected = (
+            cells_table(rows_of(enumerate(few)))
+            .sort_values([Column.CONFIGURATION, Column.FOLD])[keys]
+            .reset_index(drop=True)
+        )
+        pd.testing.assert_frame_equal(
+            real.sort_values([Column.CONFIGURATION, Column.FOLD])[keys].reset_index(drop=True), expected
+        )
     all_cells, few_cells = (cells_table(rows_of(enumerate(found))) for found in (records, few))
     found = {
         "epochs": sum(record.epochs for record in few) / sum(record.epochs for record in records),

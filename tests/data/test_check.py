@@ -22,7 +22,7 @@ from helo.data.store import read_dataset, write_dataset
 from helo.data.wesad import wesad
 from helo.evaluation.baselines import baselines_table
 from helo.evaluation.folds import loso_folds
-from helo.names import METRICS
+from helo.metrics import METRICS
 
 DATASET = simulate(subjects=5, clips=4, windows=6)
 PEOPLE = np.repeat(np.arange(5), 24)

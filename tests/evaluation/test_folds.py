@@ -24,7 +24,7 @@ from helo.evaluation.folds import (
     loso_folds,
 )
 from helo.evaluation.scaling import Scaling
-from helo.names import NORMALISATIONS
+from helo.names import Normalisation, enum_values
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_folds_as_json_are_plain() -> None:
     assert folds_as_json((Fold("a", ("b",), ("c", "d")),)) == [{"test": "a", "validation": ["b"], "train": ["c", "d"]}]
 
 
-@pytest.mark.parametrize("normalise", NORMALISATIONS)
+@pytest.mark.parametrize("normalise", enum_values(Normalisation))
 def test_parts_hold_the_windows_of_their_subjects(dataset: Dataset, fold: Fold, normalise: str) -> None:
     data = fold_data(dataset, fold, normalise)
     test = held_out_part(dataset, data)
@@ -159,7 +159,7 @@ def test_train_scaling_sees_training_subjects_only(dataset: Dataset, fold: Fold)
     assert not np.allclose(other.mean, before.mean)
 
 
-@pytest.mark.parametrize("normalise", NORMALISATIONS)
+@pytest.mark.parametrize("normalise", enum_values(Normalisation))
 def test_what_a_cell_trains_on_does_not_depend_on_the_test_subject(
     dataset: Dataset, fold: Fold, normalise: str
 ) -> None:
@@ -186,7 +186,7 @@ def test_subject_scaling_removes_gains_and_offsets(dataset: Dataset, fold: Fold)
     np.testing.assert_allclose(after.features, before.features, atol=1e-4)
 
 
-@pytest.mark.parametrize("normalise", NORMALISATIONS)
+@pytest.mark.parametrize("normalise", enum_values(Normalisation))
 @pytest.mark.parametrize("value", [0.0, 0.1, -1e6, 1e-8])
 def test_a_constant_feature_becomes_zero(dataset: Dataset, fold: Fold, normalise: str, value: float) -> None:
     features = dataset.features.copy()

@@ -18,7 +18,7 @@ from helo.data.simulated import simulate
 from helo.evaluation.baselines import baselines_table
 from helo.evaluation.folds import Fold, fold_data, loso_folds
 from helo.model.losses import alignment_loss, kl_loss
-from helo.names import NORMALISATIONS, TRAIN_MEAN
+from helo.names import Estimate, Normalisation, enum_values
 from helo.training.cell import CellResult, CellTraining, train_cell
 from helo.training.fitting import Engine, parameter_groups
 
@@ -166,7 +166,7 @@ def with_gaps(dataset: Dataset, *modalities: str, subject: str | None = None) ->
     return replace(dataset, features=features)
 
 
-@pytest.mark.parametrize("normalise", NORMALISATIONS)
+@pytest.mark.parametrize("normalise", enum_values(Normalisation))
 @pytest.mark.parametrize("modality", [modality.name for modality in simulate(2, 1, 1).schema.modalities])
 def test_a_cell_trains_where_signals_are_missing(dataset: Dataset, fold: Fold, modality: str, normalise: str) -> None:
     found = cell(with_gaps(dataset, modality), fold, normalise=normalise)
@@ -179,7 +179,7 @@ def test_a_subject_without_a_sensor_is_tested_trained_and_validated_on(dataset: 
     subject = dataset.subject_names[1]
     gaps = with_gaps(dataset, "eda", subject=subject)
     for fold in loso_folds(dataset.subject_names, seed=0):
-        for normalise in NORMALISATIONS:
+        for normalise in enum_values(Normalisation):
             assert np.isfinite(cell(gaps, fold, replace(QUICK, epochs=1), normalise=normalise).predictions).all()
 
 
@@ -190,7 +190,7 @@ def test_missing_signals_still_beat_the_mean_label() -> None:
     configuration = Configuration(width=8, epochs=6, learning_rate=1e-2, batch_size=32, dropout=0.1)
     scores = [cell(gaps, fold, configuration, normalise="subject").test["kl"] for fold in folds]
     baselines = baselines_table(dataset, folds)
-    assert np.mean(scores) < baselines[baselines["method"] == TRAIN_MEAN]["test_kl"].mean()
+    assert np.mean(scores) < baselines[baselines["method"] == Estimate.TRAIN_MEAN]["test_kl"].mean()
 
 
 # --- engines ------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pytest
 
 from helo.errors import InputError
-from helo.names import METRICS
+from helo.metrics import METRICS
 from helo.run.directory import Run
 from helo.run.ledger import HISTORY_COLUMNS, CellRecord, rows_of
 from helo.run.tables import cells_table, epochs_table, explanations_table, predictions_table, selected

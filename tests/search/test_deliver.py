@@ -18,7 +18,7 @@ from helo.configuration import DEFAULTS
 from helo.data.dataset import Dataset
 from helo.errors import DivergedError
 from helo.evaluation.folds import folds_as_json, loso_folds
-from helo.names import METRICS
+from helo.metrics import METRICS
 from helo.run.directory import Run
 from helo.run.ledger import CellRecord
 from helo.search.deliver import deliver

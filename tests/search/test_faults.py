@@ -25,7 +25,8 @@ from rich.console import Console
 import helo
 from helo.data import Dataset, simulate
 from helo.evaluation.folds import loso_folds
-from helo.names import BASELINES, CELLS, COMPLETED, FAILED, METRICS, VAL
+from helo.metrics import METRICS
+from helo.names import Prefix, Status, TableName
 from helo.run.directory import Run
 from helo.run.ledger import CellRecord, Ledger, LedgerWriter
 from helo.run.tables import CELL_COLUMNS, cells_table
@@ -82,7 +83,7 @@ def trivial(dataset: Dataset, fold, configuration, seed, normalise, objective, d
         best_epoch=0,
         val=scores,
         test=scores,
-        history=({"epoch": 0, **{VAL + name: value for name, value in scores.items()}},),
+        history=({"epoch": 0, **{Prefix.VAL + name: value for name, value in scores.items()}},),
         windows=rows.astype(np.int64),
         predictions=np.full((len(rows), len(dataset.emotions)), 1 / len(dataset.emotions), dtype=np.float32),
     )
@@ -128,7 +129,7 @@ def test_a_killed_worker_costs_no_cell_and_what_fails_fails_alone(dataset: Datas
     with ray_cluster(None, 2):
         records, planner = run(dataset, wild, tmp_path / "ledger")
     assert mark.exists()
-    failed = [record for record in records if record.status == FAILED]
+    failed = [record for record in records if record.status == Status.FAILED]
     assert {record.fold for record in failed} == {"P01", "P03"}
     assert all(str(record.reason).startswith("out of memory: ") for record in failed if record.fold == "P01")
     assert all("cannot be trained" in str(record.reason) for record in failed if record.fold == "P03")
@@ -148,7 +149,7 @@ def test_a_cell_that_always_kills_its_worker_fails_after_some_attempts(dataset: 
 
     with ray_cluster(None, 2):
         records, _ = run(dataset, deadly, tmp_path / "ledger", configurations=1)
-    failed = [record for record in records if record.status == FAILED]
+    failed = [record for record in records if record.status == Status.FAILED]
     assert len(failed) == 1
     assert len(list(attempts.iterdir())) == MAX_ATTEMPTS
     assert all(record.fold == "P02" and f"each of the {MAX_ATTEMPTS} times" in str(record.reason) for record in failed)
@@ -169,8 +170,8 @@ def test_a_cell_out_of_gpu_memory_gets_a_larger_share(dataset: Dataset, tmp_path
 
     with ray_cluster(None, 2, gpus=1):
         records, _ = run(dataset, needs_half, tmp_path, gpus=0.25, configurations=1)
-    assert {record.fold for record in records if record.status == FAILED} == {"P02"}
-    assert all("no GPU is large enough" in str(r.reason) for r in records if r.status == FAILED)
+    assert {record.fold for record in records if record.status == Status.FAILED} == {"P02"}
+    assert all("no GPU is large enough" in str(r.reason) for r in records if r.status == Status.FAILED)
 
 
 @pytest.fixture
@@ -212,7 +213,7 @@ def test_a_node_that_goes_costs_no_cell(dataset: Dataset, tmp_path: Path, two_no
             ended.append(True)
             helper.join()
     assert len(list(ready.iterdir())) == 2
-    assert {record.status for record in records} == {COMPLETED}
+    assert {record.status for record in records} == {Status.COMPLETED}
 
 
 def command(*words: str, cwd: Path) -> subprocess.Popen[str]:
@@ -253,7 +254,7 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> b
 
 def assert_same_tables(path: Path | str, other: Path) -> None:
     """What was computed is the same, to the bit, in cells and baselines."""
-    for name, volatile in ((CELLS, VOLATILE), (BASELINES, ["seconds"])):
+    for name, volatile in ((TableName.CELLS, VOLATILE), (TableName.BASELINES, ["seconds"])):
         one, two = (Run.open(run).table(name).drop(columns=volatile) for run in (path, other))
         pd.testing.assert_frame_equal(one, two, check_exact=True)
 

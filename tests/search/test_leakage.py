@@ -14,20 +14,7 @@ from helo.analysis.source import read_source
 from rich.console import Console
 
 from helo.data import Dataset, simulate
-from helo.names import (
-    CELLS,
-    EPOCHS,
-    ESTIMATE,
-    FOLD,
-    KNN,
-    METRIC,
-    ORACLE,
-    PER_FOLD_SELECTION,
-    PROTOCOL_NESTED,
-    RIDGE,
-    SKILL,
-    TEST,
-)
+from helo.names import Column, Estimate, Method, Prefix, SearchProtocol, TableName
 from helo.search.driver import run_search
 from helo.search.execution.connection import ray_cluster
 from helo.search.planning.space import Choices, Range, Space
@@ -36,10 +23,10 @@ from helo.search.sizing.resources import Resources
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
 
-BASELINES = (KNN, RIDGE)
+BASELINES = (Method.KNN, Method.RIDGE)
 """Two that could learn identities by heart; that no baseline sees its test subject is tested fold by fold."""
 
-HONEST = [PER_FOLD_SELECTION, *BASELINES]
+HONEST = [Estimate.PER_FOLD_SELECTION, *BASELINES]
 
 SPACE = Space(
     name="leak",
@@ -56,8 +43,8 @@ def skill(dataset: Dataset, out: Path) -> pd.DataFrame:
     run, complete = run_search(plan, Console(quiet=True), lambda run, resources: None)
     assert complete
     summary = write_summary(read_source(run))
-    wide = summary.pivot(index=ESTIMATE, columns=METRIC, values=SKILL)
-    return wide.loc[[PER_FOLD_SELECTION, ORACLE, *BASELINES]]
+    wide = summary.pivot(index=Column.ESTIMATE, columns=Column.METRIC, values=Column.SKILL)
+    return wide.loc[[Estimate.PER_FOLD_SELECTION, Estimate.ORACLE, *BASELINES]]
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +74,7 @@ def identity() -> Dataset:
 def test_identity_does_not_help_with_a_new_person(identity: Dataset, tmp_path: Path) -> None:
     gained = skill(identity, tmp_path / "run")
     assert (gained.loc[HONEST, ["kl", "chebyshev"]] < 0.1).all(axis=None), gained
-    assert gained.loc[ORACLE, "chebyshev"] >= gained.loc[PER_FOLD_SELECTION, "chebyshev"]
+    assert gained.loc[Estimate.ORACLE, "chebyshev"] >= gained.loc[Estimate.PER_FOLD_SELECTION, "chebyshev"]
 
 
 def test_the_same_search_does_find_the_leak_where_the_split_has_one(identity: Dataset, tmp_path: Path) -> None:
@@ -131,19 +118,19 @@ def test_nested_folds_know_nothing_of_their_test_subject(tmp_path: Path) -> None
 
     def tables(dataset: Dataset, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         plan = SearchPlan(
-            dataset, space, tmp_path / name, seed=1, resources=Resources(2, 1, 0), protocol=PROTOCOL_NESTED
+            dataset, space, tmp_path / name, seed=1, resources=Resources(2, 1, 0), protocol=SearchProtocol.NESTED
         )
         run, complete = run_search(plan, Console(quiet=True), lambda run, resources: None)
         assert complete
-        cells = run.table(CELLS).drop(columns=["seconds", "node", "started", "finished"])
+        cells = run.table(TableName.CELLS).drop(columns=["seconds", "node", "started", "finished"])
         assert len(cells) == 5 * 6
-        return cells, run.table(EPOCHS)
+        return cells, run.table(TableName.EPOCHS)
 
     (cells, epochs), (cells_with, epochs_with) = tables(base, "base"), tables(other, "other")
-    tests = [name for name in cells if name.startswith(TEST)]
+    tests = [name for name in cells if name.startswith(Prefix.TEST)]
 
     def of(table: pd.DataFrame, own: bool) -> pd.DataFrame:
-        return table[(table[FOLD] == "P02") == own].reset_index(drop=True)
+        return table[(table[Column.FOLD] == "P02") == own].reset_index(drop=True)
 
     same = of(cells, True).drop(columns=tests)
     pd.testing.assert_frame_equal(same, of(cells_with, True).drop(columns=tests), check_exact=True)

@@ -22,12 +22,12 @@ import helo
 import helo.search.__main__ as command
 from helo.data import Dataset, read_dataset, simulate, write_dataset
 from helo.errors import InputError, SearchError
-from helo.names import BASELINES, CELLS, COMPLETED, FAILED
+from helo.names import Status, TableName
 from helo.run.directory import Run
 from helo.search.session import Ended, conclude, failures_of
 
 ROOT = Path(__file__).parents[2]
-VOLATILE = {CELLS: ["seconds", "node", "started", "finished"], BASELINES: ["seconds"]}
+VOLATILE = {TableName.CELLS: ["seconds", "node", "started", "finished"], TableName.BASELINES: ["seconds"]}
 SPACE = """
 configurations: 5
 parameters: {width: 8, heads: 2, epochs: 3, dropout: {low: 0.1, high: 0.5}}
@@ -138,7 +138,7 @@ def cells(run: Run, *statuses: str) -> Run:
         {"configuration": 0, "fold": f"S{number}", "status": status, "reason": "first line\nthe loss is nan"}
         for number, status in enumerate(statuses)
     ]
-    run.write_table(CELLS, pd.DataFrame(rows))
+    run.write_table(TableName.CELLS, pd.DataFrame(rows))
     return run
 
 
@@ -148,20 +148,20 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_a_search_of_which_some_cells_failed_warns(run: Run) -> None:
-    said, failed = failures_of(cells(run, COMPLETED, FAILED, FAILED))
+    said, failed = failures_of(cells(run, Status.COMPLETED, Status.FAILED, Status.FAILED))
     assert (said, failed) == ("2 of 3 cells failed, the first (configuration 0, fold S1): the loss is nan", False)
     with pytest.warns(UserWarning, match="2 of 3 cells failed"):
         assert conclude(Ended(run, None, False, said, failed)).complete is True
 
 
 def test_a_search_of_which_all_cells_failed_has_failed(run: Run) -> None:
-    said, failed = failures_of(cells(run, FAILED, FAILED))
+    said, failed = failures_of(cells(run, Status.FAILED, Status.FAILED))
     with pytest.raises(SearchError, match=r"run: 2 of 2 cells failed, the first .configuration 0, fold S0.: the loss"):
         conclude(Ended(run, None, False, said, failed))
 
 
 def test_where_no_cell_failed_nothing_is_said(run: Run) -> None:
-    assert failures_of(cells(run, COMPLETED, COMPLETED)) == (None, False)
+    assert failures_of(cells(run, Status.COMPLETED, Status.COMPLETED)) == (None, False)
 
 
 def test_out_of_time_returns_what_is_there_and_an_interruption_does_not(run: Run) -> None:

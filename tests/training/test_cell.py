@@ -19,8 +19,8 @@ from helo.errors import DivergedError
 from helo.evaluation.baselines import baselines_table
 from helo.evaluation.folds import Fold, cell_seed, fold_data, held_out_part, loso_folds
 from helo.evaluation.scaling import Part
-from helo.metrics import as_loss, mean_scores
-from helo.names import EPOCH, METRICS, NORMALISATIONS, TRAIN_MEAN, VAL
+from helo.metrics import METRICS, mean_scores
+from helo.names import Column, Estimate, Normalisation, Prefix, enum_values
 from helo.run.ledger import HISTORY_COLUMNS
 from helo.training.cell import CellResult, CellTraining, train_cell
 from helo.training.fitting import Windows
@@ -99,15 +99,15 @@ def test_beats_the_mean_label_on_new_subjects() -> None:
     configuration = Configuration(width=8, epochs=6, learning_rate=1e-2, batch_size=32, dropout=0.1)
     cells = [train_cell(dataset, fold, configuration, 0, "subject", "kl") for fold in folds]
     baselines = baselines_table(dataset, folds)
-    means = baselines[baselines["method"] == TRAIN_MEAN].mean(numeric_only=True)
+    means = baselines[baselines["method"] == Estimate.TRAIN_MEAN].mean(numeric_only=True)
     for metric in METRICS:
         score = np.mean([cell.test[metric] for cell in cells])
-        assert as_loss(metric, float(score)) < as_loss(metric, means["test_" + metric]), metric
+        assert METRICS[metric].loss(float(score)) < METRICS[metric].loss(means["test_" + metric]), metric
 
 
 def test_history_has_a_row_per_epoch(cell: CellResult) -> None:
-    assert [row[EPOCH] for row in cell.history] == list(range(cell.epochs + 1))
-    assert all(set(row) == {EPOCH, *HISTORY_COLUMNS} for row in cell.history)
+    assert [row[Column.EPOCH] for row in cell.history] == list(range(cell.epochs + 1))
+    assert all(set(row) == {Column.EPOCH, *HISTORY_COLUMNS} for row in cell.history)
     assert all(math.isfinite(value) for row in cell.history[1:] for value in row.values())
 
 
@@ -115,7 +115,7 @@ def test_epoch_0_is_the_mean_label(dataset: Dataset, fold: Fold, cell: CellResul
     rows = dataset.rows(fold.validation)
     mean = dataset.labels[dataset.rows(fold.train)].mean(axis=0)
     expected = mean_scores(dataset.labels[rows], np.broadcast_to(mean, (len(rows), len(mean))), dataset.subjects[rows])
-    assert {name: cell.history[0][VAL + name] for name in METRICS} == pytest.approx(expected, abs=1e-5)
+    assert {name: cell.history[0][Prefix.VAL + name] for name in METRICS} == pytest.approx(expected, abs=1e-5)
 
 
 def test_training_lowers_the_loss(dataset: Dataset, fold: Fold) -> None:
@@ -131,10 +131,10 @@ def test_training_lowers_the_loss(dataset: Dataset, fold: Fold) -> None:
 @pytest.mark.parametrize("objective", ["kl", "cosine"])
 def test_the_best_epoch_is_kept(dataset: Dataset, fold: Fold, objective: str) -> None:
     cell = train_cell(dataset, fold, replace(QUICK, epochs=5), 0, "train", objective)
-    losses = [as_loss(objective, row[VAL + objective]) for row in cell.history]
+    losses = [METRICS[objective].loss(row[Prefix.VAL + objective]) for row in cell.history]
     assert cell.best_epoch == int(np.argmin(losses))
-    assert as_loss(objective, cell.val[objective]) == min(losses)
-    assert cell.val == {name: cell.history[cell.best_epoch][VAL + name] for name in METRICS}
+    assert METRICS[objective].loss(cell.val[objective]) == min(losses)
+    assert cell.val == {name: cell.history[cell.best_epoch][Prefix.VAL + name] for name in METRICS}
 
 
 def test_scores_are_those_of_the_best_epochs_weights(dataset: Dataset, fold: Fold) -> None:
@@ -164,7 +164,7 @@ def test_test_scores_belong_to_the_predictions(dataset: Dataset, fold: Fold, cel
     assert cell.test == pytest.approx(scores, abs=1e-5)
 
 
-@pytest.mark.parametrize("normalise", NORMALISATIONS)
+@pytest.mark.parametrize("normalise", enum_values(Normalisation))
 def test_nothing_of_the_test_subject_reaches_training(dataset: Dataset, fold: Fold, normalise: str) -> None:
     labels = dataset.labels.copy()
     labels[dataset.rows((fold.test,))] = np.eye(len(dataset.emotions))[0]
@@ -304,7 +304,7 @@ def trained(dataset: Dataset, fold: Fold, configuration: Configuration = LONGER,
 
 def best_losses(cell: CellResult, objective: str = "kl") -> list[float]:
     """The best loss up to each epoch."""
-    losses = [as_loss(objective, row[VAL + objective]) for row in cell.history]
+    losses = [METRICS[objective].loss(row[Prefix.VAL + objective]) for row in cell.history]
     return [min(losses[: epoch + 1]) for epoch in range(len(losses))]
 
 

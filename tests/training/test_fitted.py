@@ -24,7 +24,7 @@ from helo.data import simulate, write_dataset
 from helo.data.dataset import Dataset, Signals
 from helo.data.unlabelled import read_signals
 from helo.errors import InputError
-from helo.names import MODEL_FILE, NORMALISATIONS, WEIGHTS_FILE
+from helo.names import FileName, Normalisation, enum_values
 from helo.predict import main
 from helo.training.fitted import FittedModel, fit_model
 from helo.training.fitting import Windows
@@ -32,7 +32,7 @@ from helo.training.fitting import Windows
 QUICK = Configuration(width=8, epochs=3, learning_rate=1e-2, batch_size=16)
 
 
-@pytest.fixture(scope="module", params=NORMALISATIONS)
+@pytest.fixture(scope="module", params=enum_values(Normalisation))
 def model(request: pytest.FixtureRequest, dataset: Dataset) -> FittedModel:
     return fit_model(dataset, QUICK, 2, 0, request.param)
 
@@ -194,7 +194,7 @@ class Bomb:
 
 def spoil(folder: Path, how: str) -> str:
     """Damage a copy of a model; return what the error has to name."""
-    text, weights = folder / MODEL_FILE, folder / WEIGHTS_FILE
+    text, weights = folder / FileName.MODEL_DESCRIPTION, folder / FileName.WEIGHTS
     content = json.loads(text.read_text())
     if how == "no weights":
         weights.unlink()
@@ -208,12 +208,12 @@ def spoil(folder: Path, how: str) -> str:
         text.write_text(json.dumps(content | {"format": 99}))
     elif how == "wrong width":
         text.write_text(json.dumps(content | {"configuration": content["configuration"] | {"width": 16}}))
-        return WEIGHTS_FILE
+        return FileName.WEIGHTS
     elif how == "unknown hyperparameter":
         text.write_text(json.dumps(content | {"configuration": content["configuration"] | {"depth": 1}}))
     elif how == "no scaling":
         text.write_text(json.dumps(content | {"normalise": "subject"}))
-        return WEIGHTS_FILE
+        return FileName.WEIGHTS
     elif how == "deep json":
         text.write_text("[" * 200_000)
     elif how == "weights of zero scaling":
@@ -224,7 +224,7 @@ def spoil(folder: Path, how: str) -> str:
         weights.write_bytes(save(tensors | {"labels": tensors["labels"] * torch.nan}))
     elif how == "no schema":
         text.write_text(json.dumps(content | {"schema": []}))
-    return WEIGHTS_FILE if "weights" in how else MODEL_FILE
+    return FileName.WEIGHTS if "weights" in how else FileName.MODEL_DESCRIPTION
 
 
 @pytest.mark.parametrize(

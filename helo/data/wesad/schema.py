@@ -7,7 +7,7 @@ from typing import Final
 from helo.data.schema import Modality, Schema
 from helo.data.wesad.items import ITEM_SETS
 from helo.errors import InputError, did_you_mean
-from helo.names import BEHAVIOURAL, PHYSIOLOGICAL
+from helo.names import Role
 
 _EDA: Final = "EDA_Mean EDA_Std EDA_Max SCR_Count SCR_Amplitude_Mean"
 _ACC: Final = (
@@ -51,7 +51,7 @@ def modalities(names: tuple[str, ...], main: str) -> tuple[Modality, ...]:
     return tuple(
         Modality(
             name,
-            BEHAVIOURAL if name in _MOTION else PHYSIOLOGICAL,
+            Role.BEHAVIOURAL if name in _MOTION else Role.PHYSIOLOGICAL,
             COLUMNS[name],
             len(COLUMNS[name]),
             main=name == main,

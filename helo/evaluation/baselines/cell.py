@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,10 @@ from helo.errors import DivergedError
 from helo.evaluation.baselines.methods import SETTINGS, FittedBaseline, fit
 from helo.evaluation.folds import Fold, cell_seed, guard
 from helo.evaluation.scaling import Part, Scaling
-from helo.metrics import as_loss, mean_scores
-from helo.names import RANDOM_FOREST
+from helo.metrics import METRICS, mean_scores
+from helo.names import Method
 
-MOST_WINDOWS = {RANDOM_FOREST: 4_000}
+MOST_WINDOWS: Final[dict[str, int]] = {Method.RANDOM_FOREST: 4_000}
 USUALLY_MOST = 10_000
 """Of more windows to train on, or to choose settings on, so many are drawn by seed, by method: of a million windows,
 neighbours and trees would take longer than the search. With 913 features a fit takes up to a minute then."""
@@ -59,7 +59,7 @@ def run_baseline(
             return None
         with contextlib.suppress(DivergedError):
             scores = _score(validation, predict(fit(method, setting, features, labels, own), validation))
-            found.append((as_loss(objective, scores[objective]), number, scores))
+            found.append((METRICS[objective].loss(scores[objective]), number, scores))
     if not found:
         raise DivergedError(f"{method} predicts no distributions, whatever its setting")
     _, best, scores = min(found, key=lambda entry: entry[:2])

@@ -17,7 +17,7 @@ from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.neural_network import MLPRegressor
 
-from helo.names import KNN, MAX_ENTROPY, MLP, RANDOM_FOREST, RIDGE
+from helo.names import Method
 
 SMALLEST: Final = 1e-4
 """A predicted share is at least this before shares are divided by their sum: least squares also predicts below 0."""
@@ -28,11 +28,11 @@ LARGEST: Final = 1e12
 PENALTIES: Final = (1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0)
 
 SETTINGS: Final[dict[str, tuple[dict[str, Any], ...]]] = {
-    KNN: tuple({"neighbours": k} for k in (5, 10, 20, 50, 100, 200, 500, 1000)),
-    MAX_ENTROPY: tuple({"penalty": penalty} for penalty in PENALTIES),
-    RIDGE: tuple({"penalty": penalty} for penalty in PENALTIES),
-    RANDOM_FOREST: tuple({"smallest_leaf": leaf} for leaf in (2, 10, 50, 200)),
-    MLP: tuple({"penalty": penalty} for penalty in (5e-3, 5e-2, 0.15, 0.5, 1.5)),
+    Method.KNN: tuple({"neighbours": k} for k in (5, 10, 20, 50, 100, 200, 500, 1000)),
+    Method.MAX_ENTROPY: tuple({"penalty": penalty} for penalty in PENALTIES),
+    Method.RIDGE: tuple({"penalty": penalty} for penalty in PENALTIES),
+    Method.RANDOM_FOREST: tuple({"smallest_leaf": leaf} for leaf in (2, 10, 50, 200)),
+    Method.MLP: tuple({"penalty": penalty} for penalty in (5e-3, 5e-2, 0.15, 0.5, 1.5)),
 }
 """What each method's search tries: as many settings as a careful colleague would, in every fold. A penalty is on the
 squared weights, beside the mean loss over windows, so that it means the same for few and many windows."""
@@ -96,17 +96,17 @@ class MaximumEntropy:
 def build(method: str, setting: Mapping[str, Any], windows: int, seed: int) -> Regressor:
     """An unfitted regressor with one of its `SETTINGS`, for so many training windows."""
     made: Regressor
-    if method == KNN:
+    if method == Method.KNN:
         made = KNeighborsRegressor(min(setting["neighbours"], windows))
-    elif method == MAX_ENTROPY:
+    elif method == Method.MAX_ENTROPY:
         made = MaximumEntropy(setting["penalty"])
-    elif method == RIDGE:
+    elif method == Method.RIDGE:
         made = Ridge(setting["penalty"] * windows)
-    elif method == RANDOM_FOREST:
+    elif method == Method.RANDOM_FOREST:
         made = RandomForestRegressor(
             TREES, min_samples_leaf=setting["smallest_leaf"], max_features="sqrt", random_state=seed % 2**32
         )
-    elif method == MLP:
+    elif method == Method.MLP:
         # The Poisson loss of shares that are later divided by their sum is their cross-entropy, but for the sum.
         made = MLPRegressor(
             loss="poisson",
@@ -142,7 +142,7 @@ def fit(
 ) -> FittedBaseline:
     """Fit a method to scaled features (N, F) and distributions (N, E)."""
     # A network starts from even outputs; divided by their mean, so are the labels.
-    scale = np.maximum(labels.mean(axis=0), SMALLEST) if method == MLP else np.ones(labels.shape[1])
+    scale = np.maximum(labels.mean(axis=0), SMALLEST) if method == Method.MLP else np.ones(labels.shape[1])
     regressor = build(method, setting, len(features), seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the number of iterations is part of the method

@@ -11,8 +11,8 @@ import pandas as pd
 from helo.data.dataset import Dataset
 from helo.evaluation.baselines.trivial import trivial_predictions
 from helo.evaluation.folds import Fold
-from helo.metrics import mean_scores
-from helo.names import COMPLETED, FOLD, METHOD, METRICS, PARAMS, REASON, SECONDS, STATUS, TEST, VAL
+from helo.metrics import METRICS, mean_scores
+from helo.names import Column, Prefix, Status
 from helo.run.ledger import CellRecord
 
 
@@ -27,8 +27,8 @@ def baselines_table(dataset: Dataset, folds: tuple[Fold, ...], records: Sequence
         test = dataset.rows((fold.test,))
         labels, who = dataset.labels[test], dataset.subjects[test]
         for method, predicted in trivial_predictions(dataset, fold).items():
-            found = {TEST + name: value for name, value in mean_scores(labels, predicted, who).items()}
-            rows.append({METHOD: method, FOLD: fold.test, **found, STATUS: COMPLETED})
+            found = {Prefix.TEST + name: value for name, value in mean_scores(labels, predicted, who).items()}
+            rows.append({Column.METHOD: method, Column.FOLD: fold.test, **found, Column.STATUS: Status.COMPLETED})
     return _table(rows + [_row(record) for record in records])
 
 
@@ -38,19 +38,19 @@ def fitted_baselines_table(records: Sequence[CellRecord]) -> pd.DataFrame:
 
 
 def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    scores = (side + name for side in (TEST, VAL) for name in METRICS)
-    columns = [METHOD, FOLD, *scores, PARAMS, STATUS, REASON, SECONDS]
-    return pd.DataFrame(rows, columns=columns).astype({PARAMS: "string", REASON: "string"})
+    scores = (side + name for side in (Prefix.TEST, Prefix.VAL) for name in METRICS)
+    columns = [Column.METHOD, Column.FOLD, *scores, Column.PARAMS, Column.STATUS, Column.REASON, Column.SECONDS]
+    return pd.DataFrame(rows, columns=columns).astype({Column.PARAMS: "string", Column.REASON: "string"})
 
 
 def _row(record: CellRecord) -> dict[str, Any]:
-    sides = ((TEST, record.test), (VAL, record.val))
+    sides = ((Prefix.TEST, record.test), (Prefix.VAL, record.val))
     return {
-        METHOD: record.method,
-        FOLD: record.fold,
+        Column.METHOD: record.method,
+        Column.FOLD: record.fold,
         **{side + name: value for side, scores in sides for name, value in (scores or {}).items()},
-        PARAMS: json.dumps(dict(record.params), sort_keys=True),
-        STATUS: record.status,
-        REASON: record.reason,
-        SECONDS: record.seconds,
+        Column.PARAMS: json.dumps(dict(record.params), sort_keys=True),
+        Column.STATUS: record.status,
+        Column.REASON: record.reason,
+        Column.SECONDS: record.seconds,
     }

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from helo.data.dataset import Dataset
 from helo.evaluation.folds import Fold
-from helo.names import BEST_POSSIBLE, TRAIN_MEAN, UNIFORM
+from helo.names import Estimate
 
 
 def trivial_predictions(dataset: Dataset, fold: Fold) -> dict[str, NDArray[np.float64]]:
@@ -20,10 +20,10 @@ def trivial_predictions(dataset: Dataset, fold: Fold) -> dict[str, NDArray[np.fl
     rows = dataset.rows((fold.test,))
     shape = (len(rows), len(dataset.emotions))
     others = dataset.rows(fold.others)
-    predictions = {
-        TRAIN_MEAN: np.broadcast_to(dataset.labels[others].mean(axis=0), shape),
-        UNIFORM: np.full(shape, 1 / shape[1]),
+    predictions: dict[str, NDArray[np.float64]] = {
+        Estimate.TRAIN_MEAN: np.broadcast_to(dataset.labels[others].mean(axis=0), shape),
+        Estimate.UNIFORM: np.full(shape, 1 / shape[1]),
     }
     if dataset.best_possible is not None:
-        predictions[BEST_POSSIBLE] = dataset.best_possible[rows]
+        predictions[Estimate.BEST_POSSIBLE] = dataset.best_possible[rows]
     return predictions

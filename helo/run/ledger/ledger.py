@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from helo.names import CONFIGURATION, FITTED_BASELINES, FOLD_NUMBER, PARAMS
+from helo.names import FITTED_BASELINES, Column
 from helo.run.ledger.record import EARLIER, PART, ROW, SET_ASIDE, CellRecord, part_name, records_of, rows_of
 from helo.storage import Folder, open_folder
 
@@ -143,7 +143,7 @@ class Ledger:
         """
         tables = [_encoded(table) for _, table in self.blocks(columns, faults=faults)] or [self.nothing(columns)]
         found = pa.concat_tables(tables).unify_dictionaries()
-        return found.sort_by([(CONFIGURATION, "ascending"), (FOLD_NUMBER, "ascending")])
+        return found.sort_by([(Column.CONFIGURATION, "ascending"), (Column.FOLD_NUMBER, "ascending")])
 
     def nothing(self, columns: Sequence[str]) -> pa.Table:
         """What `blocks` gives, without rows."""
@@ -179,7 +179,7 @@ class Ledger:
                 break
         if not found:
             return []
-        rows = pa.concat_tables(found).sort_by([(CONFIGURATION, "ascending"), (FOLD_NUMBER, "ascending")])
+        rows = pa.concat_tables(found).sort_by([(Column.CONFIGURATION, "ascending"), (Column.FOLD_NUMBER, "ascending")])
         return records_of(rows)
 
     def read_baselines(self) -> list[CellRecord]:
@@ -203,7 +203,7 @@ class Ledger:
 
     def cells_of(self, name: str) -> list[tuple[int, int]]:
         """The cells (configuration, fold number) in a pack."""
-        return cells_in(self._read(name, [CONFIGURATION, FOLD_NUMBER]))
+        return cells_in(self._read(name, [Column.CONFIGURATION, Column.FOLD_NUMBER]))
 
     def set_aside(self, name: str) -> str:
         """Move a file to where it is not read, and return that place; nothing of a user's is deleted."""
@@ -253,8 +253,8 @@ class Ledger:
         with pq.ParquetFile(source, page_checksum_verification=True) as file:
             self._check(file, name)
             rows = _columns(file, columns, _number_of(name))
-        if PARAMS in rows.column_names:
-            for text in rows[PARAMS].unique().to_pylist():
+        if Column.PARAMS in rows.column_names:
+            for text in rows[Column.PARAMS].unique().to_pylist():
                 if not isinstance(json.loads(text), dict):
                     raise ValueError(f"has hyperparameters that are no mapping ({text})")
         return rows
@@ -320,7 +320,7 @@ def _number_of(name: str) -> int | None:
 
 def cells_in(rows: pa.Table) -> list[tuple[int, int]]:
     """The cells (configuration, fold number) in some rows."""
-    return list(zip(rows[CONFIGURATION].to_pylist(), rows[FOLD_NUMBER].to_pylist(), strict=True))
+    return list(zip(rows[Column.CONFIGURATION].to_pylist(), rows[Column.FOLD_NUMBER].to_pylist(), strict=True))
 
 
 def _in_blocks(names: Sequence[str]) -> Iterator[list[str]]:
@@ -336,14 +336,14 @@ def _columns(file: pq.ParquetFile, columns: Iterable[str], number: int | None = 
     What cells learnt is missing from parts of earlier versions, and in their rows.
     """
     paths = {}
-    for name in (*columns, CONFIGURATION, FOLD_NUMBER):
+    for name in (*columns, Column.CONFIGURATION, Column.FOLD_NUMBER):
         column, _, field = name.partition(".")
         paths[f"{column}.list.element.{field}" if field else column] = column
     rows = file.read(columns=list(paths))
     for name in paths.values():
         if name not in rows.column_names:
             made = pa.nulls(len(rows), ROW.field(name).type)
-            if name == FOLD_NUMBER and number is not None:
+            if name == Column.FOLD_NUMBER and number is not None:
                 made = pa.array([number] * len(rows), pa.int32())
             rows = rows.append_column(ROW.field(name), made)
     return rows.select(list(dict.fromkeys(paths.values())))
@@ -359,7 +359,7 @@ def _encoded(rows: pa.Table) -> pa.Table:
 
 def _unseen(rows: pa.Table, seen: set[int]) -> pa.Table:
     """The rows of cells that were not there before."""
-    keys = (rows[CONFIGURATION].to_numpy().astype(np.int64) << 32) + rows[FOLD_NUMBER].to_numpy()
+    keys = (rows[Column.CONFIGURATION].to_numpy().astype(np.int64) << 32) + rows[Column.FOLD_NUMBER].to_numpy()
     new = [key not in seen for key in keys.tolist()]
     seen.update(keys.tolist())
     return rows if all(new) else rows.filter(pa.array(new))

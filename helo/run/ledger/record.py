@@ -12,9 +12,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from helo.names import ALIGNMENT_LOSS, EPOCH, FITTED_BASELINES, FOLD_NUMBER, HELO, METRICS, TRAIN_LOSS, UNCONVERGED, VAL
+from helo.metrics import METRICS
+from helo.names import FITTED_BASELINES, Column, Method, Prefix
 
-HISTORY_COLUMNS = (TRAIN_LOSS, ALIGNMENT_LOSS, UNCONVERGED, *(VAL + metric for metric in METRICS))
+HISTORY_COLUMNS = (
+    Column.TRAIN_LOSS,
+    Column.ALIGNMENT_LOSS,
+    Column.UNCONVERGED,
+    *(Prefix.VAL + metric for metric in METRICS),
+)
 """What is recorded for every epoch, besides its number."""
 
 _MATRIX = pa.list_(pa.list_(pa.float32()))
@@ -35,7 +41,10 @@ PART = pa.schema(
         ("finished", pa.timestamp("us", tz="UTC")),
         ("val", _SCORES),
         ("test", _SCORES),
-        ("history", pa.list_(pa.struct([(EPOCH, pa.int32())] + [(name, pa.float64()) for name in HISTORY_COLUMNS]))),
+        (
+            "history",
+            pa.list_(pa.struct([(Column.EPOCH, pa.int32())] + [(name, pa.float64()) for name in HISTORY_COLUMNS])),
+        ),
         ("windows", pa.list_(pa.int64())),
         ("predictions", _MATRIX),
         ("correlation", _MATRIX),
@@ -47,7 +56,7 @@ PART = pa.schema(
 EARLIER = pa.schema(list(PART)[:-2])
 """Parts that were written before cells kept what they learnt."""
 
-ROW = PART.append(pa.field(FOLD_NUMBER, pa.int32()))
+ROW = PART.append(pa.field(Column.FOLD_NUMBER, pa.int32()))
 """A row of a pack, and of what the ledger reads."""
 
 SET_ASIDE = "set-aside"
@@ -57,7 +66,7 @@ _ARRAYS = {"windows": np.int64, "predictions": np.float32, "correlation": np.flo
 """Fields of a record that are arrays, and of what."""
 
 
-def part_name(configuration: int, fold_number: int, method: str = HELO) -> str:
+def part_name(configuration: int, fold_number: int, method: str = Method.HELO) -> str:
     """What the files of a cell are called, without their endings.
 
     Of a baseline there is one cell per fold, whatever setting it chose there.
@@ -65,7 +74,7 @@ def part_name(configuration: int, fold_number: int, method: str = HELO) -> str:
     >>> part_name(7, 3), part_name(7, 3, "ridge")
     ('c00007-f0003', 'b-ridge-f0003')
     """
-    return f"c{configuration:05d}-f{fold_number:04d}" if method == HELO else f"b-{method}-f{fold_number:04d}"
+    return f"c{configuration:05d}-f{fold_number:04d}" if method == Method.HELO else f"b-{method}-f{fold_number:04d}"
 
 
 @dataclass(frozen=True)
@@ -100,12 +109,12 @@ class CellRecord:
     predictions: NDArray[np.float32] | None = field(default=None, repr=False)
     correlation: NDArray[np.float32] | None = field(default=None, repr=False)
     plan: NDArray[np.float32] | None = field(default=None, repr=False)
-    method: str = HELO
+    method: str = Method.HELO
 
 
 def rows_of(records: Iterable[tuple[int, CellRecord]]) -> pa.Table:
     """Pairs of fold number and record as a table with the columns of `ROW`."""
-    return pa.Table.from_pylist([_row(record) | {FOLD_NUMBER: number} for number, record in records], schema=ROW)
+    return pa.Table.from_pylist([_row(record) | {Column.FOLD_NUMBER: number} for number, record in records], schema=ROW)
 
 
 def records_of(rows: pa.Table) -> list[CellRecord]:
@@ -121,7 +130,7 @@ def _row(record: CellRecord) -> dict[str, Any]:
 
 
 def _record(row: dict[str, Any]) -> CellRecord:
-    if row["method"] != HELO and row["method"] not in FITTED_BASELINES:
+    if row["method"] != Method.HELO and row["method"] not in FITTED_BASELINES:
         raise ValueError(f"is of an unknown method ({row['method']})")
     row["params"] = json.loads(row["params"])
     row["history"] = tuple(row["history"] or ())

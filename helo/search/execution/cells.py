@@ -17,7 +17,7 @@ from helo.configuration import Configuration
 from helo.data.dataset import Dataset
 from helo.errors import DivergedError
 from helo.evaluation.folds import Fold
-from helo.names import COMPLETED, EPOCH, FAILED, STOPPED, VAL
+from helo.names import Column, Prefix, Status
 from helo.run.ledger import CellRecord, part_name
 from helo.search.planning.planner import PlannedCell
 from helo.search.planning.queue import BaselineCell, Cell
@@ -123,7 +123,9 @@ def run_cell(
             gc.collect()
             torch.cuda.empty_cache()
             reason = f"out of memory: {reason}"
-        return CellReport(CellRecord(**common, status=FAILED, reason=reason, epochs=0, **_finish(started)), full, kept)
+        return CellReport(
+            CellRecord(**common, status=Status.FAILED, reason=reason, epochs=0, **_finish(started)), full, kept
+        )
     if found is None:
         return CellReport(None, kept=kept)
     return CellReport(CellRecord(**(common | found), **_finish(started)), kept=kept)
@@ -153,7 +155,7 @@ def _helo_fields(
     if result is None:
         return None
     return {
-        "status": STOPPED if result.stopped else COMPLETED,
+        "status": Status.STOPPED if result.stopped else Status.COMPLETED,
         **{
             name: getattr(result, name) for name in ("epochs", "best_epoch", "history", "correlation", "plan", *_SHARED)
         },
@@ -169,8 +171,8 @@ def _baseline_fields(cell: BaselineCell, dataset: Dataset, fold: Fold, settings:
     if result is None:
         return None
     fields = {name: getattr(result, name) for name in ("configuration", "params", *_SHARED)}
-    history = ({EPOCH: 0, **{VAL + name: value for name, value in result.val.items()}},)  # for loggers
-    return {"status": COMPLETED, "epochs": 0, "history": history, **fields}
+    history = ({Column.EPOCH: 0, **{Prefix.VAL + name: value for name, value in result.val.items()}},)  # for loggers
+    return {"status": Status.COMPLETED, "epochs": 0, "history": history, **fields}
 
 
 _SHARED = ("val", "test", "windows", "predictions")

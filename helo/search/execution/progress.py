@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from helo._cli import say
 from helo._text import duration
-from helo.names import FAILED, STOPPED
+from helo.names import Status
 
 LINE_EVERY_S = 10.0
 """Where the output is no terminal, a line is printed this often at most."""
@@ -23,7 +23,7 @@ class SearchProgress:
         self.total, self.objective, self.before = total, objective, done
         self.console = console or Console()
         self.done = done
-        self.counts = {STOPPED: 0, FAILED: 0}
+        self.counts: dict[str, int] = {Status.STOPPED: 0, Status.FAILED: 0}
         self._started: float | None = None
         self._last_line = time.monotonic()
         self._bar = Progress(

@@ -31,7 +31,7 @@ from ray.tune.search import Searcher
 
 from helo._cli import say
 from helo.evaluation.folds import Fold
-from helo.names import EPOCH, FAILED, HELO, LOG_MLFLOW, LOG_TENSORBOARD
+from helo.names import CellLogger, Column, Method, Status
 from helo.run.ledger import CellRecord, LedgerWriter, part_name
 from helo.search.execution.cells import CellReport, CellSettings, Train, checkpoint_name, known_fields, run_cell
 from helo.search.execution.connection import Shared
@@ -192,7 +192,7 @@ class _Recorder(_NotSaved, tune.Callback):
         for epoch in report.record.history:
             known = {name: value for name, value in epoch.items() if not math.isnan(value)}
             for logger in self.loggers:
-                logger.log_trial_result(iteration, trial, {**known, TRAINING_ITERATION: epoch[EPOCH]})
+                logger.log_trial_result(iteration, trial, {**known, TRAINING_ITERATION: epoch[Column.EPOCH]})
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Drop what Tune keeps of a trial that is over: statistics of metrics that nobody asks for."""
@@ -261,9 +261,9 @@ def make_loggers(names: Sequence[str], folder: Path | None, run: str) -> list[Lo
     MLflow writes to where its environment says; without a `folder` it has to.
     """
     made: list[LoggerCallback] = []
-    if LOG_TENSORBOARD in names and folder is not None:
-        made.append(_TensorBoard(folder / LOG_TENSORBOARD))
-    if LOG_MLFLOW in names:
+    if CellLogger.TENSORBOARD in names and folder is not None:
+        made.append(_TensorBoard(folder / CellLogger.TENSORBOARD))
+    if CellLogger.MLFLOW in names:
         uri = os.environ.get("MLFLOW_TRACKING_URI")
         if folder is not None and not uri:
             uri = f"sqlite:///{(folder / 'mlflow.db').resolve()}"
@@ -274,7 +274,7 @@ def make_loggers(names: Sequence[str], folder: Path | None, run: str) -> list[Lo
 def name_of(cell: Cell) -> str:
     """What a cell is called, among the baselines' cells, too."""
     known = known_fields(cell)
-    return part_name(known["configuration"], cell.fold, known.get("method", HELO))
+    return part_name(known["configuration"], cell.fold, known.get("method", Method.HELO))
 
 
 def lost_record(cell: Cell, fold: str) -> CellRecord:
@@ -283,7 +283,7 @@ def lost_record(cell: Cell, fold: str) -> CellRecord:
     return CellRecord(
         **known_fields(cell),
         fold=fold,
-        status=FAILED,
+        status=Status.FAILED,
         reason=f"the worker process died each of the {cell.attempt} times this cell was tried",
         epochs=0,
         seconds=0.0,

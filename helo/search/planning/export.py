@@ -9,7 +9,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
-from helo.names import STUDY_FILE
+from helo.names import FileName
 from helo.run.directory import Run
 from helo.search.planning.space import Space
 
@@ -20,7 +20,7 @@ def write_study(run: Run, space: Space, studies: Mapping[str, Sequence[FrozenTri
     A view like the tables: the search never reads it. Values are inner validation losses (a similarity is
     negated), steps are folds in the order in which the search saw them.
     """
-    with run.folder.new_file(STUDY_FILE) as hidden:
+    with run.folder.new_file(FileName.STUDY) as hidden:
         hidden.unlink(missing_ok=True)
         storage = JournalStorage(JournalFileBackend(str(hidden)))
         for name, trials in studies.items():

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from optuna.trial import FrozenTrial
 
-from helo.names import PROTOCOL_NESTED, PROTOCOL_SHARED
+from helo.names import SearchProtocol
 from helo.search.planning.race import Outcome, Pace, Race
 from helo.search.planning.racing import looks
 from helo.search.planning.space import Space
@@ -47,7 +47,7 @@ def pace(space: Space, folds: int, concurrency: int, protocol: str, racing: bool
 
     On a laptop it does not depend on `concurrency`, and so the cells of a search do not either.
     """
-    if protocol == PROTOCOL_NESTED:
+    if protocol == SearchProtocol.NESTED:
         wide = math.ceil(concurrency / folds)
     else:
         first = looks(folds).folds[:1] if racing else ()
@@ -80,12 +80,12 @@ class Planner:
         space: Space,
         folds: int,
         seed: int,
-        protocol: str = PROTOCOL_SHARED,
+        protocol: str = SearchProtocol.SHARED,
         racing: bool = True,
         pace: Pace | None = None,
         known: Mapping[int, Mapping[str, Any]] | None = None,
     ) -> None:
-        self.space, self.folds, self.nested = space, folds, protocol == PROTOCOL_NESTED
+        self.space, self.folds, self.nested = space, folds, protocol == SearchProtocol.NESTED
         # Folds in a seeded order, so that a search cut short has not seen the first subjects only.
         order = tuple(int(fold) for fold in np.random.default_rng(seed).permutation(folds))
         pace, known = pace or Pace(), known or {}

@@ -25,7 +25,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from helo.names import COMPLETED, FAILED
+from helo.names import Status
 from helo.search.planning import study
 from helo.search.planning.lane import Lane
 from helo.search.planning.racing import Looks, leader, looks, losers
@@ -46,7 +46,7 @@ class Outcome:
     @property
     def loss(self) -> float | None:
         """The best epoch's loss. That of a stopped cell could only have become better, so it never flatters."""
-        return None if self.status == FAILED else min(self.curve)
+        return None if self.status == Status.FAILED else min(self.curve)
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class Race:
             mean = sum(entry.losses) / len(entry.losses)
             if self._best is None or (mean, number) < (self._best[1], self._best[0]):
                 self._best = number, mean
-        self._lanes[position].tell(number, outcome.curve, outcome.status == COMPLETED)
+        self._lanes[position].tell(number, outcome.curve, outcome.status == Status.COMPLETED)
         self._offer(position)
         generation = self._generations[number // self.pace.generation]
         generation.left -= 1

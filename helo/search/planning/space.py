@@ -39,7 +39,7 @@ from typing import Any
 from helo._yaml import read_yaml
 from helo.configuration import ACTS_WHERE, DEFAULTS, PARAMETERS, Rule, acting, configuration_problems
 from helo.errors import InputError, did_you_mean, shorten
-from helo.names import METRICS
+from helo.metrics import METRICS
 
 SAMPLERS = ("tpe", "random")
 _KEYS = ("name", "about", "configurations", "sampler", "objective", "parameters", "first", "variants")

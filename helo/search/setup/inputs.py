@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from helo.errors import InputError
-from helo.names import LOG_MLFLOW, LOG_TENSORBOARD, PRECISION_MIXED
+from helo.names import CellLogger, Precision
 from helo.search.setup.request import DEFAULTS, SIMULATED, Request, problems_of
 from helo.storage import open_folder, place_of, require_new_folder
 
@@ -108,8 +108,8 @@ def _plan(request: Request, run: Run | None, command: str, started: float) -> Se
 
 
 def _logs_to_files(request: Request) -> bool:
-    return LOG_TENSORBOARD in request.loggers or (
-        LOG_MLFLOW in request.loggers and not os.environ.get("MLFLOW_TRACKING_URI")
+    return CellLogger.TENSORBOARD in request.loggers or (
+        CellLogger.MLFLOW in request.loggers and not os.environ.get("MLFLOW_TRACKING_URI")
     )
 
 
@@ -160,8 +160,8 @@ def _space(request: Request) -> Space:
 
 def _check_engine(engine: Engine, spell: Callable[[str], str]) -> None:
     """On a CPU both have been measured to cost time: nobody wants them there."""
-    mixed, compiled = f"{spell('precision')} {PRECISION_MIXED}", spell("compile")
-    for given, name in ((engine.precision == PRECISION_MIXED, mixed), (engine.compiled, compiled)):
+    mixed, compiled = f"{spell('precision')} {Precision.MIXED}", spell("compile")
+    for given, name in ((engine.precision == Precision.MIXED, mixed), (engine.compiled, compiled)):
         if given:
             raise InputError(f"{name} makes cells faster on GPUs only, and this machine has none; leave it out")
 

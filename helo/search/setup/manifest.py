@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helo.evaluation.folds import Fold, folds_digest
-from helo.names import IDENTITY, MANIFEST_FILE
+from helo.names import IDENTITY, FileName
 from helo.run.directory import Run
 from helo.search.planning.race import Pace
 from helo.search.sizing.resources import Resources
@@ -80,7 +80,7 @@ def add_resumption(run: Run, plan: SearchPlan, resources: Resources) -> None:
     """Write down that a search goes on, and on what."""
     entry = {"started": _now(), "command": plan.command, "data": plan.data, **_circumstances(resources)}
     run.manifest["resumed"] = [*run.manifest.get("resumed", []), entry]
-    run.folder.write_json(MANIFEST_FILE, run.manifest)
+    run.folder.write_json(FileName.MANIFEST, run.manifest)
 
 
 def last_resources(run: Run) -> Resources:

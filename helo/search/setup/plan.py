@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from helo.data.dataset import Dataset
-from helo.names import NORMALISE_TRAIN, PROTOCOL_SHARED
+from helo.names import Normalisation, SearchProtocol
 from helo.run.ledger import PACK
 from helo.search.planning.race import Pace
 from helo.search.planning.space import Space
@@ -36,8 +36,8 @@ class SearchPlan:
     out: Folder
     seed: int
     resources: Resources
-    normalise: str = NORMALISE_TRAIN
-    protocol: str = PROTOCOL_SHARED
+    normalise: str = Normalisation.TRAIN
+    protocol: str = SearchProtocol.SHARED
     racing: bool = True
     baselines: tuple[str, ...] = ()
     engine: Engine = CPU

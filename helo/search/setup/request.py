@@ -9,16 +9,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, Final
 
 from helo.errors import InputError, did_you_mean, shorten
-from helo.names import (
-    FITTED_BASELINES,
-    LOGS,
-    NORMALISATIONS,
-    NORMALISE_TRAIN,
-    PRECISION_FULL,
-    PRECISIONS,
-    PROTOCOL_SHARED,
-    PROTOCOLS,
-)
+from helo.names import FITTED_BASELINES, CellLogger, Normalisation, Precision, SearchProtocol, enum_values
 
 if TYPE_CHECKING:
     from helo.data.dataset import Dataset
@@ -39,13 +30,13 @@ _HTTP2: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0" + _SETTINGS + bytes(5)
 DEFAULTS: Final[Mapping[str, Any]] = {
     "data": SIMULATED,
     "space": "demo",
-    "protocol": PROTOCOL_SHARED,
+    "protocol": SearchProtocol.SHARED,
     "racing": True,
     "baselines": ALL,
     "seed": 0,
-    "normalise": NORMALISE_TRAIN,
+    "normalise": Normalisation.TRAIN,
     "cpus_per_cell": 1,
-    "precision": PRECISION_FULL,
+    "precision": Precision.FULL,
     "compile": False,
     "gpus_per_cell": AUTO,
     "export_predictions": False,
@@ -141,8 +132,10 @@ class Request:
         option = self.spell("log")
         names = tuple(dict.fromkeys(_names(self.value("log"), option)))
         for name in names:
-            if name not in LOGS:
-                raise InputError(f"{option}: unknown {name!r}{did_you_mean(name, LOGS)}; known are {', '.join(LOGS)}")
+            if name not in enum_values(CellLogger):
+                raise InputError(
+                    f"{option}: unknown {name!r}{did_you_mean(name, enum_values(CellLogger))}; known are {', '.join(enum_values(CellLogger))}"
+                )
         return names
 
     @property
@@ -205,9 +198,9 @@ def problems_of(request: Request) -> list[str]:
             problems.append(f"{spell(name)} must be at least {least}, got {value}")
     for name, known in (
         ("sampler", SAMPLERS),
-        ("protocol", PROTOCOLS),
-        ("normalise", NORMALISATIONS),
-        ("precision", PRECISIONS),
+        ("protocol", enum_values(SearchProtocol)),
+        ("normalise", enum_values(Normalisation)),
+        ("precision", enum_values(Precision)),
     ):
         value = getattr(request, name)
         if value is not None and value not in known:

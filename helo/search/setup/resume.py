@@ -8,7 +8,7 @@ from typing import Any
 from helo.data.dataset import Dataset
 from helo.errors import InputError
 from helo.evaluation.folds import folds_as_json, folds_digest, loso_folds
-from helo.names import FITTED_BASELINES, IDENTITY, MANIFEST_FILE, NORMALISATIONS, PRECISIONS, PROTOCOLS
+from helo.names import FITTED_BASELINES, IDENTITY, FileName, Normalisation, Precision, SearchProtocol, enum_values
 from helo.run.directory import Run
 from helo.search.planning.race import Pace
 from helo.search.planning.space import parse_space
@@ -22,13 +22,17 @@ def plan_of(run: Run, dataset: Dataset, wish: Resources, option: str = "--data")
 
     Raises `InputError` if the manifest does not say enough, or the data or the folds are not those of the run.
     """
-    where = run.folder.where(MANIFEST_FILE)
+    where = run.folder.where(FileName.MANIFEST)
     manifest = run.manifest
     space = parse_space(_of_kind(run, "space", dict), f"{where}: space", "unnamed")
     pace = _of_kind(run, "pace", dict)
     seed = _of_kind(run, "seed", int)
     protocol, normalise = manifest.get("protocol"), manifest.get("normalise")
-    sound = (protocol in PROTOCOLS, normalise in NORMALISATIONS, manifest.get("precision") in PRECISIONS)
+    sound = (
+        protocol in enum_values(SearchProtocol),
+        normalise in enum_values(Normalisation),
+        manifest.get("precision") in enum_values(Precision),
+    )
     if not all(sound) or not manifest.get(IDENTITY):
         raise InputError(f"{where}: is not the manifest of a search that this version can resume")
     known = _of_kind(run, "dataset", dict).get("digest")
@@ -66,5 +70,7 @@ def plan_of(run: Run, dataset: Dataset, wish: Resources, option: str = "--data")
 def _of_kind(run: Run, key: str, kind: type) -> Any:
     value = run.manifest.get(key)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise InputError(f"{run.folder.where(MANIFEST_FILE)}: {key} is missing or wrong; this search cannot be resumed")
+        raise InputError(
+            f"{run.folder.where(FileName.MANIFEST)}: {key} is missing or wrong; this search cannot be resumed"
+        )
     return value

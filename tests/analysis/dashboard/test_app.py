@@ -18,7 +18,7 @@ from helo.analysis.dashboard.server import _listening, _only_for_this_machine
 from helo.analysis.dashboard.watched import Watched
 from helo.analysis.exhibits import EXHIBITS
 
-from helo.names import MANIFEST_FILE
+from helo.names import FileName
 from helo.run.directory import Run
 
 
@@ -93,7 +93,7 @@ def test_other_names_of_this_machine_are_refused(run: Run, host: str, status: in
 def test_runs_of_the_same_data_are_compared(make_run: Callable[..., Run]) -> None:
     first, second, other = make_run("first"), make_run("second"), make_run("other")
     manifest = other.manifest | {"dataset": other.manifest["dataset"] | {"digest": "of other data"}}
-    other.folder.write_json(MANIFEST_FILE, manifest)
+    other.folder.write_json(FileName.MANIFEST, manifest)
     assert side_by_side([Watched(first.folder.here)]) == []
     shown = str(side_by_side([Watched(run.folder.here) for run in (first, second, other)]))
     assert "first (1)" in shown

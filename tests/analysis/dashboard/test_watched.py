@@ -14,7 +14,7 @@ from helo.analysis.dashboard.watched import Watched
 from helo.analysis.exhibits import EXHIBITS
 from helo.analysis.source import read_source
 
-from helo.names import METRICS
+from helo.metrics import METRICS
 from helo.run.directory import Run
 from helo.run.ledger import CellRecord
 

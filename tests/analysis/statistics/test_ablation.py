@@ -14,7 +14,7 @@ from helo.analysis.wording import verdict
 from scipy.stats import wilcoxon
 from statsmodels.stats.multitest import multipletests
 
-from helo.names import METRICS
+from helo.metrics import METRICS
 
 VARIANTS = {
     "whole": {"transport": "linear", "alignment_weight": 1.0},

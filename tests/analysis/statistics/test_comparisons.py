@@ -26,7 +26,8 @@ from scipy.stats import PermutationMethod, bootstrap, friedmanchisquare, wilcoxo
 from statsmodels.stats.multitest import multipletests
 
 from helo.errors import InputError
-from helo.names import FITTED_BASELINES, HIGHER_IS_BETTER, METRICS
+from helo.metrics import METRICS
+from helo.names import FITTED_BASELINES
 
 ALL = (
     "per_fold_selection",
@@ -57,7 +58,7 @@ def wide(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def better_by(table: pd.DataFrame, reference: str, metric: str) -> np.ndarray:
-    sign = 1 if metric in HIGHER_IS_BETTER else -1
+    sign = 1 if METRICS[metric].higher_is_better else -1
     return (sign * (table["per_fold_selection"] - table[reference])).to_numpy()
 
 
@@ -270,16 +271,16 @@ def test_ranks_are_those_of_autorank(metric: str, subjects: int, capsys: pytest.
     pool = wide(scores, metric)[list(POOL)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        order = "descending" if metric in HIGHER_IS_BETTER else "ascending"
+        order = "descending" if METRICS[metric].higher_is_better else "ascending"
         result = autorank(pool, order=order, force_mode="nonparametric")
     expected = result.rankdf["meanrank"].astype(float)
     assert dict(zip(found.methods, found.mean_ranks, strict=True)) == pytest.approx(expected.to_dict())
     assert list(found.mean_ranks) == sorted(found.mean_ranks)
     assert found.critical_difference == pytest.approx(result.cd)
-    direct, _, groups = get_sorted_rank_groups(result, metric in HIGHER_IS_BETTER)
+    direct, _, groups = get_sorted_rank_groups(result, METRICS[metric].higher_is_better)
     assert list(found.mean_ranks) == pytest.approx(direct.astype(float).tolist())
     assert list(found.groups) == groups
-    first = pool.rank(axis=1, ascending=metric not in HIGHER_IS_BETTER).mean()
+    first = pool.rank(axis=1, ascending=not METRICS[metric].higher_is_better).mean()
     assert found.mean_ranks[0] == pytest.approx(first.min())  # rank 1 is the best
 
 

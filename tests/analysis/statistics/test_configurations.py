@@ -8,7 +8,7 @@ import pytest
 import statsmodels.api as sm
 from helo.analysis.statistics.configurations import adjust, adjusted_means, configurations_table
 
-from helo.names import METRICS
+from helo.metrics import METRICS
 from helo.run.directory import Run
 
 

@@ -21,7 +21,7 @@ from helo.analysis.statistics.estimates import (
 )
 from scipy.stats import bootstrap
 
-from helo.names import HIGHER_IS_BETTER, METRICS
+from helo.metrics import METRICS
 from helo.run.directory import Run
 
 FOLDS = 6
@@ -157,7 +157,7 @@ def test_skill_is_of_the_means(cells: pd.DataFrame, baselines: pd.DataFrame) -> 
     assert (skills.loc["train_mean"] == 0).all()
     for metric in METRICS:
         score, reference = means.loc["uniform", metric], means.loc["train_mean", metric]
-        expected = (score - reference) / (1 - reference) if metric in HIGHER_IS_BETTER else 1 - score / reference
+        expected = (score - reference) / (1 - reference) if METRICS[metric].higher_is_better else 1 - score / reference
         assert skills.loc["uniform", metric] == pytest.approx(expected)
 
 

@@ -15,7 +15,7 @@ from helo.analysis.statistics.estimates import interval
 from helo.analysis.statistics.importance import BIN_LEAST, LEAST, importance, marginal_effects
 
 from helo.errors import InputError
-from helo.names import METRICS
+from helo.metrics import METRICS
 
 SPACE: dict[str, Any] = {
     "learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},

@@ -15,7 +15,8 @@ from helo.analysis.source import Source
 from helo.analysis.statistics.learnt import learnt, no_explanations, token_names
 
 from helo.errors import InputError
-from helo.names import BEST_EPOCH, METRICS
+from helo.metrics import METRICS
+from helo.names import Column
 from helo.run.directory import Run
 from helo.run.ledger import CellRecord, rows_of
 from helo.run.selection import best_per_fold
@@ -28,7 +29,7 @@ CELLS = pd.DataFrame(
         "fold": ["S2", "S2", "S3", "S3"],
         "status": "completed",
         "val_kl": [0.1, 0.2, 0.4, 0.3],
-        BEST_EPOCH: pd.array([2, 2, 2, 2], dtype="Int64"),
+        Column.BEST_EPOCH: pd.array([2, 2, 2, 2], dtype="Int64"),
     }
 )
 
@@ -59,12 +60,12 @@ def test_matrices_are_those_of_the_choices_in_any_order_of_rows() -> None:
 
 
 def test_a_cell_that_kept_its_first_weights_learnt_nothing() -> None:
-    cells = CELLS.assign(**{BEST_EPOCH: pd.array([0, 2, 2, 2], dtype="Int64")})
+    cells = CELLS.assign(**{Column.BEST_EPOCH: pd.array([0, 2, 2, 2], dtype="Int64")})
     found = learnt(plans(ONE, OTHER), cells, "kl", "transport_plan")
     assert list(found.matrices) == ["S3"]
     assert found.coverage == "mean of 1 of 2 folds"
     with pytest.raises(InputError, match="no selected cell learnt anything"):
-        learnt(plans(ONE, OTHER), CELLS.assign(**{BEST_EPOCH: 0}), "kl", "transport_plan")
+        learnt(plans(ONE, OTHER), CELLS.assign(**{Column.BEST_EPOCH: 0}), "kl", "transport_plan")
 
 
 def test_what_is_missing_is_said() -> None:

@@ -16,12 +16,12 @@ from helo.evaluation.baselines.cell import run_baseline
 from helo.evaluation.baselines.methods import SETTINGS, fit
 from helo.evaluation.folds import Fold, cell_seed, loso_folds
 from helo.evaluation.scaling import Scaling
-from helo.metrics import mean_scores
-from helo.names import FITTED_BASELINES, METRICS, NORMALISATIONS, RIDGE
+from helo.metrics import METRICS, mean_scores
+from helo.names import FITTED_BASELINES, Method, Normalisation, enum_values
 from helo.run.ledger import CellRecord
 
 
-@pytest.mark.parametrize("normalise", NORMALISATIONS)
+@pytest.mark.parametrize("normalise", enum_values(Normalisation))
 @pytest.mark.parametrize("method", FITTED_BASELINES)
 def test_the_test_subject_changes_nothing_but_its_own_score(
     dataset: Dataset, fold: Fold, method: str, normalise: str
@@ -39,30 +39,30 @@ def test_the_test_subject_changes_nothing_but_its_own_score(
 def test_settings_are_chosen_on_the_validation_subjects_and_fitted_to_all_others() -> None:
     dataset = simulate(subjects=6, clips=4, windows=5)
     fold = loso_folds(dataset.subject_names, 0)[2]
-    result = run_baseline(dataset, fold, RIDGE, 0, "train", "chebyshev")
+    result = run_baseline(dataset, fold, Method.RIDGE, 0, "train", "chebyshev")
     scaling = Scaling.fit(dataset, fold.train, "train")
     train, validation = scaling.part(dataset, fold.train), scaling.part(dataset, fold.validation)
     losses = [
         mean_scores(
             validation.labels,
-            fit(RIDGE, setting, train.features, train.labels, 0).predict(validation.features),
+            fit(Method.RIDGE, setting, train.features, train.labels, 0).predict(validation.features),
             validation.subjects,
         )["chebyshev"]
-        for setting in SETTINGS[RIDGE]
+        for setting in SETTINGS[Method.RIDGE]
     ]
     assert result.configuration == int(np.argmin(losses))
     assert result.val["chebyshev"] == pytest.approx(min(losses))
     scaling = Scaling.fit(dataset, fold.others, "train")
     others, test = scaling.part(dataset, fold.others), scaling.part(dataset, (fold.test,))
-    fitted = fit(RIDGE, result.params, others.features, others.labels, cell_seed(0, fold.test))
+    fitted = fit(Method.RIDGE, result.params, others.features, others.labels, cell_seed(0, fold.test))
     np.testing.assert_allclose(result.predictions, fitted.predict(test.features), atol=1e-6)
     np.testing.assert_array_equal(result.windows, test.rows)
 
 
 def test_of_many_windows_some_are_drawn(dataset: Dataset, fold: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = run_baseline(dataset, fold, RIDGE, 0, "train", "kl")
+    whole = run_baseline(dataset, fold, Method.RIDGE, 0, "train", "kl")
     monkeypatch.setattr("helo.evaluation.baselines.cell.USUALLY_MOST", 10)
-    few, again = (run_baseline(dataset, fold, RIDGE, 0, "train", "kl") for _ in range(2))
+    few, again = (run_baseline(dataset, fold, Method.RIDGE, 0, "train", "kl") for _ in range(2))
     assert few.val != whole.val
     assert few.val == again.val
     np.testing.assert_array_equal(few.predictions, again.predictions)
@@ -81,7 +81,7 @@ def test_a_wild_window_costs_no_baseline(dataset: Dataset, fold: Fold, method: s
 
 
 def test_when_time_is_up_a_baseline_is_not_finished(dataset: Dataset, fold: Fold) -> None:
-    assert run_baseline(dataset, fold, RIDGE, 0, "train", "kl", deadline=0.0) is None
+    assert run_baseline(dataset, fold, Method.RIDGE, 0, "train", "kl", deadline=0.0) is None
 
 
 def test_the_table_has_trivial_and_fitted_rows(dataset: Dataset) -> None:

@@ -17,7 +17,7 @@ from helo.evaluation.baselines.methods import SETTINGS, SMALLEST, MaximumEntropy
 from helo.evaluation.folds import loso_folds
 from helo.evaluation.scaling import Scaling
 from helo.metrics import mean_scores
-from helo.names import FITTED_BASELINES, KNN, MAX_ENTROPY, RANDOM_FOREST, RIDGE
+from helo.names import FITTED_BASELINES, Method
 
 
 def example(windows: int = 60, features: int = 4, emotions: int = 3) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
@@ -66,14 +66,14 @@ def test_a_missing_signal_stands_at_its_training_mean(method: str) -> None:
 
 def test_neighbours_are_averaged() -> None:
     inputs, labels = example()
-    predicted = fit(KNN, {"neighbours": 4}, inputs, labels, 0).predict(inputs[:1] + 1e-6)
+    predicted = fit(Method.KNN, {"neighbours": 4}, inputs, labels, 0).predict(inputs[:1] + 1e-6)
     nearest = np.argsort(((inputs - inputs[0]) ** 2).sum(axis=1))[:4]
     np.testing.assert_allclose(predicted[0], labels[nearest].mean(axis=0), rtol=1e-6)
 
 
 def test_few_windows_are_neighbours_all() -> None:
     inputs, labels = example(windows=3)
-    predicted = fit(KNN, {"neighbours": 200}, inputs, labels, 0).predict(inputs)
+    predicted = fit(Method.KNN, {"neighbours": 200}, inputs, labels, 0).predict(inputs)
     np.testing.assert_allclose(predicted, np.broadcast_to(labels.mean(axis=0), (3, 3)))
 
 
@@ -92,7 +92,7 @@ def test_maximum_entropy_is_logistic_regression_on_weighted_classes(penalty: flo
 def test_least_squares_below_zero_is_cut_off() -> None:
     inputs, labels = example()
     labels[:, 0], labels[:, 1:] = 0, 0.5
-    predicted = fit(RIDGE, {"penalty": 1e-3}, inputs, labels, 0).predict(inputs)
+    predicted = fit(Method.RIDGE, {"penalty": 1e-3}, inputs, labels, 0).predict(inputs)
     np.testing.assert_allclose(predicted[:, 0], SMALLEST / (1 + SMALLEST), rtol=1e-6)
 
 
@@ -110,9 +110,9 @@ def scores(dataset: Dataset, method: str, setting: dict[str, float]) -> dict[str
 @pytest.mark.parametrize(
     ("method", "setting", "known"),
     [
-        (KNN, {"neighbours": 50}, {"chebyshev": 0.0397, "clark": 0.897, "kl": 0.0755}),
+        (Method.KNN, {"neighbours": 50}, {"chebyshev": 0.0397, "clark": 0.897, "kl": 0.0755}),
         # The penalty of a ridge of 100 on some 2,680 windows.
-        (RIDGE, {"penalty": 100 / 2680}, {"chebyshev": 0.0405, "clark": 0.937, "kl": 0.0821}),
+        (Method.RIDGE, {"penalty": 100 / 2680}, {"chebyshev": 0.0405, "clark": 0.937, "kl": 0.0821}),
     ],
 )
 def test_known_figures_of_wesad(
@@ -135,7 +135,7 @@ def test_known_figures_of_a_forest_on_wesad(wesad_folder: Path, monkeypatch: pyt
 
     whole = partial(methods.RandomForestRegressor)
     monkeypatch.setattr(methods, "RandomForestRegressor", lambda trees, **k: whole(40, **k | {"max_features": 1.0}))
-    found = scores(wesad(wesad_folder), RANDOM_FOREST, {"smallest_leaf": 1})
+    found = scores(wesad(wesad_folder), Method.RANDOM_FOREST, {"smallest_leaf": 1})
     for metric, value in {"chebyshev": 0.0408, "clark": 0.909, "kl": 0.0770}.items():
         assert found[metric] == pytest.approx(value, rel=0.02)
 
@@ -158,11 +158,11 @@ def test_pyldl_agrees(wesad_folder: Path) -> None:
 
     referee = algorithms.AA_KNN(k=5)
     referee.fit(inputs, train.labels)
-    mine = fit(KNN, {"neighbours": 5}, train.features, train.labels, 0).predict(test.features)
+    mine = fit(Method.KNN, {"neighbours": 5}, train.features, train.labels, 0).predict(test.features)
     assert score(mine) == pytest.approx(score(referee.predict(asked)), rel=1e-6)
 
     referee = algorithms.SA_BFGS()
     referee.fit(np.column_stack([inputs, np.ones(len(inputs))]), train.labels)
     expected = score(referee.predict(np.column_stack([asked, np.ones(len(asked))])))
-    mine = fit(MAX_ENTROPY, {"penalty": 0.0}, train.features, train.labels, 0).predict(test.features)
+    mine = fit(Method.MAX_ENTROPY, {"penalty": 0.0}, train.features, train.labels, 0).predict(test.features)
     assert score(mine) == pytest.approx(expected, rel=0.02)

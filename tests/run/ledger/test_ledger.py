@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from helo.names import METRICS
+from helo.metrics import METRICS
 from helo.run.ledger import HISTORY_COLUMNS, SET_ASIDE, CellRecord, Ledger, part_name
 
 SCORES = {name: 0.1 * number for number, name in enumerate(METRICS)}

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from helo.names import METRICS
+from helo.metrics import METRICS
 from helo.run.ledger import HISTORY_COLUMNS, ROW, CellRecord, Ledger, LedgerWriter, records_of
 from helo.run.ledger.packs import pack_parts
 from helo.storage import Folder, LocalFolder, open_folder

@@ -9,7 +9,7 @@ import numpy as np
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
 from helo.evaluation.folds import Fold
-from helo.names import RIDGE
+from helo.names import Method
 from helo.run.ledger import Ledger
 from helo.search.execution.cells import CellSettings, run_cell
 from helo.search.planning.planner import PlannedCell
@@ -35,7 +35,7 @@ def test_a_record_has_all_that_the_cell_found(dataset: Dataset, fold: Fold, tmp_
 
 
 def test_a_baseline_explains_nothing(dataset: Dataset, fold: Fold) -> None:
-    record = run_cell(BaselineCell(RIDGE, 0), dataset, (fold,), SETTINGS).record
+    record = run_cell(BaselineCell(Method.RIDGE, 0), dataset, (fold,), SETTINGS).record
     assert record is not None
     assert record.status == "completed"
     assert (record.correlation, record.plan) == (None, None)

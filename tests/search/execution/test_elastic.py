@@ -29,7 +29,7 @@ from rich.console import Console
 import helo
 from helo.data import Dataset, simulate, write_dataset
 from helo.evaluation.folds import loso_folds
-from helo.names import COMPLETED, STOPPED
+from helo.names import Status
 from helo.run.ledger import Ledger, LedgerWriter
 from helo.run.tables import CELL_COLUMNS, cells_table
 from helo.search.execution.cells import CellSettings, Train, run_cell
@@ -163,7 +163,7 @@ def test_a_search_spreads_over_nodes_that_come_and_go_and_finds_what_one_finds(
         found = search(dataset, queue, everywhere, tmp_path / "ledger")
     assert len(names(seen)) == NODES + 1
     assert [cell.attempt for cell in queue.again] == [0]  # one cell was under way there, and it is not to blame
-    assert set(found["status"]) == {COMPLETED, STOPPED}
+    assert set(found["status"]) == {Status.COMPLETED, Status.STOPPED}
     expected = alone(dataset, watched(dataset, SPACE), tmp_path / "alone")
     pd.testing.assert_frame_equal(found.drop(columns=VOLATILE), expected.drop(columns=VOLATILE), check_exact=True)
 
@@ -238,7 +238,7 @@ def test_cells_go_on_elsewhere_when_their_node_leaves_or_dies(
     with ray_cluster(cluster.address), meanwhile(take_away):
         settings = dataclasses.replace(SETTINGS, checkpoints=from_everywhere(states), checkpoint_every=every)
         found = search(dataset, queue, counted, tmp_path / "ledger", settings)
-    assert set(found["status"]) == {COMPLETED}
+    assert set(found["status"]) == {Status.COMPLETED}
     assert [cell.attempt for cell in queue.again] == [0, 0]
     _, died = touched
     for fold in found["fold"]:
@@ -400,7 +400,7 @@ def plain_nodes(
     with tempfile.TemporaryDirectory(prefix="ray-") as folder:
         monkeypatch.setenv("RAY_AUTH_MODE", "token")  # or a token that lies about would turn it on for some of them
         monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+        monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
         found = Computers(Path(folder), iter(free_ports(6)))
         found.head()
         try:

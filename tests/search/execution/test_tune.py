@@ -17,7 +17,8 @@ from rich.console import Console
 
 from helo.data import Dataset, simulate
 from helo.evaluation.folds import loso_folds
-from helo.names import CELLS, COMPLETED, METRICS, STOPPED, VAL
+from helo.metrics import METRICS
+from helo.names import Prefix, Status, TableName
 from helo.run.directory import Run
 from helo.run.ledger import Ledger, LedgerWriter
 from helo.search.driver import run_search
@@ -58,7 +59,7 @@ def trivial(dataset: Dataset, fold, configuration, seed, normalise, objective, d
         best_epoch=0,
         val=scores,
         test=scores,
-        history=({"epoch": 0, **{VAL + name: value for name, value in scores.items()}},) * 20,
+        history=({"epoch": 0, **{Prefix.VAL + name: value for name, value in scores.items()}},) * 20,
         windows=rows.astype(np.int64),
         predictions=np.full((len(rows), len(dataset.emotions)), 1 / len(dataset.emotions), dtype=np.float32),
     )
@@ -73,7 +74,7 @@ def search(dataset: Dataset, out: Path, space: Space = SPACE, concurrency: int =
     plan = SearchPlan(dataset, space, out, seed=3, resources=resources, **given)
     run, complete = run_search(plan, Console(quiet=True), lambda run, resources: None)
     assert complete
-    return run.table(CELLS).drop(columns=VOLATILE)
+    return run.table(TableName.CELLS).drop(columns=VOLATILE)
 
 
 @pytest.mark.slow
@@ -81,7 +82,7 @@ def test_cells_share_a_logical_gpu(dataset: Dataset, tmp_path: Path) -> None:
     """In a Ray of the search's own, so before those that share one."""
     space = dataclasses.replace(SPACE, configurations=1)
     cells = search(dataset, tmp_path / "run", space, concurrency=2, share=0.5, gpus=1, racing=False)
-    assert (cells["status"] == COMPLETED).all()
+    assert (cells["status"] == Status.COMPLETED).all()
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +101,7 @@ def test_the_same_search_gives_the_same_cells_whatever_runs_beside(
     """TPE, racing and rungs: they learn from what is over, and yet not from who was faster."""
     space = dataclasses.replace(SPACE, configurations=6, fixed={**SPACE.fixed, "epochs": 8})
     once = search(dataset, tmp_path / "a", space, protocol=protocol)
-    assert STOPPED in set(once["status"])
+    assert Status.STOPPED in set(once["status"])
     pd.testing.assert_frame_equal(once, search(dataset, tmp_path / "b", space, 3, protocol=protocol), check_exact=True)
 
 
@@ -110,11 +111,11 @@ def test_a_stopped_cell_is_the_beginning_of_the_whole_one(dataset: Dataset, tmp_
     space = dataclasses.replace(SPACE, configurations=6, sampler="random", fixed={**SPACE.fixed, "epochs": 8})
     raced = search(dataset, tmp_path / "raced", space, 2)
     whole = search(dataset, tmp_path / "whole", space, 2, racing=False)
-    assert set(whole["status"]) == {COMPLETED}
+    assert set(whole["status"]) == {Status.COMPLETED}
     assert len(whole) == 6 * 4
     both = raced.merge(whole, on=["configuration", "fold"], suffixes=("", "_whole"))
     assert len(both) == len(raced)
-    stopped = both["status"] == STOPPED
+    stopped = both["status"] == Status.STOPPED
     assert 0 < stopped.sum() < len(both)
     assert (both.loc[stopped, "epochs"] < both.loc[stopped, "epochs_whole"]).all()
     assert (both.loc[stopped, "val_kl"] >= both.loc[stopped, "val_kl_whole"]).all()

@@ -11,7 +11,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from helo.names import COMPLETED, FAILED, PROTOCOL_NESTED, PROTOCOL_SHARED, PROTOCOLS
+from helo.names import SearchProtocol, Status, enum_values
 from helo.run.directory import Run
 from helo.search.planning.export import write_study
 from helo.search.planning.planner import Planner
@@ -37,10 +37,10 @@ def searched(protocol: str) -> Planner:
     generator = np.random.default_rng(0)
     for cell in iter(planner.ask, None):
         if (cell.configuration, cell.fold) in {(5, 2), (8, 2)}:
-            planner.tell(cell, Outcome(FAILED))
+            planner.tell(cell, Outcome(Status.FAILED))
         else:
             loss = -0.9 + 0.01 * float(generator.random()) + 0.5 * (cell.configuration == 3)
-            planner.tell(cell, Outcome(COMPLETED, (-0.1, loss)))
+            planner.tell(cell, Outcome(Status.COMPLETED, (-0.1, loss)))
     return planner
 
 
@@ -58,12 +58,12 @@ def run(tmp_path: Path) -> Run:
     return Run.create(tmp_path / "run", {}, [])
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", enum_values(SearchProtocol))
 def test_optuna_reads_what_the_search_found(run: Run, protocol: str) -> None:
     planner = searched(protocol)
     write_study(run, SPACE, planner.studies())
     studies = opened(run)
-    names = ["shared"] if protocol == PROTOCOL_SHARED else [f"fold {fold}" for fold in range(FOLDS)]
+    names = ["shared"] if protocol == SearchProtocol.SHARED else [f"fold {fold}" for fold in range(FOLDS)]
     assert sorted(studies) == sorted(planner.studies()) == names
     for name, trials in planner.studies().items():
         assert len(trials) == SPACE.configurations
@@ -71,12 +71,14 @@ def test_optuna_reads_what_the_search_found(run: Run, protocol: str) -> None:
         assert studies[name].direction == optuna.study.StudyDirection.MINIMIZE
         assert studies[name].user_attrs == {"loss": "mean inner validation cosine (a similarity is negated)"}
     states = [one.state for name in names for one in studies[name].trials]
-    found = {TrialState.COMPLETE, TrialState.FAIL} | ({TrialState.PRUNED} if protocol == PROTOCOL_SHARED else set())
+    found = {TrialState.COMPLETE, TrialState.FAIL} | (
+        {TrialState.PRUNED} if protocol == SearchProtocol.SHARED else set()
+    )
     assert set(states) == found
 
 
 def test_the_best_trial_is_the_best_configuration(run: Run) -> None:
-    planner = searched(PROTOCOL_SHARED)
+    planner = searched(SearchProtocol.SHARED)
     write_study(run, SPACE, planner.studies())
     best = opened(run)["shared"].best_trial
     assert (best.number, best.value) == planner.best()
@@ -84,9 +86,9 @@ def test_the_best_trial_is_the_best_configuration(run: Run) -> None:
 
 def test_written_again_it_is_replaced_and_nothing_else_is_left(run: Run) -> None:
     before = {path.name for path in run.folder.here.iterdir()}
-    write_study(run, SPACE, searched(PROTOCOL_NESTED).studies())
+    write_study(run, SPACE, searched(SearchProtocol.NESTED).studies())
     (run.folder.here / ".study.log").write_text("what a killed search left\n")
-    write_study(run, SPACE, searched(PROTOCOL_SHARED).studies())
+    write_study(run, SPACE, searched(SearchProtocol.SHARED).studies())
     assert {path.name for path in run.folder.here.iterdir()} == before | {"study.log"}
     assert set(opened(run)) == {"shared"}
     assert len(opened(run)["shared"].trials) == SPACE.configurations

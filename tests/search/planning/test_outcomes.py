@@ -11,7 +11,8 @@ import pytest
 
 from helo.errors import InputError
 from helo.evaluation.folds import Fold, loso_folds
-from helo.names import COMPLETED, FAILED, HIGHER_IS_BETTER, METRICS, PROTOCOLS, STOPPED
+from helo.metrics import METRICS
+from helo.names import SearchProtocol, Status, enum_values
 from helo.run.ledger import HISTORY_COLUMNS, CellRecord, rows_of
 from helo.search.planning.outcomes import Finished, outcome
 from helo.search.planning.planner import PlannedCell, Planner
@@ -26,7 +27,7 @@ FOLDS = loso_folds(("S2", "S3", "S5", "S7", "S11"), seed=1)
 def record(
     configuration: int = 0,
     fold: str = "S2",
-    status: str = COMPLETED,
+    status: str = Status.COMPLETED,
     losses: Sequence[float] = (0.5, 0.25),
     **params: Any,
 ) -> CellRecord:
@@ -72,17 +73,17 @@ def run(planner: Planner, most: int) -> list[CellRecord]:
     return records
 
 
-@pytest.mark.parametrize("status", [COMPLETED, STOPPED])
+@pytest.mark.parametrize("status", [Status.COMPLETED, Status.STOPPED])
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_outcome_is_the_validation_loss_by_epoch(status: str, metric: str) -> None:
-    factor = 10 ** METRICS.index(metric) * (-1 if metric in HIGHER_IS_BETTER else 1)
+    factor = 10 ** list(METRICS).index(metric) * (-1 if METRICS[metric].higher_is_better else 1)
     found = outcome(record(status=status, losses=(0.5, 0.25, 0.75)), metric)
     assert found == Outcome(status, (0.5 * factor, 0.25 * factor, 0.75 * factor))
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_search_that_goes_on_knows_what_it_was_told(metric: str) -> None:
-    cells = [record(), record(1, "S3", STOPPED, (0.5, 0.25, 0.75)), record(1, "S2", FAILED, ())]
+    cells = [record(), record(1, "S3", Status.STOPPED, (0.5, 0.25, 0.75)), record(1, "S2", Status.FAILED, ())]
     number = {fold.test: place for place, fold in enumerate(FOLDS)}
     told = {(cell.configuration, number[cell.fold]): outcome(cell, metric) for cell in cells}
     known = finished(cells, metric).outcomes
@@ -90,7 +91,7 @@ def test_a_search_that_goes_on_knows_what_it_was_told(metric: str) -> None:
 
 
 def test_a_failed_cell_has_no_loss() -> None:
-    assert outcome(record(status=FAILED, losses=()), "kl") == Outcome(FAILED)
+    assert outcome(record(status=Status.FAILED, losses=()), "kl") == Outcome(Status.FAILED)
 
 
 def test_test_scores_stay_behind() -> None:
@@ -100,7 +101,7 @@ def test_test_scores_stay_behind() -> None:
 
 
 def test_known_params_are_those_of_all_configurations() -> None:
-    records = [record(3, "S2", width=8), record(3, "S3", FAILED, (), width=8), record(5, "S2", width=16)]
+    records = [record(3, "S2", width=8), record(3, "S3", Status.FAILED, (), width=8), record(5, "S2", width=16)]
     assert finished(records).params == {3: {"width": 8}, 5: {"width": 16}}
     assert finished([]).params == {}
 
@@ -112,7 +113,7 @@ def test_cells_of_one_configuration_agree_on_it() -> None:
     assert str(caught.value) == "configuration 3 has different hyperparameters in different cells"
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", enum_values(SearchProtocol))
 @pytest.mark.parametrize("done", [0, 1, 13])
 def test_a_search_goes_on_where_it_was(protocol: str, done: int) -> None:
     def plan(records: Sequence[CellRecord]) -> Planner:

@@ -15,7 +15,7 @@ import pytest
 from optuna.trial import TrialState
 
 from helo.configuration import Configuration
-from helo.names import COMPLETED, FAILED, PROTOCOL_NESTED, PROTOCOL_SHARED, PROTOCOLS, STOPPED
+from helo.names import SearchProtocol, Status, enum_values
 from helo.search.planning.planner import MAX_ATTEMPTS, PlannedCell, Planner, pace
 from helo.search.planning.race import Outcome, Pace
 from helo.search.planning.racing import looks
@@ -77,11 +77,11 @@ def train(cell: PlannedCell, curve: Curve) -> Outcome:
     """What a worker does: it goes on until a rung or the end stops it."""
     losses = curve(cell)
     if not losses:
-        return Outcome(FAILED)
+        return Outcome(Status.FAILED)
     for epoch in range(1, len(losses) - 1):
         if min(losses[: epoch + 1]) > cell.rungs.get(epoch, math.inf):
-            return Outcome(STOPPED, losses[: epoch + 1])
-    return Outcome(COMPLETED, losses)
+            return Outcome(Status.STOPPED, losses[: epoch + 1])
+    return Outcome(Status.COMPLETED, losses)
 
 
 def run(
@@ -152,13 +152,13 @@ def test_without_racing_every_cell_runs_once_to_its_end(space: Space) -> None:
     cells = run(planner, rough, workers=3)
     assert set(cells) == {(number, fold) for number in range(space.configurations) for fold in range(FOLDS)}
     assert planner.told == planner.most == space.configurations * FOLDS
-    assert statuses(cells) == {COMPLETED, FAILED}
+    assert statuses(cells) == {Status.COMPLETED, Status.FAILED}
     assert all(ran.rungs == {} for ran in cells.values())
     assert planner.finished
     assert planner.ask() is None
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", enum_values(SearchProtocol))
 def test_a_configuration_is_the_same_in_all_its_folds_and_can_be_built(protocol: str) -> None:
     seen: dict[int, Any] = {}
     for (number, _), ran in run(Planner(TPE, FOLDS, 1, protocol), rough).items():
@@ -170,7 +170,7 @@ def test_a_configuration_is_the_same_in_all_its_folds_and_can_be_built(protocol:
 
 
 @SAMPLERS
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", enum_values(SearchProtocol))
 def test_the_same_again_for_the_same_seed(space: Space, protocol: str) -> None:
     once, again = (run(Planner(space, FOLDS, 1, protocol), rough) for _ in range(2))
     assert once == again
@@ -187,7 +187,9 @@ def test_folds_come_in_a_seeded_order() -> None:
     orders = {order(TPE, seed, racing=False) for seed in range(20)}
     assert len(orders) > 5
     assert all(sorted(one) == list(range(FOLDS)) for one in orders)
-    assert order(TPE, 3, racing=False) == order(RANDOM, 3, racing=False) == order(TPE, 3, protocol=PROTOCOL_NESTED)
+    assert (
+        order(TPE, 3, racing=False) == order(RANDOM, 3, racing=False) == order(TPE, 3, protocol=SearchProtocol.NESTED)
+    )
 
 
 def test_every_configuration_sees_the_folds_in_the_same_order() -> None:
@@ -199,15 +201,15 @@ def test_every_configuration_sees_the_folds_in_the_same_order() -> None:
 
 @pytest.mark.parametrize("name", ["demo", "small", "full"])
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", enum_values(SearchProtocol))
 def test_first_comes_first(name: str, sampler: str, protocol: str) -> None:
     space = dataclasses.replace(load_space(name), sampler=sampler)
     planner = Planner(space, FOLDS, 9, protocol)
-    asked = [planner.ask() for _ in range(FOLDS if protocol == PROTOCOL_NESTED else 1)]
+    asked = [planner.ask() for _ in range(FOLDS if protocol == SearchProtocol.NESTED else 1)]
     for cell in asked:
         assert cell is not None
         assert cell.params == space.params(space.first)
-        assert cell.configuration == (cell.fold if protocol == PROTOCOL_NESTED else 0)
+        assert cell.configuration == (cell.fold if protocol == SearchProtocol.NESTED else 0)
 
 
 def test_the_rest_of_the_first_configuration_is_drawn() -> None:
@@ -260,7 +262,7 @@ def test_test_scores_have_no_way_in() -> None:
 CASES = [
     (sampler, protocol, folds, lead)
     for sampler in ("tpe", "random")
-    for protocol, folds in ((PROTOCOL_SHARED, MANY_FOLDS), (PROTOCOL_NESTED, 3))
+    for protocol, folds in ((SearchProtocol.SHARED, MANY_FOLDS), (SearchProtocol.NESTED, 3))
     for lead in (Pace(), Pace(generation=2, lag=5))
 ]
 EACH_CASE = pytest.mark.parametrize(
@@ -279,8 +281,8 @@ def test_the_cells_do_not_depend_on_the_workers(sampler: str, protocol: str, fol
     alone = make()
     expected = run(alone, rough)
     # The losses are such that everything happens that can:
-    assert statuses(expected) == {COMPLETED, STOPPED, FAILED}
-    assert (len(expected) < TPE.configurations * folds) is (protocol == PROTOCOL_SHARED)
+    assert statuses(expected) == {Status.COMPLETED, Status.STOPPED, Status.FAILED}
+    assert (len(expected) < TPE.configurations * folds) is (protocol == SearchProtocol.SHARED)
     assert alone.told == alone.most == len(expected)
     for workers, seed, newest in ((2, 1, False), (4, 2, False), (1000, 3, False), (1000, 4, True)):
         planner = make()
@@ -322,15 +324,15 @@ def test_a_search_that_is_killed_goes_on_as_if_it_had_not_been(
 def test_what_is_known_stays_what_it_is() -> None:
     """Another version of Optuna may draw other values: those of finished cells are not drawn again."""
     other = {**RANDOM.params({"ot_entropy": 0.5, "attention_depth": 2, "width": 32})}
-    cells = run(Planner(RANDOM, 3, 0, PROTOCOL_NESTED, known={4: other}))
-    expected = run(Planner(RANDOM, 3, 0, PROTOCOL_NESTED))
+    cells = run(Planner(RANDOM, 3, 0, SearchProtocol.NESTED, known={4: other}))
+    expected = run(Planner(RANDOM, 3, 0, SearchProtocol.NESTED))
     assert cells[4, 1].params == other != expected[4, 1].params
     assert {key: ran.params for key, ran in cells.items() if key != (4, 1)} == {
         key: ran.params for key, ran in expected.items() if key != (4, 1)
     }
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", enum_values(SearchProtocol))
 def test_workers_that_die_change_no_cell(protocol: str) -> None:
     planner = Planner(TPE, FOLDS, 7, protocol)
     assert run(planner, rough, workers=4, seed=1, mishaps=0.3) == run(Planner(TPE, FOLDS, 7, protocol), rough)
@@ -342,7 +344,7 @@ def test_workers_that_die_change_no_cell(protocol: str) -> None:
 
 @SAMPLERS
 def test_nested_has_as_many_cells_as_shared_without_racing_and_no_number_twice(space: Space) -> None:
-    planner = Planner(space, FOLDS, 1, PROTOCOL_NESTED)
+    planner = Planner(space, FOLDS, 1, SearchProtocol.NESTED)
     cells = run(planner, rough)
     numbers = [number for number, _ in cells]
     assert sorted(numbers) == list(range(space.configurations * FOLDS))
@@ -362,8 +364,8 @@ def test_nothing_passes_between_the_folds_of_nested(space: Space) -> None:
     def elsewhere(cell: PlannedCell) -> tuple[float, ...]:
         return rough(cell) if cell.fold == mine else (5.0, *(-loss for loss in rough(cell)))
 
-    expected = run(Planner(space, FOLDS, 1, PROTOCOL_NESTED), rough)
-    cells = run(Planner(space, FOLDS, 1, PROTOCOL_NESTED), elsewhere, workers=3)
+    expected = run(Planner(space, FOLDS, 1, SearchProtocol.NESTED), rough)
+    cells = run(Planner(space, FOLDS, 1, SearchProtocol.NESTED), elsewhere, workers=3)
     assert {key: ran for key, ran in cells.items() if key[1] == mine} == {
         key: ran for key, ran in expected.items() if key[1] == mine
     }
@@ -373,13 +375,13 @@ def test_nothing_passes_between_the_folds_of_nested(space: Space) -> None:
 
 
 def test_nested_goes_round_the_folds() -> None:
-    planner = Planner(TPE, FOLDS, 1, PROTOCOL_NESTED)
+    planner = Planner(TPE, FOLDS, 1, SearchProtocol.NESTED)
     first = [planner.ask() for _ in range(FOLDS)]
     assert sorted(cell.fold for cell in first if cell is not None) == list(range(FOLDS))
 
 
 def test_nested_has_no_best_configuration_and_a_study_for_each_fold() -> None:
-    planner = Planner(RANDOM, 3, 1, PROTOCOL_NESTED)
+    planner = Planner(RANDOM, 3, 1, SearchProtocol.NESTED)
     cells = run(planner, rough)
     assert planner.best() is None
     studies = planner.studies()
@@ -453,7 +455,7 @@ def test_the_best_of_all_folds_is_never_dropped(seed: int) -> None:
     planner = Planner(TPE, MANY_FOLDS, seed)
     cells = run(planner, curve, workers=3, seed=seed)
     assert sum(number == GOOD for number, _ in cells) == MANY_FOLDS
-    assert all(ran.outcome.status == COMPLETED for (number, _), ran in cells.items() if number == GOOD)
+    assert all(ran.outcome.status == Status.COMPLETED for (number, _), ran in cells.items() if number == GOOD)
     best = planner.best()
     assert best is not None
     assert best[0] == GOOD
@@ -462,7 +464,7 @@ def test_the_best_of_all_folds_is_never_dropped(seed: int) -> None:
 def test_cells_of_equal_configurations_all_run() -> None:
     planner = Planner(TPE, MANY_FOLDS, seed=0)
     cells = run(planner, lambda cell: (1.0,) * (EPOCHS + 1))
-    assert statuses(cells) == {COMPLETED}
+    assert statuses(cells) == {Status.COMPLETED}
     assert len(cells) == planner.most == TPE.configurations * MANY_FOLDS
 
 
@@ -473,7 +475,7 @@ def test_rungs_compare_within_a_fold_only() -> None:
         return tuple(100.0 * (cell.fold == 1) - epoch for epoch in range(EPOCHS + 1))
 
     cells = run(Planner(RANDOM, FOLDS, seed=0), curve)
-    assert statuses(cells) == {COMPLETED}
+    assert statuses(cells) == {Status.COMPLETED}
     for (number, fold), ran in cells.items():
         rungs = {2: 98.0, 4: 96.0} if fold == 1 else {2: -2.0, 4: -4.0}
         assert ran.rungs == (rungs if number >= 2 else {})
@@ -483,7 +485,12 @@ def test_a_stopped_cell_is_no_rival_at_the_rungs_that_it_did_not_reach() -> None
     levels = (5.0, 6.0, 7.0, 4.0, 4.0, 4.0)
     space = dataclasses.replace(RANDOM, configurations=len(levels))
     cells = run(Planner(space, 1, seed=0), lambda cell: (levels[cell.configuration],) * (EPOCHS + 1))
-    assert [cells[number, 0].outcome.status for number in range(4)] == [COMPLETED, COMPLETED, STOPPED, COMPLETED]
+    assert [cells[number, 0].outcome.status for number in range(4)] == [
+        Status.COMPLETED,
+        Status.COMPLETED,
+        Status.STOPPED,
+        Status.COMPLETED,
+    ]
     assert cells[4, 0].rungs == {2: 5.0, 4: 4.0}  # the second of four, the first of three
 
 
@@ -494,16 +501,16 @@ def test_a_stopped_cell_counts_with_the_best_it_had_reached() -> None:
 
     planner = Planner(RANDOM, 3, seed=0)
     cells = run(planner, curve)
-    assert {key[0] for key, ran in cells.items() if ran.outcome.status == STOPPED} == {2}
+    assert {key[0] for key, ran in cells.items() if ran.outcome.status == Status.STOPPED} == {2}
     assert [ran.outcome.curve for key, ran in cells.items() if key[0] == 2] == [(9.0, 8.0, 7.0)] * 3
     assert planner.studies()["shared"][2].value == 7.0
     assert planner.best() == (0, 5.0)
 
 
 def test_the_loss_of_an_outcome_is_its_best_epoch() -> None:
-    assert Outcome(COMPLETED, (0.5, 0.2, 0.3)).loss == 0.2
-    assert Outcome(STOPPED, (-0.5, -0.7)).loss == -0.7
-    assert Outcome(FAILED).loss is None
+    assert Outcome(Status.COMPLETED, (0.5, 0.2, 0.3)).loss == 0.2
+    assert Outcome(Status.STOPPED, (-0.5, -0.7)).loss == -0.7
+    assert Outcome(Status.FAILED).loss is None
 
 
 def test_a_failed_cell_drops_its_configuration_at_the_next_look() -> None:
@@ -531,19 +538,19 @@ def test_a_failed_cell_rules_its_configuration_out_without_racing_too() -> None:
 
 
 @SAMPLERS
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", enum_values(SearchProtocol))
 @pytest.mark.parametrize("racing", [False, True])
 def test_a_search_in_which_all_fails_comes_to_its_end(space: Space, protocol: str, racing: bool) -> None:
     planner = Planner(space, FOLDS, 0, protocol, racing)
     cells = run(planner, lambda cell: (), workers=3)
-    dropped = racing and protocol == PROTOCOL_SHARED
+    dropped = racing and protocol == SearchProtocol.SHARED
     each = looks(FOLDS).folds[0] if dropped else FOLDS
     assert len(cells) == planner.most == space.configurations * each
     assert planner.finished
     assert planner.best() is None
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", enum_values(SearchProtocol))
 @pytest.mark.parametrize(("configurations", "folds"), [(1, 1), (1, 5), (2, 1), (3, 4), (5, 6)])
 def test_the_smallest_searches_come_to_their_end(protocol: str, configurations: int, folds: int) -> None:
     planner = Planner(dataclasses.replace(TPE, configurations=configurations), folds, 0, protocol)
@@ -560,7 +567,7 @@ def test_best_is_the_least_mean_over_all_folds() -> None:
     assert planner.best() is None
     table = np.random.default_rng(0).uniform(size=(RANDOM.configurations, FOLDS))
     for count, cell in enumerate(iter(planner.ask, None), start=1):
-        planner.tell(cell, Outcome(COMPLETED, (1.0, float(table[cell.configuration, cell.fold]))))
+        planner.tell(cell, Outcome(Status.COMPLETED, (1.0, float(table[cell.configuration, cell.fold]))))
         whole = count // FOLDS
         best = planner.best()
         if not whole:
@@ -602,7 +609,7 @@ def test_a_lost_cell_comes_next_and_at_most_so_often() -> None:
         cell = again
     assert not planner.retry(cell)
     assert planner.running == 1
-    planner.tell(cell, Outcome(FAILED))
+    planner.tell(cell, Outcome(Status.FAILED))
     assert (planner.running, planner.told) == (0, 1)
     rest = run(planner)
     assert (cell.configuration, cell.fold) not in rest
@@ -629,7 +636,7 @@ def test_a_lost_last_cell_is_handed_out_again() -> None:
     cells = [cell for cell in (planner.ask() for _ in range(FOLDS - 1)) if cell is not None]
     assert len(cells) == FOLDS - 1
     for cell in cells:
-        planner.tell(cell, Outcome(COMPLETED, (0.1,)))
+        planner.tell(cell, Outcome(Status.COMPLETED, (0.1,)))
     last = planner.ask()
     assert last is not None
     assert planner.retry(last)
@@ -637,7 +644,7 @@ def test_a_lost_last_cell_is_handed_out_again() -> None:
     assert planner.ask() == dataclasses.replace(last, attempt=2)
     assert planner.ask() is None
     assert not planner.finished
-    planner.tell(last, Outcome(COMPLETED, (0.1,)))
+    planner.tell(last, Outcome(Status.COMPLETED, (0.1,)))
     assert planner.finished
 
 
@@ -645,9 +652,9 @@ def test_a_cell_is_told_once() -> None:
     planner = Planner(TPE, FOLDS, seed=0)
     cell = planner.ask()
     assert cell is not None
-    planner.tell(cell, Outcome(COMPLETED, (0.1,)))
+    planner.tell(cell, Outcome(Status.COMPLETED, (0.1,)))
     with pytest.raises(ValueError, match=f"cell 0/{cell.fold} has been told already"):
-        planner.tell(cell, Outcome(COMPLETED, (0.2,)))
+        planner.tell(cell, Outcome(Status.COMPLETED, (0.2,)))
     assert (planner.told, planner.running) == (1, 0)
     assert planner.studies()["shared"] == []
 
@@ -657,7 +664,7 @@ def test_cells_that_the_search_never_comes_to_do_no_harm() -> None:
     cells = run(planner, plain)
     dropped = next((BAD[0], fold) for fold in range(MANY_FOLDS) if (BAD[0], fold) not in cells)
     strange = {(RANDOM.configurations, 0), (0, MANY_FOLDS), dropped}
-    done = {key: ran.outcome for key, ran in cells.items()} | dict.fromkeys(strange, Outcome(COMPLETED, (0.1,)))
+    done = {key: ran.outcome for key, ran in cells.items()} | dict.fromkeys(strange, Outcome(Status.COMPLETED, (0.1,)))
     again = Planner(RANDOM, MANY_FOLDS, seed=0, known=params_by_configuration(cells))
     again.restore(done)
     assert again.finished
@@ -689,7 +696,7 @@ def test_restoring_nothing_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("racing", [False, True])
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", enum_values(SearchProtocol))
 def test_on_a_small_machine_the_pace_does_not_depend_on_its_cells_at_a_time(protocol: str, racing: bool) -> None:
     found = {pace(TPE, 15, concurrency, protocol, racing) for concurrency in range(1, 5)}
     assert found == {Pace(generation=2, lag=1)}
@@ -698,11 +705,11 @@ def test_on_a_small_machine_the_pace_does_not_depend_on_its_cells_at_a_time(prot
 @pytest.mark.parametrize(
     ("concurrency", "protocol", "racing", "expected"),
     [
-        (5, PROTOCOL_SHARED, True, Pace(4, 2, 4)),
-        (64, PROTOCOL_SHARED, True, Pace(32, 16, 4)),
-        (64, PROTOCOL_SHARED, False, Pace(10, 5, 4)),
-        (64, PROTOCOL_NESTED, True, Pace(10, 5, 4)),
-        (15, PROTOCOL_NESTED, True, Pace(2, 1)),
+        (5, SearchProtocol.SHARED, True, Pace(4, 2, 4)),
+        (64, SearchProtocol.SHARED, True, Pace(32, 16, 4)),
+        (64, SearchProtocol.SHARED, False, Pace(10, 5, 4)),
+        (64, SearchProtocol.NESTED, True, Pace(10, 5, 4)),
+        (15, SearchProtocol.NESTED, True, Pace(2, 1)),
     ],
 )
 def test_a_large_machine_runs_further_ahead(concurrency: int, protocol: str, racing: bool, expected: Pace) -> None:
@@ -711,7 +718,7 @@ def test_a_large_machine_runs_further_ahead(concurrency: int, protocol: str, rac
 
 def test_longer_searches_have_larger_generations() -> None:
     spaces = [dataclasses.replace(TPE, configurations=number) for number in (1, 16, 40, 64, 1000)]
-    assert [pace(space, 15, 1, PROTOCOL_SHARED, True) for space in spaces] == [
+    assert [pace(space, 15, 1, SearchProtocol.SHARED, True) for space in spaces] == [
         Pace(2, 1),
         Pace(2, 1),
         Pace(5, 1),
@@ -720,7 +727,7 @@ def test_longer_searches_have_larger_generations() -> None:
     ]
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", enum_values(SearchProtocol))
 @pytest.mark.parametrize("racing", [False, True])
 @pytest.mark.parametrize("concurrency", [1, 4, 16])
 def test_the_pace_keeps_all_workers_busy_at_the_start(protocol: str, racing: bool, concurrency: int) -> None:

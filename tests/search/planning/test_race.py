@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import wilcoxon
 
-from helo.names import COMPLETED, FAILED, STOPPED
+from helo.names import Status
 from helo.search.planning import study
 from helo.search.planning.lane import Lane
 from helo.search.planning.race import Outcome, Pace, Race
@@ -25,7 +25,7 @@ from helo.search.planning.rungs import LEAST_RIVALS, REDUCTION, rung_epochs
 from helo.search.planning.space import Range, Space
 
 SEED = 5
-BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "scale.py"
+BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "scale.py"
 SEARCHED = {
     "dropout": Range(0.0, 0.5, log=False, whole=False),
     "epochs": Range(1, 12, log=False, whole=True),
@@ -74,8 +74,8 @@ class Plain:
             best = sorted(
                 min(outcome.curve[: rung + 1])
                 for (other, its), outcome in self.told.items()
-                if its == fold and other <= number - self.pace.lag and outcome.status != FAILED
-                if outcome.status == COMPLETED or len(outcome.curve) > rung
+                if its == fold and other <= number - self.pace.lag and outcome.status != Status.FAILED
+                if outcome.status == Status.COMPLETED or len(outcome.curve) > rung
             )
             if len(best) >= LEAST_RIVALS:
                 found[rung] = best[math.ceil((len(best) + 1) / REDUCTION) - 1]
@@ -142,14 +142,14 @@ def cell(race: Race, number: int, fold: int, rungs: dict[int, float], rough: int
     digest = hashlib.sha256(f"{number}/{fold}/{race.entries[number].params}".encode()).digest()
     draw = np.random.default_rng(int.from_bytes(digest[:8], "big"))
     if draw.random() < failures:
-        return Outcome(FAILED)
+        return Outcome(Status.FAILED)
     epochs = int(race.entries[number].params["epochs"])
     level = race.entries[number].params["dropout"] * 4 + fold + 0.5 * draw.normal()
     losses = np.round(level + draw.normal(size=1 + min(epochs, int(draw.integers(0, 20)))), rough).tolist()
     for epoch in range(1, len(losses) - 1):
         if min(losses[: epoch + 1]) > rungs.get(epoch, math.inf):
-            return Outcome(STOPPED, losses[: epoch + 1])
-    return Outcome(COMPLETED, losses)
+            return Outcome(Status.STOPPED, losses[: epoch + 1])
+    return Outcome(Status.COMPLETED, losses)
 
 
 @settings(max_examples=120, deadline=None)

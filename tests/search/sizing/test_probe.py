@@ -16,7 +16,7 @@ from helo.search.planning.space import load_space, parse_space
 from helo.search.sizing.probe import SAMPLES, largest, measure, samples, thinned
 from helo.training.fitting import CPU
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_largest_configuration_of_full() -> None:
