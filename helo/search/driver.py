@@ -23,10 +23,12 @@ from helo.run.directory import Run
 from helo.run.ledger import LedgerWriter, rows_in
 from helo.search.deliver import deliver
 from helo.search.execution.cells import CellSettings
-from helo.search.execution.connection import Shared, on_cluster, ray_cluster, ray_runs
-from helo.search.execution.elastic import from_everywhere, machines
+from helo.search.execution.connection import SharedDataset, ray_cluster, ray_is_running, run_on_worker
+from helo.search.execution.elastic import cluster_machines, share_folder
+from helo.search.execution.loggers import make_loggers
 from helo.search.execution.progress import SearchProgress
-from helo.search.execution.tune import make_loggers, run_cells
+from helo.search.execution.recorder import Reporting
+from helo.search.execution.tune import run_cells
 from helo.search.planning.export import write_study
 from helo.search.planning.outcomes import Finished
 from helo.search.planning.planner import Planner, pace
@@ -55,7 +57,7 @@ def run_search(
             finished, standing = _sound_cells(run, plan.space.objective, console)
         else:
             finished, standing = Finished(plan.space.objective), set()
-        others = plan.address is not None or ray_runs()
+        others = plan.address is not None or ray_is_running()
         settled = _on_others_cluster if others else _on_own_cluster
         resources = settled(plan, folds, stack, console)
         lead = plan.pace or pace(plan.space, len(folds), resources.concurrency or 1, plan.protocol, plan.racing)
@@ -105,13 +107,11 @@ def _run_cells(
             ):
                 complete = run_cells(
                     queue,
-                    Shared(plan.dataset),
+                    SharedDataset(plan.dataset),
                     folds,
                     settings,
-                    writer,
-                    progress,
+                    Reporting(writer, progress, loggers),
                     plan.resources.concurrency if others else resources.concurrency,
-                    loggers=loggers,
                 )
     except BaseException:
         with contextlib.suppress(Exception):  # what went wrong first is what the user has to know
@@ -128,7 +128,7 @@ def _checkpoints(run: Run, others: bool) -> Store:
     here = run.checkpoints.here
     if here is None:
         return run.checkpoints
-    return from_everywhere(here.resolve()) if others else LocalFolder(here.resolve())
+    return share_folder(here.resolve()) if others else LocalFolder(here.resolve())
 
 
 def deliver_model(plan: SearchPlan, run: Run, console: Console, again: str) -> bool:
@@ -143,8 +143,10 @@ def deliver_model(plan: SearchPlan, run: Run, console: Console, again: str) -> b
             device = "cuda" if share and plan.gpus else "cpu"
             return deliver(plan, run, plan.dataset, threads, device, lambda fit, *rest: fit(*rest), console, again)
         with ray_cluster(plan.address):
-            call = partial(on_cluster, cpus=threads, gpus=1 if share else 0)
-            return deliver(plan, run, Shared(plan.dataset), threads, "cuda" if share else "cpu", call, console, again)
+            call = partial(run_on_worker, cpus=threads, gpus=1 if share else 0)
+            return deliver(
+                plan, run, SharedDataset(plan.dataset), threads, "cuda" if share else "cpu", call, console, again
+            )
 
 
 def _on_own_cluster(plan: SearchPlan, folds: tuple[Fold, ...], stack: ExitStack, console: Console) -> Resources:
@@ -159,7 +161,7 @@ def _on_own_cluster(plan: SearchPlan, folds: tuple[Fold, ...], stack: ExitStack,
 def _on_others_cluster(plan: SearchPlan, folds: tuple[Fold, ...], stack: ExitStack, console: Console) -> Resources:
     """Settle the resources on a Ray cluster that others have started, as large as it may become."""
     stack.enter_context(ray_cluster(plan.address))
-    there = machines()
+    there = cluster_machines()
     measured = plan.resources.gpus_per_cell is None and there.feeds(plan.resources.cpus_per_cell)
     if measured and not any(node.gpus for node in there.now):
         say(console, "waiting for the cluster to start a node with a GPU, to measure what a cell needs of it")
@@ -171,7 +173,7 @@ def _on_others_cluster(plan: SearchPlan, folds: tuple[Fold, ...], stack: ExitSta
 
 
 def _probe_there(function: Callable[..., Any], *arguments: Any) -> Any:
-    return on_cluster(function, *arguments, cpus=1, gpus=1)
+    return run_on_worker(function, *arguments, cpus=1, gpus=1)
 
 
 def _share(plan: SearchPlan, folds: tuple[Fold, ...], there: Machines, call: Callable[..., Measured]) -> float:

@@ -15,23 +15,24 @@ import pytest
 from ray import cloudpickle
 from rich.console import Console
 
+from helo.configuration import Configuration
 from helo.data import Dataset, simulate
-from helo.evaluation.folds import loso_folds
+from helo.evaluation.folds import Fold, loso_folds
 from helo.metrics import METRICS
 from helo.names import Prefix, Status, TableName
 from helo.run.directory import Run
 from helo.run.ledger import Ledger, LedgerWriter
 from helo.search.driver import run_search
 from helo.search.execution.cells import CellSettings
-from helo.search.execution.connection import Shared, ray_cluster
+from helo.search.execution.connection import SharedDataset, ray_cluster
 from helo.search.execution.progress import SearchProgress
+from helo.search.execution.recorder import Reporting
 from helo.search.execution.tune import run_cells
 from helo.search.planning.planner import Planner
 from helo.search.planning.queue import Queue
 from helo.search.planning.space import Range, Space
 from helo.search.setup.plan import SearchPlan
 from helo.search.sizing.resources import Resources
-from helo.settings import TrainingSettings
 from helo.training.cell import CellResult
 
 SPACE = Space(
@@ -50,7 +51,7 @@ def dataset() -> Dataset:
     return simulate(subjects=4, clips=2, windows=5, emotions=3)
 
 
-def trivial(dataset: Dataset, fold, configuration, seed, normalise, objective, device, rungs, keeper) -> CellResult:
+def trivial(dataset: Dataset, fold: Fold, configuration: Configuration, *_: object) -> CellResult:
     """A cell that trains nothing: what is left is the cost of scheduling and writing."""
     rows = dataset.rows((fold.test,))
     scores = dict.fromkeys(METRICS, configuration.ot_entropy)
@@ -64,10 +65,6 @@ def trivial(dataset: Dataset, fold, configuration, seed, normalise, objective, d
         windows=rows.astype(np.int64),
         predictions=np.full((len(rows), len(dataset.emotions)), 1 / len(dataset.emotions), dtype=np.float32),
     )
-
-
-def _settings() -> CellSettings:
-    return CellSettings(TrainingSettings())
 
 
 def search(dataset: Dataset, out: Path, space: Space = SPACE, concurrency: int = 1, **given: Any) -> pd.DataFrame:
@@ -142,13 +139,11 @@ def test_scheduling_costs_little_beside_training(tmp_path: Path) -> None:
         started = time.perf_counter()
         assert run_cells(
             Queue(planner),
-            Shared(data),
+            SharedDataset(data),
             folds,
-            _settings(),
-            LedgerWriter(ledger),
-            SearchProgress(500, "kl", Console(quiet=True)),
+            CellSettings(train=trivial),
+            Reporting(LedgerWriter(ledger), SearchProgress(500, "kl", Console(quiet=True))),
             2,
-            train=trivial,
         )
         each = (time.perf_counter() - started) / 500
     records = ledger.read()
