@@ -53,7 +53,7 @@ class _PrintCompletion(argparse.Action):
         parser.exit()
 
 
-def _complete_paths(parser: argparse.ArgumentParser, rule: dict[str, str]) -> None:
+def _complete_paths(parser: argparse.ArgumentParser, rule: Any) -> None:
     """Let a shell complete paths for arguments whose metavar names one."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):

@@ -20,6 +20,9 @@ ROOT = Path(__file__).parents[1]
 HOSTILE = ("analysis", "search_spaces", "tests", "helo_analysis")
 """Names that a user's modules may well have, and that folders of the checkout have or had."""
 
+PACKAGES = {"helo": "helo", "analysis": "helo/analysis", "search_spaces": "helo/search_spaces"}
+"""Folders of the checkout, and where a wheel has them."""
+
 
 @pytest.fixture
 def hostile(tmp_path: Path) -> Path:
@@ -104,7 +107,7 @@ def test_a_wheel_beside_modules_of_the_same_names(wheel: Path, installed: Path, 
     assert {name.split("/")[0] for name in names} == {"helo", f"helo_search-{helo.__version__}.dist-info"}
     data = {
         f"{package}/{path.relative_to(ROOT / folder)}"
-        for folder, package in (("helo", "helo"), ("analysis", "helo/analysis"), ("search_spaces", "helo/search_spaces"))
+        for folder, package in PACKAGES.items()
         for pattern in ("*.py", "*.yaml", "*.css", "*.js", "py.typed")
         for path in (ROOT / folder).rglob(pattern)
     }
