@@ -77,7 +77,8 @@ class Metric:
         >>> METRICS["kl"].improvement(0.5, 0.75), METRICS["cosine"].improvement(0.5, 0.75)
         (0.25, -0.25)
         """
-        return score - reference if self.higher_is_better else reference - score
+        gain: _Score = score - reference if self.higher_is_better else reference - score
+        return gain
 
     def best(self, scores: NDArray[Any]) -> float:
         """Return the best of some scores.

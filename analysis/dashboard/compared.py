@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 from dash import html
-from helo.analysis.dashboard.watched import Watched
+from helo.analysis.dashboard.watched import WatchedRun
 from helo.analysis.source import Source
-from helo.analysis.statistics.comparisons import compare_runs
+from helo.analysis.statistics.comparisons import compare_across_runs
 from helo.analysis.wording import format_difference, format_effect, format_p, format_percent, format_score
 
 from helo._text import printable
@@ -20,7 +20,7 @@ from helo.names import Column, Estimate
 HEADS = ("Run", "Subjects", "Mean", "Skill", "Against the first", "p", "Effect", "Better for")
 
 
-def side_by_side(runs: Sequence[Watched]) -> Any:
+def compare_runs(runs: Sequence[WatchedRun]) -> Any:
     """A table of the runs that have scores, if there are several; the first that has some is what others stand beside.
 
     Runs of other data, or with another objective, are named and not compared.
@@ -37,7 +37,7 @@ def side_by_side(runs: Sequence[Watched]) -> Any:
         return []
     first = next(iter(found.values()))
     same = {name: source.judged for name, source in found.items() if _what(source) == _what(first)}
-    against = compare_runs(same, first.objective).set_index("run")
+    against = compare_across_runs(same, first.objective).set_index("run")
     rows = [
         html.Tr([html.Th(printable(name), scope="row"), *map(html.Td, _row(name, source, against, name in same))])
         for name, source in found.items()

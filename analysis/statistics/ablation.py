@@ -28,7 +28,8 @@ def compare_variants(cells: pd.DataFrame, variants: Mapping[str, Mapping[str, An
       over subjects with its 95 % bootstrap interval; NaN for the first
     - ``worse``: for how many subjects it is
     - ``p``, ``effect``: Wilcoxon's test of the losses, see `helo.analysis.statistics.signed_rank.signed_rank_test`; the
-      effect is above 0 where the first variant is better. ``p_holm``: corrected by Holm, the family is all variants but the first
+      effect is above 0 where the first variant is better. ``p_holm``: corrected by Holm, the family is all variants
+      but the first
 
     `cells` has the columns of ``cells.parquet``; only cells that ran to their end count.
     """

@@ -1,7 +1,8 @@
 """What a run shows beyond chance: tests over test subjects, and how optimistic the oracle is. Pure functions.
 
 All take the table of `helo.analysis.statistics.estimates.subject_scores`: ``estimate``, ``fold`` (the test subject) and
-a column per metric. A subject is one draw of a person; its scores under two methods are a pair. The practice followed is
+a column per metric. A subject is one draw of a person; its scores under two methods are a pair. The practice
+followed is
 that of J. Demšar, "Statistical comparisons of classifiers over multiple data sets", JMLR 2006: Friedman's test first,
 then Wilcoxon's on pairs, corrected by Holm. Post-hoc tests on mean ranks depend on which other methods are in the pool
 (A. Benavoli et al., JMLR 17(5), 2016), so `ranks` is for illustration alone.
@@ -72,7 +73,8 @@ def compare_with_references(scores: pd.DataFrame, metrics: Iterable[str] = METRI
     - ``gain``, ``gain_low``, ``gain_high``: how much better the search is, the mean over subjects with its 95 %
       bootstrap interval; above 0 the search is better, whatever the metric's direction
     - ``better``: for how many subjects it is
-    - ``statistic``, ``p``, ``effect``: see `helo.analysis.statistics.signed_rank.signed_rank_test`; the effect is above 0
+    - ``statistic``, ``p``, ``effect``: see `helo.analysis.statistics.signed_rank.signed_rank_test`; the effect is
+      above 0
       where the search is better
     - ``p_holm``: Holm's correction of ``p``; the family is all references on this metric but ``train_mean``, whose
       comparison is the one that the verdict rests on: it is settled beforehand and stands alone, uncorrected
@@ -100,7 +102,7 @@ def count_corrected(table: pd.DataFrame) -> int:
     return int((table[Column.REFERENCE].drop_duplicates() != Estimate.TRAIN_MEAN).sum())
 
 
-def compare_runs(scores: Mapping[str, pd.DataFrame], metric: str) -> pd.DataFrame:
+def compare_across_runs(scores: Mapping[str, pd.DataFrame], metric: str) -> pd.DataFrame:
     """``per_fold_selection`` of each run against that of the first one, on the subjects that both have.
 
     `scores`: name of a run → its table of scores. A row per run but the first: ``run`` and the columns of

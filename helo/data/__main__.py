@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from helo._cli import EXIT_FAILED, EXIT_OK, run_command
+from helo._cli import EXIT_FAILED, EXIT_OK, add_common_options, run_command
 from helo.errors import InputError, require_new
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROG, description="Make a dataset directory for helo-search, or look through one."
     )
+    add_common_options(parser)
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="simulate|wesad|dmer|table|check")
     makers = [_simulate_parser(kinds), _wesad_parser(kinds), _dmer_parser(kinds), _table_parser(kinds)]
     for maker in makers:

@@ -96,9 +96,9 @@ class CellTraining(Fitting):
             raise DivergedError(f"predictions are not finite after epoch {self.epoch}")
         labels, subjects = self.truth
         scores = mean_scores(labels, answer.predicted, subjects)
-        self.history.append(
-            {Column.EPOCH: self.epoch, **row, **{Prefix.VAL + name: value for name, value in scores.items()}}
-        )
+        entry = {Column.EPOCH: self.epoch, **row, **{Prefix.VAL + name: value for name, value in scores.items()}}
+        # Plain strings: torch refuses to load a checkpoint with classes in it, such as those of enumerations.
+        self.history.append({str(name): value for name, value in entry.items()})
         loss = METRICS[self.objective].loss(scores[self.objective])
         if loss < self.best_loss:
             self.best_loss, self.best_epoch, self.best_scores = loss, self.epoch, scores

@@ -11,7 +11,7 @@ import pytest
 from autorank import autorank
 from autorank._util import get_sorted_rank_groups
 from helo.analysis.statistics.comparisons import (
-    compare_runs,
+    compare_across_runs,
     compare_with_references,
     friedman_test,
     measure_optimism,
@@ -331,7 +331,7 @@ def test_runs_are_compared_on_the_subjects_that_they_share() -> None:
     one = pd.DataFrame({"fold": [f"S{n}" for n in range(12)], "estimate": "per_fold_selection", "kl": rng.random(12)})
     other = one.iloc[2:].assign(kl=one["kl"].iloc[2:] - rng.normal(0.1, 0.1, 10))
     strangers = one.assign(fold=[f"P{n}" for n in range(12)])
-    table = compare_runs({"one": one, "other": other, "strangers": strangers}, "kl").set_index("run")
+    table = compare_across_runs({"one": one, "other": other, "strangers": strangers}, "kl").set_index("run")
     assert list(table.index) == ["other", "strangers"]
     difference = one["kl"].iloc[2:] - other["kl"]
     row = table.loc["other"]
