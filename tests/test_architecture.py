@@ -191,7 +191,7 @@ def test_one_file_imports_pickle() -> None:
         ("helo.data.wesad", {"ray", "optuna", "torch", "pandas", "neurokit2", "matplotlib"}),
         ("helo.data.dmer", {"ray", "optuna", "torch", "scipy"}),
         ("helo.data.table", {"ray", "optuna", "torch", "pandas"}),
-        ("helo.data.overview", {"ray", "optuna", "torch", "pandas"}),
+        ("helo.data.terminal", {"ray", "optuna", "torch", "pandas"}),
         ("helo.cluster.check", {"ray", "optuna", "torch", "botocore", "jsonschema", "pandas"}),
         ("helo.cluster.spot", {"ray", "torch", "botocore", "pandas", "yaml"}),
         ("helo.predict", {"ray", "optuna", "torch", "pandas"}),
