@@ -67,7 +67,7 @@ from helo.configuration import Configuration
 from helo.data.schema import Schema
 from helo.model.layers import Classifier, EncoderLayer, LabelAttention, PhysiologicalFusion, TokenEncoder, mean_token
 from helo.model.transport import Transport, transport, transported
-from helo.names import LabelAttentionKind, Role, ModalitySelection, TransportKind
+from helo.names import LabelAttentionKind, ModalitySelection, Role, TransportKind
 
 LABEL_FLOOR = 1e-4
 """Mean labels are clipped at this before their logarithm becomes the classifier's first bias."""
