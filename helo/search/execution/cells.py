@@ -22,8 +22,8 @@ from helo.run.ledger import CellRecord, part_name
 from helo.search.planning.planner import PlannedCell
 from helo.search.planning.queue import BaselineCell, Cell
 from helo.settings import TrainingSettings
-from helo.training.cell import CellResult, Keeper, train_cell
-from helo.training.checkpoints import CheckpointFile, Store, stays
+from helo.training.cell import CellResult, Checkpointer, train_cell
+from helo.training.checkpoints import CheckpointFile, CheckpointStore, never_draining
 
 _SCORES = ("val", "test", "windows", "predictions")
 
@@ -41,7 +41,7 @@ class Train(Protocol):
         configuration: Configuration,
         settings: TrainingSettings,
         rungs: Mapping[int, float],
-        keeper: Keeper | None,
+        checkpointer: Checkpointer | None,
     ) -> CellResult | None: ...
 
 
@@ -55,7 +55,7 @@ class CellSettings:
         Settings of the training. The device of `training.engine` is set for each cell anew.
     gpus : float
         Share of a GPU that a cell gets at its first attempt. At 0 cells run on the CPU.
-    checkpoints : Store or None
+    checkpoints : CheckpointStore or None
         Folder of the checkpoints, which workers on all nodes can reach. None: cells are not saved.
     checkpoint_every : float
         Seconds between two checkpoints of a cell.
@@ -67,7 +67,7 @@ class CellSettings:
 
     training: TrainingSettings = field(default_factory=TrainingSettings)
     gpus: float = 0.0
-    checkpoints: Store | None = None
+    checkpoints: CheckpointStore | None = None
     checkpoint_every: float = 30.0
     deadline: float | None = None
     train: Train = train_cell
@@ -116,7 +116,7 @@ def run_cell(
     dataset: Dataset,
     folds: tuple[Fold, ...],
     settings: CellSettings,
-    node_leaves: Callable[[], bool] = stays,
+    is_draining: Callable[[], bool] = never_draining,
 ) -> CellReport:
     """Train and score one cell. An exception in it becomes a failed record with its reason.
 
@@ -130,7 +130,7 @@ def run_cell(
         All folds of the search. `cell.fold` is an index into them.
     settings : CellSettings
         Settings that all cells share.
-    node_leaves : callable
+    is_draining : callable
         Function that returns whether this node is about to be removed. It is called after each epoch. If it returns
         True, the cell pauses.
 
@@ -150,21 +150,21 @@ def run_cell(
     fold = folds[cell.fold]
     started = datetime.now(UTC)
     common: dict[str, Any] = {"fold": fold.test, "node": platform.node(), "started": started, **identity_of(cell)}
-    keeper = None if isinstance(cell, BaselineCell) else _checkpoint_file(cell, settings, node_leaves)
+    checkpointer = None if isinstance(cell, BaselineCell) else _checkpoint_file(cell, settings, is_draining)
     out_of_memory, reason = False, ""
     results: dict[str, Any] | None = None
     try:
         if isinstance(cell, BaselineCell):
             results = _run_baseline_cell(cell, dataset, fold, settings)
         else:
-            results = _run_helo_cell(cell, dataset, fold, settings, keeper)
+            results = _run_helo_cell(cell, dataset, fold, settings, checkpointer)
     except Exception as error:
         if isinstance(error, getattr(torch, "AcceleratorError", ())):
             raise
         out_of_memory = _is_out_of_memory(error)
         expected = out_of_memory or isinstance(error, DivergedError)
         reason = (str(error) or type(error).__name__) if expected else "".join(traceback.format_exception(error)[-3:])
-    has_checkpoint = keeper is not None and keeper.kept
+    has_checkpoint = checkpointer is not None and checkpointer.may_exist
     if reason:
         if out_of_memory:  # outside the except clause: there the traceback still holds the tensors
             gc.collect()
@@ -226,7 +226,7 @@ def failed_record(cell: Cell, fold: str) -> CellRecord:
 
 
 def _run_helo_cell(
-    cell: PlannedCell, dataset: Dataset, fold: Fold, settings: CellSettings, keeper: Keeper | None
+    cell: PlannedCell, dataset: Dataset, fold: Fold, settings: CellSettings, checkpointer: Checkpointer | None
 ) -> dict[str, Any] | None:
     """Train and score HeLo. Return the fields of its record, or None if the cell has paused."""
     engine = replace(settings.training.engine, device=_device(settings.gpu_share(cell)))
@@ -236,7 +236,7 @@ def _run_helo_cell(
         Configuration.from_params(cell.params),
         replace(settings.training, engine=engine),
         cell.rungs,
-        keeper,
+        checkpointer,
     )
     if result is None:
         return None
@@ -263,12 +263,12 @@ def _run_baseline_cell(
 
 
 def _checkpoint_file(
-    cell: PlannedCell, settings: CellSettings, node_leaves: Callable[[], bool]
+    cell: PlannedCell, settings: CellSettings, is_draining: Callable[[], bool]
 ) -> CheckpointFile | None:
     if settings.checkpoints is None:
         return None
     return CheckpointFile(
-        settings.checkpoints, checkpoint_name(cell), settings.checkpoint_every, settings.deadline, node_leaves
+        settings.checkpoints, checkpoint_name(cell), settings.checkpoint_every, settings.deadline, is_draining
     )
 
 

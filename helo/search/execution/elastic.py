@@ -18,7 +18,7 @@ from helo.errors import InputError
 from helo.search.execution import _ray_compat
 from helo.search.sizing.resources import Machines
 from helo.storage import LocalFolder
-from helo.training.checkpoints import Store
+from helo.training.checkpoints import CheckpointStore
 
 DRAIN_CHECK_S: Final = 2.0
 """Minimum seconds between two checks of a cell whether its node leaves.
@@ -175,21 +175,21 @@ def _accepts_connections(node_id: str) -> bool:
 
 
 class _RemoteFolder:
-    """Folder on another machine, which an actor on that machine reads and writes: a `Store`."""
+    """Folder on another machine, which an actor on that machine reads and writes: a `CheckpointStore`."""
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
 
     def read(self, name: str) -> bytes:
-        """See `Store`."""
+        """See `CheckpointStore`."""
         return bytes(self._call("read", name))
 
     def write(self, name: str, content: bytes) -> None:
-        """See `Store`."""
+        """See `CheckpointStore`."""
         self._call("write", name, content)
 
     def delete(self, name: str) -> None:
-        """See `Store`."""
+        """See `CheckpointStore`."""
         self._call("delete", name)
 
     def _call(self, method: str, *arguments: Any) -> Any:
@@ -201,7 +201,7 @@ class _RemoteFolder:
             raise OSError(f"the machine of the search cannot be reached ({type(error).__name__})") from error
 
 
-def share_folder(folder: Path) -> Store:
+def share_folder(folder: Path) -> CheckpointStore:
     """Make a folder on this machine accessible to workers on all nodes of the Ray cluster.
 
     Parameters
@@ -211,7 +211,7 @@ def share_folder(folder: Path) -> Store:
 
     Returns
     -------
-    Store
+    CheckpointStore
         The folder, through an actor on this machine. The actor lives as long as this object. It is a plain
         `LocalFolder` so that it does not load torch.
     """

@@ -46,7 +46,7 @@ def take_report(result: dict[str, Any]) -> CellReport | None:
     return None if opaque is None else opaque.content
 
 
-class NodeLeavesError(Exception):
+class DrainingNodeError(Exception):
     """Ends the actors on a node that is about to be removed. Tune would submit the next cell to them otherwise."""
 
 
@@ -76,7 +76,7 @@ class CellTrainable(tune.Trainable):
         """
         self._cell = cell_of_trial(config)
         self._dataset, self._folds, self._settings = dataset.get(), folds, settings
-        self._node_leaves = DrainCheck()
+        self._is_draining = DrainCheck()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Replace the cell by that of the next trial. Return True: the actor can be reused."""
@@ -93,14 +93,14 @@ class CellTrainable(tune.Trainable):
 
         Raises
         ------
-        NodeLeavesError
+        DrainingNodeError
             If the node is about to be removed. The cell is then run on another node.
         """
-        if self._node_leaves():
-            raise NodeLeavesError
-        report = run_cell(self._cell, self._dataset, self._folds, self._settings, self._node_leaves)
-        if report.record is None and self._node_leaves():
-            raise NodeLeavesError
+        if self._is_draining():
+            raise DrainingNodeError
+        report = run_cell(self._cell, self._dataset, self._folds, self._settings, self._is_draining)
+        if report.record is None and self._is_draining():
+            raise DrainingNodeError
         return {_REPORT: _Opaque(report), "done": True}
 
 
