@@ -22,8 +22,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Run all files with searches in one process, one after another: each search uses the whole machine.
 
     The other process runs all other files, including slow tests that need one core. The text of a file decides, because
-    the process that distributes tests does not collect them, and because pytest 9 no longer lets pytest-xdist change the
-    node ids that its groups by marks need.
+    the process that distributes tests does not collect them, and because pytest 9 no longer lets pytest-xdist change
+    the node ids that its groups by marks need.
     """
     from xdist.scheduler import LoadScopeScheduling
 
