@@ -1,4 +1,4 @@
-"""Who may import whom, and how long a module may be: the rules of the design, kept by a test."""
+"""Rules of the architecture: who may import whom, how long modules are, and which module a test file mirrors."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_one_file_of_analysis_imports_optuna() -> None:
 
 
 def test_who_imports_ray() -> None:
-    """Only the execution of a search, and the check of cluster files, which looks up Ray's own rules for them."""
+    """Only the execution of a search and the check of cluster files, which uses Ray's own rules, import Ray."""
     found = importers("ray", "helo", "analysis")
     assert {path for path in found if not path.startswith("helo/search/execution/")} == {"helo/cluster/schema.py"}
 
@@ -89,7 +89,7 @@ def reaches_into_ray(path: Path) -> bool:
 
 
 def test_one_file_reaches_into_private_parts_of_ray() -> None:
-    """And the check of cluster files, which looks up Ray's own rules for them."""
+    """Besides the check of cluster files, which uses Ray's own rules."""
     assert {str(path.relative_to(ROOT)) for path in modules("helo", "analysis") if reaches_into_ray(path)} == {
         "helo/cluster/schema.py",
         "helo/search/execution/_ray_compat.py",
@@ -134,7 +134,7 @@ LAYERS = [
     {"helo.search"},
     {"helo"},
 ]
-"""Who is below whom: a module imports from its own row and from those above it in this list."""
+"""Layers of the package. A module imports from its own row and from rows above it."""
 
 
 def layer_of(name: str) -> int:
