@@ -12,7 +12,7 @@ from helo.analysis.source import Source
 from helo.analysis.statistics.comparisons import between_runs
 from helo.analysis.wording import arrow, effect_size, number, p_value, percent, signed
 
-from helo._text import printable
+from helo._text import make_printable
 from helo.errors import InputError
 from helo.metrics import METRICS
 from helo.names import Column, Estimate
@@ -39,7 +39,7 @@ def side_by_side(runs: Sequence[Watched]) -> Any:
     same = {name: source.judged for name, source in found.items() if _what(source) == _what(first)}
     against = between_runs(same, first.objective).set_index("run")
     rows = [
-        html.Tr([html.Th(printable(name), scope="row"), *map(html.Td, _row(name, source, against, name in same))])
+        html.Tr([html.Th(make_printable(name), scope="row"), *map(html.Td, _row(name, source, against, name in same))])
         for name, source in found.items()
     ]
     table = html.Table([html.Thead(html.Tr([html.Th(head, scope="col") for head in HEADS])), html.Tbody(rows)])

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from helo._cli import say
+from helo._cli import print_line
 from helo.cluster.filling import Node
 from helo.errors import InputError
 from helo.evaluation.baselines import baselines_table
@@ -51,7 +51,7 @@ def run_search(
     folds = loso_folds(plan.dataset.subject_names, plan.seed)
     with ExitStack() as stack:
         if run is not None:
-            held = stack.enter_context(run.lock(partial(say, console)))  # before Ray: a second search is told at once
+            held = stack.enter_context(run.lock(partial(print_line, console)))  # before Ray: a second search is told at once
             finished, standing = _sound_cells(run, plan.space.objective, console)
         else:
             finished, standing = Finished(plan.space.objective), set()
@@ -101,7 +101,7 @@ def _run_cells(
         planner = queue.planner
         complete = queue.finished
         if not complete:
-            tell = partial(say, console)
+            tell = partial(print_line, console)
             with (
                 # Closed before tables are made: no file moves under them.
                 LedgerWriter(run.ledger, plan.pack, held.check, tell) as writer,
@@ -166,7 +166,7 @@ def _on_others_cluster(plan: SearchPlan, folds: tuple[Fold, ...], stack: ExitSta
     there = machines()
     measured = plan.resources.gpus_per_cell is None and there.feeds(plan.resources.cpus_per_cell)
     if measured and not any(node.gpus for node in there.now):
-        say(console, "waiting for the cluster to start a node with a GPU, to measure what a cell needs of it")
+        print_line(console, "waiting for the cluster to start a node with a GPU, to measure what a cell needs of it")
     share = _share(plan, folds, there, _probe_there)
     require_room(plan.resources, share, there)
     if not share and plan.engine != Engine():
@@ -208,7 +208,7 @@ def _sound_cells(run: Run, objective: str, console: Console) -> tuple[Finished, 
     for name, fault in (faults | more).items():
         moved = run.ledger.set_aside(name)
         what = "its cell runs again" if rows_in(name) == 1 else f"its {rows_in(name)} cells run again"
-        say(console, f"{run.ledger.folder.where(name)}: {fault}; moved to {moved}, {what}")
+        print_line(console, f"{run.ledger.folder.where(name)}: {fault}; moved to {moved}, {what}")
     number = {fold["test"]: place for place, fold in enumerate(run.folds)}
     return finished, {(record.method, number[record.fold]) for record in records}
 
@@ -221,4 +221,4 @@ def write_tables(run: Run, plan: SearchPlan, folds: tuple[Fold, ...], console: C
         truth.insert(0, Column.GROUP, dataset.groups)
     baselines = baselines_table(dataset, folds, run.ledger.read_baselines())
     for name, fault in run.write_tables(truth, baselines, plan.space.objective, plan.export_predictions).items():
-        say(console, f"{run.ledger.folder.where(name)}: {fault}; its cells are in no table until the search goes on")
+        print_line(console, f"{run.ledger.folder.where(name)}: {fault}; its cells are in no table until the search goes on")

@@ -29,7 +29,7 @@ from ray.tune.logger import LoggerCallback, TBXLoggerCallback
 from ray.tune.result import TRAINING_ITERATION
 from ray.tune.search import Searcher
 
-from helo._cli import say
+from helo._cli import print_line
 from helo.evaluation.folds import Fold
 from helo.names import CellLogger, Column, Method, Status
 from helo.run.ledger import CellRecord, LedgerWriter, part_name
@@ -166,7 +166,7 @@ class _Recorder(_NotSaved, tune.Callback):
             self._idle = None  # once for each time
             threads, gpus = self.settings.threads, self.settings.gpus
             asked = f"{threads} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
-            say(self.progress.console, f"no node runs a cell; waiting for one with {asked} to spare")
+            print_line(self.progress.console, f"no node runs a cell; waiting for one with {asked} to spare")
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.at_work.add(trial.trial_id)
