@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,23 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
 
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes members of enumerations as the strings that they are."""
+
+
+_Dumper.add_multi_representer(StrEnum, lambda dumper, member: dumper.represent_str(member.value))
+
+
+def to_yaml(content: object) -> str:
+    """Return the text of a YAML document, with mappings in their own order.
+
+    >>> from helo.names import Role
+    >>> to_yaml({"role": Role.PHYSIOLOGICAL})
+    'role: physiological\\n'
+    """
+    return str(yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -9,14 +9,21 @@ from enum import StrEnum
 from typing import Final
 
 
-class Role(StrEnum):
+class _Name(StrEnum):
+    """A string that messages and tables show as such."""
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
+class Role(_Name):
     """Role of a modality in a dataset."""
 
     PHYSIOLOGICAL = "physiological"
     BEHAVIOURAL = "behavioural"
 
 
-class FileName(StrEnum):
+class FileName(_Name):
     """Files and folders of a dataset directory, a run directory and a model directory."""
 
     WINDOWS = "windows.parquet"
@@ -33,7 +40,7 @@ class FileName(StrEnum):
     WEIGHTS = "weights.safetensors"
 
 
-class TableName(StrEnum):
+class TableName(_Name):
     """Tables of a run directory (``NAME.parquet``) and of an export (``NAME.csv``)."""
 
     CELLS = "cells"
@@ -54,7 +61,7 @@ class TableName(StrEnum):
     ESTIMATES = "estimates"
 
 
-class Column(StrEnum):
+class Column(_Name):
     """Columns of tables, and keys of records."""
 
     SUBJECT = "subject"
@@ -94,7 +101,7 @@ class Column(StrEnum):
     PARAMETER = "parameter"
 
 
-class Prefix(StrEnum):
+class Prefix(_Name):
     """Prefixes of columns that come once per hyperparameter, metric or emotion."""
 
     PARAM = "param_"
@@ -105,14 +112,14 @@ class Prefix(StrEnum):
     ADJUSTED = "adjusted_"  # a mean over folds, adjusted for which folds a configuration ran in
 
 
-class Explanation(StrEnum):
+class Explanation(_Name):
     """What the selected cells learnt: the kinds of rows in ``explanations.parquet``."""
 
     LABEL_CORRELATION = "label_correlation"
     TRANSPORT_PLAN = "transport_plan"
 
 
-class Status(StrEnum):
+class Status(_Name):
     """How a cell ended."""
 
     COMPLETED = "completed"
@@ -124,7 +131,7 @@ SCORED: Final = (Status.COMPLETED, Status.STOPPED)
 """Statuses of cells that have scores: at their end, or at the rung that stopped them."""
 
 
-class Estimate(StrEnum):
+class Estimate(_Name):
     """Estimates of a summary besides the fitted baselines."""
 
     PER_FOLD_SELECTION = "per_fold_selection"
@@ -135,7 +142,7 @@ class Estimate(StrEnum):
     BEST_POSSIBLE = "best_possible"
 
 
-class Method(StrEnum):
+class Method(_Name):
     """What predicts in a cell: HeLo or a fitted baseline."""
 
     HELO = "helo"
@@ -153,21 +160,21 @@ IDENTITY: Final = "identity"
 """Key of a manifest: a digest of everything that decides what a search computes."""
 
 
-class Normalisation(StrEnum):
+class Normalisation(_Name):
     """Whose windows the statistics that scale features come from."""
 
     TRAIN = "train"
     SUBJECT = "subject"
 
 
-class SearchProtocol(StrEnum):
+class SearchProtocol(_Name):
     """Whether folds share one study."""
 
     SHARED = "shared"
     NESTED = "nested"
 
 
-class TransportKind(StrEnum):
+class TransportKind(_Name):
     """What a transport plan matches."""
 
     LINEAR = "linear"
@@ -176,7 +183,7 @@ class TransportKind(StrEnum):
     NONE = "none"
 
 
-class LabelAttentionKind(StrEnum):
+class LabelAttentionKind(_Name):
     """How label embeddings attend to tokens."""
 
     CORRELATED = "correlated"
@@ -184,7 +191,7 @@ class LabelAttentionKind(StrEnum):
     NONE = "none"
 
 
-class Signals(StrEnum):
+class Signals(_Name):
     """Roles of the modalities that a configuration reads."""
 
     BOTH = "both"
@@ -192,14 +199,14 @@ class Signals(StrEnum):
     BEHAVIOURAL = "behavioural"
 
 
-class Precision(StrEnum):
+class Precision(_Name):
     """Arithmetic of a cell's matrix products."""
 
     FULL = "full"
     MIXED = "mixed"
 
 
-class CellLogger(StrEnum):
+class CellLogger(_Name):
     """Ray's own callbacks that log every cell."""
 
     TENSORBOARD = "tensorboard"

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 from numpy.typing import NDArray
 
-from helo._yaml import read_yaml
+from helo._yaml import read_yaml, to_yaml
 from helo.data.dataset import Dataset, blocks
 from helo.data.schema import Modality, Schema
 from helo.errors import InputError, did_you_mean, shorten
@@ -202,7 +201,7 @@ def write_dataset(dataset: Dataset, folder: Path | str) -> None:
     try:
         with whole_folder(folder) as staging:
             _write_windows(dataset, staging / FileName.WINDOWS)
-            text = yaml.safe_dump(dataset.schema.as_dict(), sort_keys=False, allow_unicode=True, width=100)
+            text = to_yaml(dataset.schema.as_dict())
             (staging / FileName.SCHEMA).write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from None

@@ -58,10 +58,7 @@ def deliver(
             dataset,
             Configuration.from_params(params),
             found.epochs,
-            plan.seed,
-            plan.normalise,
-            replace(plan.engine, device=device),
-            threads,
+            replace(plan.training, engine=replace(plan.engine, device=device), threads=threads),
         )
     except DivergedError as error:
         print_line(console, f"no model is fitted: {error}")

@@ -35,9 +35,9 @@ from helo.search.setup.manifest import add_resumption, build_manifest, last_reso
 from helo.search.setup.plan import SearchPlan
 from helo.search.sizing.probe import Measured, in_own_process, largest, measure, thinned
 from helo.search.sizing.resources import Machines, Resources, require_room, settle, share_that_fits
+from helo.settings import Engine
 from helo.storage import Hold, LocalFolder
 from helo.training.checkpoints import Store
-from helo.training.fitting import Engine
 
 
 def run_search(
@@ -86,11 +86,7 @@ def _run_cells(
     others: bool,
 ) -> bool:
     settings = CellSettings(
-        seed=plan.seed,
-        normalise=plan.normalise,
-        objective=plan.space.objective,
-        threads=resources.cpus_per_cell,
-        engine=plan.engine,
+        training=replace(plan.training, threads=resources.cpus_per_cell),
         gpus=resources.gpus_per_cell or 0.0,
         checkpoints=_checkpoints(run, others),
         checkpoint_every=plan.checkpoint_every,
@@ -190,10 +186,7 @@ def _share(plan: SearchPlan, folds: tuple[Fold, ...], there: Machines, call: Cal
         thinned(plan.dataset)[0],
         folds[0],
         largest(plan.space),
-        plan.normalise,
-        plan.space.objective,
-        replace(plan.engine, device="cuda"),
-        plan.resources.cpus_per_cell,
+        replace(plan.training, engine=replace(plan.engine, device="cuda")),
     )
     return share_that_fits(found.gpu_memory, found.gpu_total, feed)
 

@@ -67,10 +67,7 @@ def print_quote(plan: SearchPlan, run: Run | None, console: Console, cluster: Pa
             few,
             folds[0],
             params,
-            plan.normalise,
-            plan.space.objective,
-            replace(plan.engine, device=device),
-            plan.resources.cpus_per_cell,
+            replace(plan.training, engine=replace(plan.engine, device=device)),
             share,
         )
         for params in tried

@@ -24,7 +24,8 @@ from helo.evaluation.folds import Fold, FoldData, cell_seed, fold_data, held_out
 from helo.evaluation.scaling import Part
 from helo.metrics import METRICS, mean_scores
 from helo.names import Column, Prefix
-from helo.training.fitting import CPU, Engine, Fitting, Windows
+from helo.settings import TrainingSettings
+from helo.training.fitting import Fitting, Windows
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,11 @@ class CellTraining(Fitting):
         schema: Schema,
         data: FoldData,
         configuration: Configuration,
-        seed: int,
-        objective: str,
-        engine: Engine = CPU,
+        settings: TrainingSettings,
         rungs: Mapping[int, float] | None = None,
     ) -> None:
-        super().__init__(schema, data.train, configuration, cell_seed(seed, data.fold.test), engine)
-        self.objective, self.rungs = objective, rungs or {}
+        super().__init__(schema, data.train, configuration, cell_seed(settings.seed, data.fold.test), settings.engine)
+        self.objective, self.rungs = settings.objective, rungs or {}
         self.validation = Windows(data.validation, self.device)
         self.truth = data.validation.labels, data.validation.subjects
         self.history: list[dict[str, float]] = []
@@ -97,9 +96,9 @@ class CellTraining(Fitting):
             raise DivergedError(f"predictions are not finite after epoch {self.epoch}")
         labels, subjects = self.truth
         scores = mean_scores(labels, answer.predicted, subjects)
-        self.history.append(
-            {Column.EPOCH: self.epoch, **row, **{Prefix.VAL + name: value for name, value in scores.items()}}
-        )
+        entry = {Column.EPOCH: self.epoch, **row, **{Prefix.VAL + name: value for name, value in scores.items()}}
+        # Plain strings: torch refuses to load a checkpoint with classes in it, such as those of enumerations.
+        self.history.append({str(name): value for name, value in entry.items()})
         loss = METRICS[self.objective].loss(scores[self.objective])
         if loss < self.best_loss:
             self.best_loss, self.best_epoch, self.best_scores = loss, self.epoch, scores
@@ -159,10 +158,7 @@ def train_cell(
     dataset: Dataset,
     fold: Fold,
     configuration: Configuration,
-    seed: int,
-    normalise: str,
-    objective: str,
-    engine: Engine = CPU,
+    settings: TrainingSettings,
     rungs: Mapping[int, float] | None = None,
     keeper: Keeper | None = None,
 ) -> CellResult | None:
@@ -171,13 +167,13 @@ def train_cell(
     `rungs`: see `CellTraining`. With a `keeper` the cell goes on where it was, and may be told to pause: then
     the result is None. Raises `DivergedError` if the loss stops being a number.
     """
-    data = fold_data(dataset, fold, normalise)
-    training = CellTraining(dataset.schema, data, configuration, seed, objective, engine, rungs)
+    data = fold_data(dataset, fold, settings.normalise)
+    training = CellTraining(dataset.schema, data, configuration, settings, rungs)
     if keeper is not None and (state := keeper.load(training.device)) is not None:
         try:
             training.restore(state)
         except (LookupError, TypeError, ValueError, RuntimeError):  # of another version of this program
-            training = CellTraining(dataset.schema, data, configuration, seed, objective, engine, rungs)
+            training = CellTraining(dataset.schema, data, configuration, settings, rungs)
     while not (training.finished or training.stopped):
         training.run_epoch()
         over = training.finished or training.stopped

@@ -30,8 +30,9 @@ from helo.evaluation.folds import cell_seed
 from helo.evaluation.scaling import Scaling
 from helo.model.network import HeLo
 from helo.names import FileName, Normalisation, enum_values
+from helo.settings import TrainingSettings
 from helo.storage import Folder, LocalFolder, names_in, open_folder
-from helo.training.fitting import CPU, Engine, Fitting, Windows, forward
+from helo.training.fitting import Fitting, Windows, forward
 
 FORMAT = 1
 """Of ``model.json``; another number is of another version of this program."""
@@ -120,25 +121,22 @@ def fit_model(
     dataset: Dataset,
     configuration: Configuration,
     epochs: int,
-    seed: int,
-    normalise: str,
-    engine: Engine = CPU,
-    threads: int = 1,
+    settings: TrainingSettings,
 ) -> FittedModel:
     """Fit a configuration to all subjects for a number of epochs.
 
     Nobody is left to say when to stop, so the folds say it: `epochs` is what was best there. With 0 epochs the model
     predicts the mean label whatever the signals, as the folds found nothing better.
     """
-    torch.set_num_threads(threads)
-    scaling = Scaling.fit(dataset, dataset.subject_names, normalise)
+    torch.set_num_threads(settings.threads)
+    scaling = Scaling.fit(dataset, dataset.subject_names, settings.normalise)
     everyone = scaling.part(dataset, dataset.subject_names)
-    fitting = Fitting(dataset.schema, everyone, configuration, cell_seed(seed, EVERYONE), engine)
+    fitting = Fitting(dataset.schema, everyone, configuration, cell_seed(settings.seed, EVERYONE), settings.engine)
     for _ in range(epochs):
         fitting.run_epoch()
     facts = {
         "epochs": epochs,
-        "seed": seed,
+        "seed": settings.seed,
         "dataset": {"name": dataset.schema.name, "digest": dataset.digest, "windows": len(dataset)},
     }
     network = fitting.model.cpu().eval()

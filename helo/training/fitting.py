@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +23,7 @@ from helo.evaluation.scaling import Part
 from helo.model.losses import alignment_loss, kl_loss
 from helo.model.network import HeLo
 from helo.names import Column, Precision
+from helo.settings import CPU, Engine
 
 DECAY = 0.99
 """The learning rate is multiplied by this after every epoch, as in the authors' release."""
@@ -36,24 +36,6 @@ SCORING_BATCH = 4096
 
 RESIDENT_BYTES = 64 * 2**20
 """Scaled windows up to this size are kept by whoever trains on them; of more, each batch is scaled when it is used."""
-
-
-@dataclass(frozen=True)
-class Engine:
-    """How a cell is computed. Values differ in their last digits between engines, so a search keeps to one.
-
-    - `precision`: ``mixed`` computes products of tokens in bfloat16; transport, label correlation, losses and weights
-      stay in float32
-    - `compiled`: training steps go through `torch.compile`; its cache on disk is shared by all cells of a node, but
-      each shape (width, depth, tokens) is compiled once
-    """
-
-    device: str = "cpu"
-    precision: str = Precision.FULL
-    compiled: bool = False
-
-
-CPU = Engine()
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -17,9 +17,10 @@ from helo.data import Dataset, simulate
 from helo.evaluation.baselines.table import baselines_table
 from helo.evaluation.folds import loso_folds
 from helo.metrics import METRICS
-from helo.names import Estimate, Normalisation, Status
+from helo.names import Estimate, Status
 from helo.run.ledger import CellRecord, rows_of
 from helo.run.tables import cells_table
+from helo.settings import TrainingSettings
 from helo.training.cell import train_cell
 
 SUBJECTS = 15
@@ -85,7 +86,7 @@ def searched(dataset: Dataset, seed: int) -> pd.DataFrame:
     for number, rate in enumerate((0.003, 0.01, 0.03)):
         params = {"width": 8, "heads": 2, "epochs": 4, "batch_size": 64, "dropout": 0.1, "learning_rate": rate}
         for fold in folds:
-            result = train_cell(dataset, fold, Configuration.from_params(params), seed, Normalisation.TRAIN, "kl")
+            result = train_cell(dataset, fold, Configuration.from_params(params), TrainingSettings(seed=seed))
             assert result is not None
             now = datetime.now(UTC)
             fields = {name: getattr(result, name) for name in ("epochs", "best_epoch", "val", "test")}

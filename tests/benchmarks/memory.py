@@ -30,6 +30,7 @@ from helo.configuration import Configuration
 from helo.data import Dataset, read_dataset
 from helo.evaluation.folds import Fold, fold_data, loso_folds
 from helo.names import FileName
+from helo.settings import TrainingSettings
 
 LAYOUT = {
     "eeg": ("physiological", 18, 90),
@@ -82,7 +83,7 @@ def a_cell(dataset: Dataset, fold: Fold) -> dict[str, float]:
     torch.set_num_threads(1)
     before = psutil.Process().memory_full_info()
     data = fold_data(dataset, fold, "train")
-    training = CellTraining(dataset.schema, data, SMALL, 0, "kl")
+    training = CellTraining(dataset.schema, data, SMALL, TrainingSettings())
     for batch in torch.randperm(len(training.windows))[: STEPS * SMALL.batch_size].split(SMALL.batch_size):
         training.step(batch)
     return {"own": own_bytes() - before.uss, "peak": _peak()}

@@ -36,12 +36,13 @@ from helo.search.execution.tune import run_cells
 from helo.search.planning.planner import Planner, pace
 from helo.search.planning.queue import Queue
 from helo.search.planning.space import Range, Space
+from helo.settings import TrainingSettings
 from helo.training.cell import CellResult
 
 FOLDS = 50
 PLAIN = 40
 CONCURRENCY = 2
-SETTINGS = CellSettings(seed=0, normalise="train", objective="kl", threads=1)
+SETTINGS = CellSettings(TrainingSettings())
 
 
 def trivial(dataset: Dataset, fold: Fold, *_: object) -> CellResult:

@@ -38,8 +38,9 @@ from helo.data.schema import Modality, Schema
 from helo.evaluation.folds import fold_data, loso_folds
 from helo.model.layers import LabelAttention
 from helo.model.transport import Transport, cosine_cost
+from helo.settings import Engine, TrainingSettings
 from helo.training.cell import CellTraining
-from helo.training.fitting import Engine, parameter_groups
+from helo.training.fitting import parameter_groups
 
 BATCH = 128
 P, B = "physiological", "behavioural"
@@ -86,7 +87,9 @@ def training(name: str, device: str) -> CellTraining:
     )
     fold = loso_folds(dataset.subject_names, seed=0, validation=1)
     chosen = next(one for one in fold if one.train == ("c",))
-    return CellTraining(schema, fold_data(dataset, chosen, "train"), configuration, 0, "kl", Engine(device))
+    return CellTraining(
+        schema, fold_data(dataset, chosen, "train"), configuration, TrainingSettings(engine=Engine(device))
+    )
 
 
 def looped_transport(source: Tensor, target: Tensor, epsilon: float, *_: object) -> Transport:

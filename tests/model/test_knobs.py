@@ -19,18 +19,19 @@ from helo.evaluation.baselines import baselines_table
 from helo.evaluation.folds import Fold, fold_data, loso_folds
 from helo.model.losses import alignment_loss, kl_loss
 from helo.names import Estimate, Normalisation, enum_values
+from helo.settings import CPU, Engine, TrainingSettings
 from helo.training.cell import CellResult, CellTraining, train_cell
-from helo.training.fitting import Engine, parameter_groups
+from helo.training.fitting import parameter_groups
 
 QUICK = Configuration(width=8, epochs=3, learning_rate=1e-2, batch_size=16)
 
 
 def start(dataset: Dataset, fold: Fold, configuration: Configuration = QUICK) -> CellTraining:
-    return CellTraining(dataset.schema, fold_data(dataset, fold, "train"), configuration, 0, "kl")
+    return CellTraining(dataset.schema, fold_data(dataset, fold, "train"), configuration, TrainingSettings())
 
 
-def cell(dataset: Dataset, fold: Fold, configuration: Configuration = QUICK, **other: Any) -> CellResult:
-    result = train_cell(dataset, fold, configuration, 0, **{"normalise": "train", "objective": "kl", **other})
+def cell(dataset: Dataset, fold: Fold, configuration: Configuration = QUICK, engine: Engine = CPU) -> CellResult:
+    result = train_cell(dataset, fold, configuration, TrainingSettings(engine=engine))
     assert result is not None
     return result
 

@@ -38,6 +38,7 @@ from helo.search.planning.outcomes import Finished
 from helo.search.planning.planner import MAX_ATTEMPTS, Planner
 from helo.search.planning.queue import Queue
 from helo.search.planning.space import Range, Space
+from helo.settings import TrainingSettings
 from helo.storage import LocalFolder, open_folder
 from helo.training.cell import CellResult, train_cell
 from helo.training.checkpoints import CheckpointFile
@@ -97,7 +98,7 @@ def run(
     folds = loso_folds(dataset.subject_names, 0)
     planner = Planner(replace(SPACE, configurations=configurations), len(folds), seed=0, racing=False)
     ledger = Ledger(folder)
-    settings = CellSettings(seed=0, normalise="train", objective="kl", threads=1, gpus=gpus)
+    settings = CellSettings(TrainingSettings(), gpus=gpus)
     progress = SearchProgress(planner.most, "kl", Console(quiet=True))
     assert run_cells(Queue(planner), Shared(dataset), folds, settings, LedgerWriter(ledger), progress, 2, train=train)
     records = ledger.read()
@@ -380,10 +381,6 @@ def test_time_is_up_in_the_middle_of_cells_that_go_on_where_they_were(dataset: D
             finished.add(rows)
         planner.restore(finished.outcomes)
         settings = CellSettings(
-            seed=0,
-            normalise="train",
-            objective="kl",
-            threads=1,
             checkpoints=LocalFolder(states),
             deadline=None if seconds is None else time.time() + seconds,
         )

@@ -15,6 +15,7 @@ from helo.data.dataset import Dataset
 from helo.data.schema import Modality, Schema
 from helo.evaluation.folds import Fold, fold_data, loso_folds
 from helo.search.execution.connection import Shared, ray_cluster
+from helo.settings import TrainingSettings
 from helo.training.cell import CellTraining
 
 pytestmark = pytest.mark.slow
@@ -53,10 +54,10 @@ def cell(dataset: Dataset, fold: Fold) -> tuple[int, bool, bool]:
     # What the first step of a process loads is there before, as in an actor that has trained a cell.
     warm = noise(40)
     before_data = fold_data(warm, loso_folds(warm.subject_names, 0)[0], "train")
-    CellTraining(warm.schema, before_data, SMALL, 0, "kl").run_epoch()
+    CellTraining(warm.schema, before_data, SMALL, TrainingSettings()).run_epoch()
     before = psutil.Process().memory_full_info().uss
     data = fold_data(dataset, fold, "train")
-    training = CellTraining(dataset.schema, data, SMALL, 0, "kl")
+    training = CellTraining(dataset.schema, data, SMALL, TrainingSettings())
     for batch in torch.arange(1024).split(64):
         training.step(batch)
     taken = psutil.Process().memory_full_info().uss - before

@@ -22,6 +22,7 @@ from helo.evaluation.scaling import Part
 from helo.metrics import METRICS, mean_scores
 from helo.names import Column, Estimate, Normalisation, Prefix, enum_values
 from helo.run.ledger import HISTORY_COLUMNS
+from helo.settings import TrainingSettings
 from helo.training.cell import CellResult, CellTraining, train_cell
 from helo.training.fitting import Windows
 
@@ -31,11 +32,11 @@ QUICK = Configuration(width=8, epochs=3, learning_rate=1e-2, batch_size=16)
 
 @pytest.fixture(scope="module")
 def cell(dataset: Dataset, fold: Fold) -> CellResult:
-    return train_cell(dataset, fold, QUICK, seed=0, normalise="train", objective="kl")
+    return train_cell(dataset, fold, QUICK, TrainingSettings(seed=0))
 
 
 def start(dataset: Dataset, fold: Fold, configuration: Configuration = QUICK, seed: int = 0) -> CellTraining:
-    return CellTraining(dataset.schema, fold_data(dataset, fold, "train"), configuration, seed, "kl")
+    return CellTraining(dataset.schema, fold_data(dataset, fold, "train"), configuration, TrainingSettings(seed=seed))
 
 
 def assert_same(one: CellResult, other: CellResult) -> None:
@@ -62,7 +63,7 @@ def with_features(dataset: Dataset, subject: str, factor: float) -> Dataset:
 def test_the_same_cell_is_the_same_to_the_bit(dataset: Dataset, fold: Fold, cell: CellResult) -> None:
     torch.rand(7)
     np.random.default_rng().normal()
-    assert_same(cell, train_cell(dataset, fold, QUICK, seed=0, normalise="train", objective="kl"))
+    assert_same(cell, train_cell(dataset, fold, QUICK, TrainingSettings(seed=0)))
 
 
 def test_cells_do_not_disturb_each_other(dataset: Dataset, fold: Fold, cell: CellResult) -> None:
@@ -83,7 +84,7 @@ def test_a_cell_leaves_the_random_stream_of_the_process_alone(dataset: Dataset, 
 
 
 def test_a_cell_depends_on_its_seed(dataset: Dataset, fold: Fold, cell: CellResult) -> None:
-    other = train_cell(dataset, fold, QUICK, seed=1, normalise="train", objective="kl")
+    other = train_cell(dataset, fold, QUICK, TrainingSettings(seed=1))
     assert repr(other.history) != repr(cell.history)
 
 
@@ -97,7 +98,7 @@ def test_beats_the_mean_label_on_new_subjects() -> None:
     dataset = simulate(subjects=6, clips=5, windows=5)
     folds = loso_folds(dataset.subject_names, seed=0)[::2]
     configuration = Configuration(width=8, epochs=6, learning_rate=1e-2, batch_size=32, dropout=0.1)
-    cells = [train_cell(dataset, fold, configuration, 0, "subject", "kl") for fold in folds]
+    cells = [train_cell(dataset, fold, configuration, TrainingSettings(normalise="subject")) for fold in folds]
     baselines = baselines_table(dataset, folds)
     means = baselines[baselines["method"] == Estimate.TRAIN_MEAN].mean(numeric_only=True)
     for metric in METRICS:
@@ -130,7 +131,7 @@ def test_training_lowers_the_loss(dataset: Dataset, fold: Fold) -> None:
 
 @pytest.mark.parametrize("objective", ["kl", "cosine"])
 def test_the_best_epoch_is_kept(dataset: Dataset, fold: Fold, objective: str) -> None:
-    cell = train_cell(dataset, fold, replace(QUICK, epochs=5), 0, "train", objective)
+    cell = train_cell(dataset, fold, replace(QUICK, epochs=5), TrainingSettings(objective=objective))
     losses = [METRICS[objective].loss(row[Prefix.VAL + objective]) for row in cell.history]
     assert cell.best_epoch == int(np.argmin(losses))
     assert METRICS[objective].loss(cell.val[objective]) == min(losses)
@@ -149,7 +150,7 @@ def test_scores_are_those_of_the_best_epochs_weights(dataset: Dataset, fold: Fol
 
 def test_patience_ends_a_cell_that_gets_no_better(dataset: Dataset, fold: Fold) -> None:
     hopeless = replace(QUICK, learning_rate=1.0, epochs=50, patience=2)
-    cell = train_cell(dataset, fold, hopeless, 0, "train", "kl")
+    cell = train_cell(dataset, fold, hopeless, TrainingSettings())
     assert cell.epochs == cell.best_epoch + 2 < 50
 
 
@@ -173,8 +174,8 @@ def test_nothing_of_the_test_subject_reaches_training(dataset: Dataset, fold: Fo
     mine = dataset.rows((fold.test,))
     features[mine] = 50 * generator.normal(size=features[mine].shape)
     poisoned = replace(dataset, features=features, labels=labels)
-    before = train_cell(dataset, fold, QUICK, 0, normalise, "kl")
-    after = train_cell(poisoned, fold, QUICK, 0, normalise, "kl")
+    before = train_cell(dataset, fold, QUICK, TrainingSettings(normalise=normalise))
+    after = train_cell(poisoned, fold, QUICK, TrainingSettings(normalise=normalise))
     assert repr(after.history) == repr(before.history)
     assert (after.val, after.best_epoch) == (before.val, before.best_epoch)
     assert after.test != before.test
@@ -196,14 +197,14 @@ def test_windows_that_are_too_many_to_keep_are_scaled_when_they_are_used(
     monkeypatch.setattr("helo.training.fitting.RESIDENT_BYTES", 0)
     monkeypatch.setattr("helo.training.fitting.SCORING_BATCH", 5)
     assert start(dataset, fold).windows.resident is None
-    assert_same(train_cell(dataset, fold, QUICK, 0, "train", "kl"), cell)
+    assert_same(train_cell(dataset, fold, QUICK, TrainingSettings()), cell)
 
 
 def test_a_broken_signal_of_a_validation_subject_is_divergence(dataset: Dataset, fold: Fold) -> None:
     """Finite, but beyond what float32 can square: the predictions are no numbers."""
     broken = with_features(dataset, fold.validation[0], 1e30)
     with pytest.raises(DivergedError, match="predictions are not finite after epoch 0"):
-        train_cell(broken, fold, QUICK, 0, "train", "kl")
+        train_cell(broken, fold, QUICK, TrainingSettings())
 
 
 def test_weights_that_are_no_numbers_are_divergence(dataset: Dataset, fold: Fold) -> None:
@@ -216,7 +217,7 @@ def test_weights_that_are_no_numbers_are_divergence(dataset: Dataset, fold: Fold
 
 def test_a_wild_learning_rate_stays_finite(dataset: Dataset, fold: Fold) -> None:
     """Gradients are clipped: the largest step size that a space may ask for is bad, not fatal."""
-    cell = train_cell(dataset, fold, replace(QUICK, learning_rate=1.0), 0, "train", "kl")
+    cell = train_cell(dataset, fold, replace(QUICK, learning_rate=1.0), TrainingSettings())
     assert np.isfinite(cell.predictions).all()
     assert all(math.isfinite(value) for value in cell.test.values())
 
@@ -224,7 +225,7 @@ def test_a_wild_learning_rate_stays_finite(dataset: Dataset, fold: Fold) -> None
 def test_a_broken_window_in_training_does_not_end_the_cell(dataset: Dataset, fold: Fold) -> None:
     features = dataset.features.copy()
     features[dataset.rows(fold.train)[0]] *= 1e6
-    cell = train_cell(replace(dataset, features=features), fold, QUICK, 0, "train", "kl")
+    cell = train_cell(replace(dataset, features=features), fold, QUICK, TrainingSettings())
     assert all(math.isfinite(value) for value in cell.val.values())
 
 
@@ -273,18 +274,18 @@ def test_the_mean_plan_is_over_all_chunks(
     dataset: Dataset, fold: Fold, cell: CellResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("helo.training.fitting.SCORING_BATCH", 5)  # 12 windows: the last chunk is shorter
-    chunked = train_cell(dataset, fold, QUICK, seed=0, normalise="train", objective="kl")
+    chunked = train_cell(dataset, fold, QUICK, TrainingSettings(seed=0))
     assert chunked is not None
     np.testing.assert_allclose(chunked.plan, cell.plan, atol=1e-5)
 
 
 def test_what_a_configuration_leaves_out_is_not_kept(dataset: Dataset, fold: Fold) -> None:
-    plain = train_cell(dataset, fold, replace(QUICK, epochs=1, label_attention="none"), 0, "train", "kl")
+    plain = train_cell(dataset, fold, replace(QUICK, epochs=1, label_attention="none"), TrainingSettings())
     assert plain is not None
     assert plain.correlation is None
     assert plain.plan is not None
     for change in ({"transport": "none"}, {"modalities": "physiological"}):
-        cell = train_cell(dataset, fold, replace(QUICK, epochs=1, **change), 0, "train", "kl")  # type: ignore[arg-type]
+        cell = train_cell(dataset, fold, replace(QUICK, epochs=1, **change), TrainingSettings())  # type: ignore[arg-type]
         assert cell is not None
         assert cell.plan is None
         assert cell.correlation is not None
@@ -296,8 +297,10 @@ def test_what_a_configuration_leaves_out_is_not_kept(dataset: Dataset, fold: Fol
 LONGER = replace(QUICK, epochs=6)
 
 
-def trained(dataset: Dataset, fold: Fold, configuration: Configuration = LONGER, **other: Any) -> CellResult:
-    result = train_cell(dataset, fold, configuration, 0, "train", **{"objective": "kl", **other})
+def trained(
+    dataset: Dataset, fold: Fold, configuration: Configuration = LONGER, objective: str = "kl", **other: Any
+) -> CellResult:
+    result = train_cell(dataset, fold, configuration, TrainingSettings(objective=objective), **other)
     assert result is not None
     return result
 
@@ -375,7 +378,9 @@ def test_a_cell_at_its_end_has_not_been_stopped(dataset: Dataset, fold: Fold, lo
 
 
 def test_stopped_is_said_while_training(dataset: Dataset, fold: Fold) -> None:
-    training = CellTraining(dataset.schema, fold_data(dataset, fold, "train"), QUICK, 0, "kl", rungs={1: -1.0})
+    training = CellTraining(
+        dataset.schema, fold_data(dataset, fold, "train"), QUICK, TrainingSettings(), rungs={1: -1.0}
+    )
     assert not training.stopped
     training.run_epoch()
     assert training.stopped

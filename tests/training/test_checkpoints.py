@@ -19,6 +19,7 @@ import torch
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
 from helo.evaluation.folds import Fold, fold_data, held_out_part
+from helo.settings import TrainingSettings
 from helo.storage import LocalFolder
 from helo.training.cell import CellResult, CellTraining, train_cell
 from helo.training.checkpoints import CheckpointFile
@@ -36,11 +37,11 @@ def cell(dataset: Dataset, fold: Fold) -> CellResult:
 
 
 def start(dataset: Dataset, fold: Fold, **other: Any) -> CellTraining:
-    return CellTraining(dataset.schema, fold_data(dataset, fold, "train"), replace(QUICK, **other), 0, "kl")
+    return CellTraining(dataset.schema, fold_data(dataset, fold, "train"), replace(QUICK, **other), TrainingSettings())
 
 
 def trained(dataset: Dataset, fold: Fold, **other: Any) -> CellResult:
-    result = train_cell(dataset, fold, QUICK, 0, "train", "kl", **other)
+    result = train_cell(dataset, fold, QUICK, TrainingSettings(), **other)
     assert result is not None
     return result
 
@@ -81,7 +82,7 @@ def test_a_cell_that_pauses_after_every_epoch_ends_as_one_that_did_not(
     results = []
     while not results or results[-1] is None:
         keeper = CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER, deadline=PAST)
-        results.append(train_cell(dataset, fold, QUICK, 0, "train", "kl", keeper=keeper))
+        results.append(train_cell(dataset, fold, QUICK, TrainingSettings(), keeper=keeper))
     assert len(results) == EPOCHS
     assert_same(results[-1], cell)
 
@@ -104,7 +105,7 @@ def test_rungs_hold_after_a_pause(dataset: Dataset, fold: Fold, cell: CellResult
     expected = trained(dataset, fold, rungs=rungs)
     assert (expected.stopped, expected.epochs) == (True, 2)
     keeper = CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER, deadline=PAST)
-    assert train_cell(dataset, fold, QUICK, 0, "train", "kl", rungs=rungs, keeper=keeper) is None
+    assert train_cell(dataset, fold, QUICK, TrainingSettings(), rungs=rungs, keeper=keeper) is None
     assert_same(trained(dataset, fold, rungs=rungs, keeper=keeper), expected)
 
 
@@ -193,7 +194,7 @@ def test_a_folder_that_cannot_be_written_does_no_harm(
 def test_a_cell_pauses_when_its_machine_leaves(dataset: Dataset, fold: Fold, cell: CellResult, tmp_path: Path) -> None:
     answers = iter([False, True])
     keeper = CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER, leaves=lambda: next(answers))
-    assert train_cell(dataset, fold, QUICK, 0, "train", "kl", keeper=keeper) is None
+    assert train_cell(dataset, fold, QUICK, TrainingSettings(), keeper=keeper) is None
     state = CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER).load(CPU)
     assert state is not None
     assert state["epoch"] == 2

@@ -26,6 +26,7 @@ from helo.data.unlabelled import read_signals
 from helo.errors import InputError
 from helo.names import FileName, Normalisation, enum_values
 from helo.predict import main
+from helo.settings import TrainingSettings
 from helo.training.fitted import FittedModel, fit_model
 from helo.training.fitting import Windows
 
@@ -34,13 +35,13 @@ QUICK = Configuration(width=8, epochs=3, learning_rate=1e-2, batch_size=16)
 
 @pytest.fixture(scope="module", params=enum_values(Normalisation))
 def model(request: pytest.FixtureRequest, dataset: Dataset) -> FittedModel:
-    return fit_model(dataset, QUICK, 2, 0, request.param)
+    return fit_model(dataset, QUICK, 2, TrainingSettings(normalise=request.param))
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Path:
     folder = tmp_path_factory.mktemp("saved")
-    fit_model(dataset, QUICK, 2, 0, "train").save(folder / "model")
+    fit_model(dataset, QUICK, 2, TrainingSettings()).save(folder / "model")
     write_dataset(dataset, folder / "data")
     return folder
 
@@ -66,7 +67,7 @@ def test_it_is_the_network_that_was_trained(dataset: Dataset, monkeypatch: pytes
             return row  # type: ignore[no-any-return]
 
     monkeypatch.setattr("helo.training.fitted.Fitting", Watched)
-    fitted = fit_model(dataset, QUICK, 2, 0, "train")
+    fitted = fit_model(dataset, QUICK, 2, TrainingSettings())
     np.testing.assert_array_equal(fitted.predict(dataset), seen["last"])
     assert np.abs(fitted.predict(dataset) - dataset.labels.mean(axis=0)).max() > 0.01
 
@@ -90,12 +91,12 @@ def test_from_a_fresh_process_without_ray(saved: Path, dataset: Dataset) -> None
 
 
 def test_the_same_fit_is_the_same_to_the_bit(dataset: Dataset) -> None:
-    one, other = (fit_model(dataset, QUICK, 1, 5, "train").predict(dataset) for _ in range(2))
+    one, other = (fit_model(dataset, QUICK, 1, TrainingSettings(seed=5)).predict(dataset) for _ in range(2))
     np.testing.assert_array_equal(one, other)
 
 
 def test_without_epochs_it_predicts_the_mean_label(dataset: Dataset) -> None:
-    predicted = fit_model(dataset, QUICK, 0, 0, "train").predict(dataset)
+    predicted = fit_model(dataset, QUICK, 0, TrainingSettings()).predict(dataset)
     np.testing.assert_allclose(predicted, np.broadcast_to(dataset.labels.mean(axis=0), predicted.shape), atol=1e-6)
 
 
@@ -132,7 +133,7 @@ def test_another_unit_is_noticed(
 
 
 def test_single_windows_are_noticed(dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fit_model(dataset, QUICK, 1, 0, "subject").save(tmp_path / "model")
+    fit_model(dataset, QUICK, 1, TrainingSettings(normalise="subject")).save(tmp_path / "model")
     table = pd.DataFrame(dataset.features[:1], columns=list(dataset.schema.features)).assign(subject="N1")
     table.to_csv(tmp_path / "one.csv", index=False)
     assert main([str(tmp_path / "model"), str(tmp_path / "one.csv"), "--out", str(tmp_path / "p.csv")]) == 0
@@ -145,7 +146,7 @@ def test_the_run_is_not_its_model(saved: Path) -> None:
 
 
 def test_each_subject_is_scaled_by_its_own_windows(dataset: Dataset) -> None:
-    model = fit_model(dataset, QUICK, 2, 0, "subject")
+    model = fit_model(dataset, QUICK, 2, TrainingSettings(normalise="subject"))
     features = dataset.features.copy()
     mine = dataset.rows(("P02",))
     features[mine] = features[mine] * 3 + 1

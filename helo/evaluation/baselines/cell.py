@@ -17,6 +17,7 @@ from helo.evaluation.folds import Fold, cell_seed, guard
 from helo.evaluation.scaling import Part, Scaling
 from helo.metrics import METRICS, mean_scores
 from helo.names import Method
+from helo.settings import TrainingSettings
 
 MOST_WINDOWS: Final[dict[str, int]] = {Method.RANDOM_FOREST: 4_000}
 USUALLY_MOST = 10_000
@@ -37,9 +38,9 @@ class BaselineResult:
 
 
 def run_baseline(
-    dataset: Dataset, fold: Fold, method: str, seed: int, normalise: str, objective: str, deadline: float | None = None
+    dataset: Dataset, fold: Fold, method: str, settings: TrainingSettings, deadline: float | None = None
 ) -> BaselineResult | None:
-    """Choose the best of a method's settings by `objective` on the validation subjects, and score the test subject.
+    """Choose the best of a method's settings by the objective on the validation subjects, and score the test subject.
 
     With its settings chosen, the method is fitted again to training and validation subjects together: it needs
     nobody to say when to stop, and this is the strongest honest use of it. HeLo, which is stopped by the validation
@@ -48,9 +49,9 @@ def run_baseline(
     None if the `deadline` (Unix time) comes before the settings are chosen. Raises `DivergedError` if the method
     predicts what is no distribution, whatever its setting.
     """
-    own, most = cell_seed(seed, fold.test), MOST_WINDOWS.get(method, USUALLY_MOST)
+    own, most = cell_seed(settings.seed, fold.test), MOST_WINDOWS.get(method, USUALLY_MOST)
     guard(fold.others, (fold.test,))
-    scaling = Scaling.fit(dataset, fold.train, normalise)
+    scaling = Scaling.fit(dataset, fold.train, settings.normalise)
     train, validation = (_some(scaling.part(dataset, who), own, most) for who in (fold.train, fold.validation))
     features, labels = train.features, train.labels
     found: list[tuple[float, int, dict[str, float]]] = []
@@ -59,12 +60,12 @@ def run_baseline(
             return None
         with contextlib.suppress(DivergedError):
             scores = _score(validation, predict(fit(method, setting, features, labels, own), validation))
-            found.append((METRICS[objective].loss(scores[objective]), number, scores))
+            found.append((METRICS[settings.objective].loss(scores[settings.objective]), number, scores))
     if not found:
         raise DivergedError(f"{method} predicts no distributions, whatever its setting")
     _, best, scores = min(found, key=lambda entry: entry[:2])
     del features
-    scaling = Scaling.fit(dataset, fold.others, normalise)
+    scaling = Scaling.fit(dataset, fold.others, settings.normalise)
     everyone = _some(scaling.part(dataset, fold.others), own, most)
     fitted = fit(method, SETTINGS[method][best], everyone.features, everyone.labels, own)
     test = scaling.part(dataset, (fold.test,))

@@ -7,7 +7,7 @@ import platform
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -21,27 +21,23 @@ from helo.names import Column, Prefix, Status
 from helo.run.ledger import CellRecord, part_name
 from helo.search.planning.planner import PlannedCell
 from helo.search.planning.queue import BaselineCell, Cell
+from helo.settings import TrainingSettings
 from helo.training.cell import CellResult, Keeper, train_cell
 from helo.training.checkpoints import CheckpointFile, Store, stays
-from helo.training.fitting import CPU, Engine
 
 
 @dataclass(frozen=True)
 class CellSettings:
     """What all cells of a search have in common.
 
-    - `engine`: how they are computed; the device is each cell's own
+    - `training`: of every cell; the device is each cell's own
     - `gpus`: share of a GPU that a cell gets at its first attempt; 0 trains on the CPU
     - `checkpoints`: where the states of cells in the making lie, for workers on every node; None keeps none
     - `checkpoint_every`: seconds between two states of a cell
     - `deadline`: Unix time at which cells pause
     """
 
-    seed: int
-    normalise: str
-    objective: str
-    threads: int
-    engine: Engine = CPU
+    training: TrainingSettings = field(default_factory=TrainingSettings)
     gpus: float = 0.0
     checkpoints: Store | None = None
     checkpoint_every: float = 30.0
@@ -75,10 +71,7 @@ class Train(Protocol):
         dataset: Dataset,
         fold: Fold,
         configuration: Configuration,
-        seed: int,
-        normalise: str,
-        objective: str,
-        engine: Engine,
+        settings: TrainingSettings,
         rungs: Mapping[int, float],
         keeper: Keeper | None,
     ) -> CellResult | None: ...
@@ -99,7 +92,7 @@ def run_cell(
     """
     if settings.deadline is not None and time.time() >= settings.deadline:
         return CellReport(None)  # it has waited for its worker so long
-    torch.set_num_threads(settings.threads)  # two busy processes of two threads each are slower than one
+    torch.set_num_threads(settings.training.threads)  # two busy processes of two threads each are slower than one
     fold = folds[cell.fold]
     started = datetime.now(UTC)
     common: dict[str, Any] = {"fold": fold.test, "node": platform.node(), "started": started, **known_fields(cell)}
@@ -145,10 +138,7 @@ def _helo_fields(
         dataset,
         fold,
         Configuration.from_params(cell.params),
-        settings.seed,
-        settings.normalise,
-        settings.objective,
-        replace(settings.engine, device=_device(settings.gpu_share(cell))),
+        replace(settings.training, engine=replace(settings.training.engine, device=_device(settings.gpu_share(cell)))),
         cell.rungs,
         keeper,
     )
@@ -165,9 +155,7 @@ def _helo_fields(
 def _baseline_fields(cell: BaselineCell, dataset: Dataset, fold: Fold, settings: CellSettings) -> dict[str, Any] | None:
     from helo.evaluation.baselines.cell import run_baseline  # a second of scikit-learn, for workers only
 
-    result = run_baseline(
-        dataset, fold, cell.method, settings.seed, settings.normalise, settings.objective, settings.deadline
-    )
+    result = run_baseline(dataset, fold, cell.method, settings.training, settings.deadline)
     if result is None:
         return None
     fields = {name: getattr(result, name) for name in ("configuration", "params", *_SHARED)}

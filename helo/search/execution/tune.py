@@ -164,7 +164,7 @@ class _Recorder(_NotSaved, tune.Callback):
             self._idle = time.monotonic()
         elif self._idle is not None and time.monotonic() - self._idle > PATIENCE_S:
             self._idle = None  # once for each time
-            threads, gpus = self.settings.threads, self.settings.gpus
+            threads, gpus = self.settings.training.threads, self.settings.gpus
             asked = f"{threads} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
             print_line(self.progress.console, f"no node runs a cell; waiting for one with {asked} to spare")
 
@@ -219,7 +219,7 @@ class _Recorder(_NotSaved, tune.Callback):
         except OSError as error:  # Tune would wrap it
             self.failure = error
             raise
-        queue.tell(cell, outcome(record, self.settings.objective))
+        queue.tell(cell, outcome(record, self.settings.training.objective))
         if isinstance(cell, BaselineCell):
             self.progress.baseline_done(record.status, queue.baselines_told, queue.baselines)
             return
@@ -308,11 +308,11 @@ def run_cells(
 
     `concurrency`: cells at a time; None for as many as the cluster holds at the time.
     """
-    searcher = _QueueSearcher(queue, settings.deadline, Room(concurrency, settings.threads, settings.gpus))
+    searcher = _QueueSearcher(queue, settings.deadline, Room(concurrency, settings.training.threads, settings.gpus))
     trainable = tune.with_resources(
         tune.with_parameters(CellTrainable, dataset=dataset, folds=folds, settings=settings, train=train),
         lambda config: tune.PlacementGroupFactory(
-            [{"CPU": settings.threads, "GPU": settings.gpu_share(config[_CELL].content)}]
+            [{"CPU": settings.training.threads, "GPU": settings.gpu_share(config[_CELL].content)}]
         ),
     )
     recorder = _Recorder(searcher, ledger, settings, progress, folds, loggers)

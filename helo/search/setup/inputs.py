@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from helo.search.planning.space import Space
     from helo.search.setup.plan import SearchPlan
     from helo.search.sizing.resources import Resources
-    from helo.training.fitting import Engine
+    from helo.settings import Engine
 
 IN_MEMORY: Final = "a Dataset in memory"
 """Stands in a manifest for data that have no path: whoever resumes the run gives them again."""
@@ -72,7 +72,7 @@ def _plan(request: Request, run: Run | None, command: str, started: float) -> Se
     dataset = _dataset(data)
 
     from helo.search.setup.plan import SearchPlan
-    from helo.training.fitting import Engine
+    from helo.settings import Engine
 
     wish, gpus = _resources(request)
     if run is None:

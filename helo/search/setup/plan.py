@@ -10,8 +10,8 @@ from helo.run.ledger import PACK
 from helo.search.planning.race import Pace
 from helo.search.planning.space import Space
 from helo.search.sizing.resources import Resources
+from helo.settings import CPU, Engine, TrainingSettings
 from helo.storage import Folder
-from helo.training.fitting import CPU, Engine
 
 
 @dataclass(frozen=True)
@@ -51,3 +51,10 @@ class SearchPlan:
     checkpoint_every: float = 30.0
     pack: int = PACK
     export_predictions: bool = False
+
+    @property
+    def training(self) -> TrainingSettings:
+        """Settings of every cell."""
+        return TrainingSettings(
+            self.seed, self.normalise, self.space.objective, self.engine, self.resources.cpus_per_cell
+        )

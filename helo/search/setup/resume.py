@@ -14,7 +14,7 @@ from helo.search.planning.race import Pace
 from helo.search.planning.space import parse_space
 from helo.search.setup.plan import SearchPlan
 from helo.search.sizing.resources import Resources
-from helo.training.fitting import Engine
+from helo.settings import Engine
 
 
 def plan_of(run: Run, dataset: Dataset, wish: Resources, option: str = "--data") -> SearchPlan:

@@ -23,8 +23,8 @@ from helo.evaluation.folds import Fold, fold_data
 from helo.names import Signals, TransportKind
 from helo.search.planning import study
 from helo.search.planning.space import Range, Space
+from helo.settings import TrainingSettings
 from helo.training.cell import CellTraining
-from helo.training.fitting import Engine
 
 CONTEXT_BYTES = 600 * 2**20
 """What a process takes of a GPU before its first tensor (CUDA context, kernels): torch does not count it."""
@@ -86,10 +86,7 @@ def measure(
     dataset: Dataset,
     fold: Fold,
     params: dict[str, Any],
-    normalise: str,
-    objective: str,
-    engine: Engine,
-    threads: int,
+    settings: TrainingSettings,
     share: float = 1.0,
 ) -> Measured:
     """Train a configuration for some steps after others that warm up, and score once; reckon an epoch from that.
@@ -97,10 +94,10 @@ def measure(
     `dataset` may be `thinned`: the epoch is that of so many times its windows as `share` says. Call it in a process of
     its own: a process's peak memory never goes down again.
     """
-    torch.set_num_threads(threads)
-    data = fold_data(dataset, fold, normalise)
+    torch.set_num_threads(settings.threads)
+    data = fold_data(dataset, fold, settings.normalise)
     configuration = Configuration.from_params(params)
-    training = CellTraining(dataset.schema, data, configuration, 0, objective, engine)
+    training = CellTraining(dataset.schema, data, configuration, settings)
     steps = math.ceil(len(data.train) / configuration.batch_size)
     tried = torch.randperm(len(data.train)).tensor_split(steps)[:STEPS]
     training.model.train()

@@ -19,6 +19,7 @@ from helo.evaluation.scaling import Scaling
 from helo.metrics import METRICS, mean_scores
 from helo.names import FITTED_BASELINES, Method, Normalisation, enum_values
 from helo.run.ledger import CellRecord
+from helo.settings import TrainingSettings
 
 
 @pytest.mark.parametrize("normalise", enum_values(Normalisation))
@@ -26,12 +27,14 @@ from helo.run.ledger import CellRecord
 def test_the_test_subject_changes_nothing_but_its_own_score(
     dataset: Dataset, fold: Fold, method: str, normalise: str
 ) -> None:
-    before = run_baseline(dataset, fold, method, 0, normalise, "kl")
+    before = run_baseline(dataset, fold, method, TrainingSettings(normalise=normalise))
     features, labels = dataset.features.copy(), dataset.labels.copy()
     mine = dataset.rows((fold.test,))
     features[mine] *= np.linspace(1, 9, len(mine))[:, None].astype(np.float32)
     labels[mine] = np.roll(labels[mine], 1, axis=1)
-    after = run_baseline(replace(dataset, features=features, labels=labels), fold, method, 0, normalise, "kl")
+    after = run_baseline(
+        replace(dataset, features=features, labels=labels), fold, method, TrainingSettings(normalise=normalise)
+    )
     assert (after.params, after.val) == (before.params, before.val)
     assert after.test != before.test
 
@@ -39,7 +42,7 @@ def test_the_test_subject_changes_nothing_but_its_own_score(
 def test_settings_are_chosen_on_the_validation_subjects_and_fitted_to_all_others() -> None:
     dataset = simulate(subjects=6, clips=4, windows=5)
     fold = loso_folds(dataset.subject_names, 0)[2]
-    result = run_baseline(dataset, fold, Method.RIDGE, 0, "train", "chebyshev")
+    result = run_baseline(dataset, fold, Method.RIDGE, TrainingSettings(objective="chebyshev"))
     scaling = Scaling.fit(dataset, fold.train, "train")
     train, validation = scaling.part(dataset, fold.train), scaling.part(dataset, fold.validation)
     losses = [
@@ -60,9 +63,9 @@ def test_settings_are_chosen_on_the_validation_subjects_and_fitted_to_all_others
 
 
 def test_of_many_windows_some_are_drawn(dataset: Dataset, fold: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = run_baseline(dataset, fold, Method.RIDGE, 0, "train", "kl")
+    whole = run_baseline(dataset, fold, Method.RIDGE, TrainingSettings())
     monkeypatch.setattr("helo.evaluation.baselines.cell.USUALLY_MOST", 10)
-    few, again = (run_baseline(dataset, fold, Method.RIDGE, 0, "train", "kl") for _ in range(2))
+    few, again = (run_baseline(dataset, fold, Method.RIDGE, TrainingSettings()) for _ in range(2))
     assert few.val != whole.val
     assert few.val == again.val
     np.testing.assert_array_equal(few.predictions, again.predictions)
@@ -75,13 +78,13 @@ def test_a_wild_window_costs_no_baseline(dataset: Dataset, fold: Fold, method: s
     features = dataset.features.copy()
     for person in (fold.validation[0], fold.test):
         features[dataset.rows((person,))[0], 0] *= 1e5
-    result = run_baseline(replace(dataset, features=features), fold, method, 0, "train", "kl")
+    result = run_baseline(replace(dataset, features=features), fold, method, TrainingSettings())
     assert result is not None
     assert np.isfinite(list(result.test.values())).all()
 
 
 def test_when_time_is_up_a_baseline_is_not_finished(dataset: Dataset, fold: Fold) -> None:
-    assert run_baseline(dataset, fold, Method.RIDGE, 0, "train", "kl", deadline=0.0) is None
+    assert run_baseline(dataset, fold, Method.RIDGE, TrainingSettings(), deadline=0.0) is None
 
 
 def test_the_table_has_trivial_and_fitted_rows(dataset: Dataset) -> None:

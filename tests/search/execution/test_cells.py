@@ -14,15 +14,16 @@ from helo.run.ledger import Ledger
 from helo.search.execution.cells import CellSettings, run_cell
 from helo.search.planning.planner import PlannedCell
 from helo.search.planning.queue import BaselineCell
+from helo.settings import TrainingSettings
 from helo.training.cell import train_cell
 
 PARAMS = {"width": 8, "heads": 2, "epochs": 1, "batch_size": 16}
-SETTINGS = CellSettings(seed=0, normalise="train", objective="kl", threads=1)
+SETTINGS = CellSettings(TrainingSettings())
 
 
 def test_a_record_has_all_that_the_cell_found(dataset: Dataset, fold: Fold, tmp_path: Path) -> None:
     record = run_cell(PlannedCell(2, 0, PARAMS), dataset, (fold,), SETTINGS).record
-    expected = train_cell(dataset, fold, Configuration.from_params(PARAMS), 0, "train", "kl")
+    expected = train_cell(dataset, fold, Configuration.from_params(PARAMS), TrainingSettings())
     assert record is not None
     assert expected is not None
     ledger = Ledger(tmp_path)

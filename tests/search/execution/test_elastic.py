@@ -41,6 +41,7 @@ from helo.search.planning.outcomes import outcome
 from helo.search.planning.planner import Planner, pace
 from helo.search.planning.queue import Cell, Queue
 from helo.search.planning.space import Range, Space, read_space
+from helo.settings import TrainingSettings
 from helo.storage import open_folder
 from helo.training.cell import CellResult, CellTraining, Keeper, train_cell
 
@@ -52,7 +53,7 @@ SPACE = Space(
     searched={"ot_entropy": Range(0.01, 1.0, True, False), "dropout": Range(0.1, 0.5, False, False)},
     fixed={"width": 8, "heads": 2, "epochs": 8, "batch_size": 256},
 )
-SETTINGS = CellSettings(seed=3, normalise="train", objective="kl", threads=1)
+SETTINGS = CellSettings(TrainingSettings(seed=3))
 NODES = 4
 WAIT_S = 120.0
 VOLATILE = ["seconds", "node", "started", "finished"]

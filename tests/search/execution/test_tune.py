@@ -31,6 +31,7 @@ from helo.search.planning.queue import Queue
 from helo.search.planning.space import Range, Space
 from helo.search.setup.plan import SearchPlan
 from helo.search.sizing.resources import Resources
+from helo.settings import TrainingSettings
 from helo.training.cell import CellResult
 
 SPACE = Space(
@@ -66,7 +67,7 @@ def trivial(dataset: Dataset, fold, configuration, seed, normalise, objective, d
 
 
 def _settings() -> CellSettings:
-    return CellSettings(seed=0, normalise="train", objective="kl", threads=1)
+    return CellSettings(TrainingSettings())
 
 
 def search(dataset: Dataset, out: Path, space: Space = SPACE, concurrency: int = 1, **given: Any) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from helo.data import simulate
 from helo.evaluation.folds import loso_folds
 from helo.search.planning.space import load_space, parse_space
 from helo.search.sizing.probe import SAMPLES, largest, measure, samples, thinned
-from helo.training.fitting import CPU
+from helo.settings import TrainingSettings
 
 ROOT = Path(__file__).parents[3]
 
@@ -52,7 +52,7 @@ def test_the_largest_of_variants_is_one_of_them() -> None:
 def test_measure_says_time_and_memory() -> None:
     data = simulate(subjects=4, clips=2, windows=5, emotions=3)
     params = largest(load_space("demo"))
-    found = measure(data, loso_folds(data.subject_names, 0)[0], params, "train", "kl", CPU, 1)
+    found = measure(data, loso_folds(data.subject_names, 0)[0], params, TrainingSettings())
     assert 0 < found.seconds_per_epoch < 60
     assert found.memory > 50 * 2**20  # torch alone
     assert found.gpu_memory == found.gpu_total == 0
