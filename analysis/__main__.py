@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helo._cli import EXIT_OK, run_command, print_line
+from helo._cli import EXIT_OK, print_line, run_command
 from helo.errors import InputError, require_new
 
 if TYPE_CHECKING:
@@ -81,7 +81,9 @@ def _report(arguments: argparse.Namespace) -> int:
         console.print()
     print_line(console, f"Report: {report}")
     if arguments.export is not None:
-        print_line(console, f"Tables and figures: {arguments.export}" + (f" (without {', '.join(empty)})" if empty else ""))
+        print_line(
+            console, f"Tables and figures: {arguments.export}" + (f" (without {', '.join(empty)})" if empty else "")
+        )
     return EXIT_OK
 
 

@@ -175,7 +175,9 @@ class Watched:
         drawn = self.source.section("space").get("configurations")
         most = f" of at most {drawn * self.source.folds}" if isinstance(drawn, int) else ""
         since = (
-            format_duration(max(0.0, (datetime.now(UTC) - cells[Column.FINISHED].max()).total_seconds())) if len(cells) else ""
+            format_duration(max(0.0, (datetime.now(UTC) - cells[Column.FINISHED].max()).total_seconds()))
+            if len(cells)
+            else ""
         )
         said = f"{len(cells)}{most} cells" + (f" ({', '.join(parts)})" if parts else "")
         return said + (f"; the last one ended {since} ago" if since else "")

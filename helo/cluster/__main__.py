@@ -47,7 +47,10 @@ def _check(arguments: argparse.Namespace) -> int:
         raise InputError(f"--cpus-per-cell must be at least 1, got {arguments.cpus_per_cell}")
     found = check(arguments.file)
     for fault in found.faults:
-        print(f"{PROG}: error: {make_printable(arguments.file)}: {make_printable(' '.join(fault.split()))}", file=sys.stderr)
+        print(
+            f"{PROG}: error: {make_printable(arguments.file)}: {make_printable(' '.join(fault.split()))}",
+            file=sys.stderr,
+        )
     if found.faults:
         return EXIT_BAD_INPUT
     print(f"{arguments.file}: no faults found")

@@ -70,5 +70,7 @@ def deliver(
     replace(model, facts={**model.facts, **facts}).save(run.model)
     print_line(console, f"model: {run.model}")
     if not found.epochs:
-        print_line(console, "its folds found nothing better than no training: it predicts the mean label for every window")
+        print_line(
+            console, "its folds found nothing better than no training: it predicts the mean label for every window"
+        )
     return True

@@ -27,10 +27,11 @@ from helo.search.execution.connection import Shared, on_cluster, ray_cluster, ra
 from helo.search.execution.elastic import from_everywhere, machines
 from helo.search.execution.progress import SearchProgress
 from helo.search.execution.tune import make_loggers, run_cells
-from helo.search.planning.export import write_study
-from helo.search.planning.outcomes import Finished
-from helo.search.planning.planner import Planner, pace
+from helo.search.export import write_study
+from helo.search.planning.pace import Pace
+from helo.search.planning.planner import Planner
 from helo.search.planning.queue import Queue
+from helo.search.setup.finished import FinishedCells
 from helo.search.setup.manifest import add_resumption, build_manifest, last_resources
 from helo.search.setup.plan import SearchPlan
 from helo.search.sizing.probe import Measured, in_own_process, largest, measure, thinned
@@ -51,19 +52,21 @@ def run_search(
     folds = loso_folds(plan.dataset.subject_names, plan.seed)
     with ExitStack() as stack:
         if run is not None:
-            held = stack.enter_context(run.lock(partial(print_line, console)))  # before Ray: a second search is told at once
-            finished, standing = _sound_cells(run, plan.space.objective, console)
+            # Before Ray starts: a second search of the same run ends at once.
+            held = stack.enter_context(run.lock(partial(print_line, console)))
+            finished, finished_baselines = _sound_cells(run, plan.space.objective, console)
         else:
-            finished, standing = Finished(plan.space.objective), set()
+            finished, finished_baselines = FinishedCells(plan.space.objective), set()
         others = plan.address is not None or ray_runs()
         settled = _on_others_cluster if others else _on_own_cluster
         resources = settled(plan, folds, stack, console)
-        lead = plan.pace or pace(plan.space, len(folds), resources.concurrency or 1, plan.protocol, plan.racing)
-        planner = Planner(plan.space, len(folds), plan.seed, plan.protocol, plan.racing, lead, finished.params)
+        concurrency = resources.concurrency or 1
+        pace = plan.pace or Pace.for_search(plan.space, len(folds), concurrency, plan.protocol, plan.racing)
+        planner = Planner(plan.space, len(folds), plan.seed, plan.protocol, plan.racing, pace, finished.params)
         planner.restore(finished.outcomes)
-        queue = Queue(planner, plan.baselines, standing)
+        queue = Queue(planner, plan.baselines, finished_baselines)
         if run is None:
-            manifest = build_manifest(plan, folds, resources, lead)
+            manifest = build_manifest(plan, folds, resources, pace)
             run = Run.create(plan.out, manifest, folds_as_json(folds))
             held = stack.enter_context(run.lock())
             # Now, and not with the other tables at the end: whoever looks on compares with the train mean.
@@ -101,7 +104,7 @@ def _run_cells(
             with (
                 # Closed before tables are made: no file moves under them.
                 LedgerWriter(run.ledger, plan.pack, held.check, tell) as writer,
-                SearchProgress(planner.most, plan.space.objective, console, planner.told) as progress,
+                SearchProgress(planner.max_cells, plan.space.objective, console, planner.finished_cells) as progress,
             ):
                 complete = run_cells(
                     queue,
@@ -191,10 +194,10 @@ def _share(plan: SearchPlan, folds: tuple[Fold, ...], there: Machines, call: Cal
     return share_that_fits(found.gpu_memory, found.gpu_total, feed)
 
 
-def _sound_cells(run: Run, objective: str, console: Console) -> tuple[Finished, set[tuple[str, int]]]:
+def _sound_cells(run: Run, objective: str, console: Console) -> tuple[FinishedCells, set[tuple[str, int]]]:
     """The finished cells of a run and of its baselines; files that cannot be read are moved aside and run again."""
     faults: dict[str, str] = {}
-    finished = Finished(objective)
+    finished = FinishedCells(objective)
     for _, rows in run.ledger.blocks(finished.columns, faults=faults, verify=True):
         finished.add(rows)
     records, more = run.ledger.inspect(run.ledger.baseline_parts())
@@ -214,4 +217,6 @@ def write_tables(run: Run, plan: SearchPlan, folds: tuple[Fold, ...], console: C
         truth.insert(0, Column.GROUP, dataset.groups)
     baselines = baselines_table(dataset, folds, run.ledger.read_baselines())
     for name, fault in run.write_tables(truth, baselines, plan.space.objective, plan.export_predictions).items():
-        print_line(console, f"{run.ledger.folder.where(name)}: {fault}; its cells are in no table until the search goes on")
+        print_line(
+            console, f"{run.ledger.folder.where(name)}: {fault}; its cells are in no table until the search goes on"
+        )

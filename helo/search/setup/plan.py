@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from helo.data.dataset import Dataset
 from helo.names import Normalisation, SearchProtocol
 from helo.run.ledger import PACK
-from helo.search.planning.race import Pace
+from helo.search.planning.pace import Pace
 from helo.search.planning.space import Space
 from helo.search.sizing.resources import Resources
 from helo.settings import CPU, Engine, TrainingSettings
