@@ -12,7 +12,15 @@ from helo.analysis.exhibits import EXHIBITS, PARTS, Exhibit
 from helo.analysis.facts import facts
 from helo.analysis.source import Source
 from helo.analysis.web import tables
-from helo.analysis.web.page import choice, figure, heading, page, part, terms, text
+from helo.analysis.web.page import (
+    escape_html,
+    render_figure,
+    render_heading,
+    render_menu,
+    render_page,
+    render_part,
+    render_terms,
+)
 from helo.analysis.wording import MEANINGS
 
 from helo.errors import InputError
@@ -51,38 +59,40 @@ def _document(source: Source, told: Callable[[str], None]) -> str:
     dataset = source.section("dataset").get("name", "unnamed data")
     title = f"{name} on {dataset}"
     lead = "Leave-one-subject-out search of HeLo, an emotion-distribution model."
-    body = [f'<h1>{text(title)}</h1><p class="lead">{lead}</p>']
+    body = [f'<h1>{escape_html(title)}</h1><p class="lead">{lead}</p>']
     told("estimates")
     opening = {"result": [_or_why_not(partial(_result, source))]}
     if source.variants:
-        opening["result"].append(part("Ablation", _or_why_not(partial(tables.ablation, source))))
+        opening["result"].append(render_part("Ablation", _or_why_not(partial(tables.render_ablation, source))))
     told("tests")
     closing = {
         "result": [
-            part(
+            render_part(
                 "How sure",
-                _or_why_not(partial(tables.comparisons, source)),
-                _or_why_not(partial(tables.differences, source)),
+                _or_why_not(partial(tables.render_comparisons, source)),
+                _or_why_not(partial(tables.render_differences, source)),
             )
         ],
-        "people": [part("Scores of each subject", _or_why_not(partial(tables.subjects, source)))],
+        "people": [render_part("Scores of each subject", _or_why_not(partial(tables.render_subjects, source)))],
     }
     if not source.variants:
-        closing["parameters"] = [part("Configurations", _or_why_not(partial(tables.configurations, source)))]
+        closing["parameters"] = [
+            render_part("Configurations", _or_why_not(partial(tables.render_configurations, source)))
+        ]
     links = []
     for key, shown in PARTS.items():
         exhibits = [one for one in EXHIBITS.values() if one.part == key and one.applies(source)]
         if not exhibits and key not in opening:
             continue
         links.append((key, shown))
-        body.append(heading(key, shown))
+        body.append(render_heading(key, shown))
         body += opening.get(key, [])
         for one in exhibits:
             told(one.title.lower())
-            body.append(part(one.title, _or_why_not(partial(_exhibit, one, source))))
+            body.append(render_part(one.title, _or_why_not(partial(_exhibit, one, source))))
         body += closing.get(key, [])
-    body += [heading("run", "The run"), part("What was run, on what", terms(facts(source)))]
-    return page(title, "\n".join(body), [*links, ("run", "The run")], _choices(source))
+    body += [render_heading("run", "The run"), render_part("What was run, on what", render_terms(facts(source)))]
+    return render_page(title, "\n".join(body), [*links, ("run", "The run")], _choices(source))
 
 
 def _choices(source: Source) -> str:
@@ -91,7 +101,7 @@ def _choices(source: Source) -> str:
         subjects, configurations = source.choices
     except InputError:
         return ""
-    return choice(Column.SUBJECT, [(name, name) for name in subjects]) + choice(
+    return render_menu(Column.SUBJECT, [(name, name) for name in subjects]) + render_menu(
         Column.CONFIGURATION, [(str(number), str(number)) for number in configurations]
     )
 
@@ -100,14 +110,14 @@ def _or_why_not(build: Callable[[], str]) -> str:
     try:
         return build()
     except InputError as error:
-        return f'<p class="note">Nothing to show: {text(error)}.</p>'
+        return f'<p class="note">Nothing to show: {escape_html(error)}.</p>'
     except Exception as error:  # a night's result is worth more than one of its figures
         warnings.warn(f"a part of the report could not be made: {error!r}", stacklevel=2)
-        return f'<p class="note">This could not be made: {text(repr(error))}.</p>'
+        return f'<p class="note">This could not be made: {escape_html(repr(error))}.</p>'
 
 
 def _exhibit(exhibit: Exhibit, source: Source) -> str:
-    return figure(exhibit.name, exhibit.plot(source), exhibit.caption)
+    return render_figure(exhibit.name, exhibit.plot(source), exhibit.caption)
 
 
 def _result(source: Source) -> str:
@@ -118,9 +128,9 @@ def _result(source: Source) -> str:
             f"{TableName.BASELINES}.parquet is missing or empty: no estimate can be judged by {Estimate.TRAIN_MEAN}."
         )
     meanings = [(name, MEANINGS[name]) for name in dict.fromkeys(summary[Column.ESTIMATE]) if name in MEANINGS]
-    return f'<p class="verdict">{text(source.verdict)}</p>' + part(
+    return f'<p class="verdict">{escape_html(source.verdict)}</p>' + render_part(
         "Scores on people never seen",
-        tables.estimates(summary, source.objective),
-        *(f"<p>{text(said)}</p>" for said in notes),
-        f"<details><summary>What the estimates are</summary>{terms(meanings)}</details>",
+        tables.render_estimates(summary, source.objective),
+        *(f"<p>{escape_html(said)}</p>" for said in notes),
+        f"<details><summary>What the estimates are</summary>{render_terms(meanings)}</details>",
     )

@@ -15,8 +15,8 @@ from helo.analysis.figures import choose
 from helo.analysis.report import write_report
 from helo.analysis.source import Source, read_source
 from helo.analysis.terminal import WIDTH, estimates_table
-from helo.analysis.web.page import text
-from helo.analysis.web.tables import estimates
+from helo.analysis.web.page import escape_html
+from helo.analysis.web.tables import render_estimates
 from rich.console import Console
 
 from helo.errors import InputError
@@ -166,10 +166,10 @@ class RunResult:
     def _repr_html_(self) -> str:
         """What a notebook shows: the verdict and the estimates."""
         try:
-            body = f"<p>{text(self.verdict)}</p>{estimates(self.summary, self.objective)}"
+            body = f"<p>{escape_html(self.verdict)}</p>{render_estimates(self.summary, self.objective)}"
         except InputError as error:
-            body = f"<p>{text(error)}</p>"
-        return f"<p><b>{text(self.path)}</b></p>{body}"
+            body = f"<p>{escape_html(error)}</p>"
+        return f"<p><b>{escape_html(self.path)}</b></p>{body}"
 
 
 def load_run(path: os.PathLike[str] | str) -> RunResult:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from helo.search.planning.space import Space
     from helo.training.fitted import FittedModel
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["load_model", "load_run", "run_search"]
 
 # Every command imports this module, and torch takes seconds: each function imports what it needs.
@@ -98,11 +98,11 @@ def run_search(
         export_predictions=export_predictions,
         log=log,
     )
-    plan, run = read_inputs(request, request.as_call(), started=time.time())
+    setup, run = read_inputs(request, request.as_call(), started=time.time())
 
     from helo.search.session import search_from_python
 
-    return search_from_python(plan, run, progress)
+    return search_from_python(setup, run, progress)
 
 
 def load_run(path: PathLike[str] | str) -> RunResult:

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import helo.analysis.web
 from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
-from helo.analysis.dashboard.compared import side_by_side
-from helo.analysis.dashboard.watched import Glance, Watched
+from helo.analysis.dashboard.compared import compare_runs
+from helo.analysis.dashboard.watched import Overview, WatchedRun
 from helo.analysis.exhibits import EXHIBITS, PARTS
 from helo.analysis.figures import KINDS
 from helo.analysis.web.page import THEMES
@@ -29,7 +29,7 @@ CONFIG: Final[Any] = {
 }
 
 
-def make_app(runs: Sequence[Watched], refresh: float) -> Dash:
+def build_app(runs: Sequence[WatchedRun], refresh: float) -> Dash:
     """The application for some runs; every `refresh` seconds each page asks what is new."""
     app = Dash(
         __name__,
@@ -45,7 +45,7 @@ def make_app(runs: Sequence[Watched], refresh: float) -> Dash:
     return app
 
 
-def _layout(runs: Sequence[Watched], refresh: float) -> html.Div:
+def _layout(runs: Sequence[WatchedRun], refresh: float) -> html.Div:
     tabs = dcc.RadioItems(
         [{"label": shown, "value": part} for part, shown in PARTS.items()],
         next(iter(PARTS)),
@@ -82,7 +82,7 @@ def _layout(runs: Sequence[Watched], refresh: float) -> html.Div:
     )
 
 
-def _serve(app: Dash, runs: Sequence[Watched]) -> None:
+def _serve(app: Dash, runs: Sequence[WatchedRun]) -> None:
     """What the server answers: figures of a part when it is opened, and again whatever has changed."""
 
     @app.callback(
@@ -94,12 +94,12 @@ def _serve(app: Dash, runs: Sequence[Watched]) -> None:
         State("versions", "data"),
     )
     def look(_: int | None, known: list[int]) -> tuple[Any, ...]:
-        versions = [run.look() for run in runs]
+        versions = [run.refresh() for run in runs]
         # How long ago the last cell ended changes by itself, so that what is told is made anew each time.
-        glances = [_glance(run.glance()) for run in runs]
+        glances = [_render_overview(run.overview()) for run in runs]
         if versions == known:
             return (no_update, glances, no_update, *(no_update for _ in KINDS))
-        return (versions, glances, side_by_side(runs), *_options(runs))
+        return (versions, glances, compare_runs(runs), *_options(runs))
 
     @app.callback(Output("content", "children"), Input("part", "value"))
     def open_part(part: str) -> list[Any]:
@@ -142,7 +142,7 @@ def _draw(app: Dash) -> None:
     )
 
 
-def _row(runs: Sequence[Watched], name: str) -> html.Section:
+def _row(runs: Sequence[WatchedRun], name: str) -> html.Section:
     one = EXHIBITS[name]
     places = []
     for number, run in enumerate(runs):
@@ -162,7 +162,7 @@ def _row(runs: Sequence[Watched], name: str) -> html.Section:
     return html.Section(shown_parts, className="part", id=f"exhibit-{name}")
 
 
-def _glance(glance: Glance) -> html.Section:
+def _render_overview(glance: Overview) -> html.Section:
     parts = [html.H3(make_printable(glance.name)), html.P(make_printable(glance.progress), className="lead")]
     if glance.verdict:
         parts.append(html.P(make_printable(glance.verdict), className="verdict"))
@@ -172,9 +172,9 @@ def _glance(glance: Glance) -> html.Section:
     return html.Section(parts, className="part glance")
 
 
-def _options(runs: Sequence[Watched]) -> tuple[list[dict[str, str]], ...]:
+def _options(runs: Sequence[WatchedRun]) -> tuple[list[dict[str, str]], ...]:
     """The subjects and configurations of all runs: one choice holds for them all."""
-    named = [run.names() for run in runs]
+    named = [run.choices() for run in runs]
     subjects = dict.fromkeys(name for subjects, _ in named for name in subjects)
     configurations = sorted({number for _, numbers in named for number in numbers})
     return tuple(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 from dash import html
-from helo.analysis.dashboard.watched import Watched
+from helo.analysis.dashboard.watched import WatchedRun
 from helo.analysis.source import Source
 from helo.analysis.statistics.comparisons import between_runs
 from helo.analysis.wording import arrow, effect_size, number, p_value, percent, signed
@@ -20,7 +20,7 @@ from helo.names import Column, Estimate
 HEADS = ("Run", "Subjects", "Mean", "Skill", "Against the first", "p", "Effect", "Better for")
 
 
-def side_by_side(runs: Sequence[Watched]) -> Any:
+def compare_runs(runs: Sequence[WatchedRun]) -> Any:
     """A table of the runs that have scores, if there are several; the first that has some is what others stand beside.
 
     Runs of other data, or with another objective, are named and not compared.

@@ -11,8 +11,8 @@ import socket
 from collections.abc import Callable, Sequence
 
 from flask import Flask, abort, request
-from helo.analysis.dashboard.app import make_app
-from helo.analysis.dashboard.watched import Watched
+from helo.analysis.dashboard.app import build_app
+from helo.analysis.dashboard.watched import WatchedRun
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from helo.errors import InputError
@@ -31,8 +31,8 @@ def serve(
     `told` hears how far the reading of a ledger is, `ready` the address once it answers. Raise `InputError` for what
     is no run, and where nothing can listen at `host` and `port` (0: any free one).
     """
-    runs = [Watched(place, told) for place in places]
-    app = make_app(runs, refresh)
+    runs = [WatchedRun(place, told) for place in places]
+    app = build_app(runs, refresh)
     # statsmodels collects garbage within every correction of p values: it need not look at all that is loaded for good.
     gc.freeze()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for every look of every page

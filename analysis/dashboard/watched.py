@@ -14,7 +14,7 @@ from uuid import uuid4
 from helo.analysis.exhibits import EXHIBITS
 from helo.analysis.records import Records, is_behind
 from helo.analysis.source import Source
-from helo.analysis.web.page import figure_json
+from helo.analysis.web.page import figure_to_json
 
 from helo._text import format_duration
 from helo.errors import InputError, StorageError
@@ -24,7 +24,7 @@ from helo.run.directory import Run
 TOLD = Callable[[int, int], None]
 
 Shown = dict[str, str]
-"""A figure as a page gets it: see `Watched.figure`. Under ``made`` it has a name of its own."""
+"""A figure as a page gets it: see `WatchedRun.figure`. Under ``made`` it has a name of its own."""
 
 SOON = "This figure takes a moment: it will be here soon."
 
@@ -44,7 +44,7 @@ class _Late(NamedTuple):
         return source is not self.source and time.monotonic() >= self.due
 
 
-class Glance(NamedTuple):
+class Overview(NamedTuple):
     """What a run is at a glance, in sentences."""
 
     name: str
@@ -58,14 +58,14 @@ def _shown(name: str, source: Source) -> Shown:
     try:
         if not EXHIBITS[name].applies(source):
             return found | {"reason": "Does not apply to a run that lists its configurations."}
-        return found | {"figure": figure_json(EXHIBITS[name].plot(source))}
+        return found | {"figure": figure_to_json(EXHIBITS[name].plot(source))}
     except InputError as error:
         return found | {"reason": f"Nothing to show: {error}."}
     except Exception as error:  # one figure's fault must not take the others away
         return found | {"reason": f"This figure could not be made: {error!r}."}
 
 
-class Watched:
+class WatchedRun:
     """A run and what has been made of it; `look` brings it up to date. Threads of a server may share it."""
 
     def __init__(self, place: os.PathLike[str] | str, told: TOLD = lambda done, of: None) -> None:
@@ -79,21 +79,21 @@ class Watched:
         self._made: dict[str, Shown] = {}
         self._late: dict[str, _Late] = {}
         self.source = Source(self._run)
-        self.look(told)
+        self.refresh(told)
 
-    def look(self, told: TOLD = lambda done, of: None) -> int:
+    def refresh(self, told: TOLD = lambda done, of: None) -> int:
         """Read what is new; the number that is returned has grown if there was anything.
 
         Where the storage does not answer, what was read stays until it does.
         """
         with self._lock:
             try:
-                return self._look(told)
+                return self._read_changes(told)
             except StorageError:
                 self._records = None  # perhaps half of what is new is in it
                 return self.version
 
-    def _look(self, told: TOLD) -> int:
+    def _read_changes(self, told: TOLD) -> int:
         written = self._written()
         if written != self._stamp[1:]:
             try:
@@ -149,18 +149,18 @@ class Watched:
             self._late[name] = _Late(made, over + REST * (over - begun), source)
             self.version += 1
 
-    def glance(self) -> Glance:
+    def overview(self) -> Overview:
         """Name, how far the search is, and what it says so far."""
         with self._lock:
             name = self._run.folder.name
             if self.gone:
                 name += ": the run directory is gone, this is what was read of it"
             try:
-                return Glance(name, self._progress(), self.source.verdict, tuple(self.source.notes))
+                return Overview(name, self._progress(), self.source.verdict, tuple(self.source.notes))
             except InputError as error:
-                return Glance(name, f"Nothing to show yet: {error}.", "", ())
+                return Overview(name, f"Nothing to show yet: {error}.", "", ())
 
-    def names(self) -> tuple[list[str], list[int]]:
+    def choices(self) -> tuple[list[str], list[int]]:
         """Subjects and configurations that there are cells of."""
         with self._lock:
             try:

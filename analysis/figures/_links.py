@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import plotly.graph_objects as go
-from helo.analysis.figures._style import plain
+from helo.analysis.figures._style import escape_label
 
 from helo.errors import InputError, did_you_mean
 from helo.names import Column
@@ -21,11 +21,11 @@ KINDS: Final = (Column.SUBJECT, Column.CONFIGURATION)
 CHOICES: Final = "choices"
 """Key of a figure's `layout.meta`: kind → name → per trace, the attributes that take the place of its own."""
 
-SAID: Final = "said"
+CHOICE_NOTES: Final = "notes"
 """Key of a figure's `layout.meta`: number of an annotation → what it says of a choice."""
 
 
-def owners(
+def build_owners(
     subject: Sequence[str] | str | None = None, configuration: Sequence[int] | int | None = None
 ) -> dict[str, Any]:
     """The `meta` of a trace: the subject and the configuration of each point, or one of the whole trace.
@@ -33,7 +33,7 @@ def owners(
     Names are raw, not escaped: they are compared, never shown. A click on a point chooses them, and once something is
     chosen, all points of others fade. Points without an owner of that kind do not.
 
-    >>> owners(subject=["S2", "S3"], configuration=4)
+    >>> build_owners(subject=["S2", "S3"], configuration=4)
     {'subject': ['S2', 'S3'], 'configuration': [4]}
     """
     given = {Column.SUBJECT: subject, Column.CONFIGURATION: configuration}
@@ -44,16 +44,16 @@ def owners(
     }
 
 
-def grid_owners(x: Mapping[str, Sequence[Any]], y: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+def build_grid_owners(x: Mapping[str, Sequence[Any]], y: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
     """The `meta` of a heat map: whose its columns and rows are. Once one is chosen, a frame shows it.
 
-    >>> grid_owners({"configuration": [0, 1]}, {"subject": ["S2"]})
+    >>> build_grid_owners({"configuration": [0, 1]}, {"subject": ["S2"]})
     {'x': {'configuration': [0, 1]}, 'y': {'subject': ['S2']}}
     """
     return {side: {kind: list(names) for kind, names in of.items()} for side, of in (("x", x), ("y", y))}
 
 
-def with_choices(
+def add_choices(
     figure: go.Figure, said: Mapping[int, str] | None = None, **choices: Mapping[Any, Sequence[Mapping[str, Any]]]
 ) -> go.Figure:
     """Note what a figure shows when a subject or configuration is chosen: `choices` are kinds of `KINDS`.
@@ -64,7 +64,7 @@ def with_choices(
     """
     meta = dict(figure.layout.meta or {})
     meta[CHOICES] = {kind: {str(name): list(of) for name, of in names.items()} for kind, names in choices.items()}
-    meta[SAID] = {str(number): text for number, text in (said or {}).items()}
+    meta[CHOICE_NOTES] = {str(number): text for number, text in (said or {}).items()}
     figure.layout.meta = meta
     return figure
 
@@ -86,6 +86,6 @@ def choose(figure: go.Figure, subject: str | None = None, configuration: int | N
             raise InputError(f"{kind}: none is {str(wanted)!r}{did_you_mean(str(wanted), known)}")
         for trace, changes in zip(figure.data, known[str(wanted)], strict=False):
             trace.update(changes)
-        for number, text in meta.get(SAID, {}).items():
-            figure.layout.annotations[int(number)].text = text.replace("{}", plain(wanted))
+        for number, text in meta.get(CHOICE_NOTES, {}).items():
+            figure.layout.annotations[int(number)].text = text.replace("{}", escape_label(wanted))
     return figure

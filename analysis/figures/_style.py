@@ -77,10 +77,10 @@ LIGHT: Final = _template(ink="#1f2430", grid="#dfe3ea", paper="#ffffff")
 DARK: Final = _template(ink="#e4e7ee", grid="#3a4150", paper="#171a21")
 
 
-def plain(text: object) -> str:
+def escape_label(text: object) -> str:
     """A name as plotly shows it letter by letter: plotly reads markup in every label.
 
-    >>> plain("<b>S2</b>")
+    >>> escape_label("<b>S2</b>")
     '&lt;b&gt;S2&lt;/b&gt;'
     """
     return html.escape(make_printable(text), quote=False)
@@ -90,7 +90,7 @@ _BAR = 170
 """Length of a colour bar in pixels."""
 
 
-def with_colours(figure: go.Figure, scale: Any, low: float, high: float, title: str, **bar: Any) -> go.Figure:
+def add_colour_bar(figure: go.Figure, scale: Any, low: float, high: float, title: str, **bar: Any) -> go.Figure:
     """Give the heat maps of a figure, which name ``coloraxis``, their colours from `low` to `high`.
 
     The bar lies at the top on the right, where a narrow page has room for it, too, with its title on the left. That is
@@ -129,35 +129,35 @@ def with_colours(figure: go.Figure, scale: Any, low: float, high: float, title: 
     )
 
 
-def wrapped(text: object, letters: int = 46) -> str:
+def wrap_label(text: object, letters: int = 46) -> str:
     """A sentence in lines that a narrow page has room for: plotly breaks none.
 
-    >>> wrapped("no selected configuration has transport", 26)
+    >>> wrap_label("no selected configuration has transport", 26)
     'no selected configuration<br>has transport'
     """
-    return "<br>".join(plain(line) for line in textwrap.wrap(str(text), letters))
+    return "<br>".join(escape_label(line) for line in textwrap.wrap(str(text), letters))
 
 
-def metric_title(metric: str) -> str:
+def format_metric_title(metric: str) -> str:
     """The title of an axis that shows a metric.
 
-    >>> metric_title("kl")
+    >>> format_metric_title("kl")
     'KL ↓ lower is better'
     """
     direction = "higher" if METRICS[metric].higher_is_better else "lower"
     return f"{METRICS[metric].label} {arrow(metric)} {direction} is better"
 
 
-def validation_title(metric: str) -> str:
+def format_validation_title(metric: str) -> str:
     """The title of an axis that shows inner validation scores.
 
-    >>> validation_title("kl")
+    >>> format_validation_title("kl")
     'validation KL ↓'
     """
     return f"validation {METRICS[metric].label} {arrow(metric)}"
 
 
-def styled(traces: list[Any], **layout: Any) -> go.Figure:
+def make_figure(traces: list[Any], **layout: Any) -> go.Figure:
     """A figure in the common template, as wide as its place; `layout` should give its height in pixels."""
     return go.Figure(traces, layout={"template": LIGHT, "autosize": True, **layout})
 
@@ -202,7 +202,7 @@ class Grid(NamedTuple):
         return [left, left + width], [max(0.0, upper - self.panel / inner), upper]
 
 
-def note_above(text: str, x: float = 0, y: float = 1) -> dict[str, Any]:
+def build_note(text: str, x: float = 0, y: float = 1) -> dict[str, Any]:
     """An annotation above a place of the figure (shares of the plotting area), from its left end on."""
     return {
         "text": text,
@@ -217,16 +217,16 @@ def note_above(text: str, x: float = 0, y: float = 1) -> dict[str, Any]:
     }
 
 
-def axis_number(index: int) -> str:
+def axis_suffix(index: int) -> str:
     """What plotly appends to ``x`` and ``xaxis`` for panel `index`.
 
-    >>> axis_number(0), axis_number(1)
+    >>> axis_suffix(0), axis_suffix(1)
     ('', '2')
     """
     return "" if index == 0 else str(index + 1)
 
 
-def arrange(figure: go.Figure, wide: Grid, slim: Grid, titles: Sequence[str] = ()) -> go.Figure:
+def arrange_panels(figure: go.Figure, wide: Grid, slim: Grid, titles: Sequence[str] = ()) -> go.Figure:
     """Lay a figure's axes out as `wide`, and note in its meta how to lay it out on a narrow page, as `slim`.
 
     `titles` are shown above the panels. Panels of `slim` lie in one column, so each has its own y labels.
@@ -235,7 +235,7 @@ def arrange(figure: go.Figure, wide: Grid, slim: Grid, titles: Sequence[str] = (
     narrow: dict[str, Any] = {"height": slim.height}  # in the dotted form of Plotly.relayout
     for index in range(wide.panels):
         x, y = wide.domain(index)
-        number = axis_number(index)
+        number = axis_suffix(index)
         axes[f"xaxis{number}"] = {"domain": x, "anchor": f"y{number}"}
         axes[f"yaxis{number}"] = {"domain": y, "anchor": f"x{number}"}
         slim_x, slim_y = slim.domain(index)
@@ -244,12 +244,12 @@ def arrange(figure: go.Figure, wide: Grid, slim: Grid, titles: Sequence[str] = (
         if index:
             narrow[f"yaxis{number}.title.text"] = ""
         if index < len(titles):
-            figure.add_annotation(note_above(titles[index], x[0], y[1]))
+            figure.add_annotation(build_note(titles[index], x[0], y[1]))
             narrow |= {f"annotations[{index}].x": slim_x[0], f"annotations[{index}].y": slim_y[1]}
     margin = {"t": wide.top, "b": wide.bottom}
     return figure.update_layout(axes, height=wide.height, margin=margin, meta={NARROW: narrow})
 
 
-def refine(figure: go.Figure, changes: Mapping[str, Any]) -> go.Figure:
+def update_narrow_layout(figure: go.Figure, changes: Mapping[str, Any]) -> go.Figure:
     """Add changes of the layout for narrow pages, in the dotted form of ``Plotly.relayout``."""
     return figure.update_layout(meta={NARROW: figure.layout.meta[NARROW] | changes})

@@ -8,7 +8,15 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from helo.analysis.figures._style import BLUE, GREY, Grid, arrange, plain, refine, styled
+from helo.analysis.figures._style import (
+    BLUE,
+    GREY,
+    Grid,
+    arrange_panels,
+    escape_label,
+    make_figure,
+    update_narrow_layout,
+)
 from helo.analysis.statistics.signed_rank import ALPHA
 from helo.analysis.wording import effect_size, p_value, signed
 
@@ -29,7 +37,7 @@ class _ComparisonsInfo(NamedTuple):
     subjects: tuple[int, ...]
 
 
-def _info(comparisons: pd.DataFrame, metric: str) -> _ComparisonsInfo:
+def _build_info(comparisons: pd.DataFrame, metric: str) -> _ComparisonsInfo:
     rows = comparisons[(comparisons[Column.METRIC] == metric) & np.isfinite(comparisons["gain"].astype(float))]
     if rows.empty:
         raise InputError("no subject has both a completed cell and a baseline")
@@ -45,20 +53,21 @@ def plot_comparisons(comparisons: pd.DataFrame, metric: str) -> go.Figure:
     `comparisons` comes from `helo.analysis.statistics.comparisons.comparisons`. A filled mark says that the difference is
     beyond chance (p < 0.05 by Holm's correction), an open one that it is not.
     """
-    return _figure(_info(comparisons, metric))
+    return _draw_figure(_build_info(comparisons, metric))
 
 
-def _figure(info: _ComparisonsInfo) -> go.Figure:
+def _draw_figure(info: _ComparisonsInfo) -> go.Figure:
     label = METRICS[info.metric].label
-    figure = styled([_trace(info)], showlegend=False)
+    figure = make_figure([_trace(info)], showlegend=False)
     figure.add_vline(0, line={"color": GREY, "dash": "dot", "width": 1}, layer="below")
     figure.update_layout(
         xaxis={"title": {"text": f"mean gain in {label} (right: the search is better)"}, "nticks": 6},
         yaxis={"type": "category", "autorange": "reversed"},
     )
     grid = Grid(1, 1, 34 * len(info.references) + 10, 0, top=12)
-    return refine(
-        arrange(figure, grid, grid), {"xaxis.title.text": f"gain in {label} (right: better)", "yaxis.title.text": ""}
+    return update_narrow_layout(
+        arrange_panels(figure, grid, grid),
+        {"xaxis.title.text": f"gain in {label} (right: better)", "yaxis.title.text": ""},
     )
 
 
@@ -66,7 +75,7 @@ def _trace(info: _ComparisonsInfo) -> go.Scatter:
     said = zip(info.lows, info.highs, info.p, info.effects, info.better, info.subjects, strict=True)
     return go.Scatter(
         x=info.gains,
-        y=[plain(name) for name in info.references],
+        y=[escape_label(name) for name in info.references],
         mode="markers",
         marker={
             "size": 11,

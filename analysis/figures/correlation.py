@@ -8,17 +8,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from helo.analysis.figures._links import with_choices
+from helo.analysis.figures._links import add_choices
 from helo.analysis.figures._style import (
     DIVERGING,
     Grid,
-    arrange,
-    axis_number,
-    plain,
-    refine,
-    styled,
-    with_colours,
-    wrapped,
+    add_colour_bar,
+    arrange_panels,
+    axis_suffix,
+    escape_label,
+    make_figure,
+    update_narrow_layout,
+    wrap_label,
 )
 from helo.analysis.statistics.learnt import learnt
 from numpy.typing import NDArray
@@ -47,7 +47,7 @@ class _CorrelationInfo(NamedTuple):
         return float(np.abs(self.learned - self.reported)[pairs].mean())
 
 
-def _info(
+def _build_info(
     explanations: pd.DataFrame, predictions: pd.DataFrame, cells: pd.DataFrame, objective: str, emotions: Sequence[str]
 ) -> _CorrelationInfo:
     windows = predictions.drop_duplicates(Column.WINDOW)  # the folds' choice and the overall one may predict the same
@@ -87,18 +87,18 @@ def plot_correlation(
     over folds; with a subject chosen, that of its fold, which was trained on the others. Where nothing was learnt the
     data's stands alone, with the reason.
     """
-    return _figure(_info(explanations, predictions, cells, objective, emotions))
+    return _draw_figure(_build_info(explanations, predictions, cells, objective, emotions))
 
 
-def _figure(info: _CorrelationInfo) -> go.Figure:
-    names = [plain(emotion) for emotion in info.emotions]
-    figure = styled([_matrix(info.reported, names, 0, "reported")])
+def _draw_figure(info: _CorrelationInfo) -> go.Figure:
+    names = [escape_label(emotion) for emotion in info.emotions]
+    figure = make_figure([_matrix(info.reported, names, 0, "reported")])
     titles = ["<b>of the data</b>, over windows"]
     if info.learned is not None:
         figure.add_trace(_matrix(info.learned, names, 1, "learned"))
         titles.append(f"<b>learned</b>, {info.coverage}<br>mean distance from the data's {info.distance:.2f}")
     else:
-        titles[0] += "<br>" + wrapped(f"none is learned: {info.coverage}")
+        titles[0] += "<br>" + wrap_label(f"none is learned: {info.coverage}")
     panels = len(titles)
     letters = max(map(len, info.emotions))
     labels = min(110, 14 + 7 * letters)
@@ -115,7 +115,7 @@ def _figure(info: _CorrelationInfo) -> go.Figure:
     }
     narrow: dict[str, Any] = {}
     for index in range(panels):
-        number = axis_number(index)
+        number = axis_suffix(index)
         figure.update_layout(
             {
                 f"xaxis{number}": axis | {"tickangle": -90},
@@ -123,11 +123,11 @@ def _figure(info: _CorrelationInfo) -> go.Figure:
             }
         )
         narrow |= {f"{side}axis{number}.tickfont.size": 9 if len(names) <= 25 else 7 for side in "xy"}
-    refine(arrange(figure, wide, slim, titles), narrow).update_annotations(align="left")
-    with_colours(figure, DIVERGING, -1, 1, "correlation", tickvals=[-1, 0, 1])
+    update_narrow_layout(arrange_panels(figure, wide, slim, titles), narrow).update_annotations(align="left")
+    add_colour_bar(figure, DIVERGING, -1, 1, "correlation", tickvals=[-1, 0, 1])
     if info.by_subject:
         said = {1: "<b>learned</b>, fold of subject {}"}
-        with_choices(figure, said, subject={name: [{}, {"z": _rounded(one)}] for name, one in info.by_subject.items()})
+        add_choices(figure, said, subject={name: [{}, {"z": _rounded(one)}] for name, one in info.by_subject.items()})
     return figure
 
 
@@ -136,8 +136,8 @@ def _matrix(values: Matrix, names: list[str], panel: int, what: str) -> go.Heatm
         x=names,
         y=names,
         z=_rounded(values),
-        xaxis=f"x{axis_number(panel)}",
-        yaxis=f"y{axis_number(panel)}",
+        xaxis=f"x{axis_suffix(panel)}",
+        yaxis=f"y{axis_suffix(panel)}",
         coloraxis="coloraxis",
         hovertemplate=f"%{{y}} with %{{x}}<br>{what} correlation %{{z:.2f}}<extra></extra>",
     )

@@ -8,8 +8,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from helo.analysis.figures._links import owners
-from helo.analysis.figures._style import BLUE, GREY, NARROW, STATUS_COLOURS, Grid, arrange, note_above, plain, styled
+from helo.analysis.figures._links import build_owners
+from helo.analysis.figures._style import (
+    BLUE,
+    GREY,
+    NARROW,
+    STATUS_COLOURS,
+    Grid,
+    arrange_panels,
+    build_note,
+    escape_label,
+    make_figure,
+)
 from helo.analysis.statistics.schedule import Schedule, Stretch, schedule, stretches
 from numpy.typing import NDArray
 
@@ -54,7 +64,7 @@ class _CostInfo(NamedTuple):
     pauses: tuple[tuple[float, float], ...]
 
 
-def _info(cells: pd.DataFrame) -> _CostInfo:
+def _build_info(cells: pd.DataFrame) -> _CostInfo:
     found = schedule(cells)
     seconds = found.end - found.start
     statuses = found.cells[Column.STATUS].to_numpy()
@@ -99,10 +109,10 @@ def plot_cost(cells: pd.DataFrame) -> go.Figure:
     `helo.analysis.statistics.schedule`) are cut out and marked. Busy is the sum of cell times ÷ (workers × time without
     pauses). The last bar holds all that took longer.
     """
-    return _figure(_info(cells))
+    return _draw_figure(_build_info(cells))
 
 
-def _figure(info: _CostInfo) -> go.Figure:
+def _draw_figure(info: _CostInfo) -> go.Figure:
     length, time = _unit(float(info.edges[-1])), _unit(float(info.times[-1]))
     middles = (info.edges[:-1] + info.edges[1:]) / 2 / length.seconds
     width = float(info.edges[1]) / length.seconds
@@ -128,7 +138,7 @@ def _figure(info: _CostInfo) -> go.Figure:
         showlegend=False,
         hovertemplate=f"%{{x:.3g}} {time.name}: %{{y:.1f}} running<extra></extra>",
     )
-    figure = styled(
+    figure = make_figure(
         [*bars, line],
         barmode="stack",
         showlegend=len(bars) > 1,
@@ -145,7 +155,7 @@ def _figure(info: _CostInfo) -> go.Figure:
     ]
     wide = Grid(2, 2, panel=230, gap=70, top=64, bottom=48, spacing=0.08)
     slim = Grid(2, 1, panel=190, gap=90, top=64, bottom=48)
-    return arrange(figure, wide, slim, titles).update_annotations(align="left")
+    return arrange_panels(figure, wide, slim, titles).update_annotations(align="left")
 
 
 def _short(seconds: float) -> str:
@@ -181,7 +191,7 @@ class _TimelineInfo(NamedTuple):
     pauses: tuple[tuple[float, float], ...]
 
 
-def _timeline_info(cells: pd.DataFrame) -> _TimelineInfo:
+def _build_timeline_info(cells: pd.DataFrame) -> _TimelineInfo:
     found = schedule(cells)
     joined = len(found.cells) > MOST_BARS
     step = found.span * len(found.workers) / MOST_BARS if joined else 0.0
@@ -201,14 +211,14 @@ def plot_timeline(cells: pd.DataFrame) -> go.Figure:
     `helo.analysis.statistics.schedule.schedule`), and pauses are cut out and marked. Of more than `MOST_BARS` cells, short
     neighbours are one bar.
     """
-    return _timeline(_timeline_info(cells))
+    return _draw_timeline(_build_timeline_info(cells))
 
 
-def _timeline(info: _TimelineInfo) -> go.Figure:
+def _draw_timeline(info: _TimelineInfo) -> go.Figure:
     time, lanes = _unit(info.span), len(info.workers)
     row = 26 if lanes <= 12 else 14 if lanes <= 40 else max(3, 560 // lanes)
     shown = range(0, lanes, math.ceil(lanes / max(1, row * lanes // 14)))
-    figure = styled(
+    figure = make_figure(
         [_bars(info, status, time) for status in STATUSES if any(bar.status == status for bar in info.bars)],
         height=row * lanes + 160,
         margin={"t": 92 if info.joined else 74, "b": 56},
@@ -221,11 +231,11 @@ def _timeline(info: _TimelineInfo) -> go.Figure:
             "range": [lanes - 0.5, -0.5],
             "showgrid": False,
             "tickvals": list(shown),
-            "ticktext": [plain(info.workers[lane]) for lane in shown],
+            "ticktext": [escape_label(info.workers[lane]) for lane in shown],
         },
         shapes=_pause_lines(info.pauses, time, "x", "y domain"),
         annotations=[
-            note_above(_use(lanes, info.busy, info.pauses) + "<br>a bar is cells of mostly this status" * info.joined)
+            build_note(_use(lanes, info.busy, info.pauses) + "<br>a bar is cells of mostly this status" * info.joined)
         ],
     )
     figure.layout.meta = {NARROW: {"yaxis.tickfont.size": 10}}
@@ -245,12 +255,12 @@ def _bars(info: _TimelineInfo, status: str, time: _Unit) -> go.Bar:
     else:
         about = {
             "customdata": [
-                [plain(subject), configuration, _short(length)]
+                [escape_label(subject), configuration, _short(length)]
                 for subject, configuration, length in zip(subjects, configurations, lengths.tolist(), strict=True)
             ],
             "hovertemplate": "subject %{customdata[0]}, configuration %{customdata[1]}"
             f"<br>{status}, %{{customdata[2]}}<extra></extra>",
-            "meta": owners(subject=subjects, configuration=configurations),
+            "meta": build_owners(subject=subjects, configuration=configurations),
         }
     return go.Bar(
         base=_compact([bar.start / time.seconds for bar in bars]),

@@ -12,12 +12,12 @@ from helo.analysis.figures._style import (
     ESTIMATE_COLOURS,
     GREY,
     Grid,
-    arrange,
-    axis_number,
-    metric_title,
-    plain,
-    refine,
-    styled,
+    arrange_panels,
+    axis_suffix,
+    escape_label,
+    format_metric_title,
+    make_figure,
+    update_narrow_layout,
 )
 from helo.analysis.wording import NOT_REPORTABLE, arrow, number
 
@@ -39,7 +39,7 @@ class _EstimatesInfo(NamedTuple):
     panels: tuple[_Panel, ...]
 
 
-def _info(summary: pd.DataFrame, metrics: Sequence[str]) -> _EstimatesInfo:
+def _build_info(summary: pd.DataFrame, metrics: Sequence[str]) -> _EstimatesInfo:
     panels = []
     for metric in metrics:
         rows = summary[(summary[Column.METRIC] == metric) & summary["mean"].notna()]
@@ -64,17 +64,17 @@ def plot_estimates(summary: pd.DataFrame, metrics: Sequence[str] = ("chebyshev",
 
     `summary` has the columns of ``summary.parquet``. The dotted line is the train mean.
     """
-    return _figure(_info(summary, metrics))
+    return _draw_figure(_build_info(summary, metrics))
 
 
-def _figure(info: _EstimatesInfo) -> go.Figure:
-    figure = styled([], showlegend=False)
+def _draw_figure(info: _EstimatesInfo) -> go.Figure:
+    figure = make_figure([], showlegend=False)
     for index, panel in enumerate(info.panels):
-        axis = axis_number(index)
+        axis = axis_suffix(index)
         figure.add_trace(_trace(panel, axis))
         figure.update_layout(
             {
-                f"xaxis{axis}": {"title": {"text": metric_title(panel.metric)}, "nticks": 6},
+                f"xaxis{axis}": {"title": {"text": format_metric_title(panel.metric)}, "nticks": 6},
                 f"yaxis{axis}": {"type": "category", "autorange": "reversed", "showticklabels": index == 0},
             }
         )
@@ -85,10 +85,10 @@ def _figure(info: _EstimatesInfo) -> go.Figure:
     wide = Grid(len(info.panels), len(info.panels), tallest, 0, top=12)
     slim = Grid(len(info.panels), 1, tallest, 70, top=12)
     shorter = {
-        f"xaxis{axis_number(index)}.title.text": f"{METRICS[panel.metric].label} {arrow(panel.metric)}"
+        f"xaxis{axis_suffix(index)}.title.text": f"{METRICS[panel.metric].label} {arrow(panel.metric)}"
         for index, panel in enumerate(info.panels)
     }
-    return refine(arrange(figure, wide, slim), shorter)
+    return update_narrow_layout(arrange_panels(figure, wide, slim), shorter)
 
 
 def _trace(panel: _Panel, axis: str) -> go.Scatter:
@@ -124,4 +124,4 @@ def _symbol(estimate: str) -> str:
 
 
 def _label(estimate: str) -> str:
-    return f"{estimate}<br><i>{NOT_REPORTABLE}</i>" if estimate == Estimate.ORACLE else plain(estimate)
+    return f"{estimate}<br><i>{NOT_REPORTABLE}</i>" if estimate == Estimate.ORACLE else escape_label(estimate)

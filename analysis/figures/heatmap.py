@@ -8,8 +8,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from helo.analysis.figures._links import grid_owners, owners
-from helo.analysis.figures._style import DIVERGING, GREY, NARROW, SEQUENTIAL, metric_title, plain, styled, with_colours
+from helo.analysis.figures._links import build_grid_owners, build_owners
+from helo.analysis.figures._style import (
+    DIVERGING,
+    GREY,
+    NARROW,
+    SEQUENTIAL,
+    add_colour_bar,
+    escape_label,
+    format_metric_title,
+    make_figure,
+)
 from helo.analysis.statistics.estimates import scored, skill
 from numpy.typing import NDArray
 
@@ -43,7 +52,7 @@ class _HeatmapInfo(NamedTuple):
         return bool(np.isfinite(self.skills).any())
 
 
-def _info(cells: pd.DataFrame, baselines: pd.DataFrame, objective: str) -> _HeatmapInfo:
+def _build_info(cells: pd.DataFrame, baselines: pd.DataFrame, objective: str) -> _HeatmapInfo:
     cells = cells.reset_index(drop=True)
     done = scored(cells)
     if done[Prefix.TEST + objective].notna().sum() == 0:
@@ -119,12 +128,12 @@ def plot_heatmap(cells: pd.DataFrame, baselines: pd.DataFrame, objective: str) -
     colours holds `SHARE_IN_RANGE` of the cells. Without a train mean tiles show the test score itself. Places without
     a tile were not run.
     """
-    return _figure(_info(cells, baselines, objective))
+    return _draw_figure(_build_info(cells, baselines, objective))
 
 
-def _figure(info: _HeatmapInfo) -> go.Figure:
+def _draw_figure(info: _HeatmapInfo) -> go.Figure:
     rows, columns = info.test.shape
-    names = [plain(subject) for subject in info.subjects]
+    names = [escape_label(subject) for subject in info.subjects]
     heads = [str(name) for name in info.configurations] or [str(rank + 1) for rank in range(columns)]
     height = 12 if rows > 40 else 18 if rows > 20 else 26
     marks = max(5, min(11, height - 6, 900 // columns))
@@ -144,11 +153,11 @@ def _figure(info: _HeatmapInfo) -> go.Figure:
         xgap=0 if columns > 60 else 1,
         ygap=0.5 if rows > 40 else 1,
         coloraxis="coloraxis",
-        meta=grid_owners(own, {Column.SUBJECT: info.subjects}),
+        meta=build_grid_owners(own, {Column.SUBJECT: info.subjects}),
     )
     chosen = {"symbol": "circle", "size": marks, "color": "#ffffff", "line": {"width": 1.6, "color": "#111111"}}
     failed = {"symbol": "x-thin", "size": marks, "color": GREY, "line": {"width": 1.6, "color": GREY}}
-    figure = styled(
+    figure = make_figure(
         [
             tiles,
             _marks(info, info.chosen, "chosen in its fold", chosen, heads, names),
@@ -185,9 +194,9 @@ def _figure(info: _HeatmapInfo) -> go.Figure:
         size = np.abs(info.skills[np.isfinite(info.skills)])
         limit = max(0.01, float(np.quantile(size, SHARE_IN_RANGE)))
         ticks = {"tickformat": ".0%", "tickvals": [-limit, 0, limit]}
-        return with_colours(figure, DIVERGING, -limit, limit, "skill against the train mean", **ticks)
+        return add_colour_bar(figure, DIVERGING, -limit, limit, "skill against the train mean", **ticks)
     low, high = np.nanquantile(info.test, [1 - SHARE_IN_RANGE, SHARE_IN_RANGE]).tolist()
-    return with_colours(figure, SEQUENTIAL, low, high, f"test {metric_title(info.metric)}", nticks=4)
+    return add_colour_bar(figure, SEQUENTIAL, low, high, f"test {format_metric_title(info.metric)}", nticks=4)
 
 
 def _marks(
@@ -206,7 +215,7 @@ def _marks(
         hovertemplate=None
         if name != Status.FAILED
         else "subject %{y}, configuration %{customdata}<br>failed<extra></extra>",
-        meta=owners(
+        meta=build_owners(
             subject=[info.subjects[row] for row, _ in places],
             configuration=[int(info.numbers[place]) for place in places],
         ),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
-from helo.analysis.figures._style import BLUE, GREY, NARROW, plain, styled
+from helo.analysis.figures._style import BLUE, GREY, NARROW, escape_label, make_figure
 
 from helo.errors import InputError
 from helo.names import Column
@@ -23,7 +23,7 @@ class _ImportanceInfo(NamedTuple):
     configurations: tuple[int, ...]
 
 
-def _info(importance: pd.DataFrame) -> _ImportanceInfo:
+def _build_info(importance: pd.DataFrame) -> _ImportanceInfo:
     if importance.empty or not importance["share"].sum() > 0:
         raise InputError("no hyperparameter made a difference to the scores")
     ordered = importance.sort_values("share", ascending=False, kind="stable")
@@ -44,11 +44,11 @@ def plot_importance(importance: pd.DataFrame) -> go.Figure:
     `importance` comes from `helo.analysis.statistics.importance.importance`. A bar that does not leave its band is grey: it
     says nothing.
     """
-    return _figure(_info(importance))
+    return _draw_figure(_build_info(importance))
 
 
-def _figure(info: _ImportanceInfo) -> go.Figure:
-    names = [plain(name) for name in info.parameters]
+def _draw_figure(info: _ImportanceInfo) -> go.Figure:
+    names = [escape_label(name) for name in info.parameters]
     known = [value for value in (*info.shares, *info.highs, *info.noise) if math.isfinite(value)]
     customdata = list(zip(info.noise, info.lows, info.highs, info.configurations, strict=True))
     hover = (
@@ -92,7 +92,7 @@ def _figure(info: _ImportanceInfo) -> go.Figure:
             )
         )
     height = 102 + 34 * len(names)
-    return styled(
+    return make_figure(
         traces,
         height=height,
         barmode="overlay",

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from helo.analysis.figures._links import owners, with_choices
-from helo.analysis.figures._style import BLUE, GREY, plain, styled, validation_title
+from helo.analysis.figures._links import add_choices, build_owners
+from helo.analysis.figures._style import BLUE, GREY, escape_label, format_validation_title, make_figure
 from helo.analysis.statistics.estimates import scored
 from numpy.typing import NDArray
 
@@ -58,7 +58,7 @@ class _LearningInfo(NamedTuple):
     configurations: Mapping[int, _View]
 
 
-def _info(cells: pd.DataFrame, epochs: pd.DataFrame, objective: str) -> _LearningInfo:
+def _build_info(cells: pd.DataFrame, epochs: pd.DataFrame, objective: str) -> _LearningInfo:
     score = Prefix.VAL + objective
     choice = best_per_fold(cells, objective)
     known = scored(cells)[[Column.FOLD, Column.CONFIGURATION, Column.BEST_EPOCH]]
@@ -158,19 +158,19 @@ def plot_learning(cells: pd.DataFrame, epochs: pd.DataFrame, objective: str) -> 
     kept. Of a chosen subject all configurations are shown, the selected one in front; of a chosen configuration all
     subjects. Of long runs the curves are thinned to `THINNED` epochs each.
     """
-    return _figure(_info(cells, epochs, objective))
+    return _draw_figure(_build_info(cells, epochs, objective))
 
 
-def _figure(info: _LearningInfo) -> go.Figure:
-    figure = styled(
+def _draw_figure(info: _LearningInfo) -> go.Figure:
+    figure = make_figure(
         _traces(info.selected, "a fold, its selected configuration"),
         height=380,
         xaxis={"title": {"text": "epoch (0: before training)"}, "rangemode": "tozero"},
-        yaxis={"title": {"text": validation_title(info.metric)}},
+        yaxis={"title": {"text": format_validation_title(info.metric)}},
     )
     if max(info.selected.curves.epochs, default=0) <= 12:
         figure.update_xaxes(dtick=1)  # or plotly marks half epochs
-    return with_choices(
+    return add_choices(
         figure,
         subject={name: _changes(view, "a configuration") for name, view in info.subjects.items()},
         configuration={number: _changes(view, "a fold") for number, view in info.configurations.items()},
@@ -205,7 +205,7 @@ def _changes(view: _View, name: str) -> list[dict[str, Any]]:
     elif view.mean is not None:
         front = {"x": list(view.mean.epochs), "y": list(view.mean.scores), "name": "mean over folds"}
     labels = [
-        f"{plain(fold)}, configuration {number}"
+        f"{escape_label(fold)}, configuration {number}"
         for fold, number in zip(curves.folds, curves.configurations, strict=True)
     ]
     return [
@@ -216,6 +216,6 @@ def _changes(view: _View, name: str) -> list[dict[str, Any]]:
             "y": [round(score, 5) for score in curves.kept_scores],
             "name": "epoch that was kept",
             "customdata": labels,
-            "meta": owners(subject=curves.folds, configuration=curves.configurations),
+            "meta": build_owners(subject=curves.folds, configuration=curves.configurations),
         },
     ]

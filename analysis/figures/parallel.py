@@ -12,9 +12,17 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from helo.analysis.figures._links import owners
-from helo.analysis.figures._style import BLUE, GREY, NARROW, VERMILLION, plain, styled, validation_title
-from helo.analysis.figures.slices import log_ticks
+from helo.analysis.figures._links import build_owners
+from helo.analysis.figures._style import (
+    BLUE,
+    GREY,
+    NARROW,
+    VERMILLION,
+    escape_label,
+    format_validation_title,
+    make_figure,
+)
+from helo.analysis.figures.slices import build_log_ticks
 from helo.analysis.statistics.parameters import Searched, searched
 
 from helo.errors import InputError
@@ -56,7 +64,7 @@ class _ParallelInfo(NamedTuple):
     left_out: int
 
 
-def _info(
+def _build_info(
     configurations: pd.DataFrame, effects: pd.DataFrame, objective: str, parameters: Mapping[str, Any]
 ) -> _ParallelInfo:
     score = Prefix.ADJUSTED + Prefix.VAL + objective
@@ -92,7 +100,7 @@ def _info(
         for number, place in enumerate(drawn)
     ]
     ends = sorted(((low, 0.5 - upside / 2), (high, 0.5 + upside / 2)), key=lambda end: end[1])
-    scores = _Axis(validation_title(objective), tuple((height, f"{value:.3g}") for value, height in ends))
+    scores = _Axis(format_validation_title(objective), tuple((height, f"{value:.3g}") for value, height in ends))
     return _ParallelInfo(
         objective, (*(axis for axis, _, _ in placed), scores), tuple(reversed(lines)), len(ordered) - len(drawn)
     )
@@ -138,7 +146,7 @@ def _ticks(axis: Searched, low: float, high: float) -> list[float]:
         return [float(value) for value in range(int(low), int(high) + 1)]
     if not axis.log:
         return [low, (low + high) / 2, high]
-    inner = [value for value in log_ticks([low, high]).get("tickvals", ()) if low * 1.5 < value < high / 1.5]
+    inner = [value for value in build_log_ticks([low, high]).get("tickvals", ()) if low * 1.5 < value < high / 1.5]
     return [low, *inner, high]
 
 
@@ -157,13 +165,13 @@ def plot_parallel(
 
     The better score is on top whatever the metric. Lines are coloured by rank, the recommended configuration is thick.
     """
-    return _figure(_info(configurations, effects, objective, parameters or {}))
+    return _draw_figure(_build_info(configurations, effects, objective, parameters or {}))
 
 
-def _figure(info: _ParallelInfo) -> go.Figure:
+def _draw_figure(info: _ParallelInfo) -> go.Figure:
     last = len(info.axes) - 1
     lowest = min((height for axis in info.axes for height, _ in axis.ticks), default=0.0)
-    figure = styled([], height=440, hovermode="closest", legend={"traceorder": "reversed"})
+    figure = make_figure([], height=440, hovermode="closest", legend={"traceorder": "reversed"})
     for name, _, colour in (_OTHERS, *reversed(_GROUPS)):
         mine = [line for line in info.lines if line.group == name and not line.recommended]
         shape = _SHAPES[name]
@@ -176,7 +184,7 @@ def _figure(info: _ParallelInfo) -> go.Figure:
             figure.add_annotation(
                 x=place,
                 y=height,
-                text=plain(words),
+                text=escape_label(words),
                 showarrow=False,
                 xanchor="left",
                 xshift=5,
@@ -187,7 +195,7 @@ def _figure(info: _ParallelInfo) -> go.Figure:
         text = f"{len(info.lines)} of {len(info.lines) + info.left_out} configurations, the best among them"
         pad = {"t": 6}
         figure.update_layout(title={"text": text, "font": {"size": 13}, "x": 0, "y": 1, "yanchor": "top", "pad": pad})
-    titles = [plain(axis.title).replace("_", "_<br>", 1).replace(" ", "<br>", 1) for axis in info.axes]
+    titles = [escape_label(axis.title).replace("_", "_<br>", 1).replace(" ", "<br>", 1) for axis in info.axes]
     return figure.update_layout(
         margin={"t": 84, "b": 8, "l": 44, "r": 56},
         xaxis={
@@ -210,7 +218,7 @@ def _line(
     info: _ParallelInfo, line: _Line, colour: str, name: str, width: float, opacity: float, first: bool
 ) -> go.Scatter:
     pairs = zip(info.axes, line.words, strict=True)
-    told = "<br>".join(f"{plain(axis.title)} {plain(words)}" for axis, words in pairs)
+    told = "<br>".join(f"{escape_label(axis.title)} {escape_label(words)}" for axis, words in pairs)
     return go.Scatter(
         x=list(range(len(line.heights))),
         y=line.heights,
@@ -222,5 +230,5 @@ def _line(
         opacity=opacity,
         text=f"configuration {line.configuration}<br>{told}",
         hoverinfo="text",
-        meta=owners(configuration=line.configuration),
+        meta=build_owners(configuration=line.configuration),
     )

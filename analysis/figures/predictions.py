@@ -6,8 +6,18 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
-from helo.analysis.figures._links import with_choices
-from helo.analysis.figures._style import GREY, VERMILLION, Grid, arrange, axis_number, note_above, plain, refine, styled
+from helo.analysis.figures._links import add_choices
+from helo.analysis.figures._style import (
+    GREY,
+    VERMILLION,
+    Grid,
+    arrange_panels,
+    axis_suffix,
+    build_note,
+    escape_label,
+    make_figure,
+    update_narrow_layout,
+)
 from helo.analysis.statistics.estimates import chosen_cells
 
 from helo.errors import InputError
@@ -33,7 +43,7 @@ class _PredictionsInfo(NamedTuple):
     predicted: tuple[tuple[Distribution, ...], ...]
 
 
-def _info(predictions: pd.DataFrame, cells: pd.DataFrame, objective: str) -> _PredictionsInfo:
+def _build_info(predictions: pd.DataFrame, cells: pd.DataFrame, objective: str) -> _PredictionsInfo:
     rows = chosen_cells(predictions, best_per_fold(cells, objective))
     emotions = [column.removeprefix(Prefix.TRUE) for column in predictions.columns if column.startswith(Prefix.TRUE)]
     if rows.empty or not emotions:
@@ -73,20 +83,20 @@ def plot_predictions(predictions: pd.DataFrame, cells: pd.DataFrame, objective: 
 
     Over all subjects, or of a chosen one. At most `MOST_GROUPS` groups are shown.
     """
-    return _figure(_info(predictions, cells, objective))
+    return _draw_figure(_build_info(predictions, cells, objective))
 
 
-def _figure(info: _PredictionsInfo) -> go.Figure:
-    emotions = [plain(emotion) for emotion in info.emotions]
+def _draw_figure(info: _PredictionsInfo) -> go.Figure:
+    emotions = [escape_label(emotion) for emotion in info.emotions]
     panels = range(len(info.groups))
-    figure = styled(_traces(info, emotions), barmode="overlay")
+    figure = make_figure(_traces(info, emotions), barmode="overlay")
     columns = min(len(info.groups), 3 if len(emotions) > 8 else 4)
     wide = Grid(len(info.groups), columns, panel=150, gap=34, top=64, bottom=70, spacing=0.04)
     slim = Grid(len(info.groups), 1, panel=120, gap=34, top=64, bottom=70)
     narrow: dict[str, Any] = {}
     highest = 1.08 * max(max(one) for side in (info.reported, info.predicted) for row in side for one in row if one)
     for index in panels:
-        number = axis_number(index)
+        number = axis_suffix(index)
         x = {"type": "category", "categoryorder": "array", "categoryarray": emotions, "dtick": 1}
         y = {"range": [0, highest], "nticks": 5, "showticklabels": index % columns == 0}
         title = {"title": {"text": "probability"}} if index % columns == 0 else {}
@@ -96,21 +106,21 @@ def _figure(info: _PredictionsInfo) -> go.Figure:
         narrow[f"xaxis{number}.showticklabels"] = slim.lowest(index)
         narrow[f"xaxis{number}.tickfont.size"] = 9 if len(emotions) > 12 else 12
     figure.update_layout(legend={"x": 0, "y": 1, "yref": "container", "yanchor": "top"})
-    arrange(figure, wide, slim, [f"<b>{plain(group)}</b>" for group in info.groups])
+    arrange_panels(figure, wide, slim, [f"<b>{escape_label(group)}</b>" for group in info.groups])
     cut = f", the first {len(info.groups)} of {len(info.groups) + info.left_out} groups" if info.left_out else ""
-    whose = note_above(f"mean of {len(info.subjects)} test subjects{cut}", 1)
+    whose = build_note(f"mean of {len(info.subjects)} test subjects{cut}", 1)
     figure.add_annotation(whose | {"xanchor": "right", "yshift": 28})
     narrow[f"annotations[{len(info.groups)}].yshift"] = 4  # beside the first title: the legend takes the width
     said = {len(info.groups): f"subject {{}}{cut}"}
-    return with_choices(refine(figure, narrow), said, subject=_choices(info))
+    return add_choices(update_narrow_layout(figure, narrow), said, subject=_choices(info))
 
 
 def _traces(info: _PredictionsInfo, emotions: list[str]) -> list[Any]:
     traces: list[Any] = []
     for index, (reported, predicted) in enumerate(zip(*info.everyone, strict=True)):
         axes = {
-            "xaxis": f"x{axis_number(index)}",
-            "yaxis": f"y{axis_number(index)}",
+            "xaxis": f"x{axis_suffix(index)}",
+            "yaxis": f"y{axis_suffix(index)}",
             "showlegend": index == 0,
         }
         traces += [

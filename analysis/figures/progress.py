@@ -7,8 +7,17 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from helo.analysis.figures._links import owners
-from helo.analysis.figures._style import BLUE, GREY, Grid, arrange, axis_number, refine, styled, validation_title
+from helo.analysis.figures._links import build_owners
+from helo.analysis.figures._style import (
+    BLUE,
+    GREY,
+    Grid,
+    arrange_panels,
+    axis_suffix,
+    format_validation_title,
+    make_figure,
+    update_narrow_layout,
+)
 from helo.analysis.statistics.configurations import adjusted_means
 from helo.analysis.statistics.estimates import completed, scored
 from numpy.typing import NDArray
@@ -46,7 +55,7 @@ class _ProgressInfo(NamedTuple):
     best: _Steps
 
 
-def _info(cells: pd.DataFrame, objective: str, nested: bool, folds: int | None) -> _ProgressInfo:
+def _build_info(cells: pd.DataFrame, objective: str, nested: bool, folds: int | None) -> _ProgressInfo:
     ordered = cells.sort_values(Column.FINISHED, kind="stable").reset_index(drop=True)
     done = scored(ordered).dropna(subset=[Prefix.VAL + objective])
     if done.empty:
@@ -119,12 +128,12 @@ def plot_progress(cells: pd.DataFrame, objective: str, nested: bool = False, fol
     folds, at the mean that is adjusted for it. Under ``nested`` the line is the mean over folds of the best
     validation score so far in each fold, which is what is chosen there.
     """
-    return _figure(_info(cells, objective, nested, folds))
+    return _draw_figure(_build_info(cells, objective, nested, folds))
 
 
-def _figure(info: _ProgressInfo) -> go.Figure:
+def _draw_figure(info: _ProgressInfo) -> go.Figure:
     unit, size = next((name, size) for name, size, limit in _UNITS if info.seconds <= limit)
-    figure = styled([])
+    figure = make_figure([])
     panels = (
         ("finished cells", info.finished, info.best.cells, "after %{x} cells"),
         (
@@ -135,7 +144,7 @@ def _figure(info: _ProgressInfo) -> go.Figure:
         ),
     )
     for index, (title, x, best_x, after) in enumerate(panels):
-        place = {"xaxis": f"x{axis_number(index)}", "yaxis": f"y{axis_number(index)}", "showlegend": index == 0}
+        place = {"xaxis": f"x{axis_suffix(index)}", "yaxis": f"y{axis_suffix(index)}", "showlegend": index == 0}
         for whole, name in ((True, "a configuration"), (False, f"not in all {info.folds} folds")):
             figure.add_traces(_points(info, x, whole, name, after, place))
         if info.best.scores:
@@ -150,12 +159,12 @@ def _figure(info: _ProgressInfo) -> go.Figure:
                     **place,
                 )
             )
-        y = {"title": {"text": f"mean {validation_title(info.metric)}"}, "nticks": 6}
+        y = {"title": {"text": f"mean {format_validation_title(info.metric)}"}, "nticks": 6}
         y |= {"matches": "y", "showticklabels": False, "title": None} if index else {}
         x_axis = {"title": {"text": title}, "rangemode": "tozero", "nticks": 6}
-        figure.update_layout({f"xaxis{axis_number(index)}": x_axis, f"yaxis{axis_number(index)}": y})
-    arrange(figure, Grid(2, 2, panel=270, gap=66), Grid(2, 1, panel=220, gap=66, top=_NARROW_TOP))
-    return refine(figure, {"margin.t": _NARROW_TOP})
+        figure.update_layout({f"xaxis{axis_suffix(index)}": x_axis, f"yaxis{axis_suffix(index)}": y})
+    arrange_panels(figure, Grid(2, 2, panel=270, gap=66), Grid(2, 1, panel=220, gap=66, top=_NARROW_TOP))
+    return update_narrow_layout(figure, {"margin.t": _NARROW_TOP})
 
 
 def _points(
@@ -176,7 +185,7 @@ def _points(
             customdata=list(zip(configurations, [info.tried[number] for number in mine], strict=True)),
             hovertemplate="configuration %{customdata[0]}<br>mean, adjusted for folds, %{y:.4f}<br>in %{customdata[1]}"
             f" of {info.folds} folds, {after}<extra></extra>",
-            meta=owners(configuration=configurations),
+            meta=build_owners(configuration=configurations),
             **place,
         )
     ]

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import plotly.graph_objects as go
-from helo.analysis.figures._style import ESTIMATE_COLOURS, GREY, Grid, arrange, plain, refine, styled
+from helo.analysis.figures._style import (
+    ESTIMATE_COLOURS,
+    GREY,
+    Grid,
+    arrange_panels,
+    escape_label,
+    make_figure,
+    update_narrow_layout,
+)
 from helo.analysis.statistics.comparisons import Ranks
 
 _ROW = 30  # pixels of one row
@@ -24,7 +32,7 @@ class _RanksInfo(NamedTuple):
     bars: tuple[_Bar, ...]  # over methods that do not differ
 
 
-def _info(ranks: Ranks) -> _RanksInfo:
+def _build_info(ranks: Ranks) -> _RanksInfo:
     bars: list[_Bar] = []
     for first, last in ranks.groups:
         best, worst = ranks.mean_ranks[first], ranks.mean_ranks[last]
@@ -40,10 +48,10 @@ def plot_ranks(ranks: Ranks) -> go.Figure:
     whose critical difference is drawn on top. For illustration only: mean ranks depend on which methods are in the
     pool.
     """
-    return _figure(_info(ranks))
+    return _draw_figure(_build_info(ranks))
 
 
-def _figure(info: _RanksInfo) -> go.Figure:
+def _draw_figure(info: _RanksInfo) -> go.Figure:
     count = len(info.methods)
     above = 1 + max((bar.level for bar in info.bars), default=-1)  # rows of bars
     drops_x: list[float | None] = []
@@ -52,7 +60,7 @@ def _figure(info: _RanksInfo) -> go.Figure:
         drops_x += [rank, rank, None]
         drops_y += [-above, row, None]
     colours = [ESTIMATE_COLOURS.get(name, GREY) for name in info.methods]
-    names = [plain(name) for name in info.methods]
+    names = [escape_label(name) for name in info.methods]
     top = -above - 1
     traces = [
         _line(drops_x, drops_y, {"color": GREY, "width": 1, "dash": "dot"}),
@@ -74,7 +82,7 @@ def _figure(info: _RanksInfo) -> go.Figure:
             hovertemplate="%{customdata}<br>mean rank %{x:.2f}<extra></extra>",
         ),
     ]
-    figure = styled(traces, showlegend=False)
+    figure = make_figure(traces, showlegend=False)
     figure.add_annotation(
         x=1,
         y=top,
@@ -95,7 +103,9 @@ def _figure(info: _RanksInfo) -> go.Figure:
         },
     )
     grid = Grid(1, 1, _ROW * (count + above + 2), 0, top=8)
-    return refine(arrange(figure, grid, grid), {"xaxis.title.text": "mean rank (1 is best)", "yaxis.title.text": ""})
+    return update_narrow_layout(
+        arrange_panels(figure, grid, grid), {"xaxis.title.text": "mean rank (1 is best)", "yaxis.title.text": ""}
+    )
 
 
 def _line(x: list[float | None], y: list[float | None], line: dict[str, object]) -> go.Scatter:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
-from helo.analysis.figures._style import BLUE, GREY, NARROW, ORANGE, VERMILLION, styled
+from helo.analysis.figures._style import BLUE, GREY, NARROW, ORANGE, VERMILLION, make_figure
 
 from helo.errors import InputError
 from helo.names import Column, Status
@@ -94,7 +94,7 @@ class _SavingsInfo(NamedTuple):
     sentence: str
 
 
-def _info(found: Savings) -> _SavingsInfo:
+def _build_info(found: Savings) -> _SavingsInfo:
     counts = (
         ("ran to its end", BLUE, (found.completed, found.epochs_completed)),
         ("stopped at a rung", ORANGE, (found.stopped, found.epochs_stopped)),
@@ -112,10 +112,10 @@ def _info(found: Savings) -> _SavingsInfo:
 
 def plot_savings(cells: pd.DataFrame, folds: int, nested: bool = False, configurations: int | None = None) -> go.Figure:
     """Two bars, cells and epochs: what ran to its end, was stopped, failed, or was not run. Arguments: `savings`."""
-    return _figure(_info(savings(cells, folds, nested, configurations)))
+    return _draw_figure(_build_info(savings(cells, folds, nested, configurations)))
 
 
-def _figure(info: _SavingsInfo) -> go.Figure:
+def _draw_figure(info: _SavingsInfo) -> go.Figure:
     rows = ["cells", "epochs"]
     traces = [
         go.Bar(
@@ -134,7 +134,7 @@ def _figure(info: _SavingsInfo) -> go.Figure:
         )
         for part in info.parts
     ]
-    return styled(
+    return make_figure(
         traces,
         height=204,
         barmode="stack",

@@ -9,17 +9,17 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from helo.analysis.figures._links import owners
+from helo.analysis.figures._links import build_owners
 from helo.analysis.figures._style import (
     BLUE,
     ORANGE,
     Grid,
-    arrange,
-    axis_number,
-    plain,
-    refine,
-    styled,
-    validation_title,
+    arrange_panels,
+    axis_suffix,
+    escape_label,
+    format_validation_title,
+    make_figure,
+    update_narrow_layout,
 )
 from helo.analysis.statistics.parameters import Searched, searched
 
@@ -61,7 +61,7 @@ class _SlicesInfo(NamedTuple):
     left_out: int  # configurations that are not drawn; they count in the effects
 
 
-def _info(
+def _build_info(
     configurations: pd.DataFrame, effects: pd.DataFrame, objective: str, folds: int, parameters: Mapping[str, Any]
 ) -> _SlicesInfo:
     done = configurations[np.isfinite(configurations[Prefix.ADJUSTED + Prefix.VAL + objective])]
@@ -120,33 +120,33 @@ def plot_slices(
     A configuration without a score in every fold is an open circle. Where a hyperparameter does not act, its value is
     not shown.
     """
-    return _figure(_info(configurations, effects, objective, folds, parameters or {}))
+    return _draw_figure(_build_info(configurations, effects, objective, folds, parameters or {}))
 
 
-def _figure(info: _SlicesInfo) -> go.Figure:
-    figure = styled([], showlegend=True)
+def _draw_figure(info: _SlicesInfo) -> go.Figure:
+    figure = make_figure([], showlegend=True)
     more = 36 if info.left_out else 12
     wide = Grid(len(info.slices), min(3, len(info.slices)), panel=200, gap=66, top=more + 24)
     for index, one in enumerate(info.slices):
-        number = axis_number(index)
+        number = axis_suffix(index)
         figure.add_traces([_points(one, info.folds, number, index == 0), *_effects(one, number, index == 0)])
-        x: dict[str, Any] = {"title": {"text": plain(one.parameter)}}
+        x: dict[str, Any] = {"title": {"text": escape_label(one.parameter)}}
         if one.categories:
-            shown = [plain(value) for value in one.categories]
+            shown = [escape_label(value) for value in one.categories]
             x |= {"type": "category", "categoryorder": "array", "categoryarray": shown}
             x |= {"range": [-0.5, len(shown) - 0.5]}
         elif one.log:
-            x |= {"type": "log"} | log_ticks([value for value in one.values if isinstance(value, float)])
+            x |= {"type": "log"} | build_log_ticks([value for value in one.values if isinstance(value, float)])
         else:
             x |= {"nticks": 6} | _whole_ticks(one)
-        y: dict[str, Any] = {"title": {"text": validation_title(info.metric)}, "nticks": 6}
+        y: dict[str, Any] = {"title": {"text": format_validation_title(info.metric)}, "nticks": 6}
         if index:
             y["matches"] = "y"
         if index % wide.columns:
             y |= {"showticklabels": False, "title": None}
         figure.update_layout({f"xaxis{number}": x, f"yaxis{number}": y})
-    arrange(figure, wide, Grid(len(info.slices), 1, panel=170, gap=66, top=more + 48))
-    refine(figure, {"margin.t": more + 48})  # the legend has two lines there
+    arrange_panels(figure, wide, Grid(len(info.slices), 1, panel=170, gap=66, top=more + 48))
+    update_narrow_layout(figure, {"margin.t": more + 48})  # the legend has two lines there
     if info.left_out:
         drawn = max(len(one.values) for one in info.slices)
         figure.update_layout(
@@ -169,7 +169,7 @@ def _whole_ticks(one: _Slice) -> dict[str, Any]:
     return {"dtick": 1} if few else {}
 
 
-def log_ticks(values: Sequence[float]) -> dict[str, Any]:
+def build_log_ticks(values: Sequence[float]) -> dict[str, Any]:
     """Ticks that are written out: plotly's own on a log axis are bare digits between powers of ten."""
     low, high = math.log10(min(values)), math.log10(max(values))
     steps = (1,) if high - low > 2 else (1, 2, 5) if high - low > 0.8 else (1, 1.5, 2, 3, 5, 7)
@@ -181,7 +181,7 @@ def log_ticks(values: Sequence[float]) -> dict[str, Any]:
 
 def _points(one: _Slice, folds: int, number: str, legend: bool) -> go.Scatter:
     return go.Scatter(
-        x=[plain(value) if isinstance(value, str) else value for value in one.values],
+        x=[escape_label(value) if isinstance(value, str) else value for value in one.values],
         y=one.means,
         xaxis=f"x{number}",
         yaxis=f"y{number}",
@@ -195,9 +195,9 @@ def _points(one: _Slice, folds: int, number: str, legend: bool) -> go.Scatter:
             "symbol": ["circle" if count == folds else "circle-open" for count in one.folds],
         },
         customdata=list(zip(one.configurations, one.folds, strict=True)),
-        hovertemplate=f"configuration %{{customdata[0]}}<br>{plain(one.parameter)} %{{x}}<br>"
+        hovertemplate=f"configuration %{{customdata[0]}}<br>{escape_label(one.parameter)} %{{x}}<br>"
         f"mean, adjusted for folds, %{{y:.4f}}<br>in %{{customdata[1]}} of {folds} folds<extra></extra>",
-        meta=owners(configuration=one.configurations),
+        meta=build_owners(configuration=one.configurations),
     )
 
 
@@ -206,7 +206,7 @@ def _effects(one: _Slice, number: str, legend: bool) -> list[go.Scatter]:
     if not one.effects:
         return []
     place: dict[str, Any] = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
-    x = [plain(effect.level) if one.categories else _middle(effect, one.log) for effect in one.effects]
+    x = [escape_label(effect.level) if one.categories else _middle(effect, one.log) for effect in one.effects]
     means = go.Scatter(
         x=x,
         y=[effect.mean for effect in one.effects],
@@ -222,8 +222,8 @@ def _effects(one: _Slice, number: str, legend: bool) -> list[go.Scatter]:
             "thickness": 2,
             "width": 4,
         },
-        customdata=[(plain(e.level), e.configurations, e.ci_low, e.ci_high) for e in one.effects],
-        hovertemplate=f"{plain(one.parameter)} %{{customdata[0]}}<br>mean %{{y:.4f}}, 95 % interval"
+        customdata=[(escape_label(e.level), e.configurations, e.ci_low, e.ci_high) for e in one.effects],
+        hovertemplate=f"{escape_label(one.parameter)} %{{customdata[0]}}<br>mean %{{y:.4f}}, 95 % interval"
         " %{customdata[2]:.4f} to %{customdata[3]:.4f}<br>%{customdata[1]} configurations<extra></extra>",
     )
     if one.categories:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
-from helo.analysis.figures._links import owners
-from helo.analysis.figures._style import BLUE, GREY, VERMILLION, metric_title, plain, styled
+from helo.analysis.figures._links import build_owners
+from helo.analysis.figures._style import BLUE, GREY, VERMILLION, escape_label, format_metric_title, make_figure
 from helo.analysis.statistics.estimates import best_regressor, paired
 
 from helo.errors import InputError
@@ -24,7 +24,7 @@ class _SubjectsInfo(NamedTuple):
     regressed: tuple[float, ...]
 
 
-def _info(scores: pd.DataFrame, metric: str) -> _SubjectsInfo:
+def _build_info(scores: pd.DataFrame, metric: str) -> _SubjectsInfo:
     both = paired(scores, metric, Estimate.TRAIN_MEAN, Estimate.PER_FOLD_SELECTION)
     if both.empty:
         raise InputError("no subject has both a completed cell and the train-mean baseline")
@@ -47,11 +47,11 @@ def plot_subjects(scores: pd.DataFrame, metric: str) -> go.Figure:
     The best of the fitted baselines, by its mean test score, is a third mark; its entry of the legend hides it.
     `scores` comes from `helo.analysis.statistics.estimates.subject_scores`.
     """
-    return _figure(_info(scores, metric))
+    return _draw_figure(_build_info(scores, metric))
 
 
-def _figure(info: _SubjectsInfo) -> go.Figure:
-    names = [plain(subject) for subject in info.subjects]
+def _draw_figure(info: _SubjectsInfo) -> go.Figure:
+    names = [escape_label(subject) for subject in info.subjects]
     joins_x: list[float | None] = []
     joins_y: list[str | None] = []
     for name, reference, searched in zip(names, info.reference, info.searched, strict=True):
@@ -74,10 +74,10 @@ def _figure(info: _SubjectsInfo) -> go.Figure:
     traces.append(
         _points(info, info.searched, Estimate.PER_FOLD_SELECTION, {"color": BLUE, "symbol": "circle", "size": 11})
     )
-    return styled(
+    return make_figure(
         traces,
         height=110 + 24 * len(names),
-        xaxis={"title": {"text": metric_title(info.metric)}},
+        xaxis={"title": {"text": format_metric_title(info.metric)}},
         yaxis={
             "type": "category",
             "categoryorder": "array",
@@ -92,10 +92,10 @@ def _figure(info: _SubjectsInfo) -> go.Figure:
 def _points(info: _SubjectsInfo, x: tuple[float, ...], name: str, marker: dict[str, object]) -> go.Scatter:
     return go.Scatter(
         x=x,
-        y=[plain(subject) for subject in info.subjects],
+        y=[escape_label(subject) for subject in info.subjects],
         name=name,
         mode="markers",
         marker=marker,
-        meta=owners(subject=info.subjects),
+        meta=build_owners(subject=info.subjects),
         hovertemplate=f"%{{y}}<br>{name} %{{x:.4f}}<extra></extra>",
     )

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from helo.analysis.figures._links import with_choices
-from helo.analysis.figures._style import DIVERGING, NARROW, note_above, plain, styled, with_colours
+from helo.analysis.figures._links import add_choices
+from helo.analysis.figures._style import DIVERGING, NARROW, add_colour_bar, build_note, escape_label, make_figure
 from helo.analysis.statistics.learnt import learnt, token_names
 from numpy.typing import NDArray
 
@@ -33,7 +33,7 @@ class _TransportInfo(NamedTuple):
     by_subject: dict[str, Matrix]
 
 
-def _info(
+def _build_info(
     explanations: pd.DataFrame, cells: pd.DataFrame, objective: str, modalities: Mapping[str, Any]
 ) -> _TransportInfo:
     found = learnt(explanations, cells, objective, Explanation.TRANSPORT_PLAN)
@@ -71,16 +71,16 @@ def plot_transport(
     A tile says how many times the mass lies there that the product of the marginals would put: 1 is what a plan without
     any knowledge has. Mean over test subjects (of the plans, then divided); with a subject chosen, its own.
     """
-    return _figure(_info(explanations, cells, objective, modalities))
+    return _draw_figure(_build_info(explanations, cells, objective, modalities))
 
 
-def _figure(info: _TransportInfo) -> go.Figure:
-    rows, columns = ([plain(name) for name in names] for names in (info.rows, info.columns))
+def _draw_figure(info: _TransportInfo) -> go.Figure:
+    rows, columns = ([escape_label(name) for name in names] for names in (info.rows, info.columns))
     limit = _limit(np.stack([info.ratio, *info.by_subject.values()]))
     tile = 30 if len(rows) <= 20 else 16
     labels = min(170, 14 + 7 * max(map(len, info.columns)))
     height = tile * len(rows) + labels + 130
-    figure = styled(
+    figure = make_figure(
         [
             go.Heatmap(
                 x=columns,
@@ -97,11 +97,11 @@ def _figure(info: _TransportInfo) -> go.Figure:
         margin={"t": 76},
         xaxis=_axis(columns, "behavioural token") | {"tickangle": -90},
         yaxis=_axis(rows, "physiological token") | {"autorange": "reversed"},
-        annotations=[note_above(plain(info.coverage))],
+        annotations=[build_note(escape_label(info.coverage))],
     )
     ticks = [-limit, 0.0, limit]
     words = [f"{2**tick:.2g}×" for tick in ticks]
-    with_colours(figure, DIVERGING, -limit, limit, "times independence", tickvals=ticks, ticktext=words)
+    add_colour_bar(figure, DIVERGING, -limit, limit, "times independence", tickvals=ticks, ticktext=words)
     figure.layout.meta = {
         NARROW: {
             "xaxis.tickfont.size": 9,
@@ -111,7 +111,7 @@ def _figure(info: _TransportInfo) -> go.Figure:
         }
     }
     said = {0: "subject {}"}
-    return with_choices(
+    return add_choices(
         figure, said, subject={subject: [_values(ratio, limit)] for subject, ratio in info.by_subject.items()}
     )
 

@@ -15,7 +15,7 @@ function view(figure, chosen, look) {
   if (kind) {
     const changes = meta.choices[kind][chosen[kind]];
     if (changes) data = data.map((trace, number) => merged(trace, changes[number] ?? {}));
-    for (const [number, text] of Object.entries(meta.said ?? {})) {
+    for (const [number, text] of Object.entries(meta.notes ?? {})) {
       const note = layout.annotations[number], name = escaped(chosen[kind]);
       note.text = changes ? text.replace("{}", () => name) : `${note.text} (nothing of ${name} alone)`;
     }

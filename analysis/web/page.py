@@ -24,24 +24,24 @@ THEMES: Final = {"light": LIGHT.to_plotly_json(), "dark": DARK.to_plotly_json(),
 
 
 @cache
-def asset(name: str) -> str:
+def read_asset(name: str) -> str:
     """A style or script of this folder."""
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
-def text(value: object) -> str:
+def escape_html(value: object) -> str:
     """Any text as HTML that shows it letter by letter.
 
-    >>> text("<b>S2</b>")
+    >>> escape_html("<b>S2</b>")
     '&lt;b&gt;S2&lt;/b&gt;'
     """
     return html.escape(make_printable(value))
 
 
-def script_json(content: str) -> str:
+def escape_script_json(content: str) -> str:
     """JSON that no name in it can end the script element of.
 
-    >>> script_json('["</script>"]')
+    >>> escape_script_json('["</script>"]')
     '["\\\\u003c/script\\\\u003e"]'
     """
     for letter in "<>&\u2028\u2029":
@@ -49,7 +49,7 @@ def script_json(content: str) -> str:
     return content
 
 
-def figure_json(content: go.Figure) -> str:
+def figure_to_json(content: go.Figure) -> str:
     """A figure as JSON, without its template: a page has the templates, once."""
     parts: dict[str, Any] = content.to_dict()
     parts["layout"].pop("template", None)
@@ -57,27 +57,27 @@ def figure_json(content: go.Figure) -> str:
     return found
 
 
-def figure(name: str, content: go.Figure, caption: str) -> str:
+def render_figure(name: str, content: go.Figure, caption: str) -> str:
     """A figure with its caption; `name` is its id in the page."""
     return (
-        f'<figure><div class="figure" id="{name}" role="img" aria-label="{text(caption)}"'
+        f'<figure><div class="figure" id="{name}" role="img" aria-label="{escape_html(caption)}"'
         f' style="min-height:{content.layout.height}px"></div>'
-        f"<figcaption>{text(caption)}</figcaption></figure>"
-        f'<script type="application/json" id="{name}-json">{script_json(figure_json(content))}</script>'
+        f"<figcaption>{escape_html(caption)}</figcaption></figure>"
+        f'<script type="application/json" id="{name}-json">{escape_script_json(figure_to_json(content))}</script>'
     )
 
 
-def part(title: str, *content: str) -> str:
+def render_part(title: str, *content: str) -> str:
     """A titled box of the page; `content` is HTML."""
-    return f'<section class="part"><h3>{text(title)}</h3>{"".join(content)}</section>'
+    return f'<section class="part"><h3>{escape_html(title)}</h3>{"".join(content)}</section>'
 
 
-def heading(name: str, title: str) -> str:
+def render_heading(name: str, title: str) -> str:
     """The title of a group of parts, and the target of a link."""
-    return f'<h2 id="{name}">{text(title)}</h2>'
+    return f'<h2 id="{name}">{escape_html(title)}</h2>'
 
 
-def table(heads: Iterable[str], rows: Iterable[tuple[Sequence[str], str]]) -> str:
+def render_table(heads: Iterable[str], rows: Iterable[tuple[Sequence[str], str]]) -> str:
     """A table; `heads` and cells are HTML, each row has the attributes of its element, such as ``class="main"``."""
     head = "".join(f'<th scope="col">{one}</th>' for one in heads)
     body = []
@@ -91,30 +91,30 @@ def table(heads: Iterable[str], rows: Iterable[tuple[Sequence[str], str]]) -> st
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
 
 
-def terms(pairs: Iterable[tuple[object, object]]) -> str:
+def render_terms(pairs: Iterable[tuple[object, object]]) -> str:
     """A list of terms and what is said of each."""
-    return f"<dl>{''.join(f'<dt>{text(term)}</dt><dd>{text(said)}</dd>' for term, said in pairs)}</dl>"
+    return f"<dl>{''.join(f'<dt>{escape_html(term)}</dt><dd>{escape_html(said)}</dd>' for term, said in pairs)}</dl>"
 
 
-def choice(kind: str, names: Sequence[tuple[str, str]]) -> str:
+def render_menu(kind: str, names: Sequence[tuple[str, str]]) -> str:
     """A menu that chooses a subject or a configuration: (name, as it is shown)."""
     # The value as it is, since figures compare it; only what is shown is made printable.
-    options = "".join(f'<option value="{html.escape(name)}">{text(shown)}</option>' for name, shown in names)
+    options = "".join(f'<option value="{html.escape(name)}">{escape_html(shown)}</option>' for name, shown in names)
     return f'<label>{kind} <select id="choose-{kind}"><option value="">all</option>{options}</select></label>'
 
 
-def page(title: str, body: str, links: Sequence[tuple[str, str]] = (), choices: str = "") -> str:
+def render_page(title: str, body: str, links: Sequence[tuple[str, str]] = (), choices: str = "") -> str:
     """The whole document; `body` and `choices` (see `choice`) are HTML, `links` names and titles of its headings."""
-    anchors = "".join(f'<a href="#{name}">{text(shown)}</a> ' for name, shown in links)
+    anchors = "".join(f'<a href="#{name}">{escape_html(shown)}</a> ' for name, shown in links)
     menus = f'<div class="choose">{choices}<button id="clear" type="button">clear</button></div>' if choices else ""
     bar = f'<div class="bar"><div><nav>{anchors}</nav>{menus}</div></div>' if links or choices else ""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{text(title)}</title>\n<style>{asset('page.css')}</style>\n</head>\n<body>\n{bar}<main>\n{body}\n"
+        f"<title>{escape_html(title)}</title>\n<style>{read_asset('page.css')}</style>\n</head>\n<body>\n{bar}<main>\n{body}\n"
         "<noscript><p>The figures need JavaScript; the tables do not.</p></noscript>\n</main>\n"
-        f'<script type="application/json" id="themes">{script_json(json.dumps(THEMES))}</script>\n'
-        f"<script>{get_plotlyjs()}</script>\n<script>{asset('figures.js')}</script>\n"
-        f"<script>{asset('report.js')}</script>\n</body>\n</html>\n"
+        f'<script type="application/json" id="themes">{escape_script_json(json.dumps(THEMES))}</script>\n'
+        f"<script>{get_plotlyjs()}</script>\n<script>{read_asset('figures.js')}</script>\n"
+        f"<script>{read_asset('report.js')}</script>\n</body>\n</html>\n"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from helo.analysis.exhibits import EXHIBITS
 from helo.analysis.figures import CHOICES
 from helo.analysis.source import Source
-from helo.analysis.web.page import choice, figure, figure_json, page, part, text
+from helo.analysis.web.page import escape_html, figure_to_json, render_figure, render_menu, render_page, render_part
 
 from helo.errors import InputError
 
@@ -27,10 +27,10 @@ def write_figures(source: Source, folder: Path, told: Callable[[str], None] = la
             continue
         meta = content.layout.meta or {}
         menus = "".join(
-            choice(kind, [(known, known) for known in names]) for kind, names in meta.get(CHOICES, {}).items()
+            render_menu(kind, [(known, known) for known in names]) for kind, names in meta.get(CHOICES, {}).items()
         )
         title = f"{source.manifest.get('name', source.run.folder.name)}: {one.title.lower()}"
-        body = f"<h1>{text(title)}</h1>{part(one.title, figure(name, content, one.caption))}"
-        (folder / f"{name}.html").write_text(page(title, body, choices=menus), encoding="utf-8")
-        (folder / f"{name}.json").write_text(figure_json(content), encoding="utf-8")
+        body = f"<h1>{escape_html(title)}</h1>{render_part(one.title, render_figure(name, content, one.caption))}"
+        (folder / f"{name}.html").write_text(render_page(title, body, choices=menus), encoding="utf-8")
+        (folder / f"{name}.json").write_text(figure_to_json(content), encoding="utf-8")
     return empty

@@ -11,7 +11,7 @@ from helo.analysis.statistics.ablation import VARIANT
 from helo.analysis.statistics.comparisons import corrected
 from helo.analysis.statistics.configurations import NOT_FOR_CHOOSING
 from helo.analysis.variants import difference, explanation
-from helo.analysis.web.page import table, text
+from helo.analysis.web.page import escape_html, render_table
 from helo.analysis.wording import (
     NOT_REPORTABLE,
     arrow,
@@ -40,12 +40,12 @@ _COUNTS: Final = {"folds": "Folds", "chosen": "Chosen", "best_on_test": "Best on
 _HEADS: Final = tuple(f"{METRICS[metric].label}&nbsp;{arrow(metric)}" for metric in METRICS)
 
 
-def note(content: str) -> str:
+def render_note(content: str) -> str:
     """A small paragraph below a table."""
-    return f'<p class="note">{text(content)}</p>'
+    return f'<p class="note">{escape_html(content)}</p>'
 
 
-def estimates(summary: pd.DataFrame, objective: str) -> str:
+def render_estimates(summary: pd.DataFrame, objective: str) -> str:
     """Every estimate: the skill, and six means with their intervals.
 
     `summary` has the columns of ``summary.parquet``; an estimate that no subject has is left out.
@@ -60,8 +60,8 @@ def estimates(summary: pd.DataFrame, objective: str) -> str:
         values += [_with_interval(by_metric.loc[metric]) for metric in METRICS]
         values.append(str(int(by_metric["subjects"].max())))
         kind = _ROW_CLASSES.get(str(estimate), "")
-        rows.append(([f"{text(estimate)}{said}", *values], kind))
-    return table(["Estimate", "Skill", *_HEADS, "Subjects"], rows) + note(
+        rows.append(([f"{escape_html(estimate)}{said}", *values], kind))
+    return render_table(["Estimate", "Skill", *_HEADS, "Subjects"], rows) + render_note(
         "Means over test subjects, below them the 95 % percentile bootstrap interval, which is rather too narrow with"
         f" few subjects; ↓ lower is better, ↑ higher is better. Skill: how far {METRICS[objective].label} gets from"
         f" {Estimate.TRAIN_MEAN} (0 %) towards a perfect score (100 %)."
@@ -74,7 +74,7 @@ def _with_interval(row: pd.Series) -> str:
     return f"{number(row['mean'])}<small>{number(row['ci_low'])}–{number(row['ci_high'])}</small>"
 
 
-def comparisons(source: Source) -> str:
+def render_comparisons(source: Source) -> str:
     """The search against each reference, on all six metrics."""
     if source.comparisons.empty:
         raise InputError("there is no reference to compare the search with")
@@ -88,8 +88,8 @@ def comparisons(source: Source) -> str:
             if not pd.isna(row["better"]):
                 said += f"<br>better for {row['better']:.0f} of {row['subjects']:.0f}"
             values.append(f"{signed(row['gain'])}<small>{said}</small>")
-        rows.append(([text(reference), *values], ""))
-    return table(["Search against", *_HEADS], rows) + note(
+        rows.append(([escape_html(reference), *values], ""))
+    return render_table(["Search against", *_HEADS], rows) + render_note(
         "Mean gain of the search (per_fold_selection) over subjects that both have (above 0: the search is better,"
         " whatever the direction of the metric); p: Wilcoxon's signed-rank test, two-sided, by permutation below 20"
         " subjects, with Holm's correction over the rows of a metric, but that of train_mean: on it the verdict"
@@ -98,7 +98,7 @@ def comparisons(source: Source) -> str:
     )
 
 
-def differences(source: Source) -> str:
+def render_differences(source: Source) -> str:
     """Friedman's test over all methods, and the optimism gap, on all six metrics."""
     friedman, optimism = source.friedman.set_index(Column.METRIC), source.optimism.set_index(Column.METRIC)
     tests = [
@@ -109,14 +109,14 @@ def differences(source: Source) -> str:
         for row in (optimism.loc[metric] for metric in METRICS)
     ]
     rows = [(["Any difference (Friedman)", *tests], ""), ([f"Optimism gap ({Estimate.ORACLE})", *gaps], "")]
-    return table(["", *_HEADS], rows) + note(
+    return render_table(["", *_HEADS], rows) + render_note(
         "Friedman: whether any of the search and its references differ, uniform among them; not corrected for six"
         " measures. W is Kendall's coefficient of concordance. Optimism gap: how much"
         " better choosing by the test score would have looked, with its 95 % bootstrap interval."
     )
 
 
-def subjects(source: Source) -> str:
+def render_subjects(source: Source) -> str:
     """The search's scores of each test subject, beside the train mean's."""
     both = source.subjects.set_index(Column.SUBJECT)
     searched, trivial = (
@@ -126,12 +126,12 @@ def subjects(source: Source) -> str:
     for subject, row in searched.loc[sorted(searched.index, key=natural_key)].iterrows():
         reference = trivial[source.objective].get(subject, float("nan"))
         values = [number(row[metric]) for metric in METRICS] + [number(reference), percent(row[Column.SKILL])]
-        rows.append(([text(subject), *values], f'data-subject="{html.escape(str(subject))}"'))
+        rows.append(([escape_html(subject), *values], f'data-subject="{html.escape(str(subject))}"'))
     label = METRICS[source.objective].label
-    return table(["Test subject", *_HEADS, f"{label} of {Estimate.TRAIN_MEAN}", "Skill"], rows)
+    return render_table(["Test subject", *_HEADS, f"{label} of {Estimate.TRAIN_MEAN}", "Skill"], rows)
 
 
-def configurations(source: Source) -> str:
+def render_configurations(source: Source) -> str:
     """The best configurations by their adjusted validation score."""
     found, objective = source.configurations, source.objective
     score, test = f"adjusted_{Prefix.VAL}{objective}", f"adjusted_{Prefix.TEST}{objective}"
@@ -147,8 +147,8 @@ def configurations(source: Source) -> str:
         rows.append(([name, *values], f'data-configuration="{row[Column.CONFIGURATION]}"'))
     label = f"{METRICS[objective].label}&nbsp;{arrow(objective)}"
     heads = ["Configuration", f"Validation {label}", f"Test {label}<small>{NOT_FOR_CHOOSING}</small>"]
-    heads += [*_COUNTS.values(), *(text(name.removeprefix(Prefix.PARAM)) for name in params)]
-    return table(heads, rows) + note(
+    heads += [*_COUNTS.values(), *(escape_html(name.removeprefix(Prefix.PARAM)) for name in params)]
+    return render_table(heads, rows) + render_note(
         f"The recommended configuration, then those with the best mean validation score ({len(shown)} of {len(found)});"
         " scores are adjusted for the folds that a configuration ran in. Chosen: in how many folds it has the best"
         " validation score of those that ran to their end; best on test: in how many the oracle would take it."
@@ -156,10 +156,10 @@ def configurations(source: Source) -> str:
 
 
 def _value(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else text(value)
+    return f"{value:.3g}" if isinstance(value, float) else escape_html(value)
 
 
-def ablation(source: Source) -> str:
+def render_ablation(source: Source) -> str:
     """Each variant, and what it loses against the first one."""
     found = source.ablation
     assert found is not None
@@ -168,7 +168,7 @@ def ablation(source: Source) -> str:
         lost, between, *others = difference(row)
         with_interval = f"{lost}<small>{between}</small>" if lost != between else lost
         values = [number(row[metric]) for metric in METRICS]
-        rows.append(([text(row[VARIANT]), *values, with_interval, *map(text, others)], ""))
+        rows.append(([escape_html(row[VARIANT]), *values, with_interval, *map(escape_html, others)], ""))
     lost_on = f"{METRICS[source.objective].label} lost"
     heads = ["Variant", *_HEADS, lost_on, "Worse for", "p", "Effect"]
-    return table(heads, rows) + note(explanation(found, source.objective, "the first one"))
+    return render_table(heads, rows) + render_note(explanation(found, source.objective, "the first one"))

@@ -98,7 +98,9 @@ def test_long_cells_of_another_status_are_not_swallowed() -> None:
 
 
 def test_cost_info() -> None:
-    info = cost._info(table([(0, 10), (0, 5), (5, 10), (10, 30)], status=["completed", "failed", "stopped", "stopped"]))
+    info = cost._build_info(
+        table([(0, 10), (0, 5), (5, 10), (10, 30)], status=["completed", "failed", "stopped", "stopped"])
+    )
     assert info.cells == 4
     assert info.median == 7.5
     assert info.edges[-1] == 20
@@ -117,12 +119,12 @@ def test_running_cells_are_means_of_their_steps() -> None:
     """However the steps fall, the area is the time of all cells."""
     rng = np.random.default_rng(0)
     starts = rng.uniform(0, 40, 50)
-    info = cost._info(table([(start, start + length) for start, length in zip(starts, rng.uniform(1, 9, 50))]))  # noqa: B905
+    info = cost._build_info(table([(start, start + length) for start, length in zip(starts, rng.uniform(1, 9, 50))]))  # noqa: B905
     assert (info.running * np.diff(info.times)).sum() == pytest.approx(info.busy * info.workers * info.times[-1])
 
 
 def test_a_cell_that_hung_is_in_the_last_bar() -> None:
-    info = cost._info(table([(0, 1 + number / 1000) for number in range(199)] + [(0, 5000)]))
+    info = cost._build_info(table([(0, 1 + number / 1000) for number in range(199)] + [(0, 5000)]))
     assert info.edges[-1] < 10
     assert sum(counts.sum() for counts in info.counts.values()) == 200
 

@@ -44,7 +44,7 @@ def cells(run: Run) -> pd.DataFrame:
 
 def test_estimates_info(run: Run, cells: pd.DataFrame) -> None:
     summary = summarise(cells, run.table("baselines"), "kl", 6)
-    info = estimates._info(summary, ["kl"])
+    info = estimates._build_info(summary, ["kl"])
     rows = summary[summary["metric"] == "kl"]
     assert info.panels[0].estimates == tuple(rows["estimate"])
     assert info.panels[0].means == tuple(rows["mean"])
@@ -54,13 +54,13 @@ def test_estimates_info(run: Run, cells: pd.DataFrame) -> None:
 
 def test_estimates_without_score_are_left_out(run: Run, cells: pd.DataFrame) -> None:
     summary = summarise(cells.assign(status="failed"), run.table("baselines"), "kl", 6)
-    assert estimates._info(summary, ["kl"]).panels[0].estimates == ("train_mean", "uniform", "best_possible")
+    assert estimates._build_info(summary, ["kl"]).panels[0].estimates == ("train_mean", "uniform", "best_possible")
 
 
 @pytest.mark.parametrize("metric", ["kl", "cosine"])
 def test_subjects_info_has_the_hardest_first(run: Run, cells: pd.DataFrame, metric: str) -> None:
     scores = subject_scores(cells, run.table("baselines"), "kl")
-    info = subjects._info(scores, metric)
+    info = subjects._build_info(scores, metric)
     assert sorted(info.subjects) == sorted(SUBJECTS)
     assert list(info.reference) == sorted(info.reference, reverse=metric == "kl")
     wide = scores.pivot(index="fold", columns="estimate", values=metric)
@@ -77,11 +77,11 @@ def with_regressors(run: Run) -> pd.DataFrame:
 
 def test_the_best_regressor_stands_beside_each_subject(run: Run) -> None:
     scores = with_regressors(run)
-    info = subjects._info(scores, "kl")
+    info = subjects._build_info(scores, "kl")
     assert info.regressor == "knn"
     expected = scores[scores["estimate"] == "knn"].set_index("fold")["kl"]
     assert list(info.regressed) == expected[list(info.subjects)].tolist()
-    figure = subjects._figure(info)
+    figure = subjects._draw_figure(info)
     points = [trace for trace in figure.data if trace.mode == "markers"]
     assert [trace.name for trace in points] == ["train_mean", "knn", "per_fold_selection"]
     for trace in points:
@@ -102,7 +102,7 @@ def test_names_of_subjects_are_compared_raw_and_shown_escaped(run: Run) -> None:
 
 def test_comparisons_info(run: Run) -> None:
     table = compare(with_regressors(run))
-    info = comparisons._info(table, "cosine")
+    info = comparisons._build_info(table, "cosine")
     rows = table[table["metric"] == "cosine"]
     assert info.references == ("train_mean", "uniform", "knn", "ridge")
     assert info.gains == tuple(rows["gain"])
@@ -118,12 +118,12 @@ def test_only_a_difference_beyond_chance_is_filled(run: Run) -> None:
     assert set(figure.data[0].error_x.array) == {0}
     assert "the search is better" in figure.layout.xaxis.title.text
     assert "right" in figure.layout.meta[NARROW]["xaxis.title.text"]
-    assert comparisons._info(table.assign(gain=[np.inf, 0.1, 0.2, 0.3]), "kl").references[0] == "uniform"
+    assert comparisons._build_info(table.assign(gain=[np.inf, 0.1, 0.2, 0.3]), "kl").references[0] == "uniform"
 
 
 def test_ranks_info(run: Run) -> None:
     found = mean_ranks(with_regressors(run), "kl")
-    info = ranks._info(found)
+    info = ranks._build_info(found)
     assert info.methods == found.methods
     assert set(info.methods) == {"per_fold_selection", "train_mean", "uniform", "knn"}
     assert len(info.bars) == len(found.groups)
@@ -131,7 +131,7 @@ def test_ranks_info(run: Run) -> None:
 
 def test_bars_that_overlap_lie_on_different_levels() -> None:
     found = Ranks("kl", 9, tuple("abcdef"), (1.0, 2.0, 3.0, 4.0, 5.0, 6.0), 2.0, ((0, 2), (1, 3), (2, 4), (3, 5)))
-    info = ranks._info(found)
+    info = ranks._build_info(found)
     assert [(bar.best, bar.worst) for bar in info.bars] == [(1, 3), (2, 4), (3, 5), (4, 6)]
     for one in info.bars:
         for other in info.bars:
@@ -145,7 +145,7 @@ def test_bars_that_overlap_lie_on_different_levels() -> None:
 
 def test_learning_info(run: Run, cells: pd.DataFrame) -> None:
     epochs = run.table("epochs")
-    info = learning._info(cells, epochs, "kl")
+    info = learning._build_info(cells, epochs, "kl")
     choice = best_per_fold(cells, "kl")
     curves = info.selected.curves
     assert curves.folds == SUBJECTS
@@ -163,7 +163,7 @@ def test_learning_info(run: Run, cells: pd.DataFrame) -> None:
 
 
 def test_learning_of_a_subject_and_of_a_configuration(run: Run, cells: pd.DataFrame) -> None:
-    info = learning._info(cells, run.table("epochs"), "kl")
+    info = learning._build_info(cells, run.table("epochs"), "kl")
     assert info.subjects["S4"].curves.folds == ("S4",) * 5
     assert info.subjects["S4"].curves.configurations == (0, 1, 2, 3, 4)
     assert info.subjects["S4"].selected is not None
@@ -177,9 +177,9 @@ def test_learning_of_a_subject_and_of_a_configuration(run: Run, cells: pd.DataFr
 def test_learning_of_long_runs_is_thinned(monkeypatch: pytest.MonkeyPatch, make_run: Callable[..., Run]) -> None:
     run = make_run(epochs=80)
     cells, epochs = run.table("cells"), run.table("epochs")
-    whole = learning._info(cells, epochs, "kl")
+    whole = learning._build_info(cells, epochs, "kl")
     monkeypatch.setattr(learning, "MOST_VALUES", 100)
-    thin = learning._info(cells, epochs, "kl")
+    thin = learning._build_info(cells, epochs, "kl")
     for before, after in zip(whole.subjects.values(), thin.subjects.values(), strict=True):
         assert after.curves.kept_scores == before.curves.kept_scores
         assert after.curves.configurations == before.curves.configurations
@@ -192,14 +192,14 @@ def test_learning_of_long_runs_is_thinned(monkeypatch: pytest.MonkeyPatch, make_
 def test_learning_mean_stops_where_a_fold_stops(run: Run, cells: pd.DataFrame) -> None:
     epochs = run.table("epochs")
     early = epochs[(epochs["fold"] != "S2") | (epochs["epoch"] < 3)]
-    mean = learning._info(cells, early, "kl").selected.mean
+    mean = learning._build_info(cells, early, "kl").selected.mean
     assert mean is not None
     assert mean.epochs == (0, 1, 2)
 
 
 def test_predictions_info(run: Run, cells: pd.DataFrame) -> None:
     table = run.table("predictions")
-    info = predictions._info(table, cells, "kl")
+    info = predictions._build_info(table, cells, "kl")
     assert info.emotions == EMOTIONS
     assert info.groups == ("base", "stress", "fun")
     assert info.subjects == SUBJECTS
@@ -221,20 +221,20 @@ def test_predictions_info(run: Run, cells: pd.DataFrame) -> None:
 def test_predictions_without_groups_and_with_gaps(make_run: Callable[..., Run]) -> None:
     run = make_run("no groups", groups=None)
     cells = run.table("cells")
-    assert predictions._info(run.table("predictions"), cells, "kl").groups == ("all windows",)
+    assert predictions._build_info(run.table("predictions"), cells, "kl").groups == ("all windows",)
     run = make_run()
     table = run.table("predictions")
-    info = predictions._info(table[(table["fold"] != "S3") | (table["group"] != "fun")], cells, "kl")
+    info = predictions._build_info(table[(table["fold"] != "S3") | (table["group"] != "fun")], cells, "kl")
     assert info.reported[1][2] is None
-    assert isinstance(predictions._figure(info), go.Figure)
+    assert isinstance(predictions._draw_figure(info), go.Figure)
 
 
 def test_predictions_of_many_groups_are_cut(make_run: Callable[..., Run]) -> None:
     run = make_run(groups=[f"clip {number}" for number in range(40)])
-    info = predictions._info(run.table("predictions"), run.table("cells"), "kl")
+    info = predictions._build_info(run.table("predictions"), run.table("cells"), "kl")
     assert len(info.groups) == predictions.MOST_GROUPS
     assert info.left_out == 4
-    assert "the first 36 of 40 groups" in str(predictions._figure(info).layout.annotations)
+    assert "the first 36 of 40 groups" in str(predictions._draw_figure(info).layout.annotations)
 
 
 def test_every_figure_says_why_it_is_empty(run: Run, cells: pd.DataFrame) -> None:

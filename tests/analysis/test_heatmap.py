@@ -52,7 +52,7 @@ BASELINES = means(easy=0.08, hard=0.2)
 
 
 def test_rows_are_subjects_by_difficulty_and_columns_configurations_by_validation_score() -> None:
-    info = heatmap._info(CELLS, BASELINES, "kl")
+    info = heatmap._build_info(CELLS, BASELINES, "kl")
     assert info.subjects == ("hard", "easy")
     assert info.configurations == (5, 3, 1, 2)  # both folds first, then by mean validation score; none is last
     assert info.test == pytest.approx(np.array([[0.1, 0.3, 0.15, NAN], [0.06, 0.04, NAN, NAN]]), nan_ok=True)
@@ -66,13 +66,13 @@ def test_rows_are_subjects_by_difficulty_and_columns_configurations_by_validatio
 def test_similarities_are_better_when_higher() -> None:
     cells = CELLS.assign(val_cosine=1 - CELLS["val_cosine"], test_cosine=1 - CELLS["test_cosine"])
     baselines = BASELINES.assign(test_cosine=1 - BASELINES["test_cosine"])
-    info, other = heatmap._info(cells, baselines, "cosine"), heatmap._info(CELLS, BASELINES, "kl")
+    info, other = heatmap._build_info(cells, baselines, "cosine"), heatmap._build_info(CELLS, BASELINES, "kl")
     assert (info.subjects, info.configurations, info.chosen) == (other.subjects, other.configurations, other.chosen)
     assert info.skills == pytest.approx(other.skills, nan_ok=True)
 
 
 def test_without_a_train_mean_the_scores_stand_for_themselves() -> None:
-    info = heatmap._info(CELLS, no_baselines(), "kl")
+    info = heatmap._build_info(CELLS, no_baselines(), "kl")
     assert not info.known
     assert info.subjects == ("hard", "easy")  # by the mean of their scores
     figure = plot_heatmap(CELLS, no_baselines(), "kl")
@@ -89,7 +89,7 @@ def test_folds_with_configurations_of_their_own_have_them_side_by_side() -> None
             (3, "b", NAN, NAN, "failed"),
         ]
     )
-    info = heatmap._info(cells, means(a=0.5, b=0.4), "kl")
+    info = heatmap._build_info(cells, means(a=0.5, b=0.4), "kl")
     assert info.configurations == ()
     assert info.numbers.tolist() == [[2, 0], [1, 3]]
     assert info.chosen == ((0, 0), (1, 0))

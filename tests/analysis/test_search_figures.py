@@ -70,7 +70,7 @@ RACE = timed(
 
 
 def test_progress_of_a_race() -> None:
-    info = progress._info(RACE.sample(frac=1, random_state=1), "kl", False, 2)
+    info = progress._build_info(RACE.sample(frac=1, random_state=1), "kl", False, 2)
     assert info.cells == 6
     assert info.seconds == pytest.approx(20 + 45)
     assert info.configurations == (0, 1, 2)
@@ -85,10 +85,10 @@ def test_progress_of_a_race() -> None:
 
 
 def test_progress_before_any_configuration_has_all_folds() -> None:
-    info = progress._info(RACE, "kl", False, 3)
+    info = progress._build_info(RACE, "kl", False, 3)
     assert info.best.scores == ()
     assert info.tried == (2, 2, 1)
-    assert owned(progress._figure(info)) == {0, 1, 2}
+    assert owned(progress._draw_figure(info)) == {0, 1, 2}
 
 
 def test_progress_of_nested_studies() -> None:
@@ -100,22 +100,22 @@ def test_progress_of_nested_studies() -> None:
         (4, "B", 2.0, 12, 14, "completed"),
         (5, "A", 0.5, 13, 15, "completed"),
     )
-    info = progress._info(cells, "kl", True, 2)
+    info = progress._build_info(cells, "kl", True, 2)
     assert info.configurations == ()
     assert info.best.cells == (3, 5, 6, 6)
     assert info.best.scores == pytest.approx((2.0, 1.5, 1.25, 1.25))
-    similar = progress._info(cells.assign(val_cosine=-cells["val_kl"]), "cosine", True, 2)
+    similar = progress._build_info(cells.assign(val_cosine=-cells["val_kl"]), "cosine", True, 2)
     assert similar.best.scores == pytest.approx((-2.0, -1.5, -1.25, -1.25))
 
 
 def test_progress_of_a_run(cells: pd.DataFrame) -> None:
-    info = progress._info(cells.sample(frac=1, random_state=0), "kl", False, 6)
+    info = progress._build_info(cells.sample(frac=1, random_state=0), "kl", False, 6)
     means = cells.groupby("configuration")["val_kl"].mean()
     assert info.finished == (6, 12, 18, 24, 29)
     assert info.means[:4] == pytest.approx([means[number] for number in range(4)])
     assert info.tried == (6, 6, 6, 6, 5)
     assert info.best.scores[-1] == pytest.approx(means[:4].min())
-    assert progress._info(cells, "cosine", False, 6).best.scores[-1] == pytest.approx(
+    assert progress._build_info(cells, "cosine", False, 6).best.scores[-1] == pytest.approx(
         cells.groupby("configuration")["val_cosine"].mean()[:4].max()
     )
 
@@ -139,7 +139,7 @@ def test_savings_by_hand() -> None:
     assert "about 68% of the epochs" in found.sentence
     assert savings.savings(cells, folds=2, configurations=4).unstarted == 3
     assert savings.savings(cells.assign(configuration=range(5)), folds=2, nested=True).unstarted == 0
-    info = savings._info(found)
+    info = savings._build_info(found)
     assert [part.name for part in info.parts] == ["ran to its end", "stopped at a rung", "failed", "not run"]
     assert np.sum([part.shares for part in info.parts], axis=0) == pytest.approx([1, 1])
     assert info.parts[3].shares == pytest.approx((1 / 6, 25 / 79))
@@ -156,10 +156,10 @@ def test_importance_tells_what_says_something() -> None:
             "configurations": [20, 12],
         }
     )
-    info = importance._info(table)
+    info = importance._build_info(table)
     assert info.parameters == ("width", "<b>")
     assert info.says == (True, False)
-    figure = importance._figure(info)
+    figure = importance._draw_figure(info)
     assert [list(trace.x) for trace in figure.data] == [[0.2, 0.4], [0.7], [0.3]]
     assert "<b>" not in figure.data[0].y
     with pytest.raises(InputError, match="no hyperparameter made a difference"):
@@ -168,7 +168,7 @@ def test_importance_tells_what_says_something() -> None:
 
 def test_slices_info(cells: pd.DataFrame) -> None:
     table, effects = tables(cells)
-    info = slices._info(table, effects, "kl", 6, SPACE)
+    info = slices._build_info(table, effects, "kl", 6, SPACE)
     by_name = {one.parameter: one for one in info.slices}
     assert set(by_name) == {"learning_rate", "dropout", "width", "fusion"}  # depth does not vary
     assert by_name["learning_rate"].log
@@ -182,12 +182,12 @@ def test_slices_info(cells: pd.DataFrame) -> None:
     counts = cells.drop_duplicates("configuration")["param_width"].value_counts()
     shown = [effect.configurations for effect in by_name["width"].effects]
     assert sorted(shown) == sorted(counts[counts >= slices.LEAST])
-    assert owned(slices._figure(info)) == {0, 1, 2, 3, 4}
+    assert owned(slices._draw_figure(info)) == {0, 1, 2, 3, 4}
 
 
 def test_slices_know_choices_that_became_floats(cells: pd.DataFrame) -> None:
     space = {"width": {"choices": [64, 32, 16]}}
-    info = slices._info(*tables(cells.astype({"param_width": float}), space), "kl", 6, space)
+    info = slices._build_info(*tables(cells.astype({"param_width": float}), space), "kl", 6, space)
     width = next(one for one in info.slices if one.parameter == "width")
     assert list(width.categories) == sorted(width.categories, key=int, reverse=True)
 
@@ -195,7 +195,7 @@ def test_slices_know_choices_that_became_floats(cells: pd.DataFrame) -> None:
 def test_slices_take_none_for_a_choice(cells: pd.DataFrame) -> None:
     masks = cells.assign(param_mask=cells["configuration"].map({0: None, 1: 0.5, 2: 0.5, 3: None, 4: 0.5}))
     space = {"mask": {"choices": [None, 0.5]}}
-    info = slices._info(*tables(masks, space), "kl", 6, space)
+    info = slices._build_info(*tables(masks, space), "kl", 6, space)
     mask = next(one for one in info.slices if one.parameter == "mask")
     assert mask.categories == ("None", "0.5")
     assert mask.values == ("None", "0.5", "0.5", "None", "0.5")
@@ -204,7 +204,7 @@ def test_slices_take_none_for_a_choice(cells: pd.DataFrame) -> None:
 
 def test_slices_without_a_space(cells: pd.DataFrame) -> None:
     space = {"learning_rate": "nonsense"}
-    assert not any(one.log for one in slices._info(*tables(cells, space), "kl", 6, space).slices)
+    assert not any(one.log for one in slices._build_info(*tables(cells, space), "kl", 6, space).slices)
 
 
 def many(count: int) -> pd.DataFrame:
@@ -215,11 +215,11 @@ def many(count: int) -> pd.DataFrame:
 
 def test_slices_of_many_configurations_are_thinned() -> None:
     table = many(1000)
-    info = slices._info(table, marginal_effects(table, "kl", SPACE), "kl", 6, SPACE)
+    info = slices._build_info(table, marginal_effects(table, "kl", SPACE), "kl", 6, SPACE)
     assert info.left_out == 600
     assert info.slices[0].configurations[0] == 0
     assert info.slices[0].configurations[-1] == 999
-    assert "400 of 1000 configurations" in slices._figure(info).layout.title.text
+    assert "400 of 1000 configurations" in slices._draw_figure(info).layout.title.text
 
 
 def test_parallel_info() -> None:
@@ -235,7 +235,7 @@ def test_parallel_info() -> None:
         }
     )
     space = {"transport": {"choices": ["linear", "fused"]}, "learning_rate": {"low": 1e-4, "high": 1, "log": True}}
-    info = parallel._info(table, marginal_effects(table, "kl", space), "kl", space)
+    info = parallel._build_info(table, marginal_effects(table, "kl", space), "kl", space)
     # The means of linear and fused differ most, then come those with one bin only.
     assert [axis.title for axis in info.axes] == ["learning_rate", "ot_alpha", "transport", "validation KL ↓"]
     lines = {line.configuration: line for line in info.lines}
@@ -247,23 +247,23 @@ def test_parallel_info() -> None:
     assert [line.recommended for line in info.lines] == [False, True, False]
     assert [line.group for line in info.lines] == ["the worse half", "best half", "best tenth"]
     assert info.axes[-1].ticks == ((0.0, "3"), (1.0, "1"))
-    figure = parallel._figure(info)
+    figure = parallel._draw_figure(info)
     assert all(isinstance(trace, go.Scatter) for trace in figure.data)  # parcoords need WebGL and eval
     assert owned(figure) == {0, 1, 2}
-    similar = parallel._info(table, marginal_effects(table, "cosine", space), "cosine", space)
+    similar = parallel._build_info(table, marginal_effects(table, "cosine", space), "cosine", space)
     assert {line.configuration: line.heights[-1] for line in similar.lines} == {0: 0.0, 1: 1.0, 2: 0.5}
 
 
 def test_parallel_of_many_draws_the_best_and_the_recommended() -> None:
     table = many(400)
-    info = parallel._info(table, marginal_effects(table, "kl", SPACE), "kl", SPACE)
+    info = parallel._build_info(table, marginal_effects(table, "kl", SPACE), "kl", SPACE)
     drawn = {line.configuration for line in info.lines}
     assert set(range(100)) <= drawn
     assert 398 in drawn
     assert 150 <= len(drawn) <= 151
     assert len(drawn) + info.left_out == 400
     assert sum(line.group == "best tenth" for line in info.lines) == 40
-    assert f"{len(drawn)} of 400 configurations" in parallel._figure(info).layout.title.text
+    assert f"{len(drawn)} of 400 configurations" in parallel._draw_figure(info).layout.title.text
 
 
 def test_narrow_pages(cells: pd.DataFrame) -> None:

@@ -215,7 +215,7 @@ def open_page(path: Path, chromium: str) -> dict[str, float]:
 
 def dashboard(run: Run, records: list[CellRecord]) -> dict[str, float]:
     """Seconds from a new cell in the ledger to the figures of each part, ready to be sent: the median of three."""
-    from helo.analysis.dashboard.watched import Watched
+    from helo.analysis.dashboard.watched import WatchedRun
     from helo.analysis.exhibits import EXHIBITS, PARTS
 
     number = {fold["test"]: place for place, fold in enumerate(run.folds)}
@@ -226,7 +226,7 @@ def dashboard(run: Run, records: list[CellRecord]) -> dict[str, float]:
         (run.folder.here / f"{table}.parquet").unlink()
     gc.freeze()  # as the server does
     started = time.perf_counter()
-    watched = Watched(run.folder.here)
+    watched = WatchedRun(run.folder.here)
     found = {"dashboard_start_s": round(time.perf_counter() - started, 1)}
     coming = iter(records[-held:])
     for part in PARTS:
@@ -235,8 +235,8 @@ def dashboard(run: Run, records: list[CellRecord]) -> dict[str, float]:
             record = next(coming)
             run.ledger.append(record, number[record.fold])
             started = time.perf_counter()
-            watched.look()
-            watched.glance()
+            watched.refresh()
+            watched.overview()
             for name, exhibit in EXHIBITS.items():
                 if exhibit.part == part:
                     json.dumps(watched.figure(name))

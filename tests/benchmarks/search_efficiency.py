@@ -31,7 +31,7 @@ import pandas as pd
 from rich.console import Console
 
 from helo.data import Dataset, simulate
-from helo.data.wesad import wesad
+from helo.data.wesad import read_feature_table
 from helo.evaluation.folds import loso_folds
 from helo.metrics import METRICS
 from helo.names import Column, Prefix, Status, TableName
@@ -44,9 +44,10 @@ from helo.search.planning.outcome import Outcome
 from helo.search.planning.pace import Pace
 from helo.search.planning.planner import Planner
 from helo.search.planning.space import read_space
-from helo.search.setup.plan import SearchPlan
-from helo.search.setup.resume import plan_of
+from helo.search.setup.resume import setup_of_run
+from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
+from helo.settings import TrainingSettings
 
 SPACE = read_space(Path(__file__).with_name("efficiency.yaml"))
 CONCURRENCY = 2
@@ -70,10 +71,10 @@ def search(dataset: Dataset, seed: int, out: Path, racing: bool) -> Run:
     wish = Resources(CONCURRENCY, 1, 0.0)
     if out.exists():
         found: Run | None = Run.open(out)
-        plan = plan_of(Run.open(out), dataset, wish)
+        setup = setup_of_run(Run.open(out), dataset, wish)
     else:
-        found, plan = None, SearchPlan(dataset, SPACE, out, seed=seed, resources=wish, racing=racing)
-    run, complete = run_search(plan, Console(stderr=True), lambda run, resources: None, found)
+        found, setup = None, SearchSetup(dataset, SPACE, out, TrainingSettings(seed=seed), wish, racing=racing)
+    run, complete = run_search(setup, Console(stderr=True), lambda run, resources: None, found)
     assert complete
     return run
 
@@ -142,7 +143,7 @@ def main() -> None:
     arguments = parser.parse_args()
     data = {"simulated": simulate(subjects=SUBJECTS, windows=5)}
     if arguments.wesad is not None:
-        data = {"wesad": every_second(wesad(arguments.wesad)), **data}
+        data = {"wesad": every_second(read_feature_table(arguments.wesad)), **data}
     answer: dict[str, object] = {"benchmark": "search_efficiency", "seeds": arguments.seeds}
     with tempfile.TemporaryDirectory() as scratch:
         for name, dataset in data.items():

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from helo.analysis.__main__ import main
-from helo.analysis.dashboard.app import make_app
-from helo.analysis.dashboard.compared import side_by_side
+from helo.analysis.dashboard.app import build_app
+from helo.analysis.dashboard.compared import compare_runs
 from helo.analysis.dashboard.server import _listening, _only_for_this_machine
-from helo.analysis.dashboard.watched import Watched
+from helo.analysis.dashboard.watched import WatchedRun
 from helo.analysis.exhibits import EXHIBITS
 
 from helo.names import FileName
@@ -23,7 +23,7 @@ from helo.run.directory import Run
 
 
 def client_of(*runs: Run) -> FlaskClient:
-    app = make_app([Watched(run.folder.here) for run in runs], refresh=1.0)
+    app = build_app([WatchedRun(run.folder.here) for run in runs], refresh=1.0)
     _only_for_this_machine(app.server)
     return app.server.test_client()
 
@@ -55,8 +55,8 @@ def test_a_part_is_laid_out_for_every_run(run: Run, make_run: Callable[..., Run]
 
 
 def test_only_figures_that_are_new_are_sent(run: Run) -> None:
-    watched = Watched(run.folder.here)
-    client = make_app([watched], refresh=1.0).server.test_client()
+    watched = WatchedRun(run.folder.here)
+    client = build_app([watched], refresh=1.0).server.test_client()
     place = {"name": "subjects", "run": 0}
     known = watched.figure("subjects")["made"]
     outputs = [[{"id": {"kind": kind, **place}, "property": "data"}] for kind in ("raw", "made")]
@@ -94,8 +94,8 @@ def test_runs_of_the_same_data_are_compared(make_run: Callable[..., Run]) -> Non
     first, second, other = make_run("first"), make_run("second"), make_run("other")
     manifest = other.manifest | {"dataset": other.manifest["dataset"] | {"digest": "of other data"}}
     other.folder.write_json(FileName.MANIFEST, manifest)
-    assert side_by_side([Watched(first.folder.here)]) == []
-    shown = str(side_by_side([Watched(run.folder.here) for run in (first, second, other)]))
+    assert compare_runs([WatchedRun(first.folder.here)]) == []
+    shown = str(compare_runs([WatchedRun(run.folder.here) for run in (first, second, other)]))
     assert "first (1)" in shown
     assert "6 of 6" not in shown  # both are the same, so nobody is better
     assert "0 of 6" in shown
@@ -106,8 +106,8 @@ def test_runs_without_scores_are_left_out(make_run: Callable[..., Run]) -> None:
     empty = make_run("empty", without=("cells", "epochs", "predictions"))
     failed = make_run("failed")
     failed.write_table("cells", failed.table("cells").assign(status="failed"))
-    watched = [Watched(run.folder.here) for run in (make_run("whole"), empty, failed)]
-    assert side_by_side(watched) == []
+    watched = [WatchedRun(run.folder.here) for run in (make_run("whole"), empty, failed)]
+    assert compare_runs(watched) == []
 
 
 @contextmanager

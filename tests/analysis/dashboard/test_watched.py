@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from helo.analysis.dashboard import watched as module
-from helo.analysis.dashboard.watched import Watched
+from helo.analysis.dashboard.watched import WatchedRun
 from helo.analysis.exhibits import EXHIBITS
 from helo.analysis.source import read_source
 
@@ -49,67 +49,67 @@ def settle() -> None:
 
 
 def test_a_new_cell_is_seen(going_on: Run) -> None:
-    watched = Watched(going_on.folder.here)
-    first = watched.look()
-    assert watched.look() == first  # nothing is new
+    watched = WatchedRun(going_on.folder.here)
+    first = watched.refresh()
+    assert watched.refresh() == first  # nothing is new
     before = watched.figure("subjects")
     assert watched.figure("subjects") is before  # made once
-    assert "2 of at most 30 cells" in watched.glance().progress
+    assert "2 of at most 30 cells" in watched.overview().progress
     going_on.ledger.append(record(0, "S4", loss=0.1), 2)
-    assert watched.look() > first
-    assert "3 of at most 30 cells" in watched.glance().progress
+    assert watched.refresh() > first
+    assert "3 of at most 30 cells" in watched.overview().progress
     assert "S4" in watched.figure("subjects")["figure"]
     assert "S4" not in before["figure"]
-    assert watched.names() == (["S2", "S3", "S4"], [0])
+    assert watched.choices() == (["S2", "S3", "S4"], [0])
 
 
 def test_parts_that_go_are_forgotten_and_broken_ones_said(going_on: Run) -> None:
-    watched = Watched(going_on.folder.here)
+    watched = WatchedRun(going_on.folder.here)
     parts = going_on.ledger.files()
     going_on.ledger.set_aside(parts[0])
     going_on.ledger.folder.write("c00007-f0003.parquet", b"half a")
-    watched.look()
-    assert "1 of at most" in watched.glance().progress
-    assert any("c00007-f0003.parquet" in note for note in watched.glance().notes)
+    watched.refresh()
+    assert "1 of at most" in watched.overview().progress
+    assert any("c00007-f0003.parquet" in note for note in watched.overview().notes)
 
 
 def test_the_tables_take_over_when_the_search_has_written_them(going_on: Run, make_run: Callable[..., Run]) -> None:
-    watched = Watched(going_on.folder.here)
-    assert any("has not written its tables" in note for note in watched.glance().notes)
+    watched = WatchedRun(going_on.folder.here)
+    assert any("has not written its tables" in note for note in watched.overview().notes)
     assert "predictions.parquet: is missing" in watched.figure("predictions")["reason"]
     whole = make_run("whole")
     for name in ("cells", "epochs", "predictions"):
         going_on.write_table(name, whole.table(name))
     before = watched.version
-    assert watched.look() > before
-    assert not any("has not written its tables" in note for note in watched.glance().notes)
+    assert watched.refresh() > before
+    assert not any("has not written its tables" in note for note in watched.overview().notes)
     assert json.loads(watched.figure("predictions")["figure"])["data"]
 
 
 def test_what_is_slow_is_made_beside_and_made_again(going_on: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REST", 0)
-    watched = Watched(going_on.folder.here)
+    watched = WatchedRun(going_on.folder.here)
     before = watched.version
     assert "will be here soon" in watched.figure("learning")["reason"]
     settle()
-    assert watched.look() > before  # so that pages ask again
+    assert watched.refresh() > before  # so that pages ask again
     first = watched.figure("learning")["figure"]
     going_on.ledger.append(record(0, "S5"), 3)
-    watched.look()
+    watched.refresh()
     assert watched.figure("learning")["figure"] == first  # the last one, until the new one is there
     settle()
-    watched.look()
+    watched.refresh()
     assert "S5" in watched.figure("learning")["figure"]
     assert "S5" not in first
 
 
 def test_slow_figures_rest(going_on: Run) -> None:
-    watched = Watched(going_on.folder.here)
+    watched = WatchedRun(going_on.folder.here)
     watched.figure("learning")
     settle()
     first = watched.figure("learning")["figure"]
     going_on.ledger.append(record(0, "S5"), 3)
-    watched.look()
+    watched.refresh()
     watched._late["learning"] = watched._late["learning"]._replace(due=float("inf"))
     assert watched.figure("learning")["figure"] == first
     settle()
@@ -118,10 +118,10 @@ def test_slow_figures_rest(going_on: Run) -> None:
 
 @pytest.mark.parametrize("name", sorted(EXHIBITS))
 def test_figures_are_those_of_the_report(run: Run, name: str) -> None:
-    watched = Watched(run.folder.here)
+    watched = WatchedRun(run.folder.here)
     watched.figure(name)
     settle()
-    watched.look()
+    watched.refresh()
     found = watched.figure(name)
     if name == "importance":  # five configurations are too few
         assert "at least 10" in found["reason"]
@@ -132,6 +132,6 @@ def test_figures_are_those_of_the_report(run: Run, name: str) -> None:
 
 def test_a_run_without_any_cell_says_so(make_run: Callable[..., Run]) -> None:
     run: Path = make_run(without=("cells", "epochs", "predictions", "baselines")).folder.here
-    watched = Watched(run)
-    assert "cells.parquet: is missing" in watched.glance().progress
-    assert watched.names() == ([], [])
+    watched = WatchedRun(run)
+    assert "cells.parquet: is missing" in watched.overview().progress
+    assert watched.choices() == ([], [])

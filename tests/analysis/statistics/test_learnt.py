@@ -118,18 +118,18 @@ def test_a_token_without_mass_has_no_ratio() -> None:
 
 def test_transport_info(run: Run) -> None:
     cells, table = run.table("cells"), run.table("explanations")
-    info = transport._info(table, cells, "kl", run.manifest["dataset"]["modalities"])
+    info = transport._build_info(table, cells, "kl", run.manifest["dataset"]["modalities"])
     assert (info.rows, info.columns) == (("eda level", "eda slope"), ("ACC 1", "ACC 2", "ACC 3"))
     choice = best_per_fold(cells, "kl")
     mine = table[(table["kind"] == "transport_plan") & (table["configuration"] == table["fold"].map(choice))]
     mean = mine.groupby(["row", "column"])["value"].mean().to_numpy().reshape(2, 3)
     np.testing.assert_allclose(info.ratio, transport._ratio(mean), rtol=1e-6)
-    assert transport._info(table, cells, "kl", {}).rows == ("physiological 1", "physiological 2")
+    assert transport._build_info(table, cells, "kl", {}).rows == ("physiological 1", "physiological 2")
 
 
 def test_a_subject_has_a_plan_of_its_own(run: Run) -> None:
     given = run.table("explanations"), run.table("cells"), "kl", run.manifest["dataset"]["modalities"]
-    info = transport._info(*given)
+    info = transport._build_info(*given)
     figure = choose(plot_transport(*given), subject="S4")
     np.testing.assert_allclose(np.array(figure.data[0].customdata), info.by_subject["S4"], atol=0.006)
     np.testing.assert_allclose(np.array(figure.data[0].z), np.log2(info.by_subject["S4"]), atol=0.006)
@@ -148,7 +148,7 @@ def test_a_plan_that_knows_nothing_is_grey() -> None:
 
 def test_correlation_info(run: Run) -> None:
     cells, table, predictions = (run.table(name) for name in ("cells", "explanations", "predictions"))
-    info = correlation._info(table, predictions, cells, "kl", EMOTIONS)
+    info = correlation._build_info(table, predictions, cells, "kl", EMOTIONS)
     assert sorted(info.emotions) == sorted(EMOTIONS)
     once = predictions[predictions["configuration"] == 0]
     expected = once[[f"true_{name}" for name in info.emotions]].corr().to_numpy()
@@ -171,7 +171,7 @@ def test_emotions_that_go_together_are_neighbours() -> None:
 
 def test_the_learned_matrix_is_the_chosen_subjects(run: Run) -> None:
     given = (run.table("explanations"), run.table("predictions"), run.table("cells"), "kl", EMOTIONS)
-    info, figure = correlation._info(*given), plot_correlation(*given)
+    info, figure = correlation._build_info(*given), plot_correlation(*given)
     before = figure.data[0].z
     choose(figure, subject="S6")
     np.testing.assert_allclose(np.array(figure.data[1].z), info.by_subject["S6"], atol=1e-3)

@@ -70,7 +70,9 @@ def test_of_a_large_dataset_some_windows_of_everyone_are_probed(monkeypatch: pyt
 def test_a_script_without_a_guard_is_not_started_again(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "import os\nfrom helo.search.sizing.probe import in_own_process\nprint(in_own_process(os.getpid) != os.getpid())\n"
+        "import os\n"
+        "from helo.search.sizing.probe import in_own_process\n"
+        "print(in_own_process(os.getpid) != os.getpid())\n"
     )
     done = subprocess.run(
         [sys.executable, str(script)],
