@@ -96,6 +96,12 @@ def test_one_file_reaches_into_private_parts_of_ray() -> None:
     }
 
 
+@pytest.mark.parametrize("package", ["ray", "torch", "ot", "helo.storage"])
+def test_planning_is_pure(package: str) -> None:
+    """Planning needs neither Ray nor torch, and reads and writes no run directory."""
+    assert importers(package, "helo/search/planning") == set()
+
+
 def test_one_file_imports_botocore() -> None:
     assert importers("botocore", "helo", "analysis") == {"helo/cluster/ec2.py"}
 
@@ -212,8 +218,7 @@ def test_one_file_imports_pickle() -> None:
 @pytest.mark.parametrize(
     ("module", "never"),
     [
-        ("helo.search.planning.space", {"ray", "torch"}),
-        ("helo.search.planning.planner", {"ray", "torch"}),
+        ("helo.search.planning.queue", {"ray", "torch", "ot", "helo.storage"}),
         ("helo.training.cell", {"ray", "optuna"}),
         ("helo.run.directory", {"ray", "optuna", "torch"}),
         ("helo.data", {"ray", "optuna", "torch"}),

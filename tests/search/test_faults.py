@@ -36,10 +36,10 @@ from helo.search.execution.connection import SharedDataset, ray_cluster
 from helo.search.execution.progress import SearchProgress
 from helo.search.execution.recorder import Reporting
 from helo.search.execution.tune import run_cells
-from helo.search.planning.outcomes import Finished
 from helo.search.planning.planner import MAX_ATTEMPTS, Planner
 from helo.search.planning.queue import Queue
 from helo.search.planning.space import Range, Space
+from helo.search.setup.finished import FinishedCells
 from helo.storage import LocalFolder, open_folder
 from helo.training.cell import CellResult, train_cell
 from helo.training.checkpoints import CheckpointFile
@@ -100,7 +100,7 @@ def run(
     planner = Planner(replace(SPACE, configurations=configurations), len(folds), seed=0, racing=False)
     ledger = Ledger(folder)
     settings = CellSettings(gpus=gpus, train=train)
-    progress = SearchProgress(planner.most, "kl", Console(quiet=True))
+    progress = SearchProgress(planner.max_cells, "kl", Console(quiet=True))
     assert run_cells(
         Queue(planner), SharedDataset(dataset), folds, settings, Reporting(LedgerWriter(ledger), progress), 2
     )
@@ -379,7 +379,7 @@ def test_time_is_up_in_the_middle_of_cells_that_go_on_where_they_were(dataset: D
         ledger, states = Ledger(folder / "ledger"), folder / "checkpoints"
         states.mkdir(parents=True, exist_ok=True)
         planner = Planner(space, len(folds), seed=0)
-        finished = Finished("kl")
+        finished = FinishedCells("kl")
         for _, rows in ledger.blocks(finished.columns):
             finished.add(rows)
         planner.restore(finished.outcomes)
@@ -388,7 +388,7 @@ def test_time_is_up_in_the_middle_of_cells_that_go_on_where_they_were(dataset: D
             deadline=None if seconds is None else time.time() + seconds,
             train=train,
         )
-        progress = SearchProgress(planner.most, "kl", Console(quiet=True))
+        progress = SearchProgress(planner.max_cells, "kl", Console(quiet=True))
         complete = run_cells(
             Queue(planner), SharedDataset(dataset), folds, settings, Reporting(LedgerWriter(ledger), progress), 2
         )

@@ -89,7 +89,7 @@ class CellSettings:
         """
         if isinstance(cell, BaselineCell):
             return 0.0
-        return self.gpus if self.gpus >= 1 else min(1.0, self.gpus * cell.scale)
+        return self.gpus if self.gpus >= 1 else min(1.0, self.gpus * cell.gpu_factor)
 
 
 @dataclass(frozen=True)

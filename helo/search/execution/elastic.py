@@ -75,7 +75,7 @@ class ConcurrencyLimit:
 
     A fixed number, or as many as fit on the cluster while it grows and shrinks. If the limits of its autoscaler are
     unknown, twice as many cells as fit are submitted. The pending ones make an autoscaler start nodes, and a node that
-    joins has work at once. The results of a search do not depend on the limit, see `helo.search.planning.planner.pace`.
+    joins has work at once. The results of a search do not depend on the limit, see `helo.search.planning.pace`.
 
     Parameters
     ----------

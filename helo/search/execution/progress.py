@@ -8,8 +8,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from helo._cli import say
-from helo._text import duration
+from helo._cli import print_line
+from helo._text import format_duration
 from helo.names import Status
 
 LINE_EVERY_S = 10.0
@@ -107,7 +107,7 @@ class SearchProgress:
         now = time.monotonic()
         if not self.console.is_terminal and (last or now - self._last_line >= LINE_EVERY_S):
             self._last_line = now
-            say(self.console, line)
+            print_line(self.console, line)
 
     def _note(self, best: tuple[int, float] | None) -> str:
         parts = []
@@ -117,5 +117,5 @@ class SearchProgress:
         parts += [f"{count} {status}" for status, count in self.counts.items() if count]
         if self._started is not None and self.finished < self.total:
             seconds_per_cell = (time.monotonic() - self._started) / (self.finished - self._finished_before)
-            parts.append(f"at most {duration(seconds_per_cell * (self.total - self.finished))} left")
+            parts.append(f"at most {format_duration(seconds_per_cell * (self.total - self.finished))} left")
         return ", ".join(parts)

@@ -14,7 +14,7 @@ from ray import tune
 from ray.tune.logger import LoggerCallback
 from ray.tune.result import TRAINING_ITERATION
 
-from helo._cli import say
+from helo._cli import print_line
 from helo.evaluation.folds import Fold
 from helo.names import Column
 from helo.run.ledger import CellRecord, LedgerWriter
@@ -23,7 +23,7 @@ from helo.search.execution.cells import CellSettings, cell_name, checkpoint_name
 from helo.search.execution.elastic import LostNodes
 from helo.search.execution.progress import SearchProgress
 from helo.search.execution.trials import NotSaved, QueueSearcher, take_report
-from helo.search.planning.outcomes import outcome
+from helo.search.planning.outcome import Outcome
 from helo.search.planning.planner import PlannedCell
 from helo.search.planning.queue import BaselineCell, Cell
 
@@ -93,7 +93,7 @@ class CellRecorder(NotSaved, tune.Callback):
             self._idle_since = None  # one warning until the next cell runs
             threads, gpus = self.settings.training.threads, self.settings.gpus
             needed = f"{threads} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
-            say(self.reporting.progress.console, f"no node runs a cell; waiting for a node with {needed} free")
+            print_line(self.reporting.progress.console, f"no node runs a cell; waiting for a node with {needed} free")
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Note that a cell runs, and on which node."""
@@ -114,7 +114,7 @@ class CellRecorder(NotSaved, tune.Callback):
         cell = self.searcher.running.pop(trial.trial_id)
         if report.record is None:  # paused at the deadline
             return
-        if report.out_of_memory and self.searcher.queue.retry(cell, scale=2):
+        if report.out_of_memory and self.searcher.queue.retry(cell, gpu_factor=2):
             return
         self._record(cell, report.record, report.has_checkpoint)
         for row in report.record.history:
@@ -146,14 +146,14 @@ class CellRecorder(NotSaved, tune.Callback):
         except OSError as error:
             self.ledger_error = error
             raise
-        queue.tell(cell, outcome(record, self.settings.training.objective))
+        queue.tell(cell, Outcome.of_record(record, self.settings.training.objective))
         if isinstance(cell, BaselineCell):
-            progress.baseline_finished(record.status, queue.baselines_told, queue.baselines)
+            progress.baseline_finished(record.status, queue.finished_baseline_cells, queue.baseline_cells)
             return
         if has_checkpoint and self.settings.checkpoints is not None:
             with suppress(OSError):  # a checkpoint of a finished cell is never read
                 self.settings.checkpoints.delete(checkpoint_name(cell))
-        progress.cell_finished(record.status, queue.planner.most, queue.planner.best())
+        progress.cell_finished(record.status, queue.planner.max_cells, queue.planner.best())
 
 
 class DeadlineStopper(NotSaved, tune.Stopper):
