@@ -171,9 +171,7 @@ _ALL = (
         "What racing and rungs saved",
         "Cells and epochs of all configurations in all folds: how many were run to their end, stopped early, or never"
         " started because their configuration was dropped.",
-        lambda source: plot_savings(
-            source.cells, source.folds, source.nested, source.section("space").get("configurations")
-        ),
+        lambda source: plot_savings(source.cells, source.folds, source.nested, source.space.get("configurations")),
         _drawn,
     ),
     Exhibit(
@@ -202,9 +200,7 @@ _ALL = (
         "Transport plan",
         "How much of each physiological token goes to each behavioural token, on the test subjects' windows, as times"
         " what independence would give: 1 (no colour) says that the pairing knows nothing.",
-        lambda source: plot_transport(
-            source.explanations, source.cells, source.objective, source.section("dataset", "modalities")
-        ),
+        lambda source: plot_transport(source.explanations, source.cells, source.objective, source.modalities),
     ),
     Exhibit(
         "cost",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 from helo.analysis.statistics.comparisons import comparisons, corrected
@@ -13,6 +12,7 @@ from helo.analysis.statistics.signed_rank import ALPHA, least_p
 
 from helo.metrics import METRICS
 from helo.names import FITTED_BASELINES, Column, Estimate, Method, Normalisation, SearchProtocol, Status
+from helo.run.manifest import Manifest
 from helo.run.selection import best_per_fold
 
 MEANINGS: Final = {
@@ -304,20 +304,19 @@ def failures(baselines: pd.DataFrame) -> list[str]:
     ]
 
 
-def cautions(manifest: Mapping[str, Any]) -> list[str]:
+def cautions(manifest: Manifest) -> list[str]:
     """What a reader of the estimates must know about how the run was made."""
-    found = [_FITTED] if manifest.get("baselines") else []
-    racing = bool(manifest.get("racing"))
-    space = manifest.get("space")
-    if isinstance(space, Mapping) and space.get("variants"):
+    found = [_FITTED] if manifest.baselines else []
+    racing = bool(manifest.racing)
+    if manifest.space is not None and manifest.space.get("variants"):
         found.append(_LISTED)
-    elif manifest.get("protocol") == SearchProtocol.SHARED:
+    elif manifest.protocol == SearchProtocol.SHARED:
         found.append(_SHARED + (_SHARED_RACING if racing else _SHARED_CHOICE))
-    if manifest.get("protocol") == SearchProtocol.NESTED:
+    if manifest.protocol == SearchProtocol.NESTED:
         found.append(_NESTED)
     if racing:
         found.append(_RUNGS)
-    if manifest.get("normalise") == Normalisation.SUBJECT:
+    if manifest.normalise == Normalisation.SUBJECT:
         found.append(_SUBJECT_SCALED)
     return found
 

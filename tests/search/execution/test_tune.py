@@ -21,6 +21,7 @@ from helo.metrics import METRICS
 from helo.names import Prefix, Status, TableName
 from helo.run.directory import Run
 from helo.run.ledger import Ledger, LedgerWriter
+from helo.run.manifest import Manifest
 from helo.search.driver import run_search
 from helo.search.execution.cells import CellSettings
 from helo.search.execution.connection import Shared, ray_cluster
@@ -161,5 +162,5 @@ def test_scheduling_costs_little_beside_training(tmp_path: Path) -> None:
 def test_a_run_directory_that_is_there_is_never_touched(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     with pytest.raises(ValueError, match="already there"):
-        Run.create(tmp_path / "run", {}, [])
+        Run.create(tmp_path / "run", Manifest(), [])
     assert list((tmp_path / "run").iterdir()) == []
