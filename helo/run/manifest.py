@@ -73,7 +73,7 @@ class FoldsRecord:
 
 @dataclass(frozen=True)
 class PaceRecord:
-    """Lookahead of a search; see `helo.search.planning.race.Pace`. Earlier versions did not record `ahead`."""
+    """Lookahead of a search; see `helo.search.planning.pace.Pace`. Earlier versions did not record `ahead`."""
 
     generation: int | None = None
     lag: int | None = None

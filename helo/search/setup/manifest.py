@@ -25,7 +25,7 @@ from helo.run.manifest import (
     ResourcesRecord,
     Resumption,
 )
-from helo.search.planning.race import Pace
+from helo.search.planning.pace import Pace
 from helo.search.sizing.resources import Resources
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def build_manifest(setup: SearchSetup, folds: tuple[Fold, ...], resources: Resou
         seed=setup.seed,
         protocol=setup.protocol,
         racing=setup.racing,
-        pace=PaceRecord(**asdict(pace)),
+        pace=PaceRecord(**pace.as_dict()),
         normalise=training.normalise,
         precision=training.engine.precision,
         compiled=training.engine.compiled,

@@ -9,7 +9,7 @@ from helo.errors import InputError
 from helo.evaluation.folds import folds_as_json, folds_digest, loso_folds
 from helo.names import FileName
 from helo.run.directory import Run
-from helo.search.planning.race import Pace
+from helo.search.planning.pace import Pace
 from helo.search.planning.space import parse_space
 from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
@@ -46,7 +46,6 @@ def restore_setup(run: Run, dataset: Dataset, requested: Resources, data_option:
     folds = loso_folds(dataset.subject_names, recorded.seed)
     if run.folds != folds_as_json(folds) or recorded.folds_digest != folds_digest(folds):
         raise InputError(f"{run.folder}: its folds are not those that seed {recorded.seed} gives")
-    pace = {name: value for name, value in vars(recorded.pace).items() if value is not None}
     return SearchSetup(
         dataset=dataset,
         space=space,
@@ -62,5 +61,9 @@ def restore_setup(run: Run, dataset: Dataset, requested: Resources, data_option:
         protocol=recorded.protocol,
         racing=recorded.racing,
         baselines=recorded.baselines,
-        pace=Pace(**pace),
+        pace=Pace(
+            generation=recorded.pace.generation or Pace.generation,
+            lag=recorded.pace.lag or Pace.lag,
+            lookahead=recorded.pace.ahead or Pace.lookahead,  # earlier versions did not record it
+        ),
     )
