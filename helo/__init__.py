@@ -98,11 +98,11 @@ def run_search(
         export_predictions=export_predictions,
         log=log,
     )
-    plan, run = read_inputs(request, request.as_call(), started=time.time())
+    setup, run = read_inputs(request, request.as_call(), started=time.time())
 
     from helo.search.session import search_from_python
 
-    return search_from_python(plan, run, progress)
+    return search_from_python(setup, run, progress)
 
 
 def load_run(path: PathLike[str] | str) -> RunResult:

@@ -18,7 +18,7 @@ from helo.analysis.figures._style import (
     update_narrow_layout,
 )
 from helo.analysis.statistics.signed_rank import ALPHA
-from helo.analysis.wording import effect_size, p_value, signed
+from helo.analysis.wording import format_difference, format_effect, format_p
 
 from helo.errors import InputError
 from helo.metrics import METRICS
@@ -50,8 +50,8 @@ def _build_info(comparisons: pd.DataFrame, metric: str) -> _ComparisonsInfo:
 def plot_comparisons(comparisons: pd.DataFrame, metric: str) -> go.Figure:
     """A row per reference: by how much the search is better, the mean over subjects with its 95 % interval.
 
-    `comparisons` comes from `helo.analysis.statistics.comparisons.comparisons`. A filled mark says that the difference is
-    beyond chance (p < 0.05 by Holm's correction), an open one that it is not.
+    `comparisons` comes from `helo.analysis.statistics.comparisons.compare_with_references`. A filled mark says that
+    the difference is beyond chance (p < 0.05 by Holm's correction), an open one that it is not.
     """
     return _draw_figure(_build_info(comparisons, metric))
 
@@ -91,7 +91,14 @@ def _trace(info: _ComparisonsInfo) -> go.Scatter:
             "color": GREY,
         },
         customdata=[
-            [signed(low), signed(high), p_value(p).replace("<", "&lt;"), effect_size(effect), better, subjects]
+            [
+                format_difference(low),
+                format_difference(high),
+                format_p(p).replace("<", "&lt;"),
+                format_effect(effect),
+                better,
+                subjects,
+            ]
             for low, high, p, effect, better, subjects in said
         ],
         hovertemplate="%{y}<br>gain %{x:.4f}, 95 % %{customdata[0]} to %{customdata[1]}"

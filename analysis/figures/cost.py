@@ -20,7 +20,7 @@ from helo.analysis.figures._style import (
     escape_label,
     make_figure,
 )
-from helo.analysis.statistics.schedule import Schedule, Stretch, schedule, stretches
+from helo.analysis.statistics.schedule import Schedule, Stretch, infer_schedule, join_cells
 from numpy.typing import NDArray
 
 from helo._text import duration
@@ -65,7 +65,7 @@ class _CostInfo(NamedTuple):
 
 
 def _build_info(cells: pd.DataFrame) -> _CostInfo:
-    found = schedule(cells)
+    found = infer_schedule(cells)
     seconds = found.end - found.start
     statuses = found.cells[Column.STATUS].to_numpy()
     # Beyond the last bar but one percent, so that one cell that hung does not push all others into the first.
@@ -192,10 +192,10 @@ class _TimelineInfo(NamedTuple):
 
 
 def _build_timeline_info(cells: pd.DataFrame) -> _TimelineInfo:
-    found = schedule(cells)
+    found = infer_schedule(cells)
     joined = len(found.cells) > MOST_BARS
     step = found.span * len(found.workers) / MOST_BARS if joined else 0.0
-    bars = stretches(found, found.cells[Column.STATUS].to_numpy().astype(np.str_), step)
+    bars = join_cells(found, found.cells[Column.STATUS].to_numpy().astype(np.str_), step)
     first = found.cells.iloc[[bar.row for bar in bars]]
     several = len({node for node, _ in found.workers}) > 1
     names = [f"{node} · {number}" if several else f"worker {number}" for node, number in found.workers]
@@ -208,7 +208,8 @@ def plot_timeline(cells: pd.DataFrame) -> go.Figure:
     """A row per worker, a bar per cell from its start to its end, in the colour of its status.
 
     `cells` is as in ``cells.parquet``. Which worker ran a cell is inferred (see
-    `helo.analysis.statistics.schedule.schedule`), and pauses are cut out and marked. Of more than `MOST_BARS` cells, short
+    `helo.analysis.statistics.schedule.infer_schedule`), and pauses are cut out and marked. Of more than `MOST_BARS`
+    cells, short
     neighbours are one bar.
     """
     return _draw_timeline(_build_timeline_info(cells))

@@ -41,8 +41,8 @@ def _build_info(importance: pd.DataFrame) -> _ImportanceInfo:
 def plot_importance(importance: pd.DataFrame) -> go.Figure:
     """A bar per searched hyperparameter with its 95 % interval, on a band of what chance alone gives.
 
-    `importance` comes from `helo.analysis.statistics.importance.importance`. A bar that does not leave its band is grey: it
-    says nothing.
+    `importance` comes from `helo.analysis.statistics.importance.compute_importance`. A bar that does not leave its band
+    is grey: it says nothing.
     """
     return _draw_figure(_build_info(importance))
 

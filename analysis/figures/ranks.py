@@ -44,7 +44,8 @@ def _build_info(ranks: Ranks) -> _RanksInfo:
 def plot_ranks(ranks: Ranks) -> go.Figure:
     """A critical-difference diagram: a row per method at its mean rank, the best on top and left.
 
-    `ranks` comes from `helo.analysis.statistics.comparisons.ranks`. Methods under one bar do not differ by Nemenyi's test,
+    `ranks` comes from `helo.analysis.statistics.comparisons.rank_methods`. Methods under one bar do not differ by
+    Nemenyi's test,
     whose critical difference is drawn on top. For illustration only: mean ranks depend on which methods are in the
     pool.
     """
