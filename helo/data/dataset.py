@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from helo.data.schema import Schema
-from helo.data.summary import summary_html, summary_text
+from helo.data.summary import Summary, summary_html, summary_text
 from helo.errors import InputError, shorten
 
 LABEL_SUM_TOLERANCE = 1e-3
@@ -157,11 +157,21 @@ class Signals:
         return row_blocks(*self.features.shape)
 
     def __repr__(self) -> str:
-        return summary_text(self)
+        return summary_text(self._summary())
 
     def _repr_html_(self) -> str:
         """Return the table that a notebook shows."""
-        return summary_html(self)
+        return summary_html(self._summary())
+
+    def _summary(self) -> Summary:
+        return Summary(
+            kind=type(self).__name__,
+            schema=self.schema,
+            subjects=len(self.subject_names),
+            windows=len(self),
+            missing=self.missing.windows,
+            emotions=tuple(getattr(self, "emotions", ())),
+        )
 
     def __len__(self) -> int:
         return len(self.subjects)
