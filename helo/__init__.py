@@ -20,7 +20,7 @@ __all__ = ["load_model", "load_run", "run_search"]
 # Every command imports this module, and torch takes seconds: each function imports what it needs.
 
 
-def run_search(
+def run_search(  # noqa: PLR0913 -- every setting of a search is an argument of its own
     dataset: Dataset | PathLike[str] | str = "simulated",
     space: Space | Mapping[str, Any] | PathLike[str] | str = "demo",
     *,

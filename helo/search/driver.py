@@ -36,7 +36,7 @@ from helo.search.sizing.probe import Measured, in_own_process, largest, measure,
 from helo.search.sizing.resources import Machines, Resources, require_room, settle, share_that_fits
 from helo.settings import CPU
 from helo.storage import Hold, LocalFolder
-from helo.training.checkpoints import Store
+from helo.training.checkpoints import CheckpointStore
 
 
 def run_search(
@@ -122,7 +122,7 @@ def _run_cells(
     return complete
 
 
-def _checkpoints(run: Run, others: bool) -> Store:
+def _checkpoints(run: Run, others: bool) -> CheckpointStore:
     """Where the states of cells lie, for whatever machine asks: it may not see a directory of this one."""
     here = run.checkpoints.here
     if here is None:
