@@ -1,4 +1,4 @@
-"""Who may import whom, and how long a module may be: the rules of the design, kept by a test."""
+"""Rules of the architecture: who may import whom, how long modules are, and which module a test file mirrors."""
 
 from __future__ import annotations
 
@@ -66,13 +66,19 @@ def test_one_file_of_analysis_imports_optuna() -> None:
 
 
 def test_who_imports_ray() -> None:
-    """The search, in three places; and the check of cluster files has Ray's own rules for them looked up."""
+    """Only the search and the check of cluster files, which uses Ray's own rules, import Ray."""
     assert importers("ray", "helo", "analysis") == {
         "helo/cluster/schema.py",
         "helo/search/execution/connection.py",
         "helo/search/execution/elastic.py",
         "helo/search/execution/tune.py",
     }
+
+
+@pytest.mark.parametrize("package", ["ray", "torch", "ot", "helo.storage"])
+def test_planning_is_pure(package: str) -> None:
+    """Planning needs neither Ray nor torch, and reads and writes no run directory."""
+    assert importers(package, "helo/search/planning") == set()
 
 
 def test_one_file_imports_botocore() -> None:
@@ -113,7 +119,7 @@ LAYERS = [
     {"helo.search"},
     {"helo"},
 ]
-"""Who is below whom: a module imports from its own row and from those above it in this list."""
+"""Layers of the package. A module imports from its own row and from rows above it."""
 
 
 def layer_of(name: str) -> int:
@@ -191,8 +197,7 @@ def test_one_file_imports_pickle() -> None:
 @pytest.mark.parametrize(
     ("module", "never"),
     [
-        ("helo.search.planning.space", {"ray", "torch"}),
-        ("helo.search.planning.planner", {"ray", "torch"}),
+        ("helo.search.planning.queue", {"ray", "torch", "ot", "helo.storage"}),
         ("helo.training.cell", {"ray", "optuna"}),
         ("helo.run.directory", {"ray", "optuna", "torch"}),
         ("helo.data", {"ray", "optuna", "torch"}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Final, NamedTuple
 
-from helo._text import printable
+from helo._text import make_printable
 from helo.data.schema import Schema
 from helo.errors import shorten
 
@@ -37,7 +37,7 @@ def summary_text(summary: Summary) -> str:
     emotions = _emotions(summary)
     if emotions:
         lines.append(f"  emotions: {emotions}")
-    printed = [printable(line) for line in lines]
+    printed = [make_printable(line) for line in lines]
     return "\n".join(line if len(line) <= _MAX_CHARACTERS else f"{line[: _MAX_CHARACTERS - 1]}…" for line in printed)
 
 
@@ -58,7 +58,7 @@ def summary_html(summary: Summary) -> str:
 
 
 def _html(text: str) -> str:
-    return escape(printable(text))
+    return escape(make_printable(text))
 
 
 def _title(summary: Summary) -> str:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from helo._cli import say
+from helo._cli import print_line
 from helo.data.check import Check, Spread
 from helo.metrics import METRICS
 
@@ -20,27 +20,27 @@ def print_check(result: Check) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH)
-    say(
+    print_line(
         console,
         f"{result.name}: {result.subjects} subjects, {result.windows:,} windows, "
         + (f"{result.group_names} groups" if result.groups else "no groups"),
     )
-    say(console, f"of a subject: {_range(result.subject_windows)} windows")
+    print_line(console, f"of a subject: {_range(result.subject_windows)} windows")
     if result.groups:
-        say(console, f"              {_range(result.groups)} groups")
-    say(console, f"              {_range(result.labels)} different labels")
-    say(console, f"missing: {result.missing}")
+        print_line(console, f"              {_range(result.groups)} groups")
+    print_line(console, f"              {_range(result.labels)} different labels")
+    print_line(console, f"missing: {result.missing}")
     console.print(_modalities(result))
     console.print(_emotions(result))
-    say(
+    print_line(
         console,
         f"mean entropy of a label: {result.entropy:.3f} nats, {result.entropy_share:.0%} of that of even shares",
     )
     console.print(_scores(result))
     for finding in result.findings:
-        say(console, f"{'warning' if finding.warning else 'note'}: {finding.kind}: {finding.text}")
+        print_line(console, f"{'warning' if finding.warning else 'note'}: {finding.kind}: {finding.text}")
     if not result.warnings:
-        say(console, "no warnings (a leak may still be present)")
+        print_line(console, "no warnings (a leak may still be present)")
 
 
 def _range(counts: Spread) -> str:

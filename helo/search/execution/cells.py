@@ -47,7 +47,7 @@ class CellSettings:
         """The share of a GPU that a cell gets: more after it ran out of memory, a whole one at most."""
         if isinstance(cell, BaselineCell):
             return 0.0
-        return self.gpus if self.gpus >= 1 else min(1.0, self.gpus * cell.scale)
+        return self.gpus if self.gpus >= 1 else min(1.0, self.gpus * cell.gpu_factor)
 
 
 @dataclass(frozen=True)

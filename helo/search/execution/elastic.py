@@ -79,7 +79,7 @@ class Room:
     """How many cells are handed out at a time: so many, or as many as the cluster holds, however it grows and shrinks.
 
     Where no autoscaler's limits are known, as many again wait: that is what makes an unknown one start nodes, and
-    whoever joins has work at once. What a cell finds does not depend on it: see `helo.search.planning.planner.pace`.
+    whoever joins has work at once. What a cell finds does not depend on it: see `helo.search.planning.pace`.
     """
 
     def __init__(self, concurrency: int | None, cpus: int, share: float) -> None:
