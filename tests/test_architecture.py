@@ -251,6 +251,7 @@ TESTS_OF_NO_SINGLE_MODULE = {
     "analysis/test_search_figures.py": "five figures of a search on the same fixture",
     "cluster/test_folder.py": "the files of the folder cluster at the top level",
     "cluster/test_malformed.py": "the check as a whole, on malformed files",
+    "data/test_readme.py": "the document helo/data/README.md",
     "model/test_knobs.py": "hyperparameters, through a whole cell",
     "search/test_command.py": "the command as its users run it",
     "search/test_faults.py": "faults of machines and processes, through whole searches",
