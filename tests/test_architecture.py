@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -128,6 +129,12 @@ def test_imports_point_down(path: Path) -> None:
     name = name_of(path)
     ours = {found for found in imported(path) if found.startswith("helo.")}
     assert {found for found in ours if layer_of(found) > layer_of(name)} == set()
+
+
+def test_the_table_of_layers_is_that_of_the_documentation() -> None:
+    text = (ROOT / "helo" / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \d+ \| (`.*`) \|$", text, flags=re.MULTILINE)
+    assert [set(re.findall(r"`([^`]+)`", row)) for row in rows] == LAYERS
 
 
 PACKAGES = {name_of(path) for path in modules("helo", "analysis", "search_spaces") if path.stem == "__init__"}
