@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from helo._cli import say
+from helo._cli import print_line
 from helo.data.check import Check, Spread
 from helo.metrics import METRICS
 
@@ -20,27 +20,27 @@ def show(found: Check) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH)
-    say(
+    print_line(
         console,
         f"{found.name}: {found.subjects} subjects, {found.windows:,} windows, "
         + (f"{found.group_names} groups" if found.groups else "no groups"),
     )
-    say(console, f"of a subject: {_range(found.subject_windows)} windows")
+    print_line(console, f"of a subject: {_range(found.subject_windows)} windows")
     if found.groups:
-        say(console, f"              {_range(found.groups)} groups")
-    say(console, f"              {_range(found.labels)} different labels")
-    say(console, f"missing: {found.missing}")
+        print_line(console, f"              {_range(found.groups)} groups")
+    print_line(console, f"              {_range(found.labels)} different labels")
+    print_line(console, f"missing: {found.missing}")
     console.print(_modalities(found))
     console.print(_emotions(found))
-    say(
+    print_line(
         console,
         f"mean entropy of a label: {found.entropy:.3f} nats, {found.entropy_share:.0%} of that of even shares",
     )
     console.print(_scores(found))
     for finding in found.findings:
-        say(console, f"{'warning' if finding.warning else 'note'}: {finding.kind}: {finding.text}")
+        print_line(console, f"{'warning' if finding.warning else 'note'}: {finding.kind}: {finding.text}")
     if not found.warnings:
-        say(console, "no warnings (which is no proof that there is no leak)")
+        print_line(console, "no warnings (which is no proof that there is no leak)")
 
 
 def _range(counts: Spread) -> str:

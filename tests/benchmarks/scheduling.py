@@ -33,7 +33,8 @@ from helo.search.execution.cells import CellSettings, run_cell
 from helo.search.execution.connection import Shared, ray_cluster
 from helo.search.execution.progress import SearchProgress
 from helo.search.execution.tune import run_cells
-from helo.search.planning.planner import Planner, pace
+from helo.search.planning.pace import Pace
+from helo.search.planning.planner import Planner
 from helo.search.planning.queue import Queue
 from helo.search.planning.space import Range, Space
 from helo.settings import TrainingSettings
@@ -86,8 +87,8 @@ def ours(cells: int) -> dict[str, float]:
     data = simulate(subjects=FOLDS, clips=2, windows=5, emotions=3)
     folds = loso_folds(data.subject_names, 0)
     space = Space("trivial", cells // FOLDS, {"dropout": Range(0.1, 0.5, False, False)}, sampler="random")
-    planner = Planner(space, FOLDS, seed=0, pace=pace(space, FOLDS, CONCURRENCY, "shared", True))
-    watch = Watch(planner.most)
+    planner = Planner(space, FOLDS, seed=0, pace=Pace.for_search(space, FOLDS, CONCURRENCY, "shared", True))
+    watch = Watch(planner.max_cells)
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         assert run_cells(

@@ -34,10 +34,10 @@ from helo.search.execution.cells import CellSettings, Train
 from helo.search.execution.connection import Shared, ray_cluster
 from helo.search.execution.progress import SearchProgress
 from helo.search.execution.tune import run_cells
-from helo.search.planning.outcomes import Finished
 from helo.search.planning.planner import MAX_ATTEMPTS, Planner
 from helo.search.planning.queue import Queue
 from helo.search.planning.space import Range, Space
+from helo.search.setup.finished import FinishedCells
 from helo.settings import TrainingSettings
 from helo.storage import LocalFolder, open_folder
 from helo.training.cell import CellResult, train_cell
@@ -99,7 +99,7 @@ def run(
     planner = Planner(replace(SPACE, configurations=configurations), len(folds), seed=0, racing=False)
     ledger = Ledger(folder)
     settings = CellSettings(TrainingSettings(), gpus=gpus)
-    progress = SearchProgress(planner.most, "kl", Console(quiet=True))
+    progress = SearchProgress(planner.max_cells, "kl", Console(quiet=True))
     assert run_cells(Queue(planner), Shared(dataset), folds, settings, LedgerWriter(ledger), progress, 2, train=train)
     records = ledger.read()
     assert len(records) == 4 * configurations
@@ -376,7 +376,7 @@ def test_time_is_up_in_the_middle_of_cells_that_go_on_where_they_were(dataset: D
         ledger, states = Ledger(folder / "ledger"), folder / "checkpoints"
         states.mkdir(parents=True, exist_ok=True)
         planner = Planner(space, len(folds), seed=0)
-        finished = Finished("kl")
+        finished = FinishedCells("kl")
         for _, rows in ledger.blocks(finished.columns):
             finished.add(rows)
         planner.restore(finished.outcomes)
@@ -384,7 +384,7 @@ def test_time_is_up_in_the_middle_of_cells_that_go_on_where_they_were(dataset: D
             checkpoints=LocalFolder(states),
             deadline=None if seconds is None else time.time() + seconds,
         )
-        progress = SearchProgress(planner.most, "kl", Console(quiet=True))
+        progress = SearchProgress(planner.max_cells, "kl", Console(quiet=True))
         complete = run_cells(
             Queue(planner), Shared(dataset), folds, settings, LedgerWriter(ledger), progress, 2, train=train
         )

@@ -8,8 +8,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from helo._cli import say
-from helo._text import duration
+from helo._cli import print_line
+from helo._text import format_duration
 from helo.names import Status
 
 LINE_EVERY_S = 10.0
@@ -65,7 +65,7 @@ class SearchProgress:
         now = time.monotonic()
         if not self.console.is_terminal and (now - self._last_line >= LINE_EVERY_S or self.done == self.total):
             self._last_line = now
-            say(self.console, f"cells {self.done}/{self.total}  {note}")
+            print_line(self.console, f"cells {self.done}/{self.total}  {note}")
 
     def baseline_done(self, status: str, done: int, of: int) -> None:
         """Count a finished cell of a baseline: they come first, and are not among the cells that are counted."""
@@ -76,7 +76,7 @@ class SearchProgress:
         now = time.monotonic()
         if not self.console.is_terminal and (now - self._last_line >= LINE_EVERY_S or done == of):
             self._last_line = now
-            say(self.console, note)
+            print_line(self.console, note)
 
     def _note(self, best: tuple[int, float] | None) -> str:
         parts = []
@@ -85,5 +85,5 @@ class SearchProgress:
         parts += [f"{count} {status}" for status, count in self.counts.items() if count]
         if self._started is not None and self.done < self.total:
             each = (time.monotonic() - self._started) / (self.done - self.before)
-            parts.append(f"at most {duration(each * (self.total - self.done))} left")
+            parts.append(f"at most {format_duration(each * (self.total - self.done))} left")
         return ", ".join(parts)

@@ -29,7 +29,7 @@ from ray.tune.logger import LoggerCallback, TBXLoggerCallback
 from ray.tune.result import TRAINING_ITERATION
 from ray.tune.search import Searcher
 
-from helo._cli import say
+from helo._cli import print_line
 from helo.evaluation.folds import Fold
 from helo.names import CellLogger, Column, Method, Status
 from helo.run.ledger import CellRecord, LedgerWriter, part_name
@@ -37,7 +37,7 @@ from helo.search.execution.cells import CellReport, CellSettings, Train, checkpo
 from helo.search.execution.connection import Shared
 from helo.search.execution.elastic import Losses, Notice, Room
 from helo.search.execution.progress import SearchProgress
-from helo.search.planning.outcomes import outcome
+from helo.search.planning.outcome import Outcome
 from helo.search.planning.planner import PlannedCell
 from helo.search.planning.queue import BaselineCell, Cell, Queue
 from helo.training.cell import train_cell
@@ -166,7 +166,7 @@ class _Recorder(_NotSaved, tune.Callback):
             self._idle = None  # once for each time
             threads, gpus = self.settings.training.threads, self.settings.gpus
             asked = f"{threads} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
-            say(self.progress.console, f"no node runs a cell; waiting for one with {asked} to spare")
+            print_line(self.progress.console, f"no node runs a cell; waiting for one with {asked} to spare")
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.at_work.add(trial.trial_id)
@@ -186,7 +186,7 @@ class _Recorder(_NotSaved, tune.Callback):
         cell = self.searcher.running.pop(trial.trial_id)
         if report.record is None:  # paused at the deadline
             return
-        if report.out_of_memory and self.searcher.queue.retry(cell, scale=2):
+        if report.out_of_memory and self.searcher.queue.retry(cell, gpu_factor=2):
             return
         self._record(cell, report.record, report.kept)
         for epoch in report.record.history:
@@ -219,14 +219,14 @@ class _Recorder(_NotSaved, tune.Callback):
         except OSError as error:  # Tune would wrap it
             self.failure = error
             raise
-        queue.tell(cell, outcome(record, self.settings.training.objective))
+        queue.tell(cell, Outcome.of_record(record, self.settings.training.objective))
         if isinstance(cell, BaselineCell):
-            self.progress.baseline_done(record.status, queue.baselines_told, queue.baselines)
+            self.progress.baseline_done(record.status, queue.finished_baseline_cells, queue.baseline_cells)
             return
         if kept and self.settings.checkpoints is not None:
             with suppress(OSError):  # what is left of a finished cell is never looked at
                 self.settings.checkpoints.delete(checkpoint_name(cell))
-        self.progress.cell_done(record.status, queue.planner.most, queue.planner.best())
+        self.progress.cell_done(record.status, queue.planner.max_cells, queue.planner.best())
 
 
 class _Overdue(_NotSaved, tune.Stopper):

@@ -56,7 +56,7 @@ class Range:
     log: bool
     whole: bool
 
-    def holds(self, value: Any) -> bool:
+    def contains(self, value: Any) -> bool:
         """Whether a value lies in the range."""
         return bool(self.low <= value <= self.high)
 
@@ -71,7 +71,7 @@ class Choices:
 
     values: tuple[Any, ...]
 
-    def holds(self, value: Any) -> bool:
+    def contains(self, value: Any) -> bool:
         """Whether a value is one of them."""
         return value in self.values
 
@@ -97,13 +97,13 @@ class Space:
     first: Mapping[str, Any] = field(default_factory=dict)
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def listed(self, number: int) -> Mapping[str, Any] | None:
+    def preset_values(self, number: int) -> Mapping[str, Any] | None:
         """The searched values of configuration `number`, if they are not to be drawn."""
         if self.variants:
             return list(self.variants.values())[number % len(self.variants)]  # a probe may ask for more
         return self.first if number == 0 and self.first else None
 
-    def params(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
+    def full_params(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
         """A whole configuration: drawn values, fixed ones, and defaults."""
         return {**DEFAULTS, **self.fixed, **drawn}
 
@@ -305,7 +305,7 @@ def _check_first(first: Any, searched: dict[str, Range | Choices], problems: lis
     for name, value in first.items():
         if name not in searched:
             problems.append(f"first: {name!r} is not searched{did_you_mean(str(name), searched)}")
-        elif PARAMETERS[name].problem(value) or not searched[name].holds(value):
+        elif PARAMETERS[name].problem(value) or not searched[name].contains(value):
             problems.append(f"first: {name} must lie in its own range, got {value!r}")
 
 

@@ -20,7 +20,7 @@ import torch
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
 from helo.evaluation.folds import Fold, fold_data
-from helo.names import Signals, TransportKind
+from helo.names import ModalitySelection, TransportKind
 from helo.search.planning import study
 from helo.search.planning.space import Range, Space
 from helo.settings import TrainingSettings
@@ -57,13 +57,13 @@ class Measured:
 def largest(space: Space) -> dict[str, Any]:
     """The configuration of a space that needs most memory."""
     if space.variants:
-        return max((space.params(values) for values in space.variants.values()), key=_weight)
-    drawn = study.Draws(space, 0, "largest").draw(0)
+        return max((space.full_params(values) for values in space.variants.values()), key=_weight)
+    drawn = study.ConfigurationSampler(space, 0, "largest").draw(0)
     for name in GROWS:
         entry = space.searched.get(name)
         if entry is not None:
             drawn[name] = entry.high if isinstance(entry, Range) else max(entry.values, key=_rank)
-    return space.params(drawn)
+    return space.full_params(drawn)
 
 
 def _rank(value: Any) -> float:
@@ -73,13 +73,13 @@ def _rank(value: Any) -> float:
 def _weight(params: dict[str, Any]) -> tuple[float, float]:
     """Roughly what a step of training holds in memory; transport counts where the rest is the same."""
     tokens = params["width"] * (1 + params["attention_depth"]) * params["batch_size"]
-    return tokens if params["modalities"] == Signals.BOTH else 0, _rank(params["transport"])
+    return tokens if params["modalities"] == ModalitySelection.BOTH else 0, _rank(params["transport"])
 
 
 def samples(space: Space, seed: int) -> list[dict[str, Any]]:
     """A few configurations as the search would draw them, to be timed."""
-    draws = study.Draws(space, seed, "probe")
-    return [space.params(draws.draw(number + 1)) for number in range(SAMPLES)]
+    draws = study.ConfigurationSampler(space, seed, "probe")
+    return [space.full_params(draws.draw(number + 1)) for number in range(SAMPLES)]
 
 
 def measure(

@@ -37,13 +37,14 @@ from helo.search.execution.connection import Shared, ray_cluster
 from helo.search.execution.elastic import Room, from_everywhere, machines
 from helo.search.execution.progress import SearchProgress
 from helo.search.execution.tune import run_cells
-from helo.search.planning.outcomes import outcome
-from helo.search.planning.planner import Planner, pace
+from helo.search.planning.outcome import Outcome
+from helo.search.planning.pace import Pace
+from helo.search.planning.planner import Planner
 from helo.search.planning.queue import Cell, Queue
 from helo.search.planning.space import Range, Space, read_space
 from helo.settings import TrainingSettings
 from helo.storage import open_folder
-from helo.training.cell import CellResult, CellTraining, Keeper, train_cell
+from helo.training.cell import CellResult, CellTraining, Checkpointer, train_cell
 
 pytestmark = pytest.mark.slow
 
@@ -84,14 +85,14 @@ class Watched(Queue):
         super().__init__(planner)
         self.again: list[Cell] = []
 
-    def retry(self, cell: Cell, scale: int = 1) -> bool:
+    def retry(self, cell: Cell, gpu_factor: int = 1) -> bool:
         self.again.append(cell)
-        return super().retry(cell, scale)
+        return super().retry(cell, gpu_factor)
 
 
 def watched(dataset: Dataset, space: Space) -> Watched:
     folds = len(dataset.subject_names)
-    return Watched(Planner(space, folds, seed=3, pace=pace(space, folds, NODES, "shared", racing=True)))
+    return Watched(Planner(space, folds, seed=3, pace=Pace.for_search(space, folds, NODES, "shared", racing=True)))
 
 
 def search(
@@ -100,7 +101,7 @@ def search(
     """All cells on the cluster at hand, as many at a time as it holds."""
     folder.mkdir()
     folds = loso_folds(dataset.subject_names, 3)
-    progress = SearchProgress(queue.planner.most, "kl", Console(quiet=True))
+    progress = SearchProgress(queue.planner.max_cells, "kl", Console(quiet=True))
     assert run_cells(queue, Shared(dataset), folds, settings, LedgerWriter(Ledger(folder)), progress, None, train=train)
     return cells_table(Ledger(folder).rows(CELL_COLUMNS))
 
@@ -114,7 +115,7 @@ def alone(dataset: Dataset, queue: Queue, folder: Path, seed: int = 3) -> pd.Dat
         record = run_cell(cell, dataset, folds, settings).record
         assert record is not None
         ledger.append(record, cell.fold)
-        queue.tell(cell, outcome(record, "kl"))
+        queue.tell(cell, Outcome.of_record(record, "kl"))
     assert queue.finished
     return cells_table(ledger.rows(CELL_COLUMNS))
 
@@ -177,7 +178,7 @@ PACE_S = 0.05
 class Counted:
     """A keeper that writes down every epoch that is run, and where."""
 
-    def __init__(self, keeper: Keeper, log: Path) -> None:
+    def __init__(self, keeper: Checkpointer, log: Path) -> None:
         self.keeper, self.log = keeper, log
         self.node = ray.get_runtime_context().get_node_id()
 
@@ -215,7 +216,7 @@ def test_cells_go_on_elsewhere_when_their_node_leaves_or_dies(
 
     def counted(*given: Any) -> CellResult | None:
         *fixed, keeper = given
-        return train_cell(*fixed, keeper=Counted(keeper, logs / given[1].test))
+        return train_cell(*fixed, checkpointer=Counted(keeper, logs / given[1].test))
 
     def at_work() -> dict[str, Path]:
         """Nodes that have a cell well under way."""
@@ -318,7 +319,7 @@ def test_cells_that_wait_for_a_node_when_time_is_up_do_not_keep_the_search(
     tmp_path.mkdir()
     queue, folds = watched(dataset, SPACE), loso_folds(dataset.subject_names, 3)
     settings = dataclasses.replace(SETTINGS, threads=64, deadline=time.time() + 2)
-    progress = SearchProgress(queue.planner.most, "kl", Console(quiet=True))
+    progress = SearchProgress(queue.planner.max_cells, "kl", Console(quiet=True))
     with ray_cluster(cluster.address):
         assert not run_cells(queue, Shared(dataset), folds, settings, LedgerWriter(Ledger(tmp_path)), progress, 2)
     assert list(tmp_path.iterdir()) == []
@@ -459,6 +460,6 @@ def test_a_job_that_is_submitted_survives_a_machine_and_leaves_its_run_on_object
     run = helo.load_run(place)
     assert run.complete
     space = read_space(tmp_path / "space.yaml")
-    queue = Queue(Planner(space, 4, seed=3, pace=pace(space, 4, 2, "shared", racing=True)))
+    queue = Queue(Planner(space, 4, seed=3, pace=Pace.for_search(space, 4, 2, "shared", racing=True)))
     expected = alone(data, queue, tmp_path / "alone")
     pd.testing.assert_frame_equal(run.cells.drop(columns=VOLATILE), expected.drop(columns=VOLATILE), check_exact=True)
