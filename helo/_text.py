@@ -1,4 +1,4 @@
-"""Values as people say them."""
+"""Values as text for people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 
 def format_duration(seconds: float) -> str:
-    """A time span in its two largest units at most.
+    """Return a time span in its two largest units at most.
 
     >>> format_duration(42.4), format_duration(3725), format_duration(200_000)
     ('42 s', '1 h 2 min', '55 h 33 min')
@@ -21,7 +21,7 @@ _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
 def parse_duration(text: str) -> float:
-    """The time span that a text such as ``90s``, ``30m`` or ``1.5h`` says; raise `ValueError` if it says none.
+    """Return the seconds in a text such as ``90s``, ``30m`` or ``1.5h``; raise `ValueError` for other texts.
 
     >>> parse_duration("90s"), parse_duration("1.5h"), parse_duration("2 d")
     (90.0, 5400.0, 172800.0)
@@ -33,7 +33,7 @@ def parse_duration(text: str) -> float:
 
 
 def format_size(count: float) -> str:
-    """Bytes in GiB or MiB.
+    """Return a number of bytes in GiB or MiB.
 
     >>> format_size(3 * 2**30), format_size(5 * 2**20)
     ('3.0 GiB', '5 MiB')
@@ -42,7 +42,9 @@ def format_size(count: float) -> str:
 
 
 def make_printable(text: object) -> str:
-    """Text from a data set or manifest, with what could steer a terminal or a page replaced.
+    """Return a text from a dataset or manifest with unprintable characters replaced.
+
+    Such characters could control a terminal or a page.
 
     >>> make_printable("S2" + chr(27) + "[31m")
     'S2�[31m'
