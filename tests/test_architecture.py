@@ -248,6 +248,7 @@ TESTS_OF_NO_SINGLE_MODULE = {
     "analysis/test_cost.py": "the schedule of cells and both figures of it",
     "analysis/test_heatmap.py": "the module lies in analysis/figures; the test needs the fixtures of analysis",
     "analysis/test_no_skill.py": "the verdict through the whole path from scores to words",
+    "analysis/test_readme.py": "the README of analysis and its examples",
     "analysis/test_search_figures.py": "five figures of a search on the same fixture",
     "cluster/test_folder.py": "the files of the folder cluster at the top level",
     "cluster/test_malformed.py": "the check as a whole, on malformed files",
