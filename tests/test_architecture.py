@@ -66,12 +66,33 @@ def test_one_file_of_analysis_imports_optuna() -> None:
 
 
 def test_who_imports_ray() -> None:
-    """Only the search and the check of cluster files, which uses Ray's own rules, import Ray."""
-    assert importers("ray", "helo", "analysis") == {
+    """Only the execution of a search and the check of cluster files, which uses Ray's own rules, import Ray."""
+    found = importers("ray", "helo", "analysis")
+    assert {path for path in found if not path.startswith("helo/search/execution/")} == {"helo/cluster/schema.py"}
+
+
+RAY_INTERNALS = {"_private", "_actor_id", "temporary_state", "run_metadata", "_trial_writer", "_summary_writer_cls"}
+"""Attributes of Ray's objects that are private or undocumented."""
+
+
+def reaches_into_ray(path: Path) -> bool:
+    """Return whether a file imports private modules of Ray, or uses undocumented attributes or variables of Ray."""
+    names = imported(path)
+    if any(name.startswith("ray.autoscaler") or (name.startswith("ray.") and "._" in name) for name in names):
+        return True
+    if not any(name == "ray" or name.startswith("ray.") for name in names):
+        return False
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    attributes = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return bool(attributes & RAY_INTERNALS) or any(text.startswith(("RAY_", "TUNE_")) for text in texts)
+
+
+def test_one_file_reaches_into_private_parts_of_ray() -> None:
+    """Besides the check of cluster files, which uses Ray's own rules."""
+    assert {str(path.relative_to(ROOT)) for path in modules("helo", "analysis") if reaches_into_ray(path)} == {
         "helo/cluster/schema.py",
-        "helo/search/execution/connection.py",
-        "helo/search/execution/elastic.py",
-        "helo/search/execution/tune.py",
+        "helo/search/execution/_ray_compat.py",
     }
 
 
@@ -227,9 +248,11 @@ TESTS_OF_NO_SINGLE_MODULE = {
     "analysis/test_cost.py": "the schedule of cells and both figures of it",
     "analysis/test_heatmap.py": "the module lies in analysis/figures; the test needs the fixtures of analysis",
     "analysis/test_no_skill.py": "the verdict through the whole path from scores to words",
+    "analysis/test_readme.py": "the README of analysis and its examples",
     "analysis/test_search_figures.py": "five figures of a search on the same fixture",
     "cluster/test_folder.py": "the files of the folder cluster at the top level",
     "cluster/test_malformed.py": "the check as a whole, on malformed files",
+    "data/test_readme.py": "the document helo/data/README.md",
     "model/test_knobs.py": "hyperparameters, through a whole cell",
     "search/test_command.py": "the command as its users run it",
     "search/test_faults.py": "faults of machines and processes, through whole searches",

@@ -22,10 +22,12 @@ from helo.run.directory import Run
 from helo.run.ledger import LedgerWriter, rows_in
 from helo.search.deliver import deliver
 from helo.search.execution.cells import CellSettings
-from helo.search.execution.connection import Shared, on_cluster, ray_cluster, ray_runs
-from helo.search.execution.elastic import from_everywhere, machines
+from helo.search.execution.connection import SharedDataset, ray_cluster, ray_is_running, run_on_worker
+from helo.search.execution.elastic import cluster_machines, share_folder
+from helo.search.execution.loggers import make_loggers
 from helo.search.execution.progress import SearchProgress
-from helo.search.execution.tune import make_loggers, run_cells
+from helo.search.execution.recorder import Reporting
+from helo.search.execution.tune import run_cells
 from helo.search.export import write_study
 from helo.search.planning.pace import Pace
 from helo.search.planning.planner import Planner
@@ -56,7 +58,7 @@ def run_search(
             finished, finished_baselines = _sound_cells(run, setup.space.objective, console)
         else:
             finished, finished_baselines = FinishedCells(setup.space.objective), set()
-        others = setup.address is not None or ray_runs()
+        others = setup.address is not None or ray_is_running()
         settled = _on_others_cluster if others else _on_own_cluster
         resources = settled(setup, folds, stack, console)
         concurrency = resources.concurrency or 1
@@ -107,13 +109,11 @@ def _run_cells(
             ):
                 complete = run_cells(
                     queue,
-                    Shared(setup.dataset),
+                    SharedDataset(setup.dataset),
                     folds,
                     settings,
-                    writer,
-                    progress,
+                    Reporting(writer, progress, loggers),
                     setup.resources.concurrency if others else resources.concurrency,
-                    loggers=loggers,
                 )
     except BaseException:
         with contextlib.suppress(Exception):  # what went wrong first is what the user has to know
@@ -130,7 +130,7 @@ def _checkpoints(run: Run, others: bool) -> CheckpointStore:
     here = run.checkpoints.here
     if here is None:
         return run.checkpoints
-    return from_everywhere(here.resolve()) if others else LocalFolder(here.resolve())
+    return share_folder(here.resolve()) if others else LocalFolder(here.resolve())
 
 
 def deliver_model(setup: SearchSetup, run: Run, console: Console, again: str) -> bool:
@@ -145,8 +145,8 @@ def deliver_model(setup: SearchSetup, run: Run, console: Console, again: str) ->
             device = "cuda" if share and setup.gpus else "cpu"
             return deliver(setup, run, setup.dataset, device, lambda fit, *rest: fit(*rest), console, again)
         with ray_cluster(setup.address):
-            call = partial(on_cluster, cpus=threads, gpus=1 if share else 0)
-            return deliver(setup, run, Shared(setup.dataset), "cuda" if share else "cpu", call, console, again)
+            call = partial(run_on_worker, cpus=threads, gpus=1 if share else 0)
+            return deliver(setup, run, SharedDataset(setup.dataset), "cuda" if share else "cpu", call, console, again)
 
 
 def _on_own_cluster(setup: SearchSetup, folds: tuple[Fold, ...], stack: ExitStack, console: Console) -> Resources:
@@ -161,7 +161,7 @@ def _on_own_cluster(setup: SearchSetup, folds: tuple[Fold, ...], stack: ExitStac
 def _on_others_cluster(setup: SearchSetup, folds: tuple[Fold, ...], stack: ExitStack, console: Console) -> Resources:
     """Settle the resources on a Ray cluster that others have started, as large as it may become."""
     stack.enter_context(ray_cluster(setup.address))
-    there = machines()
+    there = cluster_machines()
     measured = setup.resources.gpus_per_cell is None and there.feeds(setup.resources.cpus_per_cell)
     if measured and not any(node.gpus for node in there.now):
         print_line(console, "waiting for the cluster to start a node with a GPU, to measure what a cell needs of it")
@@ -173,7 +173,7 @@ def _on_others_cluster(setup: SearchSetup, folds: tuple[Fold, ...], stack: ExitS
 
 
 def _probe_there(function: Callable[..., Any], *arguments: Any) -> Any:
-    return on_cluster(function, *arguments, cpus=1, gpus=1)
+    return run_on_worker(function, *arguments, cpus=1, gpus=1)
 
 
 def _share(setup: SearchSetup, folds: tuple[Fold, ...], there: Machines, call: Callable[..., Measured]) -> float:
