@@ -44,7 +44,7 @@ def _parameter(default: float, low: float, high: float, about: str) -> Any:
 
 
 def _choice(default: str, words: tuple[str, ...], about: str) -> Any:
-    return field(default=default, metadata={"rule": Rule(str, math.nan, math.nan, about, words)})
+    return field(default=str(default), metadata={"rule": Rule(str, math.nan, math.nan, about, words)})
 
 
 @dataclass(frozen=True)
