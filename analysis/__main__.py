@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helo._cli import EXIT_OK, add_common_options, run_command, say
+from helo._cli import EXIT_OK, add_common_options, print_line, run_command
 from helo.errors import InputError, require_new
 
 if TYPE_CHECKING:
@@ -76,13 +76,15 @@ def _report(arguments: argparse.Namespace) -> int:
         if arguments.export is not None:
             empty = write_export(source, arguments.export, lambda step: status.update(f"export: {step}"))
     if nothing:
-        say(console, nothing)
+        print_line(console, nothing)
     else:
         print_summary(source)
         console.print()
-    say(console, f"Report: {report}")
+    print_line(console, f"Report: {report}")
     if arguments.export is not None:
-        say(console, f"Tables and figures: {arguments.export}" + (f" (without {', '.join(empty)})" if empty else ""))
+        print_line(
+            console, f"Tables and figures: {arguments.export}" + (f" (without {', '.join(empty)})" if empty else "")
+        )
     return EXIT_OK
 
 
@@ -98,7 +100,7 @@ def _dashboard(arguments: argparse.Namespace) -> int:
     console = Console()
 
     def ready(address: str) -> None:
-        say(console, f"dashboard: {address} (end with Ctrl-C)")
+        print_line(console, f"dashboard: {address} (end with Ctrl-C)")
 
     serve(arguments.runs, arguments.host, arguments.port, arguments.refresh, _reading(console), ready)
     return EXIT_OK
@@ -109,7 +111,7 @@ def _reading(console: Console) -> Callable[[int, int], None]:
 
     def told(done: int, of: int) -> None:
         if of >= 1000 and (done % 1000 == 0 or done == of):
-            say(console, f"reading the ledger: {done} of {of} cells")
+            print_line(console, f"reading the ledger: {done} of {of} cells")
 
     return told
 

@@ -19,7 +19,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from helo._text import printable
+from helo._text import make_printable
 from helo.metrics import METRICS
 from helo.names import Column, Estimate
 
@@ -42,7 +42,7 @@ def estimates_table(summary: pd.DataFrame, objective: str, intervals: bool = Tru
     table.add_column("skill\n%", justify="right", no_wrap=True)
     for estimate, rows in summary.groupby(Column.ESTIMATE, sort=False):
         by_metric = rows.set_index(Column.METRIC)
-        name = Text(printable(estimate), style="bold" if estimate == Estimate.PER_FOLD_SELECTION else "")
+        name = Text(make_printable(estimate), style="bold" if estimate == Estimate.PER_FOLD_SELECTION else "")
         if estimate == Estimate.ORACLE:
             name.append(f"\n  ({NOT_REPORTABLE})")
         cells = [_score(by_metric.loc[metric], intervals and metric in WITH_INTERVAL) for metric in METRICS]
@@ -61,7 +61,7 @@ def ablation_table(table: pd.DataFrame, objective: str) -> Table:
     for head in (f"{label} {METRICS[objective].arrow}", f"{label} lost", "95 %", "worse for", "p", "effect"):
         shown.add_column(head, justify="right", no_wrap=True)
     for row in table.to_dict("records"):
-        shown.add_row(Text(printable(row[VARIANT])), format_score(row[objective]), *loss_words(row))
+        shown.add_row(Text(make_printable(row[VARIANT])), format_score(row[objective]), *loss_words(row))
     return shown
 
 
@@ -98,7 +98,7 @@ def print_summary(source: Source, console: Console | None = None) -> None:
     if source.ablation is not None:
         console.print()
         console.print(ablation_table(source.ablation, source.objective))
-        first = repr(printable(source.ablation[VARIANT].iloc[0]))
+        first = repr(make_printable(source.ablation[VARIANT].iloc[0]))
         console.print(Text(ablation_note(source.ablation, source.objective, first)), width=width)
     console.print()
     console.print(Text(source.verdict, style="bold"), width=width)

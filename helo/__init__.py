@@ -21,7 +21,7 @@ __all__ = ["HeLoRegressor", "load_model", "load_run", "run_search"]
 # Every command imports this module, and torch takes seconds: each function imports what it needs.
 
 
-def run_search(
+def run_search(  # noqa: PLR0913 -- every setting of a search is an argument of its own
     dataset: Dataset | PathLike[str] | str = "simulated",
     space: Space | Mapping[str, Any] | PathLike[str] | str = "demo",
     *,
@@ -52,7 +52,7 @@ def run_search(
     and function give the same cells.
 
     - `dataset`: a `helo.data.Dataset` in memory, a dataset directory, or ``"simulated"``
-    - `space`: the name of a bundled space, a YAML file, a mapping as in such a file, or a `helo.search.planning.space.Space`
+    - `space`: the name of a bundled space, a YAML file, a mapping as in such a file, or a `helo.search.Space`
     - `out`: the run directory; a new one in ``runs/`` otherwise
     - `resume`: a run directory to go on with. What decides what is computed is then in its manifest and must be left
       out here. A dataset that was in memory has to be given again, and is checked to be the same

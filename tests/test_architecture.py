@@ -1,4 +1,4 @@
-"""Who may import whom, and how long a module may be: the rules of the design, kept by a test."""
+"""Rules of the architecture: who may import whom, how long modules are, and which module a test file mirrors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MOST_LINES = 400
+MAX_LINES = 400
+"""Lines of a module, exclusive."""
 
 
 def modules(*folders: str) -> list[Path]:
@@ -65,13 +66,40 @@ def test_one_file_of_analysis_imports_optuna() -> None:
 
 
 def test_who_imports_ray() -> None:
-    """The search, in three places; and the check of cluster files has Ray's own rules for them looked up."""
-    assert importers("ray", "helo", "analysis") == {
+    """Only the execution of a search and the check of cluster files, which uses Ray's own rules, import Ray."""
+    found = importers("ray", "helo", "analysis")
+    assert {path for path in found if not path.startswith("helo/search/execution/")} == {"helo/cluster/schema.py"}
+
+
+RAY_INTERNALS = {"_private", "_actor_id", "temporary_state", "run_metadata", "_trial_writer", "_summary_writer_cls"}
+"""Attributes of Ray's objects that are private or undocumented."""
+
+
+def reaches_into_ray(path: Path) -> bool:
+    """Return whether a file imports private modules of Ray, or uses undocumented attributes or variables of Ray."""
+    names = imported(path)
+    if any(name.startswith("ray.autoscaler") or (name.startswith("ray.") and "._" in name) for name in names):
+        return True
+    if not any(name == "ray" or name.startswith("ray.") for name in names):
+        return False
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    attributes = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return bool(attributes & RAY_INTERNALS) or any(text.startswith(("RAY_", "TUNE_")) for text in texts)
+
+
+def test_one_file_reaches_into_private_parts_of_ray() -> None:
+    """Besides the check of cluster files, which uses Ray's own rules."""
+    assert {str(path.relative_to(ROOT)) for path in modules("helo", "analysis") if reaches_into_ray(path)} == {
         "helo/cluster/schema.py",
-        "helo/search/execution/connection.py",
-        "helo/search/execution/elastic.py",
-        "helo/search/execution/tune.py",
+        "helo/search/execution/_ray_compat.py",
     }
+
+
+@pytest.mark.parametrize("package", ["ray", "torch", "ot", "helo.storage"])
+def test_planning_is_pure(package: str) -> None:
+    """Planning needs neither Ray nor torch, and reads and writes no run directory."""
+    assert importers(package, "helo/search/planning") == set()
 
 
 def test_one_file_imports_botocore() -> None:
@@ -112,7 +140,7 @@ LAYERS = [
     {"helo.search"},
     {"helo"},
 ]
-"""Who is below whom: a module imports from its own row and from those above it in this list."""
+"""Layers of the package. A module imports from its own row and from rows above it."""
 
 
 def layer_of(name: str) -> int:
@@ -190,8 +218,7 @@ def test_one_file_imports_pickle() -> None:
 @pytest.mark.parametrize(
     ("module", "never"),
     [
-        ("helo.search.planning.space", {"ray", "torch"}),
-        ("helo.search.planning.planner", {"ray", "torch"}),
+        ("helo.search.planning.queue", {"ray", "torch", "ot", "helo.storage"}),
         ("helo.training.cell", {"ray", "optuna"}),
         ("helo.run.directory", {"ray", "optuna", "torch"}),
         ("helo.data", {"ray", "optuna", "torch"}),
@@ -213,4 +240,46 @@ def test_what_comes_along_with_an_import(module: str, never: set[str]) -> None:
 
 @pytest.mark.parametrize("path", modules("helo", "analysis"), ids=lambda path: str(path.relative_to(ROOT)))
 def test_modules_are_short(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) < MOST_LINES
+    assert len(path.read_text(encoding="utf-8").splitlines()) < MAX_LINES
+
+
+TESTS_OF_NO_SINGLE_MODULE = {
+    "analysis/test_browser.py": "report and dashboard in a real browser",
+    "analysis/test_cost.py": "the schedule of cells and both figures of it",
+    "analysis/test_heatmap.py": "the module lies in analysis/figures; the test needs the fixtures of analysis",
+    "analysis/test_no_skill.py": "the verdict through the whole path from scores to words",
+    "analysis/test_search_figures.py": "five figures of a search on the same fixture",
+    "cluster/test_folder.py": "the files of the folder cluster at the top level",
+    "cluster/test_malformed.py": "the check as a whole, on malformed files",
+    "model/test_knobs.py": "hyperparameters, through a whole cell",
+    "search/test_command.py": "the command as its users run it",
+    "search/test_faults.py": "faults of machines and processes, through whole searches",
+    "search/test_leakage.py": "planted leaks, through whole searches",
+    "search/test_memory.py": "memory of several worker processes",
+    "storage/test_folders.py": "local and remote folders keep the same rules",
+    "storage/test_hold.py": "local locks and remote leases keep the same rules",
+    "test_architecture.py": "all modules",
+    "test_cli_errors.py": "all commands",
+    "test_docstrings.py": "the public API",
+    "test_help.py": "all commands",
+    "test_installed.py": "the package as it is installed",
+    "test_readme.py": "all documents",
+}
+"""Test files that mirror no module, with what they test instead."""
+
+
+def mirrored(test: Path) -> list[Path]:
+    """Return the modules and packages that a test file may mirror."""
+    inside = test.relative_to(ROOT / "tests")
+    base = ROOT / inside.parent if inside.parts[0] == "analysis" else ROOT / "helo" / inside.parent
+    name = inside.stem.removeprefix("test_")
+    return [base / f"{name}.py", base / f"_{name}.py", base / f"__{name}__.py", base / name]
+
+
+def test_every_test_file_mirrors_a_module_or_says_why_not() -> None:
+    loose = {
+        str(path.relative_to(ROOT / "tests"))
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if not any(module.exists() for module in mirrored(path))
+    }
+    assert loose == set(TESTS_OF_NO_SINGLE_MODULE)

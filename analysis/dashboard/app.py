@@ -14,7 +14,7 @@ from helo.analysis.exhibits import EXHIBITS, PARTS
 from helo.analysis.figures import KINDS
 from helo.analysis.web.page import THEMES
 
-from helo._text import printable
+from helo._text import make_printable
 from helo.names import Column
 
 ASSETS: Final = Path(helo.analysis.web.__file__).parent
@@ -163,11 +163,11 @@ def _row(runs: Sequence[WatchedRun], name: str) -> html.Section:
 
 
 def _render_overview(glance: Overview) -> html.Section:
-    parts = [html.H3(printable(glance.name)), html.P(printable(glance.progress), className="lead")]
+    parts = [html.H3(make_printable(glance.name)), html.P(make_printable(glance.progress), className="lead")]
     if glance.verdict:
-        parts.append(html.P(printable(glance.verdict), className="verdict"))
+        parts.append(html.P(make_printable(glance.verdict), className="verdict"))
     if glance.notes:
-        notes = [html.P(printable(note)) for note in glance.notes]
+        notes = [html.P(make_printable(note)) for note in glance.notes]
         parts.append(html.Details([html.Summary("What a reader must know"), *notes]))
     return html.Section(parts, className="part glance")
 
@@ -178,5 +178,5 @@ def _options(runs: Sequence[WatchedRun]) -> tuple[list[dict[str, str]], ...]:
     subjects = dict.fromkeys(name for subjects, _ in named for name in subjects)
     configurations = sorted({number for _, numbers in named for number in numbers})
     return tuple(
-        [{"label": printable(name), "value": str(name)} for name in names] for names in (subjects, configurations)
+        [{"label": make_printable(name), "value": str(name)} for name in names] for names in (subjects, configurations)
     )
