@@ -115,7 +115,7 @@ dropout, learning_rate, weight_decay, batch_size, epochs, patience
     True
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - scikit-learn wants every hyperparameter as an argument
         self,
         *,
         column_groups: Mapping[str, ColumnGroup] | None = None,
