@@ -156,9 +156,6 @@ class Method(_Name):
 FITTED_BASELINES: Final = (Method.KNN, Method.MAX_ENTROPY, Method.RIDGE, Method.RANDOM_FOREST, Method.MLP)
 """Fitted baselines, in the order of every table."""
 
-IDENTITY: Final = "identity"
-"""Manifest key of the digest of all settings and data that the results of a search depend on."""
-
 
 class Normalisation(_Name):
     """Source of the statistics that scale features: the training subjects, or each subject itself."""

@@ -1,4 +1,4 @@
-"""HeLo as a scikit-learn regressor."""
+"""HeLo as a scikit-learn regressor; `helo.model.network` has the model and its source."""
 
 from __future__ import annotations
 
@@ -24,9 +24,6 @@ from helo.settings import TrainingSettings
 from helo.training.cell import CellTraining
 from helo.training.fitted import FittedModel
 from helo.training.fitting import Fitting
-
-ColumnGroup = Mapping[str, Any]
-"""Columns of one modality: ``columns``, and optionally ``role``, ``tokens`` and ``main``."""
 
 _GROUP_KEYS = ("columns", "role", "tokens", "main")
 _TEST = "test subject"
@@ -77,10 +74,6 @@ dropout, learning_rate, weight_decay, batch_size, epochs, patience
     history_ : list of dict
         One row per epoch, from epoch 0: losses and validation metrics. Empty without validation subjects.
 
-    See Also
-    --------
-    helo.run_search : Search of hyperparameters with leave-one-subject-out folds.
-
     Notes
     -----
     `score` is the coefficient of determination R² of scikit-learn, averaged over emotions. For the metrics of emotion
@@ -90,11 +83,6 @@ dropout, learning_rate, weight_decay, batch_size, epochs, patience
     subjects within each training set, pass them on to `fit` with ``params={"groups": subjects}``.
 
     A feature may be NaN (missing), but a row must have at least one feature.
-
-    References
-    ----------
-    Zheng et al., "HeLo: Heterogeneous Multi-Modal Fusion with Label Correlation for Emotion Distribution Learning",
-    ACM Multimedia 2025.
 
     Examples
     --------
@@ -118,7 +106,7 @@ dropout, learning_rate, weight_decay, batch_size, epochs, patience
     def __init__(  # noqa: PLR0913 - scikit-learn wants every hyperparameter as an argument
         self,
         *,
-        column_groups: Mapping[str, ColumnGroup] | None = None,
+        column_groups: Mapping[str, Mapping[str, Any]] | None = None,
         transport: str = DEFAULTS["transport"],
         ot_entropy: float = DEFAULTS["ot_entropy"],
         ot_alpha: float = DEFAULTS["ot_alpha"],
@@ -356,9 +344,10 @@ dropout, learning_rate, weight_decay, batch_size, epochs, patience
         self.n_iter_ = training.epoch
         if alone and self.normalise == Normalisation.SUBJECT:
             scaling = Scaling(Normalisation.SUBJECT)
-        facts = {"epochs": self.best_epoch_, "seed": seed}
         network = training.model.cpu().eval()
-        self.model_ = FittedModel(dataset.schema, configuration, scaling, network, self._subject_names, facts)
+        self.model_ = FittedModel(
+            dataset.schema, configuration, scaling, network, self._subject_names, {"epochs": self.best_epoch_}
+        )
 
 
 def _present_roles(schema: Schema, selection: str) -> str:

@@ -55,7 +55,7 @@ def compare_runs(runs: Sequence[WatchedRun]) -> Any:
 
 def _what(source: Source) -> tuple[Any, ...]:
     """What has to be the same in runs that are compared: the data, and the measure."""
-    return source.section("dataset").get("digest"), source.objective
+    return source.dataset.digest, source.objective
 
 
 def _row(name: str, source: Source, against: pd.DataFrame, comparable: bool) -> list[str]:
