@@ -67,7 +67,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--time-budget", metavar="TIME", help="end in this time (90s, 30m, 2h) with a run that can be resumed")
     add("--plan", action="store_true", help="estimate the cost of the search from a timed probe, and do not start it")
     add("--cluster", type=Path, metavar="FILE", help="with --plan: cluster file for the cost estimate")
-    add("--price", type=float, metavar="USD", help="with --plan: price of the whole cluster per hour, for the cost estimate")
+    add(
+        "--price",
+        type=float,
+        metavar="USD",
+        help="with --plan: price of the whole cluster per hour, for the cost estimate",
+    )
     add(
         "--export-predictions",
         action="store_true",

@@ -27,9 +27,7 @@ class SearchContext:
         The run that is resumed; None starts a new one.
     """
 
-    def __init__(
-        self, setup: SearchSetup, console: Console, resume_command: str = "", run: Run | None = None
-    ) -> None:
+    def __init__(self, setup: SearchSetup, console: Console, resume_command: str = "", run: Run | None = None) -> None:
         self.setup = setup
         self.console = console
         self.resume_command = resume_command

@@ -184,9 +184,7 @@ def _probe_on_gpu_worker(function: Callable[..., Any], *arguments: Any) -> Any:
     return run_on_worker(function, *arguments, cpus=1, gpus=1)
 
 
-def _gpu_share(
-    setup: SearchSetup, folds: tuple[Fold, ...], machines: Machines, call: Callable[..., Measured]
-) -> float:
+def _gpu_share(setup: SearchSetup, folds: tuple[Fold, ...], machines: Machines, call: Callable[..., Measured]) -> float:
     """Return the share of a GPU for each cell: the requested one, or one that holds the largest configuration."""
     if setup.resources.gpus_per_cell is not None:
         return setup.resources.gpus_per_cell
