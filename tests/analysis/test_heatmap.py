@@ -73,7 +73,7 @@ def test_similarities_are_better_when_higher() -> None:
 
 def test_without_a_train_mean_the_scores_stand_for_themselves() -> None:
     info = heatmap._build_info(CELLS, no_baselines(), "kl")
-    assert not info.known
+    assert not info.has_skills
     assert info.subjects == ("hard", "easy")  # by the mean of their scores
     figure = plot_heatmap(CELLS, no_baselines(), "kl")
     assert figure.data[0].z == pytest.approx(info.test.astype(np.float32), nan_ok=True)

@@ -158,7 +158,7 @@ def test_importance_tells_what_says_something() -> None:
     )
     info = importance._build_info(table)
     assert info.parameters == ("width", "<b>")
-    assert info.says == (True, False)
+    assert info.significant == (True, False)
     figure = importance._draw_figure(info)
     assert [list(trace.x) for trace in figure.data] == [[0.2, 0.4], [0.7], [0.3]]
     assert "<b>" not in figure.data[0].y
