@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helo._cli import EXIT_OK, run_command, say
+from helo._cli import EXIT_OK, add_common_options, run_command, say
 from helo.errors import InputError, require_new
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ PORT = 8050
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog=PROG, description="Read the result of a search.")
+    add_common_options(parser)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     report = commands.add_parser(
         "report", help="print the estimates of a run and write its summary and report", description=_report.__doc__
@@ -111,6 +112,12 @@ def _reading(console: Console) -> Callable[[int, int], None]:
             say(console, f"reading the ledger: {done} of {of} cells")
 
     return told
+
+
+def deprecated_main() -> int:
+    """Run ``helo-report``, the name of this command up to 0.1.0."""
+    print(f"helo-report is deprecated and will be removed in 0.3.0: use {PROG}", file=sys.stderr)
+    return main()
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class Source:
     def objective(self) -> str:
         """The metric that the search minimised or maximised; raise `InputError` if the manifest has none."""
         objective = self.section("space").get("objective")
-        if objective not in METRICS:
+        if objective not in tuple(METRICS):  # a file may hold anything, also what has no hash
             raise InputError(
                 f"{self.run.folder.where(FileName.MANIFEST)}: space.objective must be one of {', '.join(METRICS)};"
                 f" got {objective!r}"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from helo.search.planning.space import Space
     from helo.training.fitted import FittedModel
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["load_model", "load_run", "run_search"]
 
 # Every command imports this module, and torch takes seconds: each function imports what it needs.

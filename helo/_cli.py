@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from helo import __version__
 from helo._text import printable
 from helo.errors import InputError, StorageError
 
@@ -25,6 +27,40 @@ UNREACHABLE = frozenset({errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EN
 def say(console: Console, line: str) -> None:
     """Print a line as it is: paths and names are neither markup nor wrapped."""
     console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--version`` and ``--print-completion`` to the parser of a command."""
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        choices=("bash", "zsh", "tcsh"),
+        default=argparse.SUPPRESS,
+        help="print a script that completes this command in a shell, and exit",
+    )
+
+
+class _PrintCompletion(argparse.Action):
+    """Print a completion script and exit."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
+        # Imported here so that no other use of a command waits for it.
+        import shtab
+
+        _complete_paths(parser, shtab.FILE)
+        print(shtab.complete(parser, shell=values))
+        parser.exit()
+
+
+def _complete_paths(parser: argparse.ArgumentParser, rule: Any) -> None:
+    """Let a shell complete paths for arguments whose metavar names one."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                _complete_paths(command, rule)
+        elif action.metavar in ("DATASET", "DIR", "FILE", "MODEL", "NAME|FILE", "PATH", "RUN"):
+            action.complete = rule  # type: ignore[attr-defined]
 
 
 def run_command(prog: str, body: Callable[[], int]) -> int:

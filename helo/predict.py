@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helo._cli import EXIT_OK, run_command
+from helo._cli import EXIT_OK, add_common_options, run_command
 from helo._text import printable
 from helo.errors import InputError, require_new, shorten
 
@@ -27,6 +27,7 @@ FEW_WINDOWS = 10
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog=PROG, description="Predict emotion distributions with a fitted model.")
+    add_common_options(parser)
     parser.add_argument("model", metavar="MODEL", help="folder or URI of a fitted model, such as RUN/model")
     parser.add_argument(
         "data", type=Path, metavar="DATASET", help="dataset directory, or a Parquet or CSV file; labels are not needed"

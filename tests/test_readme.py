@@ -21,7 +21,7 @@ import helo.data.__main__
 import helo.predict
 import helo.search.__main__
 from helo.configuration import PARAMETERS
-from helo.data.store import read_schema
+from helo.data.directory import read_schema
 from helo.search.planning.space import Range, read_space
 
 ROOT = Path(__file__).parents[1]

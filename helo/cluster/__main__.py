@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from helo._cli import EXIT_BAD_INPUT, EXIT_OK, run_command
+from helo._cli import EXIT_BAD_INPUT, EXIT_OK, add_common_options, run_command
 from helo._text import printable
 from helo.errors import InputError
 
@@ -17,6 +17,7 @@ PROG = "helo-cluster"
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog=PROG, description="Clusters to search on.")
+    add_common_options(parser)
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="check|watch-spot")
     look = kinds.add_parser("check", help="faults and price of a cluster file; nothing is started or called")
     look.add_argument("file", type=Path, metavar="FILE", help="for ray up (.yaml), KubeRay (.yaml) or Slurm (.sh)")

@@ -1,8 +1,8 @@
 """Datasets: what they are, where they lie, and how to make one (``python -m helo.data``)."""
 
 from helo.data.dataset import Dataset
+from helo.data.directory import read_dataset, write_dataset
 from helo.data.schema import Modality, Schema
 from helo.data.simulated import simulate
-from helo.data.store import read_dataset, write_dataset
 
 __all__ = ["Dataset", "Modality", "Schema", "read_dataset", "simulate", "write_dataset"]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from helo._cli import EXIT_FAILED, EXIT_OK, run_command
+from helo._cli import EXIT_FAILED, EXIT_OK, add_common_options, run_command
 from helo.errors import InputError, require_new
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROG, description="Make a dataset directory for helo-search, or look through one."
     )
+    add_common_options(parser)
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="simulate|wesad|dmer|table|check")
     makers = [_simulate_parser(kinds), _wesad_parser(kinds), _dmer_parser(kinds), _table_parser(kinds)]
     for maker in makers:
@@ -117,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     from helo.data import read_dataset
     from helo.data.check import check
-    from helo.data.overview import show
+    from helo.data.terminal import show
 
     found = check(read_dataset(arguments.folder))
     show(found)
@@ -161,7 +162,7 @@ def _parts(out: Path) -> Path:
 
 
 def _wesad(arguments: argparse.Namespace) -> Dataset:
-    from helo.data.wesad import is_download, parse_items, read_download, wesad
+    from helo.data.wesad import is_download, parse_items, read_download, read_feature_table
 
     items = parse_items(arguments.items)
     given: dict[str, Any] = {
@@ -174,7 +175,7 @@ def _wesad(arguments: argparse.Namespace) -> Dataset:
                 f"{arguments.folder}: {options}: these act on the official download only (a zip file, or a folder with "
                 "S2/S2.pkl ...); leave them out"
             )
-        return wesad(arguments.folder, items)
+        return read_feature_table(arguments.folder, items)
     wrong = [f"--{name} must be above 0, got {given[name]:g}" for name in given if not _above_0(given[name])]
     if wrong:
         raise InputError("; ".join(wrong))
@@ -186,20 +187,20 @@ def _above_0(value: str | float) -> bool:
 
 
 def _dmer(arguments: argparse.Namespace) -> Dataset:
-    from helo.data.dmer import LEFT_OUT, dmer, parse_subjects
+    from helo.data.dmer import LEFT_OUT, parse_subjects, read_dmer
 
     leave_out: tuple[int, ...] = LEFT_OUT
     if arguments.keep_all:
         leave_out = ()
     elif arguments.leave_out is not None:
         leave_out = parse_subjects(arguments.leave_out)
-    return dmer(arguments.folder, labels=arguments.labels, leave_out=leave_out, tell=_tell)
+    return read_dmer(arguments.folder, labels=arguments.labels, leave_out=leave_out, tell=_tell)
 
 
 def _table(arguments: argparse.Namespace) -> Dataset:
-    from helo.data.table import parse_modality, table
+    from helo.data.table import parse_modality, read_table
 
-    return table(
+    return read_table(
         arguments.file,
         subject=arguments.subject,
         group=arguments.group,

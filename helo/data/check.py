@@ -8,9 +8,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from helo.data.blurred import find_blurred
 from helo.data.dataset import Dataset, Missing
 from helo.data.leaks import Codes, Repeats, find_codes, find_repeats, row_keys
+from helo.data.noisy_leaks import find_noisy_leaks
 from helo.errors import shorten
 from helo.metrics import METRICS, mean_scores
 from helo.names import Estimate
@@ -298,7 +298,7 @@ def _about_features(codes: Codes) -> list[Finding]:
 
 def _about_blurred(dataset: Dataset, codes: Codes) -> list[Finding]:
     named = {*codes.constant, *codes.personal, *codes.revealing, *codes.fixed_in_groups}
-    found = [f"{name} ({told:.0%})" for name, told in find_blurred(dataset).items() if name not in named]
+    found = [f"{name} ({told:.0%})" for name, told in find_noisy_leaks(dataset).items() if name not in named]
     if not found:
         return []
     text = (

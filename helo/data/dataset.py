@@ -24,10 +24,10 @@ BLOCK_VALUES = 2**22
 """Features looked at together, so that what is derived from them on the way takes tens of megabytes only."""
 
 
-def blocks(rows: int, columns: int) -> Iterator[slice]:
+def row_blocks(rows: int, columns: int) -> Iterator[slice]:
     """Rows in consecutive blocks of about `BLOCK_VALUES` values.
 
-    >>> [block.stop for block in blocks(5, BLOCK_VALUES // 2)]
+    >>> [block.stop for block in row_blocks(5, BLOCK_VALUES // 2)]
     [2, 4, 5]
     """
     size = max(1, BLOCK_VALUES // max(1, columns))
@@ -134,7 +134,7 @@ class Signals:
             )
 
     def _blocks(self) -> Iterator[slice]:
-        return blocks(*self.features.shape)
+        return row_blocks(*self.features.shape)
 
     def __len__(self) -> int:
         return len(self.subjects)

@@ -60,7 +60,7 @@ _UNREADABLE: Final = (
 )
 
 
-def dmer(
+def read_dmer(
     folder: Path,
     *,
     labels: Path | None = None,

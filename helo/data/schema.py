@@ -128,6 +128,7 @@ class Schema:
         for modality in self.modalities:
             entry = asdict(modality)
             del entry["name"]
+            entry["role"] = str(modality.role)  # YAML writes plain strings only
             entry["columns"] = list(modality.columns)
             if not modality.main:
                 del entry["main"]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from helo.data.dataset import LABEL_SUM_TOLERANCE, Dataset
 from helo.data.schema import Modality, Schema
-from helo.data.tabular import TableFile, open_table
+from helo.data.table_file import TableFile, open_table
 from helo.errors import InputError, did_you_mean, shorten
 from helo.names import Column, Role, enum_values
 
@@ -58,7 +58,7 @@ def parse_modality(text: str) -> ModalityPattern:
     return ModalityPattern(name, role, patterns, tokens)
 
 
-def table(
+def read_table(
     path: Path,
     *,
     subject: str,

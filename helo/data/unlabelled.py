@@ -11,9 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from helo.data.dataset import Signals
+from helo.data.directory import read_schema
 from helo.data.schema import Schema
-from helo.data.store import read_schema
-from helo.data.tabular import open_table
+from helo.data.table_file import open_table
 from helo.errors import InputError, did_you_mean
 from helo.names import Column, FileName
 
@@ -55,7 +55,7 @@ def read_signals(path: Path | str, schema: Schema) -> Signals:
         raise InputError(f"{path}: {error}") from None
 
 
-def signals_of(frame: pd.DataFrame, schema: Schema) -> Signals:
+def signals_from_frame(frame: pd.DataFrame, schema: Schema) -> Signals:
     """The windows of a DataFrame with ``subject`` and a model's columns; see `read_signals`."""
     columns = [str(name) for name in frame.columns]
     wrong = {
@@ -76,7 +76,7 @@ def signals_of(frame: pd.DataFrame, schema: Schema) -> Signals:
 def _problems(columns: Sequence[str], wrong: Mapping[str, str], schema: Schema) -> list[str]:
     """What is wrong with the columns, one by one; `wrong` has the types of those that hold no numbers."""
     present = set(columns)
-    found = [] if Column.SUBJECT in present else [f"column {Column.SUBJECT!r} is missing"]
+    found = [] if Column.SUBJECT in present else [f"column '{Column.SUBJECT}' is missing"]
     for modality in schema.modalities:
         for column in modality.columns:
             where = f"column {column!r} (modality {modality.name})"

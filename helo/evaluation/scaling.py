@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from helo.data.dataset import Dataset, Signals, blocks
+from helo.data.dataset import Dataset, Signals, row_blocks
 from helo.errors import InputError
 from helo.names import Normalisation, enum_values
 
@@ -56,7 +56,7 @@ class Part:
         """(n, F) scaled features of some windows."""
         rows, of = self.rows[positions], self.of[positions]
         scaled: NDArray[np.float32] = np.empty((len(rows), self.mean.shape[1]), np.float32)
-        for block in blocks(*scaled.shape):
+        for block in row_blocks(*scaled.shape):
             which = slice(None) if len(self.mean) == 1 else of[block]
             scaled[block] = (self.dataset.features[rows[block]] - self.mean[which]) / self.std[which]
         return scaled
@@ -106,13 +106,13 @@ def _statistics(
     """Mean and standard deviation (F,) of some rows, in two passes over blocks of them."""
     columns = features.shape[1]
     count, total, square = (np.zeros(columns) for _ in range(3))
-    for block in blocks(len(rows), columns):
+    for block in row_blocks(len(rows), columns):
         values = features[rows[block]]
         there = ~np.isnan(values)
         count += there.sum(axis=0)
         total += np.where(there, values, 0).sum(axis=0, dtype=np.float64)
     mean = total / np.maximum(count, 1)
-    for block in blocks(len(rows), columns):
+    for block in row_blocks(len(rows), columns):
         values = features[rows[block]]
         square += (np.where(np.isnan(values), 0, values - mean) ** 2).sum(axis=0)
     std = np.where(count > 0, np.sqrt(square / np.maximum(count, 1)), np.nan)

@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helo._cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, run_command
+from helo._cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, add_common_options, run_command
 from helo.names import CellLogger, Normalisation, Precision, SearchProtocol, enum_values
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Search HeLo's hyperparameters with leave-one-subject-out folds; without arguments, "
         "a demo on simulated data.",
     )
+    add_common_options(parser)
     what = parser.add_argument_group("what is searched")
     add = what.add_argument
     add("--data", metavar="DIR", help="dataset directory, or s3://BUCKET/FOLDER (default: built-in simulated data)")

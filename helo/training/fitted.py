@@ -21,10 +21,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from helo.configuration import Configuration
-from helo.data.dataset import Dataset, Signals, blocks
+from helo.data.dataset import Dataset, Signals, row_blocks
+from helo.data.directory import parse_schema
 from helo.data.schema import Schema
-from helo.data.store import parse_schema
-from helo.data.unlabelled import read_signals, signals_of
+from helo.data.unlabelled import read_signals, signals_from_frame
 from helo.errors import InputError
 from helo.evaluation.folds import cell_seed
 from helo.evaluation.scaling import Scaling
@@ -75,7 +75,7 @@ class FittedModel:
         if isinstance(windows, Signals):
             signals = windows
         elif isinstance(windows, pd.DataFrame):
-            signals = signals_of(windows, self.schema)
+            signals = signals_from_frame(windows, self.schema)
         else:
             signals = read_signals(windows, self.schema)
         if signals.schema.slices != self.schema.slices or signals.schema.features != self.schema.features:
@@ -95,7 +95,7 @@ class FittedModel:
         """Features that lie `FAR` standard deviations from the mean or more, and in how many windows."""
         part = self.scaling.part(signals, signals.subject_names)
         counts = np.zeros(len(self.schema.features), dtype=np.intp)
-        for block in blocks(len(part), len(counts)):
+        for block in row_blocks(len(part), len(counts)):
             counts += (np.abs(part.take(block)) >= FAR).sum(axis=0)
         return {name: int(count) for name, count in zip(self.schema.features, counts, strict=True) if count}
 

@@ -31,7 +31,7 @@ import pandas as pd
 from rich.console import Console
 
 from helo.data import Dataset, simulate
-from helo.data.wesad import wesad
+from helo.data.wesad import read_feature_table
 from helo.evaluation.folds import loso_folds
 from helo.metrics import METRICS
 from helo.names import Column, Prefix, Status, TableName
@@ -141,7 +141,7 @@ def main() -> None:
     arguments = parser.parse_args()
     data = {"simulated": simulate(subjects=SUBJECTS, windows=5)}
     if arguments.wesad is not None:
-        data = {"wesad": every_second(wesad(arguments.wesad)), **data}
+        data = {"wesad": every_second(read_feature_table(arguments.wesad)), **data}
     answer: dict[str, object] = {"benchmark": "search_efficiency", "seeds": arguments.seeds}
     with tempfile.TemporaryDirectory() as scratch:
         for name, dataset in data.items():

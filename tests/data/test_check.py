@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from helo.data.__main__ import main
 from helo.data.check import check
 from helo.data.dataset import Dataset
+from helo.data.directory import read_dataset, write_dataset
 from helo.data.simulated import simulate
-from helo.data.store import read_dataset, write_dataset
-from helo.data.wesad import wesad
+from helo.data.wesad import read_feature_table
 from helo.evaluation.baselines import baselines_table
 from helo.evaluation.folds import loso_folds
 from helo.metrics import METRICS
@@ -70,7 +70,7 @@ def test_made_up_data_are_clean(seed: int) -> None:
 
 
 def test_wesad_is_clean(wesad_folder: Path) -> None:
-    found = check(wesad(wesad_folder))
+    found = check(read_feature_table(wesad_folder))
     assert found.findings == ()
     assert found.labels == (5, 5, 5)  # one report after each condition
     assert found.groups == (5, 5, 5)

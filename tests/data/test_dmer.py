@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 
 from helo.data.__main__ import main
-from helo.data.dmer import EMOTIONS, FEATURES, LEFT_OUT, MODALITIES, dmer, parse_subjects
-from helo.data.store import read_dataset
+from helo.data.directory import read_dataset
+from helo.data.dmer import EMOTIONS, FEATURES, LEFT_OUT, MODALITIES, parse_subjects, read_dmer
 from helo.errors import InputError
 
 CLIPS = 32
@@ -55,7 +55,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_features_labels_and_groups_are_those_of_their_windows(folder: Path) -> None:
     told: list[str] = []
-    dataset = dmer(folder, tell=told.append)
+    dataset = read_dmer(folder, tell=told.append)
     assert dataset.subject_names == ("1", "2", "10")
     assert dataset.features.dtype == np.float32
     assert dataset.groups is not None
@@ -88,7 +88,7 @@ def test_the_layout_of_the_columns() -> None:
 def test_clips_may_lie_either_way(tmp_path: Path, turn: Callable[[np.ndarray], np.ndarray]) -> None:
     for number in (1, 2):
         write(tmp_path, number, vids=turn(variables(number)["vids"]))
-    groups = dmer(tmp_path).groups
+    groups = read_dmer(tmp_path).groups
     assert groups is not None
     assert groups[:3].tolist() == ["clip 0", "clip 7", "clip 14"]
 
@@ -96,9 +96,17 @@ def test_clips_may_lie_either_way(tmp_path: Path, turn: Callable[[np.ndarray], n
 def test_the_authors_subjects_are_left_out_unless_asked_for(tmp_path: Path) -> None:
     for number in (1, 2, *LEFT_OUT):
         write(tmp_path, number, windows=2)
-    assert dmer(tmp_path).subject_names == ("1", "2")
-    assert len(dmer(tmp_path, leave_out=()).subject_names) == 9
-    assert dmer(tmp_path, leave_out=parse_subjects("1, 31")).subject_names == ("2", "3", "4", "13", "16", "17", "27")
+    assert read_dmer(tmp_path).subject_names == ("1", "2")
+    assert len(read_dmer(tmp_path, leave_out=()).subject_names) == 9
+    assert read_dmer(tmp_path, leave_out=parse_subjects("1, 31")).subject_names == (
+        "2",
+        "3",
+        "4",
+        "13",
+        "16",
+        "17",
+        "27",
+    )
 
 
 def test_files_may_lie_in_folders(tmp_path: Path) -> None:
@@ -108,10 +116,10 @@ def test_files_may_lie_in_folders(tmp_path: Path) -> None:
         labels = variables(number)["dis_label"]
         savemat(tmp_path / "Aligned_data" / str(number) / "datas.mat", {"dis_label": labels})
         assert "dis_label" not in content
-    here = dmer(tmp_path)
+    here = read_dmer(tmp_path)
     (tmp_path / "Aligned_data").rename(tmp_path / "moved")
     (tmp_path / "Features").rename(tmp_path / "features only")
-    there = dmer(tmp_path / "features only", labels=tmp_path / "moved")
+    there = read_dmer(tmp_path / "features only", labels=tmp_path / "moved")
     assert there.digest == here.digest
 
 
@@ -121,7 +129,7 @@ def test_labels_named_are_labels_taken(folder: Path, tmp_path: Path) -> None:
         (tmp_path / "other" / str(number)).mkdir(parents=True)
         scores = np.ones((CLIPS, 10))
         savemat(tmp_path / "other" / str(number) / "datas.mat", {"dis_label": scores})
-    np.testing.assert_array_equal(dmer(folder, labels=tmp_path / "other").labels, 0.1)
+    np.testing.assert_array_equal(read_dmer(folder, labels=tmp_path / "other").labels, 0.1)
 
 
 def test_missing_signals_stay_missing(tmp_path: Path) -> None:
@@ -129,7 +137,7 @@ def test_missing_signals_stay_missing(tmp_path: Path) -> None:
     features[2, 90:118] = np.nan
     write(tmp_path, 1, feas=features)
     write(tmp_path, 2)
-    assert dmer(tmp_path).missing.windows == {"gsr": 1}
+    assert read_dmer(tmp_path).missing.windows == {"gsr": 1}
 
 
 @settings(max_examples=15, deadline=None)
@@ -141,7 +149,7 @@ def test_any_order_of_clips(tmp_path_factory: pytest.TempPathFactory, clips: lis
     for number in (1, 2):
         write(folder, number, windows=len(clips), vids=np.array(clips)[:, None], dis_label=scores)
     expected = scores[clips] / scores[clips].sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(dmer(folder).labels, np.tile(expected, (2, 1)), rtol=1e-14)
+    np.testing.assert_allclose(read_dmer(folder).labels, np.tile(expected, (2, 1)), rtol=1e-14)
 
 
 def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,7 +159,7 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "subject 10 (3 of 3): 6 windows" in said
     assert "dmer, 3 subjects, 18 windows, 913 features (eeg, gsr, ppg, video), 10 emotions" in said
     assert said.splitlines()[-1] == f"next: python -m helo.data check {out}"
-    assert read_dataset(out).digest == dmer(folder).digest
+    assert read_dataset(out).digest == read_dmer(folder).digest
     assert main(["dmer", str(folder), "--leave-out", "2", "--out", str(tmp_path / "two")]) == 0
     assert read_dataset(tmp_path / "two").subject_names == ("1", "10")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from helo.data.__main__ import build_parser, main
-from helo.data.store import read_dataset
+from helo.data.directory import read_dataset
 
 
 def refusal(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:

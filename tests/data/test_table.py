@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from helo.data.__main__ import main
 from helo.data.dataset import Dataset
+from helo.data.directory import read_dataset
 from helo.data.simulated import simulate
-from helo.data.store import read_dataset
-from helo.data.table import ModalityPattern, parse_modality, table
+from helo.data.table import ModalityPattern, parse_modality, read_table
 from helo.errors import InputError
 
 DATASET = simulate(subjects=3, clips=2, windows=2)
@@ -48,7 +48,7 @@ def save(table: pd.DataFrame, path: Path) -> Path:
 
 def read(path: Path, **others: Any) -> Dataset:
     wanted: dict[str, Any] = {"subject": "subject", "group": "group", "emotions": ["label_*"]}
-    return table(path, **wanted | {"modalities": [parse_modality(text) for text in MODALITIES]} | others)
+    return read_table(path, **wanted | {"modalities": [parse_modality(text) for text in MODALITIES]} | others)
 
 
 # --- what is read -------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ def test_any_numbers_come_back(
         ModalityPattern("p", "physiological", ("a", "b"), 1),
         ModalityPattern("q", "behavioural", ("[cd]",), 1),
     ]
-    dataset = table(path, subject="who", emotions=["joy", "fear"], modalities=modalities)
+    dataset = read_table(path, subject="who", emotions=["joy", "fear"], modalities=modalities)
     np.testing.assert_array_equal(dataset.features, rows)
     expected = np.array([[shares[0], shares[1]], [1.0, 0.0]])
     np.testing.assert_allclose(dataset.labels, expected / expected.sum(axis=1, keepdims=True), rtol=1e-14)
@@ -114,7 +114,7 @@ def test_columns_not_used_are_named(tmp_path: Path) -> None:
 
 def test_modalities_take_columns_in_the_order_of_the_file(tmp_path: Path) -> None:
     reordered = frame()[["label_joy", "ecg_1", "subject", "ecg_0", "eda_2", "motion_0", "label_fear"]]
-    dataset = table(
+    dataset = read_table(
         save(reordered, tmp_path / "t.csv"),
         subject="subject",
         emotions=["fear=label_fear,joy=label_joy"],
@@ -137,7 +137,7 @@ def test_names_that_a_dataset_keeps_for_itself(tmp_path: Path) -> None:
     renamed["feature_subject"] = "taken"
     path = save(renamed, tmp_path / "t.csv")
     modalities = [parse_modality("e=physiological:subject,ecg_1:2"), parse_modality("m=behavioural:motion*")]
-    dataset = table(path, subject="who", group="clip", emotions=["group", "label_*"], modalities=modalities)
+    dataset = read_table(path, subject="who", group="clip", emotions=["group", "label_*"], modalities=modalities)
     assert dataset.schema.features[0] == "feature_feature_subject"
     assert dataset.schema.emotions["group"] == "label_group"
     np.testing.assert_array_equal(dataset.features[:, 0], DATASET.features[:, 0])
@@ -146,7 +146,7 @@ def test_names_that_a_dataset_keeps_for_itself(tmp_path: Path) -> None:
 
 def test_names_that_mean_something_in_patterns(tmp_path: Path) -> None:
     renamed = frame().rename(columns={"ecg_0": "HR[bpm]", "ecg_1": "a:b", "label_joy": "x=1,y"})
-    dataset = table(
+    dataset = read_table(
         save(renamed, tmp_path / "t.csv"),
         subject="subject",
         emotions=["x=1,y", "label_fear"],
@@ -181,8 +181,10 @@ def test_many_columns_need_a_number_of_tokens(tmp_path: Path) -> None:
     path = save(wide, tmp_path / "t.csv")
     heart = parse_modality("heart=physiological:hr")
     with pytest.raises(InputError, match="say how many tokens its 70 columns make"):
-        table(path, subject="who", emotions=["joy", "fear"], modalities=[heart, parse_modality("v=behavioural:v*")])
-    dataset = table(
+        read_table(
+            path, subject="who", emotions=["joy", "fear"], modalities=[heart, parse_modality("v=behavioural:v*")]
+        )
+    dataset = read_table(
         path, subject="who", emotions=["joy", "fear"], modalities=[heart, parse_modality("v=behavioural:v*:7")]
     )
     assert dataset.schema.behavioural[0].token_features == 10

@@ -7,9 +7,9 @@ table ``windows.csv`` of features beside the questionnaires.
 """
 
 from helo.data.wesad.download import is_download, read_download
+from helo.data.wesad.feature_table import read_feature_table
 from helo.data.wesad.items import CONDITIONS, ITEM_SETS, ITEMS, parse_items
 from helo.data.wesad.schema import DEVICES, MODALITIES
-from helo.data.wesad.table import wesad
 
 __all__ = [
     "CONDITIONS",
@@ -20,5 +20,5 @@ __all__ = [
     "is_download",
     "parse_items",
     "read_download",
-    "wesad",
+    "read_feature_table",
 ]

@@ -20,8 +20,8 @@ from typing import Final
 import numpy as np
 
 from helo.data.dataset import Dataset
+from helo.data.wesad.cache import Part, part_path, read_part, write_part
 from helo.data.wesad.items import checked_items
-from helo.data.wesad.parts import Part, part_path, read_part, write_part
 from helo.data.wesad.pickles import read_pickle
 from helo.data.wesad.questionnaire import Questionnaire, distribution, parse_quest, require_subject
 from helo.data.wesad.recording import LABEL_RATE, find_segments, make_recording
@@ -75,7 +75,7 @@ def read_download(
 ) -> Dataset:
     """Read the official download: windows of features with an emotion distribution from the self-reports.
 
-    Labels and groups are those of `helo.data.wesad.table.wesad`; features of the same name mean the same.
+    Labels and groups are those of `helo.data.wesad.feature_table.wesad`; features of the same name mean the same.
 
     - `path`: the folder with ``S2/S2.pkl`` and so on (or one above), or the zip file
     - `items`: the answers that make up the distribution, see `parse_items`

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from helo.data.dataset import Dataset, blocks
+from helo.data.dataset import Dataset, row_blocks
 from helo.errors import DivergedError
 from helo.evaluation.baselines.methods import SETTINGS, FittedBaseline, fit
 from helo.evaluation.folds import Fold, cell_seed, guard
@@ -83,7 +83,7 @@ def run_baseline(
 def predict(fitted: FittedBaseline, part: Part) -> NDArray[np.float64]:
     """Distributions (N, E) of a part's windows, block by block: a part may be large."""
     columns = len(part.dataset.schema.features)
-    return np.concatenate([fitted.predict(part.take(block)) for block in blocks(len(part), columns)])
+    return np.concatenate([fitted.predict(part.take(block)) for block in row_blocks(len(part), columns)])
 
 
 def _score(part: Part, predicted: NDArray[np.float64]) -> dict[str, float]:

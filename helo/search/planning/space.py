@@ -163,7 +163,7 @@ def parse_space(content: Mapping[str, Any], where: str, name: str) -> Space:
     sampler, objective = content.get("sampler", "tpe"), content.get("objective", "kl")
     if sampler not in SAMPLERS:
         problems.append(f"sampler must be one of {', '.join(SAMPLERS)}, got {sampler!r}")
-    if objective not in METRICS:
+    if objective not in tuple(METRICS):  # a file may hold anything, also what has no hash
         problems.append(f"objective must be one of {', '.join(METRICS)}, got {objective!r}")
     searched, fixed = _parameters(content.get("parameters"), problems)
     first = content.get("first", {})
@@ -189,7 +189,7 @@ def _listed(content: Mapping[str, Any], where: str, name: str) -> Space:
     problems = [f"unknown key {key!r}{did_you_mean(str(key), _KEYS)}" for key in content if key not in _KEYS]
     problems += [f"{key} has no meaning beside variants" for key in _DRAWING_KEYS if key in content]
     objective, variants = content.get("objective", "kl"), content["variants"]
-    if objective not in METRICS:
+    if objective not in tuple(METRICS):  # a file may hold anything, also what has no hash
         problems.append(f"objective must be one of {', '.join(METRICS)}, got {objective!r}")
     ranges, fixed = _parameters(content["parameters"], problems) if content.get("parameters") else ({}, {})
     if ranges:

@@ -19,8 +19,8 @@ import pandas as pd
 import pytest
 
 from helo.data.dataset import Dataset
-from helo.data.store import read_dataset, write_dataset
-from helo.data.wesad import ITEM_SETS, is_download, read_download, wesad
+from helo.data.directory import read_dataset, write_dataset
+from helo.data.wesad import ITEM_SETS, is_download, read_download, read_feature_table
 from helo.data.wesad.questionnaire import read_quest
 from helo.data.wesad.recording import find_segments
 from helo.data.wesad.signals import window_starts
@@ -202,7 +202,7 @@ def test_all_real_subjects_have_the_segments_and_windows_of_the_table(wesad_fold
     assert len(dataset.subject_names) == 15
     assert not np.isnan(dataset.features).any()
     table = pd.read_csv(wesad_folder / "windows.csv")
-    theirs = wesad(wesad_folder)
+    theirs = read_feature_table(wesad_folder)
     rows, matched = [], []
     for subject in dataset.subject_names:
         label = np.load(wesad_folder / subject / f"{subject}_wrist.npz")["label4"]

@@ -118,9 +118,9 @@ def scores(dataset: Dataset, method: str, setting: dict[str, float]) -> dict[str
 def test_known_figures_of_wesad(
     wesad_folder: Path, method: str, setting: dict[str, float], known: dict[str, float]
 ) -> None:
-    from helo.data.wesad import wesad
+    from helo.data.wesad import read_feature_table
 
-    found = scores(wesad(wesad_folder), method, setting)
+    found = scores(read_feature_table(wesad_folder), method, setting)
     for metric, value in known.items():
         assert found[metric] == pytest.approx(value, rel=0.02)
 
@@ -131,11 +131,11 @@ def test_known_figures_of_a_forest_on_wesad(wesad_folder: Path, monkeypatch: pyt
     from functools import partial
 
     import helo.evaluation.baselines.methods as methods
-    from helo.data.wesad import wesad
+    from helo.data.wesad import read_feature_table
 
     whole = partial(methods.RandomForestRegressor)
     monkeypatch.setattr(methods, "RandomForestRegressor", lambda trees, **k: whole(40, **k | {"max_features": 1.0}))
-    found = scores(wesad(wesad_folder), Method.RANDOM_FOREST, {"smallest_leaf": 1})
+    found = scores(read_feature_table(wesad_folder), Method.RANDOM_FOREST, {"smallest_leaf": 1})
     for metric, value in {"chebyshev": 0.0408, "clark": 0.909, "kl": 0.0770}.items():
         assert found[metric] == pytest.approx(value, rel=0.02)
 
@@ -145,9 +145,9 @@ def test_pyldl_agrees(wesad_folder: Path) -> None:
     """AA-kNN to the last digits; SA-BFGS, which has no constant term unless its features have one, to 2 %."""
     os.environ.setdefault("KERAS_BACKEND", "torch")
     algorithms = pytest.importorskip("pyldl.algorithms", reason="optional referee: pip install python-ldl")
-    from helo.data.wesad import wesad
+    from helo.data.wesad import read_feature_table
 
-    dataset = wesad(wesad_folder)
+    dataset = read_feature_table(wesad_folder)
     fold = loso_folds(dataset.subject_names, 0)[0]
     scaling = Scaling.fit(dataset, fold.others, "train")
     train, test = scaling.part(dataset, fold.others), scaling.part(dataset, (fold.test,))

@@ -24,7 +24,7 @@ _SUBJECT, _CONDITION, _START, _END = "Subject_ID", "condition", "start_s", "end_
 _ALLOWED: Final = Allowance("windows begin", (0, 14), (20, 35))
 
 
-def wesad(folder: Path, items: tuple[str, ...] = ITEM_SETS["panas23"]) -> Dataset:
+def read_feature_table(folder: Path, items: tuple[str, ...] = ITEM_SETS["panas23"]) -> Dataset:
     """Read the windows of WESAD with an emotion distribution from the self-reports.
 
     The label of a window is r_i / Σ_j r_j, where r_i is the answer (1 to 5) to item i in the report of its

@@ -23,7 +23,7 @@ _LEAST: Final = 10  # bins: fewer tell too little of too few windows
 _SAMPLE: Final = 20_000
 
 
-def find_blurred(dataset: Dataset) -> dict[str, float]:
+def find_noisy_leaks(dataset: Dataset) -> dict[str, float]:
     """Features that tell more than `MOST`, with how much; on a sample of at most 20,000 windows."""
     windows = len(dataset)
     rows = np.arange(windows)

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from helo.data.dataset import Dataset
-from helo.data.wesad import CONDITIONS, MODALITIES, parse_items, wesad
+from helo.data.wesad import CONDITIONS, MODALITIES, parse_items, read_feature_table
 from helo.errors import InputError
 
 Lines = Callable[..., list[str]]
@@ -62,7 +62,7 @@ def edit_windows(folder: Path, **columns: object) -> pd.DataFrame:
 
 
 def test_label_of_a_window_is_its_reports_share_of_answers(small: Path) -> None:
-    dataset = wesad(small, ("Happy", "Sad"))
+    dataset = read_feature_table(small, ("Happy", "Sad"))
     assert dataset.subject_names == ("S2", "S14")
     assert dataset.groups is not None
     assert set(dataset.groups) == set(CONDITIONS)
@@ -74,7 +74,7 @@ def test_label_of_a_window_is_its_reports_share_of_answers(small: Path) -> None:
 
 
 def test_schema_has_46_features_in_7_modalities(small: Path) -> None:
-    schema = wesad(small).schema
+    schema = read_feature_table(small).schema
     tokens = {modality.name: modality.tokens for modality in schema.modalities}
     physiological = {"ecg": 7, "emg": 5, "chest_eda": 5, "wrist_eda": 5, "bvp": 4, "temp": 3}
     assert tokens == physiological | {"acc": 17}
@@ -88,14 +88,14 @@ def test_schema_has_46_features_in_7_modalities(small: Path) -> None:
 
 
 def test_name_tells_the_items(small: Path) -> None:
-    assert wesad(small).schema.name == "wesad-panas23"
-    assert wesad(small, parse_items("panas9")).schema.name == "wesad-panas9"
-    assert wesad(small, ("Happy", "Sad")).schema.name == "wesad-custom2"
+    assert read_feature_table(small).schema.name == "wesad-panas23"
+    assert read_feature_table(small, parse_items("panas9")).schema.name == "wesad-panas9"
+    assert read_feature_table(small, ("Happy", "Sad")).schema.name == "wesad-custom2"
 
 
 def test_features_are_those_of_the_table(small: Path) -> None:
     table = pd.read_csv(small / "windows.csv")
-    dataset = wesad(small)
+    dataset = read_feature_table(small)
     np.testing.assert_array_equal(dataset.features, table[list(dataset.schema.features)].to_numpy(np.float32))
     assert list(dataset.subjects) == [f"S{number}" for number in table["Subject_ID"]]
 
@@ -106,20 +106,20 @@ def test_amplitude_of_no_response_is_zero(small: Path, part: str) -> None:
     amplitude, count = f"{part}_SCR_Amplitude_Mean", f"{part}_SCR_Count"
     table.loc[7, [amplitude, count]] = [np.nan, 0]
     table.to_csv(small / "windows.csv", index=False)
-    dataset = wesad(small)
+    dataset = read_feature_table(small)
     column = dataset.schema.features.index(amplitude)
     assert dataset.features[7, column] == 0
     assert np.count_nonzero(dataset.features[:, column] == 0) == 1
 
     table.loc[7, count] = 1
     table.to_csv(small / "windows.csv", index=False)
-    assert np.flatnonzero(np.isnan(wesad(small).features[:, column])).tolist() == [7]
+    assert np.flatnonzero(np.isnan(read_feature_table(small).features[:, column])).tolist() == [7]
 
 
 def test_a_subject_may_lack_windows_of_a_condition(small: Path) -> None:
     table = pd.read_csv(small / "windows.csv")
     table[(table["Subject_ID"] != 2) | (table["condition"] != "Fun")].to_csv(small / "windows.csv", index=False)
-    dataset = wesad(small)
+    dataset = read_feature_table(small)
     assert dataset.groups is not None
     assert "Fun" not in dataset.groups[dataset.subjects == "S2"]
 
@@ -140,40 +140,40 @@ def test_a_subject_may_lack_windows_of_a_condition(small: Path) -> None:
 def test_wrong_tables_are_refused(small: Path, changes: dict[str, object], said: str) -> None:
     edit_windows(small, **changes)
     with pytest.raises(InputError, match=re.escape(said)) as caught:
-        wesad(small)
+        read_feature_table(small)
     assert "\n" not in str(caught.value)
 
 
 def test_missing_files_and_columns_are_named(small: Path) -> None:
     with pytest.raises(InputError, match=r"elsewhere: is no directory \(give the official download, WESAD.zip or"):
-        wesad(small / "elsewhere")
+        read_feature_table(small / "elsewhere")
     with pytest.raises(InputError, match=r"windows\.csv is missing from the WESAD directory"):
-        wesad(small / "S2")
+        read_feature_table(small / "S2")
     table = pd.read_csv(small / "windows.csv")
     table.rename(columns={"SDNN": "SDNN_"}).to_csv(small / "windows.csv", index=False)
     with pytest.raises(InputError, match=r"column 'SDNN' is missing \(did you mean 'SDNN_'\?\)"):
-        wesad(small)
+        read_feature_table(small)
     table.head(0).to_csv(small / "windows.csv", index=False)
     with pytest.raises(InputError, match="holds no windows"):
-        wesad(small)
+        read_feature_table(small)
     for content in (b"", b"a,b\n1,2,3\n1\n4,5,6,7\n", b"\xff\xfe\xff", b'"'):
         (small / "windows.csv").write_bytes(content)
         with pytest.raises(InputError, match=r"windows\.csv: ") as caught:
-            wesad(small)
+            read_feature_table(small)
         assert "\n" not in str(caught.value)
 
 
 def test_the_questionnaire_of_someone_else_is_refused(small: Path) -> None:
     shutil.copyfile(small / "S14" / "S14_quest.csv", small / "S2" / "S2_quest.csv")
     with pytest.raises(InputError, match="must be the questionnaire of S2, is that of S14"):
-        wesad(small)
+        read_feature_table(small)
 
 
 def test_wrong_items_are_refused_before_any_file_is_read(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'Angry' is asked after TSST only"):
-        wesad(tmp_path / "nowhere", ("Happy", "Angry"))
+        read_feature_table(tmp_path / "nowhere", ("Happy", "Angry"))
     with pytest.raises(InputError, match="at least 2, got none"):
-        wesad(tmp_path / "nowhere", ())
+        read_feature_table(tmp_path / "nowhere", ())
 
 
 # --- clocks -------------------------------------------------------------------------------------
@@ -181,10 +181,10 @@ def test_wrong_items_are_refused_before_any_file_is_read(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("offset", [-1000.0, 0.0, 154.77])
 def test_a_constant_offset_between_the_clocks_is_no_fault(small: Path, offset: float) -> None:
-    expected = wesad(small).labels
+    expected = read_feature_table(small).labels
     table = pd.read_csv(small / "windows.csv")
     edit_windows(small, start_s=table["start_s"] + offset, end_s=table["end_s"] + offset)
-    np.testing.assert_array_equal(wesad(small).labels, expected)
+    np.testing.assert_array_equal(read_feature_table(small).labels, expected)
 
 
 @pytest.mark.parametrize(("shift", "fits"), [(-16, False), (-2, False), (14, True), (17, False)])
@@ -196,16 +196,16 @@ def test_windows_of_one_condition_off_its_time_are_refused(small: Path, shift: f
     table = table[~one | (table["end_s"] + OFFSET <= END_S[ORDER.index("Medi 2")] - 20)]
     table.to_csv(small / "windows.csv", index=False)
     if fits:
-        wesad(small)
+        read_feature_table(small)
     else:
         with pytest.raises(InputError, match=f"subject S2, Medi 2: windows begin {shift} s after START"):
-            wesad(small)
+            read_feature_table(small)
 
 
 def test_a_table_cut_short_is_refused(small: Path) -> None:
     pd.read_csv(small / "windows.csv").iloc[:-2].to_csv(small / "windows.csv", index=False)
     with pytest.raises(InputError, match=r"subject S14, Medi 1: .* end 60 s before END"):
-        wesad(small)
+        read_feature_table(small)
 
 
 @pytest.mark.parametrize(("first", "second"), [*itertools.combinations(CONDITIONS, 2)])
@@ -217,7 +217,7 @@ def test_two_conditions_exchanged_in_order_are_refused(
     # The PANAS rows go along, so that it is the times which give it away, not the number of answers.
     write_quest(small, quest_lines("S2", order), "S2")
     with pytest.raises(InputError, match=f"subject S2, ({first}|{second}): windows begin"):
-        wesad(small)
+        read_feature_table(small)
 
 
 # --- the real data ------------------------------------------------------------------------------
@@ -225,7 +225,7 @@ def test_two_conditions_exchanged_in_order_are_refused(
 
 @pytest.fixture(scope="module")
 def real(wesad_folder: Path) -> Dataset:
-    return wesad(wesad_folder)
+    return read_feature_table(wesad_folder)
 
 
 @pytest.fixture
@@ -258,13 +258,13 @@ def test_real_windows_subjects_and_reports(real: Dataset) -> None:
 def test_real_clocks_betray_a_time_read_as_a_number(altered: Path) -> None:
     alter(altered, "S2", ";50.3;", ";50.03;")
     with pytest.raises(InputError, match=r"subject S2, TSST: .* end 8 s before END"):
-        wesad(altered)
+        read_feature_table(altered)
 
 
 def test_real_clocks_betray_a_wrong_order(altered: Path) -> None:
     alter(altered, "S14", "Medi 2;Fun;Medi 1", "Medi 1;Fun;Medi 2")
     with pytest.raises(InputError, match="subject S14, Medi 1: windows begin"):
-        wesad(altered)
+        read_feature_table(altered)
 
 
 # S13 and S14 are not among them: none of their ten times has lost a zero after the dot.
@@ -277,7 +277,7 @@ def test_real_clocks_betray_times_all_read_as_numbers(altered: Path, number: int
         lines[place] = ";".join([head, *(re.sub(r"\.(\d)$", r".0\1", cell) for cell in cells[:5]), *cells[5:]])
     path.write_text("\n".join(lines))
     with pytest.raises(InputError, match=rf"subject S{number}, .*: windows begin"):
-        wesad(altered)
+        read_feature_table(altered)
 
 
 def test_real_train_mean_scores_as_known(real: Dataset) -> None:

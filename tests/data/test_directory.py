@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from helo.data.directory import read_dataset, write_dataset
 from helo.data.simulated import simulate
-from helo.data.store import read_dataset, write_dataset
 from helo.errors import InputError
 
 DATASET = simulate(subjects=3, clips=2, windows=2)

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from helo.data.store import is_number
+from helo.data.directory import is_number
 from helo.errors import InputError, shorten
 
 SUFFIXES: Final = (".csv", ".csv.gz", ".tsv", ".parquet")

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from helo._yaml import read_yaml, to_yaml
-from helo.data.dataset import Dataset, blocks
+from helo.data.dataset import Dataset, row_blocks
 from helo.data.schema import Modality, Schema
 from helo.errors import InputError, did_you_mean, shorten
 from helo.names import Column, FileName
@@ -48,7 +48,7 @@ def read_dataset(place: os.PathLike[str] | str) -> Dataset:
 
 def _read_windows(source: Any, schema: Schema) -> Dataset:
     """Read the columns that the schema asks for, some at a time: never the table beside the arrays."""
-    wanted = [Column.SUBJECT, *schema.features, *schema.emotions.values(), *schema.best_possible.values()]
+    wanted = [str(Column.SUBJECT), *schema.features, *schema.emotions.values(), *schema.best_possible.values()]
     with _open_windows(source) as file:
         _require_columns(file.schema_arrow.names, wanted)
         rows = file.metadata.num_rows
@@ -183,7 +183,7 @@ def _blocks(file: pq.ParquetFile, columns: Sequence[str]) -> Iterator[tuple[slic
     start = 0
     for group in range(file.num_row_groups):
         rows = file.metadata.row_group(group).num_rows
-        for some in blocks(len(columns), rows):
+        for some in row_blocks(len(columns), rows):
             yield slice(start, start + rows), file.read_row_group(group, columns=list(columns[some]))
         start += rows
 
@@ -210,7 +210,7 @@ def write_dataset(dataset: Dataset, folder: Path | str) -> None:
 def _write_windows(dataset: Dataset, path: Path) -> None:
     writer: pq.ParquetWriter | None = None
     try:
-        for block in blocks(len(dataset), len(dataset.schema.features)):
+        for block in row_blocks(len(dataset), len(dataset.schema.features)):
             table = _table(dataset, block)
             writer = writer or pq.ParquetWriter(path, table.schema)
             writer.write_table(table)
