@@ -1,4 +1,4 @@
-"""Tables for papers and for other programs: LaTeX and CSV."""
+"""Tables of a run for papers (LaTeX) and for other programs (CSV)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Final
 import numpy as np
 import pandas as pd
 from helo.analysis.source import Source
-from helo.analysis.statistics.comparisons import corrected
+from helo.analysis.statistics.comparisons import count_corrected
 from helo.analysis.statistics.signed_rank import ALPHA
 from helo.analysis.web.standalone import write_figures
-from helo.analysis.wording import NOT_REPORTABLE, number, percent
+from helo.analysis.wording import NOT_REPORTABLE, format_percent, format_score
 
 from helo._text import printable
 from helo.errors import InputError, require_new
@@ -21,14 +21,17 @@ from helo.metrics import METRICS
 from helo.names import Column, Estimate, TableName
 from helo.storage.atomic import whole_folder
 
+LATEX_FILE: Final = f"{TableName.ESTIMATES}.tex"
+"""Name of the LaTeX table in an export."""
+
 _NAME: Final = "Estimate"
 _MARK: Final = r"$^{\ast}$"
-# Never the best: what test scores chose, what nobody can reach, and what is not the result to report.
-_UNRIVALLED = (Estimate.ORACLE, Estimate.BEST_POSSIBLE, Estimate.SINGLE_CONFIGURATION)
+# Never set in bold: these use test scores, cannot be reached, or are not the result to report.
+_NOT_COMPARED = (Estimate.ORACLE, Estimate.BEST_POSSIBLE, Estimate.SINGLE_CONFIGURATION)
 
 
 def csv_tables(source: Source) -> dict[str, pd.DataFrame]:
-    """The tables of a run by name, to be written as ``<name>.csv``; those that it does not have are left out."""
+    """Return the tables of a run by name. Tables that the run does not have are left out."""
     makers: dict[str, Callable[[], pd.DataFrame]] = {
         TableName.SUMMARY: lambda: source.summary,
         TableName.SUBJECTS: lambda: source.subjects,
@@ -46,12 +49,30 @@ def csv_tables(source: Source) -> dict[str, pd.DataFrame]:
     return found
 
 
-def write_export(source: Source, folder: Path, told: Callable[[str], None] = lambda step: None) -> list[str]:
-    """Write the tables and figures of a run into a new `folder`, all or none; the names of what it has not.
+def write_export(source: Source, folder: Path, on_step: Callable[[str], None] = lambda step: None) -> list[str]:
+    """Write the tables and figures of a run into a new folder, all of them or none.
 
-    A CSV file for each of `csv_tables`, ``estimates.tex`` (see `latex_table`), and in ``figures`` each figure as a
-    page of its own and as plotly's JSON. Raise `InputError` if something is at `folder` already, it cannot be written,
-    or the run has no cells.
+    The folder gets a CSV file for each of `csv_tables`, ``estimates.tex`` (see `latex_table`), and a folder
+    ``figures`` with each figure as an HTML page and as the JSON of Plotly.
+
+    Parameters
+    ----------
+    source : Source
+        The run.
+    folder : pathlib.Path
+        Path of the new folder.
+    on_step : callable
+        Called with the title of each figure before it is drawn.
+
+    Returns
+    -------
+    list of str
+        Names of the figures that the run has no data for.
+
+    Raises
+    ------
+    InputError
+        If `folder` exists or cannot be written, or if the run has no cells.
     """
     require_new(folder, "--export")
     protocol = str(source.manifest.get("protocol", ""))
@@ -60,22 +81,33 @@ def write_export(source: Source, folder: Path, told: Callable[[str], None] = lam
         with whole_folder(folder) as hidden:
             for name, table in csv_tables(source).items():
                 table.to_csv(hidden / f"{name}.csv", index=False, encoding="utf-8")
-            (hidden / f"{TableName.ESTIMATES}.tex").write_text(tex, encoding="utf-8")
+            (hidden / LATEX_FILE).write_text(tex, encoding="utf-8")
             (hidden / "figures").mkdir()
-            return write_figures(source, hidden / "figures", told)
+            return write_figures(source, hidden / "figures", on_step)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from None
 
 
 def latex_table(summary: pd.DataFrame, comparisons: pd.DataFrame, objective: str, protocol: str = "") -> str:
-    r"""The estimates as a LaTeX table; it needs ``\usepackage{booktabs}`` alone.
+    r"""Return the estimates as a LaTeX table, which needs ``\usepackage{booktabs}``.
 
-    - `summary`: as ``summary.parquet``; `comparisons`: see `helo.analysis.statistics.comparisons.comparisons`
-    - `objective`: the metric whose interval and skill get a column
-    - `protocol`: said in the caption, if known
+    In each column, the best mean of ``per_fold_selection`` and its references is bold. A star marks a reference that
+    differs significantly from ``per_fold_selection`` on that metric.
 
-    The best mean of ``per_fold_selection`` and its references is bold in each column. A star says that a reference
-    differs from ``per_fold_selection`` on that metric.
+    Parameters
+    ----------
+    summary : pandas.DataFrame
+        Estimates with the columns of ``summary.parquet``.
+    comparisons : pandas.DataFrame
+        Result of `helo.analysis.statistics.comparisons.compare_with_references`.
+    objective : str
+        Name of the metric whose interval and skill get a column.
+    protocol : str
+        Protocol of the search for the caption, or an empty string if it is unknown.
+
+    Returns
+    -------
+    str
     """
     differs = {
         (str(row[Column.REFERENCE]), str(row[Column.METRIC]))
@@ -89,14 +121,14 @@ def latex_table(summary: pd.DataFrame, comparisons: pd.DataFrame, objective: str
         name = printable(estimate).replace("\N{REPLACEMENT CHARACTER}", "?")
         row = {_NAME: f"{name} ({NOT_REPORTABLE})" if estimate == Estimate.ORACLE else name}
         for metric in METRICS:
-            shown = _tex(number(by_metric.loc[metric, "mean"]))
+            shown = _tex(format_score(by_metric.loc[metric, "mean"]))
             if _is_best(means, str(estimate), metric):
                 shown = rf"\textbf{{{shown}}}"
             row[_head(metric)] = shown + (_MARK if (str(estimate), metric) in differs else "")
         aim = by_metric.loc[objective]
-        between = "--" if pd.isna(aim["ci_low"]) else f"[{number(aim['ci_low'])}, {number(aim['ci_high'])}]"
+        between = "--" if pd.isna(aim["ci_low"]) else f"[{format_score(aim['ci_low'])}, {format_score(aim['ci_high'])}]"
         row[rf"{METRICS[objective].label} 95\,\%"] = between
-        row["Skill"] = _tex(percent(aim[Column.SKILL]))
+        row["Skill"] = _tex(format_percent(aim[Column.SKILL]))
         rows.append(row)
     table = pd.DataFrame(rows)
     styled = table.style.hide(axis="index").format(_first_in_row, escape="latex", subset=[_NAME])
@@ -111,15 +143,15 @@ def latex_table(summary: pd.DataFrame, comparisons: pd.DataFrame, objective: str
 
 
 def _head(metric: str) -> str:
-    direction = "uparrow" if METRICS[metric].higher_is_better else "downarrow"
-    return rf"{METRICS[metric].label} $\{direction}$"
+    arrow = {"↑": r"\uparrow", "↓": r"\downarrow"}[METRICS[metric].arrow]
+    return f"{METRICS[metric].label} ${arrow}$"
 
 
 def _is_best(means: pd.DataFrame, estimate: str, metric: str) -> bool:
-    rivals = means.loc[[name for name in means.index if name not in _UNRIVALLED], metric]
-    if estimate in _UNRIVALLED or not np.isfinite(rivals).any():
+    compared = means.loc[[name for name in means.index if name not in _NOT_COMPARED], metric]
+    if estimate in _NOT_COMPARED or not np.isfinite(compared).any():
         return False
-    return bool(means.loc[estimate, metric] == (rivals.max() if METRICS[metric].higher_is_better else rivals.min()))
+    return bool(means.loc[estimate, metric] == METRICS[metric].best(compared))
 
 
 def _caption(summary: pd.DataFrame, comparisons: pd.DataFrame, objective: str, protocol: str) -> str:
@@ -128,30 +160,30 @@ def _caption(summary: pd.DataFrame, comparisons: pd.DataFrame, objective: str, p
     ]
     subjects = int(searched.max()) if len(searched) else 0
     under = f", protocol {protocol}" if protocol.isalnum() else ""
-    tests = corrected(comparisons)
+    tests = count_corrected(comparisons)
     label = METRICS[objective].label
     return (
         rf"Mean test scores over $n = {subjects}$ subjects, each left out once (leave-one-subject-out{under})."
         rf" {label} 95\,\%: percentile bootstrap interval of the mean over subjects. Skill: the share of the way from"
-        rf" the train mean to a perfect {label}. {_MARK}: differs from {_escaped(Estimate.PER_FOLD_SELECTION)} at $p < {ALPHA}$"
-        f" (two-sided Wilcoxon signed-rank test over subjects, Holm's correction for {tests} references, the train mean"
-        " apart)."
-        r" Bold: the best of per\_fold\_selection and its references; the oracle chooses by test score."
+        rf" the train mean to a perfect {label}. {_MARK}: differs from {_escaped(Estimate.PER_FOLD_SELECTION)} at"
+        f" $p < {ALPHA}$ (two-sided Wilcoxon signed-rank test over subjects; Holm's correction for {tests} references,"
+        " without the train mean)."
+        r" Bold: the best of per\_fold\_selection and its references. The oracle selects by test score."
     )
 
 
 def _first_in_row(name: str) -> str:
-    """After the end of a row, LaTeX would read a bracket or star as an argument."""
+    """Protect a name at the start of a row: LaTeX would read a bracket or star after ``\\\\`` as an argument."""
     return "{}" + name if name.startswith(("[", "*")) else name
 
 
-def _tex(words: str) -> str:
-    r"""A number in text mode.
+def _tex(shown: str) -> str:
+    r"""Return a formatted number for LaTeX's text mode.
 
     >>> _tex("-2.0 %"), _tex("–"), _tex("0.0387")
     ('$-$2.0\\,\\%', '--', '0.0387')
     """
-    return words.replace("-", "$-$").replace("–", "--").replace("+", "$+$").replace(" %", r"\,\%")
+    return shown.replace("-", "$-$").replace("–", "--").replace("+", "$+$").replace(" %", r"\,\%")
 
 
 def _escaped(name: str) -> str:

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
+from helo.analysis.description import describe_run
 from helo.analysis.exhibits import EXHIBITS, PARTS, Exhibit
-from helo.analysis.facts import facts
 from helo.analysis.source import Source
 from helo.analysis.web import tables
 from helo.analysis.web.page import (
@@ -91,7 +91,7 @@ def _document(source: Source, told: Callable[[str], None]) -> str:
             told(one.title.lower())
             body.append(render_part(one.title, _or_why_not(partial(_exhibit, one, source))))
         body += closing.get(key, [])
-    body += [render_heading("run", "The run"), render_part("What was run, on what", render_terms(facts(source)))]
+    body += [render_heading("run", "The run"), render_part("What was run, on what", render_terms(describe_run(source)))]
     return render_page(title, "\n".join(body), [*links, ("run", "The run")], _choices(source))
 
 

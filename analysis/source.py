@@ -7,21 +7,37 @@ from functools import cached_property
 from typing import Any
 
 import pandas as pd
-from helo.analysis.records import Records, is_behind
-from helo.analysis.statistics.ablation import ablation, first_variant
-from helo.analysis.statistics.comparisons import Ranks, comparisons, friedman, optimism, ranks, subject_table
+from helo.analysis.ledger_tables import LedgerTables, is_behind
+from helo.analysis.statistics.ablation import compare_variants, first_variant_cells
+from helo.analysis.statistics.comparisons import (
+    Ranks,
+    compare_with_references,
+    friedman_test,
+    measure_optimism,
+    rank_methods,
+    subject_table,
+)
 from helo.analysis.statistics.configurations import configurations_table
 from helo.analysis.statistics.estimates import (
     completed,
-    no_baselines,
+    count_unconverged,
+    empty_baselines,
     subject_scores,
     summarise,
-    unconverged_cells,
     variant_scores,
 )
-from helo.analysis.statistics.importance import importance, marginal_effects
-from helo.analysis.statistics.learnt import no_explanations
-from helo.analysis.wording import cautions, coverage, failures, optimism_gap, rivals, unconverged, untrained, verdict
+from helo.analysis.statistics.explanations import empty_explanations
+from helo.analysis.statistics.importance import compute_importance, compute_marginal_effects
+from helo.analysis.wording import (
+    best_baseline_note,
+    coverage_notes,
+    failure_notes,
+    method_notes,
+    optimism_note,
+    unconverged_note,
+    untrained_note,
+    verdict,
+)
 
 from helo.errors import InputError
 from helo.metrics import METRICS
@@ -36,7 +52,7 @@ class Source:
     under way, and where it was killed: `read_source` looks which it is.
     """
 
-    def __init__(self, run: Run, records: Records | None = None) -> None:
+    def __init__(self, run: Run, records: LedgerTables | None = None) -> None:
         self.run = run
         self.manifest = run.manifest
         self._records = records
@@ -93,7 +109,7 @@ class Source:
         try:
             return self.run.table(TableName.EXPLANATIONS)
         except InputError:
-            return no_explanations()
+            return empty_explanations()
 
     @cached_property
     def baselines(self) -> pd.DataFrame:
@@ -101,7 +117,7 @@ class Source:
         try:
             known = self.run.table(TableName.BASELINES)
         except InputError:
-            known = no_baselines()
+            known = empty_baselines()
         return known if self._records is None else self._records.baselines(known)
 
     @cached_property
@@ -111,7 +127,10 @@ class Source:
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """See `helo.analysis.statistics.estimates.summarise`. The run's seed does not enter: reports of a run stay equal."""
+        """See `helo.analysis.statistics.estimates.summarise`.
+
+        The seed of the run does not enter, so repeated reports of a run are equal.
+        """
         return summarise(self.cells, self.baselines, self.objective, self.folds)
 
     @cached_property
@@ -119,7 +138,7 @@ class Source:
         """The scores that tests and figures of subjects judge: of listed variants, the first in the search's place."""
         if not self.variants:
             return self.scores
-        return variant_scores(first_variant(self.cells, self.variants), self.scores)
+        return variant_scores(first_variant_cells(self.cells, self.variants), self.scores)
 
     @property
     def _alone(self) -> int:
@@ -128,23 +147,23 @@ class Source:
 
     @cached_property
     def comparisons(self) -> pd.DataFrame:
-        """See `helo.analysis.statistics.comparisons.comparisons`."""
-        return comparisons(self.judged)
+        """See `helo.analysis.statistics.comparisons.compare_with_references`."""
+        return compare_with_references(self.judged)
 
     @cached_property
     def friedman(self) -> pd.DataFrame:
-        """See `helo.analysis.statistics.comparisons.friedman`."""
-        return friedman(self.judged)
+        """See `helo.analysis.statistics.comparisons.friedman_test`."""
+        return friedman_test(self.judged)
 
     @cached_property
     def optimism(self) -> pd.DataFrame:
-        """See `helo.analysis.statistics.comparisons.optimism`."""
-        return optimism(self.scores)
+        """See `helo.analysis.statistics.comparisons.measure_optimism`."""
+        return measure_optimism(self.scores)
 
     @cached_property
     def ranks(self) -> Ranks:
-        """See `helo.analysis.statistics.comparisons.ranks`, on the objective; raise `InputError` where there are too few."""
-        return ranks(self.judged, self.objective)
+        """See `helo.analysis.statistics.comparisons.rank_methods`, on the objective."""
+        return rank_methods(self.judged, self.objective)
 
     @cached_property
     def subjects(self) -> pd.DataFrame:
@@ -160,15 +179,15 @@ class Source:
     def verdict(self) -> str:
         """See `helo.analysis.wording.verdict`; of listed variants the first one is judged."""
         if not self.variants:
-            return " ".join([verdict(self.scores, self.objective), *rivals(self.scores, self.objective)])
+            return " ".join([verdict(self.scores, self.objective), *best_baseline_note(self.scores, self.objective)])
         return verdict(self.judged, self.objective, f"the first variant ({next(iter(self.variants))})")
 
     @cached_property
     def notes(self) -> list[str]:
         """What a reader of the estimates must know: what is missing, and how the run was made."""
         try:
-            plans = unconverged(
-                unconverged_cells(
+            plans = unconverged_note(
+                count_unconverged(
                     self.run.table(TableName.EPOCHS, [Column.CONFIGURATION, Column.FOLD, Column.UNCONVERGED])
                 )
                 if self._records is None
@@ -177,11 +196,11 @@ class Source:
         except InputError:
             plans = []
         unread = [*self._broken(), *([] if self._records is None else self._records.notes)]
-        missing = [*unread, *coverage(self.summary, self.folds, self.nested), *failures(self.baselines)]
+        missing = [*unread, *coverage_notes(self.summary, self.folds, self.nested), *failure_notes(self.baselines)]
         # Among listed variants the oracle chooses ablated models, too: that gap is not the search's.
-        gap = [] if self.variants else optimism_gap(self.optimism, self.objective, self._alone)
-        idle = untrained(self.cells, self.objective)
-        return [*missing, *idle, *gap, *cautions(self.manifest), *plans]
+        gap = [] if self.variants else optimism_note(self.optimism, self.objective, self._alone)
+        idle = untrained_note(self.cells, self.objective)
+        return [*missing, *idle, *gap, *method_notes(self.manifest), *plans]
 
     def _broken(self) -> list[str]:
         """A sentence on each table that is there and cannot be read."""
@@ -203,7 +222,7 @@ class Source:
     @cached_property
     def ablation(self) -> pd.DataFrame | None:
         """See `helo.analysis.statistics.ablation`; None if the space lists no variants."""
-        return ablation(self.cells, self.variants, self.objective) if self.variants else None
+        return compare_variants(self.cells, self.variants, self.objective) if self.variants else None
 
     def section(self, *names: str) -> dict[str, Any]:
         """A nested object of the manifest; empty where the manifest does not have it."""
@@ -235,19 +254,19 @@ class Source:
 
     @cached_property
     def importance(self) -> pd.DataFrame:
-        """See `helo.analysis.statistics.importance.importance`; raises `InputError` where nothing can be told."""
-        return importance(self.cells, self.objective, self.parameters, self.nested)
+        """See `helo.analysis.statistics.importance.compute_importance`."""
+        return compute_importance(self.cells, self.objective, self.parameters, self.nested)
 
     @cached_property
     def marginal_effects(self) -> pd.DataFrame:
-        """See `helo.analysis.statistics.importance.marginal_effects`."""
-        return marginal_effects(self.configurations, self.objective, self.parameters)
+        """See `helo.analysis.statistics.importance.compute_marginal_effects`."""
+        return compute_marginal_effects(self.configurations, self.objective, self.parameters)
 
 
 def read_source(run: Run, told: Callable[[int, int], None] = lambda done, of: None) -> Source:
     """A run by its files or, where the ledger has cells that they have not, by its ledger; `told`: see `Records`."""
     if not is_behind(run):
         return Source(run)
-    records = Records(run)
+    records = LedgerTables(run)
     records.refresh(told)
     return Source(run, records)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pandas as pd
 from helo.analysis.source import Source
 from helo.analysis.statistics.ablation import VARIANT
-from helo.analysis.variants import difference, explanation
 from helo.analysis.wording import (
     MEANINGS,
     NOT_REPORTABLE,
-    arrow,
-    number,
-    percent,
+    ablation_note,
+    format_percent,
+    format_score,
+    loss_words,
 )
 from rich.console import Console
 from rich.measure import Measurement
@@ -38,7 +38,7 @@ def estimates_table(summary: pd.DataFrame, objective: str, intervals: bool = Tru
     table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
     table.add_column("estimate", vertical="bottom", no_wrap=True)
     for metric in METRICS:
-        table.add_column(f"{METRICS[metric].label}\n{arrow(metric)}", justify="right", no_wrap=True)
+        table.add_column(f"{METRICS[metric].label}\n{METRICS[metric].arrow}", justify="right", no_wrap=True)
     table.add_column("skill\n%", justify="right", no_wrap=True)
     for estimate, rows in summary.groupby(Column.ESTIMATE, sort=False):
         by_metric = rows.set_index(Column.METRIC)
@@ -47,7 +47,9 @@ def estimates_table(summary: pd.DataFrame, objective: str, intervals: bool = Tru
             name.append(f"\n  ({NOT_REPORTABLE})")
         cells = [_score(by_metric.loc[metric], intervals and metric in WITH_INTERVAL) for metric in METRICS]
         style = "dim" if estimate == Estimate.ORACLE else ""
-        table.add_row(name, *cells, percent(by_metric.loc[objective, Column.SKILL]).removesuffix(" %"), style=style)
+        table.add_row(
+            name, *cells, format_percent(by_metric.loc[objective, Column.SKILL]).removesuffix(" %"), style=style
+        )
     return table
 
 
@@ -56,17 +58,17 @@ def ablation_table(table: pd.DataFrame, objective: str) -> Table:
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     shown.add_column("variant", no_wrap=True)
     label = METRICS[objective].label
-    for head in (f"{label} {arrow(objective)}", f"{label} lost", "95 %", "worse for", "p", "effect"):
+    for head in (f"{label} {METRICS[objective].arrow}", f"{label} lost", "95 %", "worse for", "p", "effect"):
         shown.add_column(head, justify="right", no_wrap=True)
     for row in table.to_dict("records"):
-        shown.add_row(Text(printable(row[VARIANT])), number(row[objective]), *difference(row))
+        shown.add_row(Text(printable(row[VARIANT])), format_score(row[objective]), *loss_words(row))
     return shown
 
 
 def _score(row: pd.Series, with_interval: bool) -> str:
     if not with_interval or pd.isna(row["ci_low"]):
-        return number(row["mean"])
-    return f"{number(row['mean'])} ±{number((row['ci_high'] - row['ci_low']) / 2).removeprefix('0')}"
+        return format_score(row["mean"])
+    return f"{format_score(row['mean'])} ±{format_score((row['ci_high'] - row['ci_low']) / 2).removeprefix('0')}"
 
 
 def print_summary(source: Source, console: Console | None = None) -> None:
@@ -97,6 +99,6 @@ def print_summary(source: Source, console: Console | None = None) -> None:
         console.print()
         console.print(ablation_table(source.ablation, source.objective))
         first = repr(printable(source.ablation[VARIANT].iloc[0]))
-        console.print(Text(explanation(source.ablation, source.objective, first)), width=width)
+        console.print(Text(ablation_note(source.ablation, source.objective, first)), width=width)
     console.print()
     console.print(Text(source.verdict, style="bold"), width=width)

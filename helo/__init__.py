@@ -20,7 +20,7 @@ __all__ = ["load_model", "load_run", "run_search"]
 # Every command imports this module, and torch takes seconds: each function imports what it needs.
 
 
-def run_search(
+def run_search(  # noqa: PLR0913 -- every setting of a search is an argument of its own
     dataset: Dataset | PathLike[str] | str = "simulated",
     space: Space | Mapping[str, Any] | PathLike[str] | str = "demo",
     *,
@@ -98,11 +98,11 @@ def run_search(
         export_predictions=export_predictions,
         log=log,
     )
-    plan, run = read_inputs(request, request.as_call(), started=time.time())
+    setup, run = read_inputs(request, request.as_call(), started=time.time())
 
     from helo.search.session import search_from_python
 
-    return search_from_python(plan, run, progress)
+    return search_from_python(setup, run, progress)
 
 
 def load_run(path: PathLike[str] | str) -> RunResult:

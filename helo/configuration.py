@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from helo.errors import InputError, did_you_mean
-from helo.names import LabelAttentionKind, Signals, TransportKind, enum_values
+from helo.names import LabelAttentionKind, ModalitySelection, TransportKind, enum_values
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Configuration:
         enum_values(LabelAttentionKind),
         "whether emotions ask the tokens, and correlated ones together",
     )
-    modalities: str = _choice(Signals.BOTH, enum_values(Signals), "the signals that are read")
+    modalities: str = _choice(ModalitySelection.BOTH, enum_values(ModalitySelection), "the signals that are read")
     attention_depth: int = _parameter(1, 0, 12, "layers of the transformer encoder over the fused tokens")
     width: int = _parameter(32, 4, 1024, "d, the width of a token")
     heads: int = _parameter(2, 1, 64, "attention heads; must divide width")
@@ -128,7 +128,7 @@ def acting(params: Mapping[str, Any]) -> dict[str, Any]:
     False
     """
     idle = set()
-    if params["modalities"] != Signals.BOTH:
+    if params["modalities"] != ModalitySelection.BOTH:
         idle |= {"transport", "ot_entropy", "ot_alpha"}
     if params["transport"] == TransportKind.NONE:
         idle |= {"ot_entropy", "ot_alpha"}

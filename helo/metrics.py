@@ -53,6 +53,41 @@ class Metric:
         """
         return -score if self.higher_is_better else score
 
+    @property
+    def arrow(self) -> str:
+        """Direction in which the metric gets better.
+
+        >>> METRICS["kl"].arrow, METRICS["cosine"].arrow
+        ('↓', '↑')
+        """
+        return "↑" if self.higher_is_better else "↓"
+
+    @property
+    def perfect(self) -> float:
+        """Score of a prediction that equals the reported distribution.
+
+        >>> METRICS["kl"].perfect, METRICS["cosine"].perfect
+        (0.0, 1.0)
+        """
+        return 1.0 if self.higher_is_better else 0.0
+
+    def improvement(self, score: _Score, reference: _Score) -> _Score:
+        """Return by how much a score is better than a reference: positive if it is better.
+
+        >>> METRICS["kl"].improvement(0.5, 0.75), METRICS["cosine"].improvement(0.5, 0.75)
+        (0.25, -0.25)
+        """
+        gain: _Score = score - reference if self.higher_is_better else reference - score
+        return gain
+
+    def best(self, scores: NDArray[Any]) -> float:
+        """Return the best of some scores.
+
+        >>> METRICS["kl"].best(np.array([0.2, 0.1])), METRICS["cosine"].best(np.array([0.2, 0.1]))
+        (0.1, 0.2)
+        """
+        return float(scores.max() if self.higher_is_better else scores.min())
+
 
 METRICS: Final[Mapping[str, Metric]] = MappingProxyType(
     {

@@ -191,7 +191,7 @@ class LabelAttentionKind(_Name):
     NONE = "none"
 
 
-class Signals(_Name):
+class ModalitySelection(_Name):
     """Roles of the modalities that a configuration reads."""
 
     BOTH = "both"

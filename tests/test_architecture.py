@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MOST_LINES = 400
+MAX_LINES = 400
+"""Lines of a module, exclusive."""
 
 
 def modules(*folders: str) -> list[Path]:
@@ -101,10 +103,9 @@ LAYERS = [
     {"helo.search.sizing"},
     {"helo.search.setup", "helo.search.execution"},
     {"helo.analysis.statistics"},
-    {"helo.analysis.wording", "helo.analysis.records"},
-    {"helo.analysis.variants"},
+    {"helo.analysis.wording", "helo.analysis.ledger_tables"},
     {"helo.analysis.source", "helo.analysis.figures"},
-    {"helo.analysis.facts", "helo.analysis.exhibits"},
+    {"helo.analysis.description", "helo.analysis.exhibits"},
     {"helo.analysis.web"},
     {"helo.analysis.report", "helo.analysis.export", "helo.analysis.terminal"},
     {"helo.analysis.result", "helo.analysis.dashboard"},
@@ -129,6 +130,12 @@ def test_imports_point_down(path: Path) -> None:
     name = name_of(path)
     ours = {found for found in imported(path) if found.startswith("helo.")}
     assert {found for found in ours if layer_of(found) > layer_of(name)} == set()
+
+
+def test_the_table_of_layers_is_that_of_the_documentation() -> None:
+    text = (ROOT / "helo" / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \d+ \| (`.*`) \|$", text, flags=re.MULTILINE)
+    assert [set(re.findall(r"`([^`]+)`", row)) for row in rows] == LAYERS
 
 
 PACKAGES = {name_of(path) for path in modules("helo", "analysis", "search_spaces") if path.stem == "__init__"}
@@ -207,4 +214,46 @@ def test_what_comes_along_with_an_import(module: str, never: set[str]) -> None:
 
 @pytest.mark.parametrize("path", modules("helo", "analysis"), ids=lambda path: str(path.relative_to(ROOT)))
 def test_modules_are_short(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) < MOST_LINES
+    assert len(path.read_text(encoding="utf-8").splitlines()) < MAX_LINES
+
+
+TESTS_OF_NO_SINGLE_MODULE = {
+    "analysis/test_browser.py": "report and dashboard in a real browser",
+    "analysis/test_cost.py": "the schedule of cells and both figures of it",
+    "analysis/test_heatmap.py": "the module lies in analysis/figures; the test needs the fixtures of analysis",
+    "analysis/test_no_skill.py": "the verdict through the whole path from scores to words",
+    "analysis/test_search_figures.py": "five figures of a search on the same fixture",
+    "cluster/test_folder.py": "the files of the folder cluster at the top level",
+    "cluster/test_malformed.py": "the check as a whole, on malformed files",
+    "model/test_knobs.py": "hyperparameters, through a whole cell",
+    "search/test_command.py": "the command as its users run it",
+    "search/test_faults.py": "faults of machines and processes, through whole searches",
+    "search/test_leakage.py": "planted leaks, through whole searches",
+    "search/test_memory.py": "memory of several worker processes",
+    "storage/test_folders.py": "local and remote folders keep the same rules",
+    "storage/test_hold.py": "local locks and remote leases keep the same rules",
+    "test_architecture.py": "all modules",
+    "test_cli_errors.py": "all commands",
+    "test_docstrings.py": "the public API",
+    "test_help.py": "all commands",
+    "test_installed.py": "the package as it is installed",
+    "test_readme.py": "all documents",
+}
+"""Test files that mirror no module, with what they test instead."""
+
+
+def mirrored(test: Path) -> list[Path]:
+    """Return the modules and packages that a test file may mirror."""
+    inside = test.relative_to(ROOT / "tests")
+    base = ROOT / inside.parent if inside.parts[0] == "analysis" else ROOT / "helo" / inside.parent
+    name = inside.stem.removeprefix("test_")
+    return [base / f"{name}.py", base / f"_{name}.py", base / f"__{name}__.py", base / name]
+
+
+def test_every_test_file_mirrors_a_module_or_says_why_not() -> None:
+    loose = {
+        str(path.relative_to(ROOT / "tests"))
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if not any(module.exists() for module in mirrored(path))
+    }
+    assert loose == set(TESTS_OF_NO_SINGLE_MODULE)

@@ -45,7 +45,7 @@ def test_agrees_with_scipy(seed: int) -> None:
 
 def test_returns_the_measures_by_name_in_order() -> None:
     scores = window_scores([[0.5, 0.5]], [[0.5, 0.5]])
-    assert tuple(scores) == METRICS
+    assert tuple(scores) == tuple(METRICS)
     assert all(values.shape == (1,) and values.dtype == np.float64 for values in scores.values())
 
 

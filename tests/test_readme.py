@@ -1,4 +1,4 @@
-"""What the README says is so: its commands parse, its files are there, its examples are valid."""
+"""Documents are true: their commands parse, their links lead to files, and their examples work."""
 
 from __future__ import annotations
 
@@ -16,37 +16,53 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
+import helo
 import helo.cluster.__main__
 import helo.data.__main__
 import helo.predict
 import helo.search.__main__
+from helo._yaml import read_yaml
 from helo.configuration import PARAMETERS
 from helo.data.directory import read_schema
 from helo.search.planning.space import Range, read_space
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = [
+    ROOT / name
+    for name in (
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "analysis/README.md",
+        "cluster/README.md",
+        "helo/README.md",
+        "helo/data/README.md",
+        "search_spaces/README.md",
+    )
+]
+TEXT = "\n".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
 PARSERS = {
     "helo.search": helo.search.__main__.build_parser(),
     "helo.data": helo.data.__main__.build_parser(),
     "helo.cluster": helo.cluster.__main__.build_parser(),
     "helo.predict": helo.predict.build_parser(),
+    "helo.analysis": helo.analysis.__main__.build_parser(),
     "analysis": helo.analysis.__main__.build_parser(),
 }
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)
 
 
 def command_lines() -> list[list[str]]:
-    """Every ``python -m MODULE …`` of ours, in code blocks and in running text, from MODULE on."""
+    """Every ``python -m MODULE …`` of ours, in code blocks and with arguments in running text, from MODULE on."""
     pieces = [part for block in blocks("sh") for line in block.splitlines() for part in line.split("&&")]
-    pieces += re.findall(r"`([^`\n]*\bpython -m [^`]*)`", re.sub(r"^```.*?^```$", "", README, flags=re.M | re.S))
+    pieces += re.findall(r"`([^`\n]*\bpython -m [^`\s]+ [^`]*)`", re.sub(r"^```.*?^```$", "", TEXT, flags=re.M | re.S))
     found = []
     for piece in pieces:
         words = shlex.split(piece)
-        if len(words) > 2 and words[1] == "-m" and words[2] != "venv":
+        if len(words) > 2 and words[1] == "-m" and words[2] != "venv" and not words[0].endswith("pytest"):
             assert re.fullmatch(r"(.*/)?python3?", words[0])
             found.append(words[2:])
     return found
@@ -62,7 +78,7 @@ def option_strings(parser: argparse.ArgumentParser) -> set[str]:
 
 
 def test_there_are_commands() -> None:
-    assert {words[0] for words in command_lines()} == set(PARSERS)
+    assert {words[0] for words in command_lines()} | {"helo.analysis"} == set(PARSERS)
     assert len(command_lines()) >= 5
 
 
@@ -72,15 +88,41 @@ def test_commands_parse(words: list[str]) -> None:
 
 
 def test_options_named_in_the_text_exist() -> None:
-    named = {option for code in re.findall(r"`(--[^`\n]*)`", README) for option in re.findall(r"--[a-z-]+", code)}
+    named = {option for code in re.findall(r"`(--[^`\n]*)`", TEXT) for option in re.findall(r"--[a-z-]+", code)}
     assert named
     assert named <= set().union(*map(option_strings, PARSERS.values()))
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#\s]+)[^)]*\)", README))))
-def test_links_lead_somewhere(target: str) -> None:
-    if not re.match(r"[a-z]+://", target):
-        assert (ROOT / target).exists()
+def heading_anchors(path: Path) -> set[str]:
+    """Return the anchors that GitHub gives to the headings of a document."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.M | re.S)
+    titles = re.findall(r"^#+ (.*)$", text, flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    for target, _, anchor in re.findall(r"\]\(([^)#\s]*)(#([^)\s]*))?\)", document.read_text(encoding="utf-8")):
+        if not re.match(r"[a-z]+://", target):
+            path = document.parent / target if target else document
+            assert path.exists(), target
+            assert not anchor or anchor in heading_anchors(path), f"{target}#{anchor}"
+
+
+def test_the_first_page_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
+
+
+def test_every_folder_that_people_open_has_a_page() -> None:
+    assert {path for path in ROOT.glob("*/README.md") if not path.parent.name.startswith(".")} <= set(DOCUMENTS)
+
+
+def test_versions_agree() -> None:
+    citation = read_yaml(ROOT / "CITATION.cff")
+    assert citation["version"] == helo.__version__
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    assert f"## [{helo.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"version {helo.__version__}" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_dataset_example_is_valid(tmp_path: Path) -> None:
@@ -100,7 +142,8 @@ def test_the_example_of_a_table_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The commands for a table of one's own, word for word, on a table with columns of those names."""
-    commands = [words[1:] for words in command_lines() if words[:2] in (["helo.data", "table"], ["helo.data", "check"])]
+    lines = [words for words in command_lines() if words[:2] in (["helo.data", "table"], ["helo.data", "check"])]
+    commands = [list(words) for words in dict.fromkeys(tuple(words[1:]) for words in lines)]
     monkeypatch.chdir(tmp_path)
     draw = np.random.default_rng(0)
     columns = ["hr", "rmssd", "EDA_level", "EDA_slope", "EDA_peaks", "EDA_area", "au6", "au12", "note"]
@@ -156,7 +199,11 @@ def test_the_notebook_example_works(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_table_names_every_hyperparameter() -> None:
-    rows = re.findall(r"^\| (`[^|]*) \|", README.split("| hyperparameter |")[1].split("\n\n")[0], flags=re.M)
+    rows = re.findall(
+        r"^\| (`[^|]*) \|",
+        (ROOT / "search_spaces/README.md").read_text(encoding="utf-8").split("| hyperparameter |")[1].split("\n\n")[0],
+        flags=re.M,
+    )
     named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
     assert sorted(named) == sorted(PARAMETERS)
 

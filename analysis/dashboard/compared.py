@@ -9,8 +9,8 @@ import pandas as pd
 from dash import html
 from helo.analysis.dashboard.watched import WatchedRun
 from helo.analysis.source import Source
-from helo.analysis.statistics.comparisons import between_runs
-from helo.analysis.wording import arrow, effect_size, number, p_value, percent, signed
+from helo.analysis.statistics.comparisons import compare_across_runs
+from helo.analysis.wording import format_difference, format_effect, format_p, format_percent, format_score
 
 from helo._text import printable
 from helo.errors import InputError
@@ -41,7 +41,7 @@ def compare_runs(runs: Sequence[WatchedRun]) -> Any:
     comparable = {
         name: source.judged for name, source in found.items() if _comparison_key(source) == _comparison_key(first)
     }
-    against = between_runs(comparable, first.objective).set_index("run")
+    against = compare_across_runs(comparable, first.objective).set_index("run")
     rows = [
         html.Tr([html.Th(printable(name), scope="row"), *map(html.Td, _row(name, source, against, name in comparable))])
         for name, source in found.items()
@@ -49,8 +49,8 @@ def compare_runs(runs: Sequence[WatchedRun]) -> Any:
     table = html.Table([html.Thead(html.Tr([html.Th(head, scope="col") for head in HEADS])), html.Tbody(rows)])
     label = METRICS[first.objective].label
     note = (
-        f"The search on {label} {arrow(first.objective)}. Against the first run: mean gain over the common subjects"
-        " (above 0: better), Wilcoxon's signed-rank test with Holm's correction over these runs, and the"
+        f"The search on {label} {METRICS[first.objective].arrow}. Against the first run: mean gain over the common"
+        " subjects (above 0: better), Wilcoxon's signed-rank test with Holm's correction over these runs, and the"
         " matched-pairs rank-biserial correlation."
     )
     title = html.H3("Comparison of the runs")
@@ -67,17 +67,18 @@ def _row(name: str, source: Source, against: pd.DataFrame, comparable: bool) -> 
     own = summary[
         (summary[Column.ESTIMATE] == Estimate.PER_FOLD_SELECTION) & (summary[Column.METRIC] == source.objective)
     ].iloc[0]
-    first = [str(int(own["subjects"])), number(own["mean"]), percent(own[Column.SKILL])]
+    first = [str(int(own["subjects"])), format_score(own["mean"]), format_percent(own[Column.SKILL])]
     if not comparable:
         return [*first, "other data or objective", "–", "–", "–"]
     if name not in against.index:
         return [*first, "–", "–", "–", "–"]
     row = against.loc[name]
-    between = f"{signed(row['gain'])} ({signed(row['gain_low'])} to {signed(row['gain_high'])})"
+    gain, low, high = (format_difference(row[column]) for column in ("gain", "gain_low", "gain_high"))
+    between = f"{gain} ({low} to {high})"
     return [
         *first,
         between,
-        p_value(row["p_holm"]),
-        effect_size(row["effect"]),
+        format_p(row["p_holm"]),
+        format_effect(row["effect"]),
         f"{row['better']} of {row['subjects']}",
     ]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from helo.analysis.exhibits import EXHIBITS
-from helo.analysis.records import Records, is_behind
+from helo.analysis.ledger_tables import LedgerTables, is_behind
 from helo.analysis.source import Source
 from helo.analysis.web.page import figure_to_json
 
@@ -95,7 +95,7 @@ class WatchedRun:
         self.gone = False
         self._run = Run.open(place)
         self._stamp: tuple[int, ...] = ()
-        self._records: Records | None = None
+        self._records: LedgerTables | None = None
         self._made: dict[str, Shown] = {}
         self._late: dict[str, _Late] = {}
         self.source = Source(self._run)
@@ -128,7 +128,7 @@ class WatchedRun:
             self._run = run
         behind = is_behind(self._run)
         if behind and self._records is None:
-            self._records = Records(self._run)
+            self._records = LedgerTables(self._run)
         grown = self._records.refresh(on_read) if behind and self._records is not None else False
         if grown or (behind, *written) != self._stamp:
             self._stamp = (behind, *written)

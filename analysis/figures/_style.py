@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import plotly.graph_objects as go
-from helo.analysis.wording import arrow
 
 from helo._text import printable
 from helo.metrics import METRICS
@@ -152,7 +151,7 @@ def format_metric_title(metric: str) -> str:
     'KL ↓ lower is better'
     """
     direction = "higher" if METRICS[metric].higher_is_better else "lower"
-    return f"{METRICS[metric].label} {arrow(metric)} {direction} is better"
+    return f"{METRICS[metric].label} {METRICS[metric].arrow} {direction} is better"
 
 
 def format_validation_title(metric: str) -> str:
@@ -161,7 +160,7 @@ def format_validation_title(metric: str) -> str:
     >>> format_validation_title("kl")
     'validation KL ↓'
     """
-    return f"validation {METRICS[metric].label} {arrow(metric)}"
+    return f"validation {METRICS[metric].label} {METRICS[metric].arrow}"
 
 
 def make_figure(traces: list[Any], **layout: Any) -> go.Figure:

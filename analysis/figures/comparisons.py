@@ -18,7 +18,7 @@ from helo.analysis.figures._style import (
     update_narrow_layout,
 )
 from helo.analysis.statistics.signed_rank import ALPHA
-from helo.analysis.wording import effect_size, p_value, signed
+from helo.analysis.wording import format_difference, format_effect, format_p
 
 from helo.errors import InputError
 from helo.metrics import METRICS
@@ -55,7 +55,7 @@ def plot_comparisons(comparisons: pd.DataFrame, metric: str) -> go.Figure:
     Parameters
     ----------
     comparisons : pandas.DataFrame
-        Table of comparisons from `helo.analysis.statistics.comparisons.comparisons`.
+        Table of comparisons from `helo.analysis.statistics.comparisons.compare_with_references`.
     metric : str
         Metric to show.
 
@@ -107,7 +107,14 @@ def _trace(info: _ComparisonsInfo) -> go.Scatter:
             "color": GREY,
         },
         customdata=[
-            [signed(low), signed(high), p_value(p).replace("<", "&lt;"), effect_size(effect), better, subjects]
+            [
+                format_difference(low),
+                format_difference(high),
+                format_p(p).replace("<", "&lt;"),
+                format_effect(effect),
+                better,
+                subjects,
+            ]
             for low, high, p, effect, better, subjects in intervals
         ],
         hovertemplate="%{y}<br>gain %{x:.4f}, 95 % %{customdata[0]} to %{customdata[1]}"

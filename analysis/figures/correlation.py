@@ -20,7 +20,7 @@ from helo.analysis.figures._style import (
     update_narrow_layout,
     wrap_label,
 )
-from helo.analysis.statistics.learnt import learnt
+from helo.analysis.statistics.explanations import learnt_matrices
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
@@ -61,7 +61,7 @@ def _build_info(
     block = np.ix_(order, order)
     names = tuple(emotions[place] for place in order)
     try:
-        found = learnt(explanations, cells, objective, Explanation.LABEL_CORRELATION)
+        found = learnt_matrices(explanations, cells, objective, Explanation.LABEL_CORRELATION)
     except InputError as error:
         return _CorrelationInfo(names, reported[block], None, str(error), {})
     of_subjects = {subject: matrix[block] for subject, matrix in found.matrices.items()}

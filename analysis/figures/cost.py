@@ -20,7 +20,7 @@ from helo.analysis.figures._style import (
     escape_label,
     make_figure,
 )
-from helo.analysis.statistics.schedule import Schedule, Stretch, schedule, stretches
+from helo.analysis.statistics.schedule import Schedule, Stretch, infer_schedule, join_cells
 from numpy.typing import NDArray
 
 from helo._text import duration
@@ -70,7 +70,7 @@ class _CostInfo(NamedTuple):
 
 
 def _build_info(cells: pd.DataFrame) -> _CostInfo:
-    found = schedule(cells)
+    found = infer_schedule(cells)
     seconds = found.end - found.start
     statuses = found.cells[Column.STATUS].to_numpy()
     # Cut a long tail at the 99 % quantile: a single hung cell would push all others into the first bar.
@@ -215,10 +215,10 @@ class _TimelineInfo(NamedTuple):
 
 
 def _build_timeline_info(cells: pd.DataFrame) -> _TimelineInfo:
-    found = schedule(cells)
+    found = infer_schedule(cells)
     joined = len(found.cells) > MOST_BARS
     step = found.span * len(found.workers) / MOST_BARS if joined else 0.0
-    bars = stretches(found, found.cells[Column.STATUS].to_numpy().astype(np.str_), step)
+    bars = join_cells(found, found.cells[Column.STATUS].to_numpy().astype(np.str_), step)
     first = found.cells.iloc[[bar.row for bar in bars]]
     several = len({node for node, _ in found.workers}) > 1
     names = [f"{node} · {number}" if several else f"worker {number}" for node, number in found.workers]
@@ -230,8 +230,8 @@ def _build_timeline_info(cells: pd.DataFrame) -> _TimelineInfo:
 def plot_timeline(cells: pd.DataFrame) -> go.Figure:
     """Plot the cells of each worker as bars from start to end, coloured by status.
 
-    The worker of a cell is inferred (see `helo.analysis.statistics.schedule.schedule`). Pauses are cut out and marked.
-    With more than `MOST_BARS` cells, neighbouring short cells share a bar.
+    The worker of a cell is inferred (see `helo.analysis.statistics.schedule.infer_schedule`). Pauses are cut out and
+    marked. With more than `MOST_BARS` cells, neighbouring short cells share a bar.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ from helo.analysis.figures._style import (
     make_figure,
     update_narrow_layout,
 )
-from helo.analysis.wording import NOT_REPORTABLE, arrow, number
+from helo.analysis.wording import NOT_REPORTABLE, format_score
 
 from helo.errors import InputError
 from helo.metrics import METRICS
@@ -104,7 +104,7 @@ def _draw_figure(info: _EstimatesInfo) -> go.Figure:
     wide = Grid(len(info.panels), len(info.panels), tallest, 0, top=12)
     slim = Grid(len(info.panels), 1, tallest, 70, top=12)
     shorter = {
-        f"xaxis{axis_suffix(index)}.title.text": f"{METRICS[panel.metric].label} {arrow(panel.metric)}"
+        f"xaxis{axis_suffix(index)}.title.text": f"{METRICS[panel.metric].label} {METRICS[panel.metric].arrow}"
         for index, panel in enumerate(info.panels)
     }
     return update_narrow_layout(arrange_panels(figure, wide, slim), shorter)
@@ -131,7 +131,7 @@ def _trace(panel: _Panel, axis: str) -> go.Scatter:
             "width": 4,
             "color": GREY,
         },
-        customdata=[[number(low), number(high)] for _, low, high in rows],
+        customdata=[[format_score(low), format_score(high)] for _, low, high in rows],
         hovertemplate="%{y}<br>mean %{x:.4f}<br>95 % interval %{customdata[0]} to %{customdata[1]}<extra></extra>",
     )
 

@@ -24,7 +24,7 @@ from helo.analysis.figures._style import (
     make_figure,
 )
 from helo.analysis.figures.slices import build_log_ticks
-from helo.analysis.statistics.parameters import Searched, searched
+from helo.analysis.statistics.parameters import SearchedParameter, searched_parameters
 
 from helo.errors import InputError
 from helo.metrics import METRICS
@@ -80,7 +80,7 @@ def _build_info(
     done = configurations[np.isfinite(configurations[score])]
     if len(done) < 2:
         raise InputError("fewer than two configurations have a score")
-    axes = searched(done, parameters)
+    axes = searched_parameters(done, parameters)
     if not axes:
         raise InputError("no parameter takes two values among the cells with scores")
     means = effects.groupby(Column.PARAMETER)["mean"]
@@ -125,7 +125,7 @@ def _drawn(ordered: pd.DataFrame) -> list[int]:
     return sorted({*range(BEST_LINES), *others.tolist(), *must.tolist()})
 
 
-def _placed(axis: Searched, numbers: pd.Index) -> tuple[_Axis, list[float], list[str]]:
+def _placed(axis: SearchedParameter, numbers: pd.Index) -> tuple[_Axis, list[float], list[str]]:
     """Return the axis, and the height and the text of each configuration on it."""
     values = axis.values.reindex(numbers)
     if axis.choices:
@@ -150,7 +150,7 @@ def _placed(axis: Searched, numbers: pd.Index) -> tuple[_Axis, list[float], list
     return _Axis(axis.name, ticks), heights.fillna(_IDLE).astype(float).tolist(), words.tolist()
 
 
-def _ticks(axis: Searched, low: float, high: float) -> list[float]:
+def _ticks(axis: SearchedParameter, low: float, high: float) -> list[float]:
     if axis.whole and high - low <= 8:
         return [float(value) for value in range(int(low), int(high) + 1)]
     if not axis.log:

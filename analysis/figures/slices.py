@@ -21,7 +21,7 @@ from helo.analysis.figures._style import (
     make_figure,
     update_narrow_layout,
 )
-from helo.analysis.statistics.parameters import Searched, searched
+from helo.analysis.statistics.parameters import SearchedParameter, searched_parameters
 
 from helo.errors import InputError
 from helo.names import Column, Prefix
@@ -73,7 +73,7 @@ def _build_info(
     done = configurations[np.isfinite(configurations[Prefix.ADJUSTED + Prefix.VAL + objective])]
     if done.empty:
         raise InputError("no cell has a score yet")
-    axes = searched(done, parameters)
+    axes = searched_parameters(done, parameters)
     if not axes:
         raise InputError("no parameter takes two values among the cells with scores")
     each = done.set_index(Column.CONFIGURATION)[[Prefix.ADJUSTED + Prefix.VAL + objective, Column.FOLDS]].set_axis(
@@ -88,7 +88,7 @@ def _build_info(
     return _SlicesInfo(objective, folds, tuple(slices), len(each) - len(drawn))
 
 
-def _slice(axis: Searched, each: pd.DataFrame, effects: pd.DataFrame) -> _Slice:
+def _slice(axis: SearchedParameter, each: pd.DataFrame, effects: pd.DataFrame) -> _Slice:
     values = axis.values[axis.values.index.isin(each.index)]
     rows = each.loc[values.index]
     columns = ["level", "from", "to", "mean", "ci_low", "ci_high", "configurations"]

@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from helo.analysis.figures._links import build_owners
 from helo.analysis.figures._style import BLUE, GREY, VERMILLION, escape_label, format_metric_title, make_figure
-from helo.analysis.statistics.estimates import best_regressor, paired
+from helo.analysis.statistics.estimates import best_fitted_baseline, paired
 
 from helo.errors import InputError
 from helo.metrics import METRICS
@@ -31,7 +31,7 @@ def _build_info(scores: pd.DataFrame, metric: str) -> _SubjectsInfo:
     if both.empty:
         raise InputError("no subject has both a completed cell and the train-mean baseline")
     both = both.sort_values(Estimate.TRAIN_MEAN, ascending=METRICS[metric].higher_is_better, kind="stable")
-    regressor = best_regressor(scores, metric)
+    regressor = best_fitted_baseline(scores, metric)
     regressed = paired(scores, metric, regressor).loc[both.index, regressor].tolist() if regressor else []
     return _SubjectsInfo(
         metric,

@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from helo.analysis.figures._links import add_choices
 from helo.analysis.figures._style import DIVERGING, NARROW, add_colour_bar, build_note, escape_label, make_figure
-from helo.analysis.statistics.learnt import learnt, token_names
+from helo.analysis.statistics.explanations import learnt_matrices, token_names
 from numpy.typing import NDArray
 
 from helo.names import Explanation
@@ -38,7 +38,7 @@ class _TransportInfo(NamedTuple):
 def _build_info(
     explanations: pd.DataFrame, cells: pd.DataFrame, objective: str, modalities: Mapping[str, Any]
 ) -> _TransportInfo:
-    found = learnt(explanations, cells, objective, Explanation.TRANSPORT_PLAN)
+    found = learnt_matrices(explanations, cells, objective, Explanation.TRANSPORT_PLAN)
     rows, columns = token_names(modalities)
     height, width = found.mean.shape
     return _TransportInfo(

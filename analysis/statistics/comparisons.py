@@ -1,7 +1,8 @@
 """What a run shows beyond chance: tests over test subjects, and how optimistic the oracle is. Pure functions.
 
-All take the table of `helo.analysis.statistics.estimates.subject_scores`: ``estimate``, ``fold`` (the test subject) and a
-column per metric. A subject is one draw of a person; its scores under two methods are a pair. The practice followed is
+All take the table of `helo.analysis.statistics.estimates.subject_scores`: ``estimate``, ``fold`` (the test subject) and
+a column per metric. A subject is one draw of a person; its scores under two methods are a pair. The practice
+followed is
 that of J. Demšar, "Statistical comparisons of classifiers over multiple data sets", JMLR 2006: Friedman's test first,
 then Wilcoxon's on pairs, corrected by Holm. Post-hoc tests on mean ranks depend on which other methods are in the pool
 (A. Benavoli et al., JMLR 17(5), 2016), so `ranks` is for illustration alone.
@@ -14,9 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from helo.analysis.statistics.estimates import by_subject, gain, intervals, skill
+from helo.analysis.statistics.estimates import bootstrap_intervals, by_subject, skill
 from helo.analysis.statistics.quiet import quiet
-from helo.analysis.statistics.signed_rank import ALPHA, FEW, RESAMPLES, holm, signed_rank
+from helo.analysis.statistics.signed_rank import ALPHA, FEW, RESAMPLES, holm_correction, signed_rank_test
 from numpy.typing import NDArray
 
 from helo.errors import InputError
@@ -65,15 +66,16 @@ def references(scores: pd.DataFrame) -> list[str]:
     return known + [name for name in found if name not in (*known, *_NO_REFERENCE)]
 
 
-def comparisons(scores: pd.DataFrame, metrics: Iterable[str] = METRICS) -> pd.DataFrame:
+def compare_with_references(scores: pd.DataFrame, metrics: Iterable[str] = METRICS) -> pd.DataFrame:
     """``per_fold_selection`` against every reference on the subjects that both have: a row per metric and reference.
 
     - ``subjects``; ``score``, ``reference_score``: their means over them
     - ``gain``, ``gain_low``, ``gain_high``: how much better the search is, the mean over subjects with its 95 %
       bootstrap interval; above 0 the search is better, whatever the metric's direction
     - ``better``: for how many subjects it is
-    - ``statistic``, ``p``, ``effect``: see `helo.analysis.statistics.signed_rank.signed_rank`; the effect is above 0 where
-      the search is better
+    - ``statistic``, ``p``, ``effect``: see `helo.analysis.statistics.signed_rank.signed_rank_test`; the effect is
+      above 0
+      where the search is better
     - ``p_holm``: Holm's correction of ``p``; the family is all references on this metric but ``train_mean``, whose
       comparison is the one that the verdict rests on: it is settled beforehand and stands alone, uncorrected
 
@@ -90,17 +92,17 @@ def comparisons(scores: pd.DataFrame, metrics: Iterable[str] = METRICS) -> pd.Da
             family.append({Column.METRIC: metric, Column.REFERENCE: reference, **row})
         settled = [row | {"p_holm": row["p"]} for row in family if row[Column.REFERENCE] == Estimate.TRAIN_MEAN]
         rows += settled + _corrected([row for row in family if row[Column.REFERENCE] != Estimate.TRAIN_MEAN])
-    for row, (low, high) in zip(rows, intervals(gains), strict=True):
+    for row, (low, high) in zip(rows, bootstrap_intervals(gains), strict=True):
         row |= {"gain_low": low, "gain_high": high}
     return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
 
 
-def corrected(table: pd.DataFrame) -> int:
+def count_corrected(table: pd.DataFrame) -> int:
     """Over how many references Holm corrects in a table of `comparisons`: all but ``train_mean``."""
     return int((table[Column.REFERENCE].drop_duplicates() != Estimate.TRAIN_MEAN).sum())
 
 
-def between_runs(scores: Mapping[str, pd.DataFrame], metric: str) -> pd.DataFrame:
+def compare_across_runs(scores: Mapping[str, pd.DataFrame], metric: str) -> pd.DataFrame:
     """``per_fold_selection`` of each run against that of the first one, on the subjects that both have.
 
     `scores`: name of a run → its table of scores. A row per run but the first: ``run`` and the columns of
@@ -120,7 +122,7 @@ def between_runs(scores: Mapping[str, pd.DataFrame], metric: str) -> pd.DataFram
             for name, (row, _) in zip(others, found, strict=True)
         ]
     )
-    for row, (low, high) in zip(rows, intervals([difference for _, difference in found]), strict=True):
+    for row, (low, high) in zip(rows, bootstrap_intervals([difference for _, difference in found]), strict=True):
         row |= {"gain_low": low, "gain_high": high}
     return pd.DataFrame(rows, columns=["run", *COMPARISON_COLUMNS])
 
@@ -130,18 +132,18 @@ def _compared(
 ) -> tuple[dict[str, Any], NDArray[np.float64]]:
     """One comparison without its interval and correction, and the differences that it rests on."""
     both, difference = _differences(wide, judged, reference, metric)
-    statistic, p, effect = signed_rank(difference)
+    statistic, p, effect = signed_rank_test(difference)
     row = {"subjects": len(both), "score": both[judged].mean(), "reference_score": both[reference].mean()}
     row |= {"gain": _mean(difference), "better": int((difference > 0).sum())}
     return row | {"statistic": statistic, "p": p, "effect": effect}, difference
 
 
 def _corrected(family: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    corrections = holm([row["p"] for row in family])
+    corrections = holm_correction([row["p"] for row in family])
     return [row | {"p_holm": corrected} for row, corrected in zip(family, corrections, strict=True)]
 
 
-def friedman(scores: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+def friedman_test(scores: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Whether any of the methods differ: Friedman's test, a row per metric.
 
     Of n subjects the k methods are ranked; if all are alike, every order of a subject's ranks is as likely. The
@@ -204,7 +206,7 @@ class Ranks(NamedTuple):
     groups: tuple[tuple[int, int], ...]
 
 
-def ranks(scores: pd.DataFrame, metric: str) -> Ranks:
+def rank_methods(scores: pd.DataFrame, metric: str) -> Ranks:
     """Mean ranks of `friedman`'s methods on one metric, with Nemenyi's critical difference, by autorank.
 
     For illustration: a mean rank depends on which other methods are in the pool, so judge by `comparisons`.
@@ -239,7 +241,7 @@ def _autorank(pool: pd.DataFrame, order: str) -> Any:
         return autorank(ranked, alpha=ALPHA, order=order, force_mode="nonparametric")
 
 
-def optimism(scores: pd.DataFrame) -> pd.DataFrame:
+def measure_optimism(scores: pd.DataFrame) -> pd.DataFrame:
     """How much better the result would look, had test scores chosen: ``oracle`` against ``per_fold_selection``.
 
     A row per metric: ``subjects``; ``score``, the mean of ``per_fold_selection`` over them; ``gap``, by how much the
@@ -254,7 +256,7 @@ def optimism(scores: pd.DataFrame) -> pd.DataFrame:
         score, gap = both[Estimate.PER_FOLD_SELECTION].mean(), _mean(difference)
         gaps.append(difference)
         rows.append((metric, len(both), score, gap, 100 * gap / score if score else np.nan))
-    table = [(*row[:4], low, high, row[4]) for row, (low, high) in zip(rows, intervals(gaps), strict=True)]
+    table = [(*row[:4], low, high, row[4]) for row, (low, high) in zip(rows, bootstrap_intervals(gaps), strict=True)]
     return pd.DataFrame(table, columns=list(OPTIMISM_COLUMNS))
 
 
@@ -276,7 +278,7 @@ def _differences(
 ) -> tuple[pd.DataFrame, NDArray[np.float64]]:
     """The scores of subjects that both have, and by how much `judged` is better."""
     both = wide.reindex(columns=[judged, reference]).dropna()
-    difference = gain(both[judged], both[reference], metric)
+    difference = METRICS[metric].improvement(both[judged], both[reference])
     return both, difference.mask(both[judged] == both[reference], 0.0).to_numpy(float)
 
 

@@ -41,7 +41,7 @@ def score_matrix(cells: pd.DataFrame, objective: str, side: str = Prefix.VAL) ->
     )
 
 
-def adjust(scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def adjust_means(scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean of each configuration as if it had run in every fold, and its standard error; each (configurations,).
 
     `scores` y, (configurations, folds), NaN where a configuration has no score. Fits, by least squares over what is
@@ -115,7 +115,7 @@ def adjusted_means(cells: pd.DataFrame, objective: str, side: str = Prefix.VAL) 
     {0: 0.2, 1: 0.3}
     """
     scores = score_matrix(cells, objective, side)
-    means, errors = adjust(scores.to_numpy())
+    means, errors = adjust_means(scores.to_numpy())
     return pd.DataFrame(
         {"mean": means, Column.ERROR: errors, Column.FOLDS: scores.notna().sum(axis=1)}, index=scores.index
     )

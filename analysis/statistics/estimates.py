@@ -40,18 +40,18 @@ def scored(cells: pd.DataFrame) -> pd.DataFrame:
     return cells[cells[Column.STATUS].isin(SCORED)]
 
 
-def unconverged_cells(epochs: pd.DataFrame) -> pd.Series:
+def count_unconverged(epochs: pd.DataFrame) -> pd.Series:
     """For each cell, how many transport plans of its worst epoch were no solutions; indexed by configuration, fold."""
     return epochs.groupby([Column.CONFIGURATION, Column.FOLD], sort=False)[Column.UNCONVERGED].max()
 
 
-def no_baselines() -> pd.DataFrame:
+def empty_baselines() -> pd.DataFrame:
     """An empty ``baselines.parquet``, for runs that have none."""
     scores = [Prefix.TEST + metric for metric in METRICS]
     return pd.DataFrame(columns=[Column.METHOD, Column.FOLD, *scores]).astype(dict.fromkeys(scores, float))
 
 
-def methods(baselines: pd.DataFrame) -> list[str]:
+def method_names(baselines: pd.DataFrame) -> list[str]:
     """The methods of the baselines table: those every run has first, then in the table's order."""
     found = list(dict.fromkeys(baselines[Column.METHOD].astype(str)))
     return [name for name in _KNOWN_METHODS if name in found] + [n for n in found if n not in _KNOWN_METHODS]
@@ -78,7 +78,7 @@ def subject_scores(
         _named(Estimate.SINGLE_CONFIGURATION, chosen_cells(scored(cells), everywhere)),
         _named(Estimate.ORACLE, _best_test_scores(done)),
     ]
-    parts += [_named(name, baselines[baselines[Column.METHOD] == name]) for name in methods(baselines)]
+    parts += [_named(name, baselines[baselines[Column.METHOD] == name]) for name in method_names(baselines)]
     return pd.concat([part for part in parts if len(part)] or [_named(Estimate.ORACLE, done[:0])], ignore_index=True)
 
 
@@ -123,7 +123,7 @@ def summarise(cells: pd.DataFrame, baselines: pd.DataFrame, objective: str, fold
     reference = scores[scores[Column.ESTIMATE] == Estimate.TRAIN_MEAN].set_index(Column.FOLD)
     rows: list[tuple[Any, ...]] = []
     samples = []
-    for estimate in (*_SEARCHED, *methods(baselines)):
+    for estimate in (*_SEARCHED, *method_names(baselines)):
         # Sorted, so that the bootstrap draws the same subjects for every estimate and order of the tables.
         of_estimate = scores[scores[Column.ESTIMATE] == estimate].set_index(Column.FOLD).sort_index()
         for metric in METRICS:
@@ -133,26 +133,29 @@ def summarise(cells: pd.DataFrame, baselines: pd.DataFrame, objective: str, fold
             relative = skill(mean, same_subjects.mean(), metric) if same_subjects.notna().all() else np.nan
             rows.append((estimate, metric, mean, values.std(ddof=1), len(values), relative))
             samples.append(values.to_numpy(float))
-    table = [(*row[:4], low, high, *row[4:]) for row, (low, high) in zip(rows, intervals(samples, seed), strict=True)]
+    table = [
+        (*row[:4], low, high, *row[4:])
+        for row, (low, high) in zip(rows, bootstrap_intervals(samples, seed), strict=True)
+    ]
     return pd.DataFrame(table, columns=list(SUMMARY_COLUMNS))
 
 
-def interval(values: NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
+def bootstrap_interval(values: NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
     """95 % percentile bootstrap interval of the mean of `values`, shape (subjects,).
 
     One subject says nothing about the spread between subjects, and an infinite score has no mean: both give
     (NaN, NaN). Equal scores give that score twice. The same seed and number of subjects draw the same
     resamples, so the intervals of two estimates can be compared.
 
-    >>> interval(np.array([0.25, 0.25, 0.25]))
+    >>> bootstrap_interval(np.array([0.25, 0.25, 0.25]))
     (0.25, 0.25)
-    >>> interval(np.array([0.25]))
+    >>> bootstrap_interval(np.array([0.25]))
     (nan, nan)
     """
-    return intervals([values], seed)[0]
+    return bootstrap_intervals([values], seed)[0]
 
 
-def intervals(samples: Sequence[NDArray[np.float64]], seed: int = 0) -> list[tuple[float, float]]:
+def bootstrap_intervals(samples: Sequence[NDArray[np.float64]], seed: int = 0) -> list[tuple[float, float]]:
     """The `interval` of each sample, a pair for each; the samples may differ in their number of subjects.
 
     Samples of the same size are resampled together, which is many times faster and gives the same numbers.
@@ -218,7 +221,7 @@ def paired(scores: pd.DataFrame, metric: str, *estimates: str) -> pd.DataFrame:
     return wide.reindex(columns=list(estimates)).dropna()
 
 
-def best_regressor(scores: pd.DataFrame, metric: str) -> str:
+def best_fitted_baseline(scores: pd.DataFrame, metric: str) -> str:
     """The fitted baseline with the best mean test score over the subjects of ``per_fold_selection``; empty without one.
 
     Of those that have all these subjects: one that failed on the hardest would look best. To be chosen by its test
@@ -232,8 +235,3 @@ def best_regressor(scores: pd.DataFrame, metric: str) -> str:
     if means.empty:
         return ""
     return str(means.idxmax() if METRICS[metric].higher_is_better else means.idxmin())
-
-
-def gain(score: Any, reference: Any, metric: str) -> Any:
-    """By how much `score` is better than `reference`, above 0 if better; numbers or Series."""
-    return score - reference if METRICS[metric].higher_is_better else reference - score

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
-from helo.analysis.statistics.configurations import adjust, score_matrix
-from helo.analysis.statistics.estimates import CONFIDENCE, interval
-from helo.analysis.statistics.parameters import Searched, searched
+from helo.analysis.statistics.configurations import adjust_means, score_matrix
+from helo.analysis.statistics.estimates import CONFIDENCE, bootstrap_interval
+from helo.analysis.statistics.parameters import SearchedParameter, searched_parameters
 from helo.analysis.statistics.quiet import quiet
 from numpy.typing import NDArray
 from scipy import stats
@@ -52,7 +52,7 @@ _RESAMPLED: Final = 500
 """Scores above which the interval of a mean is Student's: the bootstrap's is the same, for much memory."""
 
 
-def importance(
+def compute_importance(
     cells: pd.DataFrame, objective: str, parameters: Mapping[str, Any], nested: bool = False, seed: int = 0
 ) -> pd.DataFrame:
     """How much each searched hyperparameter decided whether a configuration is among the best, largest first.
@@ -79,7 +79,7 @@ def importance(
     rng = np.random.default_rng(seed)
     scores = score_matrix(cells, objective)
     y = scores.to_numpy() * (-1 if METRICS[objective].higher_is_better else 1)
-    losses = adjust(y)[0]
+    losses = adjust_means(y)[0]
     finite = np.isfinite(losses)
     if finite.sum() < LEAST:
         raise InputError(
@@ -94,7 +94,7 @@ def importance(
         .loc[scores.index[kept]]
         .filter(regex=f"^{Prefix.PARAM}")
     )
-    axes = [axis for axis in searched(tried.reset_index(), parameters) if axis.defined]
+    axes = [axis for axis in searched_parameters(tried.reset_index(), parameters) if axis.defined]
     if not axes:
         raise InputError("no hyperparameter was searched, so none can be told from another")
     names = [axis.name for axis in axes]
@@ -126,13 +126,13 @@ def _shares(found: NDArray[np.float64]) -> NDArray[np.float64]:
 def _draws(y: NDArray[np.float64], nested: bool, rng: np.random.Generator) -> Iterator[NDArray[np.float64]]:
     """Losses of all configurations on drawn folds, NaN for those that have none of them."""
     folds = y.shape[1]
-    losses, there = adjust(y)[0], np.isfinite(y)
+    losses, there = adjust_means(y)[0], np.isfinite(y)
     for _ in range(DRAWS if folds > 1 else 0):
         if nested:  # a fold is a block of its own: other folds only move all losses, which changes no importance
             half = rng.choice(folds, folds // 2, replace=False)
             yield np.where(there[:, half].any(axis=1), losses, np.nan)
         else:
-            yield adjust(y[:, rng.choice(folds, folds)])[0]
+            yield adjust_means(y[:, rng.choice(folds, folds)])[0]
 
 
 @contextmanager
@@ -149,7 +149,9 @@ def _quiet() -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
-def _evaluator(axes: list[Searched], numbers: pd.Index) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+def _evaluator(
+    axes: list[SearchedParameter], numbers: pd.Index
+) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
     """From the losses of the configurations, NaN for those to leave out, to the importance of each axis."""
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
@@ -171,7 +173,7 @@ def _evaluator(axes: list[Searched], numbers: pd.Index) -> Callable[[NDArray[np.
     return evaluate
 
 
-def _study(axes: list[Searched], numbers: pd.Index) -> Study:
+def _study(axes: list[SearchedParameter], numbers: pd.Index) -> Study:
     """A study in memory with a trial per configuration, which has only the hyperparameters that act in it."""
     import optuna
     from optuna.distributions import (
@@ -202,7 +204,9 @@ def _study(axes: list[Searched], numbers: pd.Index) -> Study:
     return study
 
 
-def marginal_effects(configurations: pd.DataFrame, objective: str, parameters: Mapping[str, Any]) -> pd.DataFrame:
+def compute_marginal_effects(
+    configurations: pd.DataFrame, objective: str, parameters: Mapping[str, Any]
+) -> pd.DataFrame:
     """Mean of the adjusted validation score where a hyperparameter had which value, a row per value or bin.
 
     - `configurations`: as from `helo.analysis.statistics.configurations.configurations_table`
@@ -219,7 +223,7 @@ def marginal_effects(configurations: pd.DataFrame, objective: str, parameters: M
     means = means[np.isfinite(means)]
     known = configurations[configurations[Column.CONFIGURATION].isin(means.index)]
     rows = []
-    for axis in searched(known, parameters):
+    for axis in searched_parameters(known, parameters):
         scores = means[axis.values.index].to_numpy(float)
         for level, low, high, inside in _levels(axis):
             mean, (below, above) = float(scores[inside].mean()), _interval(scores[inside])
@@ -230,12 +234,12 @@ def marginal_effects(configurations: pd.DataFrame, objective: str, parameters: M
 
 def _interval(scores: NDArray[np.float64]) -> tuple[float, float]:
     if len(scores) <= _RESAMPLED:
-        return interval(scores)
+        return bootstrap_interval(scores)
     low, high = stats.t.interval(CONFIDENCE, len(scores) - 1, loc=scores.mean(), scale=stats.sem(scores))
     return float(low), float(high)
 
 
-def _levels(axis: Searched) -> Iterator[tuple[str, float, float, NDArray[np.bool_]]]:
+def _levels(axis: SearchedParameter) -> Iterator[tuple[str, float, float, NDArray[np.bool_]]]:
     """The values or bins of a hyperparameter: in words, from, to, and which configurations are inside."""
     if axis.choices:
         for choice in axis.choices:

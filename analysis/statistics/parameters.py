@@ -13,7 +13,7 @@ from helo.configuration import DEFAULTS, PARAMETERS, acting
 from helo.names import Column, Prefix
 
 
-class Searched(NamedTuple):
+class SearchedParameter(NamedTuple):
     """A hyperparameter and what it was in each configuration in which it acts.
 
     - `values`: indexed by configuration: numbers, or the labels of choices
@@ -33,7 +33,7 @@ class Searched(NamedTuple):
     defined: bool
 
 
-def searched(configurations: pd.DataFrame, parameters: Mapping[str, Any]) -> list[Searched]:
+def searched_parameters(configurations: pd.DataFrame, parameters: Mapping[str, Any]) -> list[SearchedParameter]:
     """The hyperparameters that take two values or more where they act, in the order of the columns.
 
     - `configurations`: a row per configuration, with columns ``configuration`` and ``param_<name>``
@@ -71,7 +71,7 @@ def _acts(table: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-def _searched(name: str, values: pd.Series, definition: Mapping[str, Any]) -> Searched:
+def _searched(name: str, values: pd.Series, definition: Mapping[str, Any]) -> SearchedParameter:
     offered = definition.get("choices")
     defined = bool(definition) and "value" not in definition
     numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
@@ -81,10 +81,12 @@ def _searched(name: str, values: pd.Series, definition: Mapping[str, Any]) -> Se
         labels = [known.get(value, str(value)) for value in values.tolist()]
         order = dict.fromkeys(str(choice) for choice in offered or ())
         choices = tuple(value for value in (*order, *sorted(set(labels) - set(order))) if value in labels)
-        return Searched(name, pd.Series(labels, values.index), choices, False, False, math.nan, math.nan, defined)
+        return SearchedParameter(
+            name, pd.Series(labels, values.index), choices, False, False, math.nan, math.nan, defined
+        )
     numbers = values.astype(float)
     bounds = [float(value) for value in (definition.get("low"), definition.get("high")) if value is not None]
     low, high = min([*bounds, numbers.min()]), max([*bounds, numbers.max()])
     rule = PARAMETERS.get(name)
     whole = bool((numbers == np.round(numbers)).all()) and (rule is None or rule.kind is int)
-    return Searched(name, numbers, (), bool(definition.get("log")) and low > 0, whole, low, high, defined)
+    return SearchedParameter(name, numbers, (), bool(definition.get("log")) and low > 0, whole, low, high, defined)

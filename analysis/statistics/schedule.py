@@ -48,7 +48,7 @@ class Schedule(NamedTuple):
         return float((self.end - self.start).sum()) / self.capacity
 
 
-def schedule(cells: pd.DataFrame) -> Schedule:
+def infer_schedule(cells: pd.DataFrame) -> Schedule:
     """How the cells of a run lay beside each other; `cells` is as in ``cells.parquet``.
 
     The ledger knows the node of a cell, not its worker: on each node a cell takes the first worker that is free when
@@ -119,7 +119,7 @@ class Stretch(NamedTuple):
     row: int
 
 
-def stretches(found: Schedule, statuses: NDArray[np.str_], step: float) -> list[Stretch]:
+def join_cells(found: Schedule, statuses: NDArray[np.str_], step: float) -> list[Stretch]:
     """The schedule's cells, joined where they could not be told apart at a resolution of `step` seconds; 0 joins none.
 
     A cell joins the one before it on its worker if less than `step` lies between them, and the two have the same

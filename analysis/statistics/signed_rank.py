@@ -38,7 +38,7 @@ class SignedRank(NamedTuple):
     effect: float
 
 
-def signed_rank(differences: ArrayLike, seed: int = 0) -> SignedRank:
+def signed_rank_test(differences: ArrayLike, seed: int = 0) -> SignedRank:
     """Test whether `differences`, shape (subjects,), lie about 0.
 
     Zeros say nothing of a direction and are left out; if all are zero, p is 1 and the effect 0. Infinite differences
@@ -46,7 +46,7 @@ def signed_rank(differences: ArrayLike, seed: int = 0) -> SignedRank:
     or there are at most 13, else from 9,999 permutations drawn by `seed`. From 20 on it is what SciPy
     chooses: exact up to 50, then normal. Fewer than two differences, or one that is no number, give NaN.
 
-    >>> signed_rank([1.0, 2.0, 3.0, -4.0])
+    >>> signed_rank_test([1.0, 2.0, 3.0, -4.0])
     SignedRank(statistic=4.0, p=0.875, effect=0.2)
     """
     from scipy.stats import wilcoxon
@@ -84,12 +84,12 @@ def _permuted(values: NDArray[np.float64], seed: int) -> float:
     return float(found.pvalue)
 
 
-def holm(p: ArrayLike) -> NDArray[np.float64]:
+def holm_correction(p: ArrayLike) -> NDArray[np.float64]:
     """Holm's correction of a family of p values, shape (tests,): below 0.05 they hold together.
 
     NaN stays NaN and is no part of the family.
 
-    >>> holm([0.01, 0.04, float("nan")]).tolist()
+    >>> holm_correction([0.01, 0.04, float("nan")]).tolist()
     [0.02, 0.04, nan]
     """
     values = np.asarray(p, dtype=float)
@@ -109,10 +109,10 @@ def _holm(p: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(multipletests(p, alpha=ALPHA, method="holm")[1].tolist())
 
 
-def least_p(subjects: int) -> float:
+def smallest_p(subjects: int) -> float:
     """The smallest p that so many subjects can give, when all agree.
 
-    >>> least_p(5), least_p(6)
+    >>> smallest_p(5), smallest_p(6)
     (0.0625, 0.03125)
     """
     return float(min(1.0, 2.0 ** (1 - subjects)))

@@ -8,19 +8,19 @@ from typing import Final
 import pandas as pd
 from helo.analysis.source import Source
 from helo.analysis.statistics.ablation import VARIANT
-from helo.analysis.statistics.comparisons import corrected
+from helo.analysis.statistics.comparisons import count_corrected
 from helo.analysis.statistics.configurations import NOT_FOR_CHOOSING
-from helo.analysis.variants import difference, explanation
 from helo.analysis.web.page import escape_html, render_table
 from helo.analysis.wording import (
     NOT_REPORTABLE,
-    arrow,
-    effect_size,
-    number,
-    p_value,
-    percent,
-    powerless,
-    signed,
+    ablation_note,
+    format_difference,
+    format_effect,
+    format_p,
+    format_percent,
+    format_score,
+    loss_words,
+    power_note,
 )
 
 from helo.data.dataset import natural_key
@@ -37,7 +37,7 @@ _ROW_CLASSES: Final[dict[str, str]] = {
 }
 _COUNTS: Final = {Column.FOLDS: "Folds", Column.CHOSEN: "Chosen", Column.BEST_ON_TEST: "Best on test"}
 
-_HEADS: Final = tuple(f"{METRICS[metric].label}&nbsp;{arrow(metric)}" for metric in METRICS)
+_HEADS: Final = tuple(f"{METRICS[metric].label}&nbsp;{METRICS[metric].arrow}" for metric in METRICS)
 
 
 def render_note(content: str) -> str:
@@ -66,7 +66,7 @@ def render_estimates(summary: pd.DataFrame, objective: str) -> str:
         if not by_metric["subjects"].max():
             continue
         remark = f"<small>{NOT_REPORTABLE}</small>" if estimate == Estimate.ORACLE else ""
-        values = [percent(by_metric.loc[objective, Column.SKILL])]
+        values = [format_percent(by_metric.loc[objective, Column.SKILL])]
         values += [_with_interval(by_metric.loc[metric]) for metric in METRICS]
         values.append(str(int(by_metric["subjects"].max())))
         kind = _ROW_CLASSES.get(str(estimate), "")
@@ -80,8 +80,8 @@ def render_estimates(summary: pd.DataFrame, objective: str) -> str:
 
 def _with_interval(row: pd.Series) -> str:
     if pd.isna(row["ci_low"]):
-        return number(row["mean"])
-    return f"{number(row['mean'])}<small>{number(row['ci_low'])}–{number(row['ci_high'])}</small>"
+        return format_score(row["mean"])
+    return f"{format_score(row['mean'])}<small>{format_score(row['ci_low'])}–{format_score(row['ci_high'])}</small>"
 
 
 def render_comparisons(source: Source) -> str:
@@ -94,17 +94,17 @@ def render_comparisons(source: Source) -> str:
         values = []
         for metric in METRICS:
             row = by_metric.loc[metric]
-            test = f"p {p_value(row['p_holm'])}, effect {effect_size(row['effect'])}"
+            test = f"p {format_p(row['p_holm'])}, effect {format_effect(row['effect'])}"
             if not pd.isna(row["better"]):
                 test += f"<br>better for {row['better']:.0f} of {row['subjects']:.0f}"
-            values.append(f"{signed(row['gain'])}<small>{test}</small>")
+            values.append(f"{format_difference(row['gain'])}<small>{test}</small>")
         rows.append(([escape_html(reference), *values], ""))
     return render_table(["Search against", *_HEADS], rows) + render_note(
         "Mean gain of the search (per_fold_selection) over the subjects with both scores; above 0, the search is"
         " better, whatever the direction of the metric. p: two-sided Wilcoxon signed-rank test, by permutation below"
         " 20 subjects, with Holm's correction over the rows of a metric except train_mean, whose comparison is fixed"
         " in advance and decides the verdict. effect: matched-pairs rank-biserial correlation, −1 to 1"
-        f"{powerless(int(source.comparisons['subjects'].max()), corrected(source.comparisons))}."
+        f"{power_note(int(source.comparisons['subjects'].max()), count_corrected(source.comparisons))}."
     )
 
 
@@ -112,10 +112,12 @@ def render_differences(source: Source) -> str:
     """Return the table with Friedman's test over all methods and the optimism gap, on all metrics."""
     friedman, optimism = source.friedman.set_index(Column.METRIC), source.optimism.set_index(Column.METRIC)
     tests = [
-        f"p {p_value(friedman.loc[m, 'p'])}<small>W {number(friedman.loc[m, 'kendall_w'])}</small>" for m in METRICS
+        f"p {format_p(friedman.loc[m, 'p'])}<small>W {format_score(friedman.loc[m, 'kendall_w'])}</small>"
+        for m in METRICS
     ]
     gaps = [
-        f"{signed(row['gap'])}<small>{signed(row['gap_low'])} to {signed(row['gap_high'])}</small>"
+        f"{format_difference(row['gap'])}"
+        f"<small>{format_difference(row['gap_low'])} to {format_difference(row['gap_high'])}</small>"
         for row in (optimism.loc[metric] for metric in METRICS)
     ]
     rows = [(["Any difference (Friedman)", *tests], ""), ([f"Optimism gap ({Estimate.ORACLE})", *gaps], "")]
@@ -135,7 +137,10 @@ def render_subjects(source: Source) -> str:
     rows = []
     for subject, row in searched.loc[sorted(searched.index, key=natural_key)].iterrows():
         reference = trivial[source.objective].get(subject, float("nan"))
-        values = [number(row[metric]) for metric in METRICS] + [number(reference), percent(row[Column.SKILL])]
+        values = [format_score(row[metric]) for metric in METRICS] + [
+            format_score(reference),
+            format_percent(row[Column.SKILL]),
+        ]
         rows.append(([escape_html(subject), *values], f'data-subject="{html.escape(str(subject))}"'))
     label = METRICS[source.objective].label
     return render_table(["Test subject", *_HEADS, f"{label} of {Estimate.TRAIN_MEAN}", "Skill"], rows)
@@ -151,11 +156,11 @@ def render_configurations(source: Source) -> str:
     params = [name for name in found.columns if name.startswith(Prefix.PARAM) and found[name].astype(str).nunique() > 1]
     rows = []
     for row in shown.to_dict("records"):
-        values = [number(row[score]), number(row[test]), *(str(row[count]) for count in _COUNTS)]
+        values = [format_score(row[score]), format_score(row[test]), *(str(row[count]) for count in _COUNTS)]
         values += [_value(row[name]) for name in params]
         name = f"{row[Column.CONFIGURATION]}" + ("<small>recommended</small>" if row[Column.RECOMMENDED] else "")
         rows.append(([name, *values], f'data-configuration="{row[Column.CONFIGURATION]}"'))
-    label = f"{METRICS[objective].label}&nbsp;{arrow(objective)}"
+    label = f"{METRICS[objective].label}&nbsp;{METRICS[objective].arrow}"
     heads = ["Configuration", f"Validation {label}", f"Test {label}<small>{NOT_FOR_CHOOSING}</small>"]
     heads += [*_COUNTS.values(), *(escape_html(name.removeprefix(Prefix.PARAM)) for name in params)]
     return render_table(heads, rows) + render_note(
@@ -175,10 +180,10 @@ def render_ablation(source: Source) -> str:
     assert found is not None
     rows = []
     for row in found.to_dict("records"):
-        lost, between, *others = difference(row)
+        lost, between, *others = loss_words(row)
         with_interval = f"{lost}<small>{between}</small>" if lost != between else lost
-        values = [number(row[metric]) for metric in METRICS]
+        values = [format_score(row[metric]) for metric in METRICS]
         rows.append(([escape_html(row[VARIANT]), *values, with_interval, *map(escape_html, others)], ""))
     lost_on = f"{METRICS[source.objective].label} lost"
     heads = ["Variant", *_HEADS, lost_on, "Worse for", "p", "Effect"]
-    return render_table(heads, rows) + render_note(explanation(found, source.objective, "the first one"))
+    return render_table(heads, rows) + render_note(ablation_note(found, source.objective, "the first one"))

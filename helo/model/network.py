@@ -67,7 +67,7 @@ from helo.configuration import Configuration
 from helo.data.schema import Schema
 from helo.model.layers import Classifier, EncoderLayer, LabelAttention, PhysiologicalFusion, TokenEncoder, mean_token
 from helo.model.transport import Transport, transport, transported
-from helo.names import LabelAttentionKind, Role, Signals, TransportKind
+from helo.names import LabelAttentionKind, ModalitySelection, Role, TransportKind
 
 LABEL_FLOOR = 1e-4
 """Mean labels are clipped at this before their logarithm becomes the classifier's first bias."""
@@ -110,7 +110,7 @@ class HeLo(nn.Module):
         self.slices = schema.slices
         reads = (
             {Role.PHYSIOLOGICAL, Role.BEHAVIOURAL}
-            if configuration.modalities == Signals.BOTH
+            if configuration.modalities == ModalitySelection.BOTH
             else {configuration.modalities}
         )
         self.physiological = [m.name for m in schema.physiological if Role.PHYSIOLOGICAL in reads]

@@ -20,8 +20,8 @@ All distances lie in [0, 1], and divided by 1 + α so does the cost that a plan 
 the marginals. α is that of Vayer et al. and POT, whose ε is without the division: (1 + α) times ours, so twice
 for ``gromov``.
 
-**Solver.** POT's batched Sinkhorn and Newton steps, see `helo.model.sinkhorn`. Nothing of a plan depends on the rest of the
-batch. What misses `TOLERANCE` is counted, never hidden.
+**Solver.** POT's batched Sinkhorn and Newton steps, see `helo.model.sinkhorn`. A plan does not depend on the rest of
+the batch. Plans that miss `TOLERANCE` are counted as unconverged.
 
 **Gromov–Wasserstein** is mirror descent: the quadratic term is replaced by its slope at the last plan, and
 the linear problem solved with the true ε. (POT's `solve_gromov_batch` has a proximal step for its ``reg``,

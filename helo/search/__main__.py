@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from helo.run.directory import Run
-    from helo.search.setup.plan import SearchPlan
     from helo.search.setup.request import Request
+    from helo.search.setup.search_setup import SearchSetup
 
 PROG = "helo-search"
 
@@ -116,16 +116,16 @@ def _search(arguments: argparse.Namespace, words: list[str]) -> int:
     started = time.time()
     console = Console()
     command = shlex.join([PROG, *words])
-    plan, run = read_inputs(_request(arguments), command, started, _pricing_problems(arguments))
+    setup, run = read_inputs(_request(arguments), command, started, _pricing_problems(arguments))
     if arguments.plan:
         from helo.search.quote import print_quote
 
-        print_quote(plan, run, console, arguments.cluster, arguments.price)
+        print_quote(setup, run, console, arguments.cluster, arguments.price)
         return EXIT_OK
-    return _run(plan, run, console)
+    return _run(setup, run, console)
 
 
-def _run(plan: SearchPlan, run: Run | None, console: Console) -> int:
+def _run(setup: SearchSetup, run: Run | None, console: Console) -> int:
     import traceback
 
     # Heavy imports after all that the user can get wrong has been checked.
@@ -135,7 +135,7 @@ def _run(plan: SearchPlan, run: Run | None, console: Console) -> int:
         print(f"{PROG}: {line}", file=sys.stderr)
 
     try:
-        ended = carry_out(plan, run, console, _again(plan, run), tell, estimates=True)
+        ended = carry_out(setup, run, console, _again(setup, run), tell, estimates=True)
     except StoppedError as error:
         if not error.interrupted and not isinstance(error.__cause__, OSError):
             traceback.print_exception(error.__cause__)
@@ -148,13 +148,13 @@ def _run(plan: SearchPlan, run: Run | None, console: Console) -> int:
     return EXIT_FAILED if ended.failed else EXIT_OK
 
 
-def _again(plan: SearchPlan, run: Run | None) -> str:
+def _again(setup: SearchSetup, run: Run | None) -> str:
     """The command that goes on with a search."""
     from helo.search.setup.inputs import lacks_data
 
-    words = ["--resume", str(run.folder if run else plan.out)]
-    words += ["--data", plan.data] if lacks_data(plan, run) else []
-    words += ["--address", plan.address] if plan.address else []
+    words = ["--resume", str(run.folder if run else setup.out)]
+    words += ["--data", setup.data] if lacks_data(setup, run) else []
+    words += ["--address", setup.address] if setup.address else []
     return f"python -m helo.search {shlex.join(words)}"
 
 

@@ -17,38 +17,36 @@ from helo.names import IDENTITY, Column, SearchProtocol, TableName
 from helo.run.directory import Run
 from helo.run.selection import recommended
 from helo.search.setup.manifest import versions
-from helo.search.setup.plan import SearchPlan
+from helo.search.setup.search_setup import SearchSetup
 from helo.training.fitted import FittedModel, fit_model
 
 Call = Callable[..., FittedModel]
 """Runs a function on a worker, or here: function, arguments."""
 
 
-def deliver(
-    plan: SearchPlan, run: Run, dataset: Any, threads: int, device: str, call: Call, console: Console, again: str
-) -> bool:
+def deliver(setup: SearchSetup, run: Run, dataset: Any, device: str, call: Call, console: Console, again: str) -> bool:
     """Fit the recommended configuration of a finished search to all subjects and save it in ``RUN/model``.
 
     `dataset` is handed to `call` as it is; `again` is the command that goes on. Nothing is done if the model is there,
     or if the space lists variants to compare: then none is recommended. Why there is none otherwise is said. Returns
     whether one was made.
     """
-    if run.has_model or plan.space.variants:
+    if run.has_model or setup.space.variants:
         return False
     cells = run.table(TableName.CELLS)
-    found = recommended(cells, plan.space.objective, len(run.folds), plan.protocol == SearchProtocol.NESTED)
+    found = recommended(cells, setup.space.objective, len(run.folds), setup.protocol == SearchProtocol.NESTED)
     if found is None:
         say(console, "no model is fitted: no configuration has scores in all folds")
         return False
     rows = cells[cells[Column.CONFIGURATION] == found.configuration]
     # A cell trains on fewer windows, and scores as many again.
     guess = found.epochs * float((rows[Column.SECONDS] / rows[Column.EPOCHS].clip(lower=1)).median())
-    if plan.deadline is not None and time.time() + guess >= plan.deadline:
+    if setup.deadline is not None and time.time() + guess >= setup.deadline:
         say(console, f"no time is left to fit the model (about {duration(guess)}); go on with: {again}")
         return False
     say(
         console,
-        f"fitting configuration {found.configuration} to all {len(plan.dataset.subject_names)} subjects, "
+        f"fitting configuration {found.configuration} to all {len(setup.dataset.subject_names)} subjects, "
         f"{found.epochs} epochs" + (f" (about {duration(guess)})" if guess >= 1 else ""),
     )
     params = run.find([(found.configuration, str(rows[Column.FOLD].iloc[0]))])[0].params
@@ -58,13 +56,17 @@ def deliver(
             dataset,
             Configuration.from_params(params),
             found.epochs,
-            replace(plan.training, engine=replace(plan.engine, device=device), threads=threads),
+            setup.training_on(device),
         )
     except DivergedError as error:
         say(console, f"no model is fitted: {error}")
         return False
     facts = {
-        "recommended": {"configuration": found.configuration, "protocol": plan.protocol, "run": run.manifest[IDENTITY]},
+        "recommended": {
+            "configuration": found.configuration,
+            "protocol": setup.protocol,
+            "run": run.manifest[IDENTITY],
+        },
         "versions": versions(),
     }
     replace(model, facts={**model.facts, **facts}).save(run.model)

@@ -6,7 +6,6 @@ import contextlib
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -32,51 +31,51 @@ from helo.search.planning.outcomes import Finished
 from helo.search.planning.planner import Planner, pace
 from helo.search.planning.queue import Queue
 from helo.search.setup.manifest import add_resumption, build_manifest, last_resources
-from helo.search.setup.plan import SearchPlan
+from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.probe import Measured, in_own_process, largest, measure, thinned
 from helo.search.sizing.resources import Machines, Resources, require_room, settle, share_that_fits
-from helo.settings import Engine
+from helo.settings import CPU
 from helo.storage import Hold, LocalFolder
-from helo.training.checkpoints import Store
+from helo.training.checkpoints import CheckpointStore
 
 
 def run_search(
-    plan: SearchPlan, console: Console, announce: Callable[[Run, Resources], None], run: Run | None = None
+    setup: SearchSetup, console: Console, announce: Callable[[Run, Resources], None], run: Run | None = None
 ) -> tuple[Run, bool]:
     """Run every cell that is left, then write the run's tables. Returns the run and whether it is complete.
 
-    With `run` the search goes on there; without, a new run is made at `plan.out`. `announce` is called when
+    With `run` the search goes on there; without, a new run is made at `setup.out`. `announce` is called when
     the run directory is there. A search that ends early leaves the tables of the cells that finished.
     """
-    folds = loso_folds(plan.dataset.subject_names, plan.seed)
+    folds = loso_folds(setup.dataset.subject_names, setup.seed)
     with ExitStack() as stack:
         if run is not None:
             held = stack.enter_context(run.lock(partial(say, console)))  # before Ray: a second search is told at once
-            finished, standing = _sound_cells(run, plan.space.objective, console)
+            finished, standing = _sound_cells(run, setup.space.objective, console)
         else:
-            finished, standing = Finished(plan.space.objective), set()
-        others = plan.address is not None or ray_runs()
+            finished, standing = Finished(setup.space.objective), set()
+        others = setup.address is not None or ray_runs()
         settled = _on_others_cluster if others else _on_own_cluster
-        resources = settled(plan, folds, stack, console)
-        lead = plan.pace or pace(plan.space, len(folds), resources.concurrency or 1, plan.protocol, plan.racing)
-        planner = Planner(plan.space, len(folds), plan.seed, plan.protocol, plan.racing, lead, finished.params)
+        resources = settled(setup, folds, stack, console)
+        lead = setup.pace or pace(setup.space, len(folds), resources.concurrency or 1, setup.protocol, setup.racing)
+        planner = Planner(setup.space, len(folds), setup.seed, setup.protocol, setup.racing, lead, finished.params)
         planner.restore(finished.outcomes)
-        queue = Queue(planner, plan.baselines, standing)
+        queue = Queue(planner, setup.baselines, standing)
         if run is None:
-            manifest = build_manifest(plan, folds, resources, lead)
-            run = Run.create(plan.out, manifest, folds_as_json(folds))
+            manifest = build_manifest(setup, folds, resources, lead)
+            run = Run.create(setup.out, manifest, folds_as_json(folds))
             held = stack.enter_context(run.lock())
             # Now, and not with the other tables at the end: whoever looks on compares with the train mean.
-            run.write_table(TableName.BASELINES, baselines_table(plan.dataset, folds))
+            run.write_table(TableName.BASELINES, baselines_table(setup.dataset, folds))
         else:
-            add_resumption(run, plan, resources)
+            add_resumption(run, setup, resources)
         announce(run, resources)
-        complete = _run_cells(plan, queue, folds, resources, run, held, console, others)
+        complete = _run_cells(setup, queue, folds, resources, run, held, console, others)
     return run, complete
 
 
 def _run_cells(
-    plan: SearchPlan,
+    setup: SearchSetup,
     queue: Queue,
     folds: tuple[Fold, ...],
     resources: Resources,
@@ -86,13 +85,13 @@ def _run_cells(
     others: bool,
 ) -> bool:
     settings = CellSettings(
-        training=replace(plan.training, threads=resources.cpus_per_cell),
+        training=setup.training,
         gpus=resources.gpus_per_cell or 0.0,
         checkpoints=_checkpoints(run, others),
-        checkpoint_every=plan.checkpoint_every,
-        deadline=plan.deadline,
+        checkpoint_every=setup.checkpoint_every,
+        deadline=setup.deadline,
     )
-    loggers = make_loggers(plan.loggers, run.folder.here, run.folder.name)
+    loggers = make_loggers(setup.loggers, run.folder.here, run.folder.name)
     try:
         planner = queue.planner
         complete = queue.finished
@@ -100,30 +99,30 @@ def _run_cells(
             tell = partial(say, console)
             with (
                 # Closed before tables are made: no file moves under them.
-                LedgerWriter(run.ledger, plan.pack, held.check, tell) as writer,
-                SearchProgress(planner.most, plan.space.objective, console, planner.told) as progress,
+                LedgerWriter(run.ledger, setup.pack, held.check, tell) as writer,
+                SearchProgress(planner.most, setup.space.objective, console, planner.told) as progress,
             ):
                 complete = run_cells(
                     queue,
-                    Shared(plan.dataset),
+                    Shared(setup.dataset),
                     folds,
                     settings,
                     writer,
                     progress,
-                    plan.resources.concurrency if others else resources.concurrency,
+                    setup.resources.concurrency if others else resources.concurrency,
                     loggers=loggers,
                 )
     except BaseException:
         with contextlib.suppress(Exception):  # what went wrong first is what the user has to know
             held.check()
-            write_tables(run, plan, folds, console)
+            write_tables(run, setup, folds, console)
         raise
-    write_tables(run, plan, folds, console)
-    write_study(run, plan.space, planner.studies())
+    write_tables(run, setup, folds, console)
+    write_study(run, setup.space, planner.studies())
     return complete
 
 
-def _checkpoints(run: Run, others: bool) -> Store:
+def _checkpoints(run: Run, others: bool) -> CheckpointStore:
     """Where the states of cells lie, for whatever machine asks: it may not see a directory of this one."""
     here = run.checkpoints.here
     if here is None:
@@ -131,7 +130,7 @@ def _checkpoints(run: Run, others: bool) -> Store:
     return from_everywhere(here.resolve()) if others else LocalFolder(here.resolve())
 
 
-def deliver_model(plan: SearchPlan, run: Run, console: Console, again: str) -> bool:
+def deliver_model(setup: SearchSetup, run: Run, console: Console, again: str) -> bool:
     """Fit the recommended configuration of a complete search to all subjects; see `helo.search.deliver`.
 
     For itself, when tables and report are written: whatever happens to the fit, they are there.
@@ -139,54 +138,54 @@ def deliver_model(plan: SearchPlan, run: Run, console: Console, again: str) -> b
     resources = last_resources(run)
     threads, share = resources.cpus_per_cell, resources.gpus_per_cell
     with run.lock():
-        if plan.address is None:  # this process has torch already: a worker would take seconds to start
-            device = "cuda" if share and plan.gpus else "cpu"
-            return deliver(plan, run, plan.dataset, threads, device, lambda fit, *rest: fit(*rest), console, again)
-        with ray_cluster(plan.address):
+        if setup.address is None:  # this process has torch already: a worker would take seconds to start
+            device = "cuda" if share and setup.gpus else "cpu"
+            return deliver(setup, run, setup.dataset, device, lambda fit, *rest: fit(*rest), console, again)
+        with ray_cluster(setup.address):
             call = partial(on_cluster, cpus=threads, gpus=1 if share else 0)
-            return deliver(plan, run, Shared(plan.dataset), threads, "cuda" if share else "cpu", call, console, again)
+            return deliver(setup, run, Shared(setup.dataset), "cuda" if share else "cpu", call, console, again)
 
 
-def _on_own_cluster(plan: SearchPlan, folds: tuple[Fold, ...], stack: ExitStack, console: Console) -> Resources:
+def _on_own_cluster(setup: SearchSetup, folds: tuple[Fold, ...], stack: ExitStack, console: Console) -> Resources:
     """Settle the resources on this machine, and start Ray with them: without it nothing is written."""
-    here = Machines([Node(os.cpu_count() or 1, plan.gpus)])
-    resources = settle(plan.resources, _share(plan, folds, here, in_own_process), here)
+    here = Machines([Node(os.cpu_count() or 1, setup.gpus)])
+    resources = settle(setup.resources, _share(setup, folds, here, in_own_process), here)
     lent = (resources.concurrency or 1) * resources.cpus_per_cell
-    stack.enter_context(ray_cluster(None, lent, plan.gpus))
+    stack.enter_context(ray_cluster(None, lent, setup.gpus))
     return resources
 
 
-def _on_others_cluster(plan: SearchPlan, folds: tuple[Fold, ...], stack: ExitStack, console: Console) -> Resources:
+def _on_others_cluster(setup: SearchSetup, folds: tuple[Fold, ...], stack: ExitStack, console: Console) -> Resources:
     """Settle the resources on a Ray cluster that others have started, as large as it may become."""
-    stack.enter_context(ray_cluster(plan.address))
+    stack.enter_context(ray_cluster(setup.address))
     there = machines()
-    measured = plan.resources.gpus_per_cell is None and there.feeds(plan.resources.cpus_per_cell)
+    measured = setup.resources.gpus_per_cell is None and there.feeds(setup.resources.cpus_per_cell)
     if measured and not any(node.gpus for node in there.now):
         say(console, "waiting for the cluster to start a node with a GPU, to measure what a cell needs of it")
-    share = _share(plan, folds, there, _probe_there)
-    require_room(plan.resources, share, there)
-    if not share and plan.engine != Engine():
+    share = _share(setup, folds, there, _probe_there)
+    require_room(setup.resources, share, there)
+    if not share and setup.training.engine != CPU:
         raise InputError("precision mixed and compile make cells faster on GPUs only, and no cell gets one; leave them")
-    return settle(plan.resources, share, there)
+    return settle(setup.resources, share, there)
 
 
 def _probe_there(function: Callable[..., Any], *arguments: Any) -> Any:
     return on_cluster(function, *arguments, cpus=1, gpus=1)
 
 
-def _share(plan: SearchPlan, folds: tuple[Fold, ...], there: Machines, call: Callable[..., Measured]) -> float:
+def _share(setup: SearchSetup, folds: tuple[Fold, ...], there: Machines, call: Callable[..., Measured]) -> float:
     """The share of a GPU for each cell: the one wished for, or the one that holds the largest configuration."""
-    if plan.resources.gpus_per_cell is not None:
-        return plan.resources.gpus_per_cell
-    feed = there.feeds(plan.resources.cpus_per_cell)
+    if setup.resources.gpus_per_cell is not None:
+        return setup.resources.gpus_per_cell
+    feed = there.feeds(setup.resources.cpus_per_cell)
     if not feed:
         return 0.0
     found = call(
         measure,
-        thinned(plan.dataset)[0],
+        thinned(setup.dataset)[0],
         folds[0],
-        largest(plan.space),
-        replace(plan.training, engine=replace(plan.engine, device="cuda")),
+        largest(setup.space),
+        setup.training_on("cuda"),
     )
     return share_that_fits(found.gpu_memory, found.gpu_total, feed)
 
@@ -206,12 +205,12 @@ def _sound_cells(run: Run, objective: str, console: Console) -> tuple[Finished, 
     return finished, {(record.method, number[record.fold]) for record in records}
 
 
-def write_tables(run: Run, plan: SearchPlan, folds: tuple[Fold, ...], console: Console) -> None:
+def write_tables(run: Run, setup: SearchSetup, folds: tuple[Fold, ...], console: Console) -> None:
     """Make the run's tables from its ledger and its dataset."""
-    dataset = plan.dataset
+    dataset = setup.dataset
     truth = pd.DataFrame(dataset.labels, columns=[Prefix.TRUE + emotion for emotion in dataset.emotions])
     if dataset.groups is not None:
         truth.insert(0, Column.GROUP, dataset.groups)
     baselines = baselines_table(dataset, folds, run.ledger.read_baselines())
-    for name, fault in run.write_tables(truth, baselines, plan.space.objective, plan.export_predictions).items():
+    for name, fault in run.write_tables(truth, baselines, setup.space.objective, setup.export_predictions).items():
         say(console, f"{run.ledger.folder.where(name)}: {fault}; its cells are in no table until the search goes on")

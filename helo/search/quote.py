@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from helo.cluster.nodes import Nodes, price_list, read_nodes
 from helo.errors import InputError
 from helo.evaluation.folds import loso_folds
 from helo.run.directory import Run
-from helo.search.setup.plan import SearchPlan
+from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.probe import Measured, in_own_process, largest, measure, samples, thinned
 from helo.search.sizing.resources import Machines, settle, share_that_fits
 
@@ -45,7 +45,9 @@ class Quote:
         return self.cell_hours / min(self.concurrency, max(1, self.cells))
 
 
-def print_quote(plan: SearchPlan, run: Run | None, console: Console, cluster: Path | None, price: float | None) -> None:
+def print_quote(
+    setup: SearchSetup, run: Run | None, console: Console, cluster: Path | None, price: float | None
+) -> None:
     """Time a few configurations on one fold, and print what the search would cost at most."""
     tell = partial(say, console)
 
@@ -56,51 +58,51 @@ def print_quote(plan: SearchPlan, run: Run | None, console: Console, cluster: Pa
             raise InputError(
                 f"{cluster}: no price is known for {', '.join(unknown)}; give --price USD for an hour of all"
             )
-    folds = loso_folds(plan.dataset.subject_names, plan.seed)
-    device = "cuda" if plan.gpus and plan.resources.gpus_per_cell != 0 else "cpu"
-    tried = [largest(plan.space), *samples(plan.space, plan.seed)]
+    folds = loso_folds(setup.dataset.subject_names, setup.seed)
+    device = "cuda" if setup.gpus and setup.resources.gpus_per_cell != 0 else "cpu"
+    tried = [largest(setup.space), *samples(setup.space, setup.seed)]
     tell(f"timing {len(tried)} configurations on one fold …")
-    few, share = thinned(plan.dataset)
+    few, share = thinned(setup.dataset)
     found: list[Measured] = [
         in_own_process(
             measure,
             few,
             folds[0],
             params,
-            replace(plan.training, engine=replace(plan.engine, device=device)),
+            setup.training_on(device),
             share,
         )
         for params in tried
     ]
-    total = plan.space.configurations * len(folds)
+    total = setup.space.configurations * len(folds)
     cells = total - (len(run.ledger) if run is not None else 0)
     each = float(
         np.mean([one.seconds_per_epoch * params["epochs"] for one, params in zip(found[1:], tried[1:], strict=True)])
     )
     big = found[0]
-    quote = Quote(cells, cells * each / 3600, _concurrency(plan, nodes, big), big.memory, big.gpu_memory)
-    tell(f"cells: {cells} at most ({plan.space.configurations} configurations × {len(folds)} folds)")
+    quote = Quote(cells, cells * each / 3600, _concurrency(setup, nodes, big), big.memory, big.gpu_memory)
+    tell(f"cells: {cells} at most ({setup.space.configurations} configurations × {len(folds)} folds)")
     tell(
         f"time: {duration(3600 * quote.hours)} at most with {quote.concurrency} cells at a time "
         f"({_span([one.seconds_per_epoch for one in found])} an epoch, measured on {device}; "
         f"{duration(each)} a cell if it trains all its epochs)"
     )
-    if plan.racing:
+    if setup.racing:
         tell("racing, rungs and patience usually leave about a third of that; --no-racing trains more")
-    if plan.baselines:
-        tell(f"besides: {len(plan.baselines) * len(folds)} baselines' cells, seconds each on data of ordinary size")
+    if setup.baselines:
+        tell(f"besides: {len(setup.baselines) * len(folds)} baselines' cells, seconds each on data of ordinary size")
     gpu = f", {size(big.gpu_memory)} of a GPU" if big.gpu_memory else ""
     tell(f"memory: {size(big.memory)} a cell{gpu}, for the largest configuration")
     if nodes or price is not None:
         _say_price(tell, quote, nodes, price)
 
 
-def _concurrency(plan: SearchPlan, nodes: Sequence[Nodes], big: Measured) -> int:
+def _concurrency(setup: SearchSetup, nodes: Sequence[Nodes], big: Measured) -> int:
     """Cells at a time on the cluster's workers, or on this machine."""
-    wish = plan.resources
+    wish = setup.resources
     workers = [node for node in nodes if not node.head and node.most and node.instance is not None]
     if not workers:
-        here, share = Machines([Node(os.cpu_count() or 1, plan.gpus)]), wish.gpus_per_cell
+        here, share = Machines([Node(os.cpu_count() or 1, setup.gpus)]), wish.gpus_per_cell
         if share is None:
             feed = here.feeds(wish.cpus_per_cell)
             share = share_that_fits(big.gpu_memory, big.gpu_total, feed) if big.gpu_total else 0.0

@@ -23,7 +23,7 @@ from helo.names import Column, Status, TableName
 from helo.run.directory import Run
 from helo.search.driver import deliver_model, run_search
 from helo.search.setup.inputs import lacks_data
-from helo.search.setup.plan import SearchPlan
+from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
 
 
@@ -53,7 +53,7 @@ class StoppedError(SearchError):
 
 
 def carry_out(
-    plan: SearchPlan,
+    setup: SearchSetup,
     run: Run | None,
     console: Console,
     again: str,
@@ -73,13 +73,13 @@ def carry_out(
     def announce(made: Run, resources: Resources) -> None:
         nonlocal run
         resumed, run = run is not None, made
-        _announce(plan, made, resources, resumed, console)
+        _announce(setup, made, resources, resumed, console)
 
     line = None
     try:
-        run, complete = run_search(plan, console, announce, run)
+        run, complete = run_search(setup, console, announce, run)
         finished = len(run.ledger)
-        in_time = plan.deadline is not None and time.time() >= plan.deadline
+        in_time = setup.deadline is not None and time.time() >= setup.deadline
         if not complete:
             line = _line("time is up" if in_time else "interrupted", run, again)
             stopped(line)
@@ -90,7 +90,7 @@ def carry_out(
             if estimates:
                 print_summary(source, console)
             say(console, f"report: {path}")
-        if complete and deliver_model(plan, run, console, again):
+        if complete and deliver_model(setup, run, console, again):
             write_report(read_source(run))  # which names the model
     except (Exception, KeyboardInterrupt) as error:
         if run is None or isinstance(error, InputError):
@@ -105,15 +105,15 @@ def carry_out(
     return Ended(run, line, line is not None and not in_time, failures, failed)
 
 
-def search_from_python(plan: SearchPlan, run: Run | None, progress: bool) -> RunResult:
+def search_from_python(setup: SearchSetup, run: Run | None, progress: bool) -> RunResult:
     """Carry a plan out for whoever called `helo.run_search`, and return what it found; see there."""
-    words = ["dataset"] if lacks_data(plan, run) else []
-    words += [f"resume={str(run.folder if run else plan.out)!r}"]
-    words += [f"address={plan.address!r}"] if plan.address else []
+    words = ["dataset"] if lacks_data(setup, run) else []
+    words += [f"resume={str(run.folder if run else setup.out)!r}"]
+    words += [f"address={setup.address!r}"] if setup.address else []
     console = Console(quiet=not progress)
     threads = torch.get_num_threads()
     try:
-        ended = carry_out(plan, run, console, f"helo.run_search({', '.join(words)})")
+        ended = carry_out(setup, run, console, f"helo.run_search({', '.join(words)})")
     except StoppedError as error:
         if error.interrupted:  # a notebook shows it as what it is, and a script ends as it should
             raise KeyboardInterrupt(str(error)) from None
@@ -136,16 +136,16 @@ def conclude(ended: Ended) -> RunResult:
     return RunResult(ended.run, complete=ended.stopped is None)
 
 
-def _announce(plan: SearchPlan, run: Run, resources: Resources, resumed: bool, console: Console) -> None:
-    dataset, space = plan.dataset, plan.space
-    racing = "racing" if plan.racing else "no racing"
+def _announce(setup: SearchSetup, run: Run, resources: Resources, resumed: bool, console: Console) -> None:
+    dataset, space = setup.dataset, setup.space
+    racing = "racing" if setup.racing else "no racing"
     share = f", {resources.gpus_per_cell:g} of a GPU each" if resources.gpus_per_cell else ""
     say(
         console,
         f"{dataset.schema.name}: {len(dataset.subject_names)} subjects, {len(dataset)} windows, "
         f"{len(dataset.emotions)} emotions; space {space.name}: {space.configurations} configurations × "
-        f"{len(dataset.subject_names)} folds, protocol {plan.protocol}, {racing}; "
-        f"{resources.concurrency} cells at a time{share}; seed {plan.seed}",
+        f"{len(dataset.subject_names)} folds, protocol {setup.protocol}, {racing}; "
+        f"{resources.concurrency} cells at a time{share}; seed {setup.seed}",
     )
     if dataset.missing:
         say(console, f"missing signals: {dataset.missing}")

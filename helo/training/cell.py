@@ -1,7 +1,7 @@
 """Train and score one cell: one configuration on one fold.
 
-A cell is a function of data, fold, configuration and seed. While it trains it knows the training and validation
-windows only; the test subject's are asked for once, when the weights are final.
+The result of a cell depends on data, fold, configuration and settings only. Training sees the windows of the training
+and inner validation subjects. The windows of the test subject are read once, after the weights are final.
 """
 
 from __future__ import annotations
@@ -30,7 +30,29 @@ from helo.training.fitting import Fitting, Windows
 
 @dataclass(frozen=True)
 class CellResult:
-    """What a finished cell leaves; see `helo.run.ledger.CellRecord` for the fields."""
+    """Result of a finished cell.
+
+    Attributes
+    ----------
+    stopped : bool
+        Whether a rung stopped the cell before its last epoch.
+    epochs : int
+        Number of epochs trained.
+    best_epoch : int
+        Epoch whose weights were kept; 0 is the prediction of the mean training label.
+    val, test : dict
+        Metric → mean over the inner validation subjects, and over the test subject.
+    history : tuple of dict
+        One row per epoch, from epoch 0: losses, unconverged plans and validation metrics.
+    windows : ndarray of shape (N,)
+        Row numbers of the test subject's windows in the dataset.
+    predictions : ndarray of shape (N, E)
+        Predicted distributions of these windows.
+    correlation : ndarray of shape (E, E), optional
+        Learned label correlation; None without label attention.
+    plan : ndarray of shape (n, m), optional
+        Mean transport plan over these windows; None without transport.
+    """
 
     stopped: bool
     epochs: int
@@ -45,11 +67,23 @@ class CellResult:
 
 
 class CellTraining(Fitting):
-    """A cell in the making: epoch by epoch, until `finished`.
+    """Training of one cell, epoch by epoch, until it is `finished` or `stopped`.
 
-    `objective` is the measure on the inner validation subjects that decides when to stop and which epoch's
-    weights to keep. Epoch 0, before any training, is the train-mean prediction and counts as a candidate.
-    `rungs`: epoch → the largest such loss with which training goes on.
+    Epoch 0, before any training, predicts the mean training label. It competes with the later epochs for the best
+    validation score.
+
+    Parameters
+    ----------
+    schema : Schema
+        Modalities and emotions of the dataset.
+    data : FoldData
+        Training and inner validation windows.
+    configuration : Configuration
+        Hyperparameters.
+    settings : TrainingSettings
+        Settings that all cells share. `settings.objective` is the metric that stops training and selects the epoch.
+    rungs : mapping, optional
+        Epoch → largest validation loss with which training continues after that epoch.
     """
 
     def __init__(
@@ -63,7 +97,8 @@ class CellTraining(Fitting):
         super().__init__(schema, data.train, configuration, cell_seed(settings.seed, data.fold.test), settings.engine)
         self.objective, self.rungs = settings.objective, rungs or {}
         self.validation = Windows(data.validation, self.device)
-        self.truth = data.validation.labels, data.validation.subjects
+        self.validation_labels = data.validation.labels
+        self.validation_subjects = data.validation.subjects
         self.history: list[dict[str, float]] = []
         self.best_epoch = 0
         self.best_loss = math.inf
@@ -73,31 +108,30 @@ class CellTraining(Fitting):
 
     @property
     def finished(self) -> bool:
-        """Whether the last epoch is reached, or patience is at its end."""
-        waited = self.epoch - self.best_epoch
-        return self.epoch >= self.configuration.epochs or waited >= self.configuration.patience
+        """Whether the last epoch is reached or patience is exhausted."""
+        epochs_without_improvement = self.epoch - self.best_epoch
+        return self.epoch >= self.configuration.epochs or epochs_without_improvement >= self.configuration.patience
 
     @property
     def stopped(self) -> bool:
-        """Whether a rung says that training on is not worth it. A cell at its end has not been stopped."""
+        """Whether a rung stopped the cell before it was finished."""
         return not self.finished and self.best_loss > self.rungs.get(self.epoch, math.inf)
 
     def run_epoch(self) -> dict[str, float]:
-        """One pass over the training windows, and a look at the validation subjects."""
+        """Train for one epoch, score the inner validation subjects and return the losses of the epoch."""
         row = super().run_epoch()
         self._record(row)
         return row
 
     def _record(self, row: dict[str, float]) -> None:
-        """Score the validation subjects, add a row to the history, and keep the weights if they are best."""
+        """Score the validation subjects, add a row to the history, and keep the weights if they are the best."""
         answer = self.answer(self.validation)
         row[Column.UNCONVERGED] += answer.unconverged
         if not np.isfinite(answer.predicted).all():
             raise DivergedError(f"predictions are not finite after epoch {self.epoch}")
-        labels, subjects = self.truth
-        scores = mean_scores(labels, answer.predicted, subjects)
+        scores = mean_scores(self.validation_labels, answer.predicted, self.validation_subjects)
         entry = {Column.EPOCH: self.epoch, **row, **{Prefix.VAL + name: value for name, value in scores.items()}}
-        # Plain strings: torch refuses to load a checkpoint with classes in it, such as those of enumerations.
+        # Checkpoints must hold plain strings: torch refuses to load classes such as enumerations.
         self.history.append({str(name): value for name, value in entry.items()})
         loss = METRICS[self.objective].loss(scores[self.objective])
         if loss < self.best_loss:
@@ -105,7 +139,7 @@ class CellTraining(Fitting):
             self.best_weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
     def score(self, test: Part) -> CellResult:
-        """Take the best epoch's weights and score the test subject: the last thing a cell does."""
+        """Load the weights of the best epoch and score the windows of the test subject."""
         self.model.load_state_dict(self.best_weights)
         answer = self.answer(Windows(test, self.device))
         return CellResult(
@@ -122,7 +156,7 @@ class CellTraining(Fitting):
         )
 
     def state(self) -> dict[str, Any]:
-        """All that changes in training, for `restore`: tensors, numbers and containers of them only."""
+        """Return the checkpoint of this training: tensors, numbers, strings and containers of them only."""
         return {
             "weights": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -132,7 +166,7 @@ class CellTraining(Fitting):
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state` of the same cell: what follows is what would have followed then."""
+        """Resume from a `state` of the same cell; later epochs equal those of an uninterrupted training to the bit."""
         self.model.load_state_dict(state["weights"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
@@ -144,14 +178,14 @@ class CellTraining(Fitting):
 _PROGRESS = ("epoch", "history", "best_epoch", "best_loss", "best_scores", "best_weights")
 
 
-class Keeper(Protocol):
-    """Keeps a cell's state while it trains, so that it need not start again."""
+class Checkpointer(Protocol):
+    """Loads and saves the checkpoint of one cell."""
 
     def load(self, device: torch.device) -> Mapping[str, Any] | None:
-        """The last state that was kept, its tensors on `device`; None to start from the beginning."""
+        """Return the latest checkpoint with its tensors on `device`, or None to start from the beginning."""
 
     def after_epoch(self, training: CellTraining) -> bool:
-        """Keep the state now if it is time for it. True if the cell has to pause: it is not finished then."""
+        """Save a checkpoint if one is due, and return whether the unfinished cell has to pause."""
 
 
 def train_cell(
@@ -160,23 +194,45 @@ def train_cell(
     configuration: Configuration,
     settings: TrainingSettings,
     rungs: Mapping[int, float] | None = None,
-    keeper: Keeper | None = None,
+    checkpointer: Checkpointer | None = None,
 ) -> CellResult | None:
-    """Train one configuration on one fold to its end, or to the rung that stops it, and score its test subject.
+    """Train one configuration on one fold and score the test subject.
 
-    `rungs`: see `CellTraining`. With a `keeper` the cell goes on where it was, and may be told to pause: then
-    the result is None. Raises `DivergedError` if the loss stops being a number.
+    Parameters
+    ----------
+    dataset : Dataset
+        Windows of all subjects.
+    fold : Fold
+        Test, inner validation and training subjects.
+    configuration : Configuration
+        Hyperparameters.
+    settings : TrainingSettings
+        Settings that all cells share.
+    rungs : mapping, optional
+        Epoch → largest validation loss with which training continues after that epoch.
+    checkpointer : Checkpointer, optional
+        Lets the cell pause, and resume from its latest checkpoint.
+
+    Returns
+    -------
+    CellResult or None
+        The result of the cell, or None if the cell paused.
+
+    Raises
+    ------
+    DivergedError
+        If a loss or a prediction is no longer finite.
     """
     data = fold_data(dataset, fold, settings.normalise)
     training = CellTraining(dataset.schema, data, configuration, settings, rungs)
-    if keeper is not None and (state := keeper.load(training.device)) is not None:
+    if checkpointer is not None and (state := checkpointer.load(training.device)) is not None:
         try:
             training.restore(state)
-        except (LookupError, TypeError, ValueError, RuntimeError):  # of another version of this program
+        except (LookupError, TypeError, ValueError, RuntimeError):  # The checkpoint is of another version.
             training = CellTraining(dataset.schema, data, configuration, settings, rungs)
     while not (training.finished or training.stopped):
         training.run_epoch()
-        over = training.finished or training.stopped
-        if keeper is not None and not over and keeper.after_epoch(training):
+        ended = training.finished or training.stopped
+        if checkpointer is not None and not ended and checkpointer.after_epoch(training):
             return None
     return training.score(held_out_part(dataset, data))

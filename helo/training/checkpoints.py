@@ -1,6 +1,7 @@
-"""Where a cell's training stands, in a folder that every node reaches: read without running code.
+"""Checkpoints of cells in training, in a folder that every node can reach.
 
-A file is the SHA-256 of the state and the state itself, so that damage is seen and not trained on with.
+A file holds the SHA-256 digest of a checkpoint, then the checkpoint itself. A damaged file is therefore detected and
+never resumed from. Reading a checkpoint runs no code.
 """
 
 from __future__ import annotations
@@ -17,78 +18,98 @@ import torch
 
 from helo.training.cell import CellTraining
 
-_DIGEST = hashlib.sha256().digest_size
+_DIGEST_SIZE = hashlib.sha256().digest_size
 
 
-class Store(Protocol):
-    """Where checkpoints lie: what a `helo.storage.Folder` has of it. Errors are `OSError`."""
+class CheckpointStore(Protocol):
+    """Storage of checkpoints: the part of `helo.storage.Folder` that they need. Its errors are `OSError`."""
 
     def read(self, name: str) -> bytes:
-        """The content of a file; raise `FileNotFoundError` if there is none."""
+        """Return the content of a file; raise `FileNotFoundError` if it does not exist."""
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file, whole or not at all."""
+        """Write a file atomically."""
 
     def delete(self, name: str) -> None:
-        """Delete a file, if it is there."""
+        """Delete a file if it exists."""
 
 
-def stays() -> bool:
-    """Of a machine that nobody is about to take away: it does not leave."""
+def never_draining() -> bool:
+    """Return False: this node is not about to be taken away."""
     return False
 
 
 @dataclass
 class CheckpointFile:
-    """The last state of one cell: a `helo.training.cell.Keeper`.
+    """The latest checkpoint of one cell: a `helo.training.cell.Checkpointer`.
 
-    - `folder`, `name`: where it lies
-    - `every`: seconds between two states kept; most cells are over before the first
-    - `deadline`: when the search has to end (Unix time): then the state is kept and the cell pauses
-    - `leaves`: whether this machine is about to go: then likewise
-    - `kept`: whether there may be a file
+    Attributes
+    ----------
+    store : CheckpointStore
+        Folder of the file.
+    name : str
+        Name of the file in `store`.
+    interval : float
+        Seconds between two checkpoints. Most cells finish before the first one is due.
+    deadline : float or None
+        Unix time at which the search has to end. The cell then saves a checkpoint and pauses.
+    is_draining : callable
+        Whether this node is about to be taken away. The cell then saves a checkpoint and pauses.
+    may_exist : bool
+        Whether the file may exist, so that it has to be deleted when the cell has finished.
     """
 
-    folder: Store
+    store: CheckpointStore
     name: str
-    every: float
+    interval: float
     deadline: float | None = None
-    leaves: Callable[[], bool] = stays
-    kept: bool = field(default=False, init=False)
-    _last: float = field(default_factory=time.monotonic, init=False)
+    is_draining: Callable[[], bool] = never_draining
+    may_exist: bool = field(default=False, init=False)
+    _last_saved: float = field(default_factory=time.monotonic, init=False)
 
     def load(self, device: torch.device) -> Mapping[str, Any] | None:
-        """See `helo.training.cell.Keeper`. A damaged file counts as none: the cell starts from the beginning."""
+        """Return the latest checkpoint, or None if it is missing, unreadable or damaged.
+
+        Parameters
+        ----------
+        device : torch.device
+            Device of the tensors that are returned.
+
+        Returns
+        -------
+        mapping or None
+            A `CellTraining.state`. Without one the cell starts from the beginning.
+        """
         try:
-            content = self.folder.read(self.name)
+            content = self.store.read(self.name)
         except FileNotFoundError:
             return None
         except OSError:
-            self.kept = True
+            self.may_exist = True
             return None
-        self.kept = True
-        digest, payload = content[:_DIGEST], content[_DIGEST:]
+        self.may_exist = True
+        digest, payload = content[:_DIGEST_SIZE], content[_DIGEST_SIZE:]
         if hashlib.sha256(payload).digest() != digest:
             return None
         try:
             state: Mapping[str, Any] = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
-        except Exception:  # whatever a file of another version leads the reader to; weights_only admits no code
+        except Exception:  # A file of another version may raise anything; `weights_only` runs no code.
             return None
         return state
 
     def after_epoch(self, training: CellTraining) -> bool:
-        """See `helo.training.cell.Keeper`."""
-        pauses = (self.deadline is not None and time.time() >= self.deadline) or self.leaves()
-        if pauses or time.monotonic() - self._last >= self.every:
+        """Save a checkpoint if one is due, and return whether the cell has to pause."""
+        must_pause = (self.deadline is not None and time.time() >= self.deadline) or self.is_draining()
+        if must_pause or time.monotonic() - self._last_saved >= self.interval:
             self._save(training.state())
-            self._last = time.monotonic()
-        return pauses
+            self._last_saved = time.monotonic()
+        return must_pause
 
     def _save(self, state: Mapping[str, Any]) -> None:
         buffer = io.BytesIO()
         torch.save(state, buffer)
         payload = buffer.getvalue()
-        self.kept = True
-        # A checkpoint saves time and is no result: where none can be written, the cell goes on without.
+        self.may_exist = True
+        # A checkpoint saves time but is not a result: if it cannot be written, training continues without it.
         with contextlib.suppress(OSError):
-            self.folder.write(self.name, hashlib.sha256(payload).digest() + payload)
+            self.store.write(self.name, hashlib.sha256(payload).digest() + payload)

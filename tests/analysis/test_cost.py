@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.io
 import pytest
 from helo.analysis.figures import cost, plot_cost, plot_timeline
-from helo.analysis.statistics.schedule import Stretch, schedule, stretches
+from helo.analysis.statistics.schedule import Stretch, infer_schedule, join_cells
 
 from helo.errors import InputError
 from helo.run.directory import Run
@@ -33,7 +33,7 @@ def table(times: Sequence[tuple[float, float]], nodes: Sequence[str] = (), statu
 
 
 def test_a_cell_takes_the_first_worker_that_is_free() -> None:
-    found = schedule(table([(0, 10), (1, 5), (5, 9), (6, 8), (10, 12)]))
+    found = infer_schedule(table([(0, 10), (1, 5), (5, 9), (6, 8), (10, 12)]))
     assert found.lane.tolist() == [0, 1, 1, 2, 0]
     assert found.workers == (("here", 1), ("here", 2), ("here", 3))
     assert found.span == 12
@@ -42,12 +42,12 @@ def test_a_cell_takes_the_first_worker_that_is_free() -> None:
 
 
 def test_a_small_clock_correction_adds_no_worker() -> None:
-    assert len(schedule(table([(0, 10), (9.995, 20)])).workers) == 1
-    assert len(schedule(table([(0, 10), (9.9, 20)])).workers) == 2
+    assert len(infer_schedule(table([(0, 10), (9.995, 20)])).workers) == 1
+    assert len(infer_schedule(table([(0, 10), (9.9, 20)])).workers) == 2
 
 
 def test_each_worker_belongs_to_one_node() -> None:
-    found = schedule(table([(0, 4), (1, 3), (4, 6), (3, 5)], nodes=["b", "a", "a", "b"]))
+    found = infer_schedule(table([(0, 4), (1, 3), (4, 6), (3, 5)], nodes=["b", "a", "a", "b"]))
     assert found.workers == (("a", 1), ("b", 1), ("b", 2))
     assert found.start.tolist() == [0, 1, 3, 4]  # in order of their starts
     assert found.lane.tolist() == [1, 0, 2, 0]
@@ -55,7 +55,7 @@ def test_each_worker_belongs_to_one_node() -> None:
 
 def test_pauses_are_cut_out_and_do_not_count() -> None:
     """Two workers run for 10 s, and an hour later one for 20 s. Half a minute without cells is no pause."""
-    found = schedule(table([(0, 10), (0, 10), (3610, 3615), (3645, 3660)]))
+    found = infer_schedule(table([(0, 10), (0, 10), (3610, 3615), (3645, 3660)]))
     assert found.pauses == ((10.0, 3600.0),)
     assert found.start.tolist() == [0, 0, 10, 45]
     assert found.end.tolist() == [10, 10, 15, 60]
@@ -68,7 +68,7 @@ def test_cells_without_a_time_are_left_out() -> None:
     cells = table([(0, 0), (0, 10)], nodes=["", "here"])  # a cell of a failed node has no run time
     unknown = pd.Series(pd.NaT, index=cells.index, dtype=cells["started"].dtype)
     cells = pd.concat([cells, cells.assign(started=unknown)])
-    assert schedule(cells).workers == (("here", 1),)
+    assert infer_schedule(cells).workers == (("here", 1),)
     with pytest.raises(InputError, match="no cell has a time"):
         plot_cost(cells[:1])
     with pytest.raises(InputError, match="no cell has a time"):
@@ -78,19 +78,19 @@ def test_cells_without_a_time_are_left_out() -> None:
 def test_stretches_join_short_cells_and_cells_of_equal_status() -> None:
     times = [(0, 1), (1, 2), (2, 5), (5, 6), (20, 21), (0, 30)]
     status = ["completed", "failed", "stopped", "stopped", "stopped", "completed"]
-    found = schedule(table(times, status=status))
+    found = infer_schedule(table(times, status=status))
     statuses = found.cells["status"].to_numpy().astype(np.str_)
-    assert len(stretches(found, statuses, 0)) == 6
-    joined = stretches(found, statuses, 4)
+    assert len(join_cells(found, statuses, 0)) == 6
+    joined = join_cells(found, statuses, 4)
     assert joined[:2] == [Stretch(0, 0.0, 6.0, "stopped", 4, 0), Stretch(0, 20.0, 21.0, "stopped", 1, 5)]
     assert joined[2][:5] == (1, 0.0, 30.0, "completed", 1)
-    assert sum(one.cells for one in stretches(found, statuses, 1000)) == 6
+    assert sum(one.cells for one in join_cells(found, statuses, 1000)) == 6
 
 
 def test_long_cells_of_another_status_are_not_joined() -> None:
-    found = schedule(table([(0, 10), (10, 20), (20, 30)], status=["completed", "failed", "failed"]))
+    found = infer_schedule(table([(0, 10), (10, 20), (20, 30)], status=["completed", "failed", "failed"]))
     statuses = found.cells["status"].to_numpy().astype(np.str_)
-    assert [one[1:5] for one in stretches(found, statuses, 4)] == [
+    assert [one[1:5] for one in join_cells(found, statuses, 4)] == [
         (0.0, 10.0, "completed", 1),
         (10.0, 30.0, "failed", 2),
     ]

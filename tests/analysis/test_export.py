@@ -13,7 +13,7 @@ from helo.analysis import export
 from helo.analysis.exhibits import EXHIBITS
 from helo.analysis.export import latex_table, write_export
 from helo.analysis.source import Source
-from helo.analysis.wording import number
+from helo.analysis.wording import format_score
 
 from helo.errors import InputError
 from helo.metrics import METRICS
@@ -60,7 +60,7 @@ def test_the_table_has_all_estimates_and_the_best_that_may_be_reported_in_bold(s
         r"best\_possible",
     ]
     place = list(METRICS).index("kl")
-    assert number(means.loc["per_fold_selection", "kl"]) in rows[r"per\_fold\_selection"][place]
+    assert format_score(means.loc["per_fold_selection", "kl"]) in rows[r"per\_fold\_selection"][place]
     reportable = means.drop(index=["oracle", "best_possible"])
     best = str(reportable["kl"].idxmin()).replace("_", r"\_")
     assert means["kl"].idxmin() == "best_possible"  # the lowest, and nobody's result
@@ -128,7 +128,7 @@ def test_nothing_is_overwritten_and_half_a_folder_is_none(
 ) -> None:
     folder = tmp_path / "export"
     with monkeypatch.context() as patch:
-        patch.setattr(export, "ESTIMATES", "no/such/folder")
+        patch.setattr(export, "LATEX_FILE", "no/such/folder/estimates.tex")
         with pytest.raises(InputError, match="cannot be written"):
             write_export(source, folder)
     assert list(tmp_path.glob("*export*")) == []

@@ -25,8 +25,8 @@ from helo.analysis.figures import (
 from helo.analysis.figures._links import choose
 from helo.analysis.figures._style import NARROW, Grid
 from helo.analysis.statistics.comparisons import Ranks
-from helo.analysis.statistics.comparisons import comparisons as compare
-from helo.analysis.statistics.comparisons import ranks as mean_ranks
+from helo.analysis.statistics.comparisons import compare_with_references as compare
+from helo.analysis.statistics.comparisons import rank_methods as mean_ranks
 from helo.analysis.statistics.estimates import subject_scores, summarise
 
 from helo.errors import InputError

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.io
 import pytest
 from helo.analysis.figures import heatmap, plot_heatmap
-from helo.analysis.statistics.estimates import no_baselines
+from helo.analysis.statistics.estimates import empty_baselines
 
 from helo.errors import InputError
 from helo.metrics import METRICS
@@ -71,10 +71,10 @@ def test_similarities_are_better_when_higher() -> None:
 
 
 def test_without_a_train_mean_tiles_show_scores() -> None:
-    info = heatmap._build_info(CELLS, no_baselines(), "kl")
+    info = heatmap._build_info(CELLS, empty_baselines(), "kl")
     assert not info.has_skills
     assert info.subjects == ("hard", "easy")  # by the mean of their scores
-    figure = plot_heatmap(CELLS, no_baselines(), "kl")
+    figure = plot_heatmap(CELLS, empty_baselines(), "kl")
     assert figure.data[0].z == pytest.approx(info.test.astype(np.float32), nan_ok=True)
     assert "test KL" in figure.layout.annotations[0].text
 
@@ -119,7 +119,7 @@ def test_tiles_and_marks_name_their_owners(run: Run) -> None:
 
 def test_names_are_escaped() -> None:
     cells = CELLS.replace({"fold": {"hard": "<b>hard</b>"}})
-    figure = plot_heatmap(cells, no_baselines(), "kl")
+    figure = plot_heatmap(cells, empty_baselines(), "kl")
     assert figure.data[0].y[0] == "&lt;b&gt;hard&lt;/b&gt;"
     assert figure.data[0].meta["y"]["subject"][0] == "<b>hard</b>"
 

@@ -22,7 +22,7 @@ from helo.analysis.figures import (
 )
 from helo.analysis.figures._style import NARROW
 from helo.analysis.statistics.configurations import adjusted_means, configurations_table
-from helo.analysis.statistics.importance import marginal_effects
+from helo.analysis.statistics.importance import compute_marginal_effects
 
 from helo.errors import InputError
 from helo.run.directory import Run
@@ -43,7 +43,7 @@ def cells(run: Run) -> pd.DataFrame:
 
 def tables(cells: pd.DataFrame, space: dict[str, Any] | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
     table = configurations_table(cells, "kl", nested=False, folds=6)
-    return table, marginal_effects(table, "kl", SPACE if space is None else space)
+    return table, compute_marginal_effects(table, "kl", SPACE if space is None else space)
 
 
 def owned(figure: go.Figure) -> set[int]:
@@ -215,7 +215,7 @@ def many(count: int) -> pd.DataFrame:
 
 def test_slices_of_many_configurations_are_thinned() -> None:
     table = many(1000)
-    info = slices._build_info(table, marginal_effects(table, "kl", SPACE), "kl", 6, SPACE)
+    info = slices._build_info(table, compute_marginal_effects(table, "kl", SPACE), "kl", 6, SPACE)
     assert info.left_out == 600
     assert info.slices[0].configurations[0] == 0
     assert info.slices[0].configurations[-1] == 999
@@ -235,7 +235,7 @@ def test_parallel_info() -> None:
         }
     )
     space = {"transport": {"choices": ["linear", "fused"]}, "learning_rate": {"low": 1e-4, "high": 1, "log": True}}
-    info = parallel._build_info(table, marginal_effects(table, "kl", space), "kl", space)
+    info = parallel._build_info(table, compute_marginal_effects(table, "kl", space), "kl", space)
     # The means of linear and fused differ most, then come those with one bin only.
     assert [axis.title for axis in info.axes] == ["learning_rate", "ot_alpha", "transport", "validation KL ↓"]
     lines = {line.configuration: line for line in info.lines}
@@ -250,13 +250,13 @@ def test_parallel_info() -> None:
     figure = parallel._draw_figure(info)
     assert all(isinstance(trace, go.Scatter) for trace in figure.data)  # parcoords need WebGL and eval
     assert owned(figure) == {0, 1, 2}
-    similar = parallel._build_info(table, marginal_effects(table, "cosine", space), "cosine", space)
+    similar = parallel._build_info(table, compute_marginal_effects(table, "cosine", space), "cosine", space)
     assert {line.configuration: line.heights[-1] for line in similar.lines} == {0: 0.0, 1: 1.0, 2: 0.5}
 
 
 def test_parallel_of_many_draws_the_best_and_the_recommended() -> None:
     table = many(400)
-    info = parallel._build_info(table, marginal_effects(table, "kl", SPACE), "kl", SPACE)
+    info = parallel._build_info(table, compute_marginal_effects(table, "kl", SPACE), "kl", SPACE)
     drawn = {line.configuration for line in info.lines}
     assert set(range(100)) <= drawn
     assert 398 in drawn
@@ -295,4 +295,4 @@ def test_empty_figures_give_a_reason(cells: pd.DataFrame) -> None:
     with pytest.raises(InputError, match="fewer than two configurations"):
         plot_parallel(*tables(one), "kl")
     with pytest.raises(InputError, match="no parameter takes two values"):
-        plot_parallel(many(3).assign(param_dropout=0.1), marginal_effects(many(3), "kl", {}), "kl")
+        plot_parallel(many(3).assign(param_dropout=0.1), compute_marginal_effects(many(3), "kl", {}), "kl")

@@ -55,8 +55,8 @@ def test_the_numbers_are_those_of_the_summary(run: Run) -> None:
 
 
 def test_cautions_follow_the_manifest(run: Run) -> None:
-    assert "Only the proposals have" in " ".join(printed(run).split())
-    assert "unlabelled windows were used" in " ".join(printed(run).split())
+    assert "Only the proposals are affected" in " ".join(printed(run).split())
+    assert "uses the unlabelled windows" in " ".join(printed(run).split())
     run.manifest["protocol"] = "nested"
     run.manifest["normalise"] = "train"
     assert "proposals" not in printed(run)
@@ -65,7 +65,7 @@ def test_cautions_follow_the_manifest(run: Run) -> None:
 
 def test_the_verdict_comes_with_its_test_and_the_optimism_gap(run: Run) -> None:
     output = " ".join(printed(run).split())
-    assert "Optimism gap: had test scores chosen the configuration (oracle), KL would look better by 0." in output
+    assert "Optimism gap: had test scores chosen the configurations (oracle), KL would look better by 0." in output
     last = output[output.index("Skill is shown: on KL, the search beats the train mean") :]
     assert "for 6 of 6 subjects" in last
     assert "p = 0.031, effect size +1.00" in last
@@ -101,7 +101,7 @@ def test_verdict_counts_subjects() -> None:
     )
     sentence = verdict(scores, "kl")
     assert "for 1 of 3 subjects (mean 0.2917 against 0.2917; p = 1.000, effect size 0.00)" in sentence
-    assert "On Chebyshev it does for 0 of 3 subjects (mean 0.2667 against 0.1000; p = 0.250" in sentence
+    assert "On Chebyshev, it does so for 0 of 3 subjects (mean 0.2667 against 0.1000; p = 0.250" in sentence
     assert verdict(scores, "chebyshev").count("Chebyshev") == 1
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from helo.analysis.statistics.comparisons import comparisons, optimism
-from helo.analysis.statistics.signed_rank import signed_rank
-from helo.analysis.wording import cautions, failures, optimism_gap, rivals, verdict
+from helo.analysis.statistics.comparisons import compare_with_references, measure_optimism
+from helo.analysis.statistics.signed_rank import signed_rank_test
+from helo.analysis.wording import best_baseline_note, failure_notes, method_notes, optimism_note, verdict
 
 from helo.metrics import METRICS
 from helo.names import Normalisation, SearchProtocol
@@ -20,13 +20,13 @@ DROPPED_EARLY = "a configuration that did badly on the first folds was not tried
 
 
 def said(**manifest: Any) -> list[str]:
-    return cautions(manifest)
+    return method_notes(manifest)
 
 
 def test_shared_proposals_have_seen_the_other_folds() -> None:
     (caution,) = said(protocol=SearchProtocol.SHARED, racing=False)
     assert caution.startswith("Protocol shared: one study proposes the configurations for all folds")
-    assert "Only the proposals have" in caution
+    assert "Only the proposals are affected" in caution
     assert DROPPED_EARLY not in caution
     assert said(protocol=SearchProtocol.SHARED) == [caution]  # a manifest from before there was racing
 
@@ -34,17 +34,17 @@ def test_shared_proposals_have_seen_the_other_folds() -> None:
 def test_racing_has_seen_them_too() -> None:
     caution, rungs = said(protocol=SearchProtocol.SHARED, racing=True)
     assert caution.startswith("Protocol shared: one study proposes the configurations for all folds")
-    assert "So has what was dropped early" in caution
+    assert "The same holds for racing" in caution
     assert DROPPED_EARLY in caution
-    assert "Only the proposals have" not in caution
+    assert "Only the proposals are affected" not in caution
     assert rungs.startswith(STOPPED_EARLY)
-    assert "never the choice of its fold" in rungs
+    assert "never chosen in its fold" in rungs
 
 
 def test_nested_is_unbiased_and_has_no_configuration_to_deploy() -> None:
     (caution,) = said(protocol=SearchProtocol.NESTED, racing=False)
-    assert caution.startswith("Protocol nested: each fold has a study of its own and nothing passes between folds")
-    assert "the estimate of per_fold_selection is unbiased" in caution
+    assert caution.startswith("Protocol nested: each fold has its own study and nothing passes between folds")
+    assert "per_fold_selection is an unbiased estimate" in caution
     assert "there is no single_configuration" in caution
     assert "medoid" in caution
 
@@ -67,7 +67,7 @@ def test_scaling_within_subjects_is_said_last(protocol: str, racing: bool) -> No
 
 
 def test_a_bare_manifest_says_nothing() -> None:
-    assert cautions({}) == []
+    assert method_notes({}) == []
 
 
 def score_table(**by_estimate: Sequence[float]) -> pd.DataFrame:
@@ -88,7 +88,10 @@ def test_skill_is_said_with_its_test() -> None:
     gains = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, -0.05)
     said = judged(*gains)
     assert said.startswith("Skill is shown: on KL, the search beats the train mean")
-    assert f"for 6 of 7 subjects (mean 0.7071 against 1.000; p = {signed_rank(gains).p:.3f}, effect size +0.93)" in said
+    assert (
+        f"for 6 of 7 subjects (mean 0.7071 against 1.000; p = {signed_rank_test(gains).p:.3f}, effect size +0.93)"
+        in said
+    )
     assert "no skill" not in said.lower()
 
 
@@ -108,62 +111,64 @@ def test_worse_is_no_skill_and_said() -> None:
 def test_five_subjects_that_agree_are_too_few() -> None:
     said = judged(0.1, 0.2, 0.3, 0.4, 0.5)
     assert said.startswith("No skill is shown")
-    assert "5 subjects cannot show it either way: with fewer than 6, no result reaches p < 0.05." in said
-    assert "1 subject cannot" in judged(0.1)
+    assert "5 subjects are too few to decide: with fewer than 6, no result can reach p < 0.05." in said
+    assert "1 subject is too few to decide" in judged(0.1)
     assert judged(0.1, 0.2, 0.3, 0.4, 0.5, 0.6).startswith("Skill is shown")
 
 
 def test_a_mean_and_a_majority_that_disagree_are_no_skill() -> None:
     said = judged(*np.linspace(0.01, 0.02, 14), -5.0)
     assert said.startswith("No skill is shown")
-    assert "Most subjects and the mean say the opposite of each other" in said
+    assert "The mean and most subjects point in opposite directions." in said
 
 
 def test_a_regressor_is_better_only_where_the_test_says_so() -> None:
     search, rng = np.full(12, 0.5), np.random.default_rng(0)
     base = {"per_fold_selection": search, "train_mean": search + rng.normal(0, 0.1, 12)}
-    worse = rivals(score_table(**base, ridge=search - rng.uniform(0.01, 0.1, 12)), "kl")[0]
-    assert "the search is worse (0.5000), and better for 0 of 12 subjects (p < 0.001, effect" in worse
-    better = rivals(score_table(**base, ridge=search + rng.uniform(0.01, 0.1, 12)), "kl")[0]
-    assert "the search is better (0.5000), and better for 12 of 12 subjects" in better
+    worse = best_baseline_note(score_table(**base, ridge=search - rng.uniform(0.01, 0.1, 12)), "kl")[0]
+    assert (
+        "The search, with 0.5000, is significantly worse: it is better for 0 of 12 subjects (p < 0.001, effect" in worse
+    )
+    better = best_baseline_note(score_table(**base, ridge=search + rng.uniform(0.01, 0.1, 12)), "kl")[0]
+    assert "The search, with 0.5000, is significantly better: it is better for 12 of 12 subjects" in better
     table = score_table(**base, ridge=search + rng.normal(0, 0.1, 12))
-    row = comparisons(table, ("kl",)).set_index("reference").loc["ridge"]
+    row = compare_with_references(table, ("kl",)).set_index("reference").loc["ridge"]
     assert row["p_holm"] > 0.05
-    assert "no difference could be seen" in rivals(table, "kl")[0]
+    assert "shows no significant difference" in best_baseline_note(table, "kl")[0]
 
 
 def test_the_optimism_gap_is_said() -> None:
-    table = optimism(score_table(per_fold_selection=[0.2, 0.2, 0.2], oracle=[0.1, 0.2, 0.15]))
-    (said,) = optimism_gap(table, "kl")
+    table = measure_optimism(score_table(per_fold_selection=[0.2, 0.2, 0.2], oracle=[0.1, 0.2, 0.15]))
+    (said,) = optimism_note(table, "kl")
     assert "KL would look better by 0.0500 (25.0 % of 0.2000, 95 % interval" in said
-    same = optimism(score_table(per_fold_selection=[0.2, 0.2], oracle=[0.2, 0.2]))
-    assert optimism_gap(same, "kl") == ["Optimism gap: none on KL: test scores would have chosen the same cells."]
-    (least,) = optimism_gap(table, "kl", alone=2)
-    assert "That is the least: in 2 of 3 folds one cell alone ran to its end" in least
-    assert optimism_gap(optimism(score_table(train_mean=[0.2])), "kl") == []
+    same = measure_optimism(score_table(per_fold_selection=[0.2, 0.2], oracle=[0.2, 0.2]))
+    assert optimism_note(same, "kl") == ["Optimism gap: none on KL. Test scores would have chosen the same cells."]
+    (least,) = optimism_note(table, "kl", without_choice=2)
+    assert "This is a lower bound: in 2 of 3 folds only one cell ran to its end" in least
+    assert optimism_note(measure_optimism(score_table(train_mean=[0.2])), "kl") == []
 
 
 def test_the_best_regressor_is_named_beside_the_search() -> None:
     scores = score_table(
         per_fold_selection=(0.1, 0.2, 0.3), train_mean=(0.5, 0.5, 0.5), knn=(0.2, 0.2, 0.5), ridge=(0.2, 0.1, 0.2)
     )
-    (said,) = rivals(scores, "kl")
-    assert "The best of 2 plain regressors on the same folds, ridge, has a mean KL of 0.1667" in said
+    (said,) = best_baseline_note(scores, "kl")
+    assert "The best of 2 fitted baselines on the same folds is ridge, with a mean KL of 0.1667." in said
     assert (
-        "no difference could be seen from the search (0.2000), which is better for 1 of 3 subjects (p = 1.000" in said
+        "The search, with 0.2000, shows no significant difference: it is better for 1 of 3 subjects (p = 1.000" in said
     )
     assert "by Holm's correction for 2 comparisons" in said
-    assert "with 3 subjects and 2 comparisons no corrected p can be below 0.05" in said
-    alone = rivals(scores[scores["estimate"] != "ridge"], "kl")
-    assert alone[0].startswith("The plain regressor on the same folds, knn")
+    assert "with 3 subjects and 2 comparisons, no corrected p can be below 0.05" in said
+    alone = best_baseline_note(scores[scores["estimate"] != "ridge"], "kl")
+    assert alone[0].startswith("The fitted baseline on the same folds is knn, with a mean KL of")
 
 
 def test_a_regressor_that_failed_on_the_hardest_subject_is_not_the_best() -> None:
     nan = float("nan")
     scores = score_table(per_fold_selection=(0.1, 0.9), mlp=(0.1, nan), ridge=(0.1, 0.8))
-    assert "folds, ridge, has" in rivals(scores, "kl")[0]
-    assert rivals(score_table(per_fold_selection=(0.1, 0.9), mlp=(0.1, nan)), "kl") == []
-    assert rivals(score_table(ridge=(0.1, 0.9)), "kl") == []
+    assert "on the same folds is ridge, with" in best_baseline_note(scores, "kl")[0]
+    assert best_baseline_note(score_table(per_fold_selection=(0.1, 0.9), mlp=(0.1, nan)), "kl") == []
+    assert best_baseline_note(score_table(ridge=(0.1, 0.9)), "kl") == []
 
 
 def test_failed_baselines_are_said() -> None:
@@ -175,4 +180,4 @@ def test_failed_baselines_are_said() -> None:
             "reason": [None, "Traceback\nValueError: no", "no"],
         }
     )
-    assert failures(table) == ["mlp failed in 2 folds, first in that of A: ValueError: no"]
+    assert failure_notes(table) == ["mlp failed in 2 folds, first with the test subject A: ValueError: no"]

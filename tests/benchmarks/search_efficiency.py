@@ -43,9 +43,10 @@ from helo.search.driver import run_search
 from helo.search.planning.outcomes import outcome
 from helo.search.planning.planner import Planner, pace
 from helo.search.planning.space import read_space
-from helo.search.setup.plan import SearchPlan
-from helo.search.setup.resume import plan_of
+from helo.search.setup.resume import setup_of_run
+from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
+from helo.settings import TrainingSettings
 
 SPACE = read_space(Path(__file__).with_name("efficiency.yaml"))
 CONCURRENCY = 2
@@ -69,10 +70,10 @@ def search(dataset: Dataset, seed: int, out: Path, racing: bool) -> Run:
     wish = Resources(CONCURRENCY, 1, 0.0)
     if out.exists():
         found: Run | None = Run.open(out)
-        plan = plan_of(Run.open(out), dataset, wish)
+        setup = setup_of_run(Run.open(out), dataset, wish)
     else:
-        found, plan = None, SearchPlan(dataset, SPACE, out, seed=seed, resources=wish, racing=racing)
-    run, complete = run_search(plan, Console(stderr=True), lambda run, resources: None, found)
+        found, setup = None, SearchSetup(dataset, SPACE, out, TrainingSettings(seed=seed), wish, racing=racing)
+    run, complete = run_search(setup, Console(stderr=True), lambda run, resources: None, found)
     assert complete
     return run
 

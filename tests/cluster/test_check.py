@@ -250,7 +250,7 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
     "project not brought": (drop("file_mounts"), "file_mounts: must bring the project"),
     "nobody hears the notice": (
         put("worker_start_ray_commands", ["ray start"]),
-        "worker_start_ray_commands: must start `python -m helo.cluster",  # noqa: E501
+        "worker_start_ray_commands: must start `python -m helo.cluster",
     ),
     "workers at another port": (
         within(WORKERS, swap(1, "6379", "6380")),
@@ -516,7 +516,7 @@ KUBERNETES: dict[str, tuple[Mutation, str]] = {
     "another version of the API": (
         lambda parts: parts[0].update(apiVersion="ray.io/v1alpha1"),
         "must be ray.io/v1, got",
-    ),  # noqa: E501
+    ),
     "no cluster": (lambda parts: parts.pop(0), "kind: no document is a RayCluster, got 'RayJob'"),
     "nobody to search on": (
         lambda parts: parts[1]["spec"].pop("clusterSelector"),

@@ -30,8 +30,14 @@ def start(dataset: Dataset, fold: Fold, configuration: Configuration = QUICK) ->
     return CellTraining(dataset.schema, fold_data(dataset, fold, "train"), configuration, TrainingSettings())
 
 
-def cell(dataset: Dataset, fold: Fold, configuration: Configuration = QUICK, engine: Engine = CPU) -> CellResult:
-    result = train_cell(dataset, fold, configuration, TrainingSettings(engine=engine))
+def cell(
+    dataset: Dataset,
+    fold: Fold,
+    configuration: Configuration = QUICK,
+    engine: Engine = CPU,
+    normalise: str = Normalisation.TRAIN,
+) -> CellResult:
+    result = train_cell(dataset, fold, configuration, TrainingSettings(normalise=normalise, engine=engine))
     assert result is not None
     return result
 

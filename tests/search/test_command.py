@@ -123,7 +123,7 @@ def test_without_arguments_it_runs_the_demo_and_beats_the_train_mean(
     assert predictions.filter(like="pred_").sum(axis=1).sub(1).abs().max() < 1e-5
     assert (path / "report.html").stat().st_size > 100_000
     assert len(run.ledger.baseline_parts()) == 5 * 8
-    assert "The best of 5 plain regressors" in " ".join(output.split())
+    assert "The best of 5 fitted baselines" in " ".join(output.split())
     assert f"{path.name}/model: the recommended" in (path / "report.html").read_text(encoding="utf-8")
     assert not (path / "all_predictions.parquet").exists()
     use_the_model(path, tmp_path, capsys)

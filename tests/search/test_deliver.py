@@ -24,8 +24,9 @@ from helo.run.ledger import CellRecord
 from helo.search.deliver import deliver
 from helo.search.driver import write_tables
 from helo.search.planning.space import Space
-from helo.search.setup.plan import SearchPlan
+from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
+from helo.settings import TrainingSettings
 from helo.training.fitted import FittedModel
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -33,47 +34,47 @@ QUICK = {**DEFAULTS, "width": 8, "batch_size": 16, "epochs": 4}
 
 
 @pytest.fixture
-def made(dataset: Dataset, tmp_path: Path) -> tuple[SearchPlan, Run]:
+def made(dataset: Dataset, tmp_path: Path) -> tuple[SearchSetup, Run]:
     """A finished search of one configuration, whose cells took two seconds an epoch."""
     folds = loso_folds(dataset.subject_names, 0)
-    plan = SearchPlan(dataset, Space("one", 1, {}), tmp_path / "run", 0, Resources(1, 1, 0))
-    run = Run.create(plan.out, {"identity": "this"}, folds_as_json(folds))
+    setup = SearchSetup(dataset, Space("one", 1, {}), tmp_path / "run", TrainingSettings(), Resources(1, 1, 0))
+    run = Run.create(setup.out, {"identity": "this"}, folds_as_json(folds))
     for number, fold in enumerate(folds):
         scores = dict.fromkeys(METRICS, 0.1)
         record = CellRecord(0, fold.test, QUICK, "completed", 4, 8.0, "here", NOW, NOW, 2, val=scores, test=scores)
         run.ledger.append(record, number)
-    write_tables(run, plan, folds, Console(quiet=True))
-    return plan, run
+    write_tables(run, setup, folds, Console(quiet=True))
+    return setup, run
 
 
 def here(fit: Callable[..., FittedModel], *rest: Any) -> FittedModel:
     return fit(*rest)
 
 
-def said(plan: SearchPlan, run: Run, call: Callable[..., FittedModel] = here) -> str:
+def said(setup: SearchSetup, run: Run, call: Callable[..., FittedModel] = here) -> str:
     console = Console(file=io.StringIO(), width=200)
-    deliver(plan, run, plan.dataset, 1, "cpu", call, console, "the command")
+    deliver(setup, run, setup.dataset, "cpu", call, console, "the command")
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
 
-def test_the_model_is_fitted_once(made: tuple[SearchPlan, Run]) -> None:
-    plan, run = made
-    output = said(plan, run)
+def test_the_model_is_fitted_once(made: tuple[SearchSetup, Run]) -> None:
+    setup, run = made
+    output = said(setup, run)
     assert "fitting configuration 0 to all 4 subjects, 2 epochs (about 4 s)" in output
     model = load_model(run.model)
     assert model.facts["recommended"] == {"configuration": 0, "protocol": "shared", "run": "this"}
     assert {"python", "torch"} <= set(model.facts["versions"])
-    assert said(plan, run) == ""
+    assert said(setup, run) == ""
 
 
-def test_without_time_it_is_said_how_to_go_on(made: tuple[SearchPlan, Run]) -> None:
-    plan, run = made
-    late = dataclasses.replace(plan, deadline=time.time() + 3)
+def test_without_time_it_is_said_how_to_go_on(made: tuple[SearchSetup, Run]) -> None:
+    setup, run = made
+    late = dataclasses.replace(setup, deadline=time.time() + 3)
     assert said(late, run) == "no time is left to fit the model (about 4 s); go on with: the command\n"
     assert not run.has_model
 
 
-def test_a_fit_that_diverges_is_said(made: tuple[SearchPlan, Run]) -> None:
+def test_a_fit_that_diverges_is_said(made: tuple[SearchSetup, Run]) -> None:
     def fails(*arguments: Any) -> FittedModel:
         raise DivergedError("the training loss is nan in epoch 1")
 

@@ -18,8 +18,9 @@ from helo.names import Column, Estimate, Method, Prefix, SearchProtocol, TableNa
 from helo.search.driver import run_search
 from helo.search.execution.connection import ray_cluster
 from helo.search.planning.space import Choices, Range, Space
-from helo.search.setup.plan import SearchPlan
+from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
+from helo.settings import TrainingSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
 
@@ -39,8 +40,8 @@ SPACE = Space(
 
 def skill(dataset: Dataset, out: Path) -> pd.DataFrame:
     """Skill against the train mean by measure (columns) after a whole search, of the search and of all baselines."""
-    plan = SearchPlan(dataset, SPACE, out, seed=1, resources=Resources(2, 1, 0), baselines=BASELINES)
-    run, complete = run_search(plan, Console(quiet=True), lambda run, resources: None)
+    setup = SearchSetup(dataset, SPACE, out, TrainingSettings(seed=1), Resources(2, 1, 0), baselines=BASELINES)
+    run, complete = run_search(setup, Console(quiet=True), lambda run, resources: None)
     assert complete
     summary = write_summary(read_source(run))
     wide = summary.pivot(index=Column.ESTIMATE, columns=Column.METRIC, values=Column.SKILL)
@@ -117,10 +118,15 @@ def test_nested_folds_know_nothing_of_their_test_subject(tmp_path: Path) -> None
     )
 
     def tables(dataset: Dataset, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-        plan = SearchPlan(
-            dataset, space, tmp_path / name, seed=1, resources=Resources(2, 1, 0), protocol=SearchProtocol.NESTED
+        setup = SearchSetup(
+            dataset,
+            space,
+            tmp_path / name,
+            TrainingSettings(seed=1),
+            Resources(2, 1, 0),
+            protocol=SearchProtocol.NESTED,
         )
-        run, complete = run_search(plan, Console(quiet=True), lambda run, resources: None)
+        run, complete = run_search(setup, Console(quiet=True), lambda run, resources: None)
         assert complete
         cells = run.table(TableName.CELLS).drop(columns=["seconds", "node", "started", "finished"])
         assert len(cells) == 5 * 6

@@ -9,9 +9,10 @@ from helo.cluster.nodes import Instance, Nodes
 from helo.data import simulate
 from helo.search.planning.space import load_space
 from helo.search.quote import Quote, _concurrency, _say_price
-from helo.search.setup.plan import SearchPlan
+from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.probe import Measured
 from helo.search.sizing.resources import Resources
+from helo.settings import TrainingSettings
 
 GPU = Instance(usd=1.0, cpus=8, gpus=1, gpu_gib=24)
 CPU = Instance(usd=0.3, cpus=8, gpus=0)
@@ -19,9 +20,10 @@ HEAD = Nodes("head", "h", 1, CPU, head=True)
 BIG = Measured(0.1, 2**30, 3 * 2**30, 24 * 2**30)
 
 
-def plan(**wish: object) -> SearchPlan:
+def setup(**wish: object) -> SearchSetup:
     resources = replace(Resources(None, 1, 0.0), **wish)  # type: ignore[arg-type]
-    return SearchPlan(simulate(subjects=4), load_space("demo"), Path("nowhere"), 0, resources)
+    training = TrainingSettings(threads=resources.cpus_per_cell)
+    return SearchSetup(simulate(subjects=4), load_space("demo"), Path("nowhere"), training, resources)
 
 
 def test_hours_are_those_of_the_slowest_worker_at_least() -> None:
@@ -30,16 +32,16 @@ def test_hours_are_those_of_the_slowest_worker_at_least() -> None:
 
 
 def test_cells_fill_the_workers_and_not_the_head() -> None:
-    assert _concurrency(plan(), [HEAD, Nodes("w", "c", 3, CPU, head=False)], BIG) == 24
-    assert _concurrency(plan(cpus_per_cell=4), [HEAD, Nodes("w", "c", 3, CPU, head=False)], BIG) == 6
+    assert _concurrency(setup(), [HEAD, Nodes("w", "c", 3, CPU, head=False)], BIG) == 24
+    assert _concurrency(setup(cpus_per_cell=4), [HEAD, Nodes("w", "c", 3, CPU, head=False)], BIG) == 6
     both = [HEAD, Nodes("w", "c", 1, CPU, head=False), Nodes("g", "g", 2, GPU, head=False)]
-    assert _concurrency(plan(gpus_per_cell=0.25), both, BIG) == 2 * 4  # the CPU worker has no GPU to share
-    assert _concurrency(plan(concurrency=5), both, BIG) == 5
+    assert _concurrency(setup(gpus_per_cell=0.25), both, BIG) == 2 * 4  # the CPU worker has no GPU to share
+    assert _concurrency(setup(concurrency=5), both, BIG) == 5
 
 
 def test_a_worker_of_which_there_may_be_none_counts_for_nothing() -> None:
     nodes = [HEAD, Nodes("w", "c", 0, CPU, head=False), Nodes("v", "c", 1, CPU, head=False)]
-    assert _concurrency(plan(), nodes, BIG) == 8
+    assert _concurrency(setup(), nodes, BIG) == 8
 
 
 def test_the_price_is_that_of_cells_and_says_what_comes_on_top() -> None:

@@ -63,11 +63,11 @@ def test_a_cell_that_paused_ends_as_one_that_did_not(
     before = start(dataset, fold)
     for _ in range(epochs):
         before.run_epoch()
-    assert not CheckpointFile(LocalFolder(tmp_path), "cell.pt", every=0).after_epoch(before)
+    assert not CheckpointFile(LocalFolder(tmp_path), "cell.pt", interval=0).after_epoch(before)
     before.run_epoch()  # what it does after that is lost with its process
     torch.rand(5)
     after = start(dataset, fold)
-    state = CheckpointFile(LocalFolder(tmp_path), "cell.pt", every=0).load(CPU)
+    state = CheckpointFile(LocalFolder(tmp_path), "cell.pt", interval=0).load(CPU)
     assert state is not None
     after.restore(state)
     assert after.epoch == epochs
@@ -81,8 +81,8 @@ def test_a_cell_that_pauses_after_every_epoch_ends_as_one_that_did_not(
 ) -> None:
     results = []
     while not results or results[-1] is None:
-        keeper = CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER, deadline=PAST)
-        results.append(train_cell(dataset, fold, QUICK, TrainingSettings(), keeper=keeper))
+        checkpointer = CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER, deadline=PAST)
+        results.append(train_cell(dataset, fold, QUICK, TrainingSettings(), checkpointer=checkpointer))
     assert len(results) == EPOCHS
     assert_same(results[-1], cell)
 
@@ -91,11 +91,11 @@ def test_a_cell_that_pauses_after_every_epoch_ends_as_one_that_did_not(
 def test_keeping_states_changes_nothing(
     dataset: Dataset, fold: Fold, cell: CellResult, tmp_path: Path, every: float
 ) -> None:
-    keeper = CheckpointFile(LocalFolder(tmp_path), "cell.pt", every, deadline=FUTURE)
-    assert_same(trained(dataset, fold, keeper=keeper), cell)
+    checkpointer = CheckpointFile(LocalFolder(tmp_path), "cell.pt", every, deadline=FUTURE)
+    assert_same(trained(dataset, fold, checkpointer=checkpointer), cell)
     assert [path.name for path in tmp_path.iterdir()] == (["cell.pt"] if every == 0 else [])
     if every == 0:
-        state = keeper.load(CPU)
+        state = checkpointer.load(CPU)
         assert state is not None
         assert state["epoch"] == EPOCHS - 1  # a cell at its end needs no state
 
@@ -104,9 +104,9 @@ def test_rungs_hold_after_a_pause(dataset: Dataset, fold: Fold, cell: CellResult
     rungs = {1: math.inf, 2: -1.0}
     expected = trained(dataset, fold, rungs=rungs)
     assert (expected.stopped, expected.epochs) == (True, 2)
-    keeper = CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER, deadline=PAST)
-    assert train_cell(dataset, fold, QUICK, TrainingSettings(), rungs=rungs, keeper=keeper) is None
-    assert_same(trained(dataset, fold, rungs=rungs, keeper=keeper), expected)
+    checkpointer = CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER, deadline=PAST)
+    assert train_cell(dataset, fold, QUICK, TrainingSettings(), rungs=rungs, checkpointer=checkpointer) is None
+    assert_same(trained(dataset, fold, rungs=rungs, checkpointer=checkpointer), expected)
 
 
 def test_the_clock_decides_when_a_state_is_kept(dataset: Dataset, fold: Fold, tmp_path: Path) -> None:
@@ -125,11 +125,11 @@ def test_the_clock_decides_when_a_state_is_kept(dataset: Dataset, fold: Fold, tm
 
 def test_a_state_is_kept_again_only_when_it_is_time(dataset: Dataset, fold: Fold, tmp_path: Path) -> None:
     training = start(dataset, fold)
-    keeper = CheckpointFile(LocalFolder(tmp_path), "cell.pt", every=3600)
-    keeper._last -= 3601  # an hour ago
-    assert keeper.after_epoch(training) is False
+    checkpointer = CheckpointFile(LocalFolder(tmp_path), "cell.pt", interval=3600)
+    checkpointer._last_saved -= 3601  # an hour ago
+    assert checkpointer.after_epoch(training) is False
     (tmp_path / "cell.pt").unlink()
-    assert keeper.after_epoch(training) is False
+    assert checkpointer.after_epoch(training) is False
     assert list(tmp_path.iterdir()) == []
 
 
@@ -150,7 +150,7 @@ def test_a_damaged_file_counts_as_none(dataset: Dataset, fold: Fold, cell: CellR
     for damage in damages:
         path.write_bytes(damage)
         assert CheckpointFile(LocalFolder(tmp_path), "cell.pt", 0).load(CPU) is None
-    assert_same(trained(dataset, fold, keeper=CheckpointFile(LocalFolder(tmp_path), "cell.pt", 0)), cell)
+    assert_same(trained(dataset, fold, checkpointer=CheckpointFile(LocalFolder(tmp_path), "cell.pt", 0)), cell)
     assert CheckpointFile(LocalFolder(tmp_path), "cell.pt", 0).load(CPU) is not None  # a good one has taken its place
 
 
@@ -183,9 +183,9 @@ def test_a_folder_that_cannot_be_written_does_no_harm(
 ) -> None:
     (tmp_path / "file").write_bytes(b"")
     nowhere = LocalFolder(tmp_path / "file")
-    keeper = CheckpointFile(nowhere, "cell.pt", 0)
-    assert keeper.load(CPU) is None
-    assert_same(trained(dataset, fold, keeper=keeper), cell)
+    checkpointer = CheckpointFile(nowhere, "cell.pt", 0)
+    assert checkpointer.load(CPU) is None
+    assert_same(trained(dataset, fold, checkpointer=checkpointer), cell)
     late = CheckpointFile(nowhere, "cell.pt", 0, deadline=PAST)
     assert late.after_epoch(start(dataset, fold)) is True
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
@@ -193,25 +193,25 @@ def test_a_folder_that_cannot_be_written_does_no_harm(
 
 def test_a_cell_pauses_when_its_machine_leaves(dataset: Dataset, fold: Fold, cell: CellResult, tmp_path: Path) -> None:
     answers = iter([False, True])
-    keeper = CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER, leaves=lambda: next(answers))
-    assert train_cell(dataset, fold, QUICK, TrainingSettings(), keeper=keeper) is None
+    checkpointer = CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER, is_draining=lambda: next(answers))
+    assert train_cell(dataset, fold, QUICK, TrainingSettings(), checkpointer=checkpointer) is None
     state = CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER).load(CPU)
     assert state is not None
     assert state["epoch"] == 2
     elsewhere = CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER)
-    assert_same(trained(dataset, fold, keeper=elsewhere), cell)
+    assert_same(trained(dataset, fold, checkpointer=elsewhere), cell)
 
 
-def test_a_keeper_knows_whether_there_may_be_a_file(dataset: Dataset, fold: Fold, tmp_path: Path) -> None:
-    keeper = CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER)
-    trained(dataset, fold, keeper=keeper)
-    assert not keeper.kept
+def test_a_checkpointer_records_whether_its_file_may_exist(dataset: Dataset, fold: Fold, tmp_path: Path) -> None:
+    checkpointer = CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER)
+    trained(dataset, fold, checkpointer=checkpointer)
+    assert not checkpointer.may_exist
     CheckpointFile(LocalFolder(tmp_path), "cell.pt", 0).after_epoch(start(dataset, fold))
-    keeper.load(CPU)
-    assert keeper.kept
+    checkpointer.load(CPU)
+    assert checkpointer.may_exist
     writer = CheckpointFile(LocalFolder(tmp_path), "cell.pt", 0)
     writer.after_epoch(start(dataset, fold))
-    assert writer.kept
+    assert writer.may_exist
 
 
 def test_a_state_has_numbers_and_tensors_only(dataset: Dataset, fold: Fold) -> None:

@@ -22,8 +22,8 @@ from helo.run.ledger import CellRecord, part_name
 from helo.search.planning.planner import PlannedCell
 from helo.search.planning.queue import BaselineCell, Cell
 from helo.settings import TrainingSettings
-from helo.training.cell import CellResult, Keeper, train_cell
-from helo.training.checkpoints import CheckpointFile, Store, stays
+from helo.training.cell import CellResult, Checkpointer, train_cell
+from helo.training.checkpoints import CheckpointFile, CheckpointStore, never_draining
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class CellSettings:
 
     training: TrainingSettings = field(default_factory=TrainingSettings)
     gpus: float = 0.0
-    checkpoints: Store | None = None
+    checkpoints: CheckpointStore | None = None
     checkpoint_every: float = 30.0
     deadline: float | None = None
 
@@ -73,7 +73,7 @@ class Train(Protocol):
         configuration: Configuration,
         settings: TrainingSettings,
         rungs: Mapping[int, float],
-        keeper: Keeper | None,
+        checkpointer: Checkpointer | None,
     ) -> CellResult | None: ...
 
 
@@ -83,7 +83,7 @@ def run_cell(
     folds: tuple[Fold, ...],
     settings: CellSettings,
     train: Train = train_cell,
-    leaves: Callable[[], bool] = stays,
+    leaves: Callable[[], bool] = never_draining,
 ) -> CellReport:
     """Train and score one cell. An exception becomes a failed record with its reason.
 
@@ -110,7 +110,7 @@ def run_cell(
         full = _out_of_memory(error)
         known = full or isinstance(error, DivergedError)
         reason = (str(error) or type(error).__name__) if known else "".join(traceback.format_exception(error)[-3:])
-    kept = keeper is not None and keeper.kept
+    kept = keeper is not None and keeper.may_exist
     if reason:
         if full:  # only now that the traceback no longer holds what took the memory
             gc.collect()
@@ -132,7 +132,7 @@ def known_fields(cell: Cell) -> dict[str, Any]:
 
 
 def _helo_fields(
-    cell: PlannedCell, dataset: Dataset, fold: Fold, settings: CellSettings, train: Train, keeper: Keeper | None
+    cell: PlannedCell, dataset: Dataset, fold: Fold, settings: CellSettings, train: Train, keeper: Checkpointer | None
 ) -> dict[str, Any] | None:
     result = train(
         dataset,

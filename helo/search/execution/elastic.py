@@ -18,7 +18,7 @@ from helo.cluster.filling import Node
 from helo.errors import InputError
 from helo.search.sizing.resources import Machines
 from helo.storage import LocalFolder
-from helo.training.checkpoints import Store
+from helo.training.checkpoints import CheckpointStore
 
 LAUNCHED: Final = Path("~/ray_bootstrap_config.yaml")
 """Where ``ray up`` leaves the cluster file on the head node, with the resources of each node type filled in."""
@@ -161,15 +161,15 @@ class _Through:
         self._actor = actor
 
     def read(self, name: str) -> bytes:
-        """See `Store`."""
+        """See `CheckpointStore`."""
         return bytes(self._call("read", name))
 
     def write(self, name: str, content: bytes) -> None:
-        """See `Store`."""
+        """See `CheckpointStore`."""
         self._call("write", name, content)
 
     def delete(self, name: str) -> None:
-        """See `Store`."""
+        """See `CheckpointStore`."""
         self._call("delete", name)
 
     def _call(self, method: str, *arguments: Any) -> Any:
@@ -181,7 +181,7 @@ class _Through:
             raise OSError(f"the search's machine cannot be reached ({type(error).__name__})") from error
 
 
-def from_everywhere(folder: Path) -> Store:
+def from_everywhere(folder: Path) -> CheckpointStore:
     """A folder on this machine as workers on all nodes of the Ray cluster at hand can use it.
 
     Its actor lives as long as what is returned. It is a `LocalFolder` itself: no torch is loaded for it.

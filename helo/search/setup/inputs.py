@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from helo.data.dataset import Dataset
     from helo.run.directory import Run
     from helo.search.planning.space import Space
-    from helo.search.setup.plan import SearchPlan
+    from helo.search.setup.search_setup import SearchSetup
     from helo.search.sizing.resources import Resources
     from helo.settings import Engine
 
@@ -31,8 +31,8 @@ IN_MEMORY: Final = "a Dataset in memory"
 
 def read_inputs(
     request: Request, command: str, started: float, more: Sequence[str] = ()
-) -> tuple[SearchPlan, Run | None]:
-    """Check what is asked for, read every input, and return the plan, and the run to go on with if there is one.
+) -> tuple[SearchSetup, Run | None]:
+    """Check what is asked for, read every input, and return the setup, and the run to go on with if there is one.
 
     `command`: for the manifest; `started`: Unix time from which the time budget counts; `more`: problems that the
     caller has found with what is asked. Raises `InputError` with all that is wrong with it, or with the first input
@@ -49,12 +49,12 @@ def read_inputs(
     return _plan(request, run, command, started), run
 
 
-def lacks_data(plan: SearchPlan, run: Run | None) -> bool:
+def lacks_data(setup: SearchSetup, run: Run | None) -> bool:
     """Whether whoever resumes this search has to say where its data are: its manifest does not."""
-    return (plan.data if run is None else run.manifest.get("data")) == IN_MEMORY
+    return (setup.data if run is None else run.manifest.get("data")) == IN_MEMORY
 
 
-def _plan(request: Request, run: Run | None, command: str, started: float) -> SearchPlan:
+def _plan(request: Request, run: Run | None, command: str, started: float) -> SearchSetup:
     """Read every input, before anything is written."""
     data = _data(request, run)
     if run is None:
@@ -71,32 +71,36 @@ def _plan(request: Request, run: Run | None, command: str, started: float) -> Se
         )
     dataset = _dataset(data)
 
-    from helo.search.setup.plan import SearchPlan
-    from helo.settings import Engine
+    from helo.search.setup.search_setup import SearchSetup
+    from helo.settings import Engine, TrainingSettings
 
     wish, gpus = _resources(request)
     if run is None:
-        plan = SearchPlan(
+        setup = SearchSetup(
             dataset=dataset,
             space=space,
             out=out,
-            seed=int(request.value("seed")),
+            training=TrainingSettings(
+                seed=int(request.value("seed")),
+                normalise=request.value("normalise"),
+                objective=space.objective,
+                engine=Engine(precision=request.value("precision"), compiled=request.value("compile")),
+                threads=wish.cpus_per_cell,
+            ),
             resources=wish,
-            normalise=request.value("normalise"),
             protocol=request.value("protocol"),
-            engine=Engine(precision=request.value("precision"), compiled=request.value("compile")),
             baselines=request.chosen_baselines,
             racing=request.value("racing") and not space.variants,  # a table needs all of its cells
         )
     else:
-        from helo.search.setup.resume import plan_of
+        from helo.search.setup.resume import setup_of_run
 
-        plan = plan_of(run, dataset, wish, request.spell("data"))
+        setup = setup_of_run(run, dataset, wish, request.spell("data"))
     if not gpus and request.address is None:
-        _check_engine(plan.engine, request.spell)
+        _check_engine(setup.training.engine, request.spell)
     budget = request.seconds
     return replace(
-        plan,
+        setup,
         address=request.address,
         gpus=gpus,
         data=_where(data),

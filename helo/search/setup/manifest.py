@@ -20,7 +20,7 @@ from helo.search.planning.race import Pace
 from helo.search.sizing.resources import Resources
 
 if TYPE_CHECKING:
-    from helo.search.setup.plan import SearchPlan
+    from helo.search.setup.search_setup import SearchSetup
 
 PACKAGES = (
     "helo-search",
@@ -37,28 +37,28 @@ PACKAGES = (
 )
 
 
-def build_manifest(plan: SearchPlan, folds: tuple[Fold, ...], resources: Resources, pace: Pace) -> dict[str, Any]:
+def build_manifest(setup: SearchSetup, folds: tuple[Fold, ...], resources: Resources, pace: Pace) -> dict[str, Any]:
     """The content of ``manifest.json``."""
-    dataset = plan.dataset
+    dataset = setup.dataset
     search = {
-        "seed": plan.seed,
-        "protocol": plan.protocol,
-        "racing": plan.racing,
+        "seed": setup.seed,
+        "protocol": setup.protocol,
+        "racing": setup.racing,
         "pace": asdict(pace),
-        "normalise": plan.normalise,
-        "precision": plan.engine.precision,
-        "compiled": plan.engine.compiled,
+        "normalise": setup.training.normalise,
+        "precision": setup.training.engine.precision,
+        "compiled": setup.training.engine.compiled,
         "cpus_per_cell": resources.cpus_per_cell,
-        "space": plan.space.as_dict(),
+        "space": setup.space.as_dict(),
         "folds": {"digest": folds_digest(folds), "validation_subjects": len(folds[0].validation)},
     }
     return {
-        "name": plan.out.name,
+        "name": setup.out.name,
         "started": _now(),
-        "command": plan.command,
-        "data": plan.data,
+        "command": setup.command,
+        "data": setup.data,
         **search,
-        "baselines": list(plan.baselines),
+        "baselines": list(setup.baselines),
         IDENTITY: _identity({**search, "dataset": dataset.digest}),
         "dataset": {
             "name": dataset.schema.name,
@@ -76,9 +76,9 @@ def build_manifest(plan: SearchPlan, folds: tuple[Fold, ...], resources: Resourc
     }
 
 
-def add_resumption(run: Run, plan: SearchPlan, resources: Resources) -> None:
+def add_resumption(run: Run, setup: SearchSetup, resources: Resources) -> None:
     """Write down that a search goes on, and on what."""
-    entry = {"started": _now(), "command": plan.command, "data": plan.data, **_circumstances(resources)}
+    entry = {"started": _now(), "command": setup.command, "data": setup.data, **_circumstances(resources)}
     run.manifest["resumed"] = [*run.manifest.get("resumed", []), entry]
     run.folder.write_json(FileName.MANIFEST, run.manifest)
 

@@ -12,12 +12,12 @@ from helo.names import FITTED_BASELINES, IDENTITY, FileName, Normalisation, Prec
 from helo.run.directory import Run
 from helo.search.planning.race import Pace
 from helo.search.planning.space import parse_space
-from helo.search.setup.plan import SearchPlan
+from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
-from helo.settings import Engine
+from helo.settings import Engine, TrainingSettings
 
 
-def plan_of(run: Run, dataset: Dataset, wish: Resources, option: str = "--data") -> SearchPlan:
+def setup_of_run(run: Run, dataset: Dataset, wish: Resources, option: str = "--data") -> SearchSetup:
     """The plan of a run's search, to go on with on `wish`. `option`: what the user gives the data with.
 
     Raises `InputError` if the manifest does not say enough, or the data or the folds are not those of the run.
@@ -52,17 +52,21 @@ def plan_of(run: Run, dataset: Dataset, wish: Resources, option: str = "--data")
     baselines = _of_kind(run, "baselines", list)
     if not all(name in FITTED_BASELINES for name in baselines) or len(set(baselines)) < len(baselines):
         raise InputError(f"{where}: baselines must be different ones of {', '.join(FITTED_BASELINES)}, got {baselines}")
-    return SearchPlan(
+    return SearchSetup(
         dataset=dataset,
         space=space,
         out=run.folder,
-        seed=seed,
+        training=TrainingSettings(
+            seed=seed,
+            normalise=str(normalise),
+            objective=space.objective,
+            engine=Engine(precision=_of_kind(run, "precision", str), compiled=_of_kind(run, "compiled", bool)),
+            threads=cpus,
+        ),
         resources=replace(wish, cpus_per_cell=cpus),
-        normalise=str(normalise),
         protocol=str(protocol),
         racing=_of_kind(run, "racing", bool),
         baselines=tuple(baselines),
-        engine=Engine(precision=_of_kind(run, "precision", str), compiled=_of_kind(run, "compiled", bool)),
         pace=Pace(**{field.name: pace[field.name] for field in fields(Pace)}),
     )
 

@@ -20,7 +20,7 @@ import torch
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
 from helo.evaluation.folds import Fold, fold_data
-from helo.names import Signals, TransportKind
+from helo.names import ModalitySelection, TransportKind
 from helo.search.planning import study
 from helo.search.planning.space import Range, Space
 from helo.settings import TrainingSettings
@@ -73,7 +73,7 @@ def _rank(value: Any) -> float:
 def _weight(params: dict[str, Any]) -> tuple[float, float]:
     """Roughly what a step of training holds in memory; transport counts where the rest is the same."""
     tokens = params["width"] * (1 + params["attention_depth"]) * params["batch_size"]
-    return tokens if params["modalities"] == Signals.BOTH else 0, _rank(params["transport"])
+    return tokens if params["modalities"] == ModalitySelection.BOTH else 0, _rank(params["transport"])
 
 
 def samples(space: Space, seed: int) -> list[dict[str, Any]]:

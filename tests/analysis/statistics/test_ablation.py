@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from helo.analysis.statistics.ablation import ablation, first_variant, variant_of
+from helo.analysis.statistics.ablation import compare_variants, first_variant_cells, variant_of
 from helo.analysis.statistics.estimates import variant_scores
-from helo.analysis.variants import changes, difference
-from helo.analysis.wording import verdict
+from helo.analysis.wording import describe_variants, loss_words, verdict
 from scipy.stats import wilcoxon
 from statsmodels.stats.multitest import multipletests
 
@@ -38,7 +37,7 @@ LOSSES = {"whole": [0.1, 0.2, 0.3], "no transport": [0.2, 0.2, 0.5], "no alignme
 
 
 def test_a_row_per_variant_in_the_order_of_the_space() -> None:
-    table = ablation(cells(LOSSES), VARIANTS, "kl")
+    table = compare_variants(cells(LOSSES), VARIANTS, "kl")
     assert table["variant"].tolist() == list(VARIANTS)
     np.testing.assert_allclose(table["kl"], [0.2, 0.3, 0.5 / 3])
     np.testing.assert_allclose(table["loss"], [np.nan, 0.1, -0.1 / 3])
@@ -56,39 +55,39 @@ def test_losses_are_tested_as_scipy_and_statsmodels_do() -> None:
         "no transport": (whole + rng.uniform(0, 0.1, 12)).tolist(),
         "no alignment": (whole + rng.normal(0, 0.1, 12)).tolist(),
     }
-    table = ablation(cells(losses), VARIANTS, "kl")
+    table = compare_variants(cells(losses), VARIANTS, "kl")
     p = [wilcoxon(np.array(losses[name]) - whole).pvalue for name in ("no transport", "no alignment")]
     np.testing.assert_allclose(table["p"], [np.nan, *p])
     np.testing.assert_allclose(table["p_holm"], [np.nan, *multipletests(p, method="holm")[1]])
     assert table["effect"][1] == 1  # worse for all: the first one is better
-    assert difference(table.to_dict("records")[0]) == ("–",) * 5
-    said = difference(table.to_dict("records")[1])
+    assert loss_words(table.to_dict("records")[0]) == ("–",) * 5
+    said = loss_words(table.to_dict("records")[1])
     assert said.lost.startswith("+")
     assert (said.worse, said.p, said.effect) == ("12 of 12", "< 0.001", "+1.00")
 
 
 def test_variants_that_are_the_same_differ_in_nothing() -> None:
-    table = ablation(cells(dict.fromkeys(VARIANTS, LOSSES["whole"])), VARIANTS, "kl")
+    table = compare_variants(cells(dict.fromkeys(VARIANTS, LOSSES["whole"])), VARIANTS, "kl")
     assert table["p_holm"].tolist()[1:] == [1, 1]
     assert table["effect"].tolist()[1:] == [0, 0]
 
 
 def test_of_a_similarity_less_is_lost() -> None:
-    assert ablation(cells(LOSSES), VARIANTS, "cosine")["loss"].tolist()[1:] == pytest.approx([-0.1, 0.1 / 3])
+    assert compare_variants(cells(LOSSES), VARIANTS, "cosine")["loss"].tolist()[1:] == pytest.approx([-0.1, 0.1 / 3])
 
 
 def test_a_variant_is_compared_on_the_subjects_that_it_has() -> None:
     """One cell that failed, or a run that was cut short, does not empty the table."""
     some = cells(LOSSES)
     some.loc[(some["configuration"] == 2) & (some["fold"] == "S2"), "status"] = "failed"
-    table = ablation(some, VARIANTS, "kl")
+    table = compare_variants(some, VARIANTS, "kl")
     assert table["subjects"].tolist() == [3, 3, 2]
     np.testing.assert_allclose(table["kl"], [0.2, 0.3, 0.1])
     np.testing.assert_allclose(table["loss"], [np.nan, 0.1, -0.05])
 
 
 def test_a_variant_without_cells_has_no_scores_and_the_others_keep_theirs() -> None:
-    table = ablation(cells({name: LOSSES[name] for name in ("whole", "no transport")}), VARIANTS, "kl")
+    table = compare_variants(cells({name: LOSSES[name] for name in ("whole", "no transport")}), VARIANTS, "kl")
     assert table["subjects"].tolist() == [3, 3, 0]
     np.testing.assert_allclose(table["kl"], [0.2, 0.3, np.nan])
     assert table["worse"].tolist()[1:] == [2, 0]
@@ -98,7 +97,7 @@ def test_variants_are_named_and_described() -> None:
     params = {"param_transport": "none", "param_alignment_weight": 1.0, "param_width": 8}
     assert variant_of(params, VARIANTS) == "no transport"
     assert variant_of({**params, "param_alignment_weight": 0.5}, VARIANTS) == ""
-    assert changes(VARIANTS) == {
+    assert describe_variants(VARIANTS) == {
         "whole": "-",
         "no transport": "transport none",
         "no alignment": "alignment_weight 0.0",
@@ -109,7 +108,7 @@ def test_the_verdict_is_about_the_first_variant() -> None:
     found = cells(LOSSES)
     chosen = pd.DataFrame({"estimate": "per_fold_selection", "fold": ["S0"], **{m: [0.9] for m in METRICS}})
     trivial = pd.DataFrame({"estimate": "train_mean", "fold": ["S0", "S1", "S2"], **{m: [0.25] * 3 for m in METRICS}})
-    scores = variant_scores(first_variant(found, VARIANTS), pd.concat([chosen, trivial]))
+    scores = variant_scores(first_variant_cells(found, VARIANTS), pd.concat([chosen, trivial]))
     said = verdict(scores, "kl", "the first variant (whole)")
     assert "on KL, the first variant (whole) beats the train mean" in said
     assert "for 2 of 3 subjects (mean 0.2000 against 0.2500" in said

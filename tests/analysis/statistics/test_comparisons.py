@@ -11,15 +11,15 @@ import pytest
 from autorank import autorank
 from autorank._util import get_sorted_rank_groups
 from helo.analysis.statistics.comparisons import (
-    between_runs,
-    comparisons,
-    friedman,
-    optimism,
-    ranks,
+    compare_across_runs,
+    compare_with_references,
+    friedman_test,
+    measure_optimism,
+    rank_methods,
     references,
     subject_table,
 )
-from helo.analysis.statistics.signed_rank import holm, least_p, signed_rank
+from helo.analysis.statistics.signed_rank import holm_correction, signed_rank_test, smallest_p
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import PermutationMethod, bootstrap, friedmanchisquare, wilcoxon
@@ -69,7 +69,7 @@ def better_by(table: pd.DataFrame, reference: str, metric: str) -> np.ndarray:
 def test_the_test_is_that_of_scipy(subjects: int) -> None:
     differences = np.random.default_rng(subjects).normal(0.3, 1, subjects)
     expected = wilcoxon(differences)
-    assert signed_rank(differences)[:2] == pytest.approx((expected.statistic, expected.pvalue), rel=1e-12)
+    assert signed_rank_test(differences)[:2] == pytest.approx((expected.statistic, expected.pvalue), rel=1e-12)
 
 
 @pytest.mark.parametrize("subjects", [2, 5, 9, 12])
@@ -81,7 +81,7 @@ def test_below_twenty_p_is_that_of_all_permutations(subjects: int, tied: bool) -
         differences[:2] = 0.2, -0.2
     differences = differences[differences != 0]
     expected = wilcoxon(differences, method=PermutationMethod(n_resamples=2 ** len(differences)))
-    found = signed_rank(differences)
+    found = signed_rank_test(differences)
     assert found.statistic == expected.statistic
     assert found.p == pytest.approx(expected.pvalue, rel=1e-9)
 
@@ -89,42 +89,42 @@ def test_below_twenty_p_is_that_of_all_permutations(subjects: int, tied: bool) -
 def test_many_tied_differences_are_permuted_at_random_and_reproducibly() -> None:
     differences = np.round(np.random.default_rng(1).normal(0.05, 0.2, 18), 1) + 0.05
     expected = wilcoxon(differences, method=PermutationMethod(n_resamples=20_000, rng=np.random.default_rng(5))).pvalue
-    found = signed_rank(differences).p
+    found = signed_rank_test(differences).p
     assert found == pytest.approx(expected, abs=5 * np.sqrt(expected * (1 - expected) / 9999))
-    assert found == signed_rank(differences).p
+    assert found == signed_rank_test(differences).p
 
 
 def test_zeros_and_infinities_and_too_few() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert signed_rank([0.0, 0.0, 0.0]) == (0.0, 1.0, 0.0)
-        assert signed_rank([0.0, 1.0, 2.0, -3.0, 0.0]) == signed_rank([1.0, 2.0, -3.0])
-        assert signed_rank([np.inf, 1.0, 2.0, -3.0]) == signed_rank([9.0, 1.0, 2.0, -3.0])
-        assert signed_rank([np.inf, -np.inf, np.inf]).p == 1
+        assert signed_rank_test([0.0, 0.0, 0.0]) == (0.0, 1.0, 0.0)
+        assert signed_rank_test([0.0, 1.0, 2.0, -3.0, 0.0]) == signed_rank_test([1.0, 2.0, -3.0])
+        assert signed_rank_test([np.inf, 1.0, 2.0, -3.0]) == signed_rank_test([9.0, 1.0, 2.0, -3.0])
+        assert signed_rank_test([np.inf, -np.inf, np.inf]).p == 1
         for nothing in ([], [1.0], [1.0, np.nan]):
-            assert np.isnan(signed_rank(nothing)).all()
+            assert np.isnan(signed_rank_test(nothing)).all()
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from([-3.0, -1.5, -1.0, 0.0, 0.5, 1.0, 2.0, np.inf]), min_size=2, max_size=14))
 def test_turned_round_only_the_sign_of_the_effect_changes(differences: list[float]) -> None:
-    one, other = signed_rank(differences), signed_rank([-value for value in differences])
+    one, other = signed_rank_test(differences), signed_rank_test([-value for value in differences])
     assert one.statistic == other.statistic
     assert one.p == pytest.approx(other.p)
     assert one.effect == pytest.approx(-other.effect)
     assert -1 <= one.effect <= 1
-    assert least_p(len(differences)) <= one.p * (1 + 1e-9) <= 1 + 1e-6
+    assert smallest_p(len(differences)) <= one.p * (1 + 1e-9) <= 1 + 1e-6
     if all(value >= 0 for value in differences) and any(differences):
         assert one.effect == 1
-        assert one.p == pytest.approx(least_p(sum(value > 0 for value in differences)))
+        assert one.p == pytest.approx(smallest_p(sum(value > 0 for value in differences)))
 
 
 @pytest.mark.parametrize("p", [[0.3], [0.04, 0.01], [0.01, 0.01, 0.5, 0.9], [1.0, 1.0], [0.0, 0.02, 0.03, 0.04]])
 def test_holm_is_that_of_statsmodels_and_leaves_out_what_is_unknown(p: list[float]) -> None:
-    found = holm([p[0], np.nan, *p[1:]])
+    found = holm_correction([p[0], np.nan, *p[1:]])
     assert np.isnan(found[1])
     np.testing.assert_allclose(np.delete(found, 1), multipletests(p, method="holm")[1])
-    assert np.isnan(holm([np.nan])).all()
+    assert np.isnan(holm_correction([np.nan])).all()
 
 
 # --- comparisons
@@ -133,7 +133,7 @@ def test_holm_is_that_of_statsmodels_and_leaves_out_what_is_unknown(p: list[floa
 @pytest.mark.parametrize("subjects", [8, 15, 30])
 def test_comparisons_agree_with_scipy_and_statsmodels(subjects: int) -> None:
     scores = score_table(subjects)
-    table = comparisons(scores)
+    table = compare_with_references(scores)
     assert len(table) == len(METRICS) * len(POOL[1:])
     for metric, rows in table.groupby("metric", sort=False):
         assert rows["reference"].tolist() == list(POOL[1:])
@@ -167,7 +167,7 @@ def test_only_what_the_search_has_to_beat_is_a_reference() -> None:
 def test_only_subjects_that_both_have_are_compared() -> None:
     scores = score_table(9)
     gone = (scores["estimate"] == "ridge") & scores["fold"].isin(["S00", "S04"])
-    found = comparisons(scores[~gone], ("kl",)).set_index("reference")
+    found = compare_with_references(scores[~gone], ("kl",)).set_index("reference")
     assert found.loc["ridge", "subjects"] == 7
     assert found.loc["knn", "subjects"] == 9
     rest = wide(scores, "kl").drop(index=["S00", "S04"])
@@ -183,13 +183,13 @@ def test_equal_infinite_and_single_scores() -> None:
     scores.loc[(scores["estimate"] == "knn") & (scores["fold"] == "S03"), "kl"] = np.inf
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = comparisons(scores).set_index(["metric", "reference"])
-        alone = comparisons(scores[scores["fold"] == "S02"], ("kl",))
-        none = comparisons(scores[scores["estimate"] != "per_fold_selection"], ("kl",))
-        friedman(scores)
-        assert ranks(scores, "kl").subjects == 7
+        found = compare_with_references(scores).set_index(["metric", "reference"])
+        alone = compare_with_references(scores[scores["fold"] == "S02"], ("kl",))
+        none = compare_with_references(scores[scores["estimate"] != "per_fold_selection"], ("kl",))
+        friedman_test(scores)
+        assert rank_methods(scores, "kl").subjects == 7
         scores.loc[scores["fold"] == "S01", "kl"] = np.inf  # in both
-        both = comparisons(scores, ("kl",)).set_index("reference")
+        both = compare_with_references(scores, ("kl",)).set_index("reference")
     equal = found.loc[("kl", "train_mean")]
     assert equal[["gain", "gain_low", "gain_high", "better", "p", "p_holm", "effect"]].tolist() == [0, 0, 0, 0, 1, 1, 0]
     endless = found.loc[("kl", "knn")]
@@ -207,8 +207,8 @@ def test_equal_infinite_and_single_scores() -> None:
 def test_comparisons_are_orderless(subjects: int, seed: int) -> None:
     scores = score_table(subjects, seed)
     shuffled = scores.sample(frac=1, random_state=seed)
-    expected = comparisons(scores, ("kl", "cosine")).set_index(["metric", "reference"])
-    found = comparisons(shuffled, ("kl", "cosine")).set_index(["metric", "reference"])
+    expected = compare_with_references(scores, ("kl", "cosine")).set_index(["metric", "reference"])
+    found = compare_with_references(shuffled, ("kl", "cosine")).set_index(["metric", "reference"])
     pd.testing.assert_frame_equal(found, expected, rtol=1e-12)
     assert (expected["p_holm"] >= expected["p"]).all()
 
@@ -219,7 +219,7 @@ def test_comparisons_are_orderless(subjects: int, seed: int) -> None:
 @pytest.mark.parametrize("subjects", [12, 40])
 def test_friedman_agrees_with_scipy(subjects: int) -> None:
     scores = score_table(subjects)
-    table = friedman(scores).set_index("metric")
+    table = friedman_test(scores).set_index("metric")
     for metric in METRICS:
         pool = wide(scores, metric)[list(POOL)]
         expected = friedmanchisquare(*pool.to_numpy().T)
@@ -237,7 +237,7 @@ def test_friedman_agrees_with_scipy(subjects: int) -> None:
 def test_friedman_of_three_methods_and_three_subjects_is_exact() -> None:
     """All subjects agree: of 6 ** 3 orders, 6 are as extreme. Chi square says 0.0498."""
     rows = [(name, f"S{n}", *[0.1 * place] * 6) for place, name in enumerate(POOL[:3]) for n in range(3)]
-    table = friedman(pd.DataFrame(rows, columns=["estimate", "fold", *METRICS]))
+    table = friedman_test(pd.DataFrame(rows, columns=["estimate", "fold", *METRICS]))
     np.testing.assert_allclose(table["p"], 6 / 6**3)
     np.testing.assert_allclose(table["kendall_w"], 1)
 
@@ -246,9 +246,9 @@ def test_friedman_of_methods_that_are_alike_or_too_few() -> None:
     scores = score_table(9)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        alike = friedman(scores.assign(**dict.fromkeys(METRICS, 0.5)))
-        two = friedman(scores[scores["estimate"].isin(POOL[:2])])
-        nothing = friedman(scores[scores["estimate"] != "per_fold_selection"])
+        alike = friedman_test(scores.assign(**dict.fromkeys(METRICS, 0.5)))
+        two = friedman_test(scores[scores["estimate"].isin(POOL[:2])])
+        nothing = friedman_test(scores[scores["estimate"] != "per_fold_selection"])
     assert (alike["p"] == 1).all()
     assert (alike["statistic"] == 0).all()
     assert two[["statistic", "p", "kendall_w"]].isna().all(axis=None)
@@ -258,15 +258,15 @@ def test_friedman_of_methods_that_are_alike_or_too_few() -> None:
 def test_a_method_without_all_subjects_is_not_in_the_pool() -> None:
     scores = score_table(9)
     some = scores[(scores["estimate"] != "knn") | (scores["fold"] != "S03")]
-    assert (friedman(some)["methods"] == len(POOL) - 1).all()
-    assert "knn" not in ranks(some, "kl").methods
+    assert (friedman_test(some)["methods"] == len(POOL) - 1).all()
+    assert "knn" not in rank_methods(some, "kl").methods
 
 
 @pytest.mark.parametrize("metric", ["kl", "cosine"])
 @pytest.mark.parametrize("subjects", [7, 25])
 def test_ranks_are_those_of_autorank(metric: str, subjects: int, capsys: pytest.CaptureFixture[str]) -> None:
     scores = score_table(subjects)
-    found = ranks(scores, metric)
+    found = rank_methods(scores, metric)
     assert capsys.readouterr() == ("", "")
     pool = wide(scores, metric)[list(POOL)]
     with warnings.catch_warnings():
@@ -286,9 +286,9 @@ def test_ranks_are_those_of_autorank(metric: str, subjects: int, capsys: pytest.
 
 def test_ranks_say_what_they_need() -> None:
     with pytest.raises(InputError, match=r"at least 3 methods and 5 subjects .* got 8 and 4"):
-        ranks(score_table(4), "kl")
+        rank_methods(score_table(4), "kl")
     with pytest.raises(InputError, match="got 2 and 9"):
-        ranks(score_table(9, estimates=POOL[:2]), "kl")
+        rank_methods(score_table(9, estimates=POOL[:2]), "kl")
 
 
 # --- optimism, subjects, time
@@ -296,7 +296,7 @@ def test_ranks_say_what_they_need() -> None:
 
 def test_the_optimism_gap_is_the_mean_of_what_the_oracle_gains() -> None:
     scores = score_table(8, estimates=("per_fold_selection", "oracle"))
-    table = optimism(scores).set_index("metric")
+    table = measure_optimism(scores).set_index("metric")
     for metric in METRICS:
         by_subject = wide(scores, metric)
         gaps = -better_by(by_subject.rename(columns={"oracle": "reference"}), "reference", metric)
@@ -320,9 +320,9 @@ def test_the_subject_table_has_all_scores_and_the_skill_of_each_subject() -> Non
 
 def test_statistics_of_nineteen_subjects_take_a_second() -> None:
     scores = score_table(19)
-    comparisons(scores), friedman(scores)  # imports
+    compare_with_references(scores), friedman_test(scores)  # imports
     began = time.perf_counter()
-    comparisons(scores), friedman(scores)
+    compare_with_references(scores), friedman_test(scores)
     assert time.perf_counter() - began < 5  # 0.5 s on an idle core
 
 
@@ -331,7 +331,7 @@ def test_runs_are_compared_on_the_subjects_that_they_share() -> None:
     one = pd.DataFrame({"fold": [f"S{n}" for n in range(12)], "estimate": "per_fold_selection", "kl": rng.random(12)})
     other = one.iloc[2:].assign(kl=one["kl"].iloc[2:] - rng.normal(0.1, 0.1, 10))
     strangers = one.assign(fold=[f"P{n}" for n in range(12)])
-    table = between_runs({"one": one, "other": other, "strangers": strangers}, "kl").set_index("run")
+    table = compare_across_runs({"one": one, "other": other, "strangers": strangers}, "kl").set_index("run")
     assert list(table.index) == ["other", "strangers"]
     difference = one["kl"].iloc[2:] - other["kl"]
     row = table.loc["other"]

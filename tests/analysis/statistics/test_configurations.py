@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from helo.analysis.statistics.configurations import adjust, adjusted_means, configurations_table
+from helo.analysis.statistics.configurations import adjust_means, adjusted_means, configurations_table
 
 from helo.metrics import METRICS
 from helo.run.directory import Run
@@ -35,7 +35,7 @@ def raced(rng: np.random.Generator) -> np.ndarray:
 
 def test_whole_tables_have_plain_means(rng: np.random.Generator) -> None:
     scores = rng.normal(size=(7, 5))
-    means, errors = adjust(scores)
+    means, errors = adjust_means(scores)
     assert means == pytest.approx(scores.mean(axis=1))
     residual = scores - scores.mean(axis=1, keepdims=True) - scores.mean(axis=0) + scores.mean()
     assert errors == pytest.approx(np.sqrt((residual**2).sum() / (6 * 4) / 5))
@@ -43,22 +43,22 @@ def test_whole_tables_have_plain_means(rng: np.random.Generator) -> None:
 
 def test_a_configuration_with_all_folds_keeps_its_mean(rng: np.random.Generator) -> None:
     scores = raced(rng)
-    assert adjust(scores)[0][:6] == pytest.approx(scores[:6].mean(axis=1))
+    assert adjust_means(scores)[0][:6] == pytest.approx(scores[:6].mean(axis=1))
 
 
 def test_easy_folds_do_not_flatter() -> None:
     """By hand: fold C is 3 harder than the mean of A and B, so 1 would have had 2.5 + 3 there: mean 3.5."""
     scores = np.array([[1.0, 2.0, 4.5], [2.0, 3.0, np.nan]])
     assert np.nanmean(scores[1]) == scores[0].mean()
-    assert adjust(scores)[0] == pytest.approx([2.5, 3.5])
+    assert adjust_means(scores)[0] == pytest.approx([2.5, 3.5])
 
 
 def test_how_hard_folds_are_changes_no_comparison(rng: np.random.Generator) -> None:
     scores, harder = raced(rng), np.array([3.0, 0.0, -2.0, 5.0, 1.0, -1.0])
-    assert adjust(scores + harder)[0] == pytest.approx(adjust(scores)[0] + 1.0)
+    assert adjust_means(scores + harder)[0] == pytest.approx(adjust_means(scores)[0] + 1.0)
     plain = np.nanmean(scores + harder, axis=1) - np.nanmean(scores, axis=1)
     assert np.ptp(plain) > 0.5  # plain means do compare the folds
-    assert adjust(scores + harder)[1] == pytest.approx(adjust(scores)[1])
+    assert adjust_means(scores + harder)[1] == pytest.approx(adjust_means(scores)[1])
 
 
 def test_agrees_with_statsmodels(rng: np.random.Generator) -> None:
@@ -69,7 +69,7 @@ def test_agrees_with_statsmodels(rng: np.random.Generator) -> None:
     fit = sm.OLS(scores[c, f], design).fit()
     asked = np.hstack([np.eye(12), np.full((12, 5), 1 / 6)])
     wanted = fit.t_test(asked)
-    means, errors = adjust(scores)
+    means, errors = adjust_means(scores)
     assert means == pytest.approx(wanted.effect)
     assert errors == pytest.approx(wanted.sd)
 
@@ -78,20 +78,20 @@ def test_a_fold_of_its_own_for_every_configuration() -> None:
     """As under nested: the score, less its fold's mean, plus the mean of the folds' means."""
     nan = np.nan
     scores = np.array([[1.0, nan], [3.0, nan], [nan, 10.0], [nan, 11.0], [nan, 15.0]])
-    means, errors = adjust(scores)
+    means, errors = adjust_means(scores)
     assert means == pytest.approx([6.0, 8.0, 5.0, 6.0, 10.0])  # folds' means 2 and 12, together 7
     assert np.isnan(errors).all()
 
 
 def test_infinite_scores_and_none() -> None:
     scores = np.array([[1.0, np.inf], [2.0, 4.0], [np.nan, np.nan], [3.0, 5.0]])
-    means, errors = adjust(scores)
+    means, errors = adjust_means(scores)
     assert means[0] == np.inf
     assert np.isnan(means[2])
     assert means[[1, 3]] == pytest.approx([3.0, 4.0])
     assert np.isfinite(errors[[1, 3]]).all()
     assert np.isnan(errors[[0, 2]]).all()
-    assert np.isnan(adjust(np.full((2, 3), np.nan))[0]).all()
+    assert np.isnan(adjust_means(np.full((2, 3), np.nan))[0]).all()
 
 
 def test_failed_cells_do_not_count_and_stopped_ones_do() -> None:

@@ -11,8 +11,8 @@ import optuna
 import pandas as pd
 import pytest
 from helo.analysis.statistics.configurations import adjusted_means, configurations_table
-from helo.analysis.statistics.estimates import interval
-from helo.analysis.statistics.importance import BIN_LEAST, LEAST, importance, marginal_effects
+from helo.analysis.statistics.estimates import bootstrap_interval
+from helo.analysis.statistics.importance import BIN_LEAST, LEAST, compute_importance, compute_marginal_effects
 
 from helo.errors import InputError
 from helo.metrics import METRICS
@@ -60,7 +60,7 @@ def cells_of(rng: np.random.Generator, configurations: int = 60, folds: int = 6,
 
 @pytest.mark.parametrize("nested", [False, True])
 def test_finds_what_mattered(rng: np.random.Generator, nested: bool) -> None:
-    found = importance(cells_of(rng, 120 if nested else 60, nested=nested), "kl", SPACE, nested)
+    found = compute_importance(cells_of(rng, 120 if nested else 60, nested=nested), "kl", SPACE, nested)
     assert found["parameter"][0] == "learning_rate"
     assert found["share"].sum() == pytest.approx(1)
     assert found["share"].is_monotonic_decreasing
@@ -74,9 +74,9 @@ def test_similarities_are_the_better_the_higher(rng: np.random.Generator) -> Non
     """The learning rate's best values are few for one sign and many for the other, so the shares differ."""
     cells = cells_of(rng)
     cells["val_cosine"] = -cells["val_kl"]
-    pd.testing.assert_frame_equal(importance(cells, "kl", SPACE), importance(cells, "cosine", SPACE))
+    pd.testing.assert_frame_equal(compute_importance(cells, "kl", SPACE), compute_importance(cells, "cosine", SPACE))
     cells["val_cosine"] = cells["val_kl"]
-    assert not importance(cells, "kl", SPACE).equals(importance(cells, "cosine", SPACE))
+    assert not compute_importance(cells, "kl", SPACE).equals(compute_importance(cells, "cosine", SPACE))
 
 
 def test_chance_is_told_from_effect(rng: np.random.Generator) -> None:
@@ -85,7 +85,7 @@ def test_chance_is_told_from_effect(rng: np.random.Generator) -> None:
     for _ in range(4):
         cells = cells_of(rng, configurations=30)
         cells["val_kl"] = rng.normal(size=30).repeat(6) + 0.01 * rng.normal(size=len(cells))
-        found = importance(cells, "kl", SPACE)
+        found = compute_importance(cells, "kl", SPACE)
         above += (found["share"] > found["noise"]).tolist()
     assert np.mean(above) <= 0.3
 
@@ -94,11 +94,11 @@ def test_a_parameter_counts_only_where_it_acts(rng: np.random.Generator) -> None
     """α is good where transport is fused; where it is linear, its values are all there is, and must not matter."""
     cells = cells_of(rng)
     fused = cells["param_transport"] == "fused"
-    found = importance(cells, "kl", SPACE).set_index("parameter")
+    found = compute_importance(cells, "kl", SPACE).set_index("parameter")
     assert found.loc["ot_alpha", "configurations"] == cells[fused]["configuration"].nunique()
     assert found.loc["dropout", "configurations"] == 60
     idle = cells.assign(param_ot_alpha=cells["param_ot_alpha"].where(fused, 0.99))
-    pd.testing.assert_frame_equal(importance(idle, "kl", SPACE).set_index("parameter"), found)
+    pd.testing.assert_frame_equal(compute_importance(idle, "kl", SPACE).set_index("parameter"), found)
 
 
 def test_repeats_itself_and_is_quiet(rng: np.random.Generator, caplog: pytest.LogCaptureFixture) -> None:
@@ -109,17 +109,17 @@ def test_repeats_itself_and_is_quiet(rng: np.random.Generator, caplog: pytest.Lo
         with warnings.catch_warnings(), caplog.at_level(logging.DEBUG, logger="optuna"):
             warnings.simplefilter("error")
             optuna.logging.set_verbosity(before)
-            first = importance(cells, "kl", SPACE)
+            first = compute_importance(cells, "kl", SPACE)
     finally:
         optuna.logging.disable_propagation()
     assert not caplog.records
     assert optuna.logging.get_verbosity() == before
-    pd.testing.assert_frame_equal(first, importance(cells, "kl", SPACE))
-    assert not first.equals(importance(cells, "kl", SPACE, seed=1))
+    pd.testing.assert_frame_equal(first, compute_importance(cells, "kl", SPACE))
+    assert not first.equals(compute_importance(cells, "kl", SPACE, seed=1))
 
 
 def test_one_subject_has_no_interval(rng: np.random.Generator) -> None:
-    found = importance(cells_of(rng, folds=1), "kl", SPACE)
+    found = compute_importance(cells_of(rng, folds=1), "kl", SPACE)
     assert found[["low", "high"]].isna().all(axis=None)
     assert found["share"].notna().all()
 
@@ -127,31 +127,31 @@ def test_one_subject_has_no_interval(rng: np.random.Generator) -> None:
 def test_says_why_there_is_none(rng: np.random.Generator) -> None:
     cells = cells_of(rng, configurations=LEAST)
     with pytest.raises(InputError, match="at least 10 configurations with scores, got 9: too few to tell"):
-        importance(cells[cells["configuration"] < LEAST - 1], "kl", SPACE)
+        compute_importance(cells[cells["configuration"] < LEAST - 1], "kl", SPACE)
     infinite = cells.assign(val_kl=cells["val_kl"].where(cells["configuration"] > 0, np.inf))
     with pytest.raises(InputError, match="got 9"):
-        importance(infinite, "kl", SPACE)
+        compute_importance(infinite, "kl", SPACE)
     with pytest.raises(InputError, match="no hyperparameter was searched"):
-        importance(cells, "kl", {name: {"value": 1} for name in SPACE})  # as in a space that lists variants
+        compute_importance(cells, "kl", {name: {"value": 1} for name in SPACE})  # as in a space that lists variants
 
 
 def test_effects_of_choices_and_whole_numbers(rng: np.random.Generator) -> None:
     cells = cells_of(rng)
     table = configurations_table(cells, "kl", nested=False)
-    found = marginal_effects(table, "kl", SPACE).set_index(["parameter", "level"])
+    found = compute_marginal_effects(table, "kl", SPACE).set_index(["parameter", "level"])
     means = adjusted_means(cells, "kl")["mean"]
     for column, level in (("param_transport", "linear"), ("param_attention_depth", 2)):
         mine = means[table[column].to_numpy() == level].to_numpy()
         row = found.loc[(column.removeprefix("param_"), str(level))]
         assert row["mean"] == pytest.approx(mine.mean())
-        assert (row["ci_low"], row["ci_high"]) == pytest.approx(interval(mine))
+        assert (row["ci_low"], row["ci_high"]) == pytest.approx(bootstrap_interval(mine))
         assert row["configurations"] == len(mine)
     assert found.loc["attention_depth", "from"].tolist() == [1.0, 2.0, 3.0]
     assert found.loc["attention_depth", "to"].tolist() == [1.0, 2.0, 3.0]
 
 
 def test_effects_of_numbers_are_cut_at_quantiles(rng: np.random.Generator) -> None:
-    found = marginal_effects(configurations_table(cells_of(rng), "kl", nested=False), "kl", SPACE)
+    found = compute_marginal_effects(configurations_table(cells_of(rng), "kl", nested=False), "kl", SPACE)
     rates = found[found["parameter"] == "learning_rate"]
     assert rates["configurations"].tolist() == [12] * 5
     assert rates["to"].tolist()[:-1] == rates["from"].tolist()[1:]
@@ -164,12 +164,12 @@ def test_cuts_lie_halfway_on_the_scale_of_the_space() -> None:
     table = pd.DataFrame(
         {"configuration": range(8), "param_learning_rate": rates, "adjusted_val_kl": [1.0] * 4 + [2.0] * 4}
     )
-    found = marginal_effects(table, "kl", SPACE)
+    found = compute_marginal_effects(table, "kl", SPACE)
     assert found["from"].tolist() == pytest.approx([1e-4, 2e-3])  # the root of 4e-4 times 1e-2
     assert found["to"].tolist() == pytest.approx([2e-3, 4e-2])
     assert found["mean"].tolist() == [1.0, 2.0]
-    linear = marginal_effects(table, "kl", {})
+    linear = compute_marginal_effects(table, "kl", {})
     assert linear["to"].tolist()[0] == pytest.approx(5.2e-3)
-    assert len(marginal_effects(table[: 2 * BIN_LEAST - 1], "kl", SPACE)) == 1
-    left = marginal_effects(table.assign(adjusted_val_kl=[np.inf] + [1.0] * 7), "kl", SPACE)
+    assert len(compute_marginal_effects(table[: 2 * BIN_LEAST - 1], "kl", SPACE)) == 1
+    left = compute_marginal_effects(table.assign(adjusted_val_kl=[np.inf] + [1.0] * 7), "kl", SPACE)
     assert left["configurations"].sum() == 7

@@ -6,13 +6,13 @@ import math
 from typing import Any
 
 import pandas as pd
-from helo.analysis.statistics.parameters import Searched, searched
+from helo.analysis.statistics.parameters import SearchedParameter, searched_parameters
 
 
-def axes(columns: dict[str, list[Any]], parameters: dict[str, Any] | None = None) -> dict[str, Searched]:
+def axes(columns: dict[str, list[Any]], parameters: dict[str, Any] | None = None) -> dict[str, SearchedParameter]:
     count = len(next(iter(columns.values())))
     table = pd.DataFrame({"configuration": range(count)} | {f"param_{name}": of for name, of in columns.items()})
-    return {axis.name: axis for axis in searched(table, parameters or {})}
+    return {axis.name: axis for axis in searched_parameters(table, parameters or {})}
 
 
 def test_what_does_not_act_is_left_out() -> None:

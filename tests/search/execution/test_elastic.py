@@ -43,7 +43,7 @@ from helo.search.planning.queue import Cell, Queue
 from helo.search.planning.space import Range, Space, read_space
 from helo.settings import TrainingSettings
 from helo.storage import open_folder
-from helo.training.cell import CellResult, CellTraining, Keeper, train_cell
+from helo.training.cell import CellResult, CellTraining, Checkpointer, train_cell
 
 pytestmark = pytest.mark.slow
 
@@ -177,7 +177,7 @@ PACE_S = 0.05
 class Counted:
     """A keeper that writes down every epoch that is run, and where."""
 
-    def __init__(self, keeper: Keeper, log: Path) -> None:
+    def __init__(self, keeper: Checkpointer, log: Path) -> None:
         self.keeper, self.log = keeper, log
         self.node = ray.get_runtime_context().get_node_id()
 
@@ -215,7 +215,7 @@ def test_cells_go_on_elsewhere_when_their_node_leaves_or_dies(
 
     def counted(*given: Any) -> CellResult | None:
         *fixed, keeper = given
-        return train_cell(*fixed, keeper=Counted(keeper, logs / given[1].test))
+        return train_cell(*fixed, checkpointer=Counted(keeper, logs / given[1].test))
 
     def at_work() -> dict[str, Path]:
         """Nodes that have a cell well under way."""

@@ -29,7 +29,7 @@ from helo.search.execution.tune import run_cells
 from helo.search.planning.planner import Planner
 from helo.search.planning.queue import Queue
 from helo.search.planning.space import Range, Space
-from helo.search.setup.plan import SearchPlan
+from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
 from helo.settings import TrainingSettings
 from helo.training.cell import CellResult
@@ -72,8 +72,8 @@ def _settings() -> CellSettings:
 
 def search(dataset: Dataset, out: Path, space: Space = SPACE, concurrency: int = 1, **given: Any) -> pd.DataFrame:
     resources = Resources(concurrency, 1, given.pop("share", 0))
-    plan = SearchPlan(dataset, space, out, seed=3, resources=resources, **given)
-    run, complete = run_search(plan, Console(quiet=True), lambda run, resources: None)
+    setup = SearchSetup(dataset, space, out, TrainingSettings(seed=3), resources, **given)
+    run, complete = run_search(setup, Console(quiet=True), lambda run, resources: None)
     assert complete
     return run.table(TableName.CELLS).drop(columns=VOLATILE)
 

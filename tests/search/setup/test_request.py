@@ -25,8 +25,8 @@ from helo.search.planning.race import Pace
 from helo.search.planning.space import Choices, Space, load_space
 from helo.search.setup.inputs import IN_MEMORY, read_inputs
 from helo.search.setup.manifest import build_manifest
-from helo.search.setup.plan import SearchPlan
 from helo.search.setup.request import DEFAULTS, Request, as_argument
+from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
 
 SPACE = {"configurations": 3, "parameters": {"width": {"choices": [8, 16]}, "heads": 2, "epochs": 2}}
@@ -38,20 +38,20 @@ def nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def planned(**asked: Any) -> tuple[SearchPlan, Run | None]:
+def planned(**asked: Any) -> tuple[SearchSetup, Run | None]:
     request = Request.of_arguments(**asked)
     return read_inputs(request, request.as_call(), started=1000.0)
 
 
-def from_command(*words: str) -> SearchPlan:
+def from_command(*words: str) -> SearchSetup:
     return read_inputs(command._request(command.build_parser().parse_args(words)), "", 1000.0)[0]
 
 
 def started(dataset: Dataset, out: Path, **asked: Any) -> Run:
     """The directory of a search that has only begun."""
-    plan, _ = planned(data=dataset, out=out, **asked)
-    folds = loso_folds(dataset.subject_names, plan.seed)
-    return Run.create(out, build_manifest(plan, folds, Resources(1, 1, 0.0), Pace(1, 1)), folds_as_json(folds))
+    setup, _ = planned(data=dataset, out=out, **asked)
+    folds = loso_folds(dataset.subject_names, setup.seed)
+    return Run.create(out, build_manifest(setup, folds, Resources(1, 1, 0.0), Pace(1, 1)), folds_as_json(folds))
 
 
 def test_the_signature_shows_the_defaults() -> None:
@@ -126,13 +126,13 @@ def test_the_same_values_make_the_same_plan(tmp_path: Path) -> None:
 
 
 def test_without_values_both_plan_the_demo() -> None:
-    plan, run = planned(data="simulated", space="demo", racing=True, seed=0, baselines="all")
+    setup, run = planned(data="simulated", space="demo", racing=True, seed=0, baselines="all")
     other = from_command()
     assert run is None
-    assert plan.dataset.digest == other.dataset.digest == simulate().digest
-    assert dataclasses.replace(plan, dataset=other.dataset, command="", out=other.out) == other
-    assert (plan.data, plan.space.name, plan.baselines) == ("simulated", "demo", FITTED_BASELINES)
-    assert plan.out.here.parent == Path("runs")
+    assert setup.dataset.digest == other.dataset.digest == simulate().digest
+    assert dataclasses.replace(setup, dataset=other.dataset, command="", out=other.out) == other
+    assert (setup.data, setup.space.name, setup.baselines) == ("simulated", "demo", FITTED_BASELINES)
+    assert setup.out.here.parent == Path("runs")
 
 
 @pytest.mark.parametrize(
@@ -219,17 +219,17 @@ def test_a_table_of_variants_is_not_raced(dataset: Dataset) -> None:
 
 
 def test_data_in_memory_are_used_as_they_are(dataset: Dataset) -> None:
-    plan, _ = planned(data=dataset, space=SPACE)
-    assert plan.dataset is dataset
-    assert plan.data == IN_MEMORY
-    assert plan.command == "helo.run_search(dataset=dataset, space=space)"
+    setup, _ = planned(data=dataset, space=SPACE)
+    assert setup.dataset is dataset
+    assert setup.data == IN_MEMORY
+    assert setup.command == "helo.run_search(dataset=dataset, space=space)"
 
 
 def test_a_run_is_not_called_what_no_folder_can_be(dataset: Dataset) -> None:
     odd = dataclasses.replace(dataset, schema=dataclasses.replace(dataset.schema, name="../my/study"))
-    plan, _ = planned(data=odd, space=SPACE)
-    assert plan.out.here.parent == Path("runs")
-    assert plan.out.name.startswith("-my-study-unnamed-")
+    setup, _ = planned(data=odd, space=SPACE)
+    assert setup.out.here.parent == Path("runs")
+    assert setup.out.name.startswith("-my-study-unnamed-")
 
 
 def test_a_run_of_data_in_memory_asks_for_them(dataset: Dataset, tmp_path: Path) -> None:
@@ -240,9 +240,9 @@ def test_a_run_of_data_in_memory_asks_for_them(dataset: Dataset, tmp_path: Path)
     other = simulate(subjects=4, clips=3, windows=4, seed=1)
     with pytest.raises(InputError, match=r"is not the data of .*; give the right ones with dataset$"):
         planned(resume=run.folder.here, data=other)
-    plan, found = planned(resume=run.folder.here, data=dataset, seed=0)
+    setup, found = planned(resume=run.folder.here, data=dataset, seed=0)
     assert found is not None
-    assert (plan.seed, plan.out, plan.dataset) == (4, run.folder, dataset)
+    assert (setup.seed, setup.out, setup.dataset) == (4, run.folder, dataset)
 
 
 def test_the_command_goes_on_where_python_began(
@@ -252,16 +252,16 @@ def test_the_command_goes_on_where_python_began(
     assert command.main(["--resume", "run"]) == 2
     assert capsys.readouterr().err.strip().endswith("give them with --data")
     write_dataset(dataset, tmp_path / "same")
-    plan = from_command("--resume", "run", "--data", "same")
-    assert plan.data == str(tmp_path / "same")
-    assert command._again(plan, run) == f"python -m helo.search --resume {run.folder.here} --data {tmp_path / 'same'}"
+    setup = from_command("--resume", "run", "--data", "same")
+    assert setup.data == str(tmp_path / "same")
+    assert command._again(setup, run) == f"python -m helo.search --resume {run.folder.here} --data {tmp_path / 'same'}"
 
 
 def test_data_that_have_a_path_are_found_again(dataset: Dataset, tmp_path: Path) -> None:
     write_dataset(dataset, tmp_path / "mine")
-    plan, _ = planned(data="mine", space=SPACE, out="run")
+    setup, _ = planned(data="mine", space=SPACE, out="run")
     folds = loso_folds(dataset.subject_names, 0)
-    Run.create(plan.out, build_manifest(plan, folds, Resources(1, 1, 0.0), Pace(1, 1)), folds_as_json(folds))
+    Run.create(setup.out, build_manifest(setup, folds, Resources(1, 1, 0.0), Pace(1, 1)), folds_as_json(folds))
     assert planned(data="simulated", resume="run")[0].dataset.digest == dataset.digest
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from helo.analysis.facts import facts
+from helo.analysis.description import describe_run
 from helo.analysis.source import Source
 
 from helo.names import TableName
@@ -19,7 +19,7 @@ SEARCHED = ("learning_rate", "dropout", "width", "fusion")
 
 
 def found(run: Run, **manifest: Any) -> dict[str, str]:
-    return dict(facts(Source(Run(run.folder.here, {**run.manifest, **manifest}))))
+    return dict(describe_run(Source(Run(run.folder.here, {**run.manifest, **manifest}))))
 
 
 def words(cells: pd.DataFrame, number: int) -> str:
@@ -90,4 +90,4 @@ def test_racing_is_on_or_off(run: Run, racing: bool, expected: str) -> None:
 
 def test_what_the_manifest_does_not_know_is_left_out(run: Run) -> None:
     assert "Racing" not in found(run)
-    assert set(dict(facts(Source(Run(run.folder.here, {}))))) == {"Run", "Cells", "Why cells failed", "Time"}
+    assert set(dict(describe_run(Source(Run(run.folder.here, {}))))) == {"Run", "Cells", "Why cells failed", "Time"}

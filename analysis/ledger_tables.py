@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 import pyarrow as pa
-from helo.analysis.statistics.estimates import unconverged_cells
+from helo.analysis.statistics.estimates import count_unconverged
 
 from helo.evaluation.baselines.table import fitted_baselines_table
 from helo.names import FITTED_BASELINES, Column, TableName
@@ -27,7 +27,7 @@ def is_behind(run: Run) -> bool:
     return len(run.ledger) > run.rows_of(TableName.CELLS)
 
 
-class Records:
+class LedgerTables:
     """The tables that a run's ledger gives, kept up to date by `refresh`."""
 
     def __init__(self, run: Run) -> None:
@@ -94,7 +94,7 @@ class Records:
     def _add_epochs(self, new: pd.DataFrame) -> None:
         if new.empty:
             return
-        self._unconverged.append(unconverged_cells(new))
+        self._unconverged.append(count_unconverged(new))
         self._epochs.append(new)
         if len(self._epochs) > PIECES:
             self._epochs = [self.epochs()]
@@ -107,8 +107,8 @@ class Records:
 
     @property
     def unconverged(self) -> pd.Series:
-        """See `helo.analysis.statistics.estimates.unconverged_cells`."""
-        return pd.concat(self._unconverged) if self._unconverged else unconverged_cells(self.epochs())
+        """See `helo.analysis.statistics.estimates.count_unconverged`."""
+        return pd.concat(self._unconverged) if self._unconverged else count_unconverged(self.epochs())
 
     def epochs(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """``epochs``, or some of its columns; the cells are in the order in which they were read."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from helo.analysis.source import Source
 from helo.analysis.statistics.ablation import variant_of
-from helo.analysis.variants import changes
+from helo.analysis.wording import describe_variants
 
 from helo._text import duration
 from helo.configuration import DEFAULTS, acting
@@ -16,7 +16,7 @@ from helo.names import Column, Precision, Prefix, Status
 from helo.run.selection import recommended
 
 
-def facts(source: Source) -> list[tuple[str, str]]:
+def describe_run(source: Source) -> list[tuple[str, str]]:
     """Label and text of every fact the manifest and the cells know; unknown ones are left out."""
     manifest = source.manifest
     found = [
@@ -25,7 +25,7 @@ def facts(source: Source) -> list[tuple[str, str]]:
         ("Data set", _dataset(source.section("dataset"))),
         ("Search space", _space(source.section("space"))),
         ("Parameters", _parameters(source.section("space", "parameters"))),
-        ("Variants", "; ".join(f"{name}: {what}" for name, what in changes(source.variants).items())),
+        ("Variants", "; ".join(f"{name}: {what}" for name, what in describe_variants(source.variants).items())),
         ("Engine", _engine(manifest)),
         ("Seed", manifest.get("seed")),
         ("Protocol", manifest.get("protocol")),

@@ -12,7 +12,7 @@ import pytest
 from helo.analysis.figures import correlation, plot_correlation, plot_transport, transport
 from helo.analysis.figures._links import choose
 from helo.analysis.source import Source
-from helo.analysis.statistics.learnt import learnt, no_explanations, token_names
+from helo.analysis.statistics.explanations import empty_explanations, learnt_matrices, token_names
 
 from helo.errors import InputError
 from helo.metrics import METRICS
@@ -52,7 +52,7 @@ ONE, OTHER = [[0.3, 0.2], [0.0, 0.5]], [[0.1, 0.4], [0.2, 0.3]]
 
 def test_matrices_are_those_of_the_choices_in_any_order_of_rows() -> None:
     table = plans(ONE, OTHER).sample(frac=1, random_state=1)
-    found = learnt(table, CELLS, "kl", "transport_plan")
+    found = learnt_matrices(table, CELLS, "kl", "transport_plan")
     assert list(found.matrices) == ["S2", "S3"]
     np.testing.assert_array_equal(found.matrices["S2"], ONE)
     np.testing.assert_allclose(found.mean, [[0.2, 0.3], [0.1, 0.4]])
@@ -61,31 +61,31 @@ def test_matrices_are_those_of_the_choices_in_any_order_of_rows() -> None:
 
 def test_a_cell_that_kept_its_first_weights_learnt_nothing() -> None:
     cells = CELLS.assign(**{Column.BEST_EPOCH: pd.array([0, 2, 2, 2], dtype="Int64")})
-    found = learnt(plans(ONE, OTHER), cells, "kl", "transport_plan")
+    found = learnt_matrices(plans(ONE, OTHER), cells, "kl", "transport_plan")
     assert list(found.matrices) == ["S3"]
     assert found.coverage == "mean of 1 of 2 folds"
     with pytest.raises(InputError, match="no selected cell learnt anything"):
-        learnt(plans(ONE, OTHER), CELLS.assign(**{Column.BEST_EPOCH: 0}), "kl", "transport_plan")
+        learnt_matrices(plans(ONE, OTHER), CELLS.assign(**{Column.BEST_EPOCH: 0}), "kl", "transport_plan")
 
 
 def test_what_is_missing_is_said() -> None:
     with pytest.raises(InputError, match="made before they kept it"):
-        learnt(no_explanations(), CELLS, "kl", "transport_plan")
+        learnt_matrices(empty_explanations(), CELLS, "kl", "transport_plan")
     with pytest.raises(InputError, match="no selected configuration has label attention"):
-        learnt(plans(ONE), CELLS, "kl", "label_correlation")
+        learnt_matrices(plans(ONE), CELLS, "kl", "label_correlation")
     with pytest.raises(InputError, match="no selected configuration has transport"):
-        learnt(plans(), CELLS, "kl", "transport_plan")
+        learnt_matrices(plans(), CELLS, "kl", "transport_plan")
     with pytest.raises(InputError, match="not finite"):
-        learnt(plans([[np.nan]]), CELLS, "kl", "transport_plan")
+        learnt_matrices(plans([[np.nan]]), CELLS, "kl", "transport_plan")
     with pytest.raises(InputError, match="no fold has a completed cell"):
-        learnt(plans(ONE), CELLS.assign(status="failed"), "kl", "transport_plan")
+        learnt_matrices(plans(ONE), CELLS.assign(status="failed"), "kl", "transport_plan")
 
 
 def test_a_run_without_the_table_has_an_empty_one(run: Run) -> None:
     assert len(Source(run).explanations) == 5 * 6 * (16 + 6)
     run.folder.delete("explanations.parquet")
     assert Source(run).explanations.empty
-    assert list(Source(run).explanations) == list(no_explanations())
+    assert list(Source(run).explanations) == list(empty_explanations())
 
 
 def test_tokens_have_the_names_of_what_they_read() -> None:
@@ -154,7 +154,7 @@ def test_correlation_info(run: Run) -> None:
     expected = once[[f"true_{name}" for name in info.emotions]].corr().to_numpy()
     np.testing.assert_allclose(info.reported, expected, atol=1e-9)
     order = [EMOTIONS.index(name) for name in info.emotions]
-    found = learnt(table, cells, "kl", "label_correlation")
+    found = learnt_matrices(table, cells, "kl", "label_correlation")
     np.testing.assert_array_equal(info.by_subject["S5"], found.matrices["S5"][np.ix_(order, order)])
     assert info.learned is not None
     np.testing.assert_allclose(info.learned, found.mean[np.ix_(order, order)])
@@ -179,11 +179,11 @@ def test_the_learned_matrix_is_the_chosen_subjects(run: Run) -> None:
 
 
 def test_without_a_learned_correlation_the_data_stands_alone(run: Run) -> None:
-    figure = plot_correlation(no_explanations(), run.table("predictions"), run.table("cells"), "kl", EMOTIONS)
+    figure = plot_correlation(empty_explanations(), run.table("predictions"), run.table("cells"), "kl", EMOTIONS)
     assert len(figure.data) == 1
     assert "made before they" in figure.layout.annotations[0].text
     with pytest.raises(InputError, match="no reported distributions"):
-        plot_correlation(no_explanations(), run.table("predictions")[:0], run.table("cells"), "kl", EMOTIONS)
+        plot_correlation(empty_explanations(), run.table("predictions")[:0], run.table("cells"), "kl", EMOTIONS)
 
 
 def test_the_table_that_a_search_writes_is_the_one_that_is_read() -> None:
@@ -194,6 +194,6 @@ def test_the_table_that_a_search_writes_is_the_one_that_is_read() -> None:
         for fold in ("S2", "S3")
     ]
     cells = cells_table(rows_of(enumerate(records)))
-    found = learnt(explanations_table(records), cells, "kl", "transport_plan")
+    found = learnt_matrices(explanations_table(records), cells, "kl", "transport_plan")
     assert (list(found.matrices), found.folds) == (["S2", "S3"], 2)
     np.testing.assert_array_equal(found.matrices["S3"], plan)

@@ -15,14 +15,14 @@ from helo.names import Column, Explanation, Role
 from helo.run.selection import best_per_fold
 
 
-def no_explanations() -> pd.DataFrame:
+def empty_explanations() -> pd.DataFrame:
     """An empty ``explanations.parquet``, for runs that have none."""
     return pd.DataFrame(
         columns=[Column.CONFIGURATION, Column.FOLD, Column.KIND, Column.ROW, Column.COLUMN, Column.VALUE]
     )
 
 
-class Learnt(NamedTuple):
+class LearntMatrices(NamedTuple):
     """Matrices of one kind by fold, and how many folds have a selected configuration."""
 
     matrices: dict[str, NDArray[np.float64]]
@@ -41,7 +41,7 @@ class Learnt(NamedTuple):
         return f"mean of {self.folds} folds" if whole else f"mean of {len(self.matrices)} of {self.folds} folds"
 
 
-def learnt(explanations: pd.DataFrame, cells: pd.DataFrame, objective: str, kind: str) -> Learnt:
+def learnt_matrices(explanations: pd.DataFrame, cells: pd.DataFrame, objective: str, kind: str) -> LearntMatrices:
     """What the configuration that each fold selects learnt, in the order of the folds in `cells`.
 
     `explanations`, `cells`: as in ``explanations.parquet`` and ``cells.parquet``. Left out are folds whose
@@ -67,7 +67,7 @@ def learnt(explanations: pd.DataFrame, cells: pd.DataFrame, objective: str, kind
     found = {fold: groups[fold] for fold in folds if fold in groups and np.isfinite(groups[fold]).all()}
     if not found:
         raise InputError("what the selected cells learnt is not finite")
-    return Learnt(found, len(choice))
+    return LearntMatrices(found, len(choice))
 
 
 _PARTS: Final[dict[str, str]] = {

@@ -1,0 +1,49 @@
+"""Results in words and formatted numbers, the same for the terminal, the report and the dashboard."""
+
+from helo.analysis.wording.ablation import LossWords, ablation_note, describe_variants, loss_words
+from helo.analysis.wording.notes import (
+    MEANINGS,
+    NOT_REPORTABLE,
+    coverage_notes,
+    failure_notes,
+    method_notes,
+    optimism_note,
+    unconverged_note,
+    untrained_note,
+)
+from helo.analysis.wording.numbers import (
+    count,
+    format_difference,
+    format_effect,
+    format_p,
+    format_percent,
+    format_score,
+    p_equals,
+    power_note,
+)
+from helo.analysis.wording.verdict import best_baseline_note, verdict
+
+__all__ = [
+    "MEANINGS",
+    "NOT_REPORTABLE",
+    "LossWords",
+    "ablation_note",
+    "best_baseline_note",
+    "count",
+    "coverage_notes",
+    "describe_variants",
+    "failure_notes",
+    "format_difference",
+    "format_effect",
+    "format_p",
+    "format_percent",
+    "format_score",
+    "loss_words",
+    "method_notes",
+    "optimism_note",
+    "p_equals",
+    "power_note",
+    "unconverged_note",
+    "untrained_note",
+    "verdict",
+]

@@ -1,0 +1,190 @@
+"""What a reader of the estimates must know: what they mean, how the run was made, and what is missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pandas as pd
+from helo.analysis.statistics.estimates import chosen_cells, completed
+from helo.analysis.wording.numbers import count, format_score
+
+from helo.metrics import METRICS
+from helo.names import Column, Estimate, Method, Normalisation, SearchProtocol, Status
+from helo.run.selection import best_per_fold
+
+MEANINGS: Final = {
+    Estimate.PER_FOLD_SELECTION: "in each fold, the configuration with the best inner validation score, scored on the"
+    " test subject. This is the result to report.",
+    Estimate.SINGLE_CONFIGURATION: "the configuration with the best mean inner validation score over all folds: the"
+    " one to deploy. All folds share one choice, so each test subject has influenced it through the other folds.",
+    Estimate.ORACLE: "the best test score in each fold, separately for each metric. Not reportable: it shows how"
+    " optimistic selection on the test subject would have been.",
+    Estimate.TRAIN_MEAN: "the mean distribution of all other subjects, whatever the input. A model that is no better"
+    " has learnt nothing from the signals.",
+    Estimate.UNIFORM: "the same probability for every emotion.",
+    Method.KNN: "the mean label of the nearest windows (AA-kNN).",
+    Method.MAX_ENTROPY: "a linear maximum-entropy model (SA-BFGS with a penalty).",
+    Method.RIDGE: "linear least squares with a penalty; predictions are clipped at 0 and divided by their sum.",
+    Method.RANDOM_FOREST: "the mean label of the leaves of 100 regression trees.",
+    Method.MLP: "a network with one hidden layer.",
+    Estimate.BEST_POSSIBLE: "the best prediction, in terms of KL, for an unseen subject if the signals had no noise.",
+}
+"""Meaning of each estimate, as the end of a sentence that starts with its name."""
+
+NOT_REPORTABLE: Final = "not reportable"
+"""Label of estimates that use test scores for selection."""
+
+_FITTED = (
+    "The fitted baselines choose their settings on the inner validation subjects and are then fitted to all subjects"
+    " but the test subject. HeLo is not refitted: the inner validation subjects decide when its training stops, so it"
+    " trains without them. The best fitted baseline is named by its test score, which favours it."
+)
+_LISTED = (
+    "The configurations are the variants that the space lists; no sampler proposed any. In the table of estimates,"
+    " per_fold_selection, single_configuration and oracle choose among all variants, including the ablated ones. Report"
+    " the table of variants instead. In tests and in figures of subjects, the first variant takes the place of"
+    " per_fold_selection."
+)
+_SHARED = (
+    "Protocol shared: one study proposes the configurations for all folds. Its proposals have therefore seen the other"
+    " folds, in which the test subject of this fold was used for training or validation."
+)
+_SHARED_CHOICE = (
+    " Only the proposals are affected: the choice in each fold uses the inner validation subjects of that fold alone."
+)
+_SHARED_RACING = (
+    " The same holds for racing: a configuration that did badly on the first folds was not tried on the others. Among"
+    " the remaining configurations, the choice in each fold uses the inner validation subjects of that fold alone."
+    " Protocol nested avoids both effects."
+)
+_NESTED = (
+    "Protocol nested: each fold has its own study and nothing passes between folds, so per_fold_selection is an"
+    " unbiased estimate. No configuration is in all folds, so there is no single_configuration: the estimate describes"
+    " the search itself. To deploy a model, run the search on all subjects. Among the choices of the folds, the one"
+    " nearest to all others (the medoid) is a fair start."
+)
+_RUNGS = (
+    "A cell that was clearly behind the others of its fold was stopped early. Such a cell is never chosen in its fold."
+    " In a mean over folds, it counts with the score that it had reached."
+)
+_SUBJECT_SCALED = (
+    "Features were scaled within each subject. This uses the unlabelled windows of the test subject, but never its"
+    " labels. Compare only with results that do the same."
+)
+
+
+def optimism_note(table: pd.DataFrame, objective: str, without_choice: int = 0) -> list[str]:
+    """Say how much better the result would have looked if test scores had selected.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Result of `helo.analysis.statistics.comparisons.measure_optimism`.
+    objective : str
+        Name of the metric to report.
+    without_choice : int
+        Number of folds in which a single cell ran to its end.
+
+    Returns
+    -------
+    list of str
+        One item, or none if no gap is known.
+    """
+    row = table.set_index(Column.METRIC).loc[objective]
+    label = METRICS[objective].label
+    if not row["subjects"] or math.isnan(row["gap"]):
+        return []
+    if row["gap"] == 0:
+        return [f"Optimism gap: none on {label}. Test scores would have chosen the same cells."]
+    interval = ""
+    if not math.isnan(row["gap_low"]):
+        interval = f", 95 % interval {format_score(row['gap_low'])} to {format_score(row['gap_high'])}"
+    sentence = (
+        f"Optimism gap: had test scores chosen the configurations (oracle), {label} would look better by"
+        f" {format_score(row['gap'])} ({row['per_cent']:.1f} % of {format_score(row['score'])}{interval})."
+    )
+    if without_choice:
+        sentence += (
+            f" This is a lower bound: in {without_choice} of {row['subjects']:.0f} folds only one cell ran to its end,"
+            " so there was nothing to choose."
+        )
+    return [sentence]
+
+
+def untrained_note(cells: pd.DataFrame, objective: str) -> list[str]:
+    """Say in how many folds the selected cell kept its initial weights."""
+    chosen = chosen_cells(completed(cells), best_per_fold(cells, objective))
+    untrained = int((chosen[Column.BEST_EPOCH] == 0).sum())
+    if not untrained:
+        return []
+    return [
+        f"In {untrained} of {count(len(chosen), 'fold')}, no epoch scored better on the inner validation subjects than"
+        " the untrained model. There, the selected model predicts the mean label of its training subjects, whatever the"
+        " signals."
+    ]
+
+
+def failure_notes(baselines: pd.DataFrame) -> list[str]:
+    """Say for each fitted baseline that failed in how many folds it did, and the first reason."""
+    if Column.STATUS not in baselines:
+        return []
+    failed = baselines[baselines[Column.STATUS] == Status.FAILED]
+    return [
+        f"{method} failed in {count(len(rows), 'fold')}, first with the test subject {rows[Column.FOLD].iloc[0]}:"
+        f" {str(rows[Column.REASON].iloc[0]).strip().splitlines()[-1]}"
+        for method, rows in failed.groupby(Column.METHOD, sort=False)
+    ]
+
+
+def method_notes(manifest: Mapping[str, Any]) -> list[str]:
+    """Say how the run was made, as far as it affects what the estimates mean."""
+    notes = [_FITTED] if manifest.get("baselines") else []
+    has_racing = bool(manifest.get("racing"))
+    space = manifest.get("space")
+    if isinstance(space, Mapping) and space.get("variants"):
+        notes.append(_LISTED)
+    elif manifest.get("protocol") == SearchProtocol.SHARED:
+        notes.append(_SHARED + (_SHARED_RACING if has_racing else _SHARED_CHOICE))
+    if manifest.get("protocol") == SearchProtocol.NESTED:
+        notes.append(_NESTED)
+    if has_racing:
+        notes.append(_RUNGS)
+    if manifest.get("normalise") == Normalisation.SUBJECT:
+        notes.append(_SUBJECT_SCALED)
+    return notes
+
+
+def unconverged_note(per_cell: pd.Series) -> list[str]:
+    """Say in how many cells transport plans did not converge.
+
+    `per_cell` is the result of `helo.analysis.statistics.estimates.count_unconverged`.
+    """
+    affected = int((per_cell > 0).sum())
+    if not affected:
+        return []
+    return [
+        f"In {affected} of {count(len(per_cell), 'cell')}, some transport plans did not converge (at most"
+        f" {per_cell.max():.0f} in an epoch). In these cells, the value of the entropic regularisation is less"
+        " meaningful."
+    ]
+
+
+def coverage_notes(summary: pd.DataFrame, folds: int, nested: bool = False) -> list[str]:
+    """Say where estimates of the search lack subjects, so that they are not taken for results of the whole run.
+
+    Under `nested` no configuration is in all folds by design, which `method_notes` explains.
+    """
+    searched = summary[summary[Column.ESTIMATE] == Estimate.PER_FOLD_SELECTION]["subjects"]
+    subjects = int(searched.max()) if len(searched) else 0
+    notes = []
+    if subjects < folds:
+        verb = "has" if subjects == 1 else "have"
+        notes.append(f"Only {subjects} of the {folds} folds {verb} a completed cell; the others are left out.")
+    single = summary[summary[Column.ESTIMATE] == Estimate.SINGLE_CONFIGURATION]["subjects"]
+    if subjects and not nested and not single.max():
+        notes.append(
+            f"No configuration has scores in all {folds} folds, so there is no {Estimate.SINGLE_CONFIGURATION}."
+        )
+    return notes
