@@ -22,7 +22,7 @@ _POLICY: Final = "default-src 'none'; script-src 'unsafe-inline'; style-src 'uns
 THEMES: Final = {"light": LIGHT.to_plotly_json(), "dark": DARK.to_plotly_json(), "blue": BLUE, "sky": SKY}
 """Templates and colours with which ``figures.js`` draws figures."""
 
-PLOTLY_OPTIONS: Final[dict[str, Any]] = {
+PLOTLY_OPTIONS: Final[Any] = {
     "displaylogo": False,
     "responsive": True,
     # By default, plotly.js offers to upload a figure to the server of its maker.
