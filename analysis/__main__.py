@@ -1,4 +1,4 @@
-"""``python -m analysis``: the estimates of a run and its report, or a dashboard of runs that are under way."""
+"""``helo-analysis``: print and report the result of a run, or show runs in a dashboard."""
 
 from __future__ import annotations
 
@@ -8,39 +8,45 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helo._cli import EXIT_OK, add_common_options, run_command, say
+from helo._cli import EXIT_OK, add_common_options, print_line, run_command
 from helo.errors import InputError, require_new
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 PROG = "helo-analysis"
+"""Name of the command in help and messages."""
+
 PORT = 8050
+"""Default port of the dashboard."""
+
+LONG_LEDGER = 1000
+"""Number of cells from which on the reading of a ledger is reported, and between two reports."""
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog=PROG, description="Read the result of a search.")
     add_common_options(parser)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     report = commands.add_parser(
         "report", help="print the estimates of a run and write its summary and report", description=_report.__doc__
     )
-    report.add_argument("run", metavar="RUN", help="the directory of a run, as helo.search wrote it, or its URI")
+    report.add_argument("run", metavar="RUN", help="run directory of a search, or its URI")
     report.add_argument(
         "--export",
         type=Path,
         metavar="DIR",
-        help="also write tables (CSV, LaTeX) and each figure (a page of its own, JSON) into a new directory",
+        help="also write the tables (CSV, LaTeX) and each figure (HTML, JSON) into a new directory",
     )
     dashboard = commands.add_parser(
-        "dashboard", help="show runs in a browser, side by side, while they go on", description=_dashboard.__doc__
+        "dashboard", help="show one or more runs in a browser while their searches run", description=_dashboard.__doc__
     )
     add = dashboard.add_argument
-    add("runs", nargs="+", metavar="RUN", help="directories or URIs of runs, finished or not")
-    add("--host", default="127.0.0.1", metavar="H", help="address to listen at (default: 127.0.0.1, this machine only)")
-    add("--port", type=int, default=PORT, metavar="N", help=f"port; 0 takes a free one (default: {PORT})")
-    add("--refresh", type=float, default=2.0, metavar="S", help="seconds between two looks at the runs (default: 2)")
+    add("runs", nargs="+", metavar="RUN", help="run directories or URIs, of finished or running searches")
+    add("--host", default="127.0.0.1", metavar="H", help="address to listen on (default: 127.0.0.1, this machine only)")
+    add("--port", type=int, default=PORT, metavar="N", help=f"port; 0 selects a free one (default: {PORT})")
+    add("--refresh", type=float, default=2.0, metavar="S", help="seconds between updates (default: 2)")
     return parser
 
 
@@ -52,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    """Print the estimates of a run; write summary.parquet and report.html into its directory."""
+    """Print the estimates of a run, and write summary.parquet and report.html into its directory."""
     # Imported here so that --help does not wait for pandas and plotly.
     from helo.analysis.export import write_export
     from helo.analysis.report import write_report, write_summary
@@ -66,28 +72,30 @@ def _report(arguments: argparse.Namespace) -> int:
     if arguments.export is not None:
         require_new(arguments.export, "--export")
     with console.status("report") as status:
-        source = read_source(Run.open(arguments.run), _reading(console))
+        source = read_source(Run.open(arguments.run), _make_progress_printer(console))
         try:
             write_summary(source)
-            nothing = ""
-        except InputError as error:  # a run that is empty or broken has a report, too: it says what is missing
-            nothing = f"no estimates: {error}"
+            missing = ""
+        except InputError as error:  # the report of an empty or broken run says what is missing
+            missing = f"no estimates: {error}"
         report = write_report(source, lambda step: status.update(f"report: {step}"))
         if arguments.export is not None:
             empty = write_export(source, arguments.export, lambda step: status.update(f"export: {step}"))
-    if nothing:
-        say(console, nothing)
+    if missing:
+        print_line(console, missing)
     else:
         print_summary(source)
         console.print()
-    say(console, f"Report: {report}")
+    print_line(console, f"Report: {report}")
     if arguments.export is not None:
-        say(console, f"Tables and figures: {arguments.export}" + (f" (without {', '.join(empty)})" if empty else ""))
+        print_line(
+            console, f"Tables and figures: {arguments.export}" + (f" (without {', '.join(empty)})" if empty else "")
+        )
     return EXIT_OK
 
 
 def _dashboard(arguments: argparse.Namespace) -> int:
-    """Show the figures of runs in a browser, side by side, and keep them up to date while their searches go on."""
+    """Show the figures of one or more runs in a browser, side by side. They are updated while the searches run."""
     if not 0 <= arguments.port < 65536:
         raise InputError(f"--port must be from 0 to 65535, got {arguments.port}")
     if not 0.5 <= arguments.refresh <= 3600:
@@ -98,25 +106,25 @@ def _dashboard(arguments: argparse.Namespace) -> int:
     console = Console()
 
     def ready(address: str) -> None:
-        say(console, f"dashboard: {address} (end with Ctrl-C)")
+        print_line(console, f"dashboard: {address} (end with Ctrl-C)")
 
-    serve(arguments.runs, arguments.host, arguments.port, arguments.refresh, _reading(console), ready)
+    serve(arguments.runs, arguments.host, arguments.port, arguments.refresh, _make_progress_printer(console), ready)
     return EXIT_OK
 
 
-def _reading(console: Console) -> Callable[[int, int], None]:
-    """Says how far the reading of a long ledger is."""
+def _make_progress_printer(console: Console) -> Callable[[int, int], None]:
+    """Return a function that prints how many cells of a long ledger have been read."""
 
-    def told(done: int, of: int) -> None:
-        if of >= 1000 and (done % 1000 == 0 or done == of):
-            say(console, f"reading the ledger: {done} of {of} cells")
+    def print_progress(done: int, total: int) -> None:
+        if total >= LONG_LEDGER and (done % LONG_LEDGER == 0 or done == total):
+            print_line(console, f"reading the ledger: {done} of {total} cells")
 
-    return told
+    return print_progress
 
 
 def deprecated_main() -> int:
-    """Run ``helo-report``, the name of this command up to 0.1.0."""
-    print(f"helo-report is deprecated and will be removed in 0.3.0: use {PROG}", file=sys.stderr)
+    """Run the command under its former name, ``helo-report``."""
+    print(f"helo-report is deprecated since 0.2.0 and will be removed in 0.3.0; use {PROG}", file=sys.stderr)
     return main()
 
 

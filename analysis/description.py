@@ -9,7 +9,7 @@ from helo.analysis.source import Source
 from helo.analysis.statistics.ablation import variant_of
 from helo.analysis.wording import describe_variants
 
-from helo._text import duration
+from helo._text import format_duration
 from helo.configuration import DEFAULTS, acting
 from helo.errors import InputError, shorten
 from helo.names import Column, Precision, Prefix, Status
@@ -90,8 +90,8 @@ def _cells(source: Source) -> list[tuple[str, str]]:
         found.append(("Why cells failed", shorten(named)))
     if len(cells):
         elapsed = (cells[Column.FINISHED].max() - cells[Column.STARTED].min()).total_seconds()
-        used = duration(float(cells[Column.SECONDS].sum()))
-        found.append(("Time", f"{duration(elapsed)} from first start to last end; {used} summed over cells"))
+        used = format_duration(float(cells[Column.SECONDS].sum()))
+        found.append(("Time", f"{format_duration(elapsed)} from first start to last end; {used} summed over cells"))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Every figure of a run by its name: what it is called, what it says, and how it is drawn from the run."""
+"""All figures of a run by name, each with its title, its caption and the function that draws it."""
 
 from __future__ import annotations
 
@@ -36,17 +36,29 @@ PARTS: Final = {
     "model": "Model",
     "cost": "Cost",
 }
-"""The parts of a report that have figures, in their order."""
+"""Titles of the parts of a report that have figures, in order."""
 
 
 class Exhibit(NamedTuple):
     """A figure of a run.
 
-    - `part`: one of `PARTS`
-    - `caption`: what is to be seen, in a sentence or two
-    - `plot`: raises `InputError` with the reason where a run has nothing to show
-    - `applies`: whether the figure means anything for this kind of run
-    - `slow`: whether it takes seconds in a long run, so that a dashboard does not wait for it
+    Attributes
+    ----------
+    name : str
+        Name in commands, files and pages.
+    part : str
+        Key of `PARTS`.
+    title : str
+        Title in the report.
+    caption : str
+        Explanation of the figure in a few sentences.
+    plot : callable
+        Function that draws the figure of a `Source`. It raises `InputError` with the reason if the run has no data
+        for the figure.
+    applies : callable
+        Predicate of a `Source`: whether the figure is meaningful for this kind of run.
+    slow : bool
+        Whether the figure takes seconds in a long run, so that a dashboard draws it in the background.
     """
 
     name: str
@@ -58,8 +70,8 @@ class Exhibit(NamedTuple):
     slow: bool = False
 
 
-def _drawn(source: Source) -> bool:
-    """Whether configurations were drawn: of listed variants there is nothing to search."""
+def _has_search(source: Source) -> bool:
+    """Return whether a sampler proposed the configurations. A space that lists variants has no search."""
     return not source.variants
 
 
@@ -68,73 +80,77 @@ _ALL = (
         "estimates",
         "result",
         "Estimates",
-        "Mean over test subjects with its 95 % bootstrap interval; the dotted line is the train mean, which"
-        " uses no input.",
+        "Mean over test subjects with its 95 % bootstrap interval. The dotted line is the train mean, which uses no"
+        " input.",
         lambda source: plot_estimates(source.summary),
     ),
     Exhibit(
         "comparisons",
         "result",
         "The search against each reference",
-        "Mean difference over subjects with its 95 % bootstrap interval; filled where Wilcoxon's signed-rank test says"
-        " that the difference is not chance (p < 0.05, by Holm's correction for all but train_mean, on which the"
-        " verdict rests).",
+        "Mean difference over test subjects with its 95 % bootstrap interval. A filled mark is a significant difference"
+        " (Wilcoxon's signed-rank test, p < 0.05). Holm's correction covers all references except train_mean, whose"
+        " comparison decides the verdict.",
         lambda source: plot_comparisons(source.comparisons, source.objective),
-        _drawn,
+        _has_search,
     ),
     Exhibit(
         "ranks",
         "result",
         "Mean ranks",
-        "Critical-difference diagram: mean rank over subjects, bars join methods that Nemenyi's test does not tell"
-        " apart. For illustration only: mean ranks depend on which methods are in the pool.",
+        "Critical-difference diagram of mean ranks over test subjects. Bars join methods whose ranks do not differ"
+        " significantly in Nemenyi's test. For illustration only: mean ranks depend on which methods are compared.",
         lambda source: plot_ranks(source.ranks),
-        _drawn,
+        _has_search,
     ),
     Exhibit(
         "subjects",
         "people",
         "Each subject",
-        "Each test subject's score under the train mean (square), the best regressor (diamond) and the search (circle),"
-        " the hardest subject on top: where the line points the better way, the search scored better. A click on a"
-        " mark shows its subject in all figures.",
+        "Scores of each test subject: the train mean (square), the best fitted baseline (diamond) and the search"
+        " (circle). The hardest subject is on top. The search is better where the line points in the better direction."
+        " Click a mark to show its subject in all figures.",
         lambda source: plot_subjects(source.judged, source.objective),
     ),
     Exhibit(
         "heatmap",
         "people",
         "Each subject with each configuration",
-        "Skill of each cell's test score against the train mean on that subject (0: no better); the hardest subject on"
-        " top, configurations in most folds on the left, then by validation score; dots: the choice of each fold. These"
-        " are test scores: to read, not to choose by. A click chooses subject and configuration.",
+        "Skill of each cell's test score against the train mean of the same subject (0: no better). The hardest subject"
+        " is on top. Configurations are ordered by their number of folds, then by validation score. Dots mark"
+        " the choice"
+        " of each fold. Test scores must not be used to choose a configuration. Click a cell to select its subject and"
+        " configuration.",
         lambda source: plot_heatmap(source.cells, source.baselines, source.objective),
     ),
     Exhibit(
         "predictions",
         "people",
         "Predicted and reported emotions",
-        "Mean reported (bar) and predicted (dot) distribution in each clip or condition, over all test subjects or"
-        " of the one that is chosen; by the configuration that was selected in each fold.",
+        "Mean reported (bar) and predicted (dot) distribution for each clip or condition, over all test subjects or for"
+        " the selected one. Predictions are those of the configuration chosen in each fold.",
         lambda source: plot_predictions(source.predictions, source.cells, source.objective),
     ),
     Exhibit(
         "importance",
         "parameters",
         "Which hyperparameters matter",
-        "How much of being among the best configurations each searched parameter explains (PED-ANOVA), with an interval"
-        " from drawing the subjects anew. A bar within its band says nothing: shuffled scores give as much.",
+        "How strongly each searched hyperparameter decides whether a configuration is among the best"
+        " (PED-ANOVA), with a"
+        " 95 % interval from resampled subjects. A bar within its band is not informative: shuffled scores give"
+        " as much.",
         lambda source: plot_importance(source.importance),
-        _drawn,
+        _has_search,
         slow=True,
     ),
     Exhibit(
         "slices",
         "parameters",
         "Each hyperparameter",
-        "Each searched parameter against the mean inner validation score of the configurations, adjusted for the folds"
-        " that they ran in (an open circle: not in all); orange: the mean of a value or range with its 95 % bootstrap"
-        " interval over configurations."
-        " Values that do not act, such as the transport's where there is none, are left out.",
+        "Each searched hyperparameter against the mean inner validation score of the configurations, adjusted for the"
+        " folds they ran in (open circle: not in all folds). Orange: mean for each value or range with its 95 %"
+        " bootstrap interval over configurations. A hyperparameter is left out where it has no effect, such as those of"
+        " the transport in a model without transport.",
         lambda source: plot_slices(
             source.configurations,
             source.marginal_effects,
@@ -147,42 +163,44 @@ _ALL = (
         "parallel",
         "parameters",
         "Configurations side by side",
-        "Each line is a configuration, from its values to its adjusted mean validation score; the recommended one is"
-        " thick. It need not end best: only one that ran in all folds can be recommended (under nested, the medoid of"
-        " the folds' choices). A click on a corner of a line chooses its configuration.",
+        "Each line is a configuration, from its hyperparameters to its adjusted mean validation score. The recommended"
+        " configuration is thick. It need not have the best score: only a configuration that ran in all folds can be"
+        " recommended (under protocol nested, the medoid of the choices of the folds). Click a corner of a line to"
+        " select its configuration.",
         lambda source: plot_parallel(
             source.configurations, source.marginal_effects, source.objective, source.parameters
         ),
-        _drawn,
+        _has_search,
     ),
     Exhibit(
         "progress",
         "search",
         "Progress",
-        "Each configuration's mean inner validation score, adjusted for the folds it ran in (open: not in all), and the"
-        " best so far of those in all folds (under nested: the mean over folds of each fold's best). A line that is"
-        " flat at its end says that more configurations would hardly help.",
+        "Mean inner validation score of each configuration, adjusted for the folds it ran in (open circle: not in all"
+        " folds). Line: the best so far among configurations in all folds (under protocol nested, the mean over"
+        " folds of"
+        " the best in each). If the line is flat at its end, more configurations would hardly help.",
         lambda source: plot_progress(source.cells, source.objective, source.nested, source.folds),
-        _drawn,
+        _has_search,
     ),
     Exhibit(
         "savings",
         "search",
         "What racing and rungs saved",
-        "Cells and epochs of all configurations in all folds: how many were run to their end, stopped early, or never"
+        "Cells and epochs of all configurations in all folds: how many ran to their end, were stopped early, or never"
         " started because their configuration was dropped.",
         lambda source: plot_savings(
             source.cells, source.folds, source.nested, source.section("space").get("configurations")
         ),
-        _drawn,
+        _has_search,
     ),
     Exhibit(
         "learning",
         "search",
         "Learning curves",
-        "Inner validation score per epoch of the configuration selected in each fold; a dot marks the epoch"
-        " whose weights were kept, and the mean covers the epochs that all folds have. With a subject chosen: all of"
-        " its configurations; with a configuration: all of its folds.",
+        "Inner validation score per epoch of the configuration chosen in each fold. A dot marks the epoch whose weights"
+        " were kept. The mean covers the epochs that all folds have. Select a subject to see all configurations in its"
+        " fold, or a configuration to see all its folds.",
         lambda source: plot_learning(source.cells, source.curves, source.objective),
         slow=True,
     ),
@@ -190,8 +208,8 @@ _ALL = (
         "correlation",
         "model",
         "Label correlation",
-        "Which emotions go together: in the reports of all people (left), and as the selected models have learnt it"
-        " (right, mean over folds or of the chosen subject's fold).",
+        "Correlation between emotions: in the labels of all subjects (left), and as the chosen models have learnt it"
+        " (right; mean over folds, or the fold of the selected subject).",
         lambda source: plot_correlation(
             source.explanations, source.predictions, source.cells, source.objective, source.emotions
         ),
@@ -200,8 +218,9 @@ _ALL = (
         "transport",
         "model",
         "Transport plan",
-        "How much of each physiological token goes to each behavioural token, on the test subjects' windows, as times"
-        " what independence would give: 1 (no colour) says that the pairing knows nothing.",
+        "Mass that the plan moves from each physiological token to each behavioural token, on the windows of the test"
+        " subjects, divided by the mass under independence. A value of 1 (no colour) means that the pairing carries no"
+        " information.",
         lambda source: plot_transport(
             source.explanations, source.cells, source.objective, source.section("dataset", "modalities")
         ),
@@ -210,24 +229,26 @@ _ALL = (
         "cost",
         "cost",
         "Cell times and busy workers",
-        "How long cells took, by status, and how many ran at once. Pauses of the search are cut out and not counted.",
+        "Duration of cells by status, and the number of cells that ran at the same time. Pauses of the search are"
+        " excluded.",
         lambda source: plot_cost(source.cells),
     ),
     Exhibit(
         "timeline",
         "cost",
         "Timeline",
-        "Cells on workers: the ledger knows the node of a cell, its worker is inferred from what ran at the same time.",
+        "Cells on workers. The ledger records the node of each cell; its worker is inferred from the cells that ran at"
+        " the same time.",
         lambda source: plot_timeline(source.cells),
     ),
 )
 
 EXHIBITS: Final = {exhibit.name: exhibit for exhibit in _ALL}
-"""All figures, in the order of the report."""
+"""All figures by name, in the order of the report."""
 
 
-def exhibit(name: str) -> Exhibit:
-    """A figure by its name; raise `InputError` if there is none of that name."""
+def find_exhibit(name: str) -> Exhibit:
+    """Return the figure of a name, or raise `InputError` for an unknown one."""
     if name not in EXHIBITS:
         raise InputError(f"unknown figure {name!r}{did_you_mean(name, EXHIBITS)}; known are {', '.join(EXHIBITS)}")
     return EXHIBITS[name]

@@ -15,7 +15,7 @@ from helo.analysis.statistics.signed_rank import ALPHA
 from helo.analysis.web.standalone import write_figures
 from helo.analysis.wording import NOT_REPORTABLE, format_percent, format_score
 
-from helo._text import printable
+from helo._text import make_printable
 from helo.errors import InputError, require_new
 from helo.metrics import METRICS
 from helo.names import Column, Estimate, TableName
@@ -118,7 +118,7 @@ def latex_table(summary: pd.DataFrame, comparisons: pd.DataFrame, objective: str
     rows = []
     for estimate, of_estimate in summary.groupby(Column.ESTIMATE, sort=False):
         by_metric = of_estimate.set_index(Column.METRIC)
-        name = printable(estimate).replace("\N{REPLACEMENT CHARACTER}", "?")
+        name = make_printable(estimate).replace("\N{REPLACEMENT CHARACTER}", "?")
         row = {_NAME: f"{name} ({NOT_REPORTABLE})" if estimate == Estimate.ORACLE else name}
         for metric in METRICS:
             shown = _tex(format_score(by_metric.loc[metric, "mean"]))

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that opens anywhere."""
+"""The report of a run: one HTML file that needs no network."""
 
 from __future__ import annotations
 
@@ -30,7 +30,20 @@ from helo.names import Column, Estimate, FileName, TableName
 def write_summary(source: Source) -> pd.DataFrame:
     """Compute the estimates of a run, write them as ``summary.parquet``, and return them.
 
-    Raise `InputError` if the run has no cells, or its directory cannot be written.
+    Parameters
+    ----------
+    source : Source
+        The run.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per estimate and metric.
+
+    Raises
+    ------
+    InputError
+        If the run has no cells, or its directory cannot be written.
     """
     summary = source.summary
     try:
@@ -40,13 +53,29 @@ def write_summary(source: Source) -> pd.DataFrame:
     return summary
 
 
-def write_report(source: Source, told: Callable[[str], None] = lambda step: None) -> Path | str:
-    """Write the report of a run, whole or not at all, and return its path or URI.
+def write_report(source: Source, on_step: Callable[[str], None] = lambda step: None) -> Path | str:
+    """Write the report of a run, whole or not at all.
 
-    What needs a table that is not there is replaced by a sentence that says so. `told` is called with what is being
-    made, so that somebody who waits can see it. Raise `InputError` if the directory cannot be written.
+    A part whose table is missing is replaced by a sentence that says so.
+
+    Parameters
+    ----------
+    source : Source
+        The run.
+    on_step : callable
+        Called with the name of each part before it is made.
+
+    Returns
+    -------
+    pathlib.Path or str
+        Path or URI of the report.
+
+    Raises
+    ------
+    InputError
+        If the directory cannot be written.
     """
-    content, report = _document(source, told), source.run.report
+    content, report = _render_document(source, on_step), source.run.report
     try:
         source.run.folder.write(FileName.REPORT, content.encode("utf-8"))
     except OSError as error:
@@ -54,21 +83,21 @@ def write_report(source: Source, told: Callable[[str], None] = lambda step: None
     return report
 
 
-def _document(source: Source, told: Callable[[str], None]) -> str:
+def _render_document(source: Source, on_step: Callable[[str], None]) -> str:
     name = source.manifest.get("name", source.run.folder.name)
     dataset = source.section("dataset").get("name", "unnamed data")
     title = f"{name} on {dataset}"
-    lead = "Leave-one-subject-out search of HeLo, an emotion-distribution model."
-    body = [f'<h1>{escape_html(title)}</h1><p class="lead">{lead}</p>']
-    told("estimates")
+    subtitle = "Leave-one-subject-out search of HeLo, an emotion-distribution model."
+    body = [f'<h1>{escape_html(title)}</h1><p class="lead">{subtitle}</p>']
+    on_step("estimates")
     opening = {"result": [_or_why_not(partial(_result, source))]}
     if source.variants:
         opening["result"].append(render_part("Ablation", _or_why_not(partial(tables.render_ablation, source))))
-    told("tests")
+    on_step("tests")
     closing = {
         "result": [
             render_part(
-                "How sure",
+                "Statistical tests",
                 _or_why_not(partial(tables.render_comparisons, source)),
                 _or_why_not(partial(tables.render_differences, source)),
             )
@@ -88,15 +117,18 @@ def _document(source: Source, told: Callable[[str], None]) -> str:
         body.append(render_heading(key, shown))
         body += opening.get(key, [])
         for one in exhibits:
-            told(one.title.lower())
+            on_step(one.title.lower())
             body.append(render_part(one.title, _or_why_not(partial(_exhibit, one, source))))
         body += closing.get(key, [])
-    body += [render_heading("run", "The run"), render_part("What was run, on what", render_terms(describe_run(source)))]
+    body += [
+        render_heading("run", "The run"),
+        render_part("Data, search and machine", render_terms(describe_run(source))),
+    ]
     return render_page(title, "\n".join(body), [*links, ("run", "The run")], _choices(source))
 
 
 def _choices(source: Source) -> str:
-    """Menus of the subjects and configurations that there are cells of."""
+    """Return menus of the subjects and configurations that have cells."""
     try:
         subjects, configurations = source.choices
     except InputError:
@@ -111,7 +143,7 @@ def _or_why_not(build: Callable[[], str]) -> str:
         return build()
     except InputError as error:
         return f'<p class="note">Nothing to show: {escape_html(error)}.</p>'
-    except Exception as error:  # a night's result is worth more than one of its figures
+    except Exception as error:  # a fault in one part must not lose the rest of the report
         warnings.warn(f"a part of the report could not be made: {error!r}", stacklevel=2)
         return f'<p class="note">This could not be made: {escape_html(repr(error))}.</p>'
 
@@ -129,8 +161,8 @@ def _result(source: Source) -> str:
         )
     meanings = [(name, MEANINGS[name]) for name in dict.fromkeys(summary[Column.ESTIMATE]) if name in MEANINGS]
     return f'<p class="verdict">{escape_html(source.verdict)}</p>' + render_part(
-        "Scores on people never seen",
+        "Scores on unseen subjects",
         tables.render_estimates(summary, source.objective),
         *(f"<p>{escape_html(said)}</p>" for said in notes),
-        f"<details><summary>What the estimates are</summary>{render_terms(meanings)}</details>",
+        f"<details><summary>What the estimates mean</summary>{render_terms(meanings)}</details>",
     )

@@ -1,37 +1,66 @@
-"""A run in Python: its tables, estimates, figures and model as attributes. What `helo.load_run` returns."""
+"""A run in Python, with its tables, estimates, figures and model as attributes: the result of `helo.load_run`."""
 
 from __future__ import annotations
 
 import io
 import os
+import textwrap
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import plotly.graph_objects as go
-from helo.analysis.exhibits import EXHIBITS, exhibit
+from helo.analysis.exhibits import EXHIBITS, find_exhibit
 from helo.analysis.figures import choose
 from helo.analysis.report import write_report
 from helo.analysis.source import Source, read_source
-from helo.analysis.terminal import WIDTH, estimates_table
+from helo.analysis.terminal import estimates_table
 from helo.analysis.web.page import escape_html
-from helo.analysis.web.tables import render_estimates
+from helo.analysis.wording import NOT_REPORTABLE, format_percent, format_score
 from rich.console import Console
 
 from helo.errors import InputError
-from helo.names import FileName
+from helo.metrics import METRICS
+from helo.names import Column, Estimate, FileName
 from helo.run.directory import Run
 
 if TYPE_CHECKING:
     from helo.training.fitted import FittedModel
 
+SCREEN_COLUMNS, SCREEN_LINES = 80, 25
+"""Size of the text form of a run."""
+
 
 class RunResult:
-    """What a search found, as of when it was first asked: everything is read or computed then.
+    """Result of a search, read from its run directory.
 
-    Whatever the search has not got far enough for raises `InputError`. Of a search that still runs, or was killed,
-    cells and epochs are those that its ledger has; see `helo.analysis.source.read_source`.
+    Tables and statistics are read or computed on first access and then kept. An attribute raises `InputError` while
+    the search has not yet produced its data. For a search that is running or was interrupted, `cells` and `epochs`
+    hold the cells that its ledger has.
+
+    Attributes
+    ----------
+    path : pathlib.Path or str
+        Run directory: its path, or its URI on object storage.
+    manifest : dict
+        Record of how the search was started: seed, space, dataset, versions and so on.
+    folds : list of dict
+        Test subject, inner validation subjects and training subjects of each fold.
+    objective : str
+        Name of the metric whose inner validation score selects configurations.
+    cells, epochs, predictions, baselines, scores, summary, comparisons, importance : pandas.DataFrame
+        Tables of the run; see each property for its rows.
+    notes : list of str
+        Sentences that a reader of the estimates must know.
+    verdict : str
+        Result in words.
+    complete : bool or None
+        Whether the search has ended, or None if that is unknown.
+    model : helo.training.fitted.FittedModel
+        Recommended configuration, fitted to all subjects.
+    figures : tuple of str
+        Names for `figure`.
     """
 
     def __init__(self, run: Run, complete: bool | None = None) -> None:
@@ -44,27 +73,27 @@ class RunResult:
 
     @property
     def path(self) -> Path | str:
-        """The run directory: its path, or its URI on object storage."""
+        """Run directory: its path, or its URI on object storage."""
         return self._run.folder.here or str(self._run.folder)
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """What was written down when the search started: seed, space, data, versions and so on."""
+        """Record of how the search was started: seed, space, dataset, versions and so on."""
         return self._run.manifest
 
     @cached_property
     def folds(self) -> list[dict[str, Any]]:
-        """A mapping per fold: its test subject, its inner validation subjects, and who trains."""
+        """A mapping per fold with its test subject, inner validation subjects and training subjects."""
         return self._run.folds
 
     @property
     def objective(self) -> str:
-        """The metric by whose inner validation score configurations were chosen."""
+        """Name of the metric whose inner validation score selects configurations."""
         return self._source.objective
 
     @property
     def cells(self) -> pd.DataFrame:
-        """A row per cell: parameters, inner validation and test scores, status."""
+        """A row per cell: hyperparameters, inner validation and test scores, status."""
         return self._source.cells
 
     @property
@@ -74,12 +103,12 @@ class RunResult:
 
     @property
     def predictions(self) -> pd.DataFrame:
-        """A row per test window of the selected configurations: true and predicted distribution."""
+        """A row per test window of the selected configurations: reported and predicted distribution."""
         return self._source.predictions
 
     @property
     def baselines(self) -> pd.DataFrame:
-        """A row per baseline and fold; empty if there are none."""
+        """A row per baseline and fold; empty for a run without baselines."""
         return self._source.baselines
 
     @property
@@ -94,30 +123,30 @@ class RunResult:
 
     @property
     def comparisons(self) -> pd.DataFrame:
-        """A row per metric and reference: the search against it; see `helo.analysis.statistics.comparisons`."""
+        """A row per metric and reference that compares the search with the reference."""
         return self._source.comparisons
 
     @property
     def importance(self) -> pd.DataFrame:
-        """How much each hyperparameter mattered: see `helo.analysis.statistics.importance`."""
+        """A row per searched hyperparameter: its share of the importance, with interval and noise level."""
         return self._source.importance
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the estimates must know: what is missing, and how the run was made."""
+        """Sentences that a reader of the estimates must know: what is missing, and how the run was made."""
         return self._source.notes
 
     @property
     def verdict(self) -> str:
-        """The result in words."""
+        """Result in words."""
         return self._source.verdict
 
     @property
     def complete(self) -> bool | None:
-        """Whether the search has come to its end; None where a run that was read does not show it.
+        """Whether the search has ended, or None if that is unknown.
 
-        It does if its model is there (which is fitted at the end), or if all cells of its space are: racing leaves
-        some out.
+        A search has ended if it has fitted its model, or if all cells of its space are finished. Racing drops cells,
+        so a run with racing and without a model is unknown.
         """
         if self._complete is not None:
             return self._complete
@@ -130,8 +159,8 @@ class RunResult:
 
     @cached_property
     def model(self) -> FittedModel:
-        """The recommended configuration, fitted to all subjects."""
-        from helo.training.fitted import load_model  # torch takes seconds
+        """Recommended configuration, fitted to all subjects."""
+        from helo.training.fitted import load_model  # imports torch, which takes seconds
 
         if not self._run.has_model:
             raise InputError(f"{self._run.model}: is not there; a model is fitted at the end of a search")
@@ -139,43 +168,102 @@ class RunResult:
 
     @property
     def figures(self) -> tuple[str, ...]:
-        """The names of the figures that this run has."""
+        """Names of the figures of this kind of run."""
         return tuple(name for name, one in EXHIBITS.items() if one.applies(self._source))
 
     def figure(self, name: str, subject: str | None = None, configuration: int | None = None) -> go.Figure:
-        """A figure of the report; raise `InputError` for an unknown name, or where there is nothing to show.
+        """Draw a figure of the report.
 
-        `subject`, `configuration`: what the figure shows, where it has such a choice.
+        Parameters
+        ----------
+        name : str
+            One of `figures`.
+        subject : str, optional
+            Test subject to show, in figures that can show a single one.
+        configuration : int, optional
+            Number of the configuration to show, in figures that can show a single one.
+
+        Returns
+        -------
+        plotly.graph_objects.Figure
+
+        Raises
+        ------
+        InputError
+            If the name is unknown, the figure has no such choice, or the run has no data for it.
         """
-        return choose(exhibit(name).plot(self._source), subject, configuration)
+        return choose(find_exhibit(name).plot(self._source), subject, configuration)
 
     def report(self) -> Path | str:
-        """Write ``report.html``, one page with everything, and return its path or URI."""
+        """Write ``report.html`` into the run directory and return its path or URI."""
         return write_report(self._source)
 
     def __repr__(self) -> str:
+        head = f"<RunResult {self.path}>"
         try:
-            console = Console(file=io.StringIO(), width=WIDTH, color_system=None, force_jupyter=False)
+            console = Console(file=io.StringIO(), width=SCREEN_COLUMNS, color_system=None, force_jupyter=False)
             with console.capture() as captured:
-                console.print(estimates_table(self.summary, self.objective, intervals=False))
-            body = f"{captured.get().rstrip()}\n{self.verdict}"
+                console.print(estimates_table(self.summary, self.objective, intervals=False, gap=1))
+            verdict = textwrap.wrap(self.verdict, SCREEN_COLUMNS)
         except InputError as error:
             return f"<RunResult {self.path}: {error}>"
-        return f"<RunResult {self.path}>\n{body}"
+        lines = [head, *(line.rstrip() for line in captured.get().rstrip().splitlines()), *verdict]
+        if len(lines) > SCREEN_LINES:
+            lines[SCREEN_LINES - 1 :] = ["(continued in .verdict)"]
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the verdict and the estimates."""
+        """Return the verdict and the estimates for a notebook, styled without a style sheet."""
         try:
-            body = f"<p>{escape_html(self.verdict)}</p>{render_estimates(self.summary, self.objective)}"
+            body = f"<p>{escape_html(self.verdict)}</p>{_inline_table(self.summary, self.objective)}"
         except InputError as error:
             body = f"<p>{escape_html(error)}</p>"
-        return f"<p><b>{escape_html(self.path)}</b></p>{body}"
+        return f'<div style="max-width: 60em"><p><b>{escape_html(self.path)}</b></p>{body}</div>'
+
+
+def _inline_table(summary: pd.DataFrame, objective: str) -> str:
+    """Return the estimates as an HTML table with inline styles."""
+    heads = ["Skill", *(f"{metric.label}&nbsp;{metric.arrow}" for metric in METRICS.values()), "Subjects"]
+    rows = [_inline_row("th", "Estimate", heads)]
+    for estimate, of_estimate in summary.groupby(Column.ESTIMATE, sort=False):
+        by_metric = of_estimate.set_index(Column.METRIC)
+        subjects = int(by_metric["subjects"].max())
+        if not subjects:
+            continue
+        name = f"{estimate} ({NOT_REPORTABLE})" if estimate == Estimate.ORACLE else str(estimate)
+        means = [format_score(by_metric.loc[metric, "mean"]) for metric in METRICS]
+        values = [format_percent(by_metric.loc[objective, Column.SKILL]), *means, str(subjects)]
+        rows.append(_inline_row("td", escape_html(name), values))
+    return f'<table style="border-collapse: collapse">{"".join(rows)}</table>'
+
+
+def _inline_row(tag: str, first: str, others: list[str]) -> str:
+    style = "padding: 0.2em 0.6em; border-bottom: 1px solid #8884; text-align:"
+    cells = [f'<{tag} style="{style} left">{first}</{tag}>']
+    cells += [f'<{tag} style="{style} right">{value}</{tag}>' for value in others]
+    return f"<tr>{''.join(cells)}</tr>"
 
 
 def load_run(path: os.PathLike[str] | str) -> RunResult:
-    """Read a run directory; raise `InputError` for what is none, or whose manifest or folds are broken."""
+    """Read a run directory.
+
+    Parameters
+    ----------
+    path : path-like or str
+        Run directory, or its URI on object storage.
+
+    Returns
+    -------
+    RunResult
+
+    Raises
+    ------
+    InputError
+        If the path is not a run directory, or its manifest or folds cannot be read.
+    """
     run = Run.open(path)
     result = RunResult(run)
-    if not isinstance(result.folds, list) or not result.objective:  # which raise if they are not there
+    # Reading both attributes raises InputError if they are missing.
+    if not isinstance(result.folds, list) or not result.objective:
         raise InputError(f"{run.folder.where(FileName.FOLDS)}: is not a list of folds")
     return result

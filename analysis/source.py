@@ -1,4 +1,4 @@
-"""A run as analysis sees it: its manifest with gaps tolerated, its tables read once, its estimates."""
+"""One run as every output sees it: its tables, read once, and the statistics and sentences made from them."""
 
 from __future__ import annotations
 
@@ -46,10 +46,17 @@ from helo.run.directory import Run
 
 
 class Source:
-    """The tables of one run. A table that is not there raises `InputError` when it is asked for.
+    """Tables, statistics and sentences of one run. Access to a missing table raises `InputError`.
 
-    With `records`, cells, epochs and baselines come from the ledger, which knows more than the files while a search is
-    under way, and where it was killed: `read_source` looks which it is.
+    Use `read_source` to make one: while a search runs, or after it was interrupted, the ledger has more cells than the
+    files, and cells, epochs and baselines are then read from the ledger.
+
+    Parameters
+    ----------
+    run : helo.run.directory.Run
+        The run directory.
+    records : LedgerTables, optional
+        Tables made from the ledger, used in place of the files.
     """
 
     def __init__(self, run: Run, records: LedgerTables | None = None) -> None:
@@ -59,7 +66,7 @@ class Source:
 
     @cached_property
     def objective(self) -> str:
-        """The metric that the search minimised or maximised; raise `InputError` if the manifest has none."""
+        """Name of the metric that the search optimised. Raises `InputError` if the manifest has none."""
         objective = self.section("space").get("objective")
         if objective not in tuple(METRICS):  # a file may hold anything, also what has no hash
             raise InputError(
@@ -70,7 +77,7 @@ class Source:
 
     @cached_property
     def folds(self) -> int:
-        """How many folds the run was started with."""
+        """Number of folds that the run was started with."""
         return len(self.run.folds)
 
     @cached_property
@@ -80,19 +87,19 @@ class Source:
 
     @property
     def choices(self) -> tuple[list[str], list[int]]:
-        """The subjects and the configurations that there are cells of."""
+        """Subjects and configurations that have cells."""
         return list(map(str, self.cells[Column.FOLD].unique())), sorted(
             map(int, self.cells[Column.CONFIGURATION].unique())
         )
 
     @property
     def epochs(self) -> pd.DataFrame:
-        """``epochs.parquet``. Not kept: of a long run it is by far the largest table."""
+        """``epochs.parquet``. It is not kept in memory: in a long run it is by far the largest table."""
         return self.run.table(TableName.EPOCHS) if self._records is None else self._records.epochs()
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """What the report needs of ``epochs.parquet``."""
+        """Columns of ``epochs.parquet`` that the report needs."""
         columns = [Column.CONFIGURATION, Column.FOLD, Column.EPOCH, Prefix.VAL + self.objective]
         return self.run.table(TableName.EPOCHS, columns) if self._records is None else self._records.epochs(columns)
 
@@ -103,7 +110,7 @@ class Source:
 
     @cached_property
     def explanations(self) -> pd.DataFrame:
-        """``explanations.parquet``, empty if the run has none: runs of earlier versions do not."""
+        """``explanations.parquet``; empty if the run has none, as in earlier versions."""
         if self._records is not None:
             return self._records.explanations(self.objective)
         try:
@@ -113,7 +120,7 @@ class Source:
 
     @cached_property
     def baselines(self) -> pd.DataFrame:
-        """``baselines.parquet``, empty if the run has none: estimates then have no skill."""
+        """``baselines.parquet``; empty if the run has none, and estimates then have no skill."""
         try:
             known = self.run.table(TableName.BASELINES)
         except InputError:
@@ -135,14 +142,14 @@ class Source:
 
     @cached_property
     def judged(self) -> pd.DataFrame:
-        """The scores that tests and figures of subjects judge: of listed variants, the first in the search's place."""
+        """Scores for tests and figures of subjects. With listed variants, the first one stands for the search."""
         if not self.variants:
             return self.scores
         return variant_scores(first_variant_cells(self.cells, self.variants), self.scores)
 
     @property
-    def _alone(self) -> int:
-        """In how many folds one cell alone ran to its end: there the oracle has nothing to choose."""
+    def _folds_without_choice(self) -> int:
+        """Number of folds in which a single cell ran to its end, so that the oracle has no choice."""
         return int((completed(self.cells)[Column.FOLD].value_counts() == 1).sum())
 
     @cached_property
@@ -172,19 +179,19 @@ class Source:
 
     @cached_property
     def variants(self) -> dict[str, Any]:
-        """The variants that the space lists; empty if its configurations were drawn."""
+        """Variants that the space lists; empty if a sampler proposed the configurations."""
         return self.section("space", "variants")
 
     @cached_property
     def verdict(self) -> str:
-        """See `helo.analysis.wording.verdict`; of listed variants the first one is judged."""
+        """See `helo.analysis.wording.verdict`. If the space lists variants, the first one is judged."""
         if not self.variants:
             return " ".join([verdict(self.scores, self.objective), *best_baseline_note(self.scores, self.objective)])
         return verdict(self.judged, self.objective, f"the first variant ({next(iter(self.variants))})")
 
     @cached_property
     def notes(self) -> list[str]:
-        """What a reader of the estimates must know: what is missing, and how the run was made."""
+        """Sentences that a reader of the estimates must know: what is missing, and how the run was made."""
         try:
             plans = unconverged_note(
                 count_unconverged(
@@ -197,13 +204,13 @@ class Source:
             plans = []
         unread = [*self._broken(), *([] if self._records is None else self._records.notes)]
         missing = [*unread, *coverage_notes(self.summary, self.folds, self.nested), *failure_notes(self.baselines)]
-        # Among listed variants the oracle chooses ablated models, too: that gap is not the search's.
-        gap = [] if self.variants else optimism_note(self.optimism, self.objective, self._alone)
+        # If the space lists variants, the oracle also chooses ablated models: that gap says nothing of the search.
+        gap = [] if self.variants else optimism_note(self.optimism, self.objective, self._folds_without_choice)
         idle = untrained_note(self.cells, self.objective)
         return [*missing, *idle, *gap, *method_notes(self.manifest), *plans]
 
     def _broken(self) -> list[str]:
-        """A sentence on each table that is there and cannot be read."""
+        """Return a sentence for each table that exists and cannot be read."""
         found = []
         for name in (
             TableName.CELLS,
@@ -216,7 +223,7 @@ class Source:
                 try:
                     self.run.table(name, [])
                 except InputError as error:
-                    found.append(f"{error}: what needs it is missing, or made from the ledger.")
+                    found.append(f"{error}. Results that need this table are missing, or made from the ledger.")
         return found
 
     @cached_property
@@ -225,7 +232,7 @@ class Source:
         return compare_variants(self.cells, self.variants, self.objective) if self.variants else None
 
     def section(self, *names: str) -> dict[str, Any]:
-        """A nested object of the manifest; empty where the manifest does not have it."""
+        """Return a nested object of the manifest, or an empty mapping if the manifest does not have it."""
         found: Any = self.manifest
         for name in names:
             found = found.get(name) if isinstance(found, dict) else None
@@ -233,17 +240,17 @@ class Source:
 
     @property
     def nested(self) -> bool:
-        """Whether every fold has configurations of its own."""
+        """Whether each fold has its own configurations."""
         return self.manifest.get("protocol") == SearchProtocol.NESTED
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The hyperparameters as the space defines them: name to ``{low, high, log, choices}`` or ``{value}``."""
+        """Hyperparameters of the space: name to ``{low, high, log, choices}`` or ``{value}``."""
         return self.section("space", "parameters")
 
     @property
     def emotions(self) -> tuple[str, ...]:
-        """The emotions, in the order of the labels."""
+        """Names of the emotions, in the order of the labels."""
         found = self.section("dataset").get("emotions")
         return tuple(map(str, found)) if isinstance(found, list) else ()
 
@@ -263,10 +270,22 @@ class Source:
         return compute_marginal_effects(self.configurations, self.objective, self.parameters)
 
 
-def read_source(run: Run, told: Callable[[int, int], None] = lambda done, of: None) -> Source:
-    """A run by its files or, where the ledger has cells that they have not, by its ledger; `told`: see `Records`."""
+def read_source(run: Run, on_progress: Callable[[int, int], None] = lambda done, total: None) -> Source:
+    """Read a run from its files, or from its ledger if that has more cells than the files.
+
+    Parameters
+    ----------
+    run : helo.run.directory.Run
+        The run directory.
+    on_progress : callable
+        Called with the number of cells read from the ledger, and with their total.
+
+    Returns
+    -------
+    Source
+    """
     if not is_behind(run):
         return Source(run)
     records = LedgerTables(run)
-    records.refresh(told)
+    records.refresh(on_progress)
     return Source(run, records)

@@ -1,4 +1,4 @@
-"""The estimates as a table for the terminal."""
+"""The result of a run in the terminal: the table of estimates, what they mean, and the verdict."""
 
 from __future__ import annotations
 
@@ -19,21 +19,34 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from helo._text import printable
+from helo._text import make_printable
 from helo.metrics import METRICS
 from helo.names import Column, Estimate
 
 WIDTH = 100
-"""Columns that the table keeps to; also assumed where the output is no terminal."""
+"""Maximum width of the output in columns, also used where the output is not a terminal."""
 
 WITH_INTERVAL = ("chebyshev", "kl")
+"""Metrics whose interval is shown where there is room."""
 
 
 def estimates_table(summary: pd.DataFrame, objective: str, intervals: bool = True, gap: int = 2) -> Table:
-    """Estimates as rows, the six metrics and the skill on `objective` as columns.
+    """Return the estimates as rows, with the six metrics and the skill as columns.
 
-    `summary` has the columns of ``summary.parquet``. With `intervals`, Chebyshev and KL get ± half the width
-    of their bootstrap interval; `gap` is the space between columns.
+    Parameters
+    ----------
+    summary : pandas.DataFrame
+        Estimates with the columns of ``summary.parquet``.
+    objective : str
+        Name of the metric whose skill is shown.
+    intervals : bool
+        Whether the metrics of `WITH_INTERVAL` get ± half the width of their bootstrap interval.
+    gap : int
+        Spaces between columns.
+
+    Returns
+    -------
+    rich.table.Table
     """
     table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
     table.add_column("estimate", vertical="bottom", no_wrap=True)
@@ -42,7 +55,7 @@ def estimates_table(summary: pd.DataFrame, objective: str, intervals: bool = Tru
     table.add_column("skill\n%", justify="right", no_wrap=True)
     for estimate, rows in summary.groupby(Column.ESTIMATE, sort=False):
         by_metric = rows.set_index(Column.METRIC)
-        name = Text(printable(estimate), style="bold" if estimate == Estimate.PER_FOLD_SELECTION else "")
+        name = Text(make_printable(estimate), style="bold" if estimate == Estimate.PER_FOLD_SELECTION else "")
         if estimate == Estimate.ORACLE:
             name.append(f"\n  ({NOT_REPORTABLE})")
         cells = [_score(by_metric.loc[metric], intervals and metric in WITH_INTERVAL) for metric in METRICS]
@@ -54,14 +67,26 @@ def estimates_table(summary: pd.DataFrame, objective: str, intervals: bool = Tru
 
 
 def ablation_table(table: pd.DataFrame, objective: str) -> Table:
-    """Variants as rows: the objective, and what it lost against the first one; the report has all six measures."""
+    """Return the variants as rows, with the score on the objective and its loss against the first variant.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Result of `helo.analysis.statistics.ablation.compare_variants`.
+    objective : str
+        Name of the metric on which variants are compared.
+
+    Returns
+    -------
+    rich.table.Table
+    """
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     shown.add_column("variant", no_wrap=True)
     label = METRICS[objective].label
     for head in (f"{label} {METRICS[objective].arrow}", f"{label} lost", "95 %", "worse for", "p", "effect"):
         shown.add_column(head, justify="right", no_wrap=True)
     for row in table.to_dict("records"):
-        shown.add_row(Text(printable(row[VARIANT])), format_score(row[objective]), *loss_words(row))
+        shown.add_row(Text(make_printable(row[VARIANT])), format_score(row[objective]), *loss_words(row))
     return shown
 
 
@@ -74,7 +99,17 @@ def _score(row: pd.Series, with_interval: bool) -> str:
 def print_summary(source: Source, console: Console | None = None) -> None:
     """Print the estimates of a run, what they mean, and the verdict.
 
-    Raise `InputError` if the run has no table of cells.
+    Parameters
+    ----------
+    source : Source
+        The run.
+    console : rich.console.Console, optional
+        Where to print; standard output by default.
+
+    Raises
+    ------
+    InputError
+        If the run has no cells.
     """
     console = console or Console()
     if not console.is_terminal:
@@ -87,10 +122,11 @@ def print_summary(source: Source, console: Console | None = None) -> None:
             break
     console.print(table)
     console.print()
-    parts = [f"Means over {source.folds} test subjects (↓ lower is better, ↑ higher)"]
-    parts += ["± half the 95 % bootstrap interval"] * intervals
-    parts += [f"skill on {METRICS[source.objective].label} against {Estimate.TRAIN_MEAN}."]
-    console.print(Text("; ".join(parts)), width=width)
+    sentences = [f"Means over {source.folds} test subjects; ↓ lower is better, ↑ higher is better."]
+    if intervals:
+        sentences.append("±: half the width of the 95 % bootstrap interval.")
+    sentences.append(f"Skill: on {METRICS[source.objective].label}, against {Estimate.TRAIN_MEAN}.")
+    console.print(Text(" ".join(sentences)), width=width)
     for estimate in (Estimate.PER_FOLD_SELECTION, Estimate.SINGLE_CONFIGURATION, Estimate.ORACLE):
         console.print(Padding(Text(f"{estimate}: {MEANINGS[estimate]}"), (0, 0, 0, 2), expand=False), width=width)
     for sentence in source.notes:
@@ -98,7 +134,7 @@ def print_summary(source: Source, console: Console | None = None) -> None:
     if source.ablation is not None:
         console.print()
         console.print(ablation_table(source.ablation, source.objective))
-        first = repr(printable(source.ablation[VARIANT].iloc[0]))
+        first = repr(make_printable(source.ablation[VARIANT].iloc[0]))
         console.print(Text(ablation_note(source.ablation, source.objective, first)), width=width)
     console.print()
     console.print(Text(source.verdict, style="bold"), width=width)

@@ -51,7 +51,7 @@ def run_search(  # noqa: PLR0913 -- every setting of a search is an argument of 
     and function give the same cells.
 
     - `dataset`: a `helo.data.Dataset` in memory, a dataset directory, or ``"simulated"``
-    - `space`: the name of a bundled space, a YAML file, a mapping as in such a file, or a `helo.search.planning.space.Space`
+    - `space`: the name of a bundled space, a YAML file, a mapping as in such a file, or a `helo.search.Space`
     - `out`: the run directory; a new one in ``runs/`` otherwise
     - `resume`: a run directory to go on with. What decides what is computed is then in its manifest and must be left
       out here. A dataset that was in memory has to be given again, and is checked to be the same

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from helo import __version__
-from helo._text import printable
+from helo._text import make_printable
 from helo.errors import InputError, StorageError
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ UNREACHABLE = frozenset({errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EN
 """What the system answers to a path that was given wrongly, as opposed to a disk that is full or broken."""
 
 
-def say(console: Console, line: str) -> None:
+def print_line(console: Console, line: str) -> None:
     """Print a line as it is: paths and names are neither markup nor wrapped."""
-    console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
+    console.print(make_printable(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
@@ -68,10 +68,10 @@ def run_command(prog: str, body: Callable[[], int]) -> int:
     try:
         return body()
     except InputError as error:
-        print(f"{prog}: error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
+        print(f"{prog}: error: {make_printable(' '.join(str(error).split()))}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except StorageError as error:
-        print(f"{prog}: error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
+        print(f"{prog}: error: {make_printable(' '.join(str(error).split()))}", file=sys.stderr)
         return EXIT_FAILED
     except BrokenPipeError:  # the reader of our output has gone, as in `… | head`
         sys.stderr.close()

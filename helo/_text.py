@@ -1,14 +1,14 @@
-"""Values as people say them."""
+"""Values as text for people."""
 
 from __future__ import annotations
 
 import re
 
 
-def duration(seconds: float) -> str:
-    """A time span in its two largest units at most.
+def format_duration(seconds: float) -> str:
+    """Return a time span in its two largest units at most.
 
-    >>> duration(42.4), duration(3725), duration(200_000)
+    >>> format_duration(42.4), format_duration(3725), format_duration(200_000)
     ('42 s', '1 h 2 min', '55 h 33 min')
     """
     if seconds < 59.5:
@@ -20,10 +20,10 @@ def duration(seconds: float) -> str:
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
-def seconds(text: str) -> float:
-    """The time span that a text such as ``90s``, ``30m`` or ``1.5h`` says; raise `ValueError` if it says none.
+def parse_duration(text: str) -> float:
+    """Return the seconds in a text such as ``90s``, ``30m`` or ``1.5h``; raise `ValueError` for other texts.
 
-    >>> seconds("90s"), seconds("1.5h"), seconds("2 d")
+    >>> parse_duration("90s"), parse_duration("1.5h"), parse_duration("2 d")
     (90.0, 5400.0, 172800.0)
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", text)
@@ -32,19 +32,21 @@ def seconds(text: str) -> float:
     return float(found[1]) * _UNITS[found[2]]
 
 
-def size(count: float) -> str:
-    """Bytes in GiB or MiB.
+def format_size(count: float) -> str:
+    """Return a number of bytes in GiB or MiB.
 
-    >>> size(3 * 2**30), size(5 * 2**20)
+    >>> format_size(3 * 2**30), format_size(5 * 2**20)
     ('3.0 GiB', '5 MiB')
     """
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
 
-def printable(text: object) -> str:
-    """Text from a data set or manifest, with what could steer a terminal or a page replaced.
+def make_printable(text: object) -> str:
+    """Return a text from a dataset or manifest with unprintable characters replaced.
 
-    >>> printable("S2" + chr(27) + "[31m")
+    Such characters could control a terminal or a page.
+
+    >>> make_printable("S2" + chr(27) + "[31m")
     'S2�[31m'
     """
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helo._cli import EXIT_OK, add_common_options, run_command
-from helo._text import printable
+from helo._text import make_printable
 from helo.errors import InputError, require_new, shorten
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _predict(model_place: str, data: Path, out: Path) -> int:
     _write(signals, model, model.predict(signals), out)
     print(f"{out}: {len(signals)} windows of {len(signals.subject_names)} subjects, {len(model.emotions)} emotions")
     for note in _notes(signals, model):
-        print(printable(note))
+        print(make_printable(note))
     return EXIT_OK
 
 

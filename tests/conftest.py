@@ -1,4 +1,4 @@
-"""What tests in several folders share."""
+"""Fixtures that tests in several folders share, and the distribution of test files over two processes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """One process runs the files with searches, one after the other: each takes the machine as if it were its own.
+    """Run all files with searches in one process, one after another: each search uses the whole machine.
 
-    The other process runs all the rest, slow tests that need one core among it. Told apart by their text: the process
-    that hands tests out does not collect them, and pytest-xdist's groups by marks need node ids that pytest 9 no
-    longer lets it change.
+    The other process runs all other files, including slow tests that need one core. The text of a file decides, because
+    the process that distributes tests does not collect them, and because pytest 9 no longer lets pytest-xdist change
+    the node ids that its groups by marks need.
     """
     from xdist.scheduler import LoadScopeScheduling
 
@@ -63,17 +63,19 @@ parameters:
 
 @pytest.fixture(scope="session")
 def wesad_folder() -> Path:
-    """The real recordings of WESAD, which lie beside the repository on some machines only."""
+    """Return the folder with recordings of WESAD, which some machines have beside the repository."""
     if not (WESAD / "windows.csv").is_file():
-        pytest.skip("the WESAD data are not here (they may not be passed on, so the project has none)")
+        pytest.skip(
+            "the WESAD data are not on this machine (their licence forbids to distribute them with the project)"
+        )
     return WESAD
 
 
 @pytest.fixture(scope="session")
 def wesad_search(wesad_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The README's path on the real recordings, up to the report, of small models: `datasets/wesad` and `runs/wesad`.
+    """Run the README's commands on WESAD with small models, and return the folder of `datasets/wesad` and `runs/wesad`.
 
-    One for all tests that look at a search of real people: it takes a minute and more. They change copies.
+    All tests of a search on WESAD share it, because it takes more than a minute. They modify copies only.
     """
     folder = tmp_path_factory.mktemp("wesad")
     (folder / "space.yaml").write_text(WESAD_SPACE, encoding="utf-8")
@@ -88,7 +90,7 @@ def wesad_search(wesad_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="session")
 def dataset() -> Dataset:
-    """A few windows of four simulated subjects: enough for cells whose scores do not matter."""
+    """Return a few windows of four simulated subjects, for cells whose scores do not matter."""
     from helo.data.simulated import simulate
 
     return simulate(subjects=4, clips=3, windows=4)
@@ -96,7 +98,7 @@ def dataset() -> Dataset:
 
 @pytest.fixture(scope="session")
 def fold(dataset: Dataset) -> Fold:
-    """The first of its folds."""
+    """Return the first fold of `dataset`."""
     from helo.evaluation.folds import loso_folds
 
     return loso_folds(dataset.subject_names, seed=0)[0]
@@ -104,7 +106,7 @@ def fold(dataset: Dataset) -> Fold:
 
 @pytest.fixture(scope="session")
 def storage_server() -> Iterator[str]:
-    """A server on this machine that speaks S3, with the bucket ``lab``; its address."""
+    """Start an S3 server on this machine with the bucket ``lab``, and yield its address."""
     import logging
 
     server = pytest.importorskip("moto.server")
@@ -123,9 +125,9 @@ def storage_server() -> Iterator[str]:
 
 @pytest.fixture
 def object_storage(storage_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    """A place of this test's own on object storage; this process and those that it starts can reach it."""
+    """Return the URI of a folder on object storage for one test, which this process and its children can reach."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)  # whatever a developer has set for a storage that is not this one
+        monkeypatch.delenv(name)  # settings of a developer for other storage
     for name, value in (
         ("AWS_ENDPOINT_URL_S3", storage_server),
         ("AWS_ACCESS_KEY_ID", "a"),
@@ -137,7 +139,7 @@ def object_storage(storage_server: str, monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 @pytest.fixture(scope="session")
 def free_ports() -> Callable[[int], list[int]]:
-    """Gives ports of this machine that nothing listens at."""
+    """Return a function that finds free ports of this machine."""
     import socket
 
     def find(count: int) -> list[int]:

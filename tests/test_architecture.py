@@ -1,4 +1,4 @@
-"""Who may import whom, and how long a module may be: the rules of the design, kept by a test."""
+"""Rules of the architecture: who may import whom, how long modules are, and which module a test file mirrors."""
 
 from __future__ import annotations
 
@@ -66,13 +66,40 @@ def test_one_file_of_analysis_imports_optuna() -> None:
 
 
 def test_who_imports_ray() -> None:
-    """The search, in three places; and the check of cluster files has Ray's own rules for them looked up."""
-    assert importers("ray", "helo", "analysis") == {
+    """Only the execution of a search and the check of cluster files, which uses Ray's own rules, import Ray."""
+    found = importers("ray", "helo", "analysis")
+    assert {path for path in found if not path.startswith("helo/search/execution/")} == {"helo/cluster/schema.py"}
+
+
+RAY_INTERNALS = {"_private", "_actor_id", "temporary_state", "run_metadata", "_trial_writer", "_summary_writer_cls"}
+"""Attributes of Ray's objects that are private or undocumented."""
+
+
+def reaches_into_ray(path: Path) -> bool:
+    """Return whether a file imports private modules of Ray, or uses undocumented attributes or variables of Ray."""
+    names = imported(path)
+    if any(name.startswith("ray.autoscaler") or (name.startswith("ray.") and "._" in name) for name in names):
+        return True
+    if not any(name == "ray" or name.startswith("ray.") for name in names):
+        return False
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    attributes = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return bool(attributes & RAY_INTERNALS) or any(text.startswith(("RAY_", "TUNE_")) for text in texts)
+
+
+def test_one_file_reaches_into_private_parts_of_ray() -> None:
+    """Besides the check of cluster files, which uses Ray's own rules."""
+    assert {str(path.relative_to(ROOT)) for path in modules("helo", "analysis") if reaches_into_ray(path)} == {
         "helo/cluster/schema.py",
-        "helo/search/execution/connection.py",
-        "helo/search/execution/elastic.py",
-        "helo/search/execution/tune.py",
+        "helo/search/execution/_ray_compat.py",
     }
+
+
+@pytest.mark.parametrize("package", ["ray", "torch", "ot", "helo.storage"])
+def test_planning_is_pure(package: str) -> None:
+    """Planning needs neither Ray nor torch, and reads and writes no run directory."""
+    assert importers(package, "helo/search/planning") == set()
 
 
 def test_one_file_imports_botocore() -> None:
@@ -113,7 +140,7 @@ LAYERS = [
     {"helo.search"},
     {"helo"},
 ]
-"""Who is below whom: a module imports from its own row and from those above it in this list."""
+"""Layers of the package. A module imports from its own row and from rows above it."""
 
 
 def layer_of(name: str) -> int:
@@ -191,8 +218,7 @@ def test_one_file_imports_pickle() -> None:
 @pytest.mark.parametrize(
     ("module", "never"),
     [
-        ("helo.search.planning.space", {"ray", "torch"}),
-        ("helo.search.planning.planner", {"ray", "torch"}),
+        ("helo.search.planning.queue", {"ray", "torch", "ot", "helo.storage"}),
         ("helo.training.cell", {"ray", "optuna"}),
         ("helo.run.directory", {"ray", "optuna", "torch"}),
         ("helo.data", {"ray", "optuna", "torch"}),
@@ -222,9 +248,11 @@ TESTS_OF_NO_SINGLE_MODULE = {
     "analysis/test_cost.py": "the schedule of cells and both figures of it",
     "analysis/test_heatmap.py": "the module lies in analysis/figures; the test needs the fixtures of analysis",
     "analysis/test_no_skill.py": "the verdict through the whole path from scores to words",
+    "analysis/test_readme.py": "the README of analysis and its examples",
     "analysis/test_search_figures.py": "five figures of a search on the same fixture",
     "cluster/test_folder.py": "the files of the folder cluster at the top level",
     "cluster/test_malformed.py": "the check as a whole, on malformed files",
+    "data/test_readme.py": "the document helo/data/README.md",
     "model/test_knobs.py": "hyperparameters, through a whole cell",
     "search/test_command.py": "the command as its users run it",
     "search/test_faults.py": "faults of machines and processes, through whole searches",

@@ -141,8 +141,9 @@ def test_the_dataset_example_is_valid(tmp_path: Path) -> None:
 def test_the_example_of_a_table_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The commands for a table of one's own, word for word, on a table with columns of those names."""
-    lines = [words for words in command_lines() if words[:2] in (["helo.data", "table"], ["helo.data", "check"])]
+    """Run the commands for a user's table, word for word, on a table with these columns."""
+    kinds = (["helo.data", "table"], ["helo.data", "check"])
+    lines = [words for words in command_lines() if words[:2] in kinds and "datasets/mine" in words]
     commands = [list(words) for words in dict.fromkeys(tuple(words[1:]) for words in lines)]
     monkeypatch.chdir(tmp_path)
     draw = np.random.default_rng(0)
@@ -177,7 +178,7 @@ def test_the_ablation_example_is_valid(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_notebook_example_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Line by line, as a notebook does it: what a line shows is what its remark says."""
+    """Run the example line by line as a notebook does, and compare what each line shows with its comment."""
     (example,) = (block for block in blocks("python") if "run_search" in block)
     monkeypatch.chdir(tmp_path)
     known: dict[str, Any] = {}

@@ -14,7 +14,7 @@ from helo.analysis.exhibits import EXHIBITS, PARTS
 from helo.analysis.figures import KINDS
 from helo.analysis.web.page import PLOTLY_OPTIONS, THEMES
 
-from helo._text import printable
+from helo._text import make_printable
 from helo.names import Column
 
 ASSETS: Final = Path(helo.analysis.web.__file__).parent
@@ -170,11 +170,11 @@ def _row(runs: Sequence[WatchedRun], name: str) -> html.Section:
 
 
 def _render_overview(overview: Overview) -> html.Section:
-    parts = [html.H3(printable(overview.name)), html.P(printable(overview.progress), className="lead")]
+    parts = [html.H3(make_printable(overview.name)), html.P(make_printable(overview.progress), className="lead")]
     if overview.verdict:
-        parts.append(html.P(printable(overview.verdict), className="verdict"))
+        parts.append(html.P(make_printable(overview.verdict), className="verdict"))
     if overview.notes:
-        notes = [html.P(printable(note)) for note in overview.notes]
+        notes = [html.P(make_printable(note)) for note in overview.notes]
         parts.append(html.Details([html.Summary("Notes on the results"), *notes]))
     return html.Section(parts, className="part overview")
 
@@ -185,5 +185,5 @@ def _options(runs: Sequence[WatchedRun]) -> tuple[list[dict[str, str]], ...]:
     subjects = dict.fromkeys(name for subjects, _ in named for name in subjects)
     configurations = sorted({number for _, numbers in named for number in numbers})
     return tuple(
-        [{"label": printable(name), "value": str(name)} for name in names] for names in (subjects, configurations)
+        [{"label": make_printable(name), "value": str(name)} for name in names] for names in (subjects, configurations)
     )

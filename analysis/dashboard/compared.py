@@ -12,7 +12,7 @@ from helo.analysis.source import Source
 from helo.analysis.statistics.comparisons import compare_across_runs
 from helo.analysis.wording import format_difference, format_effect, format_p, format_percent, format_score
 
-from helo._text import printable
+from helo._text import make_printable
 from helo.errors import InputError
 from helo.metrics import METRICS
 from helo.names import Column, Estimate
@@ -43,7 +43,9 @@ def compare_runs(runs: Sequence[WatchedRun]) -> Any:
     }
     against = compare_across_runs(comparable, first.objective).set_index("run")
     rows = [
-        html.Tr([html.Th(printable(name), scope="row"), *map(html.Td, _row(name, source, against, name in comparable))])
+        html.Tr(
+            [html.Th(make_printable(name), scope="row"), *map(html.Td, _row(name, source, against, name in comparable))]
+        )
         for name, source in found.items()
     ]
     table = html.Table([html.Thead(html.Tr([html.Th(head, scope="col") for head in HEADS])), html.Tbody(rows)])

@@ -16,7 +16,7 @@ from helo.analysis.ledger_tables import LedgerTables, is_behind
 from helo.analysis.source import Source
 from helo.analysis.web.page import figure_to_json
 
-from helo._text import duration
+from helo._text import format_duration
 from helo.errors import InputError, StorageError
 from helo.names import IDENTITY, Column, FileName, Status, TableName
 from helo.run.directory import Run
@@ -196,7 +196,9 @@ class WatchedRun:
         drawn = self.source.section("space").get("configurations")
         maximum = f" of at most {drawn * self.source.folds}" if isinstance(drawn, int) else ""
         since = (
-            duration(max(0.0, (datetime.now(UTC) - cells[Column.FINISHED].max()).total_seconds())) if len(cells) else ""
+            format_duration(max(0.0, (datetime.now(UTC) - cells[Column.FINISHED].max()).total_seconds()))
+            if len(cells)
+            else ""
         )
         progress = f"{len(cells)}{maximum} cells" + (f" ({', '.join(parts)})" if parts else "")
         return progress + (f"; the last one ended {since} ago" if since else "")

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import plotly.graph_objects as go
 
-from helo._text import printable
+from helo._text import make_printable
 from helo.metrics import METRICS
 from helo.names import Estimate, Status
 
@@ -88,7 +88,7 @@ def escape_label(text: object) -> str:
     >>> escape_label("<b>S2</b>")
     '&lt;b&gt;S2&lt;/b&gt;'
     """
-    return html.escape(printable(text), quote=False)
+    return html.escape(make_printable(text), quote=False)
 
 
 _BAR = 170

@@ -23,7 +23,7 @@ from helo.analysis.figures._style import (
 from helo.analysis.statistics.schedule import Schedule, Stretch, infer_schedule, join_cells
 from numpy.typing import NDArray
 
-from helo._text import duration
+from helo._text import format_duration
 from helo.names import Column, Status
 
 STATUSES = (Status.COMPLETED, Status.STOPPED, Status.FAILED)
@@ -180,7 +180,7 @@ def _draw_figure(info: _CostInfo) -> go.Figure:
 
 def _short(seconds: float) -> str:
     """Format a duration, with one decimal below 10 seconds."""
-    return f"{seconds:.1f} s" if seconds < 10 else duration(seconds)
+    return f"{seconds:.1f} s" if seconds < 10 else format_duration(seconds)
 
 
 def _use(workers: int, busy: float, pauses: tuple[tuple[float, float], ...]) -> str:
@@ -189,7 +189,7 @@ def _use(workers: int, busy: float, pauses: tuple[tuple[float, float], ...]) -> 
     if not pauses:
         return summary
     count = "a pause" if len(pauses) == 1 else f"{len(pauses)} pauses"
-    return f"{summary}<br>not counting {count} of {duration(sum(length for _, length in pauses))}"
+    return f"{summary}<br>not counting {count} of {format_duration(sum(length for _, length in pauses))}"
 
 
 def _pause_lines(pauses: tuple[tuple[float, float], ...], time: _Unit, x: str, y: str) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ import plotly.io
 from helo.analysis.figures import BLUE, DARK, LIGHT, SKY
 from plotly.offline import get_plotlyjs
 
-from helo._text import printable
+from helo._text import make_printable
 
 # With this policy the browser fetches nothing, even if a name in the data injects markup.
 _POLICY: Final = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
@@ -45,7 +45,7 @@ def escape_html(value: object) -> str:
     >>> escape_html("<b>S2</b>")
     '&lt;b&gt;S2&lt;/b&gt;'
     """
-    return html.escape(printable(value))
+    return html.escape(make_printable(value))
 
 
 def escape_script_json(content: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from helo._cli import EXIT_BAD_INPUT, EXIT_OK, add_common_options, run_command
-from helo._text import printable
+from helo._text import make_printable
 from helo.errors import InputError
 
 PROG = "helo-cluster"
@@ -48,12 +48,15 @@ def _check(arguments: argparse.Namespace) -> int:
         raise InputError(f"--cpus-per-cell must be at least 1, got {arguments.cpus_per_cell}")
     found = check(arguments.file)
     for fault in found.faults:
-        print(f"{PROG}: error: {printable(arguments.file)}: {printable(' '.join(fault.split()))}", file=sys.stderr)
+        print(
+            f"{PROG}: error: {make_printable(arguments.file)}: {make_printable(' '.join(fault.split()))}",
+            file=sys.stderr,
+        )
     if found.faults:
         return EXIT_BAD_INPUT
     print(f"{arguments.file}: no faults found")
     for line in report(found, arguments.gpus_per_cell, arguments.cpus_per_cell):
-        print(printable(line))
+        print(make_printable(line))
     return EXIT_OK
 
 
@@ -69,7 +72,7 @@ def _watch(arguments: argparse.Namespace) -> int:
 
 
 def _tell(line: str) -> None:
-    print(f"{PROG}: {printable(line)}", flush=True)
+    print(f"{PROG}: {make_printable(line)}", flush=True)
 
 
 if __name__ == "__main__":

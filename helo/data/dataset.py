@@ -1,4 +1,4 @@
-"""Windows of physiological and behavioural features with emotion distributions, in memory."""
+"""Windows of physiological and behavioural features, with or without emotion distributions, in memory."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from helo.data.schema import Schema
+from helo.data.summary import Summary, summary_html, summary_text
 from helo.errors import InputError, shorten
 
 LABEL_SUM_TOLERANCE = 1e-3
-"""A label row must sum to 1 within this; it is then divided by its sum, so that it does exactly."""
+"""Maximum absolute difference between 1 and the sum of a label row. Accepted rows are divided by their sum."""
 
 EXACT_SUM = 1e-12
-"""A row whose sum is this near to 1 is left as it is."""
+"""Maximum absolute difference between 1 and the sum of a label row that is left unchanged."""
 
 BLOCK_VALUES = 2**22
-"""Features looked at together, so that what is derived from them on the way takes tens of megabytes only."""
+"""Values per block of rows. Temporary arrays of a block then need tens of megabytes."""
 
 
 def row_blocks(rows: int, columns: int) -> Iterator[slice]:
-    """Rows in consecutive blocks of about `BLOCK_VALUES` values.
+    """Yield consecutive slices of rows that hold about `BLOCK_VALUES` values each.
 
     >>> [block.stop for block in row_blocks(5, BLOCK_VALUES // 2)]
     [2, 4, 5]
@@ -37,12 +38,18 @@ def row_blocks(rows: int, columns: int) -> Iterator[slice]:
 
 @dataclass(frozen=True)
 class Missing:
-    """What is missing of a dataset's signals.
+    """Counts of missing signals. It is false where no signal is missing.
 
-    - `windows`: modality → windows without any of its features, where there are such
-    - `subjects`: modality → subjects that have no window with it
-    - `features`: the number of other features, in windows that have the rest of the modality
-    - `total`: windows of the dataset
+    Attributes
+    ----------
+    windows
+        Number of windows that lack a whole modality, by modality. Modalities without such windows are left out.
+    subjects
+        Subjects that have no window with a modality, by modality. Modalities without such subjects are left out.
+    features
+        Number of missing values in windows that have other values of the same modality.
+    total
+        Number of all windows.
     """
 
     windows: dict[str, int]
@@ -63,16 +70,27 @@ class Missing:
         return ", ".join(parts) or "nothing"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Signals:
-    """Windows with features.
+    """Windows of features without labels: the input of a prediction.
 
-    - `subjects`: (N,) strings, the person of each window
-    - `features`: (N, F) float32, columns as in `Schema.features`; NaN where a signal is missing, but a window must
-      have some
-    - `groups`: (N,) strings or None, the clip or condition of each window
+    Attributes
+    ----------
+    schema
+        Meaning of the feature columns.
+    subjects
+        Subject of each window, strings of shape (N,).
+    features
+        Features of each window, float32 of shape (N, F), with columns as in `Schema.features`. NaN marks a missing
+        signal. A window needs at least one value.
+    groups
+        Clip or condition of each window, strings of shape (N,), or None.
 
-    Raises `InputError` for whatever could not be predicted from.
+    Raises
+    ------
+    InputError
+        If shapes disagree, there are no windows, a feature is infinite, a window has no signal, a subject has no name,
+        or two subjects' names differ in spaces or case only.
     """
 
     schema: Schema
@@ -86,7 +104,7 @@ class Signals:
             expected["groups"] = (len(self),)
         self._check_shapes(expected)
         if not len(self):
-            raise InputError("windows: there are none")
+            raise InputError("windows: there must be at least one, got none")
         self._check_features()
         self._check_subjects()
 
@@ -96,14 +114,16 @@ class Signals:
                 raise InputError(f"{name}: shape must be {shape}, got {getattr(self, name).shape}")
 
     def _check_subjects(self) -> None:
-        """One person under two names would be trained on and tested: the leak that folds cannot see."""
+        """Raise `InputError` for names that may be one person, who would be in training and test data at once."""
         spelt: dict[str, str] = {}
         for name in self.subject_names:
             plain = name.strip().casefold()
             if not plain:
-                raise InputError("subjects must have a name; at least one row has none")
+                raise InputError("subjects: every row must have a name, got an empty one")
             if plain in spelt:
-                raise InputError(f"subjects {spelt[plain]!r} and {name!r} differ in spaces or case only: one person?")
+                raise InputError(
+                    f"subjects {spelt[plain]!r} and {name!r} differ in spaces or case only; give one person one name"
+                )
             spelt[plain] = name
 
     def _check_features(self) -> None:
@@ -136,51 +156,86 @@ class Signals:
     def _blocks(self) -> Iterator[slice]:
         return row_blocks(*self.features.shape)
 
+    def __repr__(self) -> str:
+        return summary_text(self._summary())
+
+    def _repr_html_(self) -> str:
+        """Return the table that a notebook shows."""
+        return summary_html(self._summary())
+
+    def _summary(self) -> Summary:
+        return Summary(
+            kind=type(self).__name__,
+            schema=self.schema,
+            subjects=len(self.subject_names),
+            windows=len(self),
+            missing=self.missing.windows,
+            emotions=tuple(getattr(self, "emotions", ())),
+        )
+
     def __len__(self) -> int:
         return len(self.subjects)
 
     @cached_property
     def subject_names(self) -> tuple[str, ...]:
-        """All subjects, in natural order (S2 before S10)."""
+        """Names of all subjects in natural order (S2 before S10)."""
         return tuple(sorted(map(str, np.unique(self.subjects)), key=natural_key))
 
     @cached_property
     def missing(self) -> Missing:
-        """What is not there of the signals."""
+        """Counts of missing signals."""
         modalities = self.schema.modalities
-        gone = np.zeros((len(self), len(modalities)), dtype=bool)  # whole modalities, by window
+        without = np.zeros((len(self), len(modalities)), dtype=bool)  # windows without the whole modality
         scattered = 0
         for block in self._blocks():
             gaps = np.isnan(self.features[block])
             if not gaps.any():
                 continue
             for number, modality in enumerate(modalities):
-                mine = gaps[:, self.schema.slices[modality.name]]
-                whole = mine.all(axis=1)
-                gone[block, number] = whole
-                scattered += int(mine[~whole].sum())
+                own = gaps[:, self.schema.slices[modality.name]]
+                whole = own.all(axis=1)
+                without[block, number] = whole
+                scattered += int(own[~whole].sum())
         absent: dict[str, int] = {}
         subjects: dict[str, tuple[str, ...]] = {}
         for number, modality in enumerate(modalities):
-            if gone[:, number].any():
-                absent[modality.name] = int(gone[:, number].sum())
-                some = set(self.subjects[~gone[:, number]])
-                subjects[modality.name] = tuple(name for name in self.subject_names if name not in some)
-        return Missing(absent, {name: who for name, who in subjects.items() if who}, scattered, len(self))
+            if without[:, number].any():
+                absent[modality.name] = int(without[:, number].sum())
+                present = set(self.subjects[~without[:, number]])
+                subjects[modality.name] = tuple(name for name in self.subject_names if name not in present)
+        return Missing(absent, {name: names for name, names in subjects.items() if names}, scattered, len(self))
 
     def rows(self, subjects: tuple[str, ...]) -> NDArray[np.intp]:
-        """Row numbers of some subjects' windows, in the order of the data."""
+        """Return the row numbers of the windows of `subjects`, in the order of the data."""
         return np.flatnonzero(np.isin(self.subjects, subjects))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset(Signals):
-    """Windows with features and emotion distributions.
+    """Windows of features with emotion distributions: the input of a search.
 
-    - `labels`: (N, E) float64, rows ≥ 0 that sum to 1
-    - `best_possible`: (N, E) float64 or None, see `Schema`
+    Parameters
+    ----------
+    schema
+        Meaning of the columns.
+    subjects
+        Subject of each window, strings of shape (N,).
+    features
+        Features of each window, float32 of shape (N, F), with columns as in `Schema.features`. NaN marks a missing
+        signal. A window needs at least one value.
+    labels
+        Emotion distribution of each window, float64 of shape (N, E), with columns as in `Schema.emotions`. Values are
+        at least 0 and the sum of a row is 1 within `LABEL_SUM_TOLERANCE`. Rows are stored divided by their sum.
+    groups
+        Clip or condition of each window, strings of shape (N,), or None. Keyword only.
+    best_possible
+        Best possible prediction for each window of simulated data, float64 of shape (N, E), or None. Keyword only.
 
-    Raises `InputError` for whatever could not be trained on.
+    Raises
+    ------
+    InputError
+        If the features are not valid (see `Signals`), a modality is missing in all windows, a label row is not a
+        distribution, or there are fewer than two subjects.
     """
 
     labels: NDArray[np.float64]
@@ -202,7 +257,7 @@ class Dataset(Signals):
             )
 
     def _distributions(self, values: NDArray[np.float64], what: str) -> NDArray[np.float64]:
-        """Check that rows are distributions, and divide each by its sum where that is not 1 already."""
+        """Return rows divided by their sums; raise `InputError` for a row that is not a distribution."""
         problems = {
             "must be finite numbers": ~np.isfinite(values).all(axis=1),
             "must not be negative": (values < 0).any(axis=1),
@@ -225,12 +280,12 @@ class Dataset(Signals):
 
     @property
     def emotions(self) -> tuple[str, ...]:
-        """The emotions, in the order of the label columns."""
+        """Names of the emotions in the order of the label columns."""
         return tuple(self.schema.emotions)
 
     @cached_property
     def digest(self) -> str:
-        """A hash of everything a result depends on: schema, subjects, features and labels."""
+        """Hash of everything that results depend on: schema, subjects, groups, features and labels."""
         state = hashlib.sha256(json.dumps(self.schema.as_dict(), sort_keys=True).encode())
         state.update("\0".join(map(str, self.subjects)).encode())
         if self.groups is not None:
@@ -242,7 +297,7 @@ class Dataset(Signals):
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Sort key that counts digits as numbers.
+    """Return a sort key that compares runs of digits as numbers.
 
     >>> sorted(["S10", "S2", "S1"], key=natural_key)
     ['S1', 'S2', 'S10']

@@ -65,7 +65,7 @@ def read_dmer(
     *,
     labels: Path | None = None,
     leave_out: Sequence[int] = LEFT_OUT,
-    tell: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> Dataset:
     """Read the windows of DMER with an emotion distribution from the PANAS scores.
 
@@ -101,7 +101,7 @@ def read_dmer(
         rows = slice(start, start + plan.windows)
         features[rows], clips[rows], distributions[rows] = _read_subject(plan)
         start = rows.stop
-        tell(
+        log(
             f"subject {plan.number} ({position} of {len(plans)}): {plan.windows:,} windows, "
             f"{len(np.unique(clips[rows]))} clips"
         )

@@ -1,4 +1,4 @@
-"""What the columns of a dataset mean: modalities and their tokens, emotions and their labels."""
+"""Meaning of the columns of a dataset: modalities and their tokens, emotions and their labels."""
 
 from __future__ import annotations
 
@@ -12,10 +12,29 @@ from helo.names import Column, Role, enum_values
 
 @dataclass(frozen=True)
 class Modality:
-    """One kind of signal: its columns, token by token.
+    """One kind of signal and its feature columns.
 
-    `tokens` equal groups of consecutive columns; each group is one token. An EEG of 18 channels with 5
-    band powers each is 90 columns, channel by channel, and 18 tokens.
+    The columns form equal groups of consecutive columns, and each group is one token. An EEG of 18 channels with 5
+    band powers each has 90 columns, channel by channel, and 18 tokens.
+
+    Parameters
+    ----------
+    name
+        Name of the modality.
+    role
+        ``"physiological"`` or ``"behavioural"``.
+    columns
+        Names of the feature columns, token by token.
+    tokens
+        Number of tokens. It divides the number of columns.
+    main
+        Whether the modality is the query of the fusion. Only a physiological modality can be.
+
+    Raises
+    ------
+    InputError
+        If the role is unknown, there are no columns, `tokens` does not divide their number, or a behavioural modality
+        is the main one.
 
     >>> Modality("eda", "physiological", ("level", "slope", "peaks", "height"), tokens=2).token_features
     2
@@ -43,16 +62,32 @@ class Modality:
 
     @property
     def token_features(self) -> int:
-        """Features per token."""
+        """Number of features per token."""
         return len(self.columns) // self.tokens
 
 
 @dataclass(frozen=True)
 class Schema:
-    """What the columns of a dataset mean.
+    """Meaning of the columns of a dataset: the content of ``dataset.yaml``.
 
-    `emotions` maps each emotion to its label column; `best_possible`, where the data were made and the
-    truth is known, maps each emotion to the column of the best prediction anyone could make.
+    Parameters
+    ----------
+    name
+        Name of the dataset.
+    modalities
+        Modalities in the order of the feature columns. At least one is behavioural, and exactly one, which is
+        physiological, is the main one.
+    emotions
+        Label column of each emotion. There are at least two emotions.
+    source, licence, notes
+        Free text about the origin of the data.
+    best_possible
+        Column of the best possible prediction of each emotion. Only simulated data have such columns.
+
+    Raises
+    ------
+    InputError
+        If names or columns are used twice, roles are missing, or ``subject`` or ``group`` is a feature or label column.
     """
 
     name: str
@@ -85,30 +120,30 @@ class Schema:
             raise InputError(f"columns: {shorten(map(repr, taken))} must not be a feature, label or best_possible")
         twice = sorted({column for column in columns if columns.count(column) > 1})
         if twice:
-            raise InputError(f"columns: each may be used once, but {shorten(twice)} is used again")
+            raise InputError(f"columns: each must be used once, but {shorten(twice)} is used again")
 
     @cached_property
     def features(self) -> tuple[str, ...]:
-        """All feature columns, modality by modality: the order of `Dataset.features`."""
+        """Names of all feature columns, modality by modality: the order of `Dataset.features`."""
         return tuple(column for modality in self.modalities for column in modality.columns)
 
     @cached_property
     def slices(self) -> dict[str, slice]:
-        """Where each modality's columns lie in `Dataset.features`."""
-        where: dict[str, slice] = {}
+        """Columns of `Dataset.features` that belong to each modality."""
+        positions: dict[str, slice] = {}
         start = 0
         for modality in self.modalities:
-            where[modality.name] = slice(start, start + len(modality.columns))
+            positions[modality.name] = slice(start, start + len(modality.columns))
             start += len(modality.columns)
-        return where
+        return positions
 
     @property
     def main(self) -> Modality:
-        """The main physiological modality: the query of the fusion."""
+        """Main physiological modality, which is the query of the fusion."""
         return next(modality for modality in self.modalities if modality.main)
 
     def with_role(self, role: str) -> tuple[Modality, ...]:
-        """The modalities of one role, the main one first."""
+        """Return the modalities of one role, the main one first."""
         chosen = [modality for modality in self.modalities if modality.role == role]
         return tuple(sorted(chosen, key=lambda modality: not modality.main))
 
@@ -123,7 +158,7 @@ class Schema:
         return self.with_role(Role.BEHAVIOURAL)
 
     def as_dict(self) -> dict[str, Any]:
-        """The schema as plain values: the layout of ``dataset.yaml``."""
+        """Return the schema as plain values, laid out as in ``dataset.yaml``."""
         modalities = {}
         for modality in self.modalities:
             entry = asdict(modality)

@@ -1,4 +1,4 @@
-"""How a check of a dataset looks in a terminal."""
+"""The result of a check as tables in a terminal."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from helo._cli import say
+from helo._cli import print_line
 from helo.data.check import Check, Spread
 from helo.metrics import METRICS
 
-_WIDTH: Final = 120  # of a file or a pipe: tables are not cut there
+_WIDTH: Final = 120  # characters per line in a file or a pipe, where tables are not cut
 
 
-def show(found: Check) -> None:
-    """Print what `check` found."""
+def print_check(result: Check) -> None:
+    """Print the result of `helo.data.check.check`."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH)
-    say(
+    print_line(
         console,
-        f"{found.name}: {found.subjects} subjects, {found.windows:,} windows, "
-        + (f"{found.group_names} groups" if found.groups else "no groups"),
+        f"{result.name}: {result.subjects} subjects, {result.windows:,} windows, "
+        + (f"{result.group_names} groups" if result.groups else "no groups"),
     )
-    say(console, f"of a subject: {_range(found.subject_windows)} windows")
-    if found.groups:
-        say(console, f"              {_range(found.groups)} groups")
-    say(console, f"              {_range(found.labels)} different labels")
-    say(console, f"missing: {found.missing}")
-    console.print(_modalities(found))
-    console.print(_emotions(found))
-    say(
+    print_line(console, f"of a subject: {_range(result.subject_windows)} windows")
+    if result.groups:
+        print_line(console, f"              {_range(result.groups)} groups")
+    print_line(console, f"              {_range(result.labels)} different labels")
+    print_line(console, f"missing: {result.missing}")
+    console.print(_modalities(result))
+    console.print(_emotions(result))
+    print_line(
         console,
-        f"mean entropy of a label: {found.entropy:.3f} nats, {found.entropy_share:.0%} of that of even shares",
+        f"mean entropy of a label: {result.entropy:.3f} nats, {result.entropy_share:.0%} of that of even shares",
     )
-    console.print(_scores(found))
-    for finding in found.findings:
-        say(console, f"{'warning' if finding.warning else 'note'}: {finding.kind}: {finding.text}")
-    if not found.warnings:
-        say(console, "no warnings (which is no proof that there is no leak)")
+    console.print(_scores(result))
+    for finding in result.findings:
+        print_line(console, f"{'warning' if finding.warning else 'note'}: {finding.kind}: {finding.text}")
+    if not result.warnings:
+        print_line(console, "no warnings (a leak may still be present)")
 
 
 def _range(counts: Spread) -> str:
@@ -49,11 +49,11 @@ def _range(counts: Spread) -> str:
     return f"{counts.least:,} to {counts.most:,} (median {counts.median:g})"
 
 
-def _modalities(found: Check) -> Table:
+def _modalities(result: Check) -> Table:
     table = Table("modality", "role")
     for title in ("tokens", "features each", "missing", "windows without"):
         table.add_column(title, justify="right")
-    for modality in found.modalities:
+    for modality in result.modalities:
         table.add_row(
             escape(modality.name),
             modality.role + (", main" if modality.main else ""),
@@ -69,19 +69,19 @@ def _share(share: float) -> str:
     return "none" if share == 0 else "< 0.1 %" if share < 1e-3 else f"{100 * share:.1f} %"
 
 
-def _emotions(found: Check) -> Table:
+def _emotions(result: Check) -> Table:
     table = Table("emotion")
     for title in ("mean share", "spread"):
         table.add_column(title, justify="right")
-    for emotion in found.emotions:
+    for emotion in result.emotions:
         table.add_row(escape(emotion.name), f"{emotion.mean:.4f}", f"{emotion.spread:.4f}")
     return table
 
 
-def _scores(found: Check) -> Table:
+def _scores(result: Check) -> Table:
     table = Table("without any signal")
     for metric in METRICS:
         table.add_column(METRICS[metric].label, justify="right")
-    for method, scores in found.scores.items():
+    for method, scores in result.scores.items():
         table.add_row(method, *(f"{scores[metric]:.4f}" for metric in METRICS))
     return table

@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.console import Console
 
-from helo._cli import say
-from helo._text import duration
+from helo._cli import print_line
+from helo._text import format_duration
 from helo.configuration import Configuration
 from helo.errors import DivergedError
 from helo.names import IDENTITY, Column, SearchProtocol, TableName
@@ -36,18 +36,18 @@ def deliver(setup: SearchSetup, run: Run, dataset: Any, device: str, call: Call,
     cells = run.table(TableName.CELLS)
     found = recommended(cells, setup.space.objective, len(run.folds), setup.protocol == SearchProtocol.NESTED)
     if found is None:
-        say(console, "no model is fitted: no configuration has scores in all folds")
+        print_line(console, "no model is fitted: no configuration has scores in all folds")
         return False
     rows = cells[cells[Column.CONFIGURATION] == found.configuration]
     # A cell trains on fewer windows, and scores as many again.
     guess = found.epochs * float((rows[Column.SECONDS] / rows[Column.EPOCHS].clip(lower=1)).median())
     if setup.deadline is not None and time.time() + guess >= setup.deadline:
-        say(console, f"no time is left to fit the model (about {duration(guess)}); go on with: {again}")
+        print_line(console, f"no time is left to fit the model (about {format_duration(guess)}); go on with: {again}")
         return False
-    say(
+    print_line(
         console,
         f"fitting configuration {found.configuration} to all {len(setup.dataset.subject_names)} subjects, "
-        f"{found.epochs} epochs" + (f" (about {duration(guess)})" if guess >= 1 else ""),
+        f"{found.epochs} epochs" + (f" (about {format_duration(guess)})" if guess >= 1 else ""),
     )
     params = run.find([(found.configuration, str(rows[Column.FOLD].iloc[0]))])[0].params
     try:
@@ -59,7 +59,7 @@ def deliver(setup: SearchSetup, run: Run, dataset: Any, device: str, call: Call,
             setup.training_on(device),
         )
     except DivergedError as error:
-        say(console, f"no model is fitted: {error}")
+        print_line(console, f"no model is fitted: {error}")
         return False
     facts = {
         "recommended": {
@@ -70,7 +70,9 @@ def deliver(setup: SearchSetup, run: Run, dataset: Any, device: str, call: Call,
         "versions": versions(),
     }
     replace(model, facts={**model.facts, **facts}).save(run.model)
-    say(console, f"model: {run.model}")
+    print_line(console, f"model: {run.model}")
     if not found.epochs:
-        say(console, "its folds found nothing better than no training: it predicts the mean label for every window")
+        print_line(
+            console, "its folds found nothing better than no training: it predicts the mean label for every window"
+        )
     return True

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from helo._cli import say
+from helo._cli import print_line
 from helo.cluster.filling import Node
 from helo.errors import InputError
 from helo.evaluation.baselines import baselines_table
@@ -22,14 +22,17 @@ from helo.run.directory import Run
 from helo.run.ledger import LedgerWriter, rows_in
 from helo.search.deliver import deliver
 from helo.search.execution.cells import CellSettings
-from helo.search.execution.connection import Shared, on_cluster, ray_cluster, ray_runs
-from helo.search.execution.elastic import from_everywhere, machines
+from helo.search.execution.connection import SharedDataset, ray_cluster, ray_is_running, run_on_worker
+from helo.search.execution.elastic import cluster_machines, share_folder
+from helo.search.execution.loggers import make_loggers
 from helo.search.execution.progress import SearchProgress
-from helo.search.execution.tune import make_loggers, run_cells
-from helo.search.planning.export import write_study
-from helo.search.planning.outcomes import Finished
-from helo.search.planning.planner import Planner, pace
+from helo.search.execution.recorder import Reporting
+from helo.search.execution.tune import run_cells
+from helo.search.export import write_study
+from helo.search.planning.pace import Pace
+from helo.search.planning.planner import Planner
 from helo.search.planning.queue import Queue
+from helo.search.setup.finished import FinishedCells
 from helo.search.setup.manifest import add_resumption, build_manifest, last_resources
 from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.probe import Measured, in_own_process, largest, measure, thinned
@@ -50,19 +53,21 @@ def run_search(
     folds = loso_folds(setup.dataset.subject_names, setup.seed)
     with ExitStack() as stack:
         if run is not None:
-            held = stack.enter_context(run.lock(partial(say, console)))  # before Ray: a second search is told at once
-            finished, standing = _sound_cells(run, setup.space.objective, console)
+            # Before Ray starts: a second search of the same run ends at once.
+            held = stack.enter_context(run.lock(partial(print_line, console)))
+            finished, finished_baselines = _sound_cells(run, setup.space.objective, console)
         else:
-            finished, standing = Finished(setup.space.objective), set()
-        others = setup.address is not None or ray_runs()
+            finished, finished_baselines = FinishedCells(setup.space.objective), set()
+        others = setup.address is not None or ray_is_running()
         settled = _on_others_cluster if others else _on_own_cluster
         resources = settled(setup, folds, stack, console)
-        lead = setup.pace or pace(setup.space, len(folds), resources.concurrency or 1, setup.protocol, setup.racing)
-        planner = Planner(setup.space, len(folds), setup.seed, setup.protocol, setup.racing, lead, finished.params)
+        concurrency = resources.concurrency or 1
+        pace = setup.pace or Pace.for_search(setup.space, len(folds), concurrency, setup.protocol, setup.racing)
+        planner = Planner(setup.space, len(folds), setup.seed, setup.protocol, setup.racing, pace, finished.params)
         planner.restore(finished.outcomes)
-        queue = Queue(planner, setup.baselines, standing)
+        queue = Queue(planner, setup.baselines, finished_baselines)
         if run is None:
-            manifest = build_manifest(setup, folds, resources, lead)
+            manifest = build_manifest(setup, folds, resources, pace)
             run = Run.create(setup.out, manifest, folds_as_json(folds))
             held = stack.enter_context(run.lock())
             # Now, and not with the other tables at the end: whoever looks on compares with the train mean.
@@ -96,21 +101,19 @@ def _run_cells(
         planner = queue.planner
         complete = queue.finished
         if not complete:
-            tell = partial(say, console)
+            tell = partial(print_line, console)
             with (
                 # Closed before tables are made: no file moves under them.
                 LedgerWriter(run.ledger, setup.pack, held.check, tell) as writer,
-                SearchProgress(planner.most, setup.space.objective, console, planner.told) as progress,
+                SearchProgress(planner.max_cells, setup.space.objective, console, planner.finished_cells) as progress,
             ):
                 complete = run_cells(
                     queue,
-                    Shared(setup.dataset),
+                    SharedDataset(setup.dataset),
                     folds,
                     settings,
-                    writer,
-                    progress,
+                    Reporting(writer, progress, loggers),
                     setup.resources.concurrency if others else resources.concurrency,
-                    loggers=loggers,
                 )
     except BaseException:
         with contextlib.suppress(Exception):  # what went wrong first is what the user has to know
@@ -127,7 +130,7 @@ def _checkpoints(run: Run, others: bool) -> CheckpointStore:
     here = run.checkpoints.here
     if here is None:
         return run.checkpoints
-    return from_everywhere(here.resolve()) if others else LocalFolder(here.resolve())
+    return share_folder(here.resolve()) if others else LocalFolder(here.resolve())
 
 
 def deliver_model(setup: SearchSetup, run: Run, console: Console, again: str) -> bool:
@@ -142,8 +145,8 @@ def deliver_model(setup: SearchSetup, run: Run, console: Console, again: str) ->
             device = "cuda" if share and setup.gpus else "cpu"
             return deliver(setup, run, setup.dataset, device, lambda fit, *rest: fit(*rest), console, again)
         with ray_cluster(setup.address):
-            call = partial(on_cluster, cpus=threads, gpus=1 if share else 0)
-            return deliver(setup, run, Shared(setup.dataset), "cuda" if share else "cpu", call, console, again)
+            call = partial(run_on_worker, cpus=threads, gpus=1 if share else 0)
+            return deliver(setup, run, SharedDataset(setup.dataset), "cuda" if share else "cpu", call, console, again)
 
 
 def _on_own_cluster(setup: SearchSetup, folds: tuple[Fold, ...], stack: ExitStack, console: Console) -> Resources:
@@ -158,10 +161,10 @@ def _on_own_cluster(setup: SearchSetup, folds: tuple[Fold, ...], stack: ExitStac
 def _on_others_cluster(setup: SearchSetup, folds: tuple[Fold, ...], stack: ExitStack, console: Console) -> Resources:
     """Settle the resources on a Ray cluster that others have started, as large as it may become."""
     stack.enter_context(ray_cluster(setup.address))
-    there = machines()
+    there = cluster_machines()
     measured = setup.resources.gpus_per_cell is None and there.feeds(setup.resources.cpus_per_cell)
     if measured and not any(node.gpus for node in there.now):
-        say(console, "waiting for the cluster to start a node with a GPU, to measure what a cell needs of it")
+        print_line(console, "waiting for the cluster to start a node with a GPU, to measure what a cell needs of it")
     share = _share(setup, folds, there, _probe_there)
     require_room(setup.resources, share, there)
     if not share and setup.training.engine != CPU:
@@ -170,7 +173,7 @@ def _on_others_cluster(setup: SearchSetup, folds: tuple[Fold, ...], stack: ExitS
 
 
 def _probe_there(function: Callable[..., Any], *arguments: Any) -> Any:
-    return on_cluster(function, *arguments, cpus=1, gpus=1)
+    return run_on_worker(function, *arguments, cpus=1, gpus=1)
 
 
 def _share(setup: SearchSetup, folds: tuple[Fold, ...], there: Machines, call: Callable[..., Measured]) -> float:
@@ -190,17 +193,17 @@ def _share(setup: SearchSetup, folds: tuple[Fold, ...], there: Machines, call: C
     return share_that_fits(found.gpu_memory, found.gpu_total, feed)
 
 
-def _sound_cells(run: Run, objective: str, console: Console) -> tuple[Finished, set[tuple[str, int]]]:
+def _sound_cells(run: Run, objective: str, console: Console) -> tuple[FinishedCells, set[tuple[str, int]]]:
     """The finished cells of a run and of its baselines; files that cannot be read are moved aside and run again."""
     faults: dict[str, str] = {}
-    finished = Finished(objective)
+    finished = FinishedCells(objective)
     for _, rows in run.ledger.blocks(finished.columns, faults=faults, verify=True):
         finished.add(rows)
     records, more = run.ledger.inspect(run.ledger.baseline_parts())
     for name, fault in (faults | more).items():
         moved = run.ledger.set_aside(name)
         what = "its cell runs again" if rows_in(name) == 1 else f"its {rows_in(name)} cells run again"
-        say(console, f"{run.ledger.folder.where(name)}: {fault}; moved to {moved}, {what}")
+        print_line(console, f"{run.ledger.folder.where(name)}: {fault}; moved to {moved}, {what}")
     number = {fold["test"]: place for place, fold in enumerate(run.folds)}
     return finished, {(record.method, number[record.fold]) for record in records}
 
@@ -213,4 +216,6 @@ def write_tables(run: Run, setup: SearchSetup, folds: tuple[Fold, ...], console:
         truth.insert(0, Column.GROUP, dataset.groups)
     baselines = baselines_table(dataset, folds, run.ledger.read_baselines())
     for name, fault in run.write_tables(truth, baselines, setup.space.objective, setup.export_predictions).items():
-        say(console, f"{run.ledger.folder.where(name)}: {fault}; its cells are in no table until the search goes on")
+        print_line(
+            console, f"{run.ledger.folder.where(name)}: {fault}; its cells are in no table until the search goes on"
+        )

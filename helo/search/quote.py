@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from helo._cli import say
-from helo._text import duration, size
+from helo._cli import print_line
+from helo._text import format_duration, format_size
 from helo.cluster.filling import Node
 from helo.cluster.nodes import Nodes, price_list, read_nodes
 from helo.errors import InputError
@@ -49,7 +49,7 @@ def print_quote(
     setup: SearchSetup, run: Run | None, console: Console, cluster: Path | None, price: float | None
 ) -> None:
     """Time a few configurations on one fold, and print what the search would cost at most."""
-    tell = partial(say, console)
+    tell = partial(print_line, console)
 
     nodes = read_nodes(cluster) if cluster is not None else []
     if nodes and price is None:
@@ -83,16 +83,16 @@ def print_quote(
     quote = Quote(cells, cells * each / 3600, _concurrency(setup, nodes, big), big.memory, big.gpu_memory)
     tell(f"cells: {cells} at most ({setup.space.configurations} configurations × {len(folds)} folds)")
     tell(
-        f"time: {duration(3600 * quote.hours)} at most with {quote.concurrency} cells at a time "
+        f"time: {format_duration(3600 * quote.hours)} at most with {quote.concurrency} cells at a time "
         f"({_span([one.seconds_per_epoch for one in found])} an epoch, measured on {device}; "
-        f"{duration(each)} a cell if it trains all its epochs)"
+        f"{format_duration(each)} a cell if it trains all its epochs)"
     )
     if setup.racing:
         tell("racing, rungs and patience usually leave about a third of that; --no-racing trains more")
     if setup.baselines:
         tell(f"besides: {len(setup.baselines) * len(folds)} baselines' cells, seconds each on data of ordinary size")
-    gpu = f", {size(big.gpu_memory)} of a GPU" if big.gpu_memory else ""
-    tell(f"memory: {size(big.memory)} a cell{gpu}, for the largest configuration")
+    gpu = f", {format_size(big.gpu_memory)} of a GPU" if big.gpu_memory else ""
+    tell(f"memory: {format_size(big.memory)} a cell{gpu}, for the largest configuration")
     if nodes or price is not None:
         _say_price(tell, quote, nodes, price)
 

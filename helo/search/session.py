@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from rich.console import Console
 
-from helo._cli import say
+from helo._cli import print_line
 from helo.analysis.report import write_report, write_summary
 from helo.analysis.result import RunResult
 from helo.analysis.source import read_source
@@ -89,7 +89,7 @@ def carry_out(
             path = write_report(source)  # before anything is printed: whoever reads may be gone
             if estimates:
                 print_summary(source, console)
-            say(console, f"report: {path}")
+            print_line(console, f"report: {path}")
         if complete and deliver_model(setup, run, console, again):
             write_report(read_source(run))  # which names the model
     except (Exception, KeyboardInterrupt) as error:
@@ -121,7 +121,7 @@ def search_from_python(setup: SearchSetup, run: Run | None, progress: bool) -> R
     finally:
         torch.set_num_threads(threads)  # the fit of the model in this process has set those of a cell
     if ended.stopped and not ended.interrupted:
-        say(console, ended.stopped)
+        print_line(console, ended.stopped)
     return conclude(ended)
 
 
@@ -140,7 +140,7 @@ def _announce(setup: SearchSetup, run: Run, resources: Resources, resumed: bool,
     dataset, space = setup.dataset, setup.space
     racing = "racing" if setup.racing else "no racing"
     share = f", {resources.gpus_per_cell:g} of a GPU each" if resources.gpus_per_cell else ""
-    say(
+    print_line(
         console,
         f"{dataset.schema.name}: {len(dataset.subject_names)} subjects, {len(dataset)} windows, "
         f"{len(dataset.emotions)} emotions; space {space.name}: {space.configurations} configurations × "
@@ -148,9 +148,9 @@ def _announce(setup: SearchSetup, run: Run, resources: Resources, resumed: bool,
         f"{resources.concurrency} cells at a time{share}; seed {setup.seed}",
     )
     if dataset.missing:
-        say(console, f"missing signals: {dataset.missing}")
+        print_line(console, f"missing signals: {dataset.missing}")
     there = f", {len(run.ledger)} cells are there" if resumed else ""
-    say(console, f"run directory: {run.folder}{there}")
+    print_line(console, f"run directory: {run.folder}{there}")
 
 
 def _line(reason: str, run: Run, again: str) -> str:

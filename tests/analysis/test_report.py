@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helo.analysis.__main__ import main
+from helo.analysis.__main__ import deprecated_main, main
 from helo.analysis.exhibits import EXHIBITS
 from helo.analysis.report import write_report, write_summary
 from helo.analysis.source import read_source
@@ -207,6 +207,25 @@ def test_a_run_whose_folds_are_lost(run: Run) -> None:
     (run.folder.here / "folds.json").unlink()
     assert main(["report", str(run.folder.here)]) == 0
     assert "folds.json: cannot be read" in Page(run.report).text
+
+
+def test_the_former_name_of_the_command_works_with_a_note(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["helo-report", "report", str(run.folder.here)])
+    assert deprecated_main() == 0
+    out, err = capsys.readouterr()
+    assert err == "helo-report is deprecated since 0.2.0 and will be removed in 0.3.0; use helo-analysis\n"
+    assert out.rstrip().endswith(f"Report: {run.report}")
+
+
+@pytest.mark.parametrize("module", ["analysis", "helo.analysis"])
+def test_both_modules_run(module: str) -> None:
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=True, cwd=root
+    )
+    assert done.stdout.startswith("usage: helo-analysis ")
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -101,8 +101,24 @@ def test_it_shows_verdict_and_estimates(run: Run) -> None:
     result = helo.load_run(run.folder.here)
     for shown in (repr(result), result._repr_html_()):
         assert str(run.folder.here) in shown
-        assert result.verdict in shown
+        assert result.verdict in " ".join(shown.split())
         assert all(name in shown for name in ("per_fold_selection", "oracle", "train_mean", "KL"))
+
+
+def test_it_fits_a_screen(make_run: Callable[..., Run]) -> None:
+    for built in (make_run(), make_run("one", subjects=("S2",))):
+        first, *lines = repr(helo.load_run(built.folder.here)).splitlines()
+        assert str(built.folder.here) in first
+        assert len(lines) < 25
+        assert all(len(line) <= 80 for line in lines)
+        assert "…" not in "".join(lines)
+
+
+def test_it_needs_no_style_sheet(run: Run) -> None:
+    shown = helo.load_run(run.folder.here)._repr_html_()
+    assert "class=" not in shown
+    assert shown.count("text-align: left") == 7  # the head and six estimates
+    assert "not reportable" in shown
 
 
 def test_names_are_harmless(make_run: Callable[..., Run]) -> None:

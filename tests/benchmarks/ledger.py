@@ -35,9 +35,9 @@ from helo.run.directory import Run
 from helo.run.ledger import HISTORY_COLUMNS, PACK, ROW, CellRecord, Ledger, LedgerWriter, rows_of
 from helo.run.ledger.ledger import pack_name
 from helo.run.tables import CELL_COLUMNS, cells_table
-from helo.search.planning.outcomes import Finished
 from helo.search.planning.planner import Planner
 from helo.search.planning.space import Range, Space
+from helo.search.setup.finished import FinishedCells
 from helo.storage import LocalFolder
 
 SUBJECTS, EPOCHS, WINDOWS, EMOTIONS = 73, 30, 8, 6
@@ -127,7 +127,7 @@ def tables(path: Path) -> dict[str, float]:
 
 def resume(path: Path, cells: int) -> dict[str, float]:
     """A search that goes on, up to where it would hand out the next cell."""
-    ledger, finished = Run.open(path).ledger, Finished("kl")
+    ledger, finished = Run.open(path).ledger, FinishedCells("kl")
 
     def read() -> None:
         for _, rows in ledger.blocks(finished.columns, verify=True):
@@ -142,13 +142,13 @@ def resume(path: Path, cells: int) -> dict[str, float]:
 
     reading, _ = timed(read)
     planning, planner = timed(plan)
-    assert planner.told == cells // PACK * PACK
+    assert planner.finished_cells == cells // PACK * PACK
     return {
         "read_s": reading,
         "plan_s": planning,
         "total_s": reading + planning,
         "memory_gb": memory(),
-        "cells": planner.told,
+        "cells": planner.finished_cells,
     }
 
 

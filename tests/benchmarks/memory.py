@@ -112,7 +112,7 @@ def measure(folder: Path, cells: int) -> dict[str, Any]:
     """Read, share, and let `cells` cells work at the same time."""
     import ray
 
-    from helo.search.execution.tune import Shared, ray_cluster
+    from helo.search.execution.connection import SharedDataset, ray_cluster
 
     started, before = time.perf_counter(), own_bytes()
     dataset = read_dataset(folder)
@@ -120,7 +120,7 @@ def measure(folder: Path, cells: int) -> dict[str, Any]:
     driver, peak = own_bytes() - before, _peak()
     folds = loso_folds(dataset.subject_names, 0)
     with ray_cluster(None, cells):
-        shared = Shared(dataset)
+        shared = SharedDataset(dataset)
         started = time.perf_counter()
         task = ray.remote(a_cell).options(num_cpus=1)
         found = ray.get([task.remote(shared.reference, folds[number]) for number in range(cells)])

@@ -28,8 +28,9 @@ from typing import Any
 import numpy as np
 
 from helo.names import SearchProtocol, Status, enum_values
-from helo.search.planning.planner import PlannedCell, Planner, pace
-from helo.search.planning.race import Outcome
+from helo.search.planning.outcome import Outcome
+from helo.search.planning.pace import Pace
+from helo.search.planning.planner import PlannedCell, Planner
 from helo.search.planning.space import SAMPLERS, load_space
 
 FOLDS = 73
@@ -120,16 +121,16 @@ def search(planner: Planner, workers: int) -> tuple[dict[tuple[int, int], Outcom
 def planning(configurations: int, workers: int, sampler: str, protocol: str, racing: bool) -> dict[str, Any]:
     """The planner alone: a whole search, then its return from half of its cells and from all."""
     space = replace(load_space("full"), configurations=configurations, sampler=sampler)
-    lead = pace(space, FOLDS, workers, protocol, racing)
-    outcomes, known, found = search(Planner(space, FOLDS, SEED, protocol, racing, lead), workers)
+    pace = Pace.for_search(space, FOLDS, workers, protocol, racing)
+    outcomes, known, found = search(Planner(space, FOLDS, SEED, protocol, racing, pace), workers)
     for name, count in (("half", len(outcomes) // 2), ("all", len(outcomes))):
         done = dict(islice(outcomes.items(), count))
         params = {number: known[number] for number, _ in done}
         started = time.process_time()
-        planner = Planner(space, FOLDS, SEED, protocol, racing, lead, params)
+        planner = Planner(space, FOLDS, SEED, protocol, racing, pace, params)
         planner.restore(done)
         found[f"restore_{name}_s"] = round(time.process_time() - started, 2)
-        assert planner.told == count
+        assert planner.finished_cells == count
     assert planner.finished
     return {**found, "peak_gb": memory("VmHWM")}
 

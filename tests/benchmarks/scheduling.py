@@ -30,19 +30,19 @@ from helo.metrics import METRICS
 from helo.names import Column, Prefix
 from helo.run.ledger import Ledger, LedgerWriter
 from helo.search.execution.cells import CellSettings, run_cell
-from helo.search.execution.connection import Shared, ray_cluster
+from helo.search.execution.connection import SharedDataset, ray_cluster
 from helo.search.execution.progress import SearchProgress
+from helo.search.execution.recorder import Reporting
 from helo.search.execution.tune import run_cells
-from helo.search.planning.planner import Planner, pace
+from helo.search.planning.pace import Pace
+from helo.search.planning.planner import Planner
 from helo.search.planning.queue import Queue
 from helo.search.planning.space import Range, Space
-from helo.settings import TrainingSettings
 from helo.training.cell import CellResult
 
 FOLDS = 50
 PLAIN = 40
 CONCURRENCY = 2
-SETTINGS = CellSettings(TrainingSettings())
 
 
 def trivial(dataset: Dataset, fold: Fold, *_: object) -> CellResult:
@@ -64,6 +64,9 @@ def trivial(dataset: Dataset, fold: Fold, *_: object) -> CellResult:
     )
 
 
+SETTINGS = CellSettings(train=trivial)
+
+
 def memory() -> float:
     """Memory of this process in MB."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
@@ -76,8 +79,8 @@ class Watch(SearchProgress):
         super().__init__(total, "kl", Console(quiet=True))
         self.notes: list[tuple[float, float]] = []
 
-    def cell_done(self, status: str, most: int, best: tuple[int, float] | None) -> None:
-        super().cell_done(status, most, best)
+    def cell_finished(self, status: str, total: int, best: tuple[int, float] | None) -> None:
+        super().cell_finished(status, total, best)
         self.notes.append((time.perf_counter(), memory()))
 
 
@@ -86,19 +89,17 @@ def ours(cells: int) -> dict[str, float]:
     data = simulate(subjects=FOLDS, clips=2, windows=5, emotions=3)
     folds = loso_folds(data.subject_names, 0)
     space = Space("trivial", cells // FOLDS, {"dropout": Range(0.1, 0.5, False, False)}, sampler="random")
-    planner = Planner(space, FOLDS, seed=0, pace=pace(space, FOLDS, CONCURRENCY, "shared", True))
-    watch = Watch(planner.most)
+    planner = Planner(space, FOLDS, seed=0, pace=Pace.for_search(space, FOLDS, CONCURRENCY, "shared", True))
+    watch = Watch(planner.max_cells)
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         assert run_cells(
             Queue(planner),
-            Shared(data),
+            SharedDataset(data),
             folds,
             SETTINGS,
-            LedgerWriter(Ledger(folder)),
-            watch,
+            Reporting(LedgerWriter(Ledger(folder)), watch),
             CONCURRENCY,
-            train=trivial,
         )
         each = (time.perf_counter() - started) / cells
         assert len(Ledger(folder)) == cells
@@ -120,7 +121,7 @@ def plain() -> float:
     cells = [planner.ask() for _ in range(PLAIN)]
 
     def trial(config: dict[str, int]) -> None:
-        run_cell(cells[config["cell"]], data, folds, SETTINGS, trivial)
+        run_cell(cells[config["cell"]], data, folds, SETTINGS)
         tune.report({"done": 1})
 
     with tempfile.TemporaryDirectory() as folder:

@@ -40,8 +40,9 @@ from helo.run.ledger import CellRecord, rows_of
 from helo.run.selection import best_per_fold
 from helo.run.tables import cells_table
 from helo.search.driver import run_search
-from helo.search.planning.outcomes import outcome
-from helo.search.planning.planner import Planner, pace
+from helo.search.planning.outcome import Outcome
+from helo.search.planning.pace import Pace
+from helo.search.planning.planner import Planner
 from helo.search.planning.space import read_space
 from helo.search.setup.resume import setup_of_run
 from helo.search.setup.search_setup import SearchSetup
@@ -81,13 +82,13 @@ def search(dataset: Dataset, seed: int, out: Path, racing: bool) -> Run:
 def raced(dataset: Dataset, seed: int, whole: Mapping[tuple[int, str], CellRecord]) -> list[CellRecord]:
     """What the raced search records: a planner led through the cells of the one without racing."""
     folds = loso_folds(dataset.subject_names, seed)
-    lead = pace(SPACE, len(folds), CONCURRENCY, "shared", racing=True)
-    planner = Planner(SPACE, len(folds), seed, pace=lead)
+    pace = Pace.for_search(SPACE, len(folds), CONCURRENCY, "shared", racing=True)
+    planner = Planner(SPACE, len(folds), seed, pace=pace)
     records = []
     while (cell := planner.ask()) is not None:
         record = whole[cell.configuration, folds[cell.fold].test]
         assert dict(record.params) == dict(cell.params)
-        curve = outcome(record, SPACE.objective).curve
+        curve = Outcome.of_record(record, SPACE.objective).curve
         for rung, limit in sorted(cell.rungs.items()):
             if rung < record.epochs and min(curve[: rung + 1]) > limit:
                 seen = record.history[: rung + 1]
@@ -96,7 +97,7 @@ def raced(dataset: Dataset, seed: int, whole: Mapping[tuple[int, str], CellRecor
                 record = replace(record, status=Status.STOPPED, epochs=rung, history=seen, val=val)
                 break
         records.append(record)
-        planner.tell(cell, outcome(record, SPACE.objective))
+        planner.tell(cell, Outcome.of_record(record, SPACE.objective))
     assert planner.finished
     return records
 

@@ -148,7 +148,7 @@ def test_one_subject_is_too_few() -> None:
 
 
 def test_no_window_is_too_few() -> None:
-    with pytest.raises(InputError, match="there are none"):
+    with pytest.raises(InputError, match="there must be at least one, got none"):
         Dataset(SCHEMA, DATASET.subjects[:0], DATASET.features[:0], DATASET.labels[:0])
 
 
@@ -189,7 +189,10 @@ def test_any_names_have_one_order(names: set[str]) -> None:
     assert back == forth
 
 
-@pytest.mark.parametrize(("name", "said"), [("P01 ", "one person"), ("p01", "one person"), (" ", "must have a name")])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("P01 ", "give one person one name"), ("p01", "give one person one name"), (" ", "must have a name")],
+)
 def test_one_person_under_two_names_is_refused(name: str, said: str) -> None:
     base = simulate(subjects=3, clips=1, windows=2)
     subjects = base.subjects.astype("<U8")

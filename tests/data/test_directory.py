@@ -103,7 +103,7 @@ def test_a_file_that_is_no_parquet(folder: Path) -> None:
         (lambda t: t.assign(subject="P1"), "at least 2 subjects, got 1"),
         (lambda t: t.assign(subject=[None, *t["subject"][1:]]), "must name a subject in every row; 1 are"),
         (lambda t: t.assign(subject=[["a"]] * len(t)), "column 'subject' must hold words"),
-        (lambda t: t.iloc[:0], "there are none"),
+        (lambda t: t.iloc[:0], "there must be at least one"),
     ],
 )
 def test_a_wrong_table(folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame], message: str) -> None:

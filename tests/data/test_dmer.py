@@ -54,8 +54,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_features_labels_and_groups_are_those_of_their_windows(folder: Path) -> None:
-    told: list[str] = []
-    dataset = read_dmer(folder, tell=told.append)
+    lines: list[str] = []
+    dataset = read_dmer(folder, log=lines.append)
     assert dataset.subject_names == ("1", "2", "10")
     assert dataset.features.dtype == np.float32
     assert dataset.groups is not None
@@ -67,7 +67,7 @@ def test_features_labels_and_groups_are_those_of_their_windows(folder: Path) -> 
             np.testing.assert_allclose(dataset.labels[start + window], scores / scores.sum(), rtol=1e-14)
             assert dataset.groups[start + window] == f"clip {clip}"
             assert dataset.subjects[start + window] == str(number)
-    assert told == [f"subject {number} ({k} of 3): 6 windows, 6 clips" for k, number in enumerate((1, 2, 10), 1)]
+    assert lines == [f"subject {number} ({k} of 3): 6 windows, 6 clips" for k, number in enumerate((1, 2, 10), 1)]
 
 
 def test_the_layout_of_the_columns() -> None:

@@ -41,7 +41,7 @@ def test_options_of_the_download_are_refused_where_they_do_nothing(
 ) -> None:
     (tmp_path / "windows.csv").write_text("Subject_ID\n")
     said = refusal(["wesad", str(tmp_path), *words, "--out", str(tmp_path / "out")], capsys)
-    assert said.startswith(f"{tmp_path}: {named}: these act on the official download only")
+    assert said.startswith(f"{tmp_path}: {named}: these apply to the official download only")
 
 
 @pytest.mark.parametrize(

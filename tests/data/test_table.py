@@ -17,7 +17,7 @@ from helo.data.__main__ import main
 from helo.data.dataset import Dataset
 from helo.data.directory import read_dataset
 from helo.data.simulated import simulate
-from helo.data.table import ModalityPattern, parse_modality, read_table
+from helo.data.table import ModalityPattern, TableColumns, parse_modality, read_table
 from helo.errors import InputError
 
 DATASET = simulate(subjects=3, clips=2, windows=2)
@@ -47,8 +47,10 @@ def save(table: pd.DataFrame, path: Path) -> Path:
 
 
 def read(path: Path, **others: Any) -> Dataset:
-    wanted: dict[str, Any] = {"subject": "subject", "group": "group", "emotions": ["label_*"]}
-    return read_table(path, **wanted | {"modalities": [parse_modality(text) for text in MODALITIES]} | others)
+    options = {name: others.pop(name) for name in ("name", "log") if name in others}
+    columns: dict[str, Any] = {"subject": "subject", "group": "group", "emotions": ["label_*"]}
+    columns |= {"modalities": [parse_modality(text) for text in MODALITIES]} | others
+    return read_table(path, TableColumns(**columns), **options)
 
 
 # --- what is read -------------------------------------------------------------------------------
@@ -87,7 +89,7 @@ def test_any_numbers_come_back(
         ModalityPattern("p", "physiological", ("a", "b"), 1),
         ModalityPattern("q", "behavioural", ("[cd]",), 1),
     ]
-    dataset = read_table(path, subject="who", emotions=["joy", "fear"], modalities=modalities)
+    dataset = read_table(path, TableColumns(subject="who", emotions=["joy", "fear"], modalities=modalities))
     np.testing.assert_array_equal(dataset.features, rows)
     expected = np.array([[shares[0], shares[1]], [1.0, 0.0]])
     np.testing.assert_allclose(dataset.labels, expected / expected.sum(axis=1, keepdims=True), rtol=1e-14)
@@ -97,18 +99,18 @@ def test_ratings_are_divided_by_their_sum_and_that_is_said(tmp_path: Path) -> No
     ratings = frame()
     labels = [column for column in ratings if column.startswith("label_")]
     ratings.loc[3, labels] = [5, 0, 0, 0, 0, 5]
-    told: list[str] = []
-    dataset = read(save(ratings, tmp_path / "t.csv"), tell=told.append)
+    lines_logged: list[str] = []
+    dataset = read(save(ratings, tmp_path / "t.csv"), log=lines_logged.append)
     np.testing.assert_array_equal(dataset.labels[3], [0.5, 0, 0, 0, 0, 0.5])
     np.testing.assert_array_equal(dataset.labels[:3], DATASET.labels[:3])
-    assert told == ["labels of 1 of 12 rows do not sum to 1 (ratings?): each row is divided by its sum"]
+    assert lines_logged == ["labels of 1 of 12 rows do not sum to 1 (ratings?): each row is divided by its sum"]
 
 
 def test_columns_not_used_are_named(tmp_path: Path) -> None:
-    told: list[str] = []
+    lines_logged: list[str] = []
     path = save(frame().assign(note="x", start=1.5), tmp_path / "t.csv")
-    dataset = read(path, group=None, tell=told.append)
-    assert told == ["not used: group, note, start"]
+    dataset = read(path, group=None, log=lines_logged.append)
+    assert lines_logged == ["not used: group, note, start"]
     assert dataset.groups is None
 
 
@@ -116,9 +118,11 @@ def test_modalities_take_columns_in_the_order_of_the_file(tmp_path: Path) -> Non
     reordered = frame()[["label_joy", "ecg_1", "subject", "ecg_0", "eda_2", "motion_0", "label_fear"]]
     dataset = read_table(
         save(reordered, tmp_path / "t.csv"),
-        subject="subject",
-        emotions=["fear=label_fear,joy=label_joy"],
-        modalities=[parse_modality("m=behavioural:motion_0"), parse_modality("p=physiological:eda*,ecg_0,ecg_*")],
+        TableColumns(
+            subject="subject",
+            emotions=["fear=label_fear,joy=label_joy"],
+            modalities=[parse_modality("m=behavioural:motion_0"), parse_modality("p=physiological:eda*,ecg_0,ecg_*")],
+        ),
     )
     assert dataset.schema.features == ("motion_0", "ecg_1", "ecg_0", "eda_2")
     assert dataset.schema.emotions == {"fear": "label_fear", "joy": "label_joy"}
@@ -137,7 +141,9 @@ def test_names_that_a_dataset_keeps_for_itself(tmp_path: Path) -> None:
     renamed["feature_subject"] = "taken"
     path = save(renamed, tmp_path / "t.csv")
     modalities = [parse_modality("e=physiological:subject,ecg_1:2"), parse_modality("m=behavioural:motion*")]
-    dataset = read_table(path, subject="who", group="clip", emotions=["group", "label_*"], modalities=modalities)
+    dataset = read_table(
+        path, TableColumns(subject="who", group="clip", emotions=["group", "label_*"], modalities=modalities)
+    )
     assert dataset.schema.features[0] == "feature_feature_subject"
     assert dataset.schema.emotions["group"] == "label_group"
     np.testing.assert_array_equal(dataset.features[:, 0], DATASET.features[:, 0])
@@ -148,9 +154,11 @@ def test_names_that_mean_something_in_patterns(tmp_path: Path) -> None:
     renamed = frame().rename(columns={"ecg_0": "HR[bpm]", "ecg_1": "a:b", "label_joy": "x=1,y"})
     dataset = read_table(
         save(renamed, tmp_path / "t.csv"),
-        subject="subject",
-        emotions=["x=1,y", "label_fear"],
-        modalities=[parse_modality("e=physiological:HR[bpm],a:b:2"), parse_modality("m=behavioural:motion*")],
+        TableColumns(
+            subject="subject",
+            emotions=["x=1,y", "label_fear"],
+            modalities=[parse_modality("e=physiological:HR[bpm],a:b:2"), parse_modality("m=behavioural:motion*")],
+        ),
     )
     assert dataset.schema.features[:2] == ("HR[bpm]", "a:b")
     assert dataset.emotions == ("x=1,y", "label_fear")
@@ -180,12 +188,16 @@ def test_many_columns_need_a_number_of_tokens(tmp_path: Path) -> None:
     wide = wide.assign(who=list("aabb"), joy=1, fear=1, hr=[1, 2, 3, 4])
     path = save(wide, tmp_path / "t.csv")
     heart = parse_modality("heart=physiological:hr")
-    with pytest.raises(InputError, match="say how many tokens its 70 columns make"):
+    with pytest.raises(InputError, match="must end in :TOKENS, the number of tokens that its 70 columns make"):
         read_table(
-            path, subject="who", emotions=["joy", "fear"], modalities=[heart, parse_modality("v=behavioural:v*")]
+            path,
+            TableColumns(
+                subject="who", emotions=["joy", "fear"], modalities=[heart, parse_modality("v=behavioural:v*")]
+            ),
         )
     dataset = read_table(
-        path, subject="who", emotions=["joy", "fear"], modalities=[heart, parse_modality("v=behavioural:v*:7")]
+        path,
+        TableColumns(subject="who", emotions=["joy", "fear"], modalities=[heart, parse_modality("v=behavioural:v*:7")]),
     )
     assert dataset.schema.behavioural[0].token_features == 10
 
@@ -272,7 +284,7 @@ def with_break(rows: list[str]) -> None:
         (text("t.csv.gz", b"subject,group\n"), "cannot be read as a table of UTF-8 text (Not a gzipped file"),
         (text("t.csv.gz", gzip.compress(b"subject,group\n" * 9000)[:40]), "t.csv.gz: cannot be read as a table"),
         (text("t.parquet", "subject,group\n"), "t.parquet: is not a readable Parquet file"),
-        (lines(lambda rows: rows.__delitem__(slice(1, None))), "t.csv: holds no rows"),
+        (lines(lambda rows: rows.__delitem__(slice(1, None))), "t.csv: must hold at least one row"),
         (lines(lambda rows: rows.__setitem__(3, rows[3] + ",9")), "line 4: must have 28 cells, as the first line, g"),
         (lines(lambda rows: rows.__setitem__(0, rows[0].replace("ecg_1", "ecg_0"))), "'ecg_0' is there again"),
         (lines(with_break), "line 7, column 'ecg_0': must be a number, got 'high'"),

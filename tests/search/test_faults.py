@@ -23,22 +23,23 @@ from ray.cluster_utils import Cluster
 from rich.console import Console
 
 import helo
+from helo.configuration import Configuration
 from helo.data import Dataset, simulate
-from helo.evaluation.folds import loso_folds
+from helo.evaluation.folds import Fold, loso_folds
 from helo.metrics import METRICS
 from helo.names import Prefix, Status, TableName
 from helo.run.directory import Run
 from helo.run.ledger import CellRecord, Ledger, LedgerWriter
 from helo.run.tables import CELL_COLUMNS, cells_table
 from helo.search.execution.cells import CellSettings, Train
-from helo.search.execution.connection import Shared, ray_cluster
+from helo.search.execution.connection import SharedDataset, ray_cluster
 from helo.search.execution.progress import SearchProgress
+from helo.search.execution.recorder import Reporting
 from helo.search.execution.tune import run_cells
-from helo.search.planning.outcomes import Finished
 from helo.search.planning.planner import MAX_ATTEMPTS, Planner
 from helo.search.planning.queue import Queue
 from helo.search.planning.space import Range, Space
-from helo.settings import TrainingSettings
+from helo.search.setup.finished import FinishedCells
 from helo.storage import LocalFolder, open_folder
 from helo.training.cell import CellResult, train_cell
 from helo.training.checkpoints import CheckpointFile
@@ -74,7 +75,7 @@ def dataset() -> Dataset:
     return simulate(subjects=4, clips=2, windows=5, emotions=3)
 
 
-def trivial(dataset: Dataset, fold, configuration, seed, normalise, objective, device, rungs, keeper) -> CellResult:
+def trivial(dataset: Dataset, fold: Fold, configuration: Configuration, *_: object) -> CellResult:
     """A cell that trains nothing."""
     rows = dataset.rows((fold.test,))
     scores = dict.fromkeys(METRICS, configuration.ot_entropy)
@@ -98,9 +99,11 @@ def run(
     folds = loso_folds(dataset.subject_names, 0)
     planner = Planner(replace(SPACE, configurations=configurations), len(folds), seed=0, racing=False)
     ledger = Ledger(folder)
-    settings = CellSettings(TrainingSettings(), gpus=gpus)
-    progress = SearchProgress(planner.most, "kl", Console(quiet=True))
-    assert run_cells(Queue(planner), Shared(dataset), folds, settings, LedgerWriter(ledger), progress, 2, train=train)
+    settings = CellSettings(gpus=gpus, train=train)
+    progress = SearchProgress(planner.max_cells, "kl", Console(quiet=True))
+    assert run_cells(
+        Queue(planner), SharedDataset(dataset), folds, settings, Reporting(LedgerWriter(ledger), progress), 2
+    )
     records = ledger.read()
     assert len(records) == 4 * configurations
     return records, planner
@@ -376,17 +379,18 @@ def test_time_is_up_in_the_middle_of_cells_that_go_on_where_they_were(dataset: D
         ledger, states = Ledger(folder / "ledger"), folder / "checkpoints"
         states.mkdir(parents=True, exist_ok=True)
         planner = Planner(space, len(folds), seed=0)
-        finished = Finished("kl")
+        finished = FinishedCells("kl")
         for _, rows in ledger.blocks(finished.columns):
             finished.add(rows)
         planner.restore(finished.outcomes)
         settings = CellSettings(
             checkpoints=LocalFolder(states),
             deadline=None if seconds is None else time.time() + seconds,
+            train=train,
         )
-        progress = SearchProgress(planner.most, "kl", Console(quiet=True))
+        progress = SearchProgress(planner.max_cells, "kl", Console(quiet=True))
         complete = run_cells(
-            Queue(planner), Shared(dataset), folds, settings, LedgerWriter(ledger), progress, 2, train=train
+            Queue(planner), SharedDataset(dataset), folds, settings, Reporting(LedgerWriter(ledger), progress), 2
         )
         assert complete is (seconds is None)
         return ledger

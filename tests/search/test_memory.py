@@ -14,7 +14,7 @@ from helo.configuration import Configuration
 from helo.data.dataset import Dataset
 from helo.data.schema import Modality, Schema
 from helo.evaluation.folds import Fold, fold_data, loso_folds
-from helo.search.execution.connection import Shared, ray_cluster
+from helo.search.execution.connection import SharedDataset, ray_cluster
 from helo.settings import TrainingSettings
 from helo.training.cell import CellTraining
 
@@ -70,7 +70,7 @@ def test_a_further_cell_takes_no_copy_of_the_data() -> None:
     assert size > 200e6
     folds = loso_folds(dataset.subject_names, 0)
     with ray_cluster(None, 2):
-        shared = Shared(dataset)
+        shared = SharedDataset(dataset)
         task = ray.remote(cell).options(num_cpus=1)
         found = ray.get([task.remote(shared.reference, fold) for fold in folds[:2]])
     print(f"data {size / 2**20:.0f} MiB, each cell {[round(taken / 2**20) for taken, _, _ in found]} MiB")

@@ -1,4 +1,4 @@
-"""Features of finished subjects, kept so that an interrupted reading goes on where it was."""
+"""Cache of the features of finished subjects, which lets an interrupted reading resume."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from helo.errors import InputError
 from helo.storage.atomic import whole_file
 
 _FORMAT: Final = 1
-"""To be raised whenever the features of the same recording change."""
+"""Version of the cache. Increase it whenever the features of the same recording change."""
 
 
-class Part(NamedTuple):
-    """One subject's windows."""
+class SubjectWindows(NamedTuple):
+    """Windows of one subject."""
 
     features: NDArray[np.float64]  # (N, F)
     conditions: NDArray[np.str_]  # (N,)
     without_signal: int
-    """Windows left out because no sensor had anything."""
+    """Number of windows left out because no sensor recorded anything."""
 
 
-def part_path(folder: Path, source: Source, settings: dict[str, object]) -> Path:
-    """Where a subject's part is kept: another file for other settings, or when pickle or questionnaire change."""
+def cache_path(folder: Path, source: Source, settings: dict[str, object]) -> Path:
+    """Return the file of a subject, which depends on the settings, the pickle and the questionnaire."""
     state = [_FORMAT, source.subject, source.stamp, source.quest_text(), settings]
     digest = hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:16]
     return folder / f"{source.subject}-{digest}.npz"
 
 
-def read_part(path: Path, columns: int) -> Part | None:
-    """A kept part with so many columns, or None if there is none that is whole."""
+def read_cached(path: Path, columns: int) -> SubjectWindows | None:
+    """Return cached windows with `columns` features, or None if the file is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as kept:
-            part = Part(kept["features"], kept["conditions"], int(kept["without_signal"]))
-    # A part can only be missing or damaged; it is made again.
+            windows = SubjectWindows(kept["features"], kept["conditions"], int(kept["without_signal"]))
+    # A missing or damaged file is written again.
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile):
         return None
-    return part if part.features.shape == (len(part.conditions), columns) else None
+    return windows if windows.features.shape == (len(windows.conditions), columns) else None
 
 
-def write_part(path: Path, part: Part) -> None:
-    """Keep a part, whole or not at all."""
+def write_cached(path: Path, windows: SubjectWindows) -> None:
+    """Write the windows of a subject, completely or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as hidden, hidden.open("wb") as stream:
-            np.savez(stream, **part._asdict())
+            np.savez(stream, **windows._asdict())
     except OSError as error:
         raise InputError(f"{path.parent}: cannot be written ({error.strerror or error})") from None

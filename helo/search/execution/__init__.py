@@ -1,1 +1,1 @@
-"""Execution: cells as Ray Tune trials. The only folder of the search that imports Ray."""
+"""Execution of a search on Ray: its cells as trials of Ray Tune."""

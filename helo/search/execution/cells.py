@@ -1,4 +1,4 @@
-"""What Ray runs: an actor that trains one cell after another."""
+"""A cell in a worker: train it, score it, and make its record."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from helo.configuration import Configuration
 from helo.data.dataset import Dataset
 from helo.errors import DivergedError
 from helo.evaluation.folds import Fold
-from helo.names import Column, Prefix, Status
+from helo.names import Column, Method, Prefix, Status
 from helo.run.ledger import CellRecord, part_name
 from helo.search.planning.planner import PlannedCell
 from helo.search.planning.queue import BaselineCell, Cell
@@ -25,46 +25,14 @@ from helo.settings import TrainingSettings
 from helo.training.cell import CellResult, Checkpointer, train_cell
 from helo.training.checkpoints import CheckpointFile, CheckpointStore, never_draining
 
-
-@dataclass(frozen=True)
-class CellSettings:
-    """What all cells of a search have in common.
-
-    - `training`: of every cell; the device is each cell's own
-    - `gpus`: share of a GPU that a cell gets at its first attempt; 0 trains on the CPU
-    - `checkpoints`: where the states of cells in the making lie, for workers on every node; None keeps none
-    - `checkpoint_every`: seconds between two states of a cell
-    - `deadline`: Unix time at which cells pause
-    """
-
-    training: TrainingSettings = field(default_factory=TrainingSettings)
-    gpus: float = 0.0
-    checkpoints: CheckpointStore | None = None
-    checkpoint_every: float = 30.0
-    deadline: float | None = None
-
-    def gpu_share(self, cell: Cell) -> float:
-        """The share of a GPU that a cell gets: more after it ran out of memory, a whole one at most."""
-        if isinstance(cell, BaselineCell):
-            return 0.0
-        return self.gpus if self.gpus >= 1 else min(1.0, self.gpus * cell.scale)
-
-
-@dataclass(frozen=True)
-class CellReport:
-    """How an attempt at a cell ended.
-
-    `record` is None if the cell paused; with `out_of_memory` it says what is written down if the cell is not
-    tried again. `kept`: whether there may be a checkpoint.
-    """
-
-    record: CellRecord | None
-    out_of_memory: bool = False
-    kept: bool = False
+_SCORES = ("val", "test", "windows", "predictions")
 
 
 class Train(Protocol):
-    """How a cell is trained: `helo.training.cell.train_cell`."""
+    """Function that trains and scores a cell, such as `helo.training.cell.train_cell`.
+
+    It returns None if the cell has paused.
+    """
 
     def __call__(
         self,
@@ -77,110 +45,235 @@ class Train(Protocol):
     ) -> CellResult | None: ...
 
 
+@dataclass(frozen=True)
+class CellSettings:
+    """Settings that all cells of a search share.
+
+    Attributes
+    ----------
+    training : TrainingSettings
+        Settings of the training. The device of `training.engine` is set for each cell anew.
+    gpus : float
+        Share of a GPU that a cell gets at its first attempt. At 0 cells run on the CPU.
+    checkpoints : CheckpointStore or None
+        Folder of the checkpoints, which workers on all nodes can reach. None: cells are not saved.
+    checkpoint_every : float
+        Seconds between two checkpoints of a cell.
+    deadline : float or None
+        Unix time in seconds at which cells pause.
+    train : Train
+        Function that trains a cell.
+    """
+
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    gpus: float = 0.0
+    checkpoints: CheckpointStore | None = None
+    checkpoint_every: float = 30.0
+    deadline: float | None = None
+    train: Train = train_cell
+
+    def gpu_share(self, cell: Cell) -> float:
+        """Return the share of a GPU that a cell gets.
+
+        After a cell has run out of memory its share grows, up to one whole GPU.
+
+        Parameters
+        ----------
+        cell : PlannedCell or BaselineCell
+            Cell to run. Baselines run on the CPU.
+
+        Returns
+        -------
+        float
+            Number of GPUs, as Ray counts them.
+        """
+        if isinstance(cell, BaselineCell):
+            return 0.0
+        return self.gpus if self.gpus >= 1 else min(1.0, self.gpus * cell.gpu_factor)
+
+
+@dataclass(frozen=True)
+class CellReport:
+    """Outcome of one attempt at a cell.
+
+    Attributes
+    ----------
+    record : CellRecord or None
+        Record for the ledger. None if the cell has paused.
+    out_of_memory : bool
+        Whether the cell failed for lack of memory. Its record is written only if the cell is not tried again.
+    has_checkpoint : bool
+        Whether the cell may have left a checkpoint.
+    """
+
+    record: CellRecord | None
+    out_of_memory: bool = False
+    has_checkpoint: bool = False
+
+
 def run_cell(
     cell: Cell,
     dataset: Dataset,
     folds: tuple[Fold, ...],
     settings: CellSettings,
-    train: Train = train_cell,
-    leaves: Callable[[], bool] = never_draining,
+    is_draining: Callable[[], bool] = never_draining,
 ) -> CellReport:
-    """Train and score one cell. An exception becomes a failed record with its reason.
+    """Train and score one cell. An exception in it becomes a failed record with its reason.
 
-    `leaves`: whether this machine is about to go, asked after each epoch: then the cell pauses. Only an error that
-    leaves the accelerator unusable is raised: this process cannot train another cell.
+    Parameters
+    ----------
+    cell : PlannedCell or BaselineCell
+        Cell to run.
+    dataset : Dataset
+        Data of all subjects.
+    folds : tuple of Fold
+        All folds of the search. `cell.fold` is an index into them.
+    settings : CellSettings
+        Settings that all cells share.
+    is_draining : callable
+        Function that returns whether this node is about to be removed. It is called after each epoch. If it returns
+        True, the cell pauses.
+
+    Returns
+    -------
+    CellReport
+        Outcome of this attempt.
+
+    Raises
+    ------
+    torch.AcceleratorError
+        If the GPU is no longer usable. This process cannot run another cell then.
     """
     if settings.deadline is not None and time.time() >= settings.deadline:
-        return CellReport(None)  # it has waited for its worker so long
-    torch.set_num_threads(settings.training.threads)  # two busy processes of two threads each are slower than one
+        return CellReport(None)  # the deadline passed while the cell was waiting for a worker
+    torch.set_num_threads(settings.training.threads)  # more threads than CPUs slow each other down
     fold = folds[cell.fold]
     started = datetime.now(UTC)
-    common: dict[str, Any] = {"fold": fold.test, "node": platform.node(), "started": started, **known_fields(cell)}
-    keeper = None if isinstance(cell, BaselineCell) else _keeper(cell, settings, leaves)
-    full, reason = False, ""
-    found: dict[str, Any] | None = None
+    common: dict[str, Any] = {"fold": fold.test, "node": platform.node(), "started": started, **identity_of(cell)}
+    checkpointer = None if isinstance(cell, BaselineCell) else _checkpoint_file(cell, settings, is_draining)
+    out_of_memory, reason = False, ""
+    results: dict[str, Any] | None = None
     try:
         if isinstance(cell, BaselineCell):
-            found = _baseline_fields(cell, dataset, fold, settings)
+            results = _run_baseline_cell(cell, dataset, fold, settings)
         else:
-            found = _helo_fields(cell, dataset, fold, settings, train, keeper)
+            results = _run_helo_cell(cell, dataset, fold, settings, checkpointer)
     except Exception as error:
         if isinstance(error, getattr(torch, "AcceleratorError", ())):
             raise
-        full = _out_of_memory(error)
-        known = full or isinstance(error, DivergedError)
-        reason = (str(error) or type(error).__name__) if known else "".join(traceback.format_exception(error)[-3:])
-    kept = keeper is not None and keeper.may_exist
+        out_of_memory = _is_out_of_memory(error)
+        expected = out_of_memory or isinstance(error, DivergedError)
+        reason = (str(error) or type(error).__name__) if expected else "".join(traceback.format_exception(error)[-3:])
+    has_checkpoint = checkpointer is not None and checkpointer.may_exist
     if reason:
-        if full:  # only now that the traceback no longer holds what took the memory
+        if out_of_memory:  # outside the except clause: there the traceback still holds the tensors
             gc.collect()
             torch.cuda.empty_cache()
             reason = f"out of memory: {reason}"
-        return CellReport(
-            CellRecord(**common, status=Status.FAILED, reason=reason, epochs=0, **_finish(started)), full, kept
-        )
-    if found is None:
-        return CellReport(None, kept=kept)
-    return CellReport(CellRecord(**(common | found), **_finish(started)), kept=kept)
+        failed = CellRecord(**common, status=Status.FAILED, reason=reason, epochs=0, **_end_of(started))
+        return CellReport(failed, out_of_memory, has_checkpoint)
+    if results is None:
+        return CellReport(None, has_checkpoint=has_checkpoint)
+    return CellReport(CellRecord(**(common | results), **_end_of(started)), has_checkpoint=has_checkpoint)
 
 
-def known_fields(cell: Cell) -> dict[str, Any]:
-    """What a cell's record says before it is run."""
+def identity_of(cell: Cell) -> dict[str, Any]:
+    """Return the fields of a cell's record that are known before it runs: configuration, hyperparameters, method."""
     if isinstance(cell, BaselineCell):
         return {"method": cell.method, "configuration": 0, "params": {}}
     return {"configuration": cell.configuration, "params": cell.params}
 
 
-def _helo_fields(
-    cell: PlannedCell, dataset: Dataset, fold: Fold, settings: CellSettings, train: Train, keeper: Checkpointer | None
+def cell_name(cell: Cell) -> str:
+    """Return the unique name of a cell, which is also the name of its file in the ledger."""
+    if isinstance(cell, BaselineCell):
+        return part_name(0, cell.fold, cell.method)
+    return part_name(cell.configuration, cell.fold, Method.HELO)
+
+
+def checkpoint_name(cell: PlannedCell) -> str:
+    """Return the file name of a cell's checkpoint."""
+    return f"{cell_name(cell)}.pt"
+
+
+def failed_record(cell: Cell, fold: str) -> CellRecord:
+    """Return the record of a cell whose worker process died at each attempt.
+
+    Parameters
+    ----------
+    cell : PlannedCell or BaselineCell
+        Cell of the last attempt.
+    fold : str
+        Test subject.
+
+    Returns
+    -------
+    CellRecord
+        Failed record without scores.
+    """
+    now = datetime.now(UTC)
+    return CellRecord(
+        **identity_of(cell),
+        fold=fold,
+        status=Status.FAILED,
+        reason=f"the worker process died each of the {cell.attempt} times this cell was tried",
+        epochs=0,
+        seconds=0.0,
+        node="",
+        started=now,
+        finished=now,
+    )
+
+
+def _run_helo_cell(
+    cell: PlannedCell, dataset: Dataset, fold: Fold, settings: CellSettings, checkpointer: Checkpointer | None
 ) -> dict[str, Any] | None:
-    result = train(
+    """Train and score HeLo. Return the fields of its record, or None if the cell has paused."""
+    engine = replace(settings.training.engine, device=_device(settings.gpu_share(cell)))
+    result = settings.train(
         dataset,
         fold,
         Configuration.from_params(cell.params),
-        replace(settings.training, engine=replace(settings.training.engine, device=_device(settings.gpu_share(cell)))),
+        replace(settings.training, engine=engine),
         cell.rungs,
-        keeper,
+        checkpointer,
     )
     if result is None:
         return None
+    names = ("epochs", "best_epoch", "history", "correlation", "plan", *_SCORES)
     return {
         "status": Status.STOPPED if result.stopped else Status.COMPLETED,
-        **{
-            name: getattr(result, name) for name in ("epochs", "best_epoch", "history", "correlation", "plan", *_SHARED)
-        },
+        **{name: getattr(result, name) for name in names},
     }
 
 
-def _baseline_fields(cell: BaselineCell, dataset: Dataset, fold: Fold, settings: CellSettings) -> dict[str, Any] | None:
-    from helo.evaluation.baselines.cell import run_baseline  # a second of scikit-learn, for workers only
+def _run_baseline_cell(
+    cell: BaselineCell, dataset: Dataset, fold: Fold, settings: CellSettings
+) -> dict[str, Any] | None:
+    """Fit and score a baseline. Return the fields of its record, or None if the cell has paused."""
+    from helo.evaluation.baselines.cell import run_baseline  # loads scikit-learn, which takes a second
 
     result = run_baseline(dataset, fold, cell.method, settings.training, settings.deadline)
     if result is None:
         return None
-    fields = {name: getattr(result, name) for name in ("configuration", "params", *_SHARED)}
-    history = ({Column.EPOCH: 0, **{Prefix.VAL + name: value for name, value in result.val.items()}},)  # for loggers
+    fields = {name: getattr(result, name) for name in ("configuration", "params", *_SCORES)}
+    # One row of history, so that the loggers of trials have something to log.
+    history = ({Column.EPOCH: 0, **{Prefix.VAL + name: value for name, value in result.val.items()}},)
     return {"status": Status.COMPLETED, "epochs": 0, "history": history, **fields}
 
 
-_SHARED = ("val", "test", "windows", "predictions")
-
-
-def checkpoint_name(cell: PlannedCell) -> str:
-    """The file with the state of a cell in the making."""
-    return f"{part_name(cell.configuration, cell.fold)}.pt"
-
-
-def _keeper(cell: PlannedCell, settings: CellSettings, leaves: Callable[[], bool]) -> CheckpointFile | None:
+def _checkpoint_file(
+    cell: PlannedCell, settings: CellSettings, is_draining: Callable[[], bool]
+) -> CheckpointFile | None:
     if settings.checkpoints is None:
         return None
     return CheckpointFile(
-        settings.checkpoints, checkpoint_name(cell), settings.checkpoint_every, settings.deadline, leaves
+        settings.checkpoints, checkpoint_name(cell), settings.checkpoint_every, settings.deadline, is_draining
     )
 
 
 def _device(share: float) -> str:
-    """The GPU that Ray lends this process, if any; a part of one is all the memory that the cell may take."""
+    """Return the device of a cell, and limit the cell's GPU memory to its share of the GPU."""
     if not share or not torch.cuda.is_available():
         return "cpu"
     if share <= 1:
@@ -188,11 +281,12 @@ def _device(share: float) -> str:
     return "cuda"
 
 
-def _out_of_memory(error: Exception) -> bool:
-    # On the CPU torch raises a plain RuntimeError with these words.
+def _is_out_of_memory(error: Exception) -> bool:
+    # On the CPU torch raises a plain RuntimeError with this text.
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
-def _finish(started: datetime) -> dict[str, Any]:
+def _end_of(started: datetime) -> dict[str, Any]:
+    """Return the fields of a record for a cell that ends now."""
     finished = datetime.now(UTC)
     return {"finished": finished, "seconds": (finished - started).total_seconds()}

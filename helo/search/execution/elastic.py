@@ -1,8 +1,7 @@
-"""Ray's nodes as they come and go: what they hold, what may join them, which leave, and what they all can reach."""
+"""Clusters that grow and shrink during a search: their size, nodes that leave or die, and a folder for all nodes."""
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import time
 from dataclasses import replace
@@ -16,49 +15,53 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from helo._yaml import read_yaml
 from helo.cluster.filling import Node
 from helo.errors import InputError
+from helo.search.execution import _ray_compat
 from helo.search.sizing.resources import Machines
 from helo.storage import LocalFolder
 from helo.training.checkpoints import CheckpointStore
 
-LAUNCHED: Final = Path("~/ray_bootstrap_config.yaml")
-"""Where ``ray up`` leaves the cluster file on the head node, with the resources of each node type filled in."""
+DRAIN_CHECK_S: Final = 2.0
+"""Minimum seconds between two checks of a cell whether its node leaves.
 
-EVERY_S: Final = 2.0
-"""How often a cell asks at most whether its node leaves. It takes 0.3 ms; clouds give notice of 30 s and more."""
+A check takes 0.3 ms. Clouds announce the removal of a node 30 s in advance or more.
+"""
 
-ROOM_EVERY_S: Final = 5.0
-"""How often the size of the cluster is looked at."""
+SIZE_CHECK_S: Final = 5.0
+"""Minimum seconds between two checks of the size of the cluster."""
 
 ANSWER_S: Final = 2.0
-"""How long a node may take to answer before it counts as gone."""
+"""Seconds within which a node has to accept a connection. After that it counts as lost."""
 
 
-def machines() -> Machines:
-    """The nodes of the Ray cluster at hand that can run cells, and those that its autoscaler may start."""
-    leaving = _draining()
-    now = [
-        Node(float(node["Resources"].get("CPU", 0)), float(node["Resources"].get("GPU", 0)))
-        for node in ray.nodes()
-        if node["Alive"] and node["NodeID"] not in leaving
-    ]
-    return replace(_launched(), now=now)
+def cluster_machines() -> Machines:
+    """Return the machines of the Ray cluster that this process is connected to.
+
+    Returns
+    -------
+    Machines
+        The nodes that can run cells now, and those that the autoscaler of the cluster may start. Nodes that are about
+        to be removed are left out.
+    """
+    draining = _ray_compat.draining_nodes()
+    now = [_node(node["Resources"]) for node in ray.nodes() if node["Alive"] and node["NodeID"] not in draining]
+    return replace(_autoscaler_limits(), now=now)
 
 
-def _launched() -> Machines:
-    """What the cluster file of ``ray up`` lets Ray start; nothing where there is none.
+def _autoscaler_limits() -> Machines:
+    """Return the nodes that the autoscaler may start, from the cluster file that ``ray up`` leaves on the head node.
 
-    Ray's own state does not have it: its autoscaler tells nobody how far it may go.
+    Without such a file there are none.
     """
     try:
-        content = read_yaml(LAUNCHED.expanduser())
-        most, kinds = int(content["max_workers"]), dict(content["available_node_types"])
-        head = kinds[content["head_node_type"]]
-        head_too = int(head.get("max_workers", 0))  # workers of its type: none, unless it is said
-        groups = [
-            (_node(kind["resources"]), head_too if kind is head else int(kind.get("max_workers", most)))
-            for kind in kinds.values()
-        ]
-        return Machines((), groups, most, _node(head["resources"]))
+        content = read_yaml(_ray_compat.CLUSTER_FILE.expanduser())
+        max_workers, types = int(content["max_workers"]), dict(content["available_node_types"])
+        head = types[content["head_node_type"]]
+        groups = []
+        for node_type in types.values():
+            # Ray's defaults: no workers of the head's type, any number of the other types.
+            default = 0 if node_type is head else max_workers
+            groups.append((_node(node_type["resources"]), int(node_type.get("max_workers", default))))
+        return Machines((), groups, max_workers, _node(head["resources"]))
     except (InputError, LookupError, TypeError, ValueError, AttributeError):
         return Machines(())
 
@@ -67,82 +70,99 @@ def _node(resources: dict[str, Any]) -> Node:
     return Node(float(resources.get("CPU", 0)), float(resources.get("GPU", 0)))
 
 
-def _draining() -> set[str]:
-    """The nodes that are about to go. Ray has no public name for it."""
-    try:
-        return set(ray._private.state.state.get_draining_nodes())
-    except (AttributeError, RayError, RuntimeError):
-        return set()
+class ConcurrencyLimit:
+    """Maximum number of cells that are submitted to Ray at the same time.
 
+    A fixed number, or as many as fit on the cluster while it grows and shrinks. If the limits of its autoscaler are
+    unknown, twice as many cells as fit are submitted. The pending ones make an autoscaler start nodes, and a node that
+    joins has work at once. The results of a search do not depend on the limit, see `helo.search.planning.pace`.
 
-class Room:
-    """How many cells are handed out at a time: so many, or as many as the cluster holds, however it grows and shrinks.
-
-    Where no autoscaler's limits are known, as many again wait: that is what makes an unknown one start nodes, and
-    whoever joins has work at once. What a cell finds does not depend on it: see `helo.search.planning.planner.pace`.
+    Parameters
+    ----------
+    concurrency : int or None
+        Fixed number of cells. None follows the size of the cluster.
+    cpus : int
+        Number of CPUs of a cell.
+    gpus : float
+        Share of a GPU of a cell.
     """
 
-    def __init__(self, concurrency: int | None, cpus: int, share: float) -> None:
-        self.concurrency, self.cpus, self.share = concurrency, cpus, share
-        self._found, self._looked = 1, -ROOM_EVERY_S
+    def __init__(self, concurrency: int | None, cpus: int, gpus: float) -> None:
+        self.concurrency, self.cpus, self.gpus = concurrency, cpus, gpus
+        self._limit, self._checked = 1, -SIZE_CHECK_S
 
-    def __call__(self) -> int:
+    def current(self) -> int:
+        """Return the limit at this moment, at least 1."""
         if self.concurrency is not None:
             return self.concurrency
-        if time.monotonic() - self._looked >= ROOM_EVERY_S:
-            found = machines()
-            fitting = found.fits(self.cpus, self.share)
-            self._found = max(1, fitting if found.groups else 2 * fitting)
-            self._looked = time.monotonic()
-        return self._found
+        if time.monotonic() - self._checked >= SIZE_CHECK_S:
+            machines = cluster_machines()
+            fitting = machines.fits(self.cpus, self.gpus)
+            self._limit = max(1, fitting if machines.groups else 2 * fitting)
+            self._checked = time.monotonic()
+        return self._limit
 
 
-class Notice:
-    """Whether the node of this process is about to be taken away, asked now and then."""
+class DrainCheck:
+    """Function without arguments that returns whether the node of this process is about to be removed.
+
+    It queries Ray every `DRAIN_CHECK_S` seconds at most.
+    """
 
     def __init__(self) -> None:
         self._node = ray.get_runtime_context().get_node_id()
-        self._asked, self._leaves = -EVERY_S, False
+        self._checked, self._leaves = -DRAIN_CHECK_S, False
 
     def __call__(self) -> bool:
         now = time.monotonic()
-        if not self._leaves and now - self._asked >= EVERY_S:
-            self._asked, self._leaves = now, self._node in _draining()
+        if not self._leaves and now - self._checked >= DRAIN_CHECK_S:
+            self._checked, self._leaves = now, self._node in _ray_compat.draining_nodes()
         return self._leaves
 
 
-class Losses:
-    """Tells workers that died by themselves from those whose node went."""
+class LostNodes:
+    """Nodes on which trials run, to tell a lost node from a worker process that died."""
 
     def __init__(self) -> None:
-        self._nodes: dict[str, str] = {}
-        self._gone: set[str] = set()
+        self._node_of: dict[str, str] = {}
+        self._lost: set[str] = set()
 
-    def started(self, trial: str, actor: Any) -> None:
-        """Remember where a trial runs."""
-        with contextlib.suppress(AttributeError, LookupError, RayError):  # not public either
-            self._nodes[trial] = ray._private.state.actors(actor._actor_id.hex())["Address"]["NodeID"]
+    def trial_started(self, trial: Any) -> None:
+        """Remember the node on which a trial runs."""
+        node = _ray_compat.node_of_trial(trial)
+        if node is not None:
+            self._node_of[trial.trial_id] = node
 
-    def ended(self, trial: str) -> None:
-        """Forget where a trial ran that has ended well."""
-        self._nodes.pop(trial, None)
+    def trial_finished(self, trial: Any) -> None:
+        """Forget the node of a trial that has finished."""
+        self._node_of.pop(trial.trial_id, None)
 
-    def by_node(self, trial: str) -> bool:
-        """Whether the node of a trial that has ended in an error leaves or is gone.
+    def caused_error(self, trial: Any) -> bool:
+        """Return whether a trial ended in an error because its node is leaving or lost.
 
-        Ray itself takes half a minute to notice that a machine is dead; its workers are missed at once. So the node is
-        asked.
+        Ray misses the workers of a dead machine at once, the machine itself after half a minute. This method therefore
+        connects to the node.
+
+        Parameters
+        ----------
+        trial : ray.tune.experiment.Trial
+            Trial that ended in an error.
+
+        Returns
+        -------
+        bool
+            False also if the node of the trial is unknown.
         """
-        node = self._nodes.pop(trial, None)
+        node = self._node_of.pop(trial.trial_id, None)
         if node is None:
             return False
-        if node not in self._gone and node not in _draining() and _answers(node):
+        if node not in self._lost and node not in _ray_compat.draining_nodes() and _accepts_connections(node):
             return False
-        self._gone.add(node)
+        self._lost.add(node)
         return True
 
 
-def _answers(node_id: str) -> bool:
+def _accepts_connections(node_id: str) -> bool:
     node = next((node for node in ray.nodes() if node["NodeID"] == node_id), None)
     if node is None or not node["Alive"]:
         return False
@@ -154,8 +174,8 @@ def _answers(node_id: str) -> bool:
     return True
 
 
-class _Through:
-    """A folder on another machine, through an actor that lives there."""
+class _RemoteFolder:
+    """Folder on another machine, which an actor on that machine reads and writes: a `CheckpointStore`."""
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
@@ -175,17 +195,26 @@ class _Through:
     def _call(self, method: str, *arguments: Any) -> Any:
         try:
             return ray.get(getattr(self._actor, method).remote(*arguments))
-        except OSError:  # its own
+        except OSError:  # raised by the folder itself; Ray's errors for them are OSErrors, too
             raise
         except RayError as error:
-            raise OSError(f"the search's machine cannot be reached ({type(error).__name__})") from error
+            raise OSError(f"the machine of the search cannot be reached ({type(error).__name__})") from error
 
 
-def from_everywhere(folder: Path) -> CheckpointStore:
-    """A folder on this machine as workers on all nodes of the Ray cluster at hand can use it.
+def share_folder(folder: Path) -> CheckpointStore:
+    """Make a folder on this machine accessible to workers on all nodes of the Ray cluster.
 
-    Its actor lives as long as what is returned. It is a `LocalFolder` itself: no torch is loaded for it.
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Absolute path of the folder.
+
+    Returns
+    -------
+    CheckpointStore
+        The folder, through an actor on this machine. The actor lives as long as this object. It is a plain
+        `LocalFolder` so that it does not load torch.
     """
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    options = {"num_cpus": 0, "scheduling_strategy": here, "max_restarts": -1, "max_concurrency": 4}
-    return _Through(ray.remote(LocalFolder).options(**options).remote(folder))
+    this_node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    options = {"num_cpus": 0, "scheduling_strategy": this_node, "max_restarts": -1, "max_concurrency": 4}
+    return _RemoteFolder(ray.remote(LocalFolder).options(**options).remote(folder))

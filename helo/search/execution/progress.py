@@ -1,4 +1,4 @@
-"""What a search shows while it runs: cells done of all, the best so far, the time left."""
+"""Progress of a search on the screen: finished cells, the best configuration, the time left."""
 
 from __future__ import annotations
 
@@ -8,22 +8,35 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from helo._cli import say
-from helo._text import duration
+from helo._cli import print_line
+from helo._text import format_duration
 from helo.names import Status
 
 LINE_EVERY_S = 10.0
-"""Where the output is no terminal, a line is printed this often at most."""
+"""Minimum seconds between two printed lines where the output is not a terminal."""
 
 
 class SearchProgress:
-    """A bar on a terminal, a line now and then in a log."""
+    """Progress bar on a terminal; elsewhere, a line every `LINE_EVERY_S` seconds.
 
-    def __init__(self, total: int, objective: str, console: Console | None = None, done: int = 0) -> None:
-        self.total, self.objective, self.before = total, objective, done
+    Parameters
+    ----------
+    total : int
+        Number of HeLo's cells in the whole search, finished ones included.
+    objective : str
+        Name of the metric that is shown of the best configuration.
+    console : rich.console.Console or None
+        Console to print on. None makes one for the standard output.
+    finished : int
+        Number of cells that earlier parts of the same search have finished.
+    """
+
+    def __init__(self, total: int, objective: str, console: Console | None = None, finished: int = 0) -> None:
+        self.total, self.objective = total, objective
         self.console = console or Console()
-        self.done = done
+        self.finished = finished
         self.counts: dict[str, int] = {Status.STOPPED: 0, Status.FAILED: 0}
+        self._finished_before = finished
         self._started: float | None = None
         self._last_line = time.monotonic()
         self._bar = Progress(
@@ -35,7 +48,7 @@ class SearchProgress:
             console=self.console,
             disable=not self.console.is_terminal,
         )
-        self._task = self._bar.add_task("cells", total=total, completed=done, note="starting workers")
+        self._task = self._bar.add_task("cells", total=total, completed=finished, note="starting workers")
 
     def __enter__(self) -> SearchProgress:
         self._bar.start()
@@ -46,44 +59,63 @@ class SearchProgress:
     ) -> None:
         self._bar.stop()
 
-    def begin(self) -> None:
-        """The first cell starts: time left is reckoned from here, not from the start of the workers."""
+    def start_clock(self) -> None:
+        """Start the clock for the time left, once. It excludes the start of the workers and the baselines."""
         if self._started is None:
             self._started = time.monotonic()
 
-    def cell_done(self, status: str, most: int, best: tuple[int, float] | None) -> None:
-        """Count a finished cell; `best` is the leading configuration and its mean validation loss.
+    def cell_finished(self, status: str, total: int, best: tuple[int, float] | None) -> None:
+        """Count a finished cell of HeLo.
 
-        `most`: cells of the whole search, as far as is known by now: racing makes them fewer.
+        Parameters
+        ----------
+        status : str
+            A `helo.names.Status`.
+        total : int
+            Number of cells in the whole search as known by now. Racing reduces it.
+        best : tuple of (int, float) or None
+            Best configuration so far and its mean validation loss.
         """
-        self.done += 1
-        self.total = most
+        self.finished += 1
+        self.total = total
         if status in self.counts:
             self.counts[status] += 1
         note = self._note(best)
-        self._bar.update(self._task, completed=self.done, total=most, note=note)
-        now = time.monotonic()
-        if not self.console.is_terminal and (now - self._last_line >= LINE_EVERY_S or self.done == self.total):
-            self._last_line = now
-            say(self.console, f"cells {self.done}/{self.total}  {note}")
+        self._bar.update(self._task, completed=self.finished, total=total, note=note)
+        self._print(f"cells {self.finished}/{total}  {note}", last=self.finished == total)
 
-    def baseline_done(self, status: str, done: int, of: int) -> None:
-        """Count a finished cell of a baseline: they come first, and are not among the cells that are counted."""
+    def baseline_finished(self, status: str, finished: int, total: int) -> None:
+        """Count a finished cell of a baseline. These come first and are not part of the bar.
+
+        Parameters
+        ----------
+        status : str
+            A `helo.names.Status`.
+        finished : int
+            Number of finished cells of baselines.
+        total : int
+            Number of all cells of baselines.
+        """
         if status in self.counts:
             self.counts[status] += 1
-        note = f"baselines {done}/{of}"
+        note = f"baselines {finished}/{total}"
         self._bar.update(self._task, note=note)
+        self._print(note, last=finished == total)
+
+    def _print(self, line: str, last: bool) -> None:
+        """Print a line where the output is not a terminal, unless the last one is too recent."""
         now = time.monotonic()
-        if not self.console.is_terminal and (now - self._last_line >= LINE_EVERY_S or done == of):
+        if not self.console.is_terminal and (last or now - self._last_line >= LINE_EVERY_S):
             self._last_line = now
-            say(self.console, note)
+            print_line(self.console, line)
 
     def _note(self, best: tuple[int, float] | None) -> str:
         parts = []
         if best is not None:
-            parts.append(f"best validation {self.objective} {abs(best[1]):.4f} (configuration {best[0]})")
+            number, loss = best
+            parts.append(f"best validation {self.objective} {abs(loss):.4f} (configuration {number})")
         parts += [f"{count} {status}" for status, count in self.counts.items() if count]
-        if self._started is not None and self.done < self.total:
-            each = (time.monotonic() - self._started) / (self.done - self.before)
-            parts.append(f"at most {duration(each * (self.total - self.done))} left")
+        if self._started is not None and self.finished < self.total:
+            seconds_per_cell = (time.monotonic() - self._started) / (self.finished - self._finished_before)
+            parts.append(f"at most {format_duration(seconds_per_cell * (self.total - self.finished))} left")
         return ", ".join(parts)

@@ -1,1 +1,1 @@
-"""Planning: which cell runs next. Pure logic, without Ray, torch or files."""
+"""Planning: choose the cells of a search and their order. Pure logic, without Ray, torch or files."""

@@ -1,11 +1,10 @@
 """Rungs within a fold: asynchronous successive halving among cells with the same test subject.
 
-Cells of different folds are never compared: some people are harder to predict than others, and the hard
-one's cells would be stopped whatever their configuration. A cell learns its rungs when it is handed out,
-from the cells of its fold that are over by then, so that it needs nobody's word while it trains.
+Cells of different folds are never compared. Some people are harder to predict than others, and the cells of a hard one
+would be stopped whatever their configuration. The rungs of a cell are fixed when it starts, from cells of its fold that
+have ended by then. It needs no communication while it trains.
 
-Source: Li et al., A System for Massively Parallel Hyperparameter Tuning, MLSys 2020 (ASHA), in its stopping
-variant.
+Source: Li et al., A System for Massively Parallel Hyperparameter Tuning, MLSys 2020 (ASHA), in its stopping variant.
 """
 
 from __future__ import annotations
@@ -15,62 +14,74 @@ from array import array
 from bisect import insort
 from collections.abc import Sequence
 
-REDUCTION = 4
-"""One in so many cells goes on at a rung (η of successive halving)."""
+REDUCTION_FACTOR = 4
+"""η of successive halving: one in η cells continues after a rung."""
 
-SHARES = (1 / 4, 1 / 2)
-"""Rungs, as shares of a cell's epochs. Earlier ones would save more and favour what learns fast over what learns
-well: on simulated people they cost 4 % of the score."""
+RUNG_SHARES = (1 / 4, 1 / 2)
+"""Rungs, as shares of a cell's epochs.
 
-LEAST_RIVALS = 2
-"""Cells of the fold that must have reached a rung before it stops anyone."""
+Earlier rungs would save more epochs, but favour fast learning over good results: on simulated people they cost 4 % of
+the score.
+"""
+
+MIN_CELLS_AT_RUNG = 2
+"""Minimum number of cells of a fold that must have reached a rung before a cell is stopped there."""
 
 
 def rung_epochs(epochs: int) -> tuple[int, ...]:
-    """The epochs after which a cell of at most `epochs` epochs is compared.
+    """Return the epochs after which a cell of at most `epochs` epochs is compared.
 
     >>> rung_epochs(16), rung_epochs(100), rung_epochs(2), rung_epochs(1)
     ((4, 8), (25, 50), (1,), ())
     """
-    return tuple(sorted({epoch for share in SHARES if 0 < (epoch := int(share * epochs)) < epochs}))
+    candidates = {int(share * epochs) for share in RUNG_SHARES}
+    return tuple(sorted(epoch for epoch in candidates if 0 < epoch < epochs))
 
 
-class Rivals:
-    """The finished cells of one fold that others are compared with, and what they had reached by each rung.
+class FoldRungs:
+    """Losses that the ended cells of one fold had reached by each rung.
 
-    A cell goes on at a rung if it is among the best ⌈(rivals + 1) / η⌉ there.
+    A new cell continues after a rung if it is among the best ⌈(n + 1) / η⌉ there, where n is the number of ended cells
+    that reached the rung.
 
-    >>> rivals = Rivals()
-    >>> rivals.add([9, 5, 4, 4], finished=True)
-    >>> rivals.add([9, 6, 6, 3], finished=True)
-    >>> rivals.limits(6)
+    Examples
+    --------
+    >>> rungs = FoldRungs()
+    >>> rungs.add([9, 5, 4, 4], finished=True)
+    >>> rungs.add([9, 6, 6, 3], finished=True)
+    >>> rungs.limits(6)
     {1: 5.0, 3: 3.0}
     """
 
     def __init__(self) -> None:
         self._cells: list[tuple[Sequence[float], bool]] = []
-        self._reached: dict[int, array[float]] = {}
-        """By rung, as far as one was asked for: the rivals' best losses up to it, in order."""
+        self._losses: dict[int, array[float]] = {}
+        """Rung → ascending best losses of the cells up to it, for the rungs that were requested so far."""
 
     def add(self, curve: Sequence[float], finished: bool) -> None:
-        """One rival more.
+        """Add an ended cell.
 
-        `curve`: its loss by epoch, epoch 0 first; only the best up to a rung counts. `finished`: whether it ran
-        to its end; one that stopped before a rung is no rival there.
+        Parameters
+        ----------
+        curve : sequence of float
+            Its loss by epoch, starting with epoch 0. Only the best loss up to a rung counts.
+        finished : bool
+            Whether the cell ran to its end. A cell that was stopped before a rung does not count there.
         """
         self._cells.append((curve, finished))
-        for rung, reached in self._reached.items():
+        for rung, losses in self._losses.items():
             if finished or len(curve) > rung:
-                insort(reached, min(curve[: rung + 1]))
+                insort(losses, min(curve[: rung + 1]))
 
     def limits(self, epochs: int) -> dict[int, float]:
-        """The loss that a cell of `epochs` epochs must have reached at each rung to go on: epoch → largest loss."""
+        """Return the rungs of a new cell of at most `epochs` epochs: epoch → largest loss with which it continues."""
         found = {}
         for rung in rung_epochs(epochs):
-            if rung not in self._reached:
-                losses = [min(curve[: rung + 1]) for curve, ended in self._cells if ended or len(curve) > rung]
-                self._reached[rung] = array("d", sorted(losses))
-            reached = self._reached[rung]
-            if len(reached) >= LEAST_RIVALS:
-                found[rung] = reached[math.ceil((len(reached) + 1) / REDUCTION) - 1]
+            if rung not in self._losses:
+                reached = [min(curve[: rung + 1]) for curve, ended in self._cells if ended or len(curve) > rung]
+                self._losses[rung] = array("d", sorted(reached))
+            losses = self._losses[rung]
+            if len(losses) >= MIN_CELLS_AT_RUNG:
+                survivors = math.ceil((len(losses) + 1) / REDUCTION_FACTOR)
+                found[rung] = losses[survivors - 1]
         return found

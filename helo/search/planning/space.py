@@ -1,4 +1,4 @@
-"""A search space: YAML to parameters, with every mistake said in one line.
+"""Search spaces: read from YAML, with all mistakes reported in one line.
 
 .. code-block:: yaml
 
@@ -6,18 +6,18 @@
     about: one line             # optional
     configurations: 12          # how many are drawn
     sampler: tpe                # or random
-    objective: kl               # the inner validation measure that is minimised
+    objective: kl               # inner validation metric that is optimised
     parameters:
       ot_entropy: {low: 1e-3, high: 1, log: true}
       attention_depth: {low: 1, high: 3}
       width: {choices: [16, 32]}
-      epochs: 20                # fixed; {value: 20} says the same
-    first: {ot_entropy: 0.1}    # optional: part of the first configuration
+      epochs: 20                # fixed; the same as {value: 20}
+    first: {ot_entropy: 0.1}    # optional: values of the first configuration
 
 Hyperparameters that a space does not mention keep the default of `helo.configuration`.
 
-Instead of being drawn, configurations can be listed, as the rows of an ablation table. Each variant says what it
-changes; the first one is what the others are compared with, and none is dropped early:
+Instead of being drawn, configurations can be listed as the rows of an ablation table. Each variant names the
+hyperparameters that it changes. The first variant is the reference of the others. No variant is dropped early:
 
 .. code-block:: yaml
 
@@ -49,42 +49,64 @@ _RANGE_KEYS = ("low", "high", "log", "choices")
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`, both included; whole ones if `whole`; even in the logarithm if `log`."""
+    """Interval of numbers from `low` to `high`, both included.
+
+    With `whole` only whole numbers are drawn. With `log` the logarithm is uniform.
+    """
 
     low: float
     high: float
     log: bool
     whole: bool
 
-    def holds(self, value: Any) -> bool:
-        """Whether a value lies in the range."""
+    def contains(self, value: Any) -> bool:
+        """Return whether a value lies in the range."""
         return bool(self.low <= value <= self.high)
 
     def as_dict(self) -> dict[str, Any]:
-        """As in the YAML."""
+        """Return the entry as in the YAML file."""
         return {"low": self.low, "high": self.high, "log": self.log}
 
 
 @dataclass(frozen=True)
 class Choices:
-    """A few values, in no order."""
+    """Finite set of values without an order."""
 
     values: tuple[Any, ...]
 
-    def holds(self, value: Any) -> bool:
-        """Whether a value is one of them."""
+    def contains(self, value: Any) -> bool:
+        """Return whether a value is one of the choices."""
         return value in self.values
 
     def as_dict(self) -> dict[str, Any]:
-        """As in the YAML."""
+        """Return the entry as in the YAML file."""
         return {"choices": list(self.values)}
 
 
 @dataclass(frozen=True)
 class Space:
-    """What is searched, and how: see the module's docstring.
+    """Search space: hyperparameters, and how configurations are chosen. The module's docstring has the YAML form.
 
-    `variants`: name → the values of all searched hyperparameters, if the configurations are listed.
+    Attributes
+    ----------
+    name : str
+        Name of the space.
+    configurations : int
+        Number of configurations.
+    searched : mapping of str to Range or Choices
+        Hyperparameters that differ between configurations.
+    fixed : mapping
+        Hyperparameters with one value for all configurations.
+    sampler : str
+        ``"tpe"``, ``"random"``, or ``"listed"`` for a space with variants.
+    objective : str
+        Inner validation metric that the search optimises.
+    about : str
+        Description in one line.
+    first : mapping
+        Values of searched hyperparameters in the first configuration. The rest of it is drawn.
+    variants : mapping of str to mapping
+        Name → values of all searched hyperparameters. Empty if configurations are drawn.
     """
 
     name: str
@@ -97,18 +119,19 @@ class Space:
     first: Mapping[str, Any] = field(default_factory=dict)
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def listed(self, number: int) -> Mapping[str, Any] | None:
-        """The searched values of configuration `number`, if they are not to be drawn."""
+    def preset_values(self, number: int) -> Mapping[str, Any] | None:
+        """Return the searched values of configuration `number` that are not drawn, or None if all are drawn."""
         if self.variants:
-            return list(self.variants.values())[number % len(self.variants)]  # a probe may ask for more
+            # A probe may use more configurations than there are variants.
+            return list(self.variants.values())[number % len(self.variants)]
         return self.first if number == 0 and self.first else None
 
-    def params(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
-        """A whole configuration: drawn values, fixed ones, and defaults."""
+    def full_params(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of all hyperparameters: drawn, fixed, and defaults."""
         return {**DEFAULTS, **self.fixed, **drawn}
 
     def as_dict(self) -> dict[str, Any]:
-        """The space as plain values, for the manifest."""
+        """Return the space as plain values, for the manifest. `parse_space` is the inverse."""
         about = {"name": self.name, "about": self.about, "objective": self.objective}
         fixed = {name: {"value": value} for name, value in self.fixed.items()}
         if self.variants:
@@ -125,13 +148,13 @@ class Space:
 
 
 def bundled_spaces() -> dict[str, Path]:
-    """The spaces that come with HeLo Search, by name."""
+    """Return the paths of the spaces that come with HeLo Search, by name."""
     found = sorted(Path(str(files("helo.search_spaces"))).glob("*.yaml"))
     return {path.stem: path for path in found}
 
 
 def load_space(name: str) -> Space:
-    """Load a bundled space by its name, or a YAML file by its path; raise `InputError` otherwise."""
+    """Return a bundled space by its name, or the space in a YAML file by its path; raise `InputError` otherwise."""
     bundled = bundled_spaces()
     if name in bundled:
         return read_space(bundled[name])
@@ -145,14 +168,30 @@ def load_space(name: str) -> Space:
 
 
 def read_space(path: Path) -> Space:
-    """Read a space from a YAML file; all that is wrong with it is in one `InputError`."""
+    """Return the space in a YAML file; raise one `InputError` that lists all mistakes."""
     return parse_space(read_yaml(path), str(path), path.stem)
 
 
 def parse_space(content: Mapping[str, Any], where: str, name: str) -> Space:
-    """A space from plain values, as in the YAML file or as from `Space.as_dict`.
+    """Return a space from plain values.
 
-    `where` begins the message of an `InputError`; `name` is the name of a space that gives none.
+    Parameters
+    ----------
+    content : mapping
+        Values as in the YAML file, or from `Space.as_dict`.
+    where : str
+        Start of the message of an `InputError`: the place of the values.
+    name : str
+        Name of a space whose values have none.
+
+    Returns
+    -------
+    Space
+
+    Raises
+    ------
+    InputError
+        If there are mistakes. The message lists all of them.
     """
     if "variants" in content:
         return _listed(content, where, name)
@@ -185,7 +224,7 @@ def parse_space(content: Mapping[str, Any], where: str, name: str) -> Space:
 
 
 def _listed(content: Mapping[str, Any], where: str, name: str) -> Space:
-    """A space whose configurations are variants."""
+    """Return a space whose configurations are variants."""
     problems = [f"unknown key {key!r}{did_you_mean(str(key), _KEYS)}" for key in content if key not in _KEYS]
     problems += [f"{key} has no meaning beside variants" for key in _DRAWING_KEYS if key in content]
     objective, variants = content.get("objective", "kl"), content["variants"]
@@ -305,12 +344,12 @@ def _check_first(first: Any, searched: dict[str, Range | Choices], problems: lis
     for name, value in first.items():
         if name not in searched:
             problems.append(f"first: {name!r} is not searched{did_you_mean(str(name), searched)}")
-        elif PARAMETERS[name].problem(value) or not searched[name].holds(value):
+        elif PARAMETERS[name].problem(value) or not searched[name].contains(value):
             problems.append(f"first: {name} must lie in its own range, got {value!r}")
 
 
 def _idle(searched: dict[str, Range | Choices], fixed: dict[str, Any]) -> list[str]:
-    """Hyperparameters that act nowhere in the space: searching them would search nothing."""
+    """Return a problem for each searched hyperparameter that has no effect anywhere in the space."""
     words = ("modalities", "transport", "label_attention")
     possible = [
         entry.values if isinstance(entry := searched.get(name), Choices) else (fixed.get(name, DEFAULTS[name]),)
@@ -325,7 +364,7 @@ def _idle(searched: dict[str, Range | Choices], fixed: dict[str, Any]) -> list[s
 
 
 def _combinations(searched: dict[str, Range | Choices], fixed: dict[str, Any]) -> list[str]:
-    """Check that every combination of width and heads can be built: the search must not find out."""
+    """Return the problems of combinations of width and heads, so that no cell fails on them later."""
     values: list[list[Any]] = []
     for name in ("width", "heads"):
         entry = searched.get(name)

@@ -1,7 +1,7 @@
-"""Optuna's part: which hyperparameters the next configuration has.
+"""Draws of configurations with Optuna, and configurations as Optuna trials.
 
-A draw depends on the seed, on the configuration's number and on the trials handed in, on nothing else. So
-it needs no memory of the draws before it, and a search that is resumed draws what it would have drawn.
+A draw depends on the seed, the number of the configuration and the trials added so far, and on nothing else. It needs
+no memory of earlier draws, so a resumed search draws what it would have drawn without the interruption.
 """
 
 from __future__ import annotations
@@ -16,70 +16,114 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from helo.search.planning.space import Choices, Range, Space
 
-STARTUP = 10
-"""Configurations that TPE draws at random first (Optuna's default), if the search has four times as many."""
+MAX_STARTUP_TRIALS = 10
+"""Maximum number of configurations that TPE draws at random first (Optuna's default). Short searches have fewer."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """The searched hyperparameters in Optuna's words."""
+def optuna_distributions(space: Space) -> dict[str, BaseDistribution]:
+    """Return the searched hyperparameters of a space as Optuna distributions, by name."""
     return {name: _distribution(entry) for name, entry in space.searched.items()}
 
 
-class Draws:
-    """The draws of one study, `label`.
+class ConfigurationSampler:
+    """Sampler of the configurations of one study.
 
-    Each has a sampler of its own, so that it does not matter which were made before it; only the trials are
-    kept, because handing them to Optuna takes longer than a draw.
+    Every draw has an Optuna sampler of its own, so that it does not depend on the draws before it. The trials are kept
+    between draws, because adding them to Optuna takes longer than a draw.
+
+    Parameters
+    ----------
+    space : Space
+        Search space.
+    seed : int
+        Seed of the search.
+    label : str
+        Name of the study. Studies of different names have different streams of random numbers.
     """
 
     def __init__(self, space: Space, seed: int, label: str) -> None:
         self._space, self._seed, self._label = space, seed, label
-        self._distributions = distributions(space)
+        self._distributions = optuna_distributions(space)
         self._study = optuna.create_study(direction="minimize")
 
     @property
-    def learning(self) -> bool:
-        """Whether what is drawn depends on trials at all."""
+    def uses_trials(self) -> bool:
+        """Whether draws depend on trials."""
         return self._space.sampler == "tpe"
 
-    def learn(self, trials: Sequence[FrozenTrial]) -> None:
-        """Trials that the sampler may learn from, beside those of earlier calls."""
+    def add_trials(self, trials: Sequence[FrozenTrial]) -> None:
+        """Add trials for later draws to learn from."""
         self._study.add_trials(trials)
 
-    def draw(self, number: int, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The searched hyperparameters of configuration `number`.
+    def draw(self, number: int, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the searched hyperparameters of a configuration.
 
-        `known` are the values if they were drawn before: those in the ledger stay what they are, though another
-        version of Optuna might draw others.
+        Parameters
+        ----------
+        number : int
+            Number of the configuration.
+        recorded : mapping, optional
+            Values that an earlier part of the search has drawn. They are returned unchanged, because another version of
+            Optuna might draw others.
+
+        Returns
+        -------
+        dict of str to value
+
+        Raises
+        ------
+        ValueError
+            If a recorded or preset value does not fit its distribution.
         """
-        if known is not None:
-            given: Mapping[str, Any] = {name: known[name] for name in self._distributions}
+        if recorded is not None:
+            given: Mapping[str, Any] = {name: recorded[name] for name in self._distributions}
         else:
-            given = self._space.listed(number) or {}
+            given = self._space.preset_values(number) or {}
         for name, value in given.items():
-            self._distributions[name].to_internal_repr(value)  # raises ValueError for what is no value at all
+            self._distributions[name].to_internal_repr(value)  # raises ValueError for an unsuitable value
         if len(given) == len(self._distributions):
             return dict(given)
-        if not self.learning:  # trials that are of no use would only fill the memory
+        if not self.uses_trials:  # a new study, or useless trials would accumulate in memory
             self._study = optuna.create_study(direction="minimize")
         self._study.sampler = _sampler(self._space, derived_seed(self._seed, self._label, number))
         if given:
             self._study.enqueue_trial(dict(given))
-        asked = self._study.ask(self._distributions)
-        self._study.tell(asked, state=TrialState.FAIL)  # no sampler looks at it
-        return dict(asked.params)
+        trial = self._study.ask(self._distributions)
+        self._study.tell(trial, state=TrialState.FAIL)  # samplers ignore failed trials
+        return dict(trial.params)
 
-    def trial(
+    def make_trial(
         self, params: Mapping[str, Any], losses: Sequence[float], complete: bool, failed: bool = False
     ) -> FrozenTrial:
-        """A configuration as Optuna's trial: its steps are the folds in their order, its value is their mean.
+        """Return a configuration as an Optuna trial.
 
-        A dropped configuration is a pruned trial: TPE ranks it behind all complete ones.
+        Steps are folds in their order. The value of a step is the mean loss up to it. A dropped configuration is a
+        pruned trial, which TPE ranks behind all complete ones.
+
+        Parameters
+        ----------
+        params : mapping
+            Hyperparameters of the configuration.
+        losses : sequence of float
+            Its losses in the folds that it has run, in their order.
+        complete : bool
+            Whether it has losses in all folds.
+        failed : bool
+            Whether one of its cells failed.
+
+        Returns
+        -------
+        FrozenTrial
         """
         means = [sum(losses[: count + 1]) / (count + 1) for count in range(len(losses))]
-        state = TrialState.FAIL if failed else TrialState.COMPLETE if complete else TrialState.PRUNED
+        if failed:
+            state = TrialState.FAIL
+        elif complete:
+            state = TrialState.COMPLETE
+        else:
+            state = TrialState.PRUNED
         return create_trial(
             state=state,
             params={name: params[name] for name in self._distributions},
@@ -90,7 +134,7 @@ class Draws:
 
 
 def derived_seed(seed: int, label: str, number: int) -> int:
-    """The seed of one configuration's draw."""
+    """Return the seed of the draw of one configuration."""
     text = f"{seed}/{label}/configuration/{number}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
@@ -98,7 +142,7 @@ def derived_seed(seed: int, label: str, number: int) -> int:
 def _sampler(space: Space, seed: int) -> optuna.samplers.BaseSampler:
     if space.sampler == "random":
         return optuna.samplers.RandomSampler(seed=seed)
-    startup = min(STARTUP, max(2, space.configurations // 4))
+    startup = min(MAX_STARTUP_TRIALS, max(2, space.configurations // 4))
     return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
 
 

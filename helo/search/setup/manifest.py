@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from helo.evaluation.folds import Fold, folds_digest
 from helo.names import IDENTITY, FileName
 from helo.run.directory import Run
-from helo.search.planning.race import Pace
+from helo.search.planning.pace import Pace
 from helo.search.sizing.resources import Resources
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def build_manifest(setup: SearchSetup, folds: tuple[Fold, ...], resources: Resou
         "seed": setup.seed,
         "protocol": setup.protocol,
         "racing": setup.racing,
-        "pace": asdict(pace),
+        "pace": pace.as_dict(),
         "normalise": setup.training.normalise,
         "precision": setup.training.engine.precision,
         "compiled": setup.training.engine.compiled,

@@ -141,13 +141,13 @@ class Request:
     @property
     def seconds(self) -> float | None:
         """The time budget; raise `InputError` if it is no time span, or none that is left."""
-        from helo._text import seconds
+        from helo._text import parse_duration
 
         given, option = self.time_budget, self.spell("time_budget")
         if given is None:
             return None
         try:
-            found = seconds(given) if isinstance(given, str) else float(given)
+            found = parse_duration(given) if isinstance(given, str) else float(given)
         except (TypeError, ValueError):
             rule = "must be a number and s, m, h or d, such as 90s or 2h"
             raise InputError(f"{option} {rule}, got {given!r}") from None

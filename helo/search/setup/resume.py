@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from helo.data.dataset import Dataset
@@ -10,7 +10,7 @@ from helo.errors import InputError
 from helo.evaluation.folds import folds_as_json, folds_digest, loso_folds
 from helo.names import FITTED_BASELINES, IDENTITY, FileName, Normalisation, Precision, SearchProtocol, enum_values
 from helo.run.directory import Run
-from helo.search.planning.race import Pace
+from helo.search.planning.pace import Pace
 from helo.search.planning.space import parse_space
 from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
@@ -44,10 +44,10 @@ def setup_of_run(run: Run, dataset: Dataset, wish: Resources, option: str = "--d
     folds = loso_folds(dataset.subject_names, seed)
     if run.folds != folds_as_json(folds) or _of_kind(run, "folds", dict).get("digest") != folds_digest(folds):
         raise InputError(f"{run.folder}: its folds are not those that seed {seed} gives")
-    pace = {"ahead": Pace.ahead} | pace  # runs of earlier versions do not say it
-    if not all(isinstance(pace.get(field.name), int) and pace[field.name] > 0 for field in fields(Pace)):
-        names = ", ".join(field.name for field in fields(Pace))
-        raise InputError(f"{where}: pace must have {names}, whole numbers above 0, got {pace}")
+    keys = tuple(Pace().as_dict())
+    pace = {"ahead": Pace.lookahead} | pace  # runs of earlier versions do not say it
+    if not all(isinstance(pace.get(key), int) and pace[key] > 0 for key in keys):
+        raise InputError(f"{where}: pace must have {', '.join(keys)}, whole numbers above 0, got {pace}")
     cpus = _of_kind(run, "cpus_per_cell", int)
     baselines = _of_kind(run, "baselines", list)
     if not all(name in FITTED_BASELINES for name in baselines) or len(set(baselines)) < len(baselines):
@@ -67,7 +67,7 @@ def setup_of_run(run: Run, dataset: Dataset, wish: Resources, option: str = "--d
         protocol=str(protocol),
         racing=_of_kind(run, "racing", bool),
         baselines=tuple(baselines),
-        pace=Pace(**{field.name: pace[field.name] for field in fields(Pace)}),
+        pace=Pace(pace["generation"], pace["lag"], pace["ahead"]),
     )
 
 

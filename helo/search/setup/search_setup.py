@@ -8,7 +8,7 @@ from typing import Final
 from helo.data.dataset import Dataset
 from helo.names import SearchProtocol
 from helo.run.ledger import PACK
-from helo.search.planning.race import Pace
+from helo.search.planning.pace import Pace
 from helo.search.planning.space import Space
 from helo.search.sizing.resources import Resources
 from helo.settings import TrainingSettings

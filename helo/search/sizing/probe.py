@@ -1,4 +1,4 @@
-"""What one cell costs, measured before many are paid for: seconds of an epoch, and memory."""
+"""Cost of a cell, measured before a search: seconds per epoch, and memory."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from helo.settings import TrainingSettings
 from helo.training.cell import CellTraining
 
 CONTEXT_BYTES = 600 * 2**20
-"""What a process takes of a GPU before its first tensor (CUDA context, kernels): torch does not count it."""
+"""Bytes of GPU memory of a process before its first tensor (CUDA context, kernels). torch does not count them."""
 
 SAMPLES = 3
-"""Configurations timed for a plan, besides the largest one."""
+"""Number of configurations that are timed for a cost estimate, besides the largest one."""
 
 STEPS = 32
-"""Training steps that are timed, of those of an epoch; as many before them warm up."""
+"""Maximum number of training steps that are timed. As many steps before them warm up."""
 
 PROBED = 20_000
-"""Windows of a large dataset that a probe looks at."""
+"""Maximum number of windows of a dataset that a probe uses."""
 
 _TRANSPORTS = (TransportKind.NONE, TransportKind.LINEAR, TransportKind.GROMOV, TransportKind.FUSED)
 
 GROWS = ("width", "attention_depth", "batch_size", "heads", "transport")
-"""Hyperparameters that take more memory when they are larger; transport in the order of `_TRANSPORTS`."""
+"""Hyperparameters whose larger values need more memory; transport is in the order of `_TRANSPORTS`."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One cell's cost: seconds of an epoch, bytes of main memory and of the GPU (with its context)."""
+    """Cost of a cell: seconds per epoch, bytes of main memory and of GPU memory (CUDA context included)."""
 
     seconds_per_epoch: float
     memory: int
@@ -55,15 +55,15 @@ class Measured:
 
 
 def largest(space: Space) -> dict[str, Any]:
-    """The configuration of a space that needs most memory."""
+    """Return the configuration of a space that needs most memory."""
     if space.variants:
-        return max((space.params(values) for values in space.variants.values()), key=_weight)
-    drawn = study.Draws(space, 0, "largest").draw(0)
+        return max((space.full_params(values) for values in space.variants.values()), key=_weight)
+    drawn = study.ConfigurationSampler(space, 0, "largest").draw(0)
     for name in GROWS:
         entry = space.searched.get(name)
         if entry is not None:
             drawn[name] = entry.high if isinstance(entry, Range) else max(entry.values, key=_rank)
-    return space.params(drawn)
+    return space.full_params(drawn)
 
 
 def _rank(value: Any) -> float:
@@ -71,15 +71,15 @@ def _rank(value: Any) -> float:
 
 
 def _weight(params: dict[str, Any]) -> tuple[float, float]:
-    """Roughly what a step of training holds in memory; transport counts where the rest is the same."""
+    """Return a rough rank of the memory of a training step; transport breaks ties."""
     tokens = params["width"] * (1 + params["attention_depth"]) * params["batch_size"]
     return tokens if params["modalities"] == ModalitySelection.BOTH else 0, _rank(params["transport"])
 
 
 def samples(space: Space, seed: int) -> list[dict[str, Any]]:
-    """A few configurations as the search would draw them, to be timed."""
-    draws = study.Draws(space, seed, "probe")
-    return [space.params(draws.draw(number + 1)) for number in range(SAMPLES)]
+    """Return a few configurations to time, drawn as in the search."""
+    draws = study.ConfigurationSampler(space, seed, "probe")
+    return [space.full_params(draws.draw(number + 1)) for number in range(SAMPLES)]
 
 
 def measure(
@@ -149,7 +149,7 @@ def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
 
 @contextmanager
 def _hidden_main() -> Iterator[None]:
-    """Keep a new process from importing the caller's script: without a guard it would start its search in there."""
+    """Keep a new process from importing the caller's script, which would start its search again without a guard."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:

@@ -1,4 +1,4 @@
-"""What a cell gets and how many run at a time. Pure arithmetic, apart from Ray and torch."""
+"""Resources of a cell and number of cells at a time. Pure arithmetic, without Ray and torch."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from helo.cluster.filling import Node
 from helo.errors import InputError
 
 MARGIN = 1.25
-"""A cell may need so much more than the probe saw: folds differ in size, allocators in their moods."""
+"""Factor on the GPU memory that the probe measured: folds differ in size, and allocators vary."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a search runs on: `concurrency` cells at a time, each with these CPUs and this share of a GPU.
+    """Resources of a search: `concurrency` cells at a time, each with `cpus_per_cell` CPUs and a share of a GPU.
 
-    In a wish, `concurrency` None means as many as fit, `gpus_per_cell` None the share that fits.
+    In a request, `concurrency` None means as many cells as fit, and `gpus_per_cell` None the share that fits.
     """
 
     concurrency: int | None
@@ -27,9 +27,9 @@ class Resources:
 
 
 def share_that_fits(need: int, total: int, cells_per_gpu: int) -> float:
-    """The share of a GPU for a cell that needs `need` of its `total` bytes: one of so many equal parts.
+    """Return the share of a GPU for a cell that needs `need` of its `total` bytes, as one of several equal parts.
 
-    `cells_per_gpu`: as many as there are CPUs to feed them; more would only wait.
+    `cells_per_gpu` is the maximum number of parts: with more cells, some would wait for CPUs.
 
     >>> share_that_fits(need=3, total=16, cells_per_gpu=8), share_that_fits(need=1, total=1000, cells_per_gpu=8)
     (0.25, 0.125)
@@ -41,7 +41,7 @@ def share_that_fits(need: int, total: int, cells_per_gpu: int) -> float:
 
 
 def round_down(share: float) -> float:
-    """A share with the four decimals that Ray knows, never larger: `1 / share` cells must still fit.
+    """Return a share rounded down to the four decimals that Ray uses, so that `1 / share` cells still fit.
 
     >>> round_down(1 / 3)
     0.3333
@@ -51,12 +51,18 @@ def round_down(share: float) -> float:
 
 @dataclass(frozen=True)
 class Machines:
-    """The nodes of a cluster, or the one machine: those that are there, and those that an autoscaler may start.
+    """Nodes of a cluster or a single machine: running ones, and those that an autoscaler may start.
 
-    - `now`: the nodes that are there
-    - `groups`: of an autoscaler, each a kind of node and how many of it there may be
-    - `most`: how many nodes the autoscaler starts in all
-    - `head`: the node that is there beside them
+    Attributes
+    ----------
+    now : sequence of Node
+        Running nodes.
+    groups : sequence of (Node, int)
+        Kinds of nodes of an autoscaler, each with its maximum number.
+    most : int
+        Maximum number of nodes that the autoscaler starts in total.
+    head : Node
+        Head node, which runs beside the nodes that the autoscaler starts.
     """
 
     now: Sequence[Node]
@@ -65,7 +71,7 @@ class Machines:
     head: Node = field(default_factory=lambda: Node(0))
 
     def fits(self, cpus: int, share: float) -> int:
-        """How many cells run at a time once the autoscaler has started all that it may.
+        """Return the number of cells that run at a time once the autoscaler has started all its nodes.
 
         >>> Machines([Node(cpus=0)], [(Node(cpus=4), 10), (Node(cpus=1), 5)], most=3).fits(2, 0)
         6
@@ -75,7 +81,7 @@ class Machines:
         return max(here, self.head.fits(cpus, share) + sum(heapq.nlargest(self.most, each)))
 
     def feeds(self, cpus: int) -> int:
-        """How many cells with so many CPUs a GPU can be shared by, until they wait for CPUs; 0 without GPUs.
+        """Return how many cells with `cpus` CPUs each can share a GPU without waiting for CPUs; 0 without GPUs.
 
         >>> Machines([Node(cpus=64), Node(cpus=16, gpus=2)]).feeds(1)
         8
@@ -85,7 +91,7 @@ class Machines:
 
 
 def settle(wish: Resources, share: float, machines: Machines) -> Resources:
-    """Fill in what a wish leaves open: at least one cell at a time, and as many as fit.
+    """Return a request with the open values filled in: as many cells at a time as fit, and at least one.
 
     >>> settle(Resources(None, 2, None), 0.25, Machines([Node(cpus=16, gpus=1)]))
     Resources(concurrency=4, cpus_per_cell=2, gpus_per_cell=0.25)
@@ -95,7 +101,7 @@ def settle(wish: Resources, share: float, machines: Machines) -> Resources:
 
 
 def require_room(wish: Resources, share: float, machines: Machines) -> None:
-    """Raise `InputError` if no node of a cluster can ever run a cell, unless the user says how many shall wait."""
+    """Raise `InputError` if no node of a cluster can ever run a cell, unless the user has given a concurrency."""
     if wish.concurrency is None and not machines.fits(wish.cpus_per_cell, share):
         asked = f"{wish.cpus_per_cell} CPUs" + (f" and {share:g} GPUs" if share else "")
         raise InputError(

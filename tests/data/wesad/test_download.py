@@ -20,7 +20,7 @@ import pytest
 
 from helo.data.dataset import Dataset
 from helo.data.directory import read_dataset, write_dataset
-from helo.data.wesad import ITEM_SETS, is_download, read_download, read_feature_table
+from helo.data.wesad import ITEM_SETS, DownloadSettings, is_download, read_download, read_feature_table
 from helo.data.wesad.questionnaire import read_quest
 from helo.data.wesad.recording import find_segments
 from helo.data.wesad.signals import window_starts
@@ -33,7 +33,10 @@ ITEMS = ITEM_SETS["panas23"]
 
 def read(official: Official, path: Path | None = None, **settings: Any) -> Dataset:
     pytest.importorskip("neurokit2")
-    return read_download(path or official.folder, ITEMS, **({"device": "wrist", "jobs": 1} | settings))
+    options = {"jobs": 1} | {name: settings.pop(name) for name in ("jobs", "cache", "log") if name in settings}
+    return read_download(
+        path or official.folder, ITEMS, DownloadSettings(**({"device": "wrist"} | settings)), **options
+    )
 
 
 def refused(official: Official, path: Path | None = None, **settings: Any) -> str:
@@ -122,7 +125,7 @@ def test_python_2_and_zip_give_the_same(official: Official, python2: Callable[[A
 
 def test_processes_give_the_same_and_end(official: Official, tmp_path: Path) -> None:
     lines: list[str] = []
-    dataset = read(official, jobs=2, tell=lines.append, parts=tmp_path / "parts")
+    dataset = read(official, jobs=2, log=lines.append, cache=tmp_path / "parts")
     assert dataset.digest == read(official).digest
     assert len(lines) == 2
     assert re.fullmatch(r"S(2|14): 10 windows in \d+ s; 1 of 2 subjects, about .* left", lines[0])
@@ -130,7 +133,7 @@ def test_processes_give_the_same_and_end(official: Official, tmp_path: Path) -> 
     assert multiprocessing.active_children() == []
     # What goes wrong in a process comes out as it would without.
     official.path("S14").write_bytes(b"")
-    said = refused(official, jobs=2, parts=tmp_path / "others")
+    said = refused(official, jobs=2, cache=tmp_path / "others")
     assert said.startswith(f"{official.path('S14')}: is not a whole pickle")
     assert multiprocessing.active_children() == []
 
@@ -143,7 +146,7 @@ def test_windows_without_any_signal_are_left_out(official: Official) -> None:
         wrist[key] = values
     official.write()
     lines: list[str] = []
-    dataset = read(official, tell=lines.append)
+    dataset = read(official, log=lines.append)
     assert len(dataset) == 19
     assert "S2: 9 windows" in lines[0]
     assert "1 more without any signal left out" in lines[0]
@@ -198,7 +201,7 @@ def test_all_real_subjects_have_the_segments_and_windows_of_the_table(wesad_fold
             assert (inside == code[segment.condition]).all()
             assert content["label"][segment.start - 1] != inside[0] != content["label"][segment.stop]
 
-    dataset = read_download(tmp_path, ITEMS, device="wrist", jobs=1)
+    dataset = read_download(tmp_path, ITEMS, DownloadSettings(device="wrist"), jobs=1)
     assert len(dataset.subject_names) == 15
     assert not np.isnan(dataset.features).any()
     table = pd.read_csv(wesad_folder / "windows.csv")
@@ -247,7 +250,7 @@ def test_finished_subjects_are_not_read_again(
         signal.raise_signal(signal.SIGINT)  # Ctrl-C as soon as one subject is finished
 
     with pytest.raises(KeyboardInterrupt):
-        read(official, parts=parts, tell=interrupt, jobs=jobs)
+        read(official, cache=parts, log=interrupt, jobs=jobs)
     assert multiprocessing.active_children() == []
     (line,) = told
     done = line.split(":")[0]
@@ -259,8 +262,8 @@ def test_finished_subjects_are_not_read_again(
     assert "is not a whole pickle" in refused(official)
     os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
     lines: list[str] = []
-    dataset = read(official, parts=parts, tell=lines.append)
-    assert lines[0] == f"{done}: 10 windows, kept from before; 1 of 2 subjects"
+    dataset = read(official, cache=parts, log=lines.append)
+    assert lines[0] == f"{done}: 10 windows, read before; 1 of 2 subjects"
     path.write_bytes(whole)
     assert dataset.digest == read(official).digest
 
@@ -268,8 +271,8 @@ def test_finished_subjects_are_not_read_again(
 def test_parts_are_made_again_for_other_settings_or_files(official: Official, tmp_path: Path) -> None:
     def kept(path: Path | None = None, **settings: Any) -> int:
         lines: list[str] = []
-        read(official, path, parts=tmp_path / "parts", tell=lines.append, **settings)
-        return sum("kept from before" in line for line in lines)
+        read(official, path, cache=tmp_path / "parts", log=lines.append, **settings)
+        return sum("read before" in line for line in lines)
 
     assert kept() == 0
     assert kept() == 2
@@ -286,17 +289,17 @@ def test_parts_are_made_again_for_other_settings_or_files(official: Official, tm
 
 def test_parts_that_cannot_be_written_are_named(official: Official, tmp_path: Path) -> None:
     (tmp_path / "parts").write_text("a file, no folder")
-    assert refused(official, parts=tmp_path / "parts").startswith(f"{tmp_path / 'parts'}: cannot be written (")
+    assert refused(official, cache=tmp_path / "parts").startswith(f"{tmp_path / 'parts'}: cannot be written (")
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 cut", b"\x80\x02cos\nsystem\n."])
 def test_damaged_parts_are_made_again(official: Official, tmp_path: Path, damage: bytes) -> None:
-    expected = read(official, parts=tmp_path / "parts").digest
+    expected = read(official, cache=tmp_path / "parts").digest
     for path in (tmp_path / "parts").iterdir():
         assert path.suffix == ".npz"
         path.write_bytes(damage)
-    assert read(official, parts=tmp_path / "parts").digest == expected
-    assert read(official, parts=tmp_path / "parts").digest == expected
+    assert read(official, cache=tmp_path / "parts").digest == expected
+    assert read(official, cache=tmp_path / "parts").digest == expected
 
 
 # --- what is refused ----------------------------------------------------------------------------
@@ -402,9 +405,9 @@ def test_without_neurokit_the_extra_is_named(official: Official) -> None:
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from helo.data.wesad import ITEM_SETS, read_download\n"
+        "from helo.data.wesad import ITEM_SETS, DownloadSettings, read_download\n"
         "sys.path.clear()\n"
-        "read_download(Path(sys.argv[1]), ITEM_SETS['panas9'], device='wrist')\n"
+        "read_download(Path(sys.argv[1]), ITEM_SETS['panas9'], DownloadSettings('wrist'))\n"
     )
     done = subprocess.run([sys.executable, "-c", code, official.folder], capture_output=True, text=True, check=False)
-    assert "needs NeuroKit2: pip install 'helo-search[wesad]'" in done.stderr.splitlines()[-1]
+    assert "needs NeuroKit2; install it: pip install 'helo-search[wesad]'" in done.stderr.splitlines()[-1]

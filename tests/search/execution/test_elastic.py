@@ -33,12 +33,14 @@ from helo.names import Status
 from helo.run.ledger import Ledger, LedgerWriter
 from helo.run.tables import CELL_COLUMNS, cells_table
 from helo.search.execution.cells import CellSettings, Train, run_cell
-from helo.search.execution.connection import Shared, ray_cluster
-from helo.search.execution.elastic import Room, from_everywhere, machines
+from helo.search.execution.connection import SharedDataset, ray_cluster
+from helo.search.execution.elastic import ConcurrencyLimit, cluster_machines, share_folder
 from helo.search.execution.progress import SearchProgress
+from helo.search.execution.recorder import Reporting
 from helo.search.execution.tune import run_cells
-from helo.search.planning.outcomes import outcome
-from helo.search.planning.planner import Planner, pace
+from helo.search.planning.outcome import Outcome
+from helo.search.planning.pace import Pace
+from helo.search.planning.planner import Planner
 from helo.search.planning.queue import Cell, Queue
 from helo.search.planning.space import Range, Space, read_space
 from helo.settings import TrainingSettings
@@ -84,14 +86,14 @@ class Watched(Queue):
         super().__init__(planner)
         self.again: list[Cell] = []
 
-    def retry(self, cell: Cell, scale: int = 1) -> bool:
+    def retry(self, cell: Cell, gpu_factor: int = 1) -> bool:
         self.again.append(cell)
-        return super().retry(cell, scale)
+        return super().retry(cell, gpu_factor)
 
 
 def watched(dataset: Dataset, space: Space) -> Watched:
     folds = len(dataset.subject_names)
-    return Watched(Planner(space, folds, seed=3, pace=pace(space, folds, NODES, "shared", racing=True)))
+    return Watched(Planner(space, folds, seed=3, pace=Pace.for_search(space, folds, NODES, "shared", racing=True)))
 
 
 def search(
@@ -100,8 +102,9 @@ def search(
     """All cells on the cluster at hand, as many at a time as it holds."""
     folder.mkdir()
     folds = loso_folds(dataset.subject_names, 3)
-    progress = SearchProgress(queue.planner.most, "kl", Console(quiet=True))
-    assert run_cells(queue, Shared(dataset), folds, settings, LedgerWriter(Ledger(folder)), progress, None, train=train)
+    settings = dataclasses.replace(settings, train=train)
+    progress = SearchProgress(queue.planner.max_cells, "kl", Console(quiet=True))
+    assert run_cells(queue, SharedDataset(dataset), folds, settings, Reporting(LedgerWriter(Ledger(folder)), progress))
     return cells_table(Ledger(folder).rows(CELL_COLUMNS))
 
 
@@ -109,12 +112,12 @@ def alone(dataset: Dataset, queue: Queue, folder: Path, seed: int = 3) -> pd.Dat
     """All cells in this process, one at a time, without Ray."""
     folder.mkdir()
     ledger, folds = Ledger(folder), loso_folds(dataset.subject_names, seed)
-    settings = dataclasses.replace(SETTINGS, seed=seed)
+    settings = CellSettings(TrainingSettings(seed=seed))
     while (cell := queue.ask()) is not None:
         record = run_cell(cell, dataset, folds, settings).record
         assert record is not None
         ledger.append(record, cell.fold)
-        queue.tell(cell, outcome(record, "kl"))
+        queue.tell(cell, Outcome.of_record(record, "kl"))
     assert queue.finished
     return cells_table(ledger.rows(CELL_COLUMNS))
 
@@ -237,7 +240,7 @@ def test_cells_go_on_elsewhere_when_their_node_leaves_or_dies(
     space = dataclasses.replace(SPACE, configurations=1, fixed={**SPACE.fixed, "epochs": EPOCHS, "patience": EPOCHS})
     queue = watched(dataset, space)
     with ray_cluster(cluster.address), meanwhile(take_away):
-        settings = dataclasses.replace(SETTINGS, checkpoints=from_everywhere(states), checkpoint_every=every)
+        settings = dataclasses.replace(SETTINGS, checkpoints=share_folder(states), checkpoint_every=every)
         found = search(dataset, queue, counted, tmp_path / "ledger", settings)
     assert set(found["status"]) == {Status.COMPLETED}
     assert [cell.attempt for cell in queue.again] == [0, 0]
@@ -262,11 +265,11 @@ def test_a_node_holds_the_data_once_and_one_that_joins_gets_them(cluster: Cluste
     """As an object of the store, which has one copy a node; all cells there look at it."""
     dataset = simulate(subjects=4, clips=2, windows=2500, emotions=3)
 
-    def look(shared: Shared) -> bool:
+    def look(shared: SharedDataset) -> bool:
         return shared.get().features.flags.writeable
 
     with ray_cluster(cluster.address):
-        shared, task = Shared(dataset), ray.remote(look)
+        shared, task = SharedDataset(dataset), ray.remote(look)
 
         def holding(nodes: Sequence[str], cells: int) -> set[str]:
             on = [NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes]
@@ -300,15 +303,15 @@ def test_the_room_follows_the_nodes_and_counts_with_those_an_autoscaler_may_star
     monkeypatch.setenv("HOME", str(tmp_path))
     with ray_cluster(cluster.address):
         there = sum(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
-        assert machines().fits(1, 0) == there
-        assert Room(None, 1, 0.0)() == 2 * there  # as many again wait
-        assert Room(7, 1, 0.0)() == 7
-        assert Room(None, 1, 0.5)() == 1  # one waits for a node with a GPU
+        assert cluster_machines().fits(1, 0) == there
+        assert ConcurrencyLimit(None, 1, 0.0).current() == 2 * there  # as many again wait
+        assert ConcurrencyLimit(7, 1, 0.0).current() == 7
+        assert ConcurrencyLimit(None, 1, 0.5).current() == 1  # one waits for a node with a GPU
         (tmp_path / "ray_bootstrap_config.yaml").write_text(LAUNCHED)
-        assert Room(None, 1, 0.0)() == 3 * 16 + 2 * 4
-        assert Room(None, 8, 0.5)() == 3 * 2
+        assert ConcurrencyLimit(None, 1, 0.0).current() == 3 * 16 + 2 * 4
+        assert ConcurrencyLimit(None, 8, 0.5).current() == 3 * 2
         (tmp_path / "ray_bootstrap_config.yaml").write_text("max_workers: many")
-        assert Room(None, 1, 0.0)() == 2 * there
+        assert ConcurrencyLimit(None, 1, 0.0).current() == 2 * there
 
 
 def test_cells_that_wait_for_a_node_when_time_is_up_do_not_keep_the_search(
@@ -317,10 +320,12 @@ def test_cells_that_wait_for_a_node_when_time_is_up_do_not_keep_the_search(
     tmp_path = tmp_path / "ledger"
     tmp_path.mkdir()
     queue, folds = watched(dataset, SPACE), loso_folds(dataset.subject_names, 3)
-    settings = dataclasses.replace(SETTINGS, threads=64, deadline=time.time() + 2)
-    progress = SearchProgress(queue.planner.most, "kl", Console(quiet=True))
+    settings = CellSettings(TrainingSettings(seed=3, threads=64), deadline=time.time() + 2)
+    progress = SearchProgress(queue.planner.max_cells, "kl", Console(quiet=True))
     with ray_cluster(cluster.address):
-        assert not run_cells(queue, Shared(dataset), folds, settings, LedgerWriter(Ledger(tmp_path)), progress, 2)
+        assert not run_cells(
+            queue, SharedDataset(dataset), folds, settings, Reporting(LedgerWriter(Ledger(tmp_path)), progress), 2
+        )
     assert list(tmp_path.iterdir()) == []
     assert time.time() < settings.deadline + WAIT_S
 
@@ -459,6 +464,6 @@ def test_a_job_that_is_submitted_survives_a_machine_and_leaves_its_run_on_object
     run = helo.load_run(place)
     assert run.complete
     space = read_space(tmp_path / "space.yaml")
-    queue = Queue(Planner(space, 4, seed=3, pace=pace(space, 4, 2, "shared", racing=True)))
+    queue = Queue(Planner(space, 4, seed=3, pace=Pace.for_search(space, 4, 2, "shared", racing=True)))
     expected = alone(data, queue, tmp_path / "alone")
     pd.testing.assert_frame_equal(run.cells.drop(columns=VOLATILE), expected.drop(columns=VOLATILE), check_exact=True)

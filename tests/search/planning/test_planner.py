@@ -16,9 +16,10 @@ from optuna.trial import TrialState
 
 from helo.configuration import Configuration
 from helo.names import SearchProtocol, Status, enum_values
-from helo.search.planning.planner import MAX_ATTEMPTS, PlannedCell, Planner, pace
-from helo.search.planning.race import Outcome, Pace
-from helo.search.planning.racing import looks
+from helo.search.planning.outcome import Outcome
+from helo.search.planning.pace import Pace
+from helo.search.planning.planner import MAX_ATTEMPTS, PlannedCell, Planner
+from helo.search.planning.racing import Looks
 from helo.search.planning.space import Choices, Range, Space, load_space
 
 EPOCHS = 8
@@ -106,7 +107,7 @@ def run(
             running.append(cell)
         if planner.finished:  # the last cells were restored ones
             break
-        assert len(running) == planner.running > 0
+        assert len(running) == planner.running_cells > 0
         cell = running.pop(-1 if newest else int(generator.integers(len(running))))
         if generator.random() < mishaps and planner.retry(cell):
             continue
@@ -120,10 +121,10 @@ def run(
 def go_on(make: Callable[..., Planner], done: Mapping[Key, Ran]) -> Planner:
     """A new process: all that is left of the old one are its finished cells, as JSON keeps them."""
     known = {number: json.loads(json.dumps(ran.params)) for (number, _), ran in done.items()}
-    planner = make(known=known)
+    planner = make(recorded_params=known)
     planner.restore({key: ran.outcome for key, ran in done.items()})
-    assert planner.told == len(done)
-    assert planner.running == 0
+    assert planner.finished_cells == len(done)
+    assert planner.running_cells == 0
     return planner
 
 
@@ -151,7 +152,7 @@ def test_without_racing_every_cell_runs_once_to_its_end(space: Space) -> None:
     planner = Planner(space, FOLDS, seed=1, racing=False)
     cells = run(planner, rough, workers=3)
     assert set(cells) == {(number, fold) for number in range(space.configurations) for fold in range(FOLDS)}
-    assert planner.told == planner.most == space.configurations * FOLDS
+    assert planner.finished_cells == planner.max_cells == space.configurations * FOLDS
     assert statuses(cells) == {Status.COMPLETED, Status.FAILED}
     assert all(ran.rungs == {} for ran in cells.values())
     assert planner.finished
@@ -165,7 +166,7 @@ def test_a_configuration_is_the_same_in_all_its_folds_and_can_be_built(protocol:
         assert seen.setdefault(number, ran.params) == ran.params
         Configuration.from_params(ran.params)
         for name, entry in TPE.searched.items():
-            assert entry.holds(ran.params[name])
+            assert entry.contains(ran.params[name])
         assert ran.params["epochs"] == EPOCHS
 
 
@@ -208,7 +209,7 @@ def test_first_comes_first(name: str, sampler: str, protocol: str) -> None:
     asked = [planner.ask() for _ in range(FOLDS if protocol == SearchProtocol.NESTED else 1)]
     for cell in asked:
         assert cell is not None
-        assert cell.params == space.params(space.first)
+        assert cell.params == space.full_params(space.first)
         assert cell.configuration == (cell.fold if protocol == SearchProtocol.NESTED else 0)
 
 
@@ -216,7 +217,7 @@ def test_the_rest_of_the_first_configuration_is_drawn() -> None:
     space = dataclasses.replace(RANDOM, first={"ot_entropy": 0.1})
     drawn = params_by_configuration(run(Planner(space, FOLDS, seed=0)))
     assert drawn[0]["ot_entropy"] == 0.1
-    assert TPE.searched["attention_depth"].holds(drawn[0]["attention_depth"])
+    assert TPE.searched["attention_depth"].contains(drawn[0]["attention_depth"])
     assert drawn[1]["ot_entropy"] != 0.1
 
 
@@ -246,13 +247,13 @@ def test_tpe_learns_from_what_it_is_told() -> None:
 def test_test_scores_have_no_way_in() -> None:
     """What the planner can be given: a cell, which holds no score, and validation losses."""
     assert list(inspect.signature(Planner.tell).parameters) == ["self", "cell", "outcome"]
-    assert list(inspect.signature(Planner.restore).parameters) == ["self", "done"]
+    assert list(inspect.signature(Planner.restore).parameters) == ["self", "outcomes"]
     assert list(inspect.signature(Planner.__init__).parameters) == [
-        *("self", "space", "folds", "seed", "protocol", "racing", "pace", "known")
+        *("self", "space", "folds", "seed", "protocol", "racing", "pace", "recorded_params")
     ]
     assert [entry.name for entry in dataclasses.fields(Outcome)] == ["status", "curve"]
     assert [entry.name for entry in dataclasses.fields(PlannedCell)] == [
-        *("configuration", "fold", "params", "rungs", "attempt", "scale")
+        *("configuration", "fold", "params", "rungs", "attempt", "gpu_factor")
     ]
 
 
@@ -260,30 +261,30 @@ def test_test_scores_have_no_way_in() -> None:
 
 
 CASES = [
-    (sampler, protocol, folds, lead)
+    (sampler, protocol, folds, pace)
     for sampler in ("tpe", "random")
     for protocol, folds in ((SearchProtocol.SHARED, MANY_FOLDS), (SearchProtocol.NESTED, 3))
-    for lead in (Pace(), Pace(generation=2, lag=5))
+    for pace in (Pace(), Pace(generation=2, lag=5))
 ]
 EACH_CASE = pytest.mark.parametrize(
-    ("sampler", "protocol", "folds", "lead"), CASES, ids=lambda value: str(getattr(value, "lag", value))
+    ("sampler", "protocol", "folds", "pace"), CASES, ids=lambda value: str(getattr(value, "lag", value))
 )
 
 
-def maker(sampler: str, protocol: str, folds: int, lead: Pace) -> Callable[..., Planner]:
+def maker(sampler: str, protocol: str, folds: int, pace: Pace) -> Callable[..., Planner]:
     space = dataclasses.replace(TPE, sampler=sampler)
-    return lambda known=None: Planner(space, folds, 7, protocol, pace=lead, known=known)
+    return lambda recorded_params=None: Planner(space, folds, 7, protocol, pace=pace, recorded_params=recorded_params)
 
 
 @EACH_CASE
-def test_the_cells_do_not_depend_on_the_workers(sampler: str, protocol: str, folds: int, lead: Pace) -> None:
-    make = maker(sampler, protocol, folds, lead)
+def test_the_cells_do_not_depend_on_the_workers(sampler: str, protocol: str, folds: int, pace: Pace) -> None:
+    make = maker(sampler, protocol, folds, pace)
     alone = make()
     expected = run(alone, rough)
     # The losses are such that everything happens that can:
     assert statuses(expected) == {Status.COMPLETED, Status.STOPPED, Status.FAILED}
     assert (len(expected) < TPE.configurations * folds) is (protocol == SearchProtocol.SHARED)
-    assert alone.told == alone.most == len(expected)
+    assert alone.finished_cells == alone.max_cells == len(expected)
     for workers, seed, newest in ((2, 1, False), (4, 2, False), (1000, 3, False), (1000, 4, True)):
         planner = make()
         cells = run(planner, rough, workers, seed, newest=newest)
@@ -295,9 +296,9 @@ def test_the_cells_do_not_depend_on_the_workers(sampler: str, protocol: str, fol
 
 @EACH_CASE
 def test_a_search_that_is_killed_goes_on_as_if_it_had_not_been(
-    sampler: str, protocol: str, folds: int, lead: Pace
+    sampler: str, protocol: str, folds: int, pace: Pace
 ) -> None:
-    make = maker(sampler, protocol, folds, lead)
+    make = maker(sampler, protocol, folds, pace)
     alone = make()
     expected = run(alone, rough)
     generator = np.random.default_rng(len(sampler) + folds)
@@ -315,7 +316,7 @@ def test_a_search_that_is_killed_goes_on_as_if_it_had_not_been(
             done |= part
             planner = go_on(make, done)
         assert done == expected
-        assert planner.told == planner.most == len(expected)
+        assert planner.finished_cells == planner.max_cells == len(expected)
         assert planner.best() == alone.best()
         assert trials(planner) == trials(alone)
         assert planner.ask() is None
@@ -323,8 +324,8 @@ def test_a_search_that_is_killed_goes_on_as_if_it_had_not_been(
 
 def test_what_is_known_stays_what_it_is() -> None:
     """Another version of Optuna may draw other values: those of finished cells are not drawn again."""
-    other = {**RANDOM.params({"ot_entropy": 0.5, "attention_depth": 2, "width": 32})}
-    cells = run(Planner(RANDOM, 3, 0, SearchProtocol.NESTED, known={4: other}))
+    other = {**RANDOM.full_params({"ot_entropy": 0.5, "attention_depth": 2, "width": 32})}
+    cells = run(Planner(RANDOM, 3, 0, SearchProtocol.NESTED, recorded_params={4: other}))
     expected = run(Planner(RANDOM, 3, 0, SearchProtocol.NESTED))
     assert cells[4, 1].params == other != expected[4, 1].params
     assert {key: ran.params for key, ran in cells.items() if key != (4, 1)} == {
@@ -336,7 +337,7 @@ def test_what_is_known_stays_what_it_is() -> None:
 def test_workers_that_die_change_no_cell(protocol: str) -> None:
     planner = Planner(TPE, FOLDS, 7, protocol)
     assert run(planner, rough, workers=4, seed=1, mishaps=0.3) == run(Planner(TPE, FOLDS, 7, protocol), rough)
-    assert planner.told == planner.most
+    assert planner.finished_cells == planner.max_cells
 
 
 # --- nested -----------------------------------------------------------------------------------
@@ -349,7 +350,7 @@ def test_nested_has_as_many_cells_as_shared_without_racing_and_no_number_twice(s
     numbers = [number for number, _ in cells]
     assert sorted(numbers) == list(range(space.configurations * FOLDS))
     assert [sum(fold == one for _, fold in cells) for one in range(FOLDS)] == [space.configurations] * FOLDS
-    assert len(cells) == planner.most == Planner(space, FOLDS, 1, racing=False).most
+    assert len(cells) == planner.max_cells == Planner(space, FOLDS, 1, racing=False).max_cells
     # Folds draw from streams of their own. (Configurations of two folds may still be equal, but not all of them.)
     drawn = {
         fold: [cells[key].params["ot_entropy"] for key in sorted(cells) if key[1] == fold] for fold in range(FOLDS)
@@ -410,15 +411,15 @@ def plain(cell: PlannedCell) -> tuple[float, ...]:
 
 def test_what_is_clearly_worse_is_dropped_and_the_best_sees_all_folds() -> None:
     planner = Planner(RANDOM, MANY_FOLDS, seed=0)
-    first = looks(MANY_FOLDS).folds[0]
+    first = Looks.for_folds(MANY_FOLDS).folds[0]
     total = RANDOM.configurations * MANY_FOLDS
-    mosts = [planner.most]
+    mosts = [planner.max_cells]
     cells: dict[Key, Ran] = {}
     for cell in iter(planner.ask, None):
         outcome = train(cell, plain)
         cells[cell.configuration, cell.fold] = Ran(cell.params, cell.rungs, outcome)
         planner.tell(cell, outcome)
-        mosts.append(planner.most)
+        mosts.append(planner.max_cells)
     seen = {number: sum(other == number for other, _ in cells) for number in range(RANDOM.configurations)}
     assert [seen[number] for number in BAD] == [first] * len(BAD)
     assert seen[GOOD] == MANY_FOLDS
@@ -435,13 +436,13 @@ def test_what_is_clearly_worse_is_dropped_and_the_best_sees_all_folds() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 1000])
-@pytest.mark.parametrize("lead", [Pace(), Pace(generation=2, lag=5)])
-def test_a_generation_waits_at_a_look_for_the_one_before_it(workers: int, lead: Pace) -> None:
+@pytest.mark.parametrize("pace", [Pace(), Pace(generation=2, lag=5)])
+def test_a_generation_waits_at_a_look_for_the_one_before_it(workers: int, pace: Pace) -> None:
     """The last to start are the first to finish, and still the first configuration of all drops the others."""
-    planner = Planner(RANDOM, MANY_FOLDS, seed=0, pace=lead)
+    planner = Planner(RANDOM, MANY_FOLDS, seed=0, pace=pace)
     cells = run(planner, lambda cell: (float(cell.configuration > 0),) * (EPOCHS + 1), workers, newest=True)
     seen = [sum(other == number for other, _ in cells) for number in range(RANDOM.configurations)]
-    assert seen == [MANY_FOLDS] + [looks(MANY_FOLDS).folds[0]] * (RANDOM.configurations - 1)
+    assert seen == [MANY_FOLDS] + [Looks.for_folds(MANY_FOLDS).folds[0]] * (RANDOM.configurations - 1)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -465,7 +466,7 @@ def test_cells_of_equal_configurations_all_run() -> None:
     planner = Planner(TPE, MANY_FOLDS, seed=0)
     cells = run(planner, lambda cell: (1.0,) * (EPOCHS + 1))
     assert statuses(cells) == {Status.COMPLETED}
-    assert len(cells) == planner.most == TPE.configurations * MANY_FOLDS
+    assert len(cells) == planner.max_cells == TPE.configurations * MANY_FOLDS
 
 
 def test_rungs_compare_within_a_fold_only() -> None:
@@ -515,7 +516,7 @@ def test_the_loss_of_an_outcome_is_its_best_epoch() -> None:
 
 def test_a_failed_cell_drops_its_configuration_at_the_next_look() -> None:
     planner = Planner(RANDOM, MANY_FOLDS, seed=0)
-    early, late = looks(MANY_FOLDS).folds
+    early, late = Looks.for_folds(MANY_FOLDS).folds
     order = list(run(Planner(RANDOM, MANY_FOLDS, 0, racing=False), most=MANY_FOLDS))
     fails = {(4, order[0][1]), (7, order[early][1]), (9, order[late][1])}
     cells = run(planner, lambda cell: () if (cell.configuration, cell.fold) in fails else (1.0, 1.0))
@@ -532,7 +533,7 @@ def test_a_failed_cell_rules_its_configuration_out_without_racing_too() -> None:
         planner,
         lambda cell: () if (cell.configuration, cell.fold) == (3, 2) else (float(cell.configuration != 3),),
     )
-    assert len(cells) == planner.most
+    assert len(cells) == planner.max_cells
     assert planner.studies()["shared"][3].state == TrialState.FAIL
     assert planner.best() == (0, 1.0)
 
@@ -544,8 +545,8 @@ def test_a_search_in_which_all_fails_comes_to_its_end(space: Space, protocol: st
     planner = Planner(space, FOLDS, 0, protocol, racing)
     cells = run(planner, lambda cell: (), workers=3)
     dropped = racing and protocol == SearchProtocol.SHARED
-    each = looks(FOLDS).folds[0] if dropped else FOLDS
-    assert len(cells) == planner.most == space.configurations * each
+    each = Looks.for_folds(FOLDS).folds[0] if dropped else FOLDS
+    assert len(cells) == planner.max_cells == space.configurations * each
     assert planner.finished
     assert planner.best() is None
 
@@ -555,7 +556,7 @@ def test_a_search_in_which_all_fails_comes_to_its_end(space: Space, protocol: st
 def test_the_smallest_searches_come_to_their_end(protocol: str, configurations: int, folds: int) -> None:
     planner = Planner(dataclasses.replace(TPE, configurations=configurations), folds, 0, protocol)
     cells = run(planner, smooth, workers=2)
-    assert len(cells) == planner.told == planner.most <= configurations * folds
+    assert len(cells) == planner.finished_cells == planner.max_cells <= configurations * folds
     assert planner.finished
 
 
@@ -576,7 +577,7 @@ def test_best_is_the_least_mean_over_all_folds() -> None:
             assert best is not None
             assert best[0] == int(table[:whole].mean(axis=1).argmin())
             assert best[1] == pytest.approx(table[best[0]].mean(), abs=1e-12)
-    assert planner.told == table.size
+    assert planner.finished_cells == table.size
 
 
 def test_the_first_of_equals_is_best_whichever_came_home_first() -> None:
@@ -603,17 +604,17 @@ def test_a_lost_cell_comes_next_and_at_most_so_often() -> None:
     assert cell.attempt == 1
     for attempt in range(2, MAX_ATTEMPTS + 1):
         assert planner.retry(cell)
-        assert planner.running == 0
+        assert planner.running_cells == 0
         again = planner.ask()
         assert again == dataclasses.replace(cell, attempt=attempt)
         cell = again
     assert not planner.retry(cell)
-    assert planner.running == 1
+    assert planner.running_cells == 1
     planner.tell(cell, Outcome(Status.FAILED))
-    assert (planner.running, planner.told) == (0, 1)
+    assert (planner.running_cells, planner.finished_cells) == (0, 1)
     rest = run(planner)
     assert (cell.configuration, cell.fold) not in rest
-    assert len(rest) == planner.most - 1
+    assert len(rest) == planner.max_cells - 1
     assert planner.finished
 
 
@@ -621,14 +622,14 @@ def test_a_cell_that_was_too_large_is_scaled_each_time() -> None:
     planner = Planner(TPE, FOLDS, seed=0)
     cell = planner.ask()
     assert cell is not None
-    assert cell.scale == 1
-    assert planner.retry(cell, scale=2)
+    assert cell.gpu_factor == 1
+    assert planner.retry(cell, gpu_factor=2)
     again = planner.ask()
-    assert again == dataclasses.replace(cell, attempt=2, scale=2)
+    assert again == dataclasses.replace(cell, attempt=2, gpu_factor=2)
     assert planner.retry(again)
-    assert planner.ask() == dataclasses.replace(cell, attempt=3, scale=2)
-    assert planner.retry(dataclasses.replace(cell, attempt=2, scale=2), scale=2)
-    assert planner.ask() == dataclasses.replace(cell, attempt=3, scale=4)
+    assert planner.ask() == dataclasses.replace(cell, attempt=3, gpu_factor=2)
+    assert planner.retry(dataclasses.replace(cell, attempt=2, gpu_factor=2), gpu_factor=2)
+    assert planner.ask() == dataclasses.replace(cell, attempt=3, gpu_factor=4)
 
 
 def test_a_lost_last_cell_is_handed_out_again() -> None:
@@ -653,9 +654,9 @@ def test_a_cell_is_told_once() -> None:
     cell = planner.ask()
     assert cell is not None
     planner.tell(cell, Outcome(Status.COMPLETED, (0.1,)))
-    with pytest.raises(ValueError, match=f"cell 0/{cell.fold} has been told already"):
+    with pytest.raises(ValueError, match=f"cell 0/{cell.fold} is not running: its outcome was reported before"):
         planner.tell(cell, Outcome(Status.COMPLETED, (0.2,)))
-    assert (planner.told, planner.running) == (1, 0)
+    assert (planner.finished_cells, planner.running_cells) == (1, 0)
     assert planner.studies()["shared"] == []
 
 
@@ -665,10 +666,10 @@ def test_cells_that_the_search_never_comes_to_do_no_harm() -> None:
     dropped = next((BAD[0], fold) for fold in range(MANY_FOLDS) if (BAD[0], fold) not in cells)
     strange = {(RANDOM.configurations, 0), (0, MANY_FOLDS), dropped}
     done = {key: ran.outcome for key, ran in cells.items()} | dict.fromkeys(strange, Outcome(Status.COMPLETED, (0.1,)))
-    again = Planner(RANDOM, MANY_FOLDS, seed=0, known=params_by_configuration(cells))
+    again = Planner(RANDOM, MANY_FOLDS, seed=0, recorded_params=params_by_configuration(cells))
     again.restore(done)
     assert again.finished
-    assert again.told == len(cells)
+    assert again.finished_cells == len(cells)
 
 
 @pytest.mark.parametrize("lost", [0, 1, 7])
@@ -679,11 +680,11 @@ def test_a_lost_cell_in_the_middle_is_run_again_and_those_behind_it_are_not(lost
     gaps = [list(done)[lost * number] for number in (1, 2)] if lost else [next(iter(done))]
     for gap in dict.fromkeys(gaps):
         del done[gap]
-    again = Planner(RANDOM, MANY_FOLDS, seed=0, known=params_by_configuration(cells))
+    again = Planner(RANDOM, MANY_FOLDS, seed=0, recorded_params=params_by_configuration(cells))
     again.restore(done)
     assert not again.finished
     assert set(run(again, plain)) == set(gaps)
-    assert again.told == len(cells)
+    assert again.finished_cells == len(cells)
 
 
 def test_restoring_nothing_changes_nothing() -> None:
@@ -698,7 +699,7 @@ def test_restoring_nothing_changes_nothing() -> None:
 @pytest.mark.parametrize("racing", [False, True])
 @pytest.mark.parametrize("protocol", enum_values(SearchProtocol))
 def test_on_a_small_machine_the_pace_does_not_depend_on_its_cells_at_a_time(protocol: str, racing: bool) -> None:
-    found = {pace(TPE, 15, concurrency, protocol, racing) for concurrency in range(1, 5)}
+    found = {Pace.for_search(TPE, 15, concurrency, protocol, racing) for concurrency in range(1, 5)}
     assert found == {Pace(generation=2, lag=1)}
 
 
@@ -713,12 +714,12 @@ def test_on_a_small_machine_the_pace_does_not_depend_on_its_cells_at_a_time(prot
     ],
 )
 def test_a_large_machine_runs_further_ahead(concurrency: int, protocol: str, racing: bool, expected: Pace) -> None:
-    assert pace(TPE, 15, concurrency, protocol, racing) == expected
+    assert Pace.for_search(TPE, 15, concurrency, protocol, racing) == expected
 
 
 def test_longer_searches_have_larger_generations() -> None:
     spaces = [dataclasses.replace(TPE, configurations=number) for number in (1, 16, 40, 64, 1000)]
-    assert [pace(space, 15, 1, SearchProtocol.SHARED, True) for space in spaces] == [
+    assert [Pace.for_search(space, 15, 1, SearchProtocol.SHARED, True) for space in spaces] == [
         Pace(2, 1),
         Pace(2, 1),
         Pace(5, 1),
@@ -731,7 +732,7 @@ def test_longer_searches_have_larger_generations() -> None:
 @pytest.mark.parametrize("racing", [False, True])
 @pytest.mark.parametrize("concurrency", [1, 4, 16])
 def test_the_pace_keeps_all_workers_busy_at_the_start(protocol: str, racing: bool, concurrency: int) -> None:
-    lead = pace(RANDOM, 15, concurrency, protocol, racing)
-    planner = Planner(RANDOM, 15, 0, protocol, racing, lead)
+    pace = Pace.for_search(RANDOM, 15, concurrency, protocol, racing)
+    planner = Planner(RANDOM, 15, 0, protocol, racing, pace)
     assert None not in [planner.ask() for _ in range(concurrency)]
-    assert planner.running == concurrency
+    assert planner.running_cells == concurrency

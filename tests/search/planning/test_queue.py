@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from helo.search.planning.outcome import Outcome
 from helo.search.planning.planner import MAX_ATTEMPTS, PlannedCell, Planner
 from helo.search.planning.queue import BaselineCell, Queue
-from helo.search.planning.race import Outcome
 from helo.search.planning.space import Space
 
 DONE = Outcome("completed", (0.3, 0.2))
@@ -31,7 +31,7 @@ def test_what_is_done_is_not_done_again() -> None:
     mine = queue("knn", "ridge", done=(("knn", 1), ("ridge", 0), ("mlp", 2)))
     found = [mine.ask() for _ in range(4)]
     assert found == [BaselineCell("knn", 0), BaselineCell("knn", 2), BaselineCell("ridge", 1), BaselineCell("ridge", 2)]
-    assert (mine.baselines_told, mine.baselines) == (2, 6)
+    assert (mine.finished_baseline_cells, mine.baseline_cells) == (2, 6)
 
 
 def test_a_search_is_not_over_while_a_baseline_runs() -> None:

@@ -18,10 +18,12 @@ from scipy.stats import wilcoxon
 
 from helo.names import Status
 from helo.search.planning import study
-from helo.search.planning.lane import Lane
-from helo.search.planning.race import Outcome, Pace, Race
-from helo.search.planning.racing import Looks, looks
-from helo.search.planning.rungs import LEAST_RIVALS, REDUCTION, rung_epochs
+from helo.search.planning.fold_schedule import FoldSchedule
+from helo.search.planning.outcome import Outcome
+from helo.search.planning.pace import Pace
+from helo.search.planning.race import Race
+from helo.search.planning.racing import Looks
+from helo.search.planning.rungs import MIN_CELLS_AT_RUNG, REDUCTION_FACTOR, rung_epochs
 from helo.search.planning.space import Range, Space
 
 SEED = 5
@@ -37,7 +39,7 @@ class Plain:
 
     def __init__(self, space: Space, folds: tuple[int, ...], racing: bool, pace: Pace) -> None:
         self.space, self.folds, self.racing, self.pace = space, folds, racing, pace
-        self.looks = looks(len(folds)) if racing else Looks((), 0.0)
+        self.looks = Looks.for_folds(len(folds)) if racing else Looks((), 0.0)
         self.ends = (*self.looks.folds, len(folds))
         self.params: list[dict[str, Any]] = []
         self.alive: list[bool] = []
@@ -77,8 +79,8 @@ class Plain:
                 if its == fold and other <= number - self.pace.lag and outcome.status != Status.FAILED
                 if outcome.status == Status.COMPLETED or len(outcome.curve) > rung
             )
-            if len(best) >= LEAST_RIVALS:
-                found[rung] = best[math.ceil((len(best) + 1) / REDUCTION) - 1]
+            if len(best) >= MIN_CELLS_AT_RUNG:
+                found[rung] = best[math.ceil((len(best) + 1) / REDUCTION_FACTOR) - 1]
         return found
 
     def tell(self, number: int, fold: int, outcome: Outcome) -> None:
@@ -98,7 +100,7 @@ class Plain:
                     self.next_block(generation)
                     moved = True
             if len(self.params) < self.space.configurations and all(
-                map(self.over, range(len(self.stages) - self.pace.ahead + 1))
+                map(self.over, range(len(self.stages) - self.pace.lookahead + 1))
             ):
                 self.open()
                 moved = True
@@ -125,14 +127,14 @@ class Plain:
                 self.alive[number] &= not test.pvalue < self.looks.level
 
     def open(self) -> None:
-        draws = study.Draws(self.space, SEED, "race")
-        for number in range(max(0, len(self.stages) - self.pace.ahead + 1) * self.pace.generation):
+        draws = study.ConfigurationSampler(self.space, SEED, "race")
+        for number in range(max(0, len(self.stages) - self.pace.lookahead + 1) * self.pace.generation):
             losses = [loss for loss in self.losses(number, len(self.folds)) if loss is not None]
             failed = len(losses) < sum(its == number for its, _ in self.told)
-            draws.learn([draws.trial(self.params[number], losses, len(losses) == len(self.folds), failed)])
+            draws.add_trials([draws.make_trial(self.params[number], losses, len(losses) == len(self.folds), failed)])
         end = min(len(self.params) + self.pace.generation, self.space.configurations)
         for number in range(len(self.params), end):
-            self.params.append(self.space.params(draws.draw(number)))
+            self.params.append(self.space.full_params(draws.draw(number)))
             self.alive.append(True)
         self.stages.append(-1)
 
@@ -196,34 +198,34 @@ def test_a_race_keeps_to_its_definition(
     assert not plain.waiting
     assert len(plain.params) == configurations
     assert [entry.alive for entry in race.entries] == plain.alive
-    assert race.left_out == configurations * folds - len(plain.told)
+    assert race.skipped_cells == configurations * folds - len(plain.told)
 
 
 # --- lanes ------------------------------------------------------------------------------------
 
 
 def test_a_cell_waits_for_those_that_its_rungs_come_from() -> None:
-    lane = Lane(lag=2)
-    lane.queue(range(5))
-    assert lane.free == 0
+    lane = FoldSchedule(lag=2)
+    lane.add(range(5))
+    assert lane.next_cell == 0
     assert [lane.start(4), lane.start(4)] == [{}, {}]
-    assert lane.free is None  # 2 waits for 0
-    lane.tell(1, [7.0] * 5, finished=True)
-    assert lane.free is None
-    lane.tell(0, [5.0] * 5, finished=True)
-    assert lane.free == 2
+    assert lane.next_cell is None  # 2 waits for 0
+    lane.end(1, [7.0] * 5, finished=True)
+    assert lane.next_cell is None
+    lane.end(0, [5.0] * 5, finished=True)
+    assert lane.next_cell == 2
     assert lane.start(4) == {}  # 1 is over, and too near to count
-    assert lane.free == 3
+    assert lane.next_cell == 3
     assert lane.start(4) == {1: 5.0, 2: 5.0}
-    assert lane.free is None
+    assert lane.next_cell is None
 
 
 def test_without_a_lag_nobody_waits() -> None:
-    lane = Lane(lag=None)
-    lane.queue([1, 2])
-    lane.queue([5])
-    assert [(lane.free, lane.start(8)) for _ in range(3)] == [(1, {}), (2, {}), (5, {})]
-    assert lane.free is None
+    lane = FoldSchedule(lag=None)
+    lane.add([1, 2])
+    lane.add([5])
+    assert [(lane.next_cell, lane.start(8)) for _ in range(3)] == [(1, {}), (2, {}), (5, {})]
+    assert lane.next_cell is None
 
 
 # --- size -------------------------------------------------------------------------------------

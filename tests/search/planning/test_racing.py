@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helo.search.planning.racing import FIRST_LOOK, LEVEL, MOST, Looks, looks, losers
+from helo.search.planning.racing import MAX_LOOK_LEVEL, MIN_FIRST_LOOK, RACE_LEVEL, Looks, find_inferior
 
 
 @pytest.mark.parametrize("folds", range(1, 200))
 def test_looks_double_and_leave_the_test_a_chance(folds: int) -> None:
-    found = looks(folds)
+    found = Looks.for_folds(folds)
     assert all(later == 2 * earlier for earlier, later in zip(found.folds, found.folds[1:], strict=False))
-    assert all(FIRST_LOOK <= look < folds for look in found.folds)
-    assert found.level <= MOST
-    assert found.level * len(found.folds) <= LEVEL
+    assert all(MIN_FIRST_LOOK <= look < folds for look in found.folds)
+    assert found.level <= MAX_LOOK_LEVEL
+    assert found.level * len(found.folds) <= RACE_LEVEL
     if found.folds:
         assert 2 * found.folds[-1] >= folds  # none is missing
         assert 2.0 ** -found.folds[0] < found.level  # all folds agree: that is enough to lose
@@ -31,76 +31,80 @@ def test_looks_double_and_leave_the_test_a_chance(folds: int) -> None:
         (8, Looks((4,), 0.1)),
         (9, Looks((4, 8), 0.1)),
         (15, Looks((4, 8), 0.1)),
-        (17, Looks((4, 8, 16), LEVEL / 3)),
+        (17, Looks((4, 8, 16), RACE_LEVEL / 3)),
         (73, Looks((5, 10, 20, 40), 0.05)),
     ],
 )
 def test_looks(folds: int, expected: Looks) -> None:
-    assert looks(folds) == expected
+    assert Looks.for_folds(folds) == expected
 
 
 def test_the_first_look_comes_as_early_as_it_can() -> None:
-    """Where it comes later than `FIRST_LOOK`, one fold less could not have dropped anyone."""
-    later = [folds for folds in range(1, 500) if looks(folds).folds and looks(folds).folds[0] > FIRST_LOOK]
+    """Where it comes later than `MIN_FIRST_LOOK`, one fold less could not have dropped anyone."""
+    later = [
+        folds
+        for folds in range(1, 500)
+        if Looks.for_folds(folds).folds and Looks.for_folds(folds).folds[0] > MIN_FIRST_LOOK
+    ]
     assert later
     for folds in later:
-        first = looks(folds).folds[0] - 1
+        first = Looks.for_folds(folds).folds[0] - 1
         count = sum(first * 2**power < folds for power in range(32))
-        assert 2.0**-first >= min(MOST, LEVEL / count)
+        assert 2.0**-first >= min(MAX_LOOK_LEVEL, RACE_LEVEL / count)
 
 
 def test_who_is_worse_with_everyone_loses() -> None:
     best = [0.1, 0.2, 0.3, 0.2, 0.1]
     worse = [loss + 0.01 for loss in best]
-    assert losers({0: best, 1: worse}, level=0.05) == {1}
-    assert losers({0: worse, 1: best}, level=0.05) == {0}
+    assert find_inferior({0: best, 1: worse}, level=0.05) == {1}
+    assert find_inferior({0: worse, 1: best}, level=0.05) == {0}
 
 
 def test_the_level_is_the_smallest_p_that_loses_nobody() -> None:
     for folds in (4, 5, 6):
         pair = {0: [0.0] * folds, 1: [float(step) for step in range(1, folds + 1)]}
-        assert losers(pair, 2.0**-folds) == set()
-        assert losers(pair, 2.0**-folds * 1.001) == {1}
+        assert find_inferior(pair, 2.0**-folds) == set()
+        assert find_inferior(pair, 2.0**-folds * 1.001) == {1}
 
 
 def test_who_is_worse_with_some_only_stays() -> None:
     best = [0.0, 0.0, 0.0, 0.0, 0.0]
-    assert losers({0: best, 1: [1.0, 1.0, -0.5, -0.5, 1.0]}, level=0.1) == set()
-    assert losers({0: best, 1: [0.0, 0.0, 0.0, 0.0, 9.0]}, level=0.1) == set()  # one bad subject
+    assert find_inferior({0: best, 1: [1.0, 1.0, -0.5, -0.5, 1.0]}, level=0.1) == set()
+    assert find_inferior({0: best, 1: [0.0, 0.0, 0.0, 0.0, 9.0]}, level=0.1) == set()  # one bad subject
 
 
 def test_folds_without_a_difference_count_for_both() -> None:
     """Without them, four folds that agree would be enough, among however many that say nothing."""
-    assert losers({0: [0.0] * 16, 1: [0.0] * 12 + [1.0, 2.0, 3.0, 4.0]}, level=0.05) == set()
-    assert losers({0: [0.0] * 16, 1: [0.0] * 11 + [1.0, 2.0, 3.0, 4.0, 5.0]}, level=0.05) == {1}
+    assert find_inferior({0: [0.0] * 16, 1: [0.0] * 12 + [1.0, 2.0, 3.0, 4.0]}, level=0.05) == set()
+    assert find_inferior({0: [0.0] * 16, 1: [0.0] * 11 + [1.0, 2.0, 3.0, 4.0, 5.0]}, level=0.05) == {1}
 
 
 def test_the_best_mean_stays_though_it_is_worse_with_most() -> None:
     """It wins one fold by far: the others are compared with it, not with each other."""
     losses = {0: [0.9] * 7 + [9.0], 1: [1.0] * 7 + [0.0]}
-    assert losers(losses, level=0.1) == set()
+    assert find_inferior(losses, level=0.1) == set()
 
 
 def test_equals_stay() -> None:
-    assert losers({4: [1.0] * 6, 2: [1.0] * 6, 3: [1.0] * 6}, level=0.1) == set()
-    assert losers({4: [1.0] * 6, 2: [1.0] * 6, 3: [2.0] * 6}, level=0.1) == {3}
+    assert find_inferior({4: [1.0] * 6, 2: [1.0] * 6, 3: [1.0] * 6}, level=0.1) == set()
+    assert find_inferior({4: [1.0] * 6, 2: [1.0] * 6, 3: [2.0] * 6}, level=0.1) == {3}
     # As good on average, though a little worse in nearly every fold, which the test would call clear.
-    assert losers({0: [0.0] * 16, 1: [1.0] * 15 + [-15.0]}, level=0.1) == set()
+    assert find_inferior({0: [0.0] * 16, 1: [1.0] * 15 + [-15.0]}, level=0.1) == set()
 
 
 def test_nobody_and_one_alone_do_not_lose() -> None:
-    assert losers({}, level=0.1) == set()
-    assert losers({7: [9.0] * 6}, level=0.1) == set()
+    assert find_inferior({}, level=0.1) == set()
+    assert find_inferior({7: [9.0] * 6}, level=0.1) == set()
 
 
 def test_how_hard_a_subject_is_does_not_matter() -> None:
     """Differences decide: what a subject adds to everyone's loss cancels."""
     generator = np.random.default_rng(0)
     table = generator.integers(0, 64, size=(12, 8)) / 64 + np.arange(12)[:, None] / 32  # exact in binary
-    plain = losers(dict(enumerate(table.tolist())), 0.1)
+    plain = find_inferior(dict(enumerate(table.tolist())), 0.1)
     ease = generator.integers(0, 1024, size=8) / 8
-    assert losers(dict(enumerate((table + ease).tolist())), 0.1) == plain
-    assert losers(dict(enumerate(table[:, ::-1].tolist())), 0.1) == plain
+    assert find_inferior(dict(enumerate((table + ease).tolist())), 0.1) == plain
+    assert find_inferior(dict(enumerate(table[:, ::-1].tolist())), 0.1) == plain
     assert 0 < len(plain) < 11
 
 
@@ -118,10 +122,10 @@ def test_how_hard_a_subject_is_does_not_matter() -> None:
 )
 def test_the_best_never_loses_and_a_loser_has_a_worse_mean(losses: dict[int, list[float]], level: float) -> None:
     means = {number: float(np.mean(values)) for number, values in losses.items()}
-    found = losers(losses, level)
+    found = find_inferior(losses, level)
     assert found < set(losses)
     assert all(means[number] > min(means.values()) for number in found)
-    assert found <= losers(losses, 2 * level)
+    assert found <= find_inferior(losses, 2 * level)
     # Whoever loses, loses against the best alone: the others have no say.
     best = min(means, key=lambda number: (means[number], number))
-    assert found == {n for n in losses if n != best and losers({best: losses[best], n: losses[n]}, level) == {n}}
+    assert found == {n for n in losses if n != best and find_inferior({best: losses[best], n: losses[n]}, level) == {n}}

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helo.search.planning.rungs import LEAST_RIVALS, REDUCTION, Rivals, rung_epochs
+from helo.search.planning.rungs import MIN_CELLS_AT_RUNG, REDUCTION_FACTOR, FoldRungs, rung_epochs
 
 
 def limits(curves: Sequence[Sequence[float]], finished: Sequence[bool], epochs: int) -> dict[int, float]:
     """What the rivals leave to a cell; asked for before and after the last of them comes."""
-    rivals, late = Rivals(), Rivals()
+    rivals, late = FoldRungs(), FoldRungs()
     for curve, ended in zip(curves, finished, strict=True):
         rivals.limits(epochs)
         rivals.add(curve, ended)
@@ -25,7 +25,7 @@ def limits(curves: Sequence[Sequence[float]], finished: Sequence[bool], epochs: 
 
 
 def flat(*losses: float, epochs: int = 8) -> list[list[float]]:
-    """Rivals whose loss is the same in every epoch."""
+    """FoldRungs whose loss is the same in every epoch."""
     return [[loss] * (epochs + 1) for loss in losses]
 
 
@@ -51,7 +51,7 @@ def test_a_rival_counts_with_its_best_epoch_up_to_the_rung() -> None:
 
 
 def test_too_few_rivals_stop_nobody() -> None:
-    assert LEAST_RIVALS == 2
+    assert MIN_CELLS_AT_RUNG == 2
     assert limits([], [], 8) == {}
     assert limits(flat(1.0), [True], 8) == {}
     assert limits(flat(1.0, 2.0), [True, True], 8) == {2: 1.0, 4: 1.0}
@@ -80,11 +80,11 @@ def test_rivals_may_have_more_or_fewer_epochs() -> None:
     assert limits(curves, [True, True], 100) == {25: 2.0, 50: 2.0}
 
 
-@given(st.lists(st.floats(-5, 5), min_size=LEAST_RIVALS, max_size=40), st.floats(-5, 5))
+@given(st.lists(st.floats(-5, 5), min_size=MIN_CELLS_AT_RUNG, max_size=40), st.floats(-5, 5))
 def test_a_cell_goes_on_if_it_is_among_the_best_quarter(losses: list[float], mine: float) -> None:
     limit = limits(flat(*losses), [True] * len(losses), 8)[2]
     better = sum(loss < mine for loss in losses)
-    assert (mine <= limit) is (better < math.ceil((len(losses) + 1) / REDUCTION))
+    assert (mine <= limit) is (better < math.ceil((len(losses) + 1) / REDUCTION_FACTOR))
 
 
 @given(st.permutations([(1.0, True), (2.0, False), (3.0, True), (4.0, False), (5.0, True), (7.0, True)]))

@@ -12,7 +12,7 @@ import pytest
 from helo.configuration import DEFAULTS, PARAMETERS, Configuration
 from helo.errors import InputError
 from helo.search.planning.space import Choices, Range, Space, bundled_spaces, load_space, parse_space, read_space
-from helo.search.planning.study import Draws
+from helo.search.planning.study import ConfigurationSampler
 
 GOOD = "configurations: 4\nparameters: {dropout: {low: 0.1, high: 0.5}}\n"
 
@@ -44,10 +44,10 @@ def test_bundled_spaces_can_be_built_at_every_corner(name: str) -> None:
     assert space.configurations >= 1
     ends = [(entry.low, entry.high) if isinstance(entry, Range) else entry.values for entry in space.searched.values()]
     for values in itertools.product(*ends):
-        Configuration.from_params(space.params(dict(zip(space.searched, values, strict=True))))
-    first = space.listed(0)
+        Configuration.from_params(space.full_params(dict(zip(space.searched, values, strict=True))))
+    first = space.preset_values(0)
     assert first, "the first configuration should be a sensible one"
-    Configuration.from_params(space.params(first))
+    Configuration.from_params(space.full_params(first))
 
 
 def test_full_covers_what_is_asked_for() -> None:
@@ -79,7 +79,7 @@ def test_own_space(tmp_path: Path) -> None:
         fixed={"epochs": 30, "learning_rate": 0.01},
         first={"ot_entropy": 0.1, "width": 32},
     )
-    assert space.params({"width": 16}) == {**DEFAULTS, "epochs": 30, "learning_rate": 0.01, "width": 16}
+    assert space.full_params({"width": 16}) == {**DEFAULTS, "epochs": 30, "learning_rate": 0.01, "width": 16}
 
 
 def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_variants_are_configurations_in_their_order(tmp_path: Path) -> None:
     space = read(tmp_path, ABLATION)
     assert space.configurations == 3
     assert list(space.variants) == ["whole model", "no transport", "no alignment"]
-    whole = [space.params(space.listed(number) or {}) for number in range(3)]
+    whole = [space.full_params(space.preset_values(number) or {}) for number in range(3)]
     base = {**DEFAULTS, "width": 16, "alignment_weight": 2.0}
     assert whole == [base, base | {"transport": "none"}, base | {"alignment_weight": 0.0}]
     assert set(space.searched) == {"transport", "alignment_weight"}  # what is the same in all is not searched
@@ -257,8 +257,8 @@ def test_variants_are_configurations_in_their_order(tmp_path: Path) -> None:
 
 def test_a_study_hands_variants_out_in_their_order(tmp_path: Path) -> None:
     space = read(tmp_path, ABLATION)
-    drawn = [Draws(space, 3, "shared").draw(number) for number in range(3)]
-    assert drawn == [space.listed(number) for number in range(3)]
+    drawn = [ConfigurationSampler(space, 3, "shared").draw(number) for number in range(3)]
+    assert drawn == [space.preset_values(number) for number in range(3)]
 
 
 @pytest.mark.parametrize("name", sorted(bundled_spaces()))
@@ -342,4 +342,4 @@ def test_a_word_can_be_searched(tmp_path: Path) -> None:
     text = "configurations: 3\nparameters: {transport: {choices: [fused, none]}, ot_alpha: {low: 0, high: 1}}\n"
     space = read(tmp_path, text)
     assert space.searched["transport"] == Choices(("fused", "none"))
-    assert Draws(space, 0, "shared").draw(1)["transport"] in ("fused", "none")
+    assert ConfigurationSampler(space, 0, "shared").draw(1)["transport"] in ("fused", "none")

@@ -34,11 +34,11 @@ BOTH = pytest.mark.parametrize("space", [SPACE, RANDOM], ids=["tpe", "random"])
 
 def trials(space: Space, valley: float, count: int = 20) -> list[FrozenTrial]:
     """Random configurations whose loss is least at an entropy."""
-    draws = study.Draws(dataclasses.replace(space, sampler="random"), 5, "x")
+    draws = study.ConfigurationSampler(dataclasses.replace(space, sampler="random"), 5, "x")
     found = []
     for number in range(count):
-        params = space.params(draws.draw(number + 1))
-        found.append(draws.trial(params, [abs(math.log(params["ot_entropy"] / valley))], complete=True))
+        params = space.full_params(draws.draw(number + 1))
+        found.append(draws.make_trial(params, [abs(math.log(params["ot_entropy"] / valley))], complete=True))
     return found
 
 
@@ -48,15 +48,15 @@ def draw(
     label: str = "shared",
     number: int = 3,
     learnt: Sequence[FrozenTrial] = (),
-    known: dict[str, Any] | None = None,
+    recorded: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    draws = study.Draws(space, seed, label)
-    draws.learn(learnt)
-    return draws.draw(number, known)
+    draws = study.ConfigurationSampler(space, seed, label)
+    draws.add_trials(learnt)
+    return draws.draw(number, recorded)
 
 
 def test_distributions_are_those_of_the_space() -> None:
-    assert study.distributions(SPACE) == {
+    assert study.optuna_distributions(SPACE) == {
         "ot_entropy": FloatDistribution(1e-3, 1.0, log=True),
         "dropout": FloatDistribution(0.0, 0.5),
         "attention_depth": IntDistribution(1, 4),
@@ -69,7 +69,7 @@ def test_a_draw_lies_in_the_space(space: Space) -> None:
     for number in range(15):
         drawn = draw(space, number=number, learnt=trials(SPACE, 0.03))
         assert set(drawn) == set(space.searched)
-        assert all(entry.holds(drawn[name]) for name, entry in space.searched.items())
+        assert all(entry.contains(drawn[name]) for name, entry in space.searched.items())
         assert isinstance(drawn["attention_depth"], int)
 
 
@@ -88,13 +88,13 @@ def test_a_draw_needs_no_memory_and_no_global_state(space: Space) -> None:
 def test_draws_of_one_study_do_not_see_each_other(space: Space) -> None:
     """One after the other, learning on the way: each is what it would be alone."""
     learnt = trials(SPACE, 0.03)
-    draws = study.Draws(space, 0, "shared")
-    known = {"ot_entropy": 0.5, "dropout": 0.25, "attention_depth": 2, "width": 16}
+    draws = study.ConfigurationSampler(space, 0, "shared")
+    recorded = {"ot_entropy": 0.5, "dropout": 0.25, "attention_depth": 2, "width": 16}
     for number in range(6):
         assert draws.draw(number) == draw(space, number=number)
-    assert draws.draw(6, known) == known
+    assert draws.draw(6, recorded) == recorded
     for seen in (12, 20):
-        draws.learn(learnt[:12] if seen == 12 else learnt[12:])
+        draws.add_trials(learnt[:12] if seen == 12 else learnt[12:])
         for number in range(7, 12):
             assert draws.draw(number) == draw(space, number=number, learnt=learnt[:seen])
 
@@ -146,38 +146,46 @@ def test_first_is_the_first_of_every_study_and_its_rest_is_drawn(space: Space) -
 @BOTH
 @pytest.mark.parametrize("number", [0, 3])
 def test_known_values_are_taken_to_the_bit(space: Space, number: int) -> None:
-    known = {"ot_entropy": 0.1 + 0.2, "dropout": 1 / 3, "attention_depth": 2, "width": 16}
-    assert draw(space, number=number, known={**known, "epochs": 8, "heads": 4}, learnt=trials(SPACE, 0.03)) == known
+    recorded = {"ot_entropy": 0.1 + 0.2, "dropout": 1 / 3, "attention_depth": 2, "width": 16}
+    assert (
+        draw(space, number=number, recorded={**recorded, "epochs": 8, "heads": 4}, learnt=trials(SPACE, 0.03))
+        == recorded
+    )
 
 
 def test_a_trial_has_the_means_over_its_folds() -> None:
-    params = SPACE.params({"ot_entropy": 0.5, "dropout": 0.25, "attention_depth": 2, "width": 16})
-    whole = study.Draws(SPACE, 0, "x").trial(params, [0.5, 0.25, 1.5], complete=True)
+    params = SPACE.full_params({"ot_entropy": 0.5, "dropout": 0.25, "attention_depth": 2, "width": 16})
+    whole = study.ConfigurationSampler(SPACE, 0, "x").make_trial(params, [0.5, 0.25, 1.5], complete=True)
     assert whole.state == TrialState.COMPLETE
     assert whole.intermediate_values == {1: 0.5, 2: 0.375, 3: 0.75}
     assert whole.value == 0.75
     assert whole.params == {"ot_entropy": 0.5, "dropout": 0.25, "attention_depth": 2, "width": 16}
-    assert whole.distributions == study.distributions(SPACE)
+    assert whole.distributions == study.optuna_distributions(SPACE)
 
 
 def test_dropped_is_pruned_and_failed_has_failed() -> None:
-    params = SPACE.params({"ot_entropy": 0.5, "dropout": 0.25, "attention_depth": 2, "width": 16})
-    dropped = study.Draws(SPACE, 0, "x").trial(params, [0.5, 0.25], complete=False)
+    params = SPACE.full_params({"ot_entropy": 0.5, "dropout": 0.25, "attention_depth": 2, "width": 16})
+    dropped = study.ConfigurationSampler(SPACE, 0, "x").make_trial(params, [0.5, 0.25], complete=False)
     assert (dropped.state, dropped.value) == (TrialState.PRUNED, None)
     assert dropped.intermediate_values == {1: 0.5, 2: 0.375}
-    failed = study.Draws(SPACE, 0, "x").trial(params, [0.5], complete=False, failed=True)
+    failed = study.ConfigurationSampler(SPACE, 0, "x").make_trial(params, [0.5], complete=False, failed=True)
     assert (failed.state, failed.value) == (TrialState.FAIL, None)
-    assert study.Draws(SPACE, 0, "x").trial(params, [], complete=False, failed=True).intermediate_values == {}
+    assert (
+        study.ConfigurationSampler(SPACE, 0, "x")
+        .make_trial(params, [], complete=False, failed=True)
+        .intermediate_values
+        == {}
+    )
 
 
 def test_trials_can_be_added_to_a_study() -> None:
-    params = SPACE.params({"ot_entropy": 0.5, "dropout": 0.25, "attention_depth": 2, "width": 16})
+    params = SPACE.full_params({"ot_entropy": 0.5, "dropout": 0.25, "attention_depth": 2, "width": 16})
     found = optuna.create_study(direction="minimize")
     found.add_trials(
         [
-            study.Draws(SPACE, 0, "x").trial(params, [0.5], complete=True),
-            study.Draws(SPACE, 0, "x").trial(params, [0.75], complete=False),
-            study.Draws(SPACE, 0, "x").trial(params, [], complete=False, failed=True),
+            study.ConfigurationSampler(SPACE, 0, "x").make_trial(params, [0.5], complete=True),
+            study.ConfigurationSampler(SPACE, 0, "x").make_trial(params, [0.75], complete=False),
+            study.ConfigurationSampler(SPACE, 0, "x").make_trial(params, [], complete=False, failed=True),
         ]
     )
     assert found.best_value == 0.5

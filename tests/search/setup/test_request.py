@@ -21,7 +21,7 @@ from helo.errors import InputError
 from helo.evaluation.folds import folds_as_json, loso_folds
 from helo.names import FITTED_BASELINES
 from helo.run.directory import Run
-from helo.search.planning.race import Pace
+from helo.search.planning.pace import Pace
 from helo.search.planning.space import Choices, Space, load_space
 from helo.search.setup.inputs import IN_MEMORY, read_inputs
 from helo.search.setup.manifest import build_manifest

@@ -31,13 +31,13 @@ def test_samples_are_configurations_of_the_space(name: str) -> None:
     found = samples(space, seed=1)
     assert len({params["learning_rate"] for params in found}) == SAMPLES
     for params in found:
-        assert all(entry.holds(params[searched]) for searched, entry in space.searched.items())
+        assert all(entry.contains(params[searched]) for searched, entry in space.searched.items())
     assert found == samples(space, seed=1)
 
 
 def test_variants_are_tried_as_they_are_listed() -> None:
     space = load_space("ablation")
-    params = [space.params(values) for values in space.variants.values()]
+    params = [space.full_params(values) for values in space.variants.values()]
     assert largest(space) in params
     assert largest(space)["transport"] == "fused"
     assert all(found in params for found in samples(space, seed=1))
@@ -70,7 +70,9 @@ def test_of_a_large_dataset_some_windows_of_everyone_are_probed(monkeypatch: pyt
 def test_a_script_without_a_guard_is_not_started_again(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "import os\nfrom helo.search.sizing.probe import in_own_process\nprint(in_own_process(os.getpid) != os.getpid())\n"
+        "import os\n"
+        "from helo.search.sizing.probe import in_own_process\n"
+        "print(in_own_process(os.getpid) != os.getpid())\n"
     )
     done = subprocess.run(
         [sys.executable, str(script)],

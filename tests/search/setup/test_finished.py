@@ -14,10 +14,10 @@ from helo.evaluation.folds import Fold, loso_folds
 from helo.metrics import METRICS
 from helo.names import SearchProtocol, Status, enum_values
 from helo.run.ledger import HISTORY_COLUMNS, CellRecord, rows_of
-from helo.search.planning.outcomes import Finished, outcome
+from helo.search.planning.outcome import Outcome
 from helo.search.planning.planner import PlannedCell, Planner
-from helo.search.planning.race import Outcome
 from helo.search.planning.space import Range, Space
+from helo.search.setup.finished import FinishedCells
 
 WHEN = datetime(2026, 1, 2, tzinfo=UTC)
 SPACE = Space("one", 6, {"dropout": Range(0.0, 0.5, log=False, whole=False)}, sampler="random")
@@ -52,10 +52,10 @@ def record(
     )
 
 
-def finished(records: Sequence[CellRecord], objective: str = "kl") -> Finished:
+def finished(records: Sequence[CellRecord], objective: str = "kl") -> FinishedCells:
     """What a search that goes on takes from a ledger with these cells."""
     number = {fold.test: place for place, fold in enumerate(FOLDS)}
-    found = Finished(objective)
+    found = FinishedCells(objective)
     for record in records:
         found.add(rows_of([(number[record.fold], record)]))
     return found
@@ -69,7 +69,7 @@ def run(planner: Planner, most: int) -> list[CellRecord]:
     records: list[CellRecord] = []
     while len(records) < most and (cell := planner.ask()) is not None:
         records.append(recorded(cell))
-        planner.tell(cell, outcome(records[-1], "kl"))
+        planner.tell(cell, Outcome.of_record(records[-1], "kl"))
     return records
 
 
@@ -77,7 +77,7 @@ def run(planner: Planner, most: int) -> list[CellRecord]:
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_outcome_is_the_validation_loss_by_epoch(status: str, metric: str) -> None:
     factor = 10 ** list(METRICS).index(metric) * (-1 if METRICS[metric].higher_is_better else 1)
-    found = outcome(record(status=status, losses=(0.5, 0.25, 0.75)), metric)
+    found = Outcome.of_record(record(status=status, losses=(0.5, 0.25, 0.75)), metric)
     assert found == Outcome(status, (0.5 * factor, 0.25 * factor, 0.75 * factor))
 
 
@@ -85,19 +85,19 @@ def test_the_outcome_is_the_validation_loss_by_epoch(status: str, metric: str) -
 def test_a_search_that_goes_on_knows_what_it_was_told(metric: str) -> None:
     cells = [record(), record(1, "S3", Status.STOPPED, (0.5, 0.25, 0.75)), record(1, "S2", Status.FAILED, ())]
     number = {fold.test: place for place, fold in enumerate(FOLDS)}
-    told = {(cell.configuration, number[cell.fold]): outcome(cell, metric) for cell in cells}
+    told = {(cell.configuration, number[cell.fold]): Outcome.of_record(cell, metric) for cell in cells}
     known = finished(cells, metric).outcomes
     assert {cell: Outcome(one.status, tuple(one.curve)) for cell, one in known.items()} == told
 
 
 def test_a_failed_cell_has_no_loss() -> None:
-    assert outcome(record(status=Status.FAILED, losses=()), "kl") == Outcome(Status.FAILED)
+    assert Outcome.of_record(record(status=Status.FAILED, losses=()), "kl") == Outcome(Status.FAILED)
 
 
 def test_test_scores_stay_behind() -> None:
     one = record()
     other = dataclasses.replace(one, test=dict.fromkeys(METRICS, 99.0))
-    assert outcome(one, "kl") == outcome(other, "kl")
+    assert Outcome.of_record(one, "kl") == Outcome.of_record(other, "kl")
 
 
 def test_known_params_are_those_of_all_configurations() -> None:
@@ -117,13 +117,13 @@ def test_cells_of_one_configuration_agree_on_it() -> None:
 @pytest.mark.parametrize("done", [0, 1, 13])
 def test_a_search_goes_on_where_it_was(protocol: str, done: int) -> None:
     def plan(records: Sequence[CellRecord]) -> Planner:
-        return Planner(SPACE, len(FOLDS), 1, protocol, known=finished(records).params)
+        return Planner(SPACE, len(FOLDS), 1, protocol, recorded_params=finished(records).params)
 
     expected = run(plan([]), 1000)
     records = run(plan([]), done)
     planner = plan(records)
     planner.restore(finished(records).outcomes)
-    assert (planner.told, planner.running) == (done, 0)
+    assert (planner.finished_cells, planner.running_cells) == (done, 0)
     rest = run(planner, 1000)
     assert planner.finished
     assert {(one.configuration, one.fold): one for one in records + rest} == {

@@ -13,9 +13,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from helo.names import SearchProtocol, Status, enum_values
 from helo.run.directory import Run
-from helo.search.planning.export import write_study
+from helo.search.export import write_study
+from helo.search.planning.outcome import Outcome
 from helo.search.planning.planner import Planner
-from helo.search.planning.race import Outcome
 from helo.search.planning.space import Choices, Range, Space
 
 SPACE = Space(
