@@ -156,9 +156,6 @@ class Method(_Name):
 FITTED_BASELINES: Final = (Method.KNN, Method.MAX_ENTROPY, Method.RIDGE, Method.RANDOM_FOREST, Method.MLP)
 """Regressors that every search scores on its folds, in the order of every table."""
 
-IDENTITY: Final = "identity"
-"""Key of a manifest: a digest of everything that decides what a search computes."""
-
 
 class Normalisation(_Name):
     """Whose windows the statistics that scale features come from."""

@@ -61,7 +61,7 @@ def compare_runs(runs: Sequence[WatchedRun]) -> Any:
 
 def _comparison_key(source: Source) -> tuple[Any, ...]:
     """Return the data set and the metric, which must be equal in runs that are compared."""
-    return source.section("dataset").get("digest"), source.objective
+    return source.dataset.digest, source.objective
 
 
 def _row(name: str, source: Source, against: pd.DataFrame, comparable: bool) -> list[str]:

@@ -18,7 +18,7 @@ from helo.analysis.web.page import figure_to_json
 
 from helo._text import format_duration
 from helo.errors import InputError, StorageError
-from helo.names import IDENTITY, Column, FileName, Status, TableName
+from helo.names import Column, FileName, Status, TableName
 from helo.run.directory import Run
 
 OnRead = Callable[[int, int], None]
@@ -123,7 +123,10 @@ class WatchedRun:
                     self.gone, self.version = True, self.version + 1
                 return self.version
             self.gone = False
-            if any(run.manifest.get(key) != self._run.manifest.get(key) for key in (IDENTITY, "started")):
+            if (run.manifest.identity, run.manifest.started) != (
+                self._run.manifest.identity,
+                self._run.manifest.started,
+            ):
                 self._records, self._late = None, {}  # another search has replaced the run
             self._run = run
         behind = is_behind(self._run)
@@ -193,7 +196,7 @@ class WatchedRun:
         cells = self.source.cells
         counts = cells[Column.STATUS].value_counts()
         parts = [f"{counts[status]} {status}" for status in (Status.STOPPED, Status.FAILED) if counts.get(status)]
-        drawn = self.source.section("space").get("configurations")
+        drawn = self.source.space.get("configurations")
         maximum = f" of at most {drawn * self.source.folds}" if isinstance(drawn, int) else ""
         since = (
             format_duration(max(0.0, (datetime.now(UTC) - cells[Column.FINISHED].max()).total_seconds()))

@@ -44,7 +44,7 @@ def write_figures(source: Source, folder: Path, on_step: Callable[[str], None] =
         menus = "".join(
             render_menu(kind, [(name, name) for name in names]) for kind, names in meta.get(CHOICES, {}).items()
         )
-        title = f"{source.manifest.get('name', source.run.folder.name)}: {one.title.lower()}"
+        title = f"{source.name}: {one.title.lower()}"
         body = f"<h1>{escape_html(title)}</h1>{render_part(one.title, render_figure(name, content, one.caption))}"
         (folder / f"{name}.html").write_text(render_page(title, body, choices=menus), encoding="utf-8")
         (folder / f"{name}.json").write_text(figure_to_json(content), encoding="utf-8")

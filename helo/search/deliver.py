@@ -13,10 +13,10 @@ from helo._cli import print_line
 from helo._text import format_duration
 from helo.configuration import Configuration
 from helo.errors import DivergedError
-from helo.names import IDENTITY, Column, SearchProtocol, TableName
+from helo.names import Column, SearchProtocol, TableName
 from helo.run.directory import Run
 from helo.run.selection import recommended
-from helo.search.setup.manifest import versions
+from helo.search.setup.manifest import package_versions
 from helo.search.setup.search_setup import SearchSetup
 from helo.training.fitted import FittedModel, fit_model
 
@@ -65,9 +65,9 @@ def deliver(setup: SearchSetup, run: Run, dataset: Any, device: str, call: Call,
         "recommended": {
             "configuration": found.configuration,
             "protocol": setup.protocol,
-            "run": run.manifest[IDENTITY],
+            "run": run.manifest.identity,
         },
-        "versions": versions(),
+        "versions": package_versions(),
     }
     replace(model, facts={**model.facts, **facts}).save(run.model)
     print_line(console, f"model: {run.model}")

@@ -33,7 +33,7 @@ from helo.search.planning.pace import Pace
 from helo.search.planning.planner import Planner
 from helo.search.planning.queue import Queue
 from helo.search.setup.finished import FinishedCells
-from helo.search.setup.manifest import add_resumption, build_manifest, last_resources
+from helo.search.setup.manifest import build_manifest, last_resources, record_resumption
 from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.probe import Measured, in_own_process, largest, measure, thinned
 from helo.search.sizing.resources import Machines, Resources, require_room, settle, share_that_fits
@@ -73,7 +73,7 @@ def run_search(
             # Now, and not with the other tables at the end: whoever looks on compares with the train mean.
             run.write_table(TableName.BASELINES, baselines_table(setup.dataset, folds))
         else:
-            add_resumption(run, setup, resources)
+            record_resumption(run, setup, resources)
         announce(run, resources)
         complete = _run_cells(setup, queue, folds, resources, run, held, console, others)
     return run, complete

@@ -44,7 +44,7 @@ from helo.search.planning.outcome import Outcome
 from helo.search.planning.pace import Pace
 from helo.search.planning.planner import Planner
 from helo.search.planning.space import read_space
-from helo.search.setup.resume import setup_of_run
+from helo.search.setup.resume import restore_setup
 from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
 from helo.settings import TrainingSettings
@@ -71,7 +71,7 @@ def search(dataset: Dataset, seed: int, out: Path, racing: bool) -> Run:
     wish = Resources(CONCURRENCY, 1, 0.0)
     if out.exists():
         found: Run | None = Run.open(out)
-        setup = setup_of_run(Run.open(out), dataset, wish)
+        setup = restore_setup(Run.open(out), dataset, wish)
     else:
         found, setup = None, SearchSetup(dataset, SPACE, out, TrainingSettings(seed=seed), wish, racing=racing)
     run, complete = run_search(setup, Console(stderr=True), lambda run, resources: None, found)

@@ -21,6 +21,7 @@ from helo.evaluation.folds import folds_as_json, loso_folds
 from helo.metrics import METRICS
 from helo.run.directory import Run
 from helo.run.ledger import CellRecord
+from helo.run.manifest import Manifest
 from helo.search.deliver import deliver
 from helo.search.driver import write_tables
 from helo.search.planning.space import Space
@@ -38,7 +39,7 @@ def made(dataset: Dataset, tmp_path: Path) -> tuple[SearchSetup, Run]:
     """A finished search of one configuration, whose cells took two seconds an epoch."""
     folds = loso_folds(dataset.subject_names, 0)
     setup = SearchSetup(dataset, Space("one", 1, {}), tmp_path / "run", TrainingSettings(), Resources(1, 1, 0))
-    run = Run.create(setup.out, {"identity": "this"}, folds_as_json(folds))
+    run = Run.create(setup.out, Manifest(identity="this"), folds_as_json(folds))
     for number, fold in enumerate(folds):
         scores = dict.fromkeys(METRICS, 0.1)
         record = CellRecord(0, fold.test, QUICK, "completed", 4, 8.0, "here", NOW, NOW, 2, val=scores, test=scores)

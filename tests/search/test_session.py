@@ -24,6 +24,7 @@ from helo.data import Dataset, read_dataset, simulate, write_dataset
 from helo.errors import InputError, SearchError
 from helo.names import Status, TableName
 from helo.run.directory import Run
+from helo.run.manifest import Manifest
 from helo.search.session import Ended, conclude, failures_of
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +90,7 @@ def test_python_gives_the_cells_of_the_command_though_interrupted(
     assert run.complete is True
     assert set(kept) <= {*whole.ledger.files()}
     same_tables(run, whole)
-    assert run.manifest["identity"] == whole.manifest["identity"]
+    assert run.manifest["identity"] == whole.manifest.identity
     assert run.verdict == helo.load_run(whole.folder.here).verdict
     pd.testing.assert_frame_equal(run.summary, whole.table("summary"), check_dtype=False)
     assert (tmp_path / "run" / "report.html").exists()
@@ -144,7 +145,7 @@ def cells(run: Run, *statuses: str) -> Run:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    return Run.create(tmp_path / "run", {}, [])
+    return Run.create(tmp_path / "run", Manifest(), [])
 
 
 def test_a_search_of_which_some_cells_failed_warns(run: Run) -> None:

@@ -92,7 +92,8 @@ def test_other_names_of_this_machine_are_refused(run: Run, host: str, status: in
 
 def test_runs_of_the_same_data_are_compared(make_run: Callable[..., Run]) -> None:
     first, second, other = make_run("first"), make_run("second"), make_run("other")
-    manifest = other.manifest | {"dataset": other.manifest["dataset"] | {"digest": "of other data"}}
+    manifest = other.manifest.as_dict()
+    manifest |= {"dataset": manifest["dataset"] | {"digest": "of other data"}}
     other.folder.write_json(FileName.MANIFEST, manifest)
     assert compare_runs([WatchedRun(first.folder.here)]) == []
     shown = str(compare_runs([WatchedRun(run.folder.here) for run in (first, second, other)]))

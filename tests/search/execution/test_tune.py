@@ -23,6 +23,7 @@ from helo.metrics import METRICS
 from helo.names import Prefix, Status, TableName
 from helo.run.directory import Run
 from helo.run.ledger import Ledger, LedgerWriter
+from helo.run.manifest import Manifest
 from helo.search.driver import run_search
 from helo.search.execution.cells import CellSettings
 from helo.search.execution.connection import SharedDataset, ray_cluster
@@ -159,5 +160,5 @@ def test_cells_share_few_worker_processes(tmp_path: Path) -> None:
 def test_a_run_directory_that_is_there_is_never_touched(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     with pytest.raises(ValueError, match="already there"):
-        Run.create(tmp_path / "run", {}, [])
+        Run.create(tmp_path / "run", Manifest(), [])
     assert list((tmp_path / "run").iterdir()) == []

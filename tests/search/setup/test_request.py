@@ -234,7 +234,7 @@ def test_a_run_is_not_called_what_no_folder_can_be(dataset: Dataset) -> None:
 
 def test_a_run_of_data_in_memory_asks_for_them(dataset: Dataset, tmp_path: Path) -> None:
     run = started(dataset, tmp_path / "run", space=SPACE, seed=4)
-    assert run.manifest["data"] == IN_MEMORY
+    assert run.manifest.data == IN_MEMORY
     with pytest.raises(InputError, match=r"was started with a Dataset in memory.* give them with dataset$"):
         planned(resume=run.folder.here)
     other = simulate(subjects=4, clips=3, windows=4, seed=1)
