@@ -169,13 +169,14 @@ def report(checked: Checked, gpus_per_cell: float, cpus_per_cell: int) -> Iterat
     """
     for worker in checked.workers:
         filling = fill(Node(worker.cpus, worker.gpus), cpus_per_cell, gpus_per_cell if worker.gpus else 0)
-        yield f"{worker.name}: up to {worker.max_workers} of {_resources(worker)}; {_cells(filling, gpus_per_cell, cpus_per_cell)}"
+        cells = _cells(filling, gpus_per_cell, cpus_per_cell)
+        yield f"{worker.name}: up to {worker.max_workers} of {_resources(worker)}; {cells}"
     if checked.nodes:
         yield from _prices(checked.nodes, checked.region)
     elif checked.workers:
         yield "price: unknown; multiply the prices of your provider by the numbers above"
     if checked.examples:
-        yield f"placeholders: {', '.join(checked.examples)}; replace them with your own values before you start the cluster"
+        yield f"placeholders: {', '.join(checked.examples)}; replace them before you start the cluster"
 
 
 def _resources(worker: WorkerType) -> str:

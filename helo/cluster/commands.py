@@ -61,7 +61,7 @@ def _check_head(faults: Faults, start: str) -> None:
         what = "must have --dashboard-host=127.0.0.1; everybody who can reach the dashboard can run jobs"
         faults.add((HEAD,), what)
     elif "--autoscaling-config" not in start:
-        what = "must run `ray start` with --autoscaling-config=~/ray_bootstrap_config.yaml; Ray starts no workers without it"
+        what = "must run `ray start` with --autoscaling-config=~/ray_bootstrap_config.yaml, so that workers start"
         faults.add((HEAD,), what)
 
 
@@ -69,7 +69,7 @@ def _check_workers(faults: Faults, content: Mapping[str, Any], spot: bool) -> No
     commands = [str(command) for command in sequence(content.get(WORKERS))]
     cloud = mapping(content.get("provider")).get("type")
     if spot and not any("watch-spot" in command for command in commands):
-        what = "must start `python -m helo.cluster watch-spot`, which reacts to the notice that a spot worker will be removed"
+        what = "must start `python -m helo.cluster watch-spot`, to react to the notice of the cloud"
         faults.missing((), WORKERS, what)
     head = re.search(r"(?<!\S)--port[= ]\s*(\d+)", words(content.get(HEAD)))
     head_port = head[1] if head else PORT

@@ -84,7 +84,7 @@ def identity(config: Mapping[str, Any]) -> object:
 
 
 def in_region(zone: str, region: str) -> bool:
-    """Return whether a zone belongs to a region, such as us-east-1a and the local zone us-east-1-bos-1a to us-east-1."""
+    """Return whether a zone belongs to a region: us-east-1a and the local zone us-east-1-bos-1a to us-east-1."""
     return re.match(rf"{re.escape(region)}(-|[a-z])", zone) is not None
 
 
@@ -130,7 +130,7 @@ def check_network(faults: Faults, provider: Mapping[str, Any]) -> None:
                 )
                 faults.add(("provider", "security_group", "IpPermissions", number), what)
     if group:
-        what = "must be absent: Ray adds port 22 for the internet (0.0.0.0/0); create a group and name it in SecurityGroupIds"
+        what = "must be absent: Ray adds port 22 for the internet (0.0.0.0/0); name a group of your own in SecurityGroupIds"
         faults.add(("provider", "security_group"), what, about=_wrong_rules(group))
     if not isinstance(provider.get("region"), str):
         faults.missing(("provider",), "region", "is missing; Ray's default is us-west-2")
@@ -147,7 +147,7 @@ def check_machine(faults: Faults, place: Place, kind: Any, resources: Mapping[st
     if machine is None:
         return
     if head and machine.mem_gib < MIN_HEAD_MEMORY_GIB:
-        what = f"must have at least {MIN_HEAD_MEMORY_GIB} GiB of memory on the head, such as t3.medium; {kind} has {machine.mem_gib:g}"
+        what = f"must have {MIN_HEAD_MEMORY_GIB} GiB of memory on the head; {kind} has {machine.mem_gib:g}"
         faults.add((*place, "node_config", "InstanceType"), what)
     gpus, cpus = whole(resources.get("GPU", 0)), whole(resources.get("CPU"))
     where = (*place, "resources", "GPU")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 from helo.errors import did_you_mean
@@ -44,10 +45,10 @@ class Faults:
     def unknown(self, place: Place, key: str, known: Iterable[str]) -> None:
         """Add an unknown key, with a guess at the right one."""
         names = list(known)
-        guess = did_you_mean(key, names)
-        self.add((*place, key), f"unknown key{guess or '; known are ' + ', '.join(sorted(names))}")
-        if guess:
-            self._places.append((*place, "~" + guess.split("'")[1]))
+        hint = did_you_mean(key, names) or f"; known are {', '.join(sorted(names))}"
+        self.add((*place, key), f"unknown key{hint}")
+        # The key that is meant: it is then not reported as missing.
+        self._places += [(*place, f"~{meant}") for meant in get_close_matches(key, names, n=1)]
 
     def _covered(self, place: Place) -> bool:
         return any(place[: len(wrong)] == wrong for wrong in self._places)

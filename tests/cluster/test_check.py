@@ -128,7 +128,8 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
     ),
     "a group of Ray's": (
         config("gpu-t4", drop("SecurityGroupIds")),
-        f"{GPU}.node_config.SecurityGroupIds: must name a group; the one that Ray creates opens port 22 to the internet",
+        f"{GPU}.node_config.SecurityGroupIds: must name a group; the one that Ray creates opens "
+        "port 22 to the internet",
     ),
     "a group whose rules Ray adds to": (
         within("provider", put("security_group", {"GroupName": "helo"})),
@@ -140,7 +141,8 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
     ),
     "the dashboard on all addresses": (
         put("head_start_ray_commands", ["ray start --head --dashboard-host=0.0.0.0"]),
-        "head_start_ray_commands: must have --dashboard-host=127.0.0.1; everybody who can reach the dashboard can run jobs",
+        "head_start_ray_commands: must have --dashboard-host=127.0.0.1; everybody who can reach "
+        "the dashboard can run jobs",
     ),
     "another Ray": (
         within("docker", put("image", "rayproject/ray:2.9.3-py311-cpu")),
@@ -192,7 +194,7 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
     ),
     "cells on the head": (
         node("head", put("resources", {"CPU": 2})),
-        "available_node_types.head.resources: must have CPU: 0 on the head, or cells run there",
+        "available_node_types.head.resources: must have CPU: 0 on the head, so that no cells run there",
     ),
     "a head that is not there": (
         put("head_node_type", "haed"),
@@ -208,7 +210,8 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
     ),
     "an unknown market": (
         config("cpu", put("InstanceMarketOptions", {"MarketType": "spott"})),
-        "cpu.node_config.InstanceMarketOptions.MarketType: must be a value that AWS knows, got 'spott' (did you mean 'spot'?)",
+        "cpu.node_config.InstanceMarketOptions.MarketType: must be a value that AWS knows, got "
+        "'spott' (did you mean 'spot'?)",
     ),
     "more workers at least than at most": (
         node("cpu", put("min_workers", 9)),
@@ -230,7 +233,7 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
         within("provider", rename("availability_zone", "availablity_zone")),
         "provider.availablity_zone: unknown key (did you mean 'availability_zone'?)",
     ),
-    "no idle timeout": (drop("idle_timeout_minutes"), "idle_timeout_minutes: must be a whole number"),
+    "no idle timeout": (drop("idle_timeout_minutes"), "idle_timeout_minutes: must be a whole number of minutes"),
     "no image of a machine": (
         config("cpu", drop("ImageId")),
         "cpu.node_config.ImageId: must be an AMI; Ray's default has a driver that is too old",
@@ -277,31 +280,33 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
     ),
     "a head with the workers' rights": (
         config("head", put("IamInstanceProfile", {"Name": "helo-worker"})),
-        "head.node_config.IamInstanceProfile: is also that of gpu-t4: give the head one that may start workers, got",
+        "head.node_config.IamInstanceProfile: must differ from that of gpu-t4, as only the head may start workers, got",
     ),
     "the workers' rights, by their address": (
         config("head", put("IamInstanceProfile", {"Arn": "arn:aws:iam::123456789012:instance-profile/helo-worker"})),
-        "head.node_config.IamInstanceProfile: is also that of gpu-t4",
+        "head.node_config.IamInstanceProfile: must differ from that of gpu-t4",
     ),
     "a zone of another region": (
         within("provider", put("availability_zone", "us-east-1a,us-west-2b")),
-        "provider.availability_zone: must be zones of the region, us-east-1, got 'us-west-2b'",
+        "provider.availability_zone: must be zones of the region us-east-1, got 'us-west-2b'",
     ),
     "shared memory too small for the workers": (
         within("docker", put("run_options", ["--shm-size=2g"])),
-        f"docker.run_options: must have --shm-size of at least 4g, for --object-store-memory=4000000000 of {WORKERS}, got 2g",
+        "docker.run_options: must have --shm-size of at least 4g, for "
+        f"--object-store-memory=4000000000 of {WORKERS}, got 2g",
     ),
     "shared memory too small for the head": (
         within("docker", put("head_run_options", ["--shm-size 512m"])),
-        f"docker.run_options: must have --shm-size of at least 1g, for --object-store-memory=1000000000 of {HEAD}, got 512m",
+        "docker.run_options: must have --shm-size of at least 1g, for "
+        f"--object-store-memory=1000000000 of {HEAD}, got 512m",
     ),
     "a head without room": (
         config("head", put("InstanceType", "t3.micro")),
-        "head.node_config.InstanceType: must have at least 4 GiB of memory on the head, such as t3.medium; t3.micro has 1",
+        "head.node_config.InstanceType: must have 4 GiB of memory on the head; t3.micro has 1",
     ),
     "no end of waiting": (
         put("idle_timeout_minutes", 600),
-        "idle_timeout_minutes: must be at most 60: so long every idle worker is paid",
+        "idle_timeout_minutes: must be at most 60: idle workers are paid for until then",
     ),
     "no AMI": (
         config("cpu", put("ImageId", "ami-0123456789ABCDEF0")),
@@ -374,11 +379,11 @@ GOOGLE: dict[str, tuple[Mutation, str]] = {
     ),
     "a head with the workers' rights": (
         config("head", put("serviceAccounts", [{"email": "helo-worker@my-project.iam.gserviceaccount.com"}])),
-        "head.node_config.serviceAccounts: is also that of gpu-l4",
+        "head.node_config.serviceAccounts: must differ from that of gpu-l4",
     ),
     "a zone of another region": (
         within("provider", put("availability_zone", "us-central2-a")),
-        "provider.availability_zone: must be zones of the region, us-central1, got 'us-central2-a'",
+        "provider.availability_zone: must be zones of the region us-central1, got 'us-central2-a'",
     ),
     "a notice of another cloud": (within(WORKERS, swap(2, "--cloud gcp", "--cloud aws")), "--cloud gcp, got aws"),
     "workers at another port": (within(WORKERS, swap(1, "6379", "6380")), "must use port 6379 of the head, got"),
@@ -397,11 +402,11 @@ def test_mistakes_on_google_cloud(tmp_path: Path, name: str) -> None:
 LAB: dict[str, tuple[Mutation, str]] = {
     "a machine twice": (
         within("provider", put("worker_ips", ["192.168.1.10", "192.168.1.11"])),
-        "provider.worker_ips: must not have the head's address, 192.168.1.10",
+        "provider.worker_ips: must not contain head_ip, 192.168.1.10",
     ),
     "fewer workers than machines": (
         lambda content: content.update(min_workers=1, max_workers=1),
-        "max_workers: must be at least 2, as many as worker_ips are, got 1",
+        "max_workers: must be at least 2, the number of worker_ips, got 1",
     ),
     "workers that nobody starts": (
         within(HEAD, swap(1, "--autoscaling-config=", "--no-config=")),
@@ -495,7 +500,8 @@ KUBERNETES: dict[str, tuple[Mutation, str]] = {
     ),
     "another Ray": (
         container(put("image", "registry.example/helo-search:2.9.3-py311-gpu")),
-        f"{FIRST}.template.spec.containers[0].image: must have Ray 2.60.0, tag 2.60.0-py311-gpu, got registry.example/helo-search:2.9.3-py311-gpu",
+        f"{FIRST}.template.spec.containers[0].image: must have Ray 2.60.0, tag 2.60.0-py311-gpu, "
+        "got registry.example/helo-search:2.9.3-py311-gpu",
     ),
     "another Ray, said by the cluster": (
         cluster(put("rayVersion", "2.9.3")),
@@ -517,7 +523,10 @@ KUBERNETES: dict[str, tuple[Mutation, str]] = {
     "no shared memory": (pod(drop("volumes")), ".spec.volumes: must have an emptyDir with medium: Memory"),
     "root": (pod(drop("securityContext")), ".spec.securityContext: must have runAsNonRoot: true"),
     "more at least than at most": (group(put("minReplicas", 9)), "minReplicas: must be at most maxReplicas, 8, got 9"),
-    "a port of the machine": (container(put("ports", [{"hostPort": 8265}])), "hostPort: opens a port of the machine"),
+    "a port of the machine": (
+        container(put("ports", [{"hostPort": 8265}])),
+        "hostPort: must be absent: it opens a port of the machine",
+    ),
     "cells on the head": (
         cluster(within("headGroupSpec", put("rayStartParams", {}))),
         'num-cpus: must be "0" on the head',
@@ -526,7 +535,7 @@ KUBERNETES: dict[str, tuple[Mutation, str]] = {
         lambda parts: parts[0].update(apiVersion="ray.io/v1alpha1"),
         "must be ray.io/v1, got",
     ),
-    "no cluster": (lambda parts: parts.pop(0), "kind: no document is a RayCluster, got 'RayJob'"),
+    "no cluster": (lambda parts: parts.pop(0), "kind: must be RayCluster in one document, got 'RayJob'"),
     "nobody to search on": (
         lambda parts: parts[1]["spec"].pop("clusterSelector"),
         "RayJob.spec.clusterSelector: must name the RayCluster",
@@ -553,7 +562,7 @@ KUBERNETES: dict[str, tuple[Mutation, str]] = {
     ),
     "open to all pods": (
         cluster(drop("authOptions")),
-        "RayCluster.spec.authOptions: must be {mode: token}, or the file have a NetworkPolicy",
+        "RayCluster.spec.authOptions: must be {mode: token}, or the file must have a NetworkPolicy",
     ),
 }
 
