@@ -130,7 +130,7 @@ def check_network(faults: Faults, provider: Mapping[str, Any]) -> None:
                 )
                 faults.add(("provider", "security_group", "IpPermissions", number), what)
     if group:
-        what = "must be absent: Ray adds port 22 for the internet (0.0.0.0/0); name a group of your own in SecurityGroupIds"
+        what = "must be absent: Ray adds port 22 for the internet (0.0.0.0/0); name your own in SecurityGroupIds"
         faults.add(("provider", "security_group"), what, about=_wrong_rules(group))
     if not isinstance(provider.get("region"), str):
         faults.missing(("provider",), "region", "is missing; Ray's default is us-west-2")

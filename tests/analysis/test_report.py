@@ -83,7 +83,7 @@ def test_report_is_self_contained(run: Run) -> None:
     assert sum("plotly.js v" in content for _, content in page.scripts) == 1
     content = path.read_text(encoding="utf-8")
     assert "default-src 'none'" in content
-    assert "showSendToCloud: false" in content
+    assert '"showSendToCloud": false' in content
     assert set(page.figures) == set(EXHIBITS) - {"importance"}
     assert page.text.count("Nothing to show") == 1
     assert "importance needs at least 10 configurations with scores, got 5" in page.text

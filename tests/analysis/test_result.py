@@ -89,7 +89,7 @@ def test_a_figure_shows_the_chosen_subject(run: Run) -> None:
     result = helo.load_run(run.folder.here)
     first, second = (result.figure("predictions", subject=name).to_dict()["data"] for name in ("S2", "S3"))
     assert first != second
-    with pytest.raises(InputError, match="subject: none is 'S99'"):
+    with pytest.raises(InputError, match="unknown subject 'S99'"):
         result.figure("predictions", subject="S99")
     with pytest.raises(InputError, match="does not change with the subject"):
         result.figure("estimates", subject="S2")

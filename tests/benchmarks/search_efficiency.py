@@ -39,6 +39,7 @@ from helo.run.directory import Run
 from helo.run.ledger import CellRecord, rows_of
 from helo.run.selection import best_per_fold
 from helo.run.tables import cells_table
+from helo.search.context import SearchContext
 from helo.search.driver import run_search
 from helo.search.planning.outcome import Outcome
 from helo.search.planning.pace import Pace
@@ -74,9 +75,9 @@ def search(dataset: Dataset, seed: int, out: Path, racing: bool) -> Run:
         setup = restore_setup(Run.open(out), dataset, wish)
     else:
         found, setup = None, SearchSetup(dataset, SPACE, out, TrainingSettings(seed=seed), wish, racing=racing)
-    run, complete = run_search(setup, Console(stderr=True), lambda run, resources: None, found)
-    assert complete
-    return run
+    context = SearchContext(setup, Console(stderr=True), run=found)
+    assert run_search(context)
+    return context.run
 
 
 def raced(dataset: Dataset, seed: int, whole: Mapping[tuple[int, str], CellRecord]) -> list[CellRecord]:

@@ -318,7 +318,7 @@ def interrupt_while_a_second_search_is_refused(folder: Path, cells: int) -> None
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes of the command
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "go on with: python -m helo.search --resume run" in errors
+    assert "resume with: python -m helo.search --resume run" in errors
     assert "Traceback" not in errors
 
 
@@ -361,7 +361,7 @@ def test_a_full_disk_ends_the_search_which_goes_on_when_there_is_room(unbroken: 
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "No space left on device" in errors
-    assert "go on with: python -m helo.search --resume disk/run" in errors
+    assert "resume with: python -m helo.search --resume disk/run" in errors
     assert "Traceback" not in errors
     before = parts(small_disk / "run")
     assert before

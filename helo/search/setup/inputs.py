@@ -49,8 +49,8 @@ def read_inputs(
     return _plan(request, run, command, started), run
 
 
-def lacks_data(setup: SearchSetup, run: Run | None) -> bool:
-    """Whether whoever resumes this search has to say where its data are: its manifest does not."""
+def needs_dataset(setup: SearchSetup, run: Run | None) -> bool:
+    """Whether resuming this search needs its dataset: the manifest does not know where it is."""
     return (setup.data if run is None else run.manifest.data) == IN_MEMORY
 
 

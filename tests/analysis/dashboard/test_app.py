@@ -1,4 +1,4 @@
-"""The dashboard's server without a browser: what it lays out, answers, compares and refuses."""
+"""Tests of the server of the dashboard without a browser: layout, answers, comparison and refusals."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_wrong_arguments(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture
     assert capsys.readouterr().err.count("\n") == 3
 
 
-def test_it_listens_to_this_machine() -> None:
+def test_it_listens_on_the_local_machine() -> None:
     from flask import Flask
 
     with _listening("127.0.0.1", 0, Flask("test")) as server:

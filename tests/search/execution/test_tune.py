@@ -24,6 +24,7 @@ from helo.names import Prefix, Status, TableName
 from helo.run.directory import Run
 from helo.run.ledger import Ledger, LedgerWriter
 from helo.run.manifest import Manifest
+from helo.search.context import SearchContext
 from helo.search.driver import run_search
 from helo.search.execution.cells import CellSettings
 from helo.search.execution.connection import SharedDataset, ray_cluster
@@ -73,8 +74,9 @@ def trivial(dataset: Dataset, fold: Fold, configuration: Configuration, *_: obje
 def search(dataset: Dataset, out: Path, space: Space = SPACE, concurrency: int = 1, **given: Any) -> pd.DataFrame:
     resources = Resources(concurrency, 1, given.pop("share", 0))
     setup = SearchSetup(dataset, space, out, TrainingSettings(seed=3), resources, **given)
-    run, complete = run_search(setup, Console(quiet=True), lambda run, resources: None)
-    assert complete
+    context = SearchContext(setup, Console(quiet=True))
+    assert run_search(context)
+    run = context.run
     return run.table(TableName.CELLS).drop(columns=VOLATILE)
 
 
