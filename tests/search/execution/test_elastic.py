@@ -303,7 +303,7 @@ def test_the_room_follows_the_nodes_and_counts_with_those_an_autoscaler_may_star
     monkeypatch.setenv("HOME", str(tmp_path))
     with ray_cluster(cluster.address):
         there = sum(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
-        assert cluster_machines().fits(1, 0) == there
+        assert cluster_machines().count_cells(1, 0) == there
         assert ConcurrencyLimit(None, 1, 0.0).current() == 2 * there  # as many again wait
         assert ConcurrencyLimit(7, 1, 0.0).current() == 7
         assert ConcurrencyLimit(None, 1, 0.5).current() == 1  # one waits for a node with a GPU
