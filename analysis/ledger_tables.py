@@ -35,7 +35,7 @@ class LedgerTables:
         self._files: set[str] = set()
         self._seen: set[tuple[int, int]] = set()
         self._packed: set[tuple[int, int]] = set()
-        self._cells = cells_table(run.ledger.nothing(CELL_COLUMNS))
+        self._cells = cells_table(run.ledger.empty_table(CELL_COLUMNS))
         # In pieces: to join millions of rows again for every cell would take long.
         self._epochs: list[pd.DataFrame] = []
         self._unconverged: list[pd.Series] = []
@@ -112,7 +112,7 @@ class LedgerTables:
 
     def epochs(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """``epochs``, or some of its columns; the cells are in the order in which they were read."""
-        pieces = self._epochs or [epochs_table(self.run.ledger.nothing(EPOCH_COLUMNS))]
+        pieces = self._epochs or [epochs_table(self.run.ledger.empty_table(EPOCH_COLUMNS))]
         return pd.concat([piece if columns is None else piece[list(columns)] for piece in pieces], ignore_index=True)
 
     def baselines(self, known: pd.DataFrame) -> pd.DataFrame:

@@ -26,7 +26,7 @@ from helo.run.tables import (
     predictions_table,
     selected,
 )
-from helo.storage import Folder, Hold, LocalFolder, hold, open_folder, require_new_folder
+from helo.storage import Folder, FolderLock, LocalFolder, lock_folder, open_folder, require_new_folder
 
 
 class Run:
@@ -70,9 +70,9 @@ class Run:
         self.folder.write_json(FileName.MANIFEST, manifest.as_dict())
         self.manifest = manifest
 
-    def lock(self, waiting: Callable[[str], None] = lambda line: None) -> AbstractContextManager[Hold]:
-        """Keep every other search from this run; raise `InputError` if one has it. See `helo.storage.hold`."""
-        return hold(self.folder, FileName.LOCK, waiting)
+    def lock(self, waiting: Callable[[str], None] = lambda line: None) -> AbstractContextManager[FolderLock]:
+        """Keep every other search from this run; raise `InputError` if one has it. See `helo.storage.lock_folder`."""
+        return lock_folder(self.folder, FileName.LOCK, waiting)
 
     @property
     def checkpoints(self) -> Folder:
