@@ -32,8 +32,8 @@ from helo.search.planning.queue import Queue
 from helo.search.setup.finished import FinishedCells
 from helo.search.setup.manifest import build_manifest, record_resumption
 from helo.search.setup.search_setup import SearchSetup
-from helo.search.sizing.probe import Measured, in_own_process, largest, measure, thinned
-from helo.search.sizing.resources import Machines, Resources, require_room, settle, share_that_fits
+from helo.search.sizing.probe import CellCost, in_own_process, largest_configuration, measure_cell, thin_dataset
+from helo.search.sizing.resources import Machines, Resources, choose_gpu_share, require_fitting_node, resolve_resources
 from helo.settings import CPU
 from helo.storage import Hold, LocalFolder
 from helo.training.checkpoints import CheckpointStore
@@ -159,7 +159,7 @@ def _start_local_cluster(context: SearchContext, folds: tuple[Fold, ...], stack:
     """Settle the resources on this machine and start Ray with them."""
     setup = context.setup
     machine = Machines([Node(os.cpu_count() or 1, setup.gpus)])
-    resources = settle(setup.resources, _gpu_share(setup, folds, machine, in_own_process), machine)
+    resources = resolve_resources(setup.resources, _gpu_share(setup, folds, machine, in_own_process), machine)
     cpus = (resources.concurrency or 1) * resources.cpus_per_cell
     stack.enter_context(ray_cluster(None, cpus, setup.gpus))
     return resources
@@ -170,29 +170,35 @@ def _join_cluster(context: SearchContext, folds: tuple[Fold, ...], stack: ExitSt
     setup = context.setup
     stack.enter_context(ray_cluster(setup.address))
     cluster = cluster_machines()
-    has_probe = setup.resources.gpus_per_cell is None and cluster.feeds(setup.resources.cpus_per_cell)
-    if has_probe and not any(node.gpus for node in cluster.now):
+    has_probe = setup.resources.gpus_per_cell is None and cluster.count_cells_per_gpu(setup.resources.cpus_per_cell)
+    if has_probe and not any(node.gpus for node in cluster.running):
         context.print("waiting for the cluster to start a node with a GPU, to measure what a cell needs of it")
     share = _gpu_share(setup, folds, cluster, _probe_on_gpu_worker)
-    require_room(setup.resources, share, cluster)
+    require_fitting_node(setup.resources, share, cluster)
     if not share and setup.training.engine != CPU:
         raise InputError("precision mixed and compile make cells faster on GPUs only, and no cell gets one; leave them")
-    return settle(setup.resources, share, cluster)
+    return resolve_resources(setup.resources, share, cluster)
 
 
 def _probe_on_gpu_worker(function: Callable[..., Any], *arguments: Any) -> Any:
     return run_on_worker(function, *arguments, cpus=1, gpus=1)
 
 
-def _gpu_share(setup: SearchSetup, folds: tuple[Fold, ...], machines: Machines, call: Callable[..., Measured]) -> float:
+def _gpu_share(setup: SearchSetup, folds: tuple[Fold, ...], machines: Machines, call: Callable[..., CellCost]) -> float:
     """Return the share of a GPU for each cell: the requested one, or one that holds the largest configuration."""
     if setup.resources.gpus_per_cell is not None:
         return setup.resources.gpus_per_cell
-    cells_per_gpu = machines.feeds(setup.resources.cpus_per_cell)
+    cells_per_gpu = machines.count_cells_per_gpu(setup.resources.cpus_per_cell)
     if not cells_per_gpu:
         return 0.0
-    found = call(measure, thinned(setup.dataset)[0], folds[0], largest(setup.space), setup.training_on("cuda"))
-    return share_that_fits(found.gpu_memory, found.gpu_total, cells_per_gpu)
+    found = call(
+        measure_cell,
+        thin_dataset(setup.dataset)[0],
+        folds[0],
+        largest_configuration(setup.space),
+        setup.training_on("cuda"),
+    )
+    return choose_gpu_share(found.gpu_memory, found.gpu_total, cells_per_gpu)
 
 
 def _read_finished_cells(context: SearchContext) -> tuple[FinishedCells, set[tuple[str, int]]]:
