@@ -106,8 +106,8 @@ class LedgerTables:
         notes = []
         if len(self._cells) > self.run.rows_of(TableName.CELLS):
             notes.append(
-                "The search has not written its tables since these cells finished: it is under way, or was ended. What"
-                " needs its data set is missing until it does."
+                "The search has not written its tables since these cells finished: it is in progress or was"
+                " interrupted. Results that need its data set are missing until it writes them."
             )
         if self._faults:
             name, fault = next(iter(self._faults.items()))

@@ -154,8 +154,8 @@ def test_of_a_search_that_goes_on_the_ledger_is_read(going_on: Run) -> None:
     assert "per_fold_selection" in repr(result)
     with pytest.raises(InputError, match=r"predictions\.parquet: is missing; the search has not got that far"):
         result.predictions  # noqa: B018
-    assert "it is under way, or was ended" in result.notes[0]
-    assert "it is under way, or was ended" in result.report().read_text(encoding="utf-8")
+    assert "it is in progress or was interrupted" in result.notes[0]
+    assert "it is in progress or was interrupted" in result.report().read_text(encoding="utf-8")
 
 
 def test_whether_it_is_complete(make_run: Callable[..., Run]) -> None:
