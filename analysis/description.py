@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from helo.analysis.source import Source
@@ -13,45 +14,46 @@ from helo._text import format_duration
 from helo.configuration import DEFAULTS, acting
 from helo.errors import InputError, shorten
 from helo.names import Column, Precision, Prefix, Status
+from helo.run.manifest import DatasetRecord, MachineRecord, Manifest, ResourcesRecord
 from helo.run.selection import recommended
 
 
 def describe_run(source: Source) -> list[tuple[str, str]]:
     """Label and text of every fact the manifest and the cells know; unknown ones are left out."""
-    manifest = source.manifest
+    manifest, circumstances = source.manifest, source.manifest.circumstances
     found = [
         ("Run", source.run.folder.name),
-        ("Started", manifest.get("started")),
-        ("Data set", _dataset(source.section("dataset"))),
-        ("Search space", _space(source.section("space"))),
-        ("Parameters", _parameters(source.section("space", "parameters"))),
+        ("Started", manifest.started),
+        ("Data set", _dataset(source.dataset)),
+        ("Search space", _space(source.space)),
+        ("Parameters", _parameters(source.parameters)),
         ("Variants", "; ".join(f"{name}: {what}" for name, what in describe_variants(source.variants).items())),
         ("Engine", _engine(manifest)),
-        ("Seed", manifest.get("seed")),
-        ("Protocol", manifest.get("protocol")),
-        ("Normalisation", manifest.get("normalise")),
-        ("Racing", "on" if manifest.get("racing") else "off" if "racing" in manifest else None),
+        ("Seed", manifest.seed),
+        ("Protocol", manifest.protocol),
+        ("Normalisation", manifest.normalise),
+        ("Racing", None if manifest.racing is None else "on" if manifest.racing else "off"),
         *_cells(source),
         ("Recommended configuration", _recommended(source)),
         ("Fitted model", _model(source)),
-        ("Resources", _pairs(source.section("resources"))),
-        ("Machine", _pairs(source.section("machine"))),
-        ("Versions", _pairs(source.section("versions"))),
+        ("Resources", _pairs(circumstances.resources)),
+        ("Machine", _pairs(circumstances.machine)),
+        ("Versions", _versions(circumstances.versions)),
     ]
     return [(label, str(value)) for label, value in found if value not in (None, "")]
 
 
-def _dataset(dataset: Mapping[str, Any]) -> str:
-    parts = [str(dataset[key]) for key in ("name",) if key in dataset]
-    parts += [f"{dataset[key]} {key}" for key in ("subjects", "windows") if isinstance(dataset.get(key), int)]
-    for key in ("emotions", "modalities"):
-        words = dataset.get(key)
-        if isinstance(words, list | dict) and words:
-            parts.append(f"{len(words)} {key} ({shorten(words, most=24)})")
-    if dataset.get("missing"):
-        parts.append(f"missing signals: {dataset['missing']}")
-    if dataset.get("digest"):
-        parts.append(f"digest {str(dataset['digest'])[:16]}")
+def _dataset(dataset: DatasetRecord) -> str:
+    parts = [] if dataset.name is None else [dataset.name]
+    parts += [] if dataset.subjects is None else [f"{dataset.subjects} subjects"]
+    parts += [] if dataset.windows is None else [f"{dataset.windows} windows"]
+    for label, words in (("emotions", dataset.emotions), ("modalities", dataset.modalities)):
+        if words:
+            parts.append(f"{len(words)} {label} ({shorten(words, most=24)})")
+    if dataset.missing:
+        parts.append(f"missing signals: {dataset.missing}")
+    if dataset.digest:
+        parts.append(f"digest {dataset.digest[:16]}")
     return "; ".join(parts)
 
 
@@ -109,7 +111,7 @@ def _recommended(source: Source) -> str:
     row = cells[cells[Column.CONFIGURATION] == number].iloc[0]
     if source.variants:
         return f"variant {variant_of(row.to_dict(), source.variants)!r}"
-    parameters = source.section("space", "parameters")
+    parameters = source.parameters
     searched = [name for name, entry in parameters.items() if isinstance(entry, Mapping) and "value" not in entry]
     params = {
         name.removeprefix(Prefix.PARAM): value for name, value in row.items() if str(name).startswith(Prefix.PARAM)
@@ -131,15 +133,19 @@ def _model(source: Source) -> str | None:
     )
 
 
-def _engine(manifest: Mapping[str, Any]) -> str | None:
+def _engine(manifest: Manifest) -> str | None:
     """Only where it is not the usual one."""
-    words = ["mixed precision"] if manifest.get("precision") == Precision.MIXED else []
-    return ", ".join(words + (["compiled"] if manifest.get("compiled") else [])) or None
+    words = ["mixed precision"] if manifest.precision == Precision.MIXED else []
+    return ", ".join(words + (["compiled"] if manifest.compiled else [])) or None
 
 
 def _value(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _pairs(section: Mapping[str, Any]) -> str:
-    return "; ".join(f"{key} {value}" for key, value in section.items() if value is not None)
+def _pairs(record: ResourcesRecord | MachineRecord | None) -> str:
+    return "" if record is None else _versions(asdict(record))
+
+
+def _versions(versions: Mapping[str, Any] | None) -> str:
+    return "; ".join(f"{key} {value}" for key, value in (versions or {}).items() if value is not None)

@@ -189,9 +189,7 @@ _ALL = (
         "What racing and rungs saved",
         "Cells and epochs of all configurations in all folds: how many ran to their end, were stopped early, or never"
         " started because their configuration was dropped.",
-        lambda source: plot_savings(
-            source.cells, source.folds, source.nested, source.section("space").get("configurations")
-        ),
+        lambda source: plot_savings(source.cells, source.folds, source.nested, source.space.get("configurations")),
         _has_search,
     ),
     Exhibit(
@@ -221,9 +219,7 @@ _ALL = (
         "Mass that the plan moves from each physiological token to each behavioural token, on the windows of the test"
         " subjects, divided by the mass under independence. A value of 1 (no colour) means that the pairing carries no"
         " information.",
-        lambda source: plot_transport(
-            source.explanations, source.cells, source.objective, source.section("dataset", "modalities")
-        ),
+        lambda source: plot_transport(source.explanations, source.cells, source.objective, source.modalities),
     ),
     Exhibit(
         "cost",

@@ -75,7 +75,7 @@ def write_export(source: Source, folder: Path, on_step: Callable[[str], None] = 
         If `folder` exists or cannot be written, or if the run has no cells.
     """
     require_new(folder, "--export")
-    protocol = str(source.manifest.get("protocol", ""))
+    protocol = source.manifest.protocol or ""
     tex = latex_table(source.summary, source.comparisons, source.objective, protocol)
     try:
         with whole_folder(folder) as hidden:

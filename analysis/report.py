@@ -84,8 +84,8 @@ def write_report(source: Source, on_step: Callable[[str], None] = lambda step: N
 
 
 def _render_document(source: Source, on_step: Callable[[str], None]) -> str:
-    name = source.manifest.get("name", source.run.folder.name)
-    dataset = source.section("dataset").get("name", "unnamed data")
+    name = source.name
+    dataset = source.dataset.name or "unnamed data"
     title = f"{name} on {dataset}"
     subtitle = "Leave-one-subject-out search of HeLo, an emotion-distribution model."
     body = [f'<h1>{escape_html(title)}</h1><p class="lead">{subtitle}</p>']

@@ -79,7 +79,7 @@ class RunResult:
     @property
     def manifest(self) -> dict[str, Any]:
         """Record of how the search was started: seed, space, dataset, versions and so on."""
-        return self._run.manifest
+        return self._run.manifest.as_dict()
 
     @cached_property
     def folds(self) -> list[dict[str, Any]]:
@@ -152,10 +152,10 @@ class RunResult:
             return self._complete
         if self._run.has_model:
             return True
-        configurations = self._source.section("space").get("configurations") or len(self._source.variants)
+        configurations = self._source.space.get("configurations") or len(self._source.variants)
         if len(self._run.ledger) == configurations * len(self.folds):
             return True
-        return None if self.manifest.get("racing") else False
+        return None if self._run.manifest.racing else False
 
     @cached_property
     def model(self) -> FittedModel:

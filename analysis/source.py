@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -43,6 +43,7 @@ from helo.errors import InputError
 from helo.metrics import METRICS
 from helo.names import Column, FileName, Prefix, SearchProtocol, TableName
 from helo.run.directory import Run
+from helo.run.manifest import DatasetRecord
 
 
 class Source:
@@ -67,7 +68,7 @@ class Source:
     @cached_property
     def objective(self) -> str:
         """Name of the metric that the search optimised. Raises `InputError` if the manifest has none."""
-        objective = self.section("space").get("objective")
+        objective = self.space.get("objective")
         if objective not in tuple(METRICS):  # a file may hold anything, also what has no hash
             raise InputError(
                 f"{self.run.folder.where(FileName.MANIFEST)}: space.objective must be one of {', '.join(METRICS)};"
@@ -180,7 +181,7 @@ class Source:
     @cached_property
     def variants(self) -> dict[str, Any]:
         """Variants that the space lists; empty if a sampler proposed the configurations."""
-        return self.section("space", "variants")
+        return self._of_space("variants")
 
     @cached_property
     def verdict(self) -> str:
@@ -231,28 +232,45 @@ class Source:
         """See `helo.analysis.statistics.ablation`; None if the space lists no variants."""
         return compare_variants(self.cells, self.variants, self.objective) if self.variants else None
 
-    def section(self, *names: str) -> dict[str, Any]:
-        """Return a nested object of the manifest, or an empty mapping if the manifest does not have it."""
-        found: Any = self.manifest
-        for name in names:
-            found = found.get(name) if isinstance(found, dict) else None
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+        return self.run.folder.name if self.manifest.name is None else self.manifest.name
+
+    @property
+    def space(self) -> Mapping[str, Any]:
+        """Search space as in the manifest; empty if the manifest has none."""
+        return self.manifest.space or {}
+
+    @property
+    def dataset(self) -> DatasetRecord:
+        """Description of the data."""
+        return self.manifest.dataset
+
+    @property
+    def modalities(self) -> Mapping[str, Any]:
+        """Modalities of the data; empty if the manifest has none."""
+        return self.dataset.modalities or {}
+
+    def _of_space(self, key: str) -> dict[str, Any]:
+        """Return an object of the search space, or an empty mapping if the space does not have it."""
+        found = self.space.get(key)
         return found if isinstance(found, dict) else {}
 
     @property
     def nested(self) -> bool:
         """Whether each fold has its own configurations."""
-        return self.manifest.get("protocol") == SearchProtocol.NESTED
+        return self.manifest.protocol == SearchProtocol.NESTED
 
     @property
     def parameters(self) -> dict[str, Any]:
         """Hyperparameters of the space: name to ``{low, high, log, choices}`` or ``{value}``."""
-        return self.section("space", "parameters")
+        return self._of_space("parameters")
 
     @property
     def emotions(self) -> tuple[str, ...]:
         """Names of the emotions, in the order of the labels."""
-        found = self.section("dataset").get("emotions")
-        return tuple(map(str, found)) if isinstance(found, list) else ()
+        return self.dataset.emotions or ()
 
     @cached_property
     def configurations(self) -> pd.DataFrame:

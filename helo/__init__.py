@@ -11,11 +11,12 @@ if TYPE_CHECKING:
 
     from helo.analysis.result import RunResult
     from helo.data.dataset import Dataset
+    from helo.regressor import HeLoRegressor
     from helo.search.planning.space import Space
     from helo.training.fitted import FittedModel
 
 __version__ = "0.2.0"
-__all__ = ["load_model", "load_run", "run_search"]
+__all__ = ["HeLoRegressor", "load_model", "load_run", "run_search"]
 
 # Every command imports this module, and torch takes seconds: each function imports what it needs.
 
@@ -124,3 +125,12 @@ def load_model(folder: PathLike[str] | str) -> FittedModel:
     from helo.training.fitted import load_model as load
 
     return load(folder)
+
+
+def __getattr__(name: str) -> Any:
+    """Import `HeLoRegressor` when it is first used: it needs torch and scikit-learn."""
+    if name == "HeLoRegressor":
+        from helo.regressor import HeLoRegressor
+
+        return HeLoRegressor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

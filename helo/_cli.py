@@ -1,4 +1,7 @@
-"""How every command ends: 0 done, 2 bad input in one line, 130 interrupted."""
+"""Parts that all commands share: exit codes, common options, and error messages.
+
+Exit codes: 0 for success, 1 for a failure, 2 for bad input, 130 for an interruption. An error is one line on stderr.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,11 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
 UNREACHABLE = frozenset({errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ELOOP, errno.EROFS})
-"""What the system answers to a path that was given wrongly, as opposed to a disk that is full or broken."""
+"""Error numbers of the operating system that mean a wrong path. Others, such as a full disk, are not bad input."""
 
 
 def print_line(console: Console, line: str) -> None:
-    """Print a line as it is: paths and names are neither markup nor wrapped."""
+    """Print a line without markup, highlighting and wrapping, so that paths and names can be copied."""
     console.print(make_printable(line), highlight=False, markup=False, soft_wrap=True)
 
 
@@ -42,10 +45,10 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
 
 
 class _PrintCompletion(argparse.Action):
-    """Print a completion script and exit."""
+    """Option that prints a completion script and exits."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
-        # Imported here so that no other use of a command waits for it.
+        # Imported here because the import would slow down every start of a command.
         import shtab
 
         _complete_paths(parser, shtab.FILE)
@@ -54,7 +57,7 @@ class _PrintCompletion(argparse.Action):
 
 
 def _complete_paths(parser: argparse.ArgumentParser, rule: Any) -> None:
-    """Let a shell complete paths for arguments whose metavar names one."""
+    """Let the shell complete paths in arguments whose metavar stands for a path."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for command in action.choices.values():
@@ -64,7 +67,25 @@ def _complete_paths(parser: argparse.ArgumentParser, rule: Any) -> None:
 
 
 def run_command(prog: str, body: Callable[[], int]) -> int:
-    """Run a command's body and turn what it raises into an exit code and one line on stderr."""
+    """Run the body of a command, and turn its exceptions into an exit code and one line on stderr.
+
+    Parameters
+    ----------
+    prog : str
+        Name of the command, for the line on stderr.
+    body : callable
+        Function without arguments that returns an exit code.
+
+    Returns
+    -------
+    int
+        Exit code.
+
+    Raises
+    ------
+    OSError
+        If the operating system reports an error that is not in `UNREACHABLE`.
+    """
     try:
         return body()
     except InputError as error:
@@ -73,7 +94,7 @@ def run_command(prog: str, body: Callable[[], int]) -> int:
     except StorageError as error:
         print(f"{prog}: error: {make_printable(' '.join(str(error).split()))}", file=sys.stderr)
         return EXIT_FAILED
-    except BrokenPipeError:  # the reader of our output has gone, as in `… | head`
+    except BrokenPipeError:  # the reader of the output has exited, as in `… | head`
         sys.stderr.close()
         return EXIT_FAILED
     except OSError as error:

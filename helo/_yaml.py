@@ -1,4 +1,4 @@
-"""Read YAML that people write, without running any of it."""
+"""Reading and writing of YAML. No file can execute code."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import yaml
 
 from helo.errors import InputError
 
-MOST_VALUES = 1_000_000
-"""Values of a file with its aliases written out: a few lines of them can stand for billions."""
+MAX_VALUES = 1_000_000
+"""Maximum number of values in a file with all aliases expanded. A few lines of aliases can stand for billions."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe loading; ``1e-3`` is a number, and a key given twice is an error.
+    """Safe loader that reads ``1e-3`` as a number and rejects duplicate keys.
 
-    PyYAML follows YAML 1.1, where a float needs a dot: ``1e-3`` would silently be the string "1e-3".
+    PyYAML follows YAML 1.1, where a float needs a dot. Without this loader ``1e-3`` would be the string "1e-3".
     """
 
 
@@ -29,93 +29,131 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    own = [key_node for key_node, _ in node.value]
-    loader.flatten_mapping(node)  # a merge (<<) puts the merged keys first; the node's own override them
+def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    """Return the mapping of a node; raise `ConstructorError` if a key is not plain or is duplicated."""
+    written_keys = [key_node for key_node, _ in node.value]
+    # A merge (<<) inserts the merged keys before the written ones. A written key may override a merged one.
+    loader.flatten_mapping(node)
     result: dict[Any, Any] = {}
     seen: set[Any] = set()
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, str | int | float | bool):
-            raise yaml.constructor.ConstructorError(None, None, "keys must be plain words", key_node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, "keys must be text, numbers or booleans", key_node.start_mark
+            )
         if key in seen:
             raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
-        if any(key_node is node for node in own):
+        if any(key_node is written for written in written_keys):
             seen.add(key)
         result[key] = loader.construct_object(value_node, deep=True)
     return result
 
 
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+_Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes members of enumerations as the strings that they are."""
+    """Dumper that writes members of enumerations as plain strings."""
 
 
 _Dumper.add_multi_representer(StrEnum, lambda dumper, member: dumper.represent_str(member.value))
 
 
 def to_yaml(content: object) -> str:
-    """Return the text of a YAML document, with mappings in their own order.
+    r"""Return the text of a YAML document. The order of the keys of mappings is kept.
 
     >>> from helo.names import Role
     >>> to_yaml({"role": Role.PHYSIOLOGICAL})
-    'role: physiological\\n'
+    'role: physiological\n'
     """
     return str(yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file; raise `InputError` if it is none or cannot be read."""
+    """Return the mapping in a YAML file.
+
+    Parameters
+    ----------
+    path : Path
+        Path of the file.
+
+    Returns
+    -------
+    dict
+        Keys and values of the document.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is not valid YAML, or is not one mapping.
+    """
     contents = _load(path, read_text(path))
     if len(contents) > 1:
         raise InputError(f"{path}: must be one document, got {len(contents)}")
-    return _mapped(path, contents[0] if contents else None)
+    return _require_mapping(path, contents[0] if contents else None)
 
 
 def read_documents(path: Path) -> list[dict[str, Any]]:
-    """Return the mappings in a YAML file of several documents; empty ones are left out."""
+    """Return the mappings in a YAML file that may contain several documents.
+
+    Parameters
+    ----------
+    path : Path
+        Path of the file.
+
+    Returns
+    -------
+    list of dict
+        One mapping per document. Empty documents are left out.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or is not valid YAML, or if a document is not a mapping.
+    """
     contents = [content for content in _load(path, read_text(path)) if content is not None]
-    return [_mapped(path, content) for content in contents or [None]]
+    return [_require_mapping(path, content) for content in contents or [None]]
 
 
 def read_text(path: Path) -> str:
-    """The text of a file; raise `InputError` if it cannot be read."""
+    """Return the text of a UTF-8 file; raise `InputError` if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a path that cannot be
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a null byte in the path
         raise InputError(f"{path}: cannot be read ({error})") from None
 
 
 def _load(path: Path, text: str) -> list[Any]:
+    """Return the contents of all documents in a text; raise `InputError` if it is not valid YAML or too large."""
     try:
         contents = list(yaml.load_all(text, Loader=_Loader))
-        values = _written_out(contents, {})
+        values = _count_values(contents, {})
     except RecursionError:
         raise InputError(f"{path}: is not valid YAML (nested too deeply)") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date like 2024-13-45
         raise InputError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from None
-    if values > MOST_VALUES:
-        raise InputError(f"{path}: with its aliases written out it has more than {MOST_VALUES} values")
+    if values > MAX_VALUES:
+        raise InputError(f"{path}: must have at most {MAX_VALUES} values with all aliases expanded, got more")
     return contents
 
 
-def _written_out(value: Any, known: dict[int, int]) -> int:
-    """How many values there are with every alias written out, and too many where one contains itself."""
+def _count_values(value: Any, counts: dict[int, int]) -> int:
+    """Return the number of values with all aliases expanded; more than `MAX_VALUES` if one contains itself.
+
+    `counts` has the results so far, by the identity of the value.
+    """
     if not isinstance(value, dict | list):
         return 1
-    if id(value) not in known:
-        known[id(value)] = MOST_VALUES + 1  # until it is counted: what contains itself has no end
-        known[id(value)] = 1 + sum(_written_out(entry, known) for entry in _entries(value))
-    return known[id(value)]
+    if id(value) not in counts:
+        counts[id(value)] = MAX_VALUES + 1  # found by the recursion if the value contains itself
+        entries = value.values() if isinstance(value, dict) else value
+        counts[id(value)] = 1 + sum(_count_values(entry, counts) for entry in entries)
+    return counts[id(value)]
 
 
-def _entries(value: dict[Any, Any] | list[Any]) -> list[Any]:
-    return list(value.values()) if isinstance(value, dict) else value
-
-
-def _mapped(path: Path, content: Any) -> dict[str, Any]:
+def _require_mapping(path: Path, content: Any) -> dict[str, Any]:
+    """Return the content of a document; raise `InputError` if it is not a mapping."""
     if not isinstance(content, dict):
         raise InputError(f"{path}: must be a mapping of keys to values, got {type(content).__name__}")
     return content

@@ -1,4 +1,4 @@
-"""The hyperparameters of a cell: one place for their names, types, bounds, defaults and meaning."""
+"""Hyperparameters of a cell: names, types, bounds, defaults and meaning."""
 
 from __future__ import annotations
 
@@ -13,7 +13,19 @@ from helo.names import LabelAttentionKind, ModalitySelection, TransportKind, enu
 
 @dataclass(frozen=True)
 class Rule:
-    """The values that a hyperparameter may take: a number between closed bounds, or one of some `words`."""
+    """Valid values of a hyperparameter: numbers between closed bounds, or one of some words.
+
+    Attributes
+    ----------
+    kind : type
+        int, float or str.
+    low, high : float
+        Closed bounds of a number.
+    about : str
+        Meaning of the hyperparameter, shown to users.
+    words : tuple of str
+        Valid values of a str.
+    """
 
     kind: type[int] | type[float] | type[str]
     low: float
@@ -22,19 +34,19 @@ class Rule:
     words: tuple[str, ...] = ()
 
     def problem(self, value: Any) -> str | None:
-        """Say what is wrong with a value, or None."""
+        """Return what is wrong with a value, or None if it is valid."""
         if self.words:
             if isinstance(value, str) and value in self.words:
                 return None
             return f"must be one of {', '.join(self.words)}, got {value!r}{did_you_mean(str(value), self.words)}"
         number = "a whole number" if self.kind is int else "a number"
-        wanted = f"must be {number} from {self.low:g} to {self.high:g}, got {value!r}"
+        message = f"must be {number} from {self.low:g} to {self.high:g}, got {value!r}"
         if isinstance(value, bool) or not isinstance(value, int | float):
-            return wanted
+            return message
         if self.kind is int and not isinstance(value, int):
-            return wanted
+            return message
         if not math.isfinite(value) or not self.low <= value <= self.high:
-            return wanted
+            return message
         return None
 
 
@@ -44,13 +56,22 @@ def _parameter(default: float, low: float, high: float, about: str) -> Any:
 
 
 def _choice(default: str, words: tuple[str, ...], about: str) -> Any:
-    return field(default=default, metadata={"rule": Rule(str, math.nan, math.nan, about, words)})
+    return field(default=str(default), metadata={"rule": Rule(str, math.nan, math.nan, about, words)})
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """One point of a search space.
+    """One point of a search space: the hyperparameters of a cell.
 
+    `PARAMETERS` documents each hyperparameter.
+
+    Raises
+    ------
+    InputError
+        If a value is not valid.
+
+    Examples
+    --------
     >>> Configuration(width=32, heads=4).width
     32
     >>> Configuration(width=30, heads=4)
@@ -62,28 +83,34 @@ class Configuration:
     transport: str = _choice(
         TransportKind.LINEAR,
         enum_values(TransportKind),
-        "what a plan matches: tokens, their relations, or both; or no plan",
+        "what the transport plan matches: tokens, their relations, both, or no plan",
     )
-    ot_entropy: float = _parameter(0.1, 1e-3, 10.0, "ε, the entropic weight of the transport plan, on a cost in [0, 1]")
-    ot_alpha: float = _parameter(0.5, 0.0, 1.0, "α of fused transport: 0 matches tokens, 1 their relations")
+    ot_entropy: float = _parameter(
+        0.1, 1e-3, 10.0, "ε, the weight of entropic regularisation, for a transport cost in [0, 1]"
+    )
+    ot_alpha: float = _parameter(
+        0.5, 0.0, 1.0, "α of fused transport: from 0 (match tokens) to 1 (match their relations)"
+    )
     alignment_weight: float = _parameter(
         1.0, 0.0, 100.0, "λ, the weight of the label-correlation alignment in the loss"
     )
     label_attention: str = _choice(
         LabelAttentionKind.CORRELATED,
         enum_values(LabelAttentionKind),
-        "whether emotions ask the tokens, and correlated ones together",
+        "attention of emotions to tokens: biased by label correlation, plain, or none",
     )
-    modalities: str = _choice(ModalitySelection.BOTH, enum_values(ModalitySelection), "the signals that are read")
+    modalities: str = _choice(
+        ModalitySelection.BOTH, enum_values(ModalitySelection), "roles of the modalities that the model reads"
+    )
     attention_depth: int = _parameter(1, 0, 12, "layers of the transformer encoder over the fused tokens")
-    width: int = _parameter(32, 4, 1024, "d, the width of a token")
-    heads: int = _parameter(2, 1, 64, "attention heads; must divide width")
-    dropout: float = _parameter(0.3, 0.0, 0.9, "share of activations dropped in training")
-    learning_rate: float = _parameter(1e-3, 1e-6, 1.0, "step size of AdamW at its peak")
+    width: int = _parameter(32, 4, 1024, "d, the number of features of an encoded token")
+    heads: int = _parameter(2, 1, 64, "number of attention heads; must divide width")
+    dropout: float = _parameter(0.3, 0.0, 0.9, "fraction of activations that are set to 0 in training")
+    learning_rate: float = _parameter(1e-3, 1e-6, 1.0, "initial learning rate of AdamW")
     weight_decay: float = _parameter(1e-2, 0.0, 10.0, "decoupled weight decay of AdamW")
     batch_size: int = _parameter(128, 1, 65536, "windows per training step")
-    epochs: int = _parameter(30, 1, 10000, "passes over the training windows at most")
-    patience: int = _parameter(8, 1, 10000, "epochs without a better validation score before stopping")
+    epochs: int = _parameter(30, 1, 10000, "maximum number of passes over the training windows")
+    patience: int = _parameter(8, 1, 10000, "epochs without a better validation score before training stops")
 
     def __post_init__(self) -> None:
         problems = configuration_problems(asdict(self))
@@ -92,22 +119,22 @@ class Configuration:
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Configuration:
-        """Build from plain values; missing ones take their default, unknown ones are refused."""
+        """Return a configuration from plain values; raise `InputError` for an unknown hyperparameter."""
         for name in params:
             if name not in PARAMETERS:
                 raise InputError(f"unknown hyperparameter {name!r}{did_you_mean(name, PARAMETERS)}")
         return cls(**params)
 
     def as_params(self) -> dict[str, Any]:
-        """The configuration as plain values."""
+        """Return the configuration as plain values."""
         return asdict(self)
 
 
 PARAMETERS: dict[str, Rule] = {entry.name: entry.metadata["rule"] for entry in fields(Configuration)}
-"""Every hyperparameter and the rule for its values."""
+"""Hyperparameter → rule for its values."""
 
 DEFAULTS: dict[str, Any] = {entry.name: entry.default for entry in fields(Configuration)}
-"""What a hyperparameter is where a space does not mention it."""
+"""Hyperparameter → value if a search space does not mention it."""
 
 
 ACTS_WHERE = {
@@ -116,31 +143,31 @@ ACTS_WHERE = {
     "ot_alpha": "transport is fused",
     "alignment_weight": "there is label attention",
 }
-"""Hyperparameters that act under a condition only."""
+"""Hyperparameter → condition under which it has an effect, if there is one."""
 
 
 def acting(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The hyperparameters of a whole configuration that act, given the others.
+    """Return the hyperparameters of a complete configuration that have an effect.
 
-    Two configurations that are the same here train the same model.
+    Two configurations with the same effective hyperparameters train the same model.
 
     >>> "ot_alpha" in acting({**DEFAULTS, "transport": "linear"})
     False
     """
-    idle = set()
+    inactive = set()
     if params["modalities"] != ModalitySelection.BOTH:
-        idle |= {"transport", "ot_entropy", "ot_alpha"}
+        inactive |= {"transport", "ot_entropy", "ot_alpha"}
     if params["transport"] == TransportKind.NONE:
-        idle |= {"ot_entropy", "ot_alpha"}
+        inactive |= {"ot_entropy", "ot_alpha"}
     if params["transport"] != TransportKind.FUSED:
-        idle |= {"ot_alpha"}
-    if params["label_attention"] == TransportKind.NONE:
-        idle |= {"alignment_weight"}
-    return {name: value for name, value in params.items() if name not in idle}
+        inactive |= {"ot_alpha"}
+    if params["label_attention"] == LabelAttentionKind.NONE:
+        inactive |= {"alignment_weight"}
+    return {name: value for name, value in params.items() if name not in inactive}
 
 
 def configuration_problems(params: Mapping[str, Any]) -> list[str]:
-    """Everything that is wrong with a whole configuration."""
+    """Return all problems of a complete configuration, one message each."""
     problems = []
     for name, rule in PARAMETERS.items():
         problem = rule.problem(params[name])

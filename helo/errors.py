@@ -1,4 +1,4 @@
-"""What a user can put right, and how a command says it: one line, exit code 2."""
+"""Exceptions of HeLo Search, and helpers for their messages."""
 
 from __future__ import annotations
 
@@ -8,37 +8,73 @@ from pathlib import Path
 
 
 class InputError(ValueError):
-    """Bad input: the message is one line that says what, where, and what would be right."""
+    """Bad input.
+
+    The message is one line: where the problem is, what it is, and what would be right. Commands exit with code 2.
+    """
 
 
 class StorageError(OSError):
-    """Object storage does not answer, or refuses: the message is one line that says where and why."""
+    """Object storage that does not answer or denies access.
+
+    The message is one line with the place and the reason.
+    """
 
 
 class SearchError(RuntimeError):
-    """A search that failed though its input is good: the message says why, what is finished, and how to go on."""
+    """Failure of a search with valid input.
+
+    The message gives the reason, the number of finished cells, and how to resume the search.
+    """
 
 
 class LeakageError(RuntimeError):
-    """A subject is on both sides of a split: the result would be worthless, so nothing is computed."""
+    """Subject on both sides of a split.
+
+    It is raised before anything is computed, because scores on such a split would be too optimistic.
+    """
 
 
 class DivergedError(RuntimeError):
-    """A loss or a prediction is no longer a number: this cannot be trained on these windows."""
+    """Training that diverged: a loss or a prediction is not a finite number."""
 
 
 def require_new(path: Path, option: str = "--out") -> None:
-    """Raise `InputError` if something is at `path` already: nothing that a user has made is overwritten.
+    """Raise `InputError` if `path` exists, so that no file of a user is overwritten.
 
-    `option`: what the user chose the path with.
+    Parameters
+    ----------
+    path : Path
+        Path of the output.
+    option : str
+        Name of the option that sets the path, for the message.
+
+    Raises
+    ------
+    InputError
+        If there is a file or a directory at `path`.
     """
     if path.exists():
         raise InputError(f"{path}: is already there; choose another {option} or remove it")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` for the closest known word, or an empty string.
+    """Return a hint with the known word that is closest to a misspelt one.
 
+    Parameters
+    ----------
+    word : str
+        Word that is not known.
+    known : iterable of str
+        Words that are known.
+
+    Returns
+    -------
+    str
+        Hint that starts with a space, to be appended to a message. Empty if no known word is close.
+
+    Examples
+    --------
     >>> did_you_mean("ot_entropi", ["ot_entropy", "width"])
     " (did you mean 'ot_entropy'?)"
     >>> did_you_mean("zzz", ["ot_entropy"])
@@ -49,8 +85,21 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def shorten(words: Iterable[object], most: int = 5) -> str:
-    """Join words for one line of text, naming at most `most` of them.
+    """Join words for one line of text.
 
+    Parameters
+    ----------
+    words : iterable of object
+        Words, in the order in which they are named.
+    most : int
+        Maximum number of words that are named. The others are counted.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
     >>> shorten(["a", "b", "c"], most=2)
     'a, b and 1 more'
     """

@@ -1,4 +1,4 @@
-r"""The six measures between a reported distribution d and a predicted one p over E emotions.
+r"""Six metrics of a predicted distribution p against a reported distribution d over E emotions.
 
 =============  =======================================================  ==============
 Chebyshev      :math:`\max_e |d_e - p_e|`                               lower is better
@@ -9,9 +9,9 @@ cosine         :math:`d \cdot p / (\|d\| \|p\|)`                        higher
 intersection   :math:`\sum_e \min(d_e, p_e)`                            higher
 =============  =======================================================  ==============
 
-They are those of X. Geng, "Label Distribution Learning", IEEE TKDE 28(7), 2016, table 1. Zeros: a term
-of Clark or Canberra with d = p = 0 counts 0; a term of KL with d = 0 counts 0; p is clipped at 1e-12 in
-KL, so that a confident mistake costs much but stays finite. All arithmetic is in float64.
+Source: X. Geng, "Label Distribution Learning", IEEE TKDE 28(7), 2016, table 1. A term of Clark or Canberra with
+d = p = 0 is 0. A term of KL with d = 0 is 0. KL clips p at 1e-12 and is therefore finite. All arithmetic is in
+float64.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _Score = TypeVar("_Score", float, NDArray[Any])
 
 @dataclass(frozen=True)
 class Metric:
-    """One measure of emotion distribution learning.
+    """A metric of emotion distribution learning.
 
     Attributes
     ----------
@@ -105,19 +105,32 @@ METRICS: Final[Mapping[str, Metric]] = MappingProxyType(
 """The six metrics by name, in the order of every table."""
 
 KL_FLOOR = 1e-12
-"""Predicted probabilities are clipped at this in KL."""
+"""Lower bound of predicted probabilities in KL."""
 
 SUM_TOLERANCE = 1e-3
-"""Rows that sum to 1 within this are distributions; float32 softmax stays far inside."""
+"""Maximum difference of a row sum from 1. The error of a softmax in float32 is far smaller."""
 
 
 def window_scores(reported: ArrayLike, predicted: ArrayLike) -> dict[str, NDArray[np.float64]]:
-    """The six measures of each window.
+    """Return the six metrics of each window.
 
-    - `reported`, `predicted`: (N, E), rows ≥ 0 that sum to 1 within `SUM_TOLERANCE`
+    Parameters
+    ----------
+    reported, predicted : array-like of shape (N, E)
+        Distributions: rows that are not negative and sum to 1 within `SUM_TOLERANCE`.
 
-    Returns (N,) values by measure; raises `ValueError` if shapes differ, or a row is no distribution.
+    Returns
+    -------
+    dict
+        Metric → values of shape (N,), in the order of `METRICS`.
 
+    Raises
+    ------
+    ValueError
+        If the shapes differ or a row is not a distribution.
+
+    Examples
+    --------
     >>> scores = window_scores([[0.5, 0.5, 0.0]], [[0.25, 0.75, 0.0]])
     >>> {name: round(float(value[0]), 4) for name, value in scores.items()}
     {'chebyshev': 0.25, 'clark': 0.3887, 'canberra': 0.5333, 'kl': 0.1438, 'cosine': 0.8944, 'intersection': 0.75}
@@ -143,9 +156,24 @@ def window_scores(reported: ArrayLike, predicted: ArrayLike) -> dict[str, NDArra
 def subject_scores(
     reported: ArrayLike, predicted: ArrayLike, subjects: NDArray[np.str_]
 ) -> dict[str, dict[str, float]]:
-    """The six measures of each subject: the mean over that subject's windows.
+    """Return the six metrics of each subject: means over the subject's windows.
 
-    `subjects` is (N,), the subject of each row. Returns subject → measure → mean.
+    Parameters
+    ----------
+    reported, predicted : array-like of shape (N, E)
+        Distributions, see `window_scores`.
+    subjects : ndarray of shape (N,)
+        Subject of each row.
+
+    Returns
+    -------
+    dict
+        Subject → metric → mean.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or a row is not a distribution.
     """
     scores = window_scores(reported, predicted)
     if subjects.shape != (len(scores["kl"]),):
@@ -157,9 +185,26 @@ def subject_scores(
 
 
 def mean_scores(reported: ArrayLike, predicted: ArrayLike, subjects: NDArray[np.str_]) -> dict[str, float]:
-    """The six measures: mean over the windows within a subject, then over subjects.
+    """Return the six metrics, averaged over the windows of each subject and then over subjects.
 
-    A subject with many windows so counts as much as one with few.
+    All subjects have the same weight, however many windows they have.
+
+    Parameters
+    ----------
+    reported, predicted : array-like of shape (N, E)
+        Distributions, see `window_scores`.
+    subjects : ndarray of shape (N,)
+        Subject of each row.
+
+    Returns
+    -------
+    dict
+        Metric → mean.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or a row is not a distribution.
     """
     by_subject = subject_scores(reported, predicted, subjects)
     return {name: float(np.mean([scores[name] for scores in by_subject.values()])) for name in METRICS}

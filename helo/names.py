@@ -1,4 +1,4 @@
-"""Every name that files, tables and commands share, in one place.
+"""Names that files, tables and commands share.
 
 Members are strings: ``Column.FOLD == "fold"``, so they serve as column names and in JSON as they are.
 """
@@ -113,14 +113,14 @@ class Prefix(_Name):
 
 
 class Explanation(_Name):
-    """What the selected cells learnt: the kinds of rows in ``explanations.parquet``."""
+    """Kinds of rows in ``explanations.parquet``: what the selected cells learnt."""
 
     LABEL_CORRELATION = "label_correlation"
     TRANSPORT_PLAN = "transport_plan"
 
 
 class Status(_Name):
-    """How a cell ended."""
+    """Final status of a cell."""
 
     COMPLETED = "completed"
     STOPPED = "stopped"
@@ -128,7 +128,7 @@ class Status(_Name):
 
 
 SCORED: Final = (Status.COMPLETED, Status.STOPPED)
-"""Statuses of cells that have scores: at their end, or at the rung that stopped them."""
+"""Statuses of cells with scores, from their last epoch or from the rung that stopped them."""
 
 
 class Estimate(_Name):
@@ -143,7 +143,7 @@ class Estimate(_Name):
 
 
 class Method(_Name):
-    """What predicts in a cell: HeLo or a fitted baseline."""
+    """Method of a cell: HeLo or a fitted baseline."""
 
     HELO = "helo"
     KNN = "knn"
@@ -154,28 +154,25 @@ class Method(_Name):
 
 
 FITTED_BASELINES: Final = (Method.KNN, Method.MAX_ENTROPY, Method.RIDGE, Method.RANDOM_FOREST, Method.MLP)
-"""Regressors that every search scores on its folds, in the order of every table."""
-
-IDENTITY: Final = "identity"
-"""Key of a manifest: a digest of everything that decides what a search computes."""
+"""Fitted baselines, in the order of every table."""
 
 
 class Normalisation(_Name):
-    """Whose windows the statistics that scale features come from."""
+    """Source of the statistics that scale features: the training subjects, or each subject itself."""
 
     TRAIN = "train"
     SUBJECT = "subject"
 
 
 class SearchProtocol(_Name):
-    """Whether folds share one study."""
+    """Whether all folds share one study or each fold has its own."""
 
     SHARED = "shared"
     NESTED = "nested"
 
 
 class TransportKind(_Name):
-    """What a transport plan matches."""
+    """Objective of the transport plan; see `helo.model.transport`."""
 
     LINEAR = "linear"
     GROMOV = "gromov"
@@ -184,7 +181,7 @@ class TransportKind(_Name):
 
 
 class LabelAttentionKind(_Name):
-    """How label embeddings attend to tokens."""
+    """Attention of label embeddings to tokens; see `helo.model.network`."""
 
     CORRELATED = "correlated"
     PLAIN = "plain"
@@ -200,14 +197,14 @@ class ModalitySelection(_Name):
 
 
 class Precision(_Name):
-    """Arithmetic of a cell's matrix products."""
+    """Precision of a cell's matrix products: float32, or bfloat16 for some."""
 
     FULL = "full"
     MIXED = "mixed"
 
 
 class CellLogger(_Name):
-    """Ray's own callbacks that log every cell."""
+    """Loggers of Ray Tune that can record every cell."""
 
     TENSORBOARD = "tensorboard"
     MLFLOW = "mlflow"

@@ -1,4 +1,4 @@
-"""``python -m helo.predict``: emotion distributions of new windows, from a fitted model."""
+"""Predict emotion distributions of new windows with a fitted model: ``python -m helo.predict``."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 PROG = "helo-predict"
 FEW_WINDOWS = 10
-"""Fewer windows of a subject say little of that subject's mean and spread."""
+"""Windows of a subject below which its mean and standard deviation are unreliable."""
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog=PROG, description="Predict emotion distributions with a fitted model.")
     add_common_options(parser)
     parser.add_argument("model", metavar="MODEL", help="folder or URI of a fitted model, such as RUN/model")
@@ -33,13 +33,13 @@ def build_parser() -> argparse.ArgumentParser:
         "data", type=Path, metavar="DATASET", help="dataset directory, or a Parquet or CSV file; labels are not needed"
     )
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="where the predictions go: a .parquet or .csv file"
+        "--out", type=Path, required=True, metavar="FILE", help="file of predictions to write: .parquet or .csv"
     )
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of ``helo-predict``."""
+    """Run ``helo-predict`` and return its exit code."""
     arguments = build_parser().parse_args(argv)
     return run_command(PROG, lambda: _predict(arguments.model, arguments.data, arguments.out))
 
@@ -63,7 +63,7 @@ def _predict(model_place: str, data: Path, out: Path) -> int:
 
 
 def _write(signals: Signals, model: FittedModel, predicted: NDArray[np.float64], out: Path) -> None:
-    """A row per window: its number, subject, group, and ``pred_<emotion>``."""
+    """Write a row per window: its number, subject, group, and ``pred_<emotion>``."""
     import pandas as pd
 
     from helo.names import Column, Prefix
@@ -83,16 +83,16 @@ def _write(signals: Signals, model: FittedModel, predicted: NDArray[np.float64],
 
 
 def _notes(signals: Signals, model: FittedModel) -> list[str]:
-    """What whoever uses the predictions must know."""
+    """Return notes on how reliable the predictions are."""
     import numpy as np
 
     from helo.names import Normalisation
 
     notes = []
-    known = [name for name in signals.subject_names if name in model.subjects]
-    if known:
+    shared = [name for name in signals.subject_names if name in model.subjects]
+    if shared:
         notes.append(
-            f"the model was fitted to subjects called {shorten(known)}, too: if they are the same people, their "
+            f"the model was fitted to subjects called {shorten(shared)}, too: if they are the same people, their "
             "predictions say nothing of new ones"
         )
     if signals.missing:
@@ -102,15 +102,15 @@ def _notes(signals: Signals, model: FittedModel) -> list[str]:
         few = [f"{name} ({count})" for name, count in zip(names, counts, strict=True) if count < FEW_WINDOWS]
         if few:
             notes.append(
-                f"features are scaled within each subject, and there are few windows for that of {shorten(few)}; of a "
-                "single window all features become 0, whatever they are"
+                f"features are scaled within each subject, and some subjects have few windows: {shorten(few)}; all "
+                "features of a single window become 0"
             )
     far = model.far_windows(signals)
     if far:
         named = shorten(f"{name} ({count:,} windows)" for name, count in far.items())
         notes.append(f"far from all that the model was fitted to (another unit?): {named}")
     if not model.facts.get("epochs"):
-        notes.append("the model predicts the mean label for every window: in the search nothing else was better")
+        notes.append("the model predicts the mean label for every window: training did not improve on it in the search")
     return notes
 
 

@@ -9,7 +9,7 @@ from helo.names import Normalisation, Precision
 
 @dataclass(frozen=True)
 class Engine:
-    """Device and arithmetic of a training.
+    """Device and precision of training.
 
     Results of different engines differ in their last digits, so all cells of a search use the same one.
 
@@ -43,7 +43,7 @@ class TrainingSettings:
     seed : int
         Seed of a search. Each fold derives its own, see `helo.evaluation.folds.cell_seed`.
     normalise : str
-        A `helo.names.Normalisation`: whose windows the statistics that scale features come from.
+        A `helo.names.Normalisation`: the source of the statistics that scale features.
     objective : str
         Metric on the inner validation subjects that stops training and selects epochs and configurations.
     engine : Engine

@@ -126,7 +126,7 @@ LAYERS = [
     {"helo.data", "helo.run"},
     {"helo.evaluation", "helo.model"},
     {"helo.training"},
-    {"helo.predict", "helo.search.planning"},
+    {"helo.predict", "helo.regressor", "helo.search.planning"},
     {"helo.search.sizing"},
     {"helo.search.setup", "helo.search.execution"},
     {"helo.analysis.statistics"},

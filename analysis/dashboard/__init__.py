@@ -1,1 +1,1 @@
-"""The figures of runs while their searches go on, in a browser: ``python -m analysis dashboard RUN``."""
+"""Dashboard: the figures of runs in a browser, updated while their searches run."""

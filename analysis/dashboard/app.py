@@ -1,4 +1,4 @@
-"""The dashboard as a Dash application: the exhibits of the report, a column for each run, fresh every few seconds."""
+"""Dash application of the dashboard: the figures of the report, one column per run, updated every few seconds."""
 
 from __future__ import annotations
 
@@ -12,29 +12,34 @@ from helo.analysis.dashboard.compared import compare_runs
 from helo.analysis.dashboard.watched import Overview, WatchedRun
 from helo.analysis.exhibits import EXHIBITS, PARTS
 from helo.analysis.figures import KINDS
-from helo.analysis.web.page import THEMES
+from helo.analysis.web.page import PLOTLY_OPTIONS, THEMES
 
 from helo._text import make_printable
 from helo.names import Column
 
 ASSETS: Final = Path(helo.analysis.web.__file__).parent
-
-CONFIG: Final[Any] = {
-    "displaylogo": False,
-    "responsive": True,
-    # plotly.js offers to send a figure to its makers' server unless told otherwise.
-    "showSendToCloud": False,
-    "plotlyServerURL": "",
-    "modeBarButtons": [["toImage", "zoom2d", "resetScale2d"]],
-}
+"""Folder of the scripts and style sheets that Dash serves."""
 
 
 def build_app(runs: Sequence[WatchedRun], refresh: float) -> Dash:
-    """The application for some runs; every `refresh` seconds each page asks what is new."""
+    """Build the Dash application.
+
+    Parameters
+    ----------
+    runs : sequence of WatchedRun
+        Runs to show, one column each.
+    refresh : float
+        Seconds between two updates of a page.
+
+    Returns
+    -------
+    dash.Dash
+        The application.
+    """
     app = Dash(
         __name__,
         title="HeLo Search",
-        update_title="",  # the title would flicker with every look
+        update_title="",  # the title would flicker with every update
         assets_folder=str(ASSETS),
         assets_ignore=r"report\.js",
         compress=False,
@@ -53,7 +58,7 @@ def _layout(runs: Sequence[WatchedRun], refresh: float) -> html.Div:
         className="tabs",
         inline=True,
     )
-    # Number 7 of one run is not number 7 of another: configurations are chosen where there is one run.
+    # Configuration numbers of different runs are unrelated, so the menu needs a single run.
     hidden = {"display": "none"} if len(runs) > 1 else {}
     menus = [
         html.Label(
@@ -67,7 +72,7 @@ def _layout(runs: Sequence[WatchedRun], refresh: float) -> html.Div:
             html.Div(html.Div([tabs, html.Div(menus, className="choose")]), className="bar"),
             html.Main(
                 [
-                    html.Div(id="glances", className="columns"),
+                    html.Div(id="overviews", className="columns"),
                     html.Div(id="compared"),
                     html.Div(id="content"),
                 ],
@@ -83,23 +88,23 @@ def _layout(runs: Sequence[WatchedRun], refresh: float) -> html.Div:
 
 
 def _serve(app: Dash, runs: Sequence[WatchedRun]) -> None:
-    """What the server answers: figures of a part when it is opened, and again whatever has changed."""
+    """Add the callbacks of the server: open a part, and update its figures when a run changes."""
 
     @app.callback(
         Output("versions", "data"),
-        Output("glances", "children"),
+        Output("overviews", "children"),
         Output("compared", "children"),
         *(Output(f"choose-{kind}", "options") for kind in KINDS),
         Input("tick", "n_intervals"),
         State("versions", "data"),
     )
-    def look(_: int | None, known: list[int]) -> tuple[Any, ...]:
+    def update_runs(_: int | None, shown: list[int]) -> tuple[Any, ...]:
         versions = [run.refresh() for run in runs]
-        # How long ago the last cell ended changes by itself, so that what is told is made anew each time.
-        glances = [_render_overview(run.overview()) for run in runs]
-        if versions == known:
-            return (no_update, glances, no_update, *(no_update for _ in KINDS))
-        return (versions, glances, compare_runs(runs), *_options(runs))
+        # The overview is always rendered again, because the time since the last cell changes.
+        overviews = [_render_overview(run.overview()) for run in runs]
+        if versions == shown:
+            return (no_update, overviews, no_update, *(no_update for _ in KINDS))
+        return (versions, overviews, compare_runs(runs), *_options(runs))
 
     @app.callback(Output("content", "children"), Input("part", "value"))
     def open_part(part: str) -> list[Any]:
@@ -109,10 +114,12 @@ def _serve(app: Dash, runs: Sequence[WatchedRun]) -> None:
         Output({"kind": "raw", "run": ALL, "name": ALL}, "data"),
         Output({"kind": "made", "run": ALL, "name": ALL}, "data"),
         Input("versions", "data"),
-        State({"kind": "made", "run": ALL, "name": ALL}, "data"),  # not the figures: they would all be sent back
+        State(
+            {"kind": "made", "run": ALL, "name": ALL}, "data"
+        ),  # the figures themselves would be sent back to the server
         prevent_initial_call=True,
     )
-    def update(_: list[int], known: list[str]) -> tuple[list[Any], list[Any]]:
+    def update_figures(_: list[int], known: list[str]) -> tuple[list[Any], list[Any]]:
         places = [entry["id"] for entry in ctx.states_list[0]]
         found = [runs[place["run"]].figure(place["name"]) for place in places]
         new = [shown["made"] != old for shown, old in zip(found, known, strict=True)]
@@ -123,16 +130,16 @@ def _serve(app: Dash, runs: Sequence[WatchedRun]) -> None:
 
 
 def _draw(app: Dash) -> None:
-    """What the browser does by itself; see ``analysis/web/dashboard.js``."""
+    """Add the callbacks of the browser; see ``analysis/web/dashboard.js``."""
     add: Any = app.clientside_callback
     add(
-        ClientsideFunction("helo_callbacks", "look"),
+        ClientsideFunction("helo_callbacks", "watchLook"),
         Output("look", "data"),
         Input("themes", "data"),
         State("runs", "data"),
     )
     add(
-        ClientsideFunction("helo_callbacks", "drawn"),
+        ClientsideFunction("helo_callbacks", "drawFigure"),
         Output({"kind": "figure", "run": MATCH, "name": MATCH}, "figure"),
         Output({"kind": "figure", "run": MATCH, "name": MATCH}, "style"),
         Output({"kind": "note", "run": MATCH, "name": MATCH}, "children"),
@@ -152,28 +159,28 @@ def _row(runs: Sequence[WatchedRun], name: str) -> html.Section:
                 [
                     dcc.Store({"kind": "raw", **place}, data=shown),
                     dcc.Store({"kind": "made", **place}, data=shown["made"]),
-                    dcc.Graph(id={"kind": "figure", **place}, config=CONFIG, style={"display": "none"}),
+                    dcc.Graph(id={"kind": "figure", **place}, config=PLOTLY_OPTIONS, style={"display": "none"}),
                     html.P(id={"kind": "note", **place}, className="note"),
                 ]
             )
         )
-    caption = one.caption + (" Axes and colours are each run's own." if len(runs) > 1 else "")
+    caption = one.caption + (" Axes and colours differ between runs." if len(runs) > 1 else "")
     shown_parts = [html.H3(one.title), html.Div(places, className="columns"), html.Figcaption(caption)]
     return html.Section(shown_parts, className="part", id=f"exhibit-{name}")
 
 
-def _render_overview(glance: Overview) -> html.Section:
-    parts = [html.H3(make_printable(glance.name)), html.P(make_printable(glance.progress), className="lead")]
-    if glance.verdict:
-        parts.append(html.P(make_printable(glance.verdict), className="verdict"))
-    if glance.notes:
-        notes = [html.P(make_printable(note)) for note in glance.notes]
-        parts.append(html.Details([html.Summary("What a reader must know"), *notes]))
-    return html.Section(parts, className="part glance")
+def _render_overview(overview: Overview) -> html.Section:
+    parts = [html.H3(make_printable(overview.name)), html.P(make_printable(overview.progress), className="lead")]
+    if overview.verdict:
+        parts.append(html.P(make_printable(overview.verdict), className="verdict"))
+    if overview.notes:
+        notes = [html.P(make_printable(note)) for note in overview.notes]
+        parts.append(html.Details([html.Summary("Notes on the results"), *notes]))
+    return html.Section(parts, className="part overview")
 
 
 def _options(runs: Sequence[WatchedRun]) -> tuple[list[dict[str, str]], ...]:
-    """The subjects and configurations of all runs: one choice holds for them all."""
+    """Return the subjects and the configurations of all runs as options of the menus, which all runs share."""
     named = [run.choices() for run in runs]
     subjects = dict.fromkeys(name for subjects, _ in named for name in subjects)
     configurations = sorted({number for _, numbers in named for number in numbers})

@@ -1,4 +1,4 @@
-"""Several runs in one table: what each scores, and whether it differs from the first on the same people."""
+"""Comparison of several runs: their scores, and their differences from the first run on the same subjects."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ from helo.metrics import METRICS
 from helo.names import Column, Estimate
 
 HEADS = ("Run", "Subjects", "Mean", "Skill", "Against the first", "p", "Effect", "Better for")
+"""Column heads of the table."""
 
 
 def compare_runs(runs: Sequence[WatchedRun]) -> Any:
-    """A table of the runs that have scores, if there are several; the first that has some is what others stand beside.
+    """Return a table that compares the runs with scores, or an empty list if fewer than two runs have scores.
 
-    Runs of other data, or with another objective, are named and not compared.
+    The first run with scores is the reference. Runs with other data or another objective are listed without a
+    comparison.
     """
     found: dict[str, Source] = {}
     for place, run in enumerate(runs):
-        source = run.source  # once: another thread may put a newer one in its place
+        source = run.source  # read once: another thread may replace it
         try:
             if (source.judged[Column.ESTIMATE] == Estimate.PER_FOLD_SELECTION).any():
                 found[f"{source.run.folder.name} ({place + 1})"] = source
@@ -36,34 +38,38 @@ def compare_runs(runs: Sequence[WatchedRun]) -> Any:
     if len(found) < 2:
         return []
     first = next(iter(found.values()))
-    same = {name: source.judged for name, source in found.items() if _what(source) == _what(first)}
-    against = compare_across_runs(same, first.objective).set_index("run")
+    comparable = {
+        name: source.judged for name, source in found.items() if _comparison_key(source) == _comparison_key(first)
+    }
+    against = compare_across_runs(comparable, first.objective).set_index("run")
     rows = [
-        html.Tr([html.Th(make_printable(name), scope="row"), *map(html.Td, _row(name, source, against, name in same))])
+        html.Tr(
+            [html.Th(make_printable(name), scope="row"), *map(html.Td, _row(name, source, against, name in comparable))]
+        )
         for name, source in found.items()
     ]
     table = html.Table([html.Thead(html.Tr([html.Th(head, scope="col") for head in HEADS])), html.Tbody(rows)])
     label = METRICS[first.objective].label
     note = (
-        f"The search on {label} {METRICS[first.objective].arrow}. Against the first run: mean gain over the subjects"
-        " that both have (above 0: better), Wilcoxon's signed-rank test with Holm's correction over these runs, and the"
+        f"The search on {label} {METRICS[first.objective].arrow}. Against the first run: mean gain over the common"
+        " subjects (above 0: better), Wilcoxon's signed-rank test with Holm's correction over these runs, and the"
         " matched-pairs rank-biserial correlation."
     )
-    title = html.H3("The runs beside each other")
+    title = html.H3("Comparison of the runs")
     return html.Section([title, html.Div(table, className="wide"), html.P(note, className="note")], className="part")
 
 
-def _what(source: Source) -> tuple[Any, ...]:
-    """What has to be the same in runs that are compared: the data, and the measure."""
-    return source.section("dataset").get("digest"), source.objective
+def _comparison_key(source: Source) -> tuple[Any, ...]:
+    """Return the data set and the metric, which must be equal in runs that are compared."""
+    return source.dataset.digest, source.objective
 
 
 def _row(name: str, source: Source, against: pd.DataFrame, comparable: bool) -> list[str]:
     summary = source.summary
-    mine = summary[
+    own = summary[
         (summary[Column.ESTIMATE] == Estimate.PER_FOLD_SELECTION) & (summary[Column.METRIC] == source.objective)
     ].iloc[0]
-    first = [str(int(mine["subjects"])), format_score(mine["mean"]), format_percent(mine[Column.SKILL])]
+    first = [str(int(own["subjects"])), format_score(own["mean"]), format_percent(own[Column.SKILL])]
     if not comparable:
         return [*first, "other data or objective", "–", "–", "–"]
     if name not in against.index:

@@ -1,4 +1,4 @@
-"""Serve the dashboard: to this machine alone unless told otherwise."""
+"""Server of the dashboard, by default for the local machine only."""
 
 from __future__ import annotations
 
@@ -23,39 +23,54 @@ def serve(
     host: str,
     port: int,
     refresh: float,
-    told: Callable[[int, int], None],
-    ready: Callable[[str], None],
+    on_read: Callable[[int, int], None],
+    on_ready: Callable[[str], None],
 ) -> None:
     """Serve the dashboard of some runs until interrupted.
 
-    `told` hears how far the reading of a ledger is, `ready` the address once it answers. Raise `InputError` for what
-    is no run, and where nothing can listen at `host` and `port` (0: any free one).
+    Parameters
+    ----------
+    places : sequence of str
+        Run directories.
+    host, port : str, int
+        Address to listen on. Port 0 is any free port.
+    refresh : float
+        Seconds between two updates of a page.
+    on_read : callable
+        Called with the numbers of ledger records that are read and that exist.
+    on_ready : callable
+        Called with the address once the server listens.
+
+    Raises
+    ------
+    InputError
+        If a directory is not a run directory, or the server cannot listen on `host` and `port`.
     """
-    runs = [WatchedRun(place, told) for place in places]
+    runs = [WatchedRun(place, on_read) for place in places]
     app = build_app(runs, refresh)
-    # statsmodels collects garbage within every correction of p values: it need not look at all that is loaded for good.
+    # statsmodels collects garbage with every correction of p values; frozen objects are skipped.
     gc.freeze()
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for every look of every page
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # otherwise it logs every update of every page
     with _listening(host, port, app.server) as server:
         if ipaddress.ip_address(server.socket.getsockname()[0]).is_loopback:
             _only_for_this_machine(app.server)
-        ready(f"http://{f'[{host}]' if ':' in host else host}:{server.port}/")
+        on_ready(f"http://{f'[{host}]' if ':' in host else host}:{server.port}/")
         server.serve_forever()
 
 
 def _listening(host: str, port: int, app: Flask) -> BaseWSGIServer:
     try:
-        # Bound here: werkzeug ends the process where it cannot.
+        # The socket is bound here, because werkzeug exits if it cannot bind.
         with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as bound:
             return make_server(host, port, app, threaded=True, fd=bound.fileno())
     except (OSError, OverflowError) as error:
         taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-        why = "is in use; choose another --port" if taken else f"cannot be listened at ({error})"
+        why = "is in use; choose another --port" if taken else f"cannot be used for listening ({error})"
         raise InputError(f"{host}:{port}: {why}") from None
 
 
 def _only_for_this_machine(app: Flask) -> None:
-    """Refuse requests under other names: a page elsewhere could have one lead here, and then read the answers."""
+    """Refuse requests under other host names, as a protection against DNS rebinding."""
 
     @app.before_request
     def check() -> None:

@@ -1,4 +1,4 @@
-"""A run that is looked at again and again: what is new is read, what is the same is kept."""
+"""A run whose directory is read repeatedly. Only changes are read, and figures are kept until the run changes."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ from helo.analysis.web.page import figure_to_json
 
 from helo._text import format_duration
 from helo.errors import InputError, StorageError
-from helo.names import IDENTITY, Column, FileName, Status, TableName
+from helo.names import Column, FileName, Status, TableName
 from helo.run.directory import Run
 
-TOLD = Callable[[int, int], None]
+OnRead = Callable[[int, int], None]
+"""Callback with the numbers of ledger records that are read and that exist."""
 
 Shown = dict[str, str]
-"""A figure as a page gets it: see `WatchedRun.figure`. Under ``made`` it has a name of its own."""
+"""Figure as sent to a page; see `WatchedRun.figure`. The entry ``made`` identifies this version of the figure."""
 
-SOON = "This figure takes a moment: it will be here soon."
+SOON = "This figure takes a moment and will appear soon."
+"""Text in place of a slow figure that has not been drawn yet."""
 
 REST = 20
-"""After a slow figure was made it rests for so many times as long: a search beside it needs the processor."""
+"""Ratio between the pause after drawing a slow figure and its drawing time, to leave the processor to a search."""
 
 
 class _Late(NamedTuple):
-    """A slow figure as it was made last, when it may be made again, and of what it is."""
+    """Latest version of a slow figure, the earliest time to draw it again, and the tables that it shows."""
 
     made: Shown
     due: float
@@ -41,11 +43,12 @@ class _Late(NamedTuple):
     announced: bool = False
 
     def is_due(self, source: Source) -> bool:
+        """Return whether the figure may be drawn again, from newer tables."""
         return source is not self.source and time.monotonic() >= self.due
 
 
 class Overview(NamedTuple):
-    """What a run is at a glance, in sentences."""
+    """Summary of a run in sentences."""
 
     name: str
     progress: str
@@ -57,18 +60,35 @@ def _shown(name: str, source: Source) -> Shown:
     found = {"made": uuid4().hex}
     try:
         if not EXHIBITS[name].applies(source):
-            return found | {"reason": "Does not apply to a run that lists its configurations."}
+            return found | {"reason": "Does not apply to a run with listed configurations."}
         return found | {"figure": figure_to_json(EXHIBITS[name].plot(source))}
     except InputError as error:
         return found | {"reason": f"Nothing to show: {error}."}
-    except Exception as error:  # one figure's fault must not take the others away
+    except Exception as error:  # a fault in one figure must not affect the others
         return found | {"reason": f"This figure could not be made: {error!r}."}
 
 
 class WatchedRun:
-    """A run and what has been made of it; `look` brings it up to date. Threads of a server may share it."""
+    """Run directory that is read repeatedly, and its figures. The threads of a server may share an instance.
 
-    def __init__(self, place: os.PathLike[str] | str, told: TOLD = lambda done, of: None) -> None:
+    Parameters
+    ----------
+    place : path or str
+        Run directory.
+    on_read : callable, optional
+        Called with the numbers of ledger records that are read and that exist.
+
+    Attributes
+    ----------
+    version : int
+        Number that grows with every change.
+    gone : bool
+        Whether the run directory has disappeared.
+    source : Source
+        Tables of the run as of the last reading.
+    """
+
+    def __init__(self, place: os.PathLike[str] | str, on_read: OnRead = lambda done, of: None) -> None:
         self.place = place
         self.version = 0
         self._lock = threading.RLock()
@@ -79,21 +99,21 @@ class WatchedRun:
         self._made: dict[str, Shown] = {}
         self._late: dict[str, _Late] = {}
         self.source = Source(self._run)
-        self.refresh(told)
+        self.refresh(on_read)
 
-    def refresh(self, told: TOLD = lambda done, of: None) -> int:
-        """Read what is new; the number that is returned has grown if there was anything.
+    def refresh(self, on_read: OnRead = lambda done, of: None) -> int:
+        """Read changes of the run directory, and return the version, which grows with every change.
 
-        Where the storage does not answer, what was read stays until it does.
+        If the storage does not respond, the last reading stays.
         """
         with self._lock:
             try:
-                return self._read_changes(told)
+                return self._read_changes(on_read)
             except StorageError:
-                self._records = None  # perhaps half of what is new is in it
+                self._records = None  # it may hold only a part of the changes
                 return self.version
 
-    def _read_changes(self, told: TOLD) -> int:
+    def _read_changes(self, on_read: OnRead) -> int:
         written = self._written()
         if written != self._stamp[1:]:
             try:
@@ -103,30 +123,34 @@ class WatchedRun:
                     self.gone, self.version = True, self.version + 1
                 return self.version
             self.gone = False
-            if any(run.manifest.get(key) != self._run.manifest.get(key) for key in (IDENTITY, "started")):
-                self._records, self._late = None, {}  # another search has taken its place
+            if (run.manifest.identity, run.manifest.started) != (
+                self._run.manifest.identity,
+                self._run.manifest.started,
+            ):
+                self._records, self._late = None, {}  # another search has replaced the run
             self._run = run
         behind = is_behind(self._run)
         if behind and self._records is None:
             self._records = LedgerTables(self._run)
-        grown = self._records.refresh(told) if behind and self._records is not None else False
+        grown = self._records.refresh(on_read) if behind and self._records is not None else False
         if grown or (behind, *written) != self._stamp:
             self._stamp = (behind, *written)
             if not behind:
-                self._records = None  # the files have it all
+                self._records = None  # the tables hold all records
             self.source = Source(self._run, self._records)
             self._made = {}
             self.version += 1
         for name, late in self._late.items():
             if late.is_due(self.source) and not late.announced:
-                self._late[name] = late._replace(announced=True)  # once: perhaps nobody shows it
+                self._late[name] = late._replace(announced=True)  # only once: possibly no page shows it
                 self.version += 1
         return self.version
 
     def figure(self, name: str) -> Shown:
-        """A figure as JSON under ``figure``, or why there is none under ``reason``.
+        """Return a figure as JSON under ``figure``, or the reason for its absence under ``reason``.
 
-        One that is slow is made beside; until then it is the last that was made, and `version` grows once it is there.
+        A slow figure is drawn in a thread of its own. Until then its last version is returned, and `version` grows
+        afterwards.
         """
         with self._lock:
             if name in self._made:
@@ -150,18 +174,18 @@ class WatchedRun:
             self.version += 1
 
     def overview(self) -> Overview:
-        """Name, how far the search is, and what it says so far."""
+        """Return the name of the run, its progress, and its results so far."""
         with self._lock:
             name = self._run.folder.name
             if self.gone:
-                name += ": the run directory is gone, this is what was read of it"
+                name += ": the run directory is gone; this is its last reading"
             try:
                 return Overview(name, self._progress(), self.source.verdict, tuple(self.source.notes))
             except InputError as error:
                 return Overview(name, f"Nothing to show yet: {error}.", "", ())
 
     def choices(self) -> tuple[list[str], list[int]]:
-        """Subjects and configurations that there are cells of."""
+        """Return the subjects and configurations with cells."""
         with self._lock:
             try:
                 return self.source.choices
@@ -172,18 +196,18 @@ class WatchedRun:
         cells = self.source.cells
         counts = cells[Column.STATUS].value_counts()
         parts = [f"{counts[status]} {status}" for status in (Status.STOPPED, Status.FAILED) if counts.get(status)]
-        drawn = self.source.section("space").get("configurations")
-        most = f" of at most {drawn * self.source.folds}" if isinstance(drawn, int) else ""
+        drawn = self.source.space.get("configurations")
+        maximum = f" of at most {drawn * self.source.folds}" if isinstance(drawn, int) else ""
         since = (
             format_duration(max(0.0, (datetime.now(UTC) - cells[Column.FINISHED].max()).total_seconds()))
             if len(cells)
             else ""
         )
-        said = f"{len(cells)}{most} cells" + (f" ({', '.join(parts)})" if parts else "")
-        return said + (f"; the last one ended {since} ago" if since else "")
+        progress = f"{len(cells)}{maximum} cells" + (f" ({', '.join(parts)})" if parts else "")
+        return progress + (f"; the last one ended {since} ago" if since else "")
 
     def _written(self) -> tuple[int, ...]:
-        """When the files that figures are made of were written."""
+        """Return the modification times of the files that figures depend on."""
         tables = (TableName.CELLS, TableName.EPOCHS, TableName.BASELINES, TableName.PREDICTIONS, TableName.EXPLANATIONS)
         names = [
             FileName.MANIFEST,

@@ -1,6 +1,7 @@
-"""Figures of a run. Each module goes from tables over a NamedTuple to a plotly Figure.
+"""Figures of a run.
 
-Every plot function raises `InputError` with the reason where the tables hold nothing to show.
+Each module summarises tables in a NamedTuple, and draws it as a plotly figure. Every `plot_*` function raises
+`InputError` with the reason if the tables hold nothing to show.
 """
 
 from helo.analysis.figures._links import CHOICES, KINDS, choose

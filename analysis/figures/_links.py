@@ -1,7 +1,7 @@
-"""How figures are linked: whose a point is, and what a figure shows once a subject or configuration is chosen.
+"""Links between figures: owners of points, and the content of a figure once a subject or configuration is chosen.
 
-Both are plain data in the figure (``meta`` of a trace and of the layout), so that a page without a server can follow
-them: ``analysis/web/figures.js`` does, in the report and in the dashboard.
+Both are plain data in the figure (``meta`` of a trace and of the layout), so that pages work without a server. The
+report and the dashboard read them in ``analysis/web/figures.js``.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from helo.errors import InputError, did_you_mean
 from helo.names import Column
 
 KINDS: Final = (Column.SUBJECT, Column.CONFIGURATION)
-"""What can be chosen."""
+"""Kinds of choices."""
 
 CHOICES: Final = "choices"
-"""Key of a figure's `layout.meta`: kind → name → per trace, the attributes that take the place of its own."""
+"""Key in `layout.meta`: kind → name → list with one mapping per trace, of the attributes to replace."""
 
 CHOICE_NOTES: Final = "notes"
-"""Key of a figure's `layout.meta`: number of an annotation → what it says of a choice."""
+"""Key in `layout.meta`: number of an annotation → its text once something is chosen."""
 
 
 def build_owners(
     subject: Sequence[str] | str | None = None, configuration: Sequence[int] | int | None = None
 ) -> dict[str, Any]:
-    """The `meta` of a trace: the subject and the configuration of each point, or one of the whole trace.
+    """Return the `meta` of a trace: the subject and the configuration of each point, or of the whole trace.
 
-    Names are raw, not escaped: they are compared, never shown. A click on a point chooses them, and once something is
-    chosen, all points of others fade. Points without an owner of that kind do not.
+    A click on a point chooses its owners. Points of other owners then fade; points without an owner of the chosen kind
+    stay as they are. Names are not escaped, because they are compared and not shown.
 
     >>> build_owners(subject=["S2", "S3"], configuration=4)
     {'subject': ['S2', 'S3'], 'configuration': [4]}
@@ -45,47 +45,80 @@ def build_owners(
 
 
 def build_grid_owners(x: Mapping[str, Sequence[Any]], y: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-    """The `meta` of a heat map: whose its columns and rows are. Once one is chosen, a frame shows it.
+    """Return the `meta` of a heat map: the owners of its columns and rows. A frame marks the chosen ones.
 
     >>> build_grid_owners({"configuration": [0, 1]}, {"subject": ["S2"]})
     {'x': {'configuration': [0, 1]}, 'y': {'subject': ['S2']}}
     """
-    return {side: {kind: list(names) for kind, names in of.items()} for side, of in (("x", x), ("y", y))}
+    return {side: {kind: list(names) for kind, names in owners.items()} for side, owners in (("x", x), ("y", y))}
 
 
 def add_choices(
-    figure: go.Figure, said: Mapping[int, str] | None = None, **choices: Mapping[Any, Sequence[Mapping[str, Any]]]
+    figure: go.Figure, notes: Mapping[int, str] | None = None, **choices: Mapping[Any, Sequence[Mapping[str, Any]]]
 ) -> go.Figure:
-    """Note what a figure shows when a subject or configuration is chosen: `choices` are kinds of `KINDS`.
+    """Add the content that a figure shows once a subject or configuration is chosen.
 
-    Each maps a name to one mapping per trace (of as many of the first traces as change): attribute → its new value,
-    as in ``{"y": [...]}``; long numeric values may be arrays. `said` are annotations, by number, that then say whose
-    this is: text in which ``{}`` stands for the name.
+    Parameters
+    ----------
+    figure : plotly.graph_objects.Figure
+        Figure to change.
+    notes : mapping, optional
+        Number of an annotation → its text once something is chosen, in which ``{}`` stands for the name.
+    **choices : mapping
+        By kind (see `KINDS`): name → one mapping per trace from attribute to new value, such as ``{"y": [...]}``. Long
+        numeric values may be arrays. Later traces that do not change may be omitted.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        The same figure.
     """
     meta = dict(figure.layout.meta or {})
-    meta[CHOICES] = {kind: {str(name): list(of) for name, of in names.items()} for kind, names in choices.items()}
-    meta[CHOICE_NOTES] = {str(number): text for number, text in (said or {}).items()}
+    meta[CHOICES] = {
+        kind: {str(name): list(changes) for name, changes in names.items()} for kind, names in choices.items()
+    }
+    meta[CHOICE_NOTES] = {str(number): text for number, text in (notes or {}).items()}
     figure.layout.meta = meta
     return figure
 
 
 def choose(figure: go.Figure, subject: str | None = None, configuration: int | None = None) -> go.Figure:
-    """The figure as it is with a subject or configuration chosen; raise `InputError` where it has no such choice."""
+    """Show a figure as it is once a subject or configuration is chosen.
+
+    Parameters
+    ----------
+    figure : plotly.graph_objects.Figure
+        Figure to change.
+    subject : str, optional
+        Test subject to choose.
+    configuration : int, optional
+        Configuration to choose.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        The same figure.
+
+    Raises
+    ------
+    InputError
+        If the figure has no such choice, or both are given.
+    """
     meta = figure.layout.meta or {}
     choices = meta.get(CHOICES, {})
-    wishes = {Column.SUBJECT: subject, Column.CONFIGURATION: configuration}
-    for kind, wanted in wishes.items():
-        if wanted is None:
+    requested = {Column.SUBJECT: subject, Column.CONFIGURATION: configuration}
+    for kind, name in requested.items():
+        if name is None:
             continue
-        known = choices.get(kind, {})
-        if not known:
+        names = choices.get(kind, {})
+        if not names:
             raise InputError(f"this figure does not change with the {kind}")
         if subject is not None and configuration is not None:
-            raise InputError("this figure shows a subject or a configuration, not both: leave one out")
-        if str(wanted) not in known:
-            raise InputError(f"{kind}: none is {str(wanted)!r}{did_you_mean(str(wanted), known)}")
-        for trace, changes in zip(figure.data, known[str(wanted)], strict=False):
+            raise InputError("this figure shows a subject or a configuration, not both: omit one")
+        if str(name) not in names:
+            raise InputError(f"unknown {kind} {str(name)!r}{did_you_mean(str(name), names)}")
+        for trace, changes in zip(figure.data, names[str(name)], strict=False):
             trace.update(changes)
         for number, text in meta.get(CHOICE_NOTES, {}).items():
-            figure.layout.annotations[int(number)].text = text.replace("{}", escape_label(wanted))
+            figure.layout.annotations[int(number)].text = text.replace("{}", escape_label(name))
     return figure

@@ -1,4 +1,4 @@
-"""What all figures share: palette, templates, escaping of names, and grids of panels."""
+"""Shared style of all figures: palette, templates, escaping of labels, and grids of panels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from helo._text import make_printable
 from helo.metrics import METRICS
 from helo.names import Estimate, Status
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
+# Palette of Okabe and Ito, distinguishable for colour-blind readers.
 BLUE: Final = "#0072B2"
 ORANGE: Final = "#E69F00"
 GREEN: Final = "#009E73"
@@ -24,12 +24,16 @@ PURPLE: Final = "#CC79A7"
 GREY: Final = "#8A8F98"
 
 STATUS_COLOURS: Final[dict[str, str]] = {Status.COMPLETED: BLUE, Status.STOPPED: ORANGE, Status.FAILED: VERMILLION}
+"""Colour of each status of a cell."""
 
 DIVERGING: Final = [[0.0, "rgb(213,94,0)"], [0.5, "rgb(222,225,230)"], [1.0, "rgb(0,114,178)"]]
-"""From vermillion over a neutral grey, which is seen on light and dark paper, to blue. Not in hexadecimal: pages
-change the blue of the palette on dark paper, and a scale must not change."""
+"""Diverging colour scale from vermillion over grey, visible on light and dark paper, to blue.
+
+The colours are not hexadecimal, because dark pages replace the hexadecimal blue of the palette, and scales must stay.
+"""
 
 SEQUENTIAL: Final = "Cividis"
+"""Sequential colour scale."""
 
 ESTIMATE_COLOURS: Final[dict[str, str]] = {
     Estimate.PER_FOLD_SELECTION: BLUE,
@@ -37,10 +41,10 @@ ESTIMATE_COLOURS: Final[dict[str, str]] = {
     Estimate.ORACLE: PURPLE,
     Estimate.BEST_POSSIBLE: ORANGE,
 }
-"""Other estimates, which are baselines, are grey."""
+"""Colour of each estimate. Estimates without an entry are baselines and are grey."""
 
 NARROW: Final = "narrow"
-"""Key of a figure's `layout.meta`: what to relayout where the page is too narrow for columns."""
+"""Key in `layout.meta` of the layout changes for narrow pages, in the dotted form of ``Plotly.relayout``."""
 
 
 def _template(ink: str, grid: str, paper: str) -> go.layout.Template:
@@ -66,18 +70,20 @@ def _template(ink: str, grid: str, paper: str) -> go.layout.Template:
             "yaxis": axis,
             "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"},
             "margin": {"l": 8, "r": 16, "t": 36, "b": 8},
-            "annotationdefaults": {"bgcolor": paper},  # some lie on lines
+            "annotationdefaults": {"bgcolor": paper},  # some annotations lie on lines
             "hoverlabel": {"bgcolor": paper, "bordercolor": grid, "font": {"color": ink}, "align": "left"},
         }
     )
 
 
 LIGHT: Final = _template(ink="#1f2430", grid="#dfe3ea", paper="#ffffff")
+"""Template of light pages."""
 DARK: Final = _template(ink="#e4e7ee", grid="#3a4150", paper="#171a21")
+"""Template of dark pages."""
 
 
 def escape_label(text: object) -> str:
-    """A name as plotly shows it letter by letter: plotly reads markup in every label.
+    """Escape a text for plotly, which reads markup in every label.
 
     >>> escape_label("<b>S2</b>")
     '&lt;b&gt;S2&lt;/b&gt;'
@@ -90,17 +96,18 @@ _BAR = 170
 
 
 def add_colour_bar(figure: go.Figure, scale: Any, low: float, high: float, title: str, **bar: Any) -> go.Figure:
-    """Give the heat maps of a figure, which name ``coloraxis``, their colours from `low` to `high`.
+    """Set the colour range of the heat maps that refer to ``coloraxis``, and add a colour bar.
 
-    The bar lies at the top on the right, where a narrow page has room for it, too, with its title on the left. That is
-    an annotation, as plotly puts the title of such a bar on it where the figure is low. The margin above must be given.
+    The bar is at the top right, where a narrow page has room, with its title to the left. The title is an annotation,
+    because plotly draws the title of the bar over the bar in low figures. The top margin of the figure must be set
+    before.
     """
     colorbar: dict[str, Any] = {
         "orientation": "h",
         "x": 1,
         "xanchor": "right",
         "y": 1,
-        "yref": "container",  # or the margin grows with it
+        "yref": "container",  # otherwise the bar enlarges the margin
         "yanchor": "top",
         "lenmode": "pixels",
         "len": _BAR,
@@ -129,7 +136,7 @@ def add_colour_bar(figure: go.Figure, scale: Any, low: float, high: float, title
 
 
 def wrap_label(text: object, letters: int = 46) -> str:
-    """A sentence in lines that a narrow page has room for: plotly breaks none.
+    """Break a sentence into lines that fit a narrow page. Plotly does not break lines.
 
     >>> wrap_label("no selected configuration has transport", 26)
     'no selected configuration<br>has transport'
@@ -138,7 +145,7 @@ def wrap_label(text: object, letters: int = 46) -> str:
 
 
 def format_metric_title(metric: str) -> str:
-    """The title of an axis that shows a metric.
+    """Return the title of an axis that shows a metric.
 
     >>> format_metric_title("kl")
     'KL ↓ lower is better'
@@ -148,7 +155,7 @@ def format_metric_title(metric: str) -> str:
 
 
 def format_validation_title(metric: str) -> str:
-    """The title of an axis that shows inner validation scores.
+    """Return the title of an axis that shows inner validation scores.
 
     >>> format_validation_title("kl")
     'validation KL ↓'
@@ -157,16 +164,25 @@ def format_validation_title(metric: str) -> str:
 
 
 def make_figure(traces: list[Any], **layout: Any) -> go.Figure:
-    """A figure in the common template, as wide as its place; `layout` should give its height in pixels."""
+    """Return a figure in the light template and at full width. `layout` should set its height in pixels."""
     return go.Figure(traces, layout={"template": LIGHT, "autosize": True, **layout})
 
 
 class Grid(NamedTuple):
-    """Where panels lie: `columns` of them beside each other, sizes in pixels.
+    """Positions of panels in a grid. Sizes are in pixels.
 
-    - `panel`: height of a panel; `gap`: height between two, for titles and labels
-    - `top`, `bottom`: margins above the first and below the last panel, the same in the wide and narrow form
-    - `spacing`: width between two panels as a share of the width
+    Attributes
+    ----------
+    panels, columns : int
+        Number of panels, and of panels per row.
+    panel : int
+        Height of a panel.
+    gap : int
+        Height between two panels, for titles and labels.
+    top, bottom : int
+        Margin above the first and below the last panel, the same in the wide and the narrow layout.
+    spacing : float
+        Space between two panels as a share of the width.
     """
 
     panels: int
@@ -179,7 +195,7 @@ class Grid(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """How many rows of panels there are."""
+        """Number of rows of panels."""
         return math.ceil(self.panels / self.columns)
 
     @property
@@ -187,12 +203,12 @@ class Grid(NamedTuple):
         """Height of the figure."""
         return self.top + self.rows * self.panel + (self.rows - 1) * self.gap + self.bottom
 
-    def lowest(self, index: int) -> bool:
-        """Whether no panel lies below this one."""
+    def is_lowest(self, index: int) -> bool:
+        """Return whether there is no panel below this panel."""
         return index + self.columns >= self.panels
 
     def domain(self, index: int) -> tuple[list[float], list[float]]:
-        """The panel's share of the plotting area: x from and to, y from and to."""
+        """Return the x and the y range of a panel as shares of the plotting area."""
         row, column = divmod(index, self.columns)
         inner = self.height - self.top - self.bottom
         width = (1 - self.spacing * (self.columns - 1)) / self.columns
@@ -202,7 +218,7 @@ class Grid(NamedTuple):
 
 
 def build_note(text: str, x: float = 0, y: float = 1) -> dict[str, Any]:
-    """An annotation above a place of the figure (shares of the plotting area), from its left end on."""
+    """Return a left-aligned annotation above the point (x, y), given as shares of the plotting area."""
     return {
         "text": text,
         "align": "left",
@@ -217,7 +233,7 @@ def build_note(text: str, x: float = 0, y: float = 1) -> dict[str, Any]:
 
 
 def axis_suffix(index: int) -> str:
-    """What plotly appends to ``x`` and ``xaxis`` for panel `index`.
+    """Return the suffix that plotly appends to ``x`` and ``xaxis`` for a panel.
 
     >>> axis_suffix(0), axis_suffix(1)
     ('', '2')
@@ -226,9 +242,9 @@ def axis_suffix(index: int) -> str:
 
 
 def arrange_panels(figure: go.Figure, wide: Grid, slim: Grid, titles: Sequence[str] = ()) -> go.Figure:
-    """Lay a figure's axes out as `wide`, and note in its meta how to lay it out on a narrow page, as `slim`.
+    """Lay out the axes of a figure as `wide`, and note the layout `slim` for narrow pages in its meta.
 
-    `titles` are shown above the panels. Panels of `slim` lie in one column, so each has its own y labels.
+    `titles` are shown above the panels. Panels of `slim` form a single column, so each has its own y labels.
     """
     axes: dict[str, Any] = {}
     narrow: dict[str, Any] = {"height": slim.height}  # in the dotted form of Plotly.relayout
@@ -250,5 +266,5 @@ def arrange_panels(figure: go.Figure, wide: Grid, slim: Grid, titles: Sequence[s
 
 
 def update_narrow_layout(figure: go.Figure, changes: Mapping[str, Any]) -> go.Figure:
-    """Add changes of the layout for narrow pages, in the dotted form of ``Plotly.relayout``."""
+    """Add layout changes for narrow pages, in the dotted form of ``Plotly.relayout``."""
     return figure.update_layout(meta={NARROW: figure.layout.meta[NARROW] | changes})

@@ -1,4 +1,4 @@
-"""What the search gains over each reference."""
+"""Gain of the search over each reference."""
 
 from __future__ import annotations
 
@@ -26,15 +26,17 @@ from helo.names import Column
 
 
 class _ComparisonsInfo(NamedTuple):
+    """Gain over each reference on one metric."""
+
     metric: str
     references: tuple[str, ...]
     gains: tuple[float, ...]
-    lows: tuple[float, ...]  # NaN where there is no interval
+    lows: tuple[float, ...]  # NaN without an interval
     highs: tuple[float, ...]
-    p: tuple[float, ...]  # by Holm's correction; NaN where there is no test
+    p: tuple[float, ...]  # with Holm's correction; NaN without a test
     effects: tuple[float, ...]
-    better: tuple[int, ...]
-    subjects: tuple[int, ...]
+    better: tuple[int, ...]  # subjects for whom the search is better
+    subjects: tuple[int, ...]  # subjects with both scores
 
 
 def _build_info(comparisons: pd.DataFrame, metric: str) -> _ComparisonsInfo:
@@ -48,10 +50,24 @@ def _build_info(comparisons: pd.DataFrame, metric: str) -> _ComparisonsInfo:
 
 
 def plot_comparisons(comparisons: pd.DataFrame, metric: str) -> go.Figure:
-    """A row per reference: by how much the search is better, the mean over subjects with its 95 % interval.
+    """Plot the mean gain of the search over each reference, with its 95 % interval.
 
-    `comparisons` comes from `helo.analysis.statistics.comparisons.compare_with_references`. A filled mark says that
-    the difference is beyond chance (p < 0.05 by Holm's correction), an open one that it is not.
+    Parameters
+    ----------
+    comparisons : pandas.DataFrame
+        Table of comparisons from `helo.analysis.statistics.comparisons.compare_with_references`.
+    metric : str
+        Metric to show.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        One row per reference. A filled marker is a significant difference (p < 0.05 with Holm's correction).
+
+    Raises
+    ------
+    InputError
+        If no subject has both a completed cell and a baseline.
     """
     return _draw_figure(_build_info(comparisons, metric))
 
@@ -72,7 +88,7 @@ def _draw_figure(info: _ComparisonsInfo) -> go.Figure:
 
 
 def _trace(info: _ComparisonsInfo) -> go.Scatter:
-    said = zip(info.lows, info.highs, info.p, info.effects, info.better, info.subjects, strict=True)
+    intervals = zip(info.lows, info.highs, info.p, info.effects, info.better, info.subjects, strict=True)
     return go.Scatter(
         x=info.gains,
         y=[escape_label(name) for name in info.references],
@@ -99,7 +115,7 @@ def _trace(info: _ComparisonsInfo) -> go.Scatter:
                 better,
                 subjects,
             ]
-            for low, high, p, effect, better, subjects in said
+            for low, high, p, effect, better, subjects in intervals
         ],
         hovertemplate="%{y}<br>gain %{x:.4f}, 95 % %{customdata[0]} to %{customdata[1]}"
         "<br>p %{customdata[2]}, effect size %{customdata[3]}"

@@ -1,4 +1,4 @@
-"""Which emotions go together: in what people reported, and in what the model learnt."""
+"""Correlation between emotions: in the reported labels, and in the label embeddings of the model."""
 
 from __future__ import annotations
 
@@ -33,15 +33,17 @@ Matrix = NDArray[np.float64]
 
 
 class _CorrelationInfo(NamedTuple):
+    """Reported and learned label correlation, each of shape (emotions, emotions)."""
+
     emotions: tuple[str, ...]  # in the order of rows and columns of all matrices
-    reported: Matrix  # over windows
-    learned: Matrix | None  # the mean over folds
-    coverage: str  # over which folds the mean is, or why there is none
-    by_subject: dict[str, Matrix]
+    reported: Matrix  # Pearson correlation over windows
+    learned: Matrix | None  # mean over folds; None if it is unknown
+    coverage: str  # folds of the mean, or why there is no mean
+    by_subject: dict[str, Matrix]  # learned in the fold of each test subject
 
     @property
     def distance(self) -> float:
-        """How far the learned correlation is from the reported one: mean difference over pairs of emotions."""
+        """Mean absolute difference between learned and reported correlation over pairs of emotions."""
         assert self.learned is not None
         pairs = np.triu_indices(len(self.emotions), 1)
         return float(np.abs(self.learned - self.reported)[pairs].mean())
@@ -50,7 +52,7 @@ class _CorrelationInfo(NamedTuple):
 def _build_info(
     explanations: pd.DataFrame, predictions: pd.DataFrame, cells: pd.DataFrame, objective: str, emotions: Sequence[str]
 ) -> _CorrelationInfo:
-    windows = predictions.drop_duplicates(Column.WINDOW)  # the folds' choice and the overall one may predict the same
+    windows = predictions.drop_duplicates(Column.WINDOW)  # several configurations may predict a window
     columns = [Prefix.TRUE + emotion for emotion in emotions]
     if len(windows) < 2 or len(emotions) < 2 or not set(columns) <= set(windows):
         raise InputError("there are no reported distributions of two windows or more")
@@ -67,7 +69,7 @@ def _build_info(
 
 
 def _order(correlation: Matrix) -> list[int]:
-    """Emotions that go together beside each other: the leaves of a tree of average linkage."""
+    """Return an order of emotions with correlated emotions side by side: the leaves of an average-linkage tree."""
     if len(correlation) < 3:
         return list(range(len(correlation)))
     distance = squareform(1 - correlation, checks=False)
@@ -77,15 +79,34 @@ def _order(correlation: Matrix) -> list[int]:
 def plot_correlation(
     explanations: pd.DataFrame, predictions: pd.DataFrame, cells: pd.DataFrame, objective: str, emotions: Sequence[str]
 ) -> go.Figure:
-    """Two matrices, emotions × emotions: the label correlation of the data, and the one that was learnt.
+    """Plot the label correlation of the data beside the learned label correlation.
 
-    - `explanations`, `predictions`, `cells`: as in the tables of the same names
-    - `objective`: by whose validation score each fold selects its configuration
-    - `emotions`: their names, in the order of the dataset
+    The correlation of the data is the Pearson correlation over windows, each counted once. The learned correlation is
+    the cosine between label embeddings, averaged over folds. If a subject is chosen, the figure shows the correlation
+    that was learned in the fold of this test subject.
 
-    Of the data: Pearson correlation over windows, each counted once. Learned: cosine of the label embeddings, the mean
-    over folds; with a subject chosen, that of its fold, which was trained on the others. Where nothing was learnt the
-    data's stands alone, with the reason.
+    Parameters
+    ----------
+    explanations : pandas.DataFrame
+        Table of explanations, as in ``explanations.parquet``.
+    predictions : pandas.DataFrame
+        Table of predictions, as in ``predictions.parquet``.
+    cells : pandas.DataFrame
+        Table of cells, as in ``cells.parquet``.
+    objective : str
+        Metric by whose inner validation score each fold selects its configuration.
+    emotions : sequence of str
+        Names of the emotions, in the order of the dataset.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        Two matrices of shape (emotions, emotions), or the matrix of the data alone, with the reason.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two windows with reported distributions, or fewer than two emotions.
     """
     return _draw_figure(_build_info(explanations, predictions, cells, objective, emotions))
 
@@ -96,9 +117,9 @@ def _draw_figure(info: _CorrelationInfo) -> go.Figure:
     titles = ["<b>of the data</b>, over windows"]
     if info.learned is not None:
         figure.add_trace(_matrix(info.learned, names, 1, "learned"))
-        titles.append(f"<b>learned</b>, {info.coverage}<br>mean distance from the data's {info.distance:.2f}")
+        titles.append(f"<b>learned</b>, {info.coverage}<br>mean difference from the data {info.distance:.2f}")
     else:
-        titles[0] += "<br>" + wrap_label(f"none is learned: {info.coverage}")
+        titles[0] += "<br>" + wrap_label(f"no learned correlation: {info.coverage}")
     panels = len(titles)
     letters = max(map(len, info.emotions))
     labels = min(110, 14 + 7 * letters)
@@ -126,12 +147,12 @@ def _draw_figure(info: _CorrelationInfo) -> go.Figure:
     update_narrow_layout(arrange_panels(figure, wide, slim, titles), narrow).update_annotations(align="left")
     add_colour_bar(figure, DIVERGING, -1, 1, "correlation", tickvals=[-1, 0, 1])
     if info.by_subject:
-        said = {1: "<b>learned</b>, fold of subject {}"}
-        add_choices(figure, said, subject={name: [{}, {"z": _rounded(one)}] for name, one in info.by_subject.items()})
+        notes = {1: "<b>learned</b>, fold of subject {}"}
+        add_choices(figure, notes, subject={name: [{}, {"z": _rounded(one)}] for name, one in info.by_subject.items()})
     return figure
 
 
-def _matrix(values: Matrix, names: list[str], panel: int, what: str) -> go.Heatmap:
+def _matrix(values: Matrix, names: list[str], panel: int, kind: str) -> go.Heatmap:
     return go.Heatmap(
         x=names,
         y=names,
@@ -139,7 +160,7 @@ def _matrix(values: Matrix, names: list[str], panel: int, what: str) -> go.Heatm
         xaxis=f"x{axis_suffix(panel)}",
         yaxis=f"y{axis_suffix(panel)}",
         coloraxis="coloraxis",
-        hovertemplate=f"%{{y}} with %{{x}}<br>{what} correlation %{{z:.2f}}<extra></extra>",
+        hovertemplate=f"%{{y}} with %{{x}}<br>{kind} correlation %{{z:.2f}}<extra></extra>",
     )
 
 

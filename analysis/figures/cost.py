@@ -1,4 +1,4 @@
-"""What a search cost: how long cells took, and how busy its workers were."""
+"""Cost of a search: run times of cells, and use of the workers."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ from helo._text import format_duration
 from helo.names import Column, Status
 
 STATUSES = (Status.COMPLETED, Status.STOPPED, Status.FAILED)
+"""Statuses of cells, in the order of the legend."""
 
 BINS = 30
-"""Bars of the histogram of cell times."""
+"""Bars of the histogram of run times."""
 
 STEPS = 240
-"""Points of the line of busy workers."""
+"""Steps of the line of running cells."""
 
 MOST_BARS = 4000
-"""Of more cells the timeline draws neighbours together."""
+"""Number of bars of the timeline above which neighbouring cells share a bar."""
 
 _LEGEND = {"y": 1, "yref": "container", "yanchor": "top", "traceorder": "normal"}
 
@@ -43,32 +44,36 @@ Numbers = NDArray[np.float64]
 
 
 class _Unit(NamedTuple):
+    """Unit of time and its length in seconds."""
+
     name: str
     seconds: float
 
 
 def _unit(seconds: float) -> _Unit:
-    """The unit in which a time of this size is read."""
+    """Return the unit in which to show a duration of this size."""
     return _Unit("s", 1) if seconds < 180 else _Unit("min", 60) if seconds < 3 * 3600 else _Unit("h", 3600)
 
 
 class _CostInfo(NamedTuple):
-    edges: Numbers  # of the histogram's bars, in seconds
-    counts: dict[str, Numbers]  # cells per bar by status, those there are
-    median: float
+    """Histogram of run times, and running cells over time."""
+
+    edges: Numbers  # edges of the histogram's bars, in seconds
+    counts: dict[str, Numbers]  # cells per bar, by status that occurs
+    median: float  # run time in seconds
     cells: int
-    times: Numbers  # of the line, in seconds without pauses: the start of each step and the end of the last
+    times: Numbers  # edges of the steps, in seconds without pauses
     running: Numbers  # mean number of running cells in each step
     workers: int
-    busy: float
-    pauses: tuple[tuple[float, float], ...]
+    busy: float  # share of the workers' time, 0 to 1
+    pauses: tuple[tuple[float, float], ...]  # start and length in seconds
 
 
 def _build_info(cells: pd.DataFrame) -> _CostInfo:
     found = infer_schedule(cells)
     seconds = found.end - found.start
     statuses = found.cells[Column.STATUS].to_numpy()
-    # Beyond the last bar but one percent, so that one cell that hung does not push all others into the first.
+    # Cut a long tail at the 99 % quantile: a single hung cell would push all others into the first bar.
     top = float(seconds.max()) if seconds.max() < 4 * np.median(seconds) else float(np.quantile(seconds, 0.99))
     edges = np.linspace(0, top, BINS + 1)
     counts: dict[str, Numbers] = {
@@ -91,7 +96,7 @@ def _build_info(cells: pd.DataFrame) -> _CostInfo:
 
 
 def _worked(found: Schedule, times: Numbers) -> Numbers:
-    """Worker seconds until each of some times: every cell adds what has passed of it."""
+    """Return the worker seconds spent until each of the given times."""
 
     def until(sorted_times: Numbers) -> Numbers:
         sums = np.concatenate([[0.0], np.cumsum(sorted_times)])
@@ -103,19 +108,34 @@ def _worked(found: Schedule, times: Numbers) -> Numbers:
 
 
 def plot_cost(cells: pd.DataFrame) -> go.Figure:
-    """Two panels: how long cells took, by status, and how many ran at once over the time of the search.
+    """Plot a histogram of run times by status, and the number of running cells over time.
 
-    `cells` is as in ``cells.parquet``; times of an hour and more are in hours. Pauses of the search (see
-    `helo.analysis.statistics.schedule`) are cut out and marked. Busy is the sum of cell times ÷ (workers × time without
-    pauses). The last bar holds all that took longer.
+    Pauses of the search (see `helo.analysis.statistics.schedule`) are cut out and marked. The share of busy time is the
+    sum of run times divided by (workers × time without pauses). The last bar also counts all cells with longer run
+    times.
+
+    Parameters
+    ----------
+    cells : pandas.DataFrame
+        Table of cells, as in ``cells.parquet``.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        Two panels.
+
+    Raises
+    ------
+    InputError
+        If no cell has a start and an end.
     """
     return _draw_figure(_build_info(cells))
 
 
 def _draw_figure(info: _CostInfo) -> go.Figure:
-    length, time = _unit(float(info.edges[-1])), _unit(float(info.times[-1]))
-    middles = (info.edges[:-1] + info.edges[1:]) / 2 / length.seconds
-    width = float(info.edges[1]) / length.seconds
+    run_unit, time = _unit(float(info.edges[-1])), _unit(float(info.times[-1]))
+    middles = (info.edges[:-1] + info.edges[1:]) / 2 / run_unit.seconds
+    width = float(info.edges[1]) / run_unit.seconds
     bars = [
         go.Bar(
             x=np.round(middles, 4).tolist(),
@@ -123,7 +143,7 @@ def _draw_figure(info: _CostInfo) -> go.Figure:
             width=width,
             name=status,
             marker={"color": STATUS_COLOURS[status]},
-            hovertemplate=f"about %{{x:.3g}} {length.name}: %{{y}} {status}<extra></extra>",
+            hovertemplate=f"about %{{x:.3g}} {run_unit.name}: %{{y}} {status}<extra></extra>",
         )
         for status, counts in info.counts.items()
     ]
@@ -143,7 +163,7 @@ def _draw_figure(info: _CostInfo) -> go.Figure:
         barmode="stack",
         showlegend=len(bars) > 1,
         legend=_LEGEND,
-        xaxis={"title": {"text": f"time of a cell in {length.name}"}, "rangemode": "tozero"},
+        xaxis={"title": {"text": f"time of a cell in {run_unit.name}"}, "rangemode": "tozero"},
         yaxis={"title": {"text": "cells"}},
         xaxis2={"title": {"text": f"time of the search in {time.name}"}, "range": [0, info.times[-1] / time.seconds]},
         yaxis2={"title": {"text": "running cells"}, "range": [0, 1.05 * info.workers], "nticks": 6},
@@ -159,16 +179,17 @@ def _draw_figure(info: _CostInfo) -> go.Figure:
 
 
 def _short(seconds: float) -> str:
+    """Format a duration, with one decimal below 10 seconds."""
     return f"{seconds:.1f} s" if seconds < 10 else format_duration(seconds)
 
 
 def _use(workers: int, busy: float, pauses: tuple[tuple[float, float], ...]) -> str:
-    """How many workers there were, and what they did; in a line of its own, that pauses do not count."""
-    said = f"<b>{workers} worker{'s' * (workers != 1)}</b>, {100 * busy:.0f} % busy"
+    """Describe the number of workers, their busy share, and the pauses left out."""
+    summary = f"<b>{workers} worker{'' if workers == 1 else 's'}</b>, {100 * busy:.0f} % busy"
     if not pauses:
-        return said
+        return summary
     count = "a pause" if len(pauses) == 1 else f"{len(pauses)} pauses"
-    return f"{said}<br>not counting {count} of {format_duration(sum(length for _, length in pauses))}"
+    return f"{summary}<br>not counting {count} of {format_duration(sum(length for _, length in pauses))}"
 
 
 def _pause_lines(pauses: tuple[tuple[float, float], ...], time: _Unit, x: str, y: str) -> list[dict[str, Any]]:
@@ -181,11 +202,13 @@ def _pause_lines(pauses: tuple[tuple[float, float], ...], time: _Unit, x: str, y
 
 
 class _TimelineInfo(NamedTuple):
+    """Bars of the timeline, and the workers that they belong to."""
+
     workers: tuple[str, ...]
     bars: tuple[Stretch, ...]
-    subjects: tuple[str, ...]  # of the first cell of each bar
+    subjects: tuple[str, ...]  # test subject of the first cell of each bar
     configurations: tuple[int, ...]
-    joined: bool  # whether bars may be several cells
+    joined: bool  # whether a bar may stand for several cells
     span: float
     busy: float
     pauses: tuple[tuple[float, float], ...]
@@ -205,38 +228,54 @@ def _build_timeline_info(cells: pd.DataFrame) -> _TimelineInfo:
 
 
 def plot_timeline(cells: pd.DataFrame) -> go.Figure:
-    """A row per worker, a bar per cell from its start to its end, in the colour of its status.
+    """Plot the cells of each worker as bars from start to end, coloured by status.
 
-    `cells` is as in ``cells.parquet``. Which worker ran a cell is inferred (see
-    `helo.analysis.statistics.schedule.infer_schedule`), and pauses are cut out and marked. Of more than `MOST_BARS`
-    cells, short
-    neighbours are one bar.
+    The worker of a cell is inferred (see `helo.analysis.statistics.schedule.infer_schedule`). Pauses are cut out and
+    marked. With more than `MOST_BARS` cells, neighbouring short cells share a bar.
+
+    Parameters
+    ----------
+    cells : pandas.DataFrame
+        Table of cells, as in ``cells.parquet``.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        One row per worker.
+
+    Raises
+    ------
+    InputError
+        If no cell has a start and an end.
     """
     return _draw_timeline(_build_timeline_info(cells))
 
 
 def _draw_timeline(info: _TimelineInfo) -> go.Figure:
-    time, lanes = _unit(info.span), len(info.workers)
-    row = 26 if lanes <= 12 else 14 if lanes <= 40 else max(3, 560 // lanes)
-    shown = range(0, lanes, math.ceil(lanes / max(1, row * lanes // 14)))
+    time, rows = _unit(info.span), len(info.workers)
+    row_height = 26 if rows <= 12 else 14 if rows <= 40 else max(3, 560 // rows)
+    shown = range(0, rows, math.ceil(rows / max(1, row_height * rows // 14)))
     figure = make_figure(
         [_bars(info, status, time) for status in STATUSES if any(bar.status == status for bar in info.bars)],
-        height=row * lanes + 160,
+        height=row_height * rows + 160,
         margin={"t": 92 if info.joined else 74, "b": 56},
         barmode="overlay",
-        bargap=0.15 if row >= 14 else 0,
+        bargap=0.15 if row_height >= 14 else 0,
         showlegend=True,
         legend=_LEGEND,
         xaxis={"title": {"text": f"time of the search in {time.name}"}, "range": [0, info.span / time.seconds]},
         yaxis={
-            "range": [lanes - 0.5, -0.5],
+            "range": [rows - 0.5, -0.5],
             "showgrid": False,
             "tickvals": list(shown),
-            "ticktext": [escape_label(info.workers[lane]) for lane in shown],
+            "ticktext": [escape_label(info.workers[worker]) for worker in shown],
         },
         shapes=_pause_lines(info.pauses, time, "x", "y domain"),
         annotations=[
-            build_note(_use(lanes, info.busy, info.pauses) + "<br>a bar is cells of mostly this status" * info.joined)
+            build_note(
+                _use(rows, info.busy, info.pauses)
+                + ("<br>a bar shows the most frequent status of its cells" if info.joined else "")
+            )
         ],
     )
     figure.layout.meta = {NARROW: {"yaxis.tickfont.size": 10}}
@@ -244,17 +283,20 @@ def _draw_timeline(info: _TimelineInfo) -> go.Figure:
 
 
 def _bars(info: _TimelineInfo, status: str, time: _Unit) -> go.Bar:
-    mine = [place for place, bar in enumerate(info.bars) if bar.status == status]
-    bars = [info.bars[place] for place in mine]
+    places = [place for place, bar in enumerate(info.bars) if bar.status == status]
+    bars = [info.bars[place] for place in places]
     lengths = np.array([bar.end - bar.start for bar in bars])
-    subjects, configurations = [info.subjects[place] for place in mine], [info.configurations[place] for place in mine]
+    subjects, configurations = (
+        [info.subjects[place] for place in places],
+        [info.configurations[place] for place in places],
+    )
     if info.joined:
-        about: dict[str, Any] = {
+        content: dict[str, Any] = {
             "customdata": [bar.cells for bar in bars],
             "hovertemplate": f"%{{customdata}} cells, mostly {status}<br>from %{{base:.3f}} {time.name}<extra></extra>",
         }
     else:
-        about = {
+        content = {
             "customdata": [
                 [escape_label(subject), configuration, _short(length)]
                 for subject, configuration, length in zip(subjects, configurations, lengths.tolist(), strict=True)
@@ -270,10 +312,10 @@ def _bars(info: _TimelineInfo, status: str, time: _Unit) -> go.Bar:
         orientation="h",
         name=status,
         marker={"color": STATUS_COLOURS[status], "line": {"width": 0 if info.joined else 0.5, "color": "white"}},
-        **about,
+        **content,
     )
 
 
 def _compact(values: Any) -> NDArray[np.float32]:
-    """Numbers that take few letters in the page."""
+    """Return values in single precision, which take few characters in a page."""
     return np.asarray(values, dtype=np.float32)

@@ -27,15 +27,19 @@ from helo.names import Column, Estimate
 
 
 class _Panel(NamedTuple):
+    """Estimates on one metric."""
+
     metric: str
     estimates: tuple[str, ...]
     means: tuple[float, ...]
-    lows: tuple[float, ...]  # NaN where there is no interval
+    lows: tuple[float, ...]  # NaN without an interval
     highs: tuple[float, ...]
-    reference: float  # the train mean; NaN without it
+    reference: float  # mean score of the train mean; NaN if it is missing
 
 
 class _EstimatesInfo(NamedTuple):
+    """Panels of the figure, one per metric."""
+
     panels: tuple[_Panel, ...]
 
 
@@ -60,9 +64,24 @@ def _build_info(summary: pd.DataFrame, metrics: Sequence[str]) -> _EstimatesInfo
 
 
 def plot_estimates(summary: pd.DataFrame, metrics: Sequence[str] = ("chebyshev", "kl")) -> go.Figure:
-    """A panel per metric: each estimate's mean over subjects with its 95 % interval.
+    """Plot the mean of each estimate over subjects with its 95 % interval, one panel per metric.
 
-    `summary` has the columns of ``summary.parquet``. The dotted line is the train mean.
+    Parameters
+    ----------
+    summary : pandas.DataFrame
+        Table of estimates, as in ``summary.parquet``.
+    metrics : sequence of str
+        Metrics to show.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        One panel per metric. The dotted line is the train mean.
+
+    Raises
+    ------
+    InputError
+        If no estimate has a score.
     """
     return _draw_figure(_build_info(summary, metrics))
 

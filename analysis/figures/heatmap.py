@@ -1,4 +1,4 @@
-"""Every cell's test score: for whom which configuration works."""
+"""Test score of every cell."""
 
 from __future__ import annotations
 
@@ -28,27 +28,29 @@ from helo.names import Column, Estimate, Prefix, Status
 from helo.run.selection import best_per_fold
 
 SHARE_IN_RANGE = 0.95
-"""This share of the cells lies within the range of colours; those beyond have its last colour."""
+"""Share of the cells within the colour range; the other cells have its first or last colour."""
 
 Place = tuple[int, int]
 """Row and column of a cell."""
 
 
 class _HeatmapInfo(NamedTuple):
+    """Scores of all cells, as arrays of shape (subjects, columns)."""
+
     metric: str
     subjects: tuple[str, ...]  # hardest first
-    configurations: tuple[int, ...]  # by column; empty where each fold has configurations of its own
-    numbers: NDArray[np.int64]  # the configuration of each place, (subjects, columns); -1 where there is none
-    skills: NDArray[np.float64]  # against the train mean on that subject; NaN without a score; all NaN without it
-    test: NDArray[np.float64]
-    validation: NDArray[np.float64]
-    status: NDArray[np.str_]  # empty where nothing was run
+    configurations: tuple[int, ...]  # by column; empty if each fold has its own configurations
+    numbers: NDArray[np.int64]  # configuration of each cell; -1 without a cell
+    skills: NDArray[np.float64]  # against the train mean; NaN without a score or without a train mean
+    test: NDArray[np.float64]  # test scores; NaN without a score
+    validation: NDArray[np.float64]  # inner validation scores; NaN without a score
+    status: NDArray[np.str_]  # empty without a cell
     chosen: tuple[Place, ...]
     failed: tuple[Place, ...]
 
     @property
-    def known(self) -> bool:
-        """Whether there is a train mean to measure by."""
+    def has_skills(self) -> bool:
+        """Whether there is a train mean to compute the skill against."""
         return bool(np.isfinite(self.skills).any())
 
 
@@ -64,8 +66,10 @@ def _build_info(cells: pd.DataFrame, baselines: pd.DataFrame, objective: str) ->
     )
     level = mean if len(mean) else done.groupby(Column.FOLD)[Prefix.TEST + objective].mean()
     folds = pd.Series(cells[Column.FOLD].unique())
-    difficulty = folds.map(level).to_numpy(float) * (-1 if METRICS[objective].higher_is_better else 1)
-    subjects = [str(fold) for fold in folds.iloc[np.argsort(-difficulty, kind="stable")]]  # unknown ones last
+    difficulty = METRICS[objective].loss(folds.map(level).to_numpy(float))
+    subjects = [
+        str(fold) for fold in folds.iloc[np.argsort(-difficulty, kind="stable")]
+    ]  # subjects of unknown difficulty last
 
     columns, configurations = _columns(cells, done, objective)
     rows = cells[Column.FOLD].map({name: row for row, name in enumerate(subjects)}).to_numpy()
@@ -96,20 +100,20 @@ def _build_info(cells: pd.DataFrame, baselines: pd.DataFrame, objective: str) ->
     )
 
 
-def _places(of: NDArray[np.bool_]) -> tuple[Place, ...]:
-    return tuple((int(row), int(column)) for row, column in np.argwhere(of))
+def _places(mask: NDArray[np.bool_]) -> tuple[Place, ...]:
+    return tuple((int(row), int(column)) for row, column in np.argwhere(mask))
 
 
 def _columns(cells: pd.DataFrame, done: pd.DataFrame, objective: str) -> tuple[NDArray[np.int64], tuple[int, ...]]:
-    """The column of each cell, and the configurations by column (none where no two folds share one)."""
-    loss = done[Prefix.VAL + objective] * (-1 if METRICS[objective].higher_is_better else 1)
+    """Return the column of each cell, and the configuration of each column (empty if no two folds share one)."""
+    loss = -done[Prefix.VAL + objective] if METRICS[objective].higher_is_better else done[Prefix.VAL + objective]
     if cells[Column.FOLD].nunique() > 1 and not cells[Column.CONFIGURATION].duplicated().any():
         ranked = loss.reindex(cells.index).groupby(cells[Column.FOLD]).rank(method="first", na_option="bottom")
         return ranked.to_numpy(np.int64) - 1, ()
     each = pd.DataFrame(
         {"folds": cells.groupby(Column.CONFIGURATION).size(), "mean": loss.groupby(done[Column.CONFIGURATION]).mean()}
     )
-    # A mean over fewer people is not one to compare: those tried in more folds come first.
+    # Means over different folds are not comparable, so configurations with more folds come first.
     each = each.sort_values(["folds", "mean"], ascending=[False, True], kind="stable")
     order = [int(name) for name in each.index]
     where = {name: column for column, name in enumerate(order)}
@@ -117,16 +121,34 @@ def _columns(cells: pd.DataFrame, done: pd.DataFrame, objective: str) -> tuple[N
 
 
 def plot_heatmap(cells: pd.DataFrame, baselines: pd.DataFrame, objective: str) -> go.Figure:
-    """A tile per cell, subjects × configurations: skill of its test score against the train mean on that subject.
+    """Plot the skill of every cell on its test subject as a heat map, subjects × configurations.
 
-    - `cells`, `baselines`: as in ``cells.parquet`` and ``baselines.parquet``
-    - `objective`: the metric of the scores; on inner validation subjects it orders the columns and chooses in each fold
+    The reference of the skill is the train mean on the same test subject: 0 is as good as the train mean, 1 is a
+    perfect score. The colour range holds `SHARE_IN_RANGE` of the cells. Without a train mean, tiles show the test
+    score.
 
-    The hardest subject (by the train mean's score) is on top. Configurations that were tried in more folds are further
-    left, and of those in as many folds the ones with a better mean validation score. Where each fold has configurations
-    of its own (protocol ``nested``), column k is the fold's k-th best. 0 is the train mean, 1 perfect; the range of
-    colours holds `SHARE_IN_RANGE` of the cells. Without a train mean tiles show the test score itself. Places without
-    a tile were not run.
+    The hardest subject, by the score of the train mean, is on top. Configurations that ran in more folds are further
+    left. Configurations that ran in equally many folds are ordered by their mean validation score. If each fold has its
+    own configurations (protocol ``nested``), column k holds the k-th best configuration of each fold.
+
+    Parameters
+    ----------
+    cells : pandas.DataFrame
+        Table of cells, as in ``cells.parquet``.
+    baselines : pandas.DataFrame
+        Table of baselines, as in ``baselines.parquet``.
+    objective : str
+        Metric of the scores. Its inner validation score orders the columns and selects a configuration in each fold.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        One tile per cell. Cells that were not run have no tile.
+
+    Raises
+    ------
+    InputError
+        If no cell has a test score.
     """
     return _draw_figure(_build_info(cells, baselines, objective))
 
@@ -138,29 +160,29 @@ def _draw_figure(info: _HeatmapInfo) -> go.Figure:
     height = 12 if rows > 40 else 18 if rows > 20 else 26
     marks = max(5, min(11, height - 6, 900 // columns))
     label = METRICS[info.metric].label
-    own: dict[str, Sequence[int]] = {Column.CONFIGURATION: info.configurations} if info.configurations else {}
+    by_column: dict[str, Sequence[int]] = {Column.CONFIGURATION: info.configurations} if info.configurations else {}
     tiles = go.Heatmap(
         x=heads,
         y=names,
-        z=(info.skills if info.known else info.test).astype(np.float32),
+        z=(info.skills if info.has_skills else info.test).astype(np.float32),
         customdata=np.stack([info.numbers, info.test, info.validation], axis=2).astype(np.float32),
         text=info.status.tolist(),
         hovertemplate="subject %{y}, configuration %{customdata[0]:d}<br>"
-        + ("skill %{z:.1%} against the train mean<br>" if info.known else "")
+        + ("skill %{z:.1%} against the train mean<br>" if info.has_skills else "")
         + f"test {label} %{{customdata[1]:.4f}}, validation %{{customdata[2]:.4f}}<br>%{{text}}"
-        "<br><i>a test score: to read, not to choose by</i><extra></extra>",
+        "<br><i>a test score: not for choosing</i><extra></extra>",
         hoverongaps=False,
         xgap=0 if columns > 60 else 1,
         ygap=0.5 if rows > 40 else 1,
         coloraxis="coloraxis",
-        meta=build_grid_owners(own, {Column.SUBJECT: info.subjects}),
+        meta=build_grid_owners(by_column, {Column.SUBJECT: info.subjects}),
     )
     chosen = {"symbol": "circle", "size": marks, "color": "#ffffff", "line": {"width": 1.6, "color": "#111111"}}
     failed = {"symbol": "x-thin", "size": marks, "color": GREY, "line": {"width": 1.6, "color": GREY}}
     figure = make_figure(
         [
             tiles,
-            _marks(info, info.chosen, "chosen in its fold", chosen, heads, names),
+            _marks(info, info.chosen, "selected in its fold", chosen, heads, names),
             _marks(info, info.failed, Status.FAILED, failed, heads, names),
         ],
         height=height * rows + 122,
@@ -173,9 +195,9 @@ def _draw_figure(info: _HeatmapInfo) -> go.Figure:
             "range": [-0.5, columns - 0.5],
             "showgrid": False,
             "title": {
-                "text": "configuration: those in most folds first, then by validation score"
+                "text": "configuration: by number of folds, then by validation score"
                 if info.configurations
-                else "the fold's own configurations, best validation score first"
+                else "configuration of each fold: best validation score first"
             },
         },
         yaxis={
@@ -188,9 +210,9 @@ def _draw_figure(info: _HeatmapInfo) -> go.Figure:
             "tickfont": {"size": 9 if rows > 40 else 12},
         }
         | ({"dtick": 1} if rows <= 100 else {}),
-        meta={NARROW: {"xaxis.title.text": "configuration" if info.configurations else "the fold's own, best first"}},
+        meta={NARROW: {"xaxis.title.text": "configuration" if info.configurations else "configuration of each fold"}},
     )
-    if info.known:
+    if info.has_skills:
         size = np.abs(info.skills[np.isfinite(info.skills)])
         limit = max(0.01, float(np.quantile(size, SHARE_IN_RANGE)))
         ticks = {"tickformat": ".0%", "tickvals": [-limit, 0, limit]}

@@ -1,4 +1,4 @@
-"""How much each hyperparameter mattered, and how much it would seem to by chance."""
+"""Importance of each hyperparameter, against the importance that chance alone gives."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from helo.names import Column
 
 
 class _ImportanceInfo(NamedTuple):
-    parameters: tuple[str, ...]  # the most important first
-    shares: tuple[float, ...]  # 0 to 1
-    lows: tuple[float, ...]
+    """Importance of each hyperparameter, the most important first."""
+
+    parameters: tuple[str, ...]  # most important first
+    shares: tuple[float, ...]  # of all importance, 0 to 1
+    lows: tuple[float, ...]  # ends of the 95 % interval
     highs: tuple[float, ...]
-    noise: tuple[float, ...]  # what chance alone reaches in 95 of 100 cases
-    says: tuple[bool, ...]  # whether the share is above it
-    configurations: tuple[int, ...]
+    noise: tuple[float, ...]  # 95 % quantile of the importance under chance alone
+    significant: tuple[bool, ...]  # whether the share exceeds the noise
+    configurations: tuple[int, ...]  # number in which the hyperparameter acts
 
 
 def _build_info(importance: pd.DataFrame) -> _ImportanceInfo:
@@ -39,17 +41,31 @@ def _build_info(importance: pd.DataFrame) -> _ImportanceInfo:
 
 
 def plot_importance(importance: pd.DataFrame) -> go.Figure:
-    """A bar per searched hyperparameter with its 95 % interval, on a band of what chance alone gives.
+    """Plot the importance of each searched hyperparameter with its 95 % interval.
 
-    `importance` comes from `helo.analysis.statistics.importance.compute_importance`. A bar that does not leave its band
-    is grey: it says nothing.
+    A bar is grey if it does not exceed its band: such an importance may be due to chance.
+
+    Parameters
+    ----------
+    importance : pandas.DataFrame
+        Table of importances from `helo.analysis.statistics.importance.importance`.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        One bar per hyperparameter, on a band of the importance that chance alone gives.
+
+    Raises
+    ------
+    InputError
+        If no hyperparameter has an importance above 0.
     """
     return _draw_figure(_build_info(importance))
 
 
 def _draw_figure(info: _ImportanceInfo) -> go.Figure:
     names = [escape_label(name) for name in info.parameters]
-    known = [value for value in (*info.shares, *info.highs, *info.noise) if math.isfinite(value)]
+    finite = [value for value in (*info.shares, *info.highs, *info.noise) if math.isfinite(value)]
     customdata = list(zip(info.noise, info.lows, info.highs, info.configurations, strict=True))
     hover = (
         "%{y}<br>importance %{x:.0%}, 95 % interval %{customdata[1]:.0%} to %{customdata[2]:.0%}"
@@ -67,27 +83,27 @@ def _draw_figure(info: _ImportanceInfo) -> go.Figure:
             hoverinfo="skip",
         )
     ]
-    for says, colour, title in ((True, BLUE, "importance"), (False, GREY, "importance, no more than chance")):
-        mine = [number for number, one in enumerate(info.says) if one is says]
-        if not mine:
+    for significant, colour, title in ((True, BLUE, "importance"), (False, GREY, "importance, no more than chance")):
+        shown = [number for number, one in enumerate(info.significant) if one is significant]
+        if not shown:
             continue
         traces.append(
             go.Bar(
-                x=[info.shares[number] for number in mine],
-                y=[names[number] for number in mine],
+                x=[info.shares[number] for number in shown],
+                y=[names[number] for number in shown],
                 orientation="h",
                 width=0.42,
                 name=title,
-                marker={"color": colour, "opacity": 1 if says else 0.55},
-                # The bootstrap is biased where shares are small, so an interval may lie beside its share.
+                marker={"color": colour, "opacity": 1 if significant else 0.55},
+                # The bootstrap is biased for small shares, so an interval may exclude its share.
                 error_x={
-                    "array": [max(0.0, info.highs[number] - info.shares[number]) for number in mine],
-                    "arrayminus": [max(0.0, info.shares[number] - info.lows[number]) for number in mine],
+                    "array": [max(0.0, info.highs[number] - info.shares[number]) for number in shown],
+                    "arrayminus": [max(0.0, info.shares[number] - info.lows[number]) for number in shown],
                     "thickness": 1.4,
                     "width": 4,
                     "color": GREY,
                 },
-                customdata=[customdata[number] for number in mine],
+                customdata=[customdata[number] for number in shown],
                 hovertemplate=hover,
             )
         )
@@ -97,11 +113,11 @@ def _draw_figure(info: _ImportanceInfo) -> go.Figure:
         height=height,
         barmode="overlay",
         margin={"t": 46},
-        meta={NARROW: {"height": height + 44, "margin.t": 90}},  # a line per entry of the legend
+        meta={NARROW: {"height": height + 44, "margin.t": 90}},  # one line per legend entry
         xaxis={
             "title": {"text": "share of all importance"},
             "tickformat": ".0%",
-            "range": [0, min(1.0, max(known)) * 1.04],
+            "range": [0, min(1.0, max(finite)) * 1.04],
             "nticks": 6,
         },
         yaxis={

@@ -1,4 +1,4 @@
-"""Learning curves: of the configurations that the search chose, and of all others once one is asked for."""
+"""Learning curves: of the selected configurations, and of all others on request."""
 
 from __future__ import annotations
 
@@ -18,33 +18,35 @@ from helo.names import Column, Prefix
 from helo.run.selection import best_per_fold
 
 MOST_VALUES = 60_000
-"""Curves of a run with more values than this are thinned: a page must not grow with the number of cells."""
+"""Number of values above which the curves of a run are thinned, to limit the size of a page."""
 
 THINNED = 16
-"""Epochs that are left of a thinned curve, first and last among them."""
+"""Epochs that a thinned curve keeps, including the first and the last one."""
 
 
 _Key = TypeVar("_Key", str, int)
 
 
 class _Curves(NamedTuple):
-    """Curves one after the other, a gap (a score of NaN) between two."""
+    """Curves one after another, separated by gaps (a score of NaN)."""
 
     epochs: NDArray[np.int16]
     scores: NDArray[np.float32]
-    folds: tuple[str, ...]  # of each curve
+    folds: tuple[str, ...]  # test subject of each curve
     configurations: tuple[int, ...]
-    kept_epochs: tuple[float, ...]  # the epoch whose weights were kept; NaN if it is not known
-    kept_scores: tuple[float, ...]
+    kept_epochs: tuple[float, ...]  # epoch whose weights were kept; NaN if unknown
+    kept_scores: tuple[float, ...]  # score at that epoch
 
 
 class _Mean(NamedTuple):
-    epochs: tuple[int, ...]  # those that every curve has: elsewhere a mean would be over other people
+    """Mean curve over folds."""
+
+    epochs: tuple[int, ...]  # epochs that every curve has, so that all means cover the same subjects
     scores: tuple[float, ...]
 
 
 class _View(NamedTuple):
-    """Curves, and what stands in front of them: a subject's selected configuration, or else the mean over folds."""
+    """Curves, and the highlighted curve: the selected configuration of a subject, or the mean over folds."""
 
     curves: _Curves
     selected: _Curves | None
@@ -52,6 +54,8 @@ class _View(NamedTuple):
 
 
 class _LearningInfo(NamedTuple):
+    """Curves of the selected configurations, of each subject and of each configuration."""
+
     metric: str
     selected: _View
     subjects: Mapping[str, _View]
@@ -61,11 +65,11 @@ class _LearningInfo(NamedTuple):
 def _build_info(cells: pd.DataFrame, epochs: pd.DataFrame, objective: str) -> _LearningInfo:
     score = Prefix.VAL + objective
     choice = best_per_fold(cells, objective)
-    known = scored(cells)[[Column.FOLD, Column.CONFIGURATION, Column.BEST_EPOCH]]
+    kept = scored(cells)[[Column.FOLD, Column.CONFIGURATION, Column.BEST_EPOCH]]
     folds = {fold: place for place, fold in enumerate(cells[Column.FOLD].unique())}
-    # Only cells with scores; and each row knows the epoch that its cell kept. Folds as numbers: names are slow to sort.
+    # Join the kept epoch of each cell with a score. Folds become numbers, because strings are slow to sort.
     rows = epochs[[Column.FOLD, Column.CONFIGURATION, Column.EPOCH, score]].rename(columns={score: "score"})
-    rows = rows[np.isfinite(rows["score"])].merge(known, on=[Column.FOLD, Column.CONFIGURATION])
+    rows = rows[np.isfinite(rows["score"])].merge(kept, on=[Column.FOLD, Column.CONFIGURATION])
     rows = rows.assign(place=rows[Column.FOLD].map(folds), best=rows[Column.BEST_EPOCH].astype(float)).drop(
         columns=[Column.FOLD, Column.BEST_EPOCH]
     )
@@ -94,7 +98,7 @@ def _build_info(cells: pd.DataFrame, epochs: pd.DataFrame, objective: str) -> _L
 
 
 def _means(rows: pd.DataFrame) -> dict[int, _Mean]:
-    """Mean score per epoch of each configuration, over the epochs that all of its folds have."""
+    """Return the mean score per epoch of each configuration, over the epochs that all of its folds have."""
     folds = rows.groupby(Column.CONFIGURATION)["place"].nunique()
     each = rows.groupby([Column.CONFIGURATION, Column.EPOCH])["score"].agg(["mean", "size"]).reset_index()
     each = each[each["size"] == each[Column.CONFIGURATION].map(folds)]
@@ -105,7 +109,7 @@ def _means(rows: pd.DataFrame) -> dict[int, _Mean]:
 
 
 def _thin(rows: pd.DataFrame) -> pd.DataFrame:
-    """At most `THINNED` epochs of each curve, evenly over it, and the one whose weights were kept."""
+    """Return evenly spaced epochs of each curve, at most `THINNED`, and the epoch whose weights were kept."""
     rows = rows.sort_values(["place", Column.CONFIGURATION, Column.EPOCH], kind="stable")
     of_cell = rows.groupby(["place", Column.CONFIGURATION], sort=False)[Column.EPOCH]
     place, size = of_cell.cumcount(), of_cell.transform("size")
@@ -115,7 +119,7 @@ def _thin(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _curves(rows: pd.DataFrame, names: Sequence[str], order: list[str]) -> _Curves:
-    """The curves of all cells, one after the other."""
+    """Join the curves of all cells."""
     rows = rows.sort_values([*order, Column.EPOCH], kind="stable")
     changes = (rows[order].to_numpy()[1:] != rows[order].to_numpy()[:-1]).any(axis=1)
     starts: NDArray[np.intp] = np.concatenate([[0], np.flatnonzero(changes) + 1])
@@ -134,7 +138,7 @@ def _curves(rows: pd.DataFrame, names: Sequence[str], order: list[str]) -> _Curv
 
 
 def _split(curves: _Curves, keys: Sequence[_Key]) -> dict[_Key, _Curves]:
-    """The curves of each key by themselves; curves of the same key lie beside each other."""
+    """Split curves by key. Curves with the same key are neighbours."""
     starts: list[int] = [number for number, key in enumerate(keys) if not number or key != keys[number - 1]]
     gaps = np.concatenate([[-1], np.flatnonzero(np.isnan(curves.scores)), [len(curves.scores)]])
     found = {}
@@ -152,24 +156,42 @@ def _split(curves: _Curves, keys: Sequence[_Key]) -> dict[_Key, _Curves]:
 
 
 def plot_learning(cells: pd.DataFrame, epochs: pd.DataFrame, objective: str) -> go.Figure:
-    """Validation score per epoch: a thin line per fold, for the configuration selected in it, and their mean.
+    """Plot the validation score per epoch of the configuration selected in each fold, and their mean.
 
-    `cells`, `epochs`: as in ``cells.parquet`` and ``epochs.parquet``. A dot is the epoch whose weights were
-    kept. Of a chosen subject all configurations are shown, the selected one in front; of a chosen configuration all
-    subjects. Of long runs the curves are thinned to `THINNED` epochs each.
+    If a subject is chosen, the figure shows all configurations in the fold of this test subject and highlights the
+    selected one. If a configuration is chosen, it shows all folds. Curves of long runs are thinned to `THINNED` epochs.
+
+    Parameters
+    ----------
+    cells : pandas.DataFrame
+        Table of cells, as in ``cells.parquet``.
+    epochs : pandas.DataFrame
+        Table of epochs, as in ``epochs.parquet``.
+    objective : str
+        Metric by whose inner validation score each fold selects its configuration.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        One thin line per fold. A dot marks the epoch whose weights were kept.
+
+    Raises
+    ------
+    InputError
+        If no selected cell has a recorded epoch.
     """
     return _draw_figure(_build_info(cells, epochs, objective))
 
 
 def _draw_figure(info: _LearningInfo) -> go.Figure:
     figure = make_figure(
-        _traces(info.selected, "a fold, its selected configuration"),
+        _traces(info.selected, "a fold with its selected configuration"),
         height=380,
         xaxis={"title": {"text": "epoch (0: before training)"}, "rangemode": "tozero"},
         yaxis={"title": {"text": format_validation_title(info.metric)}},
     )
     if max(info.selected.curves.epochs, default=0) <= 12:
-        figure.update_xaxes(dtick=1)  # or plotly marks half epochs
+        figure.update_xaxes(dtick=1)  # plotly would mark half epochs
     return add_choices(
         figure,
         subject={name: _changes(view, "a configuration") for name, view in info.subjects.items()},
@@ -197,7 +219,7 @@ def _traces(view: _View, name: str) -> list[go.Scatter]:
 
 
 def _changes(view: _View, name: str) -> list[dict[str, Any]]:
-    """What the three traces show: all curves, the one in front, and the epochs that were kept."""
+    """Return the content of the three traces: all curves, the highlighted curve, and the kept epochs."""
     curves = view.curves
     front: dict[str, Any] = {"x": [], "y": [], "name": "the selected configuration"}
     if view.selected is not None:
@@ -214,7 +236,7 @@ def _changes(view: _View, name: str) -> list[dict[str, Any]]:
         {
             "x": list(curves.kept_epochs),
             "y": [round(score, 5) for score in curves.kept_scores],
-            "name": "epoch that was kept",
+            "name": "kept epoch",
             "customdata": labels,
             "meta": build_owners(subject=curves.folds, configuration=curves.configurations),
         },

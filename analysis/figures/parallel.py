@@ -1,6 +1,7 @@
-"""Every configuration as a line over the hyperparameters, which ends at its score.
+"""Configurations as lines over the hyperparameters, ending at their scores.
 
-Ordinary lines: plotly's own parallel coordinates need WebGL and eval, which the report's page forbids.
+The figure consists of ordinary lines. The parallel coordinates of plotly need WebGL and ``eval``, which the content
+policy of the report forbids.
 """
 
 from __future__ import annotations
@@ -30,38 +31,46 @@ from helo.metrics import METRICS
 from helo.names import Column, Prefix
 
 MOST_LINES: Final = 150
+"""Number of configurations above which a sample is drawn."""
 BEST_LINES: Final = 100
-"""Of more configurations than the first number, so many of the best are drawn, and a sample of the others."""
+"""Best configurations that a sample always contains."""
 
 NARROW_AXES: Final = 4
-"""Hyperparameters on a narrow page: those in whose values the mean score differs most."""
+"""Hyperparameters on a narrow page: those between whose values the mean score differs most."""
 
-_IDLE: Final = -0.14  # height at which a line passes a hyperparameter that does not act
+_IDLE: Final = -0.14  # height of a line at a hyperparameter that does not act
 
 _GROUPS: Final = (("best tenth", 0.1, BLUE), ("best quarter", 0.25, "#21918c"), ("best half", 0.5, "#5ec962"))
-"""The best have the colours of viridis, the better the darker; all others are grey."""
+"""Name, share of the configurations, and colour of the best groups, in colours of viridis (darker is better)."""
 _OTHERS: Final = ("the worse half", 1.0, GREY)
 _SHAPES: Final = {"best tenth": (2.4, 0.95), "best quarter": (1.8, 0.8), "best half": (1.4, 0.65), _OTHERS[0]: (1, 0.4)}
+"""Line width and opacity of each group."""
 
 
 class _Axis(NamedTuple):
+    """Axis of a hyperparameter or of the score."""
+
     title: str
-    ticks: tuple[tuple[float, str], ...]  # height from 0 to 1, and what it says
+    ticks: tuple[tuple[float, str], ...]  # height from 0 to 1, and text
 
 
 class _Line(NamedTuple):
+    """Line of a configuration."""
+
     configuration: int
     group: str
     recommended: bool
-    heights: tuple[float, ...]  # on each axis; `_IDLE` where the hyperparameter does not act
-    words: tuple[str, ...]  # the values, the score last
+    heights: tuple[float, ...]  # on each axis; `_IDLE` if the hyperparameter does not act
+    words: tuple[str, ...]  # text of the values, score last
 
 
 class _ParallelInfo(NamedTuple):
+    """Axes and lines of the figure."""
+
     metric: str
-    axes: tuple[_Axis, ...]  # the hyperparameter that differs least first, the score last
-    lines: tuple[_Line, ...]  # the worst first, so that the best is on top
-    left_out: int
+    axes: tuple[_Axis, ...]  # least influential hyperparameter first, score last
+    lines: tuple[_Line, ...]  # worst first, so that the best is drawn on top
+    left_out: int  # number of configurations that are not drawn
 
 
 def _build_info(
@@ -83,8 +92,8 @@ def _build_info(
     placed = [_placed(axis, rank.index[drawn]) for axis in axes]
     values = ordered[score].to_numpy(float)[drawn]
     low, high = float(values.min()), float(values.max())
-    upside = 1.0 if METRICS[objective].higher_is_better else -1.0
-    heights = 0.5 + upside * ((values - low) / (high - low) - 0.5) if high > low else np.full(len(values), 0.5)
+    direction = 1.0 if METRICS[objective].higher_is_better else -1.0
+    heights = 0.5 + direction * ((values - low) / (high - low) - 0.5) if high > low else np.full(len(values), 0.5)
     flags = ordered[Column.RECOMMENDED].to_numpy(bool)[drawn]
     lines = [
         _Line(
@@ -99,7 +108,7 @@ def _build_info(
         )
         for number, place in enumerate(drawn)
     ]
-    ends = sorted(((low, 0.5 - upside / 2), (high, 0.5 + upside / 2)), key=lambda end: end[1])
+    ends = sorted(((low, 0.5 - direction / 2), (high, 0.5 + direction / 2)), key=lambda end: end[1])
     scores = _Axis(format_validation_title(objective), tuple((height, f"{value:.3g}") for value, height in ends))
     return _ParallelInfo(
         objective, (*(axis for axis, _, _ in placed), scores), tuple(reversed(lines)), len(ordered) - len(drawn)
@@ -107,7 +116,7 @@ def _build_info(
 
 
 def _drawn(ordered: pd.DataFrame) -> list[int]:
-    """The places of the configurations to draw, from the best: the best, some others, and the recommended one."""
+    """Return the ranks of the configurations to draw: the best, a sample of the others, and the recommended one."""
     count = len(ordered)
     if count <= MOST_LINES:
         return list(range(count))
@@ -117,7 +126,7 @@ def _drawn(ordered: pd.DataFrame) -> list[int]:
 
 
 def _placed(axis: SearchedParameter, numbers: pd.Index) -> tuple[_Axis, list[float], list[str]]:
-    """The axis, and the height and words of each configuration on it."""
+    """Return the axis, and the height and the text of each configuration on it."""
     values = axis.values.reindex(numbers)
     if axis.choices:
         step = 1 / max(1, len(axis.choices) - 1)
@@ -156,15 +165,32 @@ def plot_parallel(
     objective: str,
     parameters: Mapping[str, Any] | None = None,
 ) -> go.Figure:
-    """A line per configuration over its searched hyperparameters, which ends at its adjusted validation score.
+    """Plot each configuration as a line over its searched hyperparameters, ending at its score.
 
-    - `configurations`: from `helo.analysis.statistics.configurations.configurations_table`
-    - `effects`: from `helo.analysis.statistics.importance.compute_marginal_effects`: the more the mean score differs
-      between the
-      values of a hyperparameter, the nearer it stands to the score; a narrow page has the nearest only
-    - `parameters`: as in the manifest's space
+    The score is the mean validation score, adjusted for folds. Better scores are higher, whatever the metric. Lines are
+    coloured by rank, and the recommended configuration is thick.
 
-    The better score is on top whatever the metric. Lines are coloured by rank, the recommended configuration is thick.
+    Parameters
+    ----------
+    configurations : pandas.DataFrame
+        Table from `helo.analysis.statistics.configurations.configurations_table`.
+    effects : pandas.DataFrame
+        Table of marginal effects from `helo.analysis.statistics.importance.marginal_effects`.
+        A hyperparameter is nearer to the score if its mean scores differ more. A narrow page shows only the nearest.
+    objective : str
+        Metric of the validation scores.
+    parameters : mapping, optional
+        Hyperparameters of the space, as in the manifest of the run.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        One line per configuration.
+
+    Raises
+    ------
+    InputError
+        If fewer than two configurations have a score, or no hyperparameter takes two values.
     """
     return _draw_figure(_build_info(configurations, effects, objective, parameters or {}))
 
@@ -174,9 +200,9 @@ def _draw_figure(info: _ParallelInfo) -> go.Figure:
     lowest = min((height for axis in info.axes for height, _ in axis.ticks), default=0.0)
     figure = make_figure([], height=440, hovermode="closest", legend={"traceorder": "reversed"})
     for name, _, colour in (_OTHERS, *reversed(_GROUPS)):
-        mine = [line for line in info.lines if line.group == name and not line.recommended]
+        shown = [line for line in info.lines if line.group == name and not line.recommended]
         shape = _SHAPES[name]
-        figure.add_traces([_line(info, line, colour, name, *shape, line is mine[0]) for line in mine])
+        figure.add_traces([_line(info, line, colour, name, *shape, line is shown[0]) for line in shown])
     for line in (line for line in info.lines if line.recommended):
         figure.add_trace(_line(info, line, VERMILLION, "recommended", 4.5, 1.0, True))
     for place, axis in enumerate(info.axes):
@@ -219,7 +245,7 @@ def _line(
     info: _ParallelInfo, line: _Line, colour: str, name: str, width: float, opacity: float, first: bool
 ) -> go.Scatter:
     pairs = zip(info.axes, line.words, strict=True)
-    told = "<br>".join(f"{escape_label(axis.title)} {escape_label(words)}" for axis, words in pairs)
+    values = "<br>".join(f"{escape_label(axis.title)} {escape_label(words)}" for axis, words in pairs)
     return go.Scatter(
         x=list(range(len(line.heights))),
         y=line.heights,
@@ -229,7 +255,7 @@ def _line(
         showlegend=first,
         line={"color": colour, "width": width},
         opacity=opacity,
-        text=f"configuration {line.configuration}<br>{told}",
+        text=f"configuration {line.configuration}<br>{values}",
         hoverinfo="text",
         meta=build_owners(configuration=line.configuration),
     )

@@ -1,4 +1,4 @@
-"""What the model predicts against what people reported, over all subjects or for a chosen one."""
+"""Predicted and reported distributions, over all subjects or for a chosen subject."""
 
 from __future__ import annotations
 
@@ -25,19 +25,23 @@ from helo.names import Column, Prefix
 from helo.run.selection import best_per_fold
 
 MOST_GROUPS = 36
-"""More panels than this nobody looks through; the predictions table has them all."""
+"""Maximum number of panels. The predictions table has all groups."""
 
 _ALL_WINDOWS = "all windows"
 
 Distribution = tuple[float, ...] | None
-"""One probability per emotion; None where a subject has no window in the group."""
+"""Probability of each emotion; None if a subject has no window in the group."""
 
 
 class _PredictionsInfo(NamedTuple):
+    """Mean distributions by group, over all subjects and for each subject."""
+
     emotions: tuple[str, ...]
     groups: tuple[str, ...]
     left_out: int  # groups beyond `MOST_GROUPS`
-    everyone: tuple[tuple[Distribution, ...], tuple[Distribution, ...]]  # reported, predicted; mean over subjects
+    everyone: tuple[
+        tuple[Distribution, ...], tuple[Distribution, ...]
+    ]  # reported and predicted, by group; mean over subjects
     subjects: tuple[str, ...]
     reported: tuple[tuple[Distribution, ...], ...]  # by subject, then group
     predicted: tuple[tuple[Distribution, ...], ...]
@@ -76,12 +80,28 @@ def _build_info(predictions: pd.DataFrame, cells: pd.DataFrame, objective: str) 
 
 
 def plot_predictions(predictions: pd.DataFrame, cells: pd.DataFrame, objective: str) -> go.Figure:
-    """A panel per group (clip or condition): mean reported and mean predicted distribution.
+    """Plot the mean reported and the mean predicted distribution of each group (clip or condition).
 
-    - `predictions`: as in ``predictions.parquet``; ``group`` may be absent
-    - `cells`, `objective`: which configuration ``per_fold_selection`` takes in each fold
+    Means are taken within each subject, then over subjects. If a subject is chosen, the figure shows its own means.
 
-    Over all subjects, or of a chosen one. At most `MOST_GROUPS` groups are shown.
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+        Table of predictions, as in ``predictions.parquet``. Without a column ``group``, all windows form one group.
+    cells : pandas.DataFrame
+        Table of cells, as in ``cells.parquet``.
+    objective : str
+        Metric by whose inner validation score each fold selects its configuration.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        One panel per group, at most `MOST_GROUPS`.
+
+    Raises
+    ------
+    InputError
+        If there are no predictions of selected configurations.
     """
     return _draw_figure(_build_info(predictions, cells, objective))
 
@@ -101,18 +121,18 @@ def _draw_figure(info: _PredictionsInfo) -> go.Figure:
         y = {"range": [0, highest], "nticks": 5, "showticklabels": index % columns == 0}
         title = {"title": {"text": "probability"}} if index % columns == 0 else {}
         figure.update_layout(
-            {f"xaxis{number}": x | {"showticklabels": wide.lowest(index)}, f"yaxis{number}": y | title}
+            {f"xaxis{number}": x | {"showticklabels": wide.is_lowest(index)}, f"yaxis{number}": y | title}
         )
-        narrow[f"xaxis{number}.showticklabels"] = slim.lowest(index)
+        narrow[f"xaxis{number}.showticklabels"] = slim.is_lowest(index)
         narrow[f"xaxis{number}.tickfont.size"] = 9 if len(emotions) > 12 else 12
     figure.update_layout(legend={"x": 0, "y": 1, "yref": "container", "yanchor": "top"})
     arrange_panels(figure, wide, slim, [f"<b>{escape_label(group)}</b>" for group in info.groups])
     cut = f", the first {len(info.groups)} of {len(info.groups) + info.left_out} groups" if info.left_out else ""
-    whose = build_note(f"mean of {len(info.subjects)} test subjects{cut}", 1)
-    figure.add_annotation(whose | {"xanchor": "right", "yshift": 28})
-    narrow[f"annotations[{len(info.groups)}].yshift"] = 4  # beside the first title: the legend takes the width
-    said = {len(info.groups): f"subject {{}}{cut}"}
-    return add_choices(update_narrow_layout(figure, narrow), said, subject=_choices(info))
+    note = build_note(f"mean of {len(info.subjects)} test subjects{cut}", 1)
+    figure.add_annotation(note | {"xanchor": "right", "yshift": 28})
+    narrow[f"annotations[{len(info.groups)}].yshift"] = 4  # beside the first title: the legend takes the full width
+    notes = {len(info.groups): f"subject {{}}{cut}"}
+    return add_choices(update_narrow_layout(figure, narrow), notes, subject=_choices(info))
 
 
 def _traces(info: _PredictionsInfo, emotions: list[str]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""How the best found so far improves while the search runs: with every finished cell, and with time."""
+"""Progress of a search: the best score so far, against finished cells and against time."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from helo.metrics import METRICS
 from helo.names import Column, Prefix
 
 _UNITS = (("seconds", 1.0, 120.0), ("minutes", 60.0, 7200.0), ("hours", 3600.0, np.inf))
-"""Unit, its seconds, and up to how many seconds it is used."""
+"""Unit of time, its length in seconds, and the longest run in seconds that it is used for."""
 
 _NARROW_TOP = 84
-"""Pixels above the first panel on a narrow page, where the legend has a line per entry."""
+"""Pixels above the first panel on a narrow page, where the legend has one line per entry."""
 
 
 class _Steps(NamedTuple):
-    """The best so far: after how many finished cells and seconds of running it became which score."""
+    """Best score so far, after numbers of finished cells and seconds of running time."""
 
     cells: tuple[int, ...]
     seconds: tuple[float, ...]
@@ -42,16 +42,18 @@ class _Steps(NamedTuple):
 
 
 class _ProgressInfo(NamedTuple):
+    """Scores of configurations over the course of the search."""
+
     metric: str
     nested: bool
     folds: int
-    cells: int  # finished cells of the run, whatever their status
-    seconds: float  # in which any cell ran
-    configurations: tuple[int, ...]  # none under `nested`
-    finished: tuple[int, ...]  # how many cells had finished when a configuration had its last score
-    times: tuple[float, ...]  # and after how many seconds
-    means: tuple[float, ...]  # its mean validation score, adjusted for the folds
-    tried: tuple[int, ...]  # in how many folds it has one
+    cells: int  # finished cells of any status
+    seconds: float  # during which at least one cell ran
+    configurations: tuple[int, ...]  # empty if `nested`
+    finished: tuple[int, ...]  # finished cells when the configuration got its last score
+    times: tuple[float, ...]  # seconds of running time at that moment
+    means: tuple[float, ...]  # mean validation score, adjusted for folds
+    tried: tuple[int, ...]  # number of folds with a score
     best: _Steps
 
 
@@ -85,7 +87,7 @@ def _best(scores: pd.Series | pd.DataFrame, objective: str) -> pd.Series | pd.Da
 
 
 def _best_by_fold(ordered: pd.DataFrame, running: NDArray[np.float64], objective: str) -> _Steps:
-    """The mean over folds of the best score so far in each, from when all folds that ever have one have it."""
+    """Return the mean over folds of the best score so far, from when all folds with a score have one."""
     done = completed(ordered).dropna(subset=[Prefix.VAL + objective])
     if done.empty:
         raise InputError("no cell ran to its end, and only such cells are chosen in a fold")
@@ -95,7 +97,7 @@ def _best_by_fold(ordered: pd.DataFrame, running: NDArray[np.float64], objective
 
 
 def _steps(places: NDArray[np.int_], running: NDArray[np.float64], scores: NDArray[np.float64]) -> _Steps:
-    """Only where the score changes, and the end of the run."""
+    """Return the steps at which the score changes, and the end of the run."""
     if not len(scores):
         return _Steps((), (), ())
     new = np.flatnonzero(np.r_[True, np.diff(scores) != 0])
@@ -107,26 +109,43 @@ def _steps(places: NDArray[np.int_], running: NDArray[np.float64], scores: NDArr
 
 
 def _running(ordered: pd.DataFrame) -> NDArray[np.float64]:
-    """Seconds in which at least one cell ran, until each cell's end; `ordered` by these. Pauses do not count."""
+    """Return the seconds during which at least one cell ran, until the end of each cell of `ordered`."""
     ends = ordered[Column.FINISHED].to_numpy("datetime64[ns]").astype(np.int64)
     starts = ordered[Column.STARTED].to_numpy("datetime64[ns]").astype(np.int64)
-    # Nothing runs between the end of the last cell so far and the first start of all later ones.
+    # Between the end of a cell and the first start of all later cells, no cell runs.
     first = np.minimum.accumulate(starts[::-1])[::-1]
     before = np.r_[first[0], ends[:-1]]
     return np.asarray(np.cumsum(ends - np.maximum(before, first)) / 1e9, dtype=np.float64)
 
 
 def plot_progress(cells: pd.DataFrame, objective: str, nested: bool = False, folds: int | None = None) -> go.Figure:
-    """The best so far against finished cells, and against the time in which cells ran.
+    """Plot the best score so far against finished cells, and against the time during which cells ran.
 
-    - `cells`: as in ``cells.parquet``
-    - `nested`: whether every fold has configurations of its own
-    - `folds`: how many folds the run has (default: those in `cells`)
+    Under protocol ``shared``, the line is the best mean validation score of a configuration with scores in all folds.
+    Only such configurations can be recommended. A point is the mean score of a configuration, adjusted for folds, at
+    the end of its last cell. Open points are configurations without scores in all folds. Under protocol ``nested``, the
+    line is the mean over folds of the best validation score so far, which decides the selection in each fold.
 
-    Under ``shared`` the line is the best mean validation score of a configuration with scores in all folds, the only
-    ones that can be recommended; points are all configurations when they had their last cell, open ones without all
-    folds, at the mean that is adjusted for it. Under ``nested`` the line is the mean over folds of the best
-    validation score so far in each fold, which is what is chosen there.
+    Parameters
+    ----------
+    cells : pandas.DataFrame
+        Table of cells, as in ``cells.parquet``.
+    objective : str
+        Metric of the validation scores.
+    nested : bool
+        Whether each fold has its own configurations (protocol ``nested``).
+    folds : int, optional
+        Number of folds of the run. By default, the number of folds in `cells`.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        Two panels.
+
+    Raises
+    ------
+    InputError
+        If no cell has a score, or if `nested` is True and no cell ran to its end.
     """
     return _draw_figure(_build_info(cells, objective, nested, folds))
 
@@ -137,7 +156,7 @@ def _draw_figure(info: _ProgressInfo) -> go.Figure:
     panels = (
         ("finished cells", info.finished, info.best.cells, "after %{x} cells"),
         (
-            f"{unit} in which cells ran",
+            f"{unit} during which cells ran",
             [seconds / size for seconds in info.times],
             [seconds / size for seconds in info.best.seconds],
             f"after %{{x:.3g}} {unit}",
@@ -171,18 +190,18 @@ def _points(
     info: _ProgressInfo, x: object, whole: bool, name: str, after: str, place: dict[str, object]
 ) -> list[go.Scatter]:
     places = list(x)  # type: ignore[call-overload]
-    mine = [number for number, count in enumerate(info.tried) if (count == info.folds) is whole]
-    if not mine:
+    shown = [number for number, count in enumerate(info.tried) if (count == info.folds) is whole]
+    if not shown:
         return []
-    configurations = [info.configurations[number] for number in mine]
+    configurations = [info.configurations[number] for number in shown]
     return [
         go.Scatter(
-            x=[places[number] for number in mine],
-            y=[info.means[number] for number in mine],
+            x=[places[number] for number in shown],
+            y=[info.means[number] for number in shown],
             name=name,
             mode="markers",
             marker={"color": GREY, "size": 7, "symbol": "circle" if whole else "circle-open"},
-            customdata=list(zip(configurations, [info.tried[number] for number in mine], strict=True)),
+            customdata=list(zip(configurations, [info.tried[number] for number in shown], strict=True)),
             hovertemplate="configuration %{customdata[0]}<br>mean, adjusted for folds, %{y:.4f}<br>in %{customdata[1]}"
             f" of {info.folds} folds, {after}<extra></extra>",
             meta=build_owners(configuration=configurations),

@@ -16,20 +16,25 @@ from helo.analysis.figures._style import (
 )
 from helo.analysis.statistics.comparisons import Ranks
 
-_ROW = 30  # pixels of one row
+_ROW = 30
+"""Height of a row in pixels."""
 
 
 class _Bar(NamedTuple):
+    """Bar over methods that do not differ significantly."""
+
     best: float
     worst: float
-    level: int  # 0 is the lowest; bars that overlap lie on different ones
+    level: int  # 0 is the lowest; overlapping bars have different levels
 
 
 class _RanksInfo(NamedTuple):
-    methods: tuple[str, ...]  # the best first
+    """Mean ranks, and bars over methods that do not differ significantly."""
+
+    methods: tuple[str, ...]  # best first
     mean_ranks: tuple[float, ...]
     critical_difference: float
-    bars: tuple[_Bar, ...]  # over methods that do not differ
+    bars: tuple[_Bar, ...]  # over methods that do not differ significantly
 
 
 def _build_info(ranks: Ranks) -> _RanksInfo:
@@ -42,12 +47,20 @@ def _build_info(ranks: Ranks) -> _RanksInfo:
 
 
 def plot_ranks(ranks: Ranks) -> go.Figure:
-    """A critical-difference diagram: a row per method at its mean rank, the best on top and left.
+    """Plot a critical-difference diagram of mean ranks.
 
-    `ranks` comes from `helo.analysis.statistics.comparisons.rank_methods`. Methods under one bar do not differ by
-    Nemenyi's test,
-    whose critical difference is drawn on top. For illustration only: mean ranks depend on which methods are in the
-    pool.
+    A bar joins methods that Nemenyi's test does not tell apart. The critical difference is drawn on top. The diagram is
+    for illustration only: mean ranks depend on which methods are compared.
+
+    Parameters
+    ----------
+    ranks : Ranks
+        Mean ranks from `helo.analysis.statistics.comparisons.ranks`.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        One row per method at its mean rank, the best on top and left.
     """
     return _draw_figure(_build_info(ranks))
 

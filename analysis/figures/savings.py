@@ -1,4 +1,4 @@
-"""What racing and rungs saved: cells that were never started, epochs that were never run."""
+"""Savings of racing and rungs: cells that were not started, and epochs that were not run."""
 
 from __future__ import annotations
 
@@ -13,13 +13,23 @@ from helo.names import Column, Status
 
 
 class Savings(NamedTuple):
-    """What was run, of what running every cell to its end would have taken.
+    """Cells and epochs that were run, out of those that running every cell to its end would have taken.
 
-    - `planned`: cells of the whole search; of these so many `completed`, `stopped`, `failed` or never `started`
-    - `epochs_completed`, `epochs_stopped`, `epochs_failed`: run in cells of that status
-    - `epochs_rest`: not run: an estimate. Stopped cells and those never started are taken to need `typical` epochs
-      each, the mean of the completed cells, most of which patience ended. Cells that rungs let go on may need more
-      than others, so it is rather too high
+    Attributes
+    ----------
+    planned : int
+        Cells of the whole search.
+    completed, stopped, failed : int
+        Cells that ended with this status.
+    unstarted : int
+        Cells that were not started.
+    typical : float
+        Mean number of epochs of the completed cells, most of which patience ended.
+    epochs_completed, epochs_stopped, epochs_failed : int
+        Epochs that ran in cells of this status.
+    epochs_rest : int
+        Estimated number of epochs that were not run. It assumes `typical` epochs for each cell that was stopped or not
+        started. Cells that rungs did not stop may need more epochs than others, so the estimate is rather too high.
     """
 
     planned: int
@@ -35,13 +45,13 @@ class Savings(NamedTuple):
 
     @property
     def share_run(self) -> float:
-        """Epochs that were run, as a share of those that all cells would have taken."""
+        """Epochs that were run, as a share of the epochs of all cells run to their end."""
         done = self.epochs_completed + self.epochs_stopped + self.epochs_failed
         return done / (done + self.epochs_rest)
 
     @property
     def sentence(self) -> str:
-        """The same in words."""
+        """Summary of the savings in one sentence."""
         return (
             f"Of {self.planned} cells, {self.completed} ran to their end, {self.stopped} were stopped at a rung,"
             f" {self.failed} failed and {self.unstarted} were not started: about {self.share_run:.0%} of the epochs"
@@ -50,29 +60,47 @@ class Savings(NamedTuple):
 
 
 def savings(cells: pd.DataFrame, folds: int, nested: bool = False, configurations: int | None = None) -> Savings:
-    """Count what was saved; raise `InputError` while no cell ran to its end.
+    """Count the cells and epochs that racing and rungs saved.
 
-    - `cells`: as in ``cells.parquet``
-    - `folds`: how many the run has
-    - `nested`: whether every fold has configurations of its own
-    - `configurations`: how many the search was to try, in each fold under ``nested`` (default: those in `cells`);
-      while a search goes on, cells that still wait count as not started
+    Parameters
+    ----------
+    cells : pandas.DataFrame
+        Table of cells, as in ``cells.parquet``.
+    folds : int
+        Number of folds of the run.
+    nested : bool
+        Whether each fold has its own configurations (protocol ``nested``).
+    configurations : int, optional
+        Number of configurations that the search draws, per fold if `nested`. By default, the number in `cells`. While a
+        search is running, waiting cells count as not started.
+
+    Returns
+    -------
+    Savings
+        Numbers of cells and epochs.
+
+    Raises
+    ------
+    InputError
+        If no cell has run to its end.
     """
-    of = {status: cells[cells[Column.STATUS] == status] for status in (Status.COMPLETED, Status.STOPPED, Status.FAILED)}
-    if of[Status.COMPLETED].empty:
+    by_status = {
+        status: cells[cells[Column.STATUS] == status] for status in (Status.COMPLETED, Status.STOPPED, Status.FAILED)
+    }
+    if by_status[Status.COMPLETED].empty:
         raise InputError("no cell ran to its end yet, so nothing says how long one takes")
-    known = cells[Column.CONFIGURATION].nunique()
-    everything = known if nested else known * folds
+    seen = cells[Column.CONFIGURATION].nunique()
+    everything = seen if nested else seen * folds
     planned = max(len(cells), everything, (configurations or 0) * folds)
-    typical = float(of[Status.COMPLETED][Column.EPOCHS].mean())
-    stopped = of[Status.STOPPED][Column.EPOCHS]
+    typical = float(by_status[Status.COMPLETED][Column.EPOCHS].mean())
+    stopped = by_status[Status.STOPPED][Column.EPOCHS]
     rest = (typical - stopped).clip(lower=0).sum() + typical * (planned - len(cells))
-    run = {status: int(rows[Column.EPOCHS].fillna(0).sum()) for status, rows in of.items()}
+    run = {status: int(rows[Column.EPOCHS].fillna(0).sum()) for status, rows in by_status.items()}
     return Savings(
         planned=planned,
-        completed=len(of[Status.COMPLETED]),
-        stopped=len(of[Status.STOPPED]),
-        failed=len(of[Status.FAILED]),
+        completed=len(by_status[Status.COMPLETED]),
+        stopped=len(by_status[Status.STOPPED]),
+        failed=len(by_status[Status.FAILED]),
         unstarted=planned - len(cells),
         typical=typical,
         epochs_completed=run[Status.COMPLETED],
@@ -83,6 +111,8 @@ def savings(cells: pd.DataFrame, folds: int, nested: bool = False, configuration
 
 
 class _Part(NamedTuple):
+    """Cells and epochs with the same end."""
+
     name: str
     colour: str
     counts: tuple[int, int]  # cells, epochs
@@ -90,6 +120,8 @@ class _Part(NamedTuple):
 
 
 class _SavingsInfo(NamedTuple):
+    """Parts of the two bars."""
+
     parts: tuple[_Part, ...]
     sentence: str
 
@@ -111,7 +143,29 @@ def _build_info(found: Savings) -> _SavingsInfo:
 
 
 def plot_savings(cells: pd.DataFrame, folds: int, nested: bool = False, configurations: int | None = None) -> go.Figure:
-    """Two bars, cells and epochs: what ran to its end, was stopped, failed, or was not run. Arguments: `savings`."""
+    """Plot the cells and epochs that ran to their end, were stopped, failed, or were not run.
+
+    Parameters
+    ----------
+    cells : pandas.DataFrame
+        Table of cells, as in ``cells.parquet``.
+    folds : int
+        Number of folds of the run.
+    nested : bool
+        Whether each fold has its own configurations (protocol ``nested``).
+    configurations : int, optional
+        Number of configurations that the search draws; see `savings`.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        Two bars, of cells and of epochs.
+
+    Raises
+    ------
+    InputError
+        If no cell has run to its end.
+    """
     return _draw_figure(_build_info(savings(cells, folds, nested, configurations)))
 
 
@@ -139,7 +193,7 @@ def _draw_figure(info: _SavingsInfo) -> go.Figure:
         height=204,
         barmode="stack",
         margin={"t": 46},
-        meta={NARROW: {"height": 250, "margin.t": 92}},  # the legend has two lines or more
+        meta={NARROW: {"height": 250, "margin.t": 92}},  # the legend has at least two lines
         legend={"traceorder": "normal"},
         xaxis={"title": {"text": "share of the whole search"}, "tickformat": ".0%", "dtick": 0.25},
         yaxis={"type": "category", "autorange": "reversed"},

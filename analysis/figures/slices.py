@@ -1,4 +1,4 @@
-"""Each searched hyperparameter against the score of the configurations that tried it, and its marginal effect."""
+"""Score of the configurations against each searched hyperparameter, and its marginal effect."""
 
 from __future__ import annotations
 
@@ -27,15 +27,17 @@ from helo.errors import InputError
 from helo.names import Column, Prefix
 
 MOST_POINTS: Final = 400
-"""Configurations that are drawn in a panel; of more, evenly spread ones by score."""
+"""Maximum number of configurations in a panel. If there are more, a sample evenly spread by score is drawn."""
 
 LEAST = 3
-"""Configurations that a mean is drawn of at least."""
+"""Minimum number of configurations for which a mean is drawn."""
 
 
 class _Effect(NamedTuple):
+    """Mean score of the configurations with one value, or with values in one bin."""
+
     level: str
-    low: float  # edges of the bin; NaN for choices
+    low: float  # edge of the bin; NaN for choices
     high: float
     mean: float
     ci_low: float
@@ -44,21 +46,25 @@ class _Effect(NamedTuple):
 
 
 class _Slice(NamedTuple):
+    """Panel of one hyperparameter."""
+
     parameter: str
     log: bool
-    categories: tuple[str, ...]  # every value in axis order; empty for a numeric axis
+    categories: tuple[str, ...]  # all values in axis order; empty for a numeric axis
     values: tuple[float | str, ...]
-    means: tuple[float, ...]  # adjusted for the folds
-    folds: tuple[int, ...]  # in how many folds each configuration was
+    means: tuple[float, ...]  # mean validation scores, adjusted for folds
+    folds: tuple[int, ...]  # number of folds of each configuration
     configurations: tuple[int, ...]
     effects: tuple[_Effect, ...]
 
 
 class _SlicesInfo(NamedTuple):
+    """Panels of the figure, one per hyperparameter."""
+
     metric: str
     folds: int
     slices: tuple[_Slice, ...]
-    left_out: int  # configurations that are not drawn; they count in the effects
+    left_out: int  # configurations that are not drawn; the effects include them
 
 
 def _build_info(
@@ -78,25 +84,25 @@ def _build_info(
         places = np.linspace(0, len(each) - 1, MOST_POINTS).round().astype(int)
         drawn = each.sort_values("mean", kind="stable").iloc[places].sort_index()
     slices = [_slice(axis, drawn, effects[effects[Column.PARAMETER] == axis.name]) for axis in axes]
-    slices = [one for one in slices if one.values]  # a parameter may act in none of those that are drawn
+    slices = [one for one in slices if one.values]  # a hyperparameter may act in no configuration that is drawn
     return _SlicesInfo(objective, folds, tuple(slices), len(each) - len(drawn))
 
 
 def _slice(axis: SearchedParameter, each: pd.DataFrame, effects: pd.DataFrame) -> _Slice:
     values = axis.values[axis.values.index.isin(each.index)]
-    mine = each.loc[values.index]
+    rows = each.loc[values.index]
     columns = ["level", "from", "to", "mean", "ci_low", "ci_high", "configurations"]
     effects = effects[effects["configurations"] >= LEAST]
     if not axis.choices and len(effects) < 2:
-        effects = effects[:0]  # the mean of all says nothing of the parameter
+        effects = effects[:0]  # a single mean over all configurations shows no effect
     return _Slice(
         axis.name,
         axis.log,
         axis.choices,
         tuple(values.tolist()),
-        tuple(mine["mean"].tolist()),
-        tuple(int(count) for count in mine["folds"]),
-        tuple(int(number) for number in mine.index),
+        tuple(rows["mean"].tolist()),
+        tuple(int(count) for count in rows["folds"]),
+        tuple(int(number) for number in rows.index),
         tuple(_Effect(*row) for row in effects[columns].itertuples(index=False, name=None)),
     )
 
@@ -108,17 +114,34 @@ def plot_slices(
     folds: int,
     parameters: Mapping[str, Any] | None = None,
 ) -> go.Figure:
-    """A panel per hyperparameter that varies: its value against the adjusted mean validation score.
+    """Plot the mean validation score of each configuration against each hyperparameter that varies.
 
-    - `configurations`: from `helo.analysis.statistics.configurations.configurations_table`
-    - `effects`: from `helo.analysis.statistics.importance.compute_marginal_effects`: means of values and bins, drawn
-      as lines with intervals
-    - `folds`: in how many folds a configuration can have been: `helo.analysis.source.Source.folds`, 1 under ``nested``
-    - `parameters`: name to ``{low, high, log, choices, value}`` as in the manifest's space; says which axes
-      are logarithmic and how choices are ordered
+    Scores are adjusted for folds. Open circles are configurations without scores in all folds. Orange markers are the
+    mean scores of a value or of a range of values, with 95 % bootstrap intervals over configurations. Values that do
+    not act in a configuration are left out.
 
-    A configuration without a score in every fold is an open circle. Where a hyperparameter does not act, its value is
-    not shown.
+    Parameters
+    ----------
+    configurations : pandas.DataFrame
+        Table from `helo.analysis.statistics.configurations.configurations_table`.
+    effects : pandas.DataFrame
+        Table of marginal effects from `helo.analysis.statistics.importance.marginal_effects`.
+    objective : str
+        Metric of the validation scores.
+    folds : int
+        Number of folds in which a configuration can run (1 under protocol ``nested``).
+    parameters : mapping, optional
+        Hyperparameters of the space, as in the manifest of the run.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        One panel per hyperparameter.
+
+    Raises
+    ------
+    InputError
+        If no cell has a score, or no hyperparameter takes two values.
     """
     return _draw_figure(_build_info(configurations, effects, objective, folds, parameters or {}))
 
@@ -146,7 +169,7 @@ def _draw_figure(info: _SlicesInfo) -> go.Figure:
             y |= {"showticklabels": False, "title": None}
         figure.update_layout({f"xaxis{number}": x, f"yaxis{number}": y})
     arrange_panels(figure, wide, Grid(len(info.slices), 1, panel=170, gap=66, top=more + 48))
-    update_narrow_layout(figure, {"margin.t": more + 48})  # the legend has two lines there
+    update_narrow_layout(figure, {"margin.t": more + 48})  # the legend has two lines on a narrow page
     if info.left_out:
         drawn = max(len(one.values) for one in info.slices)
         figure.update_layout(
@@ -163,14 +186,14 @@ def _draw_figure(info: _SlicesInfo) -> go.Figure:
 
 
 def _whole_ticks(one: _Slice) -> dict[str, Any]:
-    """No ticks between whole numbers, where these are few."""
+    """Return ticks at whole numbers only, for axes with few whole numbers."""
     values = [value for value in one.values if isinstance(value, float)]
     few = all(value.is_integer() for value in values) and max(values) - min(values) <= 8
     return {"dtick": 1} if few else {}
 
 
 def build_log_ticks(values: Sequence[float]) -> dict[str, Any]:
-    """Ticks that are written out: plotly's own on a log axis are bare digits between powers of ten."""
+    """Return ticks with full numbers. Between powers of ten, plotly labels a log axis with bare digits."""
     low, high = math.log10(min(values)), math.log10(max(values))
     steps = (1,) if high - low > 2 else (1, 2, 5) if high - low > 0.8 else (1, 1.5, 2, 3, 5, 7)
     powers = range(math.floor(low), math.ceil(high) + 1)
@@ -202,7 +225,7 @@ def _points(one: _Slice, folds: int, number: str, legend: bool) -> go.Scatter:
 
 
 def _effects(one: _Slice, number: str, legend: bool) -> list[go.Scatter]:
-    """Means with their intervals, and for bins a line as wide as the bin."""
+    """Return the means with their intervals, and for bins also lines as wide as the bins."""
     if not one.effects:
         return []
     place: dict[str, Any] = {"xaxis": f"x{number}", "yaxis": f"y{number}"}

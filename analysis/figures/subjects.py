@@ -1,4 +1,4 @@
-"""How difficult each subject is, and what the search gains on it."""
+"""Difficulty of each subject, and what the search gains on it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from helo.names import Estimate
 
 
 class _SubjectsInfo(NamedTuple):
+    """Scores of each test subject under the train mean, the search and the best fitted baseline."""
+
     metric: str
-    subjects: tuple[str, ...]  # hardest first: by the train mean's score
-    reference: tuple[float, ...]
-    searched: tuple[float, ...]
-    regressor: str  # the best of the fitted baselines; empty without one
-    regressed: tuple[float, ...]
+    subjects: tuple[str, ...]  # hardest first, by the score of the train mean
+    reference: tuple[float, ...]  # scores of the train mean
+    searched: tuple[float, ...]  # scores of the search
+    regressor: str  # fitted baseline with the best mean test score; empty without a fitted baseline
+    regressed: tuple[float, ...]  # scores of `regressor`
 
 
 def _build_info(scores: pd.DataFrame, metric: str) -> _SubjectsInfo:
@@ -42,10 +44,26 @@ def _build_info(scores: pd.DataFrame, metric: str) -> _SubjectsInfo:
 
 
 def plot_subjects(scores: pd.DataFrame, metric: str) -> go.Figure:
-    """A row per test subject, hardest on top: the train mean's score and the search's, joined by a line.
+    """Plot the score of the train mean and of the search for each test subject, joined by a line.
 
-    The best of the fitted baselines, by its mean test score, is a third mark; its entry of the legend hides it.
-    `scores` comes from `helo.analysis.statistics.estimates.subject_scores`.
+    The fitted baseline with the best mean test score is a third marker. A click on its legend entry hides it.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        Scores from `helo.analysis.statistics.estimates.subject_scores`.
+    metric : str
+        Metric to show.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        One row per test subject, the hardest on top.
+
+    Raises
+    ------
+    InputError
+        If no subject has both a completed cell and the train-mean baseline.
     """
     return _draw_figure(_build_info(scores, metric))
 

@@ -1,4 +1,4 @@
-"""Which physiological and behavioural tokens the model brings together."""
+"""Transport plans between physiological and behavioural tokens."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ from helo.names import Explanation
 Matrix = NDArray[np.float64]
 
 LEAST_RANGE = math.log2(1.25)
-"""The range of colours is at least from 1/1.25 to 1.25 times: a plan that is hardly more than independence looks so."""
+"""Minimum half-width of the colour range, in powers of 2. A plan close to independence then looks uniform."""
 
 SHARE_IN_RANGE = 0.95
-"""This share of all subjects' entries lies within the range of colours, which is the same for them and their mean."""
+"""Share of the entries of all subjects within the colour range, which the mean and all subjects have in common."""
 
 
 class _TransportInfo(NamedTuple):
-    rows: tuple[str, ...]  # the main modality's tokens
+    """Mean transport plan over folds and the plan of each subject, relative to independence."""
+
+    rows: tuple[str, ...]  # tokens of the main modality
     columns: tuple[str, ...]  # behavioural tokens
-    ratio: Matrix  # mean plan over folds ÷ product of its marginals; NaN where a token has no mass
-    coverage: str
-    by_subject: dict[str, Matrix]
+    ratio: Matrix  # mean plan ÷ product of its marginals; NaN for tokens without mass
+    coverage: str  # folds of the mean
+    by_subject: dict[str, Matrix]  # ratio of each test subject
 
 
 def _build_info(
@@ -53,7 +55,7 @@ def _numbered(role: str, count: int) -> tuple[str, ...]:
 
 
 def _ratio(plan: Matrix) -> Matrix:
-    """A plan as times what independence of its marginals would give: (n, m) → (n, m)."""
+    """Return an (n, m) plan divided by the product of its marginals, (n, m)."""
     independent = np.outer(plan.sum(axis=1), plan.sum(axis=0))
     ratio: Matrix = np.divide(plan * plan.sum(), independent, out=np.full_like(plan, np.nan), where=independent > 0)
     return ratio
@@ -62,14 +64,32 @@ def _ratio(plan: Matrix) -> Matrix:
 def plot_transport(
     explanations: pd.DataFrame, cells: pd.DataFrame, objective: str, modalities: Mapping[str, Any]
 ) -> go.Figure:
-    """The mean transport plan, main modality's tokens × behavioural tokens, against independence.
+    """Plot the mean transport plan relative to independence.
 
-    - `explanations`, `cells`: as in the tables of the same names
-    - `objective`: by whose validation score each fold selects its configuration
-    - `modalities`: the manifest's, which name the tokens
+    A tile shows the mass of the plan divided by the product of its marginals. An uninformative plan has 1 everywhere.
+    The plans of all test subjects are averaged before the division. If a subject is chosen, the figure shows its own
+    plan.
 
-    A tile says how many times the mass lies there that the product of the marginals would put: 1 is what a plan without
-    any knowledge has. Mean over test subjects (of the plans, then divided); with a subject chosen, its own.
+    Parameters
+    ----------
+    explanations : pandas.DataFrame
+        Table of explanations, as in ``explanations.parquet``.
+    cells : pandas.DataFrame
+        Table of cells, as in ``cells.parquet``.
+    objective : str
+        Metric by whose inner validation score each fold selects its configuration.
+    modalities : mapping
+        Modalities of the dataset, as in the manifest of the run. They name the tokens.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        Heat map, tokens of the main modality × behavioural tokens.
+
+    Raises
+    ------
+    InputError
+        If no selected cell has a transport plan.
     """
     return _draw_figure(_build_info(explanations, cells, objective, modalities))
 
@@ -110,9 +130,9 @@ def _draw_figure(info: _TransportInfo) -> go.Figure:
             "yaxis.title.text": "physiological",
         }
     }
-    said = {0: "subject {}"}
+    notes = {0: "subject {}"}
     return add_choices(
-        figure, said, subject={subject: [_values(ratio, limit)] for subject, ratio in info.by_subject.items()}
+        figure, notes, subject={subject: [_values(ratio, limit)] for subject, ratio in info.by_subject.items()}
     )
 
 
@@ -123,13 +143,13 @@ def _axis(names: list[str], title: str) -> dict[str, Any]:
 
 
 def _limit(ratio: Matrix) -> float:
-    """How far colours go to either side of 1, in powers of 2."""
+    """Return the half-width of the colour range in powers of 2."""
     return max(LEAST_RANGE, float(np.quantile(np.abs(np.log2(ratio[ratio > 0])), SHARE_IN_RANGE)))
 
 
 def _values(ratio: Matrix, limit: float) -> dict[str, list[list[float | None]]]:
-    """What a heat map shows, log₂ so that half and twice are equally far from 1, and what its labels say."""
-    with np.errstate(divide="ignore"):  # no mass at all is as far as it goes
+    """Return log₂ of the ratio, so that half and twice are equally far from 1, and the ratio for the hover text."""
+    with np.errstate(divide="ignore"):  # an entry without mass gets the last colour
         shown = np.clip(np.log2(ratio), -2 * limit, 2 * limit)
     return {
         name: [[round(value, 2) if math.isfinite(value) else None for value in row] for row in side.tolist()]

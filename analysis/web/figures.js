@@ -1,45 +1,45 @@
-/* How a figure looks once something is chosen, on a dark or a narrow page. Pure functions on plotly figures as JSON,
-   for the report and the dashboard alike; analysis/figures/_links.py says what lies in `meta`. */
+/* Views of a figure: with a choice, on a dark or on a narrow page. Pure functions on plotly figures as JSON, shared by
+   the report and the dashboard. analysis/figures/_links.py describes `meta`. */
 "use strict";
 
 const KINDS = ["subject", "configuration"];
 const FADED = 0.15;
 
-/** A figure `{data, layout}` as it is to be drawn.
+/** Return the figure `{data, layout}` to draw.
     chosen: {subject, configuration}, each a name or empty. look: {dark, narrow, themes}. */
-function view(figure, chosen, look) {
+function buildView(figure, chosen, look) {
   const layout = structuredClone({...figure.layout, meta: null, template: null});
   const meta = figure.layout.meta ?? {};
   let data = figure.data.map(trace => ({...trace}));
-  const kind = KINDS.find(kind => chosen[kind] && meta.choices?.[kind]);  // of both, the subject comes first
+  const kind = KINDS.find(kind => chosen[kind] && meta.choices?.[kind]);  // the subject takes precedence
   if (kind) {
     const changes = meta.choices[kind][chosen[kind]];
-    if (changes) data = data.map((trace, number) => merged(trace, changes[number] ?? {}));
+    if (changes) data = data.map((trace, number) => mergeChanges(trace, changes[number] ?? {}));
     for (const [number, text] of Object.entries(meta.notes ?? {})) {
-      const note = layout.annotations[number], name = escaped(chosen[kind]);
-      note.text = changes ? text.replace("{}", () => name) : `${note.text} (nothing of ${name} alone)`;
+      const note = layout.annotations[number], name = escapeLabel(chosen[kind]);
+      note.text = changes ? text.replace("{}", () => name) : `${note.text} (no data of ${name} alone)`;
     }
   }
   layout.shapes = [...(layout.shapes ?? [])];
   for (const trace of data) {
-    fade(trace, chosen, look);
-    layout.shapes.push(...frames(trace, chosen, look));
+    fadeOthers(trace, chosen, look);
+    layout.shapes.push(...buildFrames(trace, chosen, look));
   }
   layout.template = look.themes[look.dark ? "dark" : "light"];
   if (look.narrow) {
-    layout.dragmode = false;  // a finger scrolls the page
-    for (const [path, value] of Object.entries(meta.narrow ?? {})) set(layout, path, value);
+    layout.dragmode = false;  // dragging must scroll the page on a touch screen
+    for (const [path, value] of Object.entries(meta.narrow ?? {})) setPath(layout, path, value);
   }
-  return recoloured({data, layout, meta}, look);
+  return recolour({data, layout, meta}, look);
 }
 
-/** What a click on a point of a trace chooses: {subject, configuration}, as far as the trace says. */
-function owner(trace, point) {
+/** Return the owners {subject, configuration} of a point of a trace, as far as the trace names them. */
+function findOwners(trace, point) {
   const found = {};
   for (const kind of KINDS) {
     const names = trace.meta?.[kind];
     if (names?.length) found[kind] = names.length === 1 ? names[0] : names[point];
-    if (!Array.isArray(point)) continue;  // a heat map: row, column
+    if (!Array.isArray(point)) continue;  // a point of a heat map is [row, column]
     for (const [side, place] of [["y", point[0]], ["x", point[1]]]) {
       const along = trace.meta?.[side]?.[kind];
       if (along) found[kind] = along[place];
@@ -48,47 +48,47 @@ function owner(trace, point) {
   return Object.fromEntries(Object.entries(found).filter(([, name]) => name != null).map(([k, n]) => [k, String(n)]));
 }
 
-/** The selection after a click: what was chosen before is let go if it is clicked once more. */
-function toggled(chosen, clicked) {
-  const again = Object.entries(clicked).every(([kind, name]) => chosen[kind] === name);
-  return {...chosen, ...(again ? Object.fromEntries(Object.keys(clicked).map(kind => [kind, ""])) : clicked)};
+/** Return the choice after a click. A click on chosen owners clears them. */
+function toggleChoice(chosen, clicked) {
+  const isChosen = Object.entries(clicked).every(([kind, name]) => chosen[kind] === name);
+  return {...chosen, ...(isChosen ? Object.fromEntries(Object.keys(clicked).map(kind => [kind, ""])) : clicked)};
 }
 
-/** A name as plotly shows it letter by letter: it reads markup in every label. */
-function escaped(name) {
+/** Escape a name for plotly, which reads markup in every label. */
+function escapeLabel(name) {
   return name.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
 
-function merged(old, changes) {
+function mergeChanges(old, changes) {
   const found = {...old};
   for (const [name, value] of Object.entries(changes)) {
     const inner = value && typeof value === "object" && !Array.isArray(value) && !("bdata" in value);
-    found[name] = inner ? merged(old[name] ?? {}, value) : value;
+    found[name] = inner ? mergeChanges(old[name] ?? {}, value) : value;
   }
   return found;
 }
 
-function fade(trace, chosen, look) {
+function fadeOthers(trace, chosen, look) {
   const kinds = KINDS.filter(kind => chosen[kind] && trace.meta?.[kind]?.length);
   if (!kinds.length) return;
-  const mine = number => kinds.every(kind => {
+  const isChosen = number => kinds.every(kind => {
     const names = trace.meta[kind];
     return String(names.length === 1 ? names[0] : names[number]) === chosen[kind];
   });
   const points = Math.max(...kinds.map(kind => trace.meta[kind].length));
   if (points === 1) {
-    if (!mine(0)) trace.opacity = FADED;
-    else if (trace.mode === "lines") {  // a line of its own among many
+    if (!isChosen(0)) trace.opacity = FADED;
+    else if (trace.mode === "lines") {  // highlight a single line
       trace.opacity = 1;
       trace.line = {...trace.line, width: 4, color: look.dark ? "#ffffff" : "#000000"};
     }
     return;
   }
-  trace.selectedpoints = Array.from({length: points}, (_, number) => number).filter(mine);
+  trace.selectedpoints = Array.from({length: points}, (_, number) => number).filter(isChosen);
   trace.unselected = {marker: {opacity: FADED}};
 }
 
-function frames(trace, chosen, look) {
+function buildFrames(trace, chosen, look) {
   const found = [];
   for (const [side, other] of [["x", "y"], ["y", "x"]]) {
     for (const kind of KINDS) {
@@ -104,7 +104,7 @@ function frames(trace, chosen, look) {
   return found;
 }
 
-function set(layout, path, value) {
+function setPath(layout, path, value) {
   const keys = path.split(".").flatMap(part => part.split(/\[(\d+)\]/).filter(Boolean));
   const last = keys.pop();
   let place = layout;
@@ -112,8 +112,8 @@ function set(layout, path, value) {
   place[last] = value;
 }
 
-/** The blue of the palette is too dark on a dark page. */
-function recoloured(figure, look) {
+/** Replace the blue of the palette, which is too dark on a dark page. */
+function recolour(figure, look) {
   if (!look.dark) return figure;
   const {blue, sky} = look.themes;
   const change = value => {
@@ -125,4 +125,4 @@ function recoloured(figure, look) {
   return {...figure, data: change(figure.data), layout: {...figure.layout, shapes: change(figure.layout.shapes)}};
 }
 
-globalThis.helo = {view, owner, toggled, KINDS};
+globalThis.helo = {buildView, findOwners, toggleChoice, KINDS};

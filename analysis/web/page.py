@@ -1,4 +1,4 @@
-"""A self-contained HTML page: styles, scripts, plotly.js and figures inlined, nothing fetched, names inert."""
+"""Self-contained HTML pages: styles, scripts, plotly.js and figures are inlined, and all names are escaped."""
 
 from __future__ import annotations
 
@@ -16,21 +16,31 @@ from plotly.offline import get_plotlyjs
 
 from helo._text import make_printable
 
-# The browser itself then refuses to fetch anything, whatever a name in the data managed to inject.
+# With this policy the browser fetches nothing, even if a name in the data injects markup.
 _POLICY: Final = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 
 THEMES: Final = {"light": LIGHT.to_plotly_json(), "dark": DARK.to_plotly_json(), "blue": BLUE, "sky": SKY}
-"""What `figures.js` dresses figures with."""
+"""Templates and colours with which ``figures.js`` draws figures."""
+
+PLOTLY_OPTIONS: Final[Any] = {
+    "displaylogo": False,
+    "responsive": True,
+    # By default, plotly.js offers to upload a figure to the server of its maker.
+    "showSendToCloud": False,
+    "plotlyServerURL": "",
+    "modeBarButtons": [["toImage", "zoom2d", "resetScale2d"]],
+}
+"""Options of every figure in the report and in the dashboard."""
 
 
 @cache
 def read_asset(name: str) -> str:
-    """A style or script of this folder."""
+    """Read a style sheet or script of this folder."""
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
 def escape_html(value: object) -> str:
-    """Any text as HTML that shows it letter by letter.
+    """Escape a text for HTML.
 
     >>> escape_html("<b>S2</b>")
     '&lt;b&gt;S2&lt;/b&gt;'
@@ -39,10 +49,10 @@ def escape_html(value: object) -> str:
 
 
 def escape_script_json(content: str) -> str:
-    """JSON that no name in it can end the script element of.
+    r"""Escape JSON so that no name in it can end the script element.
 
     >>> escape_script_json('["</script>"]')
-    '["\\\\u003c/script\\\\u003e"]'
+    '["\\u003c/script\\u003e"]'
     """
     for letter in "<>&\u2028\u2029":
         content = content.replace(letter, f"\\u{ord(letter):04x}")
@@ -50,7 +60,7 @@ def escape_script_json(content: str) -> str:
 
 
 def figure_to_json(content: go.Figure) -> str:
-    """A figure as JSON, without its template: a page has the templates, once."""
+    """Convert a figure to JSON without its template. A page holds the templates once."""
     parts: dict[str, Any] = content.to_dict()
     parts["layout"].pop("template", None)
     found: str = plotly.io.to_json(parts, validate=False)
@@ -58,7 +68,7 @@ def figure_to_json(content: go.Figure) -> str:
 
 
 def render_figure(name: str, content: go.Figure, caption: str) -> str:
-    """A figure with its caption; `name` is its id in the page."""
+    """Return the HTML of a figure with its caption; `name` is its id in the page."""
     return (
         f'<figure><div class="figure" id="{name}" role="img" aria-label="{escape_html(caption)}"'
         f' style="min-height:{content.layout.height}px"></div>'
@@ -68,17 +78,17 @@ def render_figure(name: str, content: go.Figure, caption: str) -> str:
 
 
 def render_part(title: str, *content: str) -> str:
-    """A titled box of the page; `content` is HTML."""
+    """Return a titled box of the page; `content` is HTML."""
     return f'<section class="part"><h3>{escape_html(title)}</h3>{"".join(content)}</section>'
 
 
 def render_heading(name: str, title: str) -> str:
-    """The title of a group of parts, and the target of a link."""
+    """Return the title of a group of parts, which is also the target of a link."""
     return f'<h2 id="{name}">{escape_html(title)}</h2>'
 
 
 def render_table(heads: Iterable[str], rows: Iterable[tuple[Sequence[str], str]]) -> str:
-    """A table; `heads` and cells are HTML, each row has the attributes of its element, such as ``class="main"``."""
+    """Return a table from HTML `heads` and rows of HTML cells with attributes, such as ``class="main"``."""
     head = "".join(f'<th scope="col">{one}</th>' for one in heads)
     body = []
     for (first, *others), attributes in rows:
@@ -92,19 +102,37 @@ def render_table(heads: Iterable[str], rows: Iterable[tuple[Sequence[str], str]]
 
 
 def render_terms(pairs: Iterable[tuple[object, object]]) -> str:
-    """A list of terms and what is said of each."""
-    return f"<dl>{''.join(f'<dt>{escape_html(term)}</dt><dd>{escape_html(said)}</dd>' for term, said in pairs)}</dl>"
+    """Return a list of terms and their descriptions."""
+    entries = (f"<dt>{escape_html(term)}</dt><dd>{escape_html(description)}</dd>" for term, description in pairs)
+    return f"<dl>{''.join(entries)}</dl>"
 
 
 def render_menu(kind: str, names: Sequence[tuple[str, str]]) -> str:
-    """A menu that chooses a subject or a configuration: (name, as it is shown)."""
-    # The value as it is, since figures compare it; only what is shown is made printable.
+    """Return a menu that chooses a subject or a configuration, from pairs of name and label."""
+    # The value stays as it is, because figures compare it. Only the label is made printable.
     options = "".join(f'<option value="{html.escape(name)}">{escape_html(shown)}</option>' for name, shown in names)
     return f'<label>{kind} <select id="choose-{kind}"><option value="">all</option>{options}</select></label>'
 
 
 def render_page(title: str, body: str, links: Sequence[tuple[str, str]] = (), choices: str = "") -> str:
-    """The whole document; `body` and `choices` (see `choice`) are HTML, `links` names and titles of its headings."""
+    """Return a whole HTML document.
+
+    Parameters
+    ----------
+    title : str
+        Title of the document.
+    body : str
+        HTML of the content.
+    links : sequence of (str, str)
+        Ids and titles of the headings to link to.
+    choices : str
+        HTML of the menus; see `render_menu`.
+
+    Returns
+    -------
+    str
+        The document.
+    """
     anchors = "".join(f'<a href="#{name}">{escape_html(shown)}</a> ' for name, shown in links)
     menus = f'<div class="choose">{choices}<button id="clear" type="button">clear</button></div>' if choices else ""
     bar = f'<div class="bar"><div><nav>{anchors}</nav>{menus}</div></div>' if links or choices else ""
@@ -115,6 +143,7 @@ def render_page(title: str, body: str, links: Sequence[tuple[str, str]] = (), ch
         f"<title>{escape_html(title)}</title>\n<style>{read_asset('page.css')}</style>\n</head>\n<body>\n{bar}<main>\n{body}\n"
         "<noscript><p>The figures need JavaScript; the tables do not.</p></noscript>\n</main>\n"
         f'<script type="application/json" id="themes">{escape_script_json(json.dumps(THEMES))}</script>\n'
+        f'<script type="application/json" id="plotly-options">{json.dumps(PLOTLY_OPTIONS)}</script>\n'
         f"<script>{get_plotlyjs()}</script>\n<script>{read_asset('figures.js')}</script>\n"
         f"<script>{read_asset('report.js')}</script>\n</body>\n</html>\n"
     )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 from helo.analysis.statistics.estimates import chosen_cells, completed
@@ -12,6 +11,7 @@ from helo.analysis.wording.numbers import count, format_score
 
 from helo.metrics import METRICS
 from helo.names import Column, Estimate, Method, Normalisation, SearchProtocol, Status
+from helo.run.manifest import Manifest
 from helo.run.selection import best_per_fold
 
 MEANINGS: Final = {
@@ -138,20 +138,19 @@ def failure_notes(baselines: pd.DataFrame) -> list[str]:
     ]
 
 
-def method_notes(manifest: Mapping[str, Any]) -> list[str]:
+def method_notes(manifest: Manifest) -> list[str]:
     """Say how the run was made, as far as it affects what the estimates mean."""
-    notes = [_FITTED] if manifest.get("baselines") else []
-    has_racing = bool(manifest.get("racing"))
-    space = manifest.get("space")
-    if isinstance(space, Mapping) and space.get("variants"):
+    notes = [_FITTED] if manifest.baselines else []
+    has_racing = bool(manifest.racing)
+    if manifest.space is not None and manifest.space.get("variants"):
         notes.append(_LISTED)
-    elif manifest.get("protocol") == SearchProtocol.SHARED:
+    elif manifest.protocol == SearchProtocol.SHARED:
         notes.append(_SHARED + (_SHARED_RACING if has_racing else _SHARED_CHOICE))
-    if manifest.get("protocol") == SearchProtocol.NESTED:
+    if manifest.protocol == SearchProtocol.NESTED:
         notes.append(_NESTED)
     if has_racing:
         notes.append(_RUNGS)
-    if manifest.get("normalise") == Normalisation.SUBJECT:
+    if manifest.normalise == Normalisation.SUBJECT:
         notes.append(_SUBJECT_SCALED)
     return notes
 

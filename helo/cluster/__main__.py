@@ -1,4 +1,4 @@
-"""``python -m helo.cluster``: look through a cluster file, and hear a spot notice."""
+"""``python -m helo.cluster``: check a cluster file, and watch for a spot notice."""
 
 from __future__ import annotations
 
@@ -15,28 +15,41 @@ PROG = "helo-cluster"
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog=PROG, description="Clusters to search on.")
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog=PROG, description="Check a cluster file, or watch for the notice that a spot machine will be removed."
+    )
     add_common_options(parser)
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="check|watch-spot")
-    look = kinds.add_parser("check", help="faults and price of a cluster file; nothing is started or called")
-    look.add_argument("file", type=Path, metavar="FILE", help="for ray up (.yaml), KubeRay (.yaml) or Slurm (.sh)")
+    look = kinds.add_parser("check", help="list the faults and the price of a cluster file, without starting anything")
+    look.add_argument("file", type=Path, metavar="FILE", help="file for ray up (.yaml), KubeRay (.yaml) or Slurm (.sh)")
     look.add_argument(
-        "--gpus-per-cell", type=float, default=0.25, metavar="F", help="share of a GPU for a cell (default: 0.25)"
+        "--gpus-per-cell", type=float, default=0.25, metavar="F", help="share of a GPU per cell (default: 0.25)"
     )
-    look.add_argument("--cpus-per-cell", type=int, default=1, metavar="N", help="CPUs for a cell (default: 1)")
-    spot = kinds.add_parser("watch-spot", help="on a spot worker: wait for the cloud's notice, and drain the Ray node")
-    spot.add_argument("--cloud", choices=("aws", "gcp"), required=True, help="whose notice")
-    spot.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster (default: this machine's)")
-    spot.add_argument("--metadata", metavar="URL", help="metadata service (default: the cloud's)")
-    spot.add_argument("--every", type=float, default=5.0, metavar="SECONDS", help="from look to look (default: 5)")
+    look.add_argument("--cpus-per-cell", type=int, default=1, metavar="N", help="CPUs per cell (default: 1)")
+    spot = kinds.add_parser(
+        "watch-spot", help="wait on a spot worker for the notice of the cloud, then drain the Ray node"
+    )
+    spot.add_argument("--cloud", choices=("aws", "gcp"), required=True, help="cloud that runs this machine")
+    spot.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="address of the Ray cluster (default: the one that this machine belongs to)",
+    )
+    spot.add_argument(
+        "--metadata", metavar="URL", help="address of the metadata service (default: the one of the cloud)"
+    )
+    spot.add_argument(
+        "--every", type=float, default=5.0, metavar="SECONDS", help="seconds between two requests (default: 5)"
+    )
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of ``python -m helo.cluster``."""
+    """Run ``python -m helo.cluster`` and return its exit code."""
     arguments = build_parser().parse_args(argv)
-    return run_command(PROG, lambda: (_check if arguments.kind == "check" else _watch)(arguments))
+    command = _check if arguments.kind == "check" else _watch
+    return run_command(PROG, lambda: command(arguments))
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Faults and price of a cluster file, before anything is paid for."""
+"""Check of a cluster file: its faults, and the price of its machines."""
 
 from __future__ import annotations
 
@@ -19,34 +19,53 @@ from helo.cluster.slurm import check_slurm
 from helo.errors import InputError
 
 EXAMPLES = re.compile(r"\b(ami|sg)-0123456789abcdef0\b|\bmy-(project|bucket)\b|\bregistry\.example\b")
-"""What the files that come with the project have where everybody has something else."""
+"""Placeholders in the files that come with the project, which every user has to replace."""
 
-NONE = "is no file for ray up, KubeRay or Slurm; the folder cluster/ has one of each"
+UNKNOWN_FILE = "must be a file for ray up, KubeRay or Slurm; the folder cluster/ has an example of each"
 
 RAY_UP = ("cluster_name", "provider", NODES)
-"""Keys by which a file of ``ray up`` is known; of KubeRay's it is ``apiVersion``."""
+"""Keys that mark a file for ``ray up``. Files for KubeRay have ``apiVersion``."""
 
 POLICY = "aws-policy-head.json"
-"""What lets the head on AWS start workers, beside the cluster file."""
+"""File beside the cluster file with the IAM policy that allows the head on AWS to start workers."""
 
 
 @dataclass(frozen=True)
 class WorkerType:
-    """A kind of worker: at most so many, each with these CPUs and GPUs."""
+    """Type of worker in a cluster file.
+
+    Attributes
+    ----------
+    name : str
+        Name of the type in the file.
+    max_workers : int
+        Maximum number of workers of this type.
+    cpus, gpus : int
+        CPUs and GPUs of one worker.
+    """
 
     name: str
-    most: int
+    max_workers: int
     cpus: int
     gpus: int
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What is known of a cluster file: its faults, and where there are none, its workers and their price.
+    """Result of the check of a cluster file.
 
-    - `nodes`: machines with a price, the head first; empty where none is known
-    - `examples`: places that still hold the example's values
-    - `region`: of the machines with a price
+    Attributes
+    ----------
+    faults : tuple of str
+        One line per fault.
+    workers : tuple of WorkerType
+        Types of workers. Empty for a file with faults and for Slurm.
+    nodes : tuple of Nodes
+        Machines with their prices, the head first. Empty if prices are unknown.
+    examples : tuple of str
+        Placeholders of the examples that are still in the file.
+    region : str
+        Region of the machines in `nodes`.
     """
 
     faults: tuple[str, ...]
@@ -57,17 +76,33 @@ class Checked:
 
 
 def check(path: Path) -> Checked:
-    """Look through a file of ``ray up`` or KubeRay, or a Slurm script; raise `InputError` if it is none of them."""
+    """Check a file for ``ray up`` or KubeRay, or a Slurm script.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        File to check.
+
+    Returns
+    -------
+    Checked
+        Faults of the file, or its workers and their price.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or is of another kind.
+    """
     faults = Faults()
     if path.suffix == ".sh":
         text = read_text(path)
         if "#SBATCH" not in text and "helo.search" not in text:
-            raise InputError(f"{path}: {NONE}")
+            raise InputError(f"{path}: {UNKNOWN_FILE}")
         check_slurm(faults, text)
         return Checked(tuple(faults.lines))
     documents = read_documents(path)
     if not any(key in document for document in documents for key in ("apiVersion", *RAY_UP)):
-        raise InputError(f"{path}: {NONE}")
+        raise InputError(f"{path}: {UNKNOWN_FILE}")
     region = ""
     if any("apiVersion" in document for document in documents):
         check_kuberay(faults, documents)
@@ -88,10 +123,10 @@ def check(path: Path) -> Checked:
 def _workers(content: Mapping[str, Any]) -> Iterator[WorkerType]:
     for name, entry in mapping(content.get(NODES)).items():
         node = mapping(entry)
-        has = mapping(node.get("resources"))
+        resources = mapping(node.get("resources"))
         if name != content.get("head_node_type"):
-            most = whole(node.get("max_workers", content.get("max_workers"))) or 0
-            yield WorkerType(name, most, whole(has.get("CPU")) or 0, whole(has.get("GPU")) or 0)
+            max_workers = whole(node.get("max_workers", content.get("max_workers"))) or 0
+            yield WorkerType(name, max_workers, whole(resources.get("CPU")) or 0, whole(resources.get("GPU")) or 0)
 
 
 def _pods(documents: list[dict[str, Any]]) -> Iterator[WorkerType]:
@@ -107,7 +142,7 @@ def _pods(documents: list[dict[str, Any]]) -> Iterator[WorkerType]:
 
 
 def _examples(value: Any) -> Iterator[str]:
-    """Values that somebody has to replace."""
+    """Yield the placeholders that a user has to replace."""
     if isinstance(value, Mapping | list):
         for entry in value.values() if isinstance(value, Mapping) else value:
             yield from _examples(entry)
@@ -116,43 +151,60 @@ def _examples(value: Any) -> Iterator[str]:
 
 
 def report(checked: Checked, gpus_per_cell: float, cpus_per_cell: int) -> Iterator[str]:
-    """What a sound file gets, line by line."""
+    """Describe the workers and the price of a file without faults.
+
+    Parameters
+    ----------
+    checked : Checked
+        Result of the check.
+    gpus_per_cell : float
+        Share of a GPU per cell.
+    cpus_per_cell : int
+        CPUs per cell.
+
+    Yields
+    ------
+    str
+        Lines to print.
+    """
     for worker in checked.workers:
         filling = fill(Node(worker.cpus, worker.gpus), cpus_per_cell, gpus_per_cell if worker.gpus else 0)
-        yield f"{worker.name}: up to {worker.most} of {_has(worker)}; {_said(filling, gpus_per_cell, cpus_per_cell)}"
+        cells = _cells(filling, gpus_per_cell, cpus_per_cell)
+        yield f"{worker.name}: up to {worker.max_workers} of {_resources(worker)}; {cells}"
     if checked.nodes:
         yield from _prices(checked.nodes, checked.region)
     elif checked.workers:
-        yield "price: none is known here; multiply your provider's by the numbers above"
+        yield "price: unknown; multiply the prices of your provider by the numbers above"
     if checked.examples:
-        yield f"still the example's: {', '.join(checked.examples)}; put your own in before you start it"
+        yield f"placeholders: {', '.join(checked.examples)}; replace them before you start the cluster"
 
 
-def _has(worker: WorkerType) -> str:
-    return f"{worker.cpus} CPUs" + (f" and {worker.gpus} GPU{'s' * (worker.gpus > 1)}" if worker.gpus else "")
+def _resources(worker: WorkerType) -> str:
+    gpus = f"{worker.gpus} GPUs" if worker.gpus > 1 else "1 GPU"
+    return f"{worker.cpus} CPUs and {gpus}" if worker.gpus else f"{worker.cpus} CPUs"
 
 
-def _said(filling: Filling, gpus_per_cell: float, cpus_per_cell: int) -> str:
-    by_cpu = f"{filling.by_cpu} by CPU ({cpus_per_cell} each)"
+def _cells(filling: Filling, gpus_per_cell: float, cpus_per_cell: int) -> str:
+    """Describe how many cells one worker runs at the same time."""
     if filling.by_gpu is None:
-        return f"no GPU; {by_cpu.replace(' by', ' cells by')} at a time; {filling.left}"
+        return f"no GPU; {filling.by_cpu} cells by CPU ({cpus_per_cell} each) at a time; {filling.left}"
     by_gpu = f"{filling.by_gpu} cells by GPU ({gpus_per_cell:g} each)"
-    return f"{by_gpu}, {by_cpu}; {filling.cells} at a time; {filling.left}"
+    return f"{by_gpu}, {filling.by_cpu} by CPU ({cpus_per_cell} each); {filling.cells} at a time; {filling.left}"
 
 
 def _prices(nodes: tuple[Nodes, ...], region: str) -> Iterator[str]:
     head, *workers = nodes
     unknown = sorted({node.kind for node in nodes if node.instance is None})
     if unknown or head.instance is None:
-        yield f"price: none is known for {', '.join(unknown)}"
+        yield f"price: unknown for {', '.join(unknown)}"
         return
     prices = price_list()
     dearest = [f"{node.most} × {node.kind}" for node in workers if node.most]
     hourly = sum(node.most * node.instance.usd for node in nodes if node.instance is not None)
     spot = "; spot workers cost about a third" if any(node.spot and node.most for node in workers) else ""
-    elsewhere = f"; in {region} they differ" if region != prices.region else ""
+    elsewhere = f"; prices in {region} differ" if region != prices.region else ""
     yield (
-        f"price: {hourly:.2f} USD an hour at most: {', '.join([head.kind, *dearest])}, on demand "
+        f"price: at most {hourly:.2f} USD per hour: {', '.join([head.kind, *dearest])}, on demand "
         f"({prices.source}){elsewhere}{spot}"
     )
-    yield f"idle: {head.instance.usd:.3f} USD an hour, the head alone, until `ray down`"
+    yield f"idle: {head.instance.usd:.3f} USD per hour for the head alone, until `ray down`"

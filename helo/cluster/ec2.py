@@ -1,4 +1,4 @@
-"""What only AWS has: nodes as parameters of EC2's RunInstances, and what Ray chooses badly where they are silent."""
+"""Checks for AWS: nodes as parameters of EC2's RunInstances, and unsafe defaults of Ray."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from helo.cluster.nodes import price_list
 from helo.errors import InputError, did_you_mean
 
 ACCOUNT = "IamInstanceProfile"
-"""Key of a node's ``node_config`` that says whose rights it has."""
+"""Key of ``node_config`` with the account whose rights a machine has."""
 
-LEAST_DISK = 60
-"""GiB: the image, torch with its CUDA libraries, and room to work."""
+MIN_DISK_GIB = 60
+"""Minimum size of a disk in GiB: for the image, torch with its CUDA libraries, and temporary files."""
 
-LEAST_MEMORY = 4
-"""GiB of the head: Ray's own processes, the driver of the search with torch, and the object store."""
+MIN_HEAD_MEMORY_GIB = 4
+"""Minimum memory of the head in GiB: for Ray, the driver of the search with torch, and the object store."""
 
 
 @cache
 def _run_instances() -> Any:
-    """The shape of RunInstances' input in botocore's description of EC2: read from disk, nothing is called."""
+    """Return the input of RunInstances as botocore's files describe it. AWS itself is not called."""
     try:
         from botocore.session import Session
     except ImportError:
@@ -35,29 +35,31 @@ def _run_instances() -> Any:
 
 
 def check_node(faults: Faults, place: Place, config: Mapping[str, Any], head: bool) -> None:
-    """One node type's ``node_config``."""
+    """Check the ``node_config`` of a node type."""
     _check_shape(faults, place, config)
     if "InstanceType" not in config:
-        faults.missing(place, "InstanceType", "is missing; name a machine type such as g4dn.xlarge")
+        faults.missing(place, "InstanceType", "must be a machine type such as g4dn.xlarge")
     if "ImageId" not in config:
-        faults.missing(place, "ImageId", "is missing; Ray's own choice has a driver too old for torch")
+        faults.missing(place, "ImageId", "must be an AMI; Ray's default has a driver that is too old for torch")
     elif not re.fullmatch(r"ami-[0-9a-f]{8,17}", str(config["ImageId"])):
         what = f"must be an AMI such as ami-0123456789abcdef0, got {config['ImageId']!r:.80}"
         faults.add((*place, "ImageId"), what)
     profile = mapping(config.get(ACCOUNT))
     if not profile.get("Name") and not profile.get("Arn"):
-        whom = "Ray would give the head all rights on EC2 and S3" if head else "workers could not reach the bucket"
-        faults.missing(place, "IamInstanceProfile", f"must have a Name or an Arn; without, {whom}")
+        reason = "Ray gives the head all rights on EC2 and S3" if head else "workers cannot reach the bucket"
+        faults.missing(place, "IamInstanceProfile", f"must have a Name or an Arn; otherwise {reason}")
     if not sequence(config.get("SecurityGroupIds")) and "NetworkInterfaces" not in config:
         faults.missing(
-            place, "SecurityGroupIds", "must name a group; one that Ray makes opens port 22 to the world (0.0.0.0/0)"
+            place,
+            "SecurityGroupIds",
+            "must name a group; the one that Ray creates opens port 22 to the internet (0.0.0.0/0)",
         )
     if mapping(config.get("MetadataOptions")).get("HttpTokens") != "required":
         faults.missing(place, "MetadataOptions", "must have HttpTokens: required (IMDSv2)")
     if not any(mapping(entry).get("Tags") for entry in sequence(config.get("TagSpecifications"))):
-        faults.missing(place, "TagSpecifications", "must tag instances, so that their cost is found again")
+        faults.missing(place, "TagSpecifications", "must tag instances, so that their cost can be found")
     if head and "InstanceMarketOptions" in config:
-        what = "the head must not be a spot instance: the search ends with it"
+        what = "must not be on the head: the search ends when AWS takes back a spot head"
         faults.add((*place, "InstanceMarketOptions"), what)
     _check_disk(faults, place, config)
 
@@ -68,26 +70,26 @@ def _check_disk(faults: Faults, place: Place, config: Mapping[str, Any]) -> None
         for number, entry in enumerate(sequence(config.get("BlockDeviceMappings")))
     ]
     if not sizes:
-        faults.missing(place, "BlockDeviceMappings", f"must say VolumeSize of at least {LEAST_DISK} GiB")
-    elif max(size or 0 for _, size in sizes) < LEAST_DISK:
+        faults.missing(place, "BlockDeviceMappings", f"must have a VolumeSize of at least {MIN_DISK_GIB} GiB")
+    elif max(size or 0 for _, size in sizes) < MIN_DISK_GIB:
         where = (*place, "BlockDeviceMappings", sizes[0][0], "Ebs")
-        faults.missing(where, "VolumeSize", f"must be at least {LEAST_DISK} GiB, got {sizes[0][1]}")
+        faults.missing(where, "VolumeSize", f"must be at least {MIN_DISK_GIB} GiB, got {sizes[0][1]}")
 
 
 def identity(config: Mapping[str, Any]) -> object:
-    """Whose rights machines with this ``node_config`` have; None if nobody's."""
+    """Return the account whose rights machines with this ``node_config`` have, or None."""
     profile = mapping(config.get(ACCOUNT))
     name = profile.get("Name") or profile.get("Arn")
     return str(name).rpartition("/")[2] if name else None
 
 
 def in_region(zone: str, region: str) -> bool:
-    """Whether a zone is of a region: us-east-1a of us-east-1, and the local zone us-west-2-lax-1a of us-west-2."""
+    """Return whether a zone belongs to a region: us-east-1a and the local zone us-east-1-bos-1a to us-east-1."""
     return re.match(rf"{re.escape(region)}(-|[a-z])", zone) is not None
 
 
 def check_policy(faults: Faults, policy: Path, content: Mapping[str, Any]) -> None:
-    """Whether the head may start the workers of a file of ``ray up``, by the IAM policy that is to be the head's."""
+    """Check that the IAM policy of the head allows it to start the workers of a file for ``ray up``."""
     try:
         statements = sequence(mapping(json.loads(read_text(policy))).get("Statement"))
     except ValueError as error:
@@ -100,13 +102,13 @@ def check_policy(faults: Faults, policy: Path, content: Mapping[str, Any]) -> No
                 allowed.setdefault(key, []).extend(_listed(values))
     names = allowed.get("aws:RequestTag/ray-cluster-name", [])
     if names and content.get("cluster_name") not in names:
-        what = f"must be {' or '.join(map(str, names))}, or {policy.name} lets the head start no workers"
+        what = f"must be {' or '.join(map(str, names))}, as {policy.name} requires for starting workers"
         faults.add(("cluster_name",), f"{what}, got {content.get('cluster_name')!r:.80}")
     kinds = allowed.get("ec2:InstanceType", [])
     for name, entry in mapping(content.get("available_node_types")).items():
         kind = mapping(mapping(entry).get("node_config")).get("InstanceType")
         if kinds and name != content.get("head_node_type") and kind not in kinds:
-            what = f"{policy.name} lets the head start {', '.join(map(str, kinds))} only, got {kind!r:.80}"
+            what = f"must be one of {', '.join(map(str, kinds))}, which {policy.name} allows, got {kind!r:.80}"
             faults.add(("available_node_types", name, "node_config", "InstanceType"), what)
 
 
@@ -115,7 +117,7 @@ def _listed(value: Any) -> list[Any]:
 
 
 def check_network(faults: Faults, provider: Mapping[str, Any]) -> None:
-    """The group that Ray would make, and rules that let the world in."""
+    """Check the security group that Ray would create, and rules that open ports to the internet."""
     group = mapping(provider.get("security_group"))
     for number, rule in enumerate(sequence(group.get("IpPermissions"))):
         sources = [entry for key in ("IpRanges", "Ipv6Ranges") for entry in sequence(mapping(rule).get(key))]
@@ -123,13 +125,15 @@ def check_network(faults: Faults, provider: Mapping[str, Any]) -> None:
             cidr = next((value for key, value in mapping(source).items() if key in ("CidrIp", "CidrIpv6")), None)
             if str(cidr).endswith("/0"):
                 ports = f"{mapping(rule).get('FromPort')} to {mapping(rule).get('ToPort')}"
-                what = f"opens ports {ports} to the world ({cidr}); name your own address, such as 203.0.113.7/32"
+                what = (
+                    f"opens ports {ports} to the internet ({cidr}); allow only your own address, such as 203.0.113.7/32"
+                )
                 faults.add(("provider", "security_group", "IpPermissions", number), what)
     if group:
-        what = "Ray adds port 22 for the world (0.0.0.0/0) to it; make a group and name it in SecurityGroupIds"
+        what = "must be absent: Ray adds port 22 for the internet (0.0.0.0/0); name your own in SecurityGroupIds"
         faults.add(("provider", "security_group"), what, about=_wrong_rules(group))
     if not isinstance(provider.get("region"), str):
-        faults.missing(("provider",), "region", "is missing; Ray would take us-west-2")
+        faults.missing(("provider",), "region", "is missing; Ray's default is us-west-2")
 
 
 def _wrong_rules(group: Mapping[str, Any]) -> list[Place]:
@@ -138,37 +142,37 @@ def _wrong_rules(group: Mapping[str, Any]) -> list[Place]:
 
 
 def check_machine(faults: Faults, place: Place, kind: Any, resources: Mapping[str, Any], head: bool) -> None:
-    """Whether the resources that a node type promises are those of its machine."""
+    """Check the resources of a node type against those of its machine."""
     machine = price_list().instances.get(kind) if isinstance(kind, str) else None
     if machine is None:
         return
-    if head and machine.mem_gib < LEAST_MEMORY:
-        what = f"{kind} has {machine.mem_gib:g} GiB of memory; the head needs {LEAST_MEMORY}, as t3.medium has"
+    if head and machine.mem_gib < MIN_HEAD_MEMORY_GIB:
+        what = f"must have {MIN_HEAD_MEMORY_GIB} GiB of memory on the head; {kind} has {machine.mem_gib:g}"
         faults.add((*place, "node_config", "InstanceType"), what)
     gpus, cpus = whole(resources.get("GPU", 0)), whole(resources.get("CPU"))
     where = (*place, "resources", "GPU")
     if gpus is not None and gpus != machine.gpus and not head:
-        faults.add(where, f"must be {machine.gpus}, as {kind} has, got {gpus}", about=[(*place, "node_config")])
+        faults.add(where, f"must be {machine.gpus} for {kind}, got {gpus}", about=[(*place, "node_config")])
     if cpus is not None and cpus > machine.cpus:
-        faults.add((*place, "resources", "CPU"), f"must be at most {machine.cpus}, as {kind} has, got {cpus}")
+        faults.add((*place, "resources", "CPU"), f"must be at most {machine.cpus} for {kind}, got {cpus}")
 
 
 def _check_shape(faults: Faults, place: Place, config: Mapping[str, Any]) -> None:
     shape = _run_instances()
     from botocore.validate import ParamValidator
 
-    # SubnetIds is Ray's own, of which it makes one SubnetId; the counts are Ray's to fill in.
+    # Ray turns SubnetIds, a key of its own, into SubnetId, and fills in the counts.
     given = {**{key: entry for key, entry in config.items() if key != "SubnetIds"}, "MinCount": 1, "MaxCount": 1}
     report = ParamValidator().validate(given, shape).generate_report()
     for line in report.splitlines():
-        _say(faults, place, line)
+        _add_report_line(faults, place, line)
     for where, value, known in _enumerated(given, shape, ()):
         guess = did_you_mean(value, known) or (f"; must be one of {', '.join(known)}" if len(known) < 10 else "")
-        faults.add((*place, *where), f"AWS does not know {value!r:.80}{guess}")
+        faults.add((*place, *where), f"must be a value that AWS knows, got {value!r:.80}{guess}")
 
 
-def _say(faults: Faults, place: Place, line: str) -> None:
-    """One line of botocore's report, in our words."""
+def _add_report_line(faults: Faults, place: Place, line: str) -> None:
+    """Add a line of botocore's report, which has no other form than text, in the words of this check."""
     if found := re.match(r'Unknown parameter in (.*?): "(.*)", must be one of: (.*)', line):
         faults.unknown((*place, *_steps(found[1])), found[2], found[3].split(", "))
     elif found := re.match(r"Invalid type for parameter (.*?), value: (.*), type: .*, valid types: (.*)", line):
@@ -181,14 +185,14 @@ def _say(faults: Faults, place: Place, line: str) -> None:
 
 
 def _steps(path: str) -> Place:
-    """The place that botocore means by ``BlockDeviceMappings[0].Ebs``, or by ``input`` for the whole."""
+    """Return the place that botocore calls ``BlockDeviceMappings[0].Ebs``, or ``input`` for the whole file."""
     if path == "input":
         return ()
     return tuple(int(step) if step.isdigit() else step for step in re.findall(r"[^.\[\]]+", path))
 
 
 def _enumerated(value: Any, shape: Any, place: Place) -> Iterator[tuple[Place, str, list[str]]]:
-    """Values that AWS picks from a list and that are not in it: botocore does not look."""
+    """Yield values that are not among the choices of AWS. The validator of botocore ignores them."""
     if shape.type_name == "structure":
         for key, entry in mapping(value).items():
             if key in shape.members:

@@ -1,56 +1,61 @@
-"""What is wrong with a cluster file: gathered, so that all of it is said at once, and nothing twice."""
+"""Faults of a cluster file, collected so that all are reported at once and each only once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 from helo.errors import did_you_mean
 
 Place = tuple[str | int, ...]
-"""Keys and positions that lead to a value in a file."""
+"""Keys and list positions that lead to a value in a file."""
 
 
 @dataclass
 class Faults:
     """Faults in the order in which they were found.
 
-    What lies at or below a place that is wrong already is not looked at again: one mistake, one line.
+    A fault at or below a place that already has one is not added. Each mistake thus makes one line.
+
+    Attributes
+    ----------
+    lines : list of str
+        One message per fault, starting with the place.
     """
 
     lines: list[str] = field(default_factory=list)
     _places: list[Place] = field(default_factory=list)
 
     def add(self, place: Place, what: str, about: Iterable[Place] = ()) -> None:
-        """Note a fault; `about` are other places that it follows from."""
+        """Add a fault, unless its place or one of the places `about`, which it follows from, already has one."""
         if any(self._covered(each) for each in (place, *about)):
             return
         self._places.append(place)
         self.lines.append(f"{spell(place)}: {what}")
 
     def missing(self, place: Place, key: str, what: str) -> None:
-        """Note that a key, or what must be in it, is missing, unless that is already explained: by a misspelling of the
-        key, or by a fault inside it."""
-        wanted = (*place, key)
-        inside = any(wrong[: len(wanted)] == wanted for wrong in self._places)
+        """Add a missing key or content, unless the key is misspelt or already has a fault inside."""
+        full = (*place, key)
+        inside = any(wrong[: len(full)] == full for wrong in self._places)
         if not inside and (*place, f"~{key}") not in self._places:
-            self.add(wanted, what)
+            self.add(full, what)
 
     def unknown(self, place: Place, key: str, known: Iterable[str]) -> None:
-        """Note a key that nobody reads."""
+        """Add an unknown key, with a guess at the right one."""
         names = list(known)
-        guess = did_you_mean(key, names)
-        self.add((*place, key), f"unknown key{guess or '; known are ' + ', '.join(sorted(names))}")
-        if guess:
-            self._places.append((*place, "~" + guess.split("'")[1]))
+        hint = did_you_mean(key, names) or f"; known are {', '.join(sorted(names))}"
+        self.add((*place, key), f"unknown key{hint}")
+        # The key that is meant: it is then not reported as missing.
+        self._places += [(*place, f"~{meant}") for meant in get_close_matches(key, names, n=1)]
 
     def _covered(self, place: Place) -> bool:
         return any(place[: len(wrong)] == wrong for wrong in self._places)
 
 
 def spell(place: Place) -> str:
-    """A place as people write it.
+    """Format a place with dots and brackets.
 
     >>> spell(("available_node_types", "gpu", "BlockDeviceMappings", 0, "Ebs"))
     'available_node_types.gpu.BlockDeviceMappings[0].Ebs'
@@ -60,20 +65,20 @@ def spell(place: Place) -> str:
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
-    """A mapping, or an empty one instead of what is none: that fault is the schema's."""
+    """Return the value if it is a mapping, else an empty one: the schema reports the fault."""
     return {str(key): entry for key, entry in value.items()} if isinstance(value, Mapping) else {}
 
 
 def sequence(value: Any) -> list[Any]:
-    """A list, or an empty one instead of what is none."""
+    """Return the value if it is a list, else an empty one."""
     return value if isinstance(value, list) else []
 
 
 def words(value: Any) -> str:
-    """All texts of a list in one: commands, or options."""
+    """Join the texts in a list of commands or options."""
     return " ".join(entry for entry in sequence(value) if isinstance(entry, str))
 
 
 def whole(value: Any) -> int | None:
-    """A whole number, or None."""
+    """Return the value if it is a whole number, else None."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None

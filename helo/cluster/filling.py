@@ -1,4 +1,4 @@
-"""How the cells of a search fill the machines of a cluster."""
+"""Number of cells that the machines of a cluster run at the same time."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from math import floor
 
 @dataclass(frozen=True)
 class Node:
-    """What a machine lends to cells."""
+    """CPUs and GPUs of a machine that cells can use."""
 
     cpus: float
     gpus: float = 0.0
 
     def held(self, share: float) -> int:
-        """How many cells with this share of a GPU its GPUs hold.
+        """Return the number of cells with this share of a GPU that fit on the GPUs.
 
-        A part of a GPU is of one GPU, as Ray lends it: each holds so many whole parts.
+        As in Ray, the share of a cell lies on one GPU.
 
         >>> Node(cpus=16, gpus=2).held(0.3), Node(cpus=16, gpus=4).held(2)
         (6, 2)
@@ -24,9 +24,9 @@ class Node:
         return floor(self.gpus) * floor(1 / share + 1e-9) if share <= 1 else floor(self.gpus / share)
 
     def fits(self, cpus: int, share: float) -> int:
-        """How many cells with so many CPUs and this share of a GPU run on it at a time.
+        """Return the number of cells with these CPUs and this share of a GPU that run at the same time.
 
-        Without GPUs none fits that asks for one; such a node is left to the baselines' cells, which ask for none.
+        A machine without GPUs runs only cells without a share, such as those of the baselines.
 
         >>> Node(cpus=16, gpus=2).fits(1, 0.3), Node(cpus=16).fits(1, 0.3), Node(cpus=3).fits(2, 0)
         (6, 0, 1)
@@ -37,10 +37,16 @@ class Node:
 
 @dataclass(frozen=True)
 class Filling:
-    """Cells at a time on one machine: as many as its GPUs hold, and as its CPUs feed.
+    """Cells that run on one machine at the same time.
 
-    - `by_gpu`: None for cells without a GPU
-    - `gpus_left`, `cpus_left`: what no cell uses
+    Attributes
+    ----------
+    by_gpu : int or None
+        Number of cells that fit on the GPUs. None for cells without a GPU.
+    by_cpu : int
+        Number of cells that the CPUs allow.
+    gpus_left, cpus_left : float, int
+        Unused GPUs and CPUs.
     """
 
     by_gpu: int | None
@@ -50,19 +56,19 @@ class Filling:
 
     @property
     def cells(self) -> int:
-        """Cells at a time."""
+        """Number of cells at the same time."""
         return self.by_cpu if self.by_gpu is None else min(self.by_gpu, self.by_cpu)
 
     @property
     def left(self) -> str:
-        """What is left unused, in words."""
+        """Description of the unused resources."""
         parts = [f"{self.gpus_left:g} GPU"] if self.gpus_left else []
         parts += [f"{self.cpus_left} CPUs" if self.cpus_left > 1 else "1 CPU"] if self.cpus_left else []
         return " and ".join(parts) + " left over" if parts else "nothing left over"
 
 
 def fill(node: Node, cpus_per_cell: int, gpus_per_cell: float) -> Filling:
-    """Fill one machine.
+    """Fill one machine with cells.
 
     >>> fill(Node(4, 1), cpus_per_cell=1, gpus_per_cell=0.25)
     Filling(by_gpu=4, by_cpu=4, gpus_left=0.0, cpus_left=0)

@@ -1,4 +1,4 @@
-"""Files for Kubernetes: KubeRay's RayCluster and RayJob."""
+"""Check of files for Kubernetes: RayCluster and RayJob of KubeRay."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ API = "ray.io/v1"
 KINDS = ("RayCluster", "RayJob")
 INSIDE = ("ClusterIP", "None")
 GPU = "nvidia.com/gpu"
-FENCE = "NetworkPolicy"
+NETWORK_POLICY = "NetworkPolicy"
 
 KNOWN = {
     "document": ("apiVersion", "kind", "metadata", "spec"),
@@ -69,16 +69,16 @@ KNOWN = {
         "template",
     ),
 }
-"""Keys of KubeRay's own types; those of a pod are Kubernetes' to check."""
+"""Keys of KubeRay's own types. Kubernetes checks those of pods."""
 
 
 def check_kuberay(faults: Faults, documents: Sequence[Mapping[str, Any]]) -> None:
-    """All faults of a file with a RayCluster, and perhaps a RayJob that runs on it."""
+    """Add all faults of a file with a RayCluster and possibly a RayJob that runs on it."""
     kinds = [document.get("kind") for document in documents]
     if "RayCluster" not in kinds and not any(
         "rayClusterSpec" in mapping(document.get("spec")) for document in documents
     ):
-        faults.add(("kind",), f"no document is a RayCluster, got {', '.join(f'{kind!r:.40}' for kind in kinds)}")
+        faults.add(("kind",), f"must be RayCluster in one document, got {', '.join(f'{kind!r:.40}' for kind in kinds)}")
     for document in documents:
         kind = document.get("kind")
         if document.get("apiVersion") != API and kind in KINDS:
@@ -86,10 +86,10 @@ def check_kuberay(faults: Faults, documents: Sequence[Mapping[str, Any]]) -> Non
         if kind == "Service":
             _check_service(faults, ("Service", "spec", "type"), mapping(document.get("spec")).get("type"))
         elif kind == "Ingress":
-            faults.add(("Ingress",), "opens the cluster to outside; use kubectl port-forward")
+            faults.add(("Ingress",), "must be absent: it opens the cluster to the internet; use kubectl port-forward")
         elif kind in KINDS:
             _check_own(faults, document, str(kind), documents)
-        elif kind != FENCE:
+        elif kind != NETWORK_POLICY:
             faults.add(("kind",), f"must be {' or '.join(KINDS)}, got {kind!r:.80}")
 
 
@@ -110,7 +110,7 @@ def _check_own(faults: Faults, document: Mapping[str, Any], kind: str, documents
     if not isinstance(entrypoint, str):
         faults.missing(place, "entrypoint", "must be the command of a search")
     elif "helo.search" in entrypoint and not re.search(r"--address[= ]\s*auto\b", entrypoint):
-        faults.add((*place, "entrypoint"), "must run helo.search with --address auto, or it uses the head only")
+        faults.add((*place, "entrypoint"), "must run helo.search with --address auto, to use the workers")
     if "rayClusterSpec" in spec:
         inside = mapping(spec["rayClusterSpec"])
         _check_cluster(faults, (*place, "rayClusterSpec"), inside)
@@ -119,7 +119,7 @@ def _check_own(faults: Faults, document: Mapping[str, Any], kind: str, documents
     wanted = mapping(spec.get("clusterSelector")).get("ray.io/cluster")
     names = [mapping(other.get("metadata")).get("name") for other in documents if other.get("kind") == "RayCluster"]
     if not isinstance(wanted, str):
-        faults.missing(place, "clusterSelector", "must name the RayCluster, as ray.io/cluster: NAME")
+        faults.missing(place, "clusterSelector", "must name the RayCluster in the form ray.io/cluster: NAME")
     elif names and wanted not in names:
         what = f"must name a RayCluster of the file, {' or '.join(map(str, names))}, got {wanted!r:.80}"
         faults.add((*place, "clusterSelector"), what, about=[("RayCluster", "metadata")])
@@ -128,10 +128,10 @@ def _check_own(faults: Faults, document: Mapping[str, Any], kind: str, documents
 def _check_access(
     faults: Faults, place: Place, spec: Mapping[str, Any], documents: Sequence[Mapping[str, Any]]
 ) -> None:
-    """That not every pod of the Kubernetes cluster may have the head run what it likes."""
-    fenced = any(document.get("kind") == FENCE for document in documents)
+    """Check that other pods of the Kubernetes cluster cannot run jobs on the head."""
+    fenced = any(document.get("kind") == NETWORK_POLICY for document in documents)
     if mapping(spec.get("authOptions")).get("mode") != "token" and not fenced:
-        what = f"must be {{mode: token}}, or the file have a {FENCE}: Ray takes jobs from any pod that reaches the head"
+        what = f"must be {{mode: token}}, or the file must have a {NETWORK_POLICY}: other pods can run jobs otherwise"
         faults.missing(place, "authOptions", what)
 
 
@@ -140,9 +140,11 @@ def _check_cluster(faults: Faults, place: Place, spec: Mapping[str, Any]) -> Non
         faults.missing(place, "rayVersion", f"must be {ray_version()!r}, got {spec.get('rayVersion')!r:.80}")
     options = mapping(spec.get("autoscalerOptions"))
     if spec.get("enableInTreeAutoscaling") is not True:
-        faults.missing(place, "enableInTreeAutoscaling", "must be true, or idle workers stay")
+        faults.missing(place, "enableInTreeAutoscaling", "must be true, so that idle workers stop")
     elif whole(options.get("idleTimeoutSeconds")) is None:
-        faults.missing((*place, "autoscalerOptions"), "idleTimeoutSeconds", "must say how long an idle worker stays")
+        faults.missing(
+            (*place, "autoscalerOptions"), "idleTimeoutSeconds", "must be the seconds after which an idle worker stops"
+        )
     head = mapping(spec.get("headGroupSpec"))
     if not head:
         faults.missing(place, "headGroupSpec", f"must be a mapping, got {spec.get('headGroupSpec')!r:.80}")
@@ -153,9 +155,14 @@ def _check_cluster(faults: Faults, place: Place, spec: Mapping[str, Any]) -> Non
         service = mapping(mapping(head.get("headService")).get("spec"))
         _check_service(faults, (*where, "headService", "spec", "type"), service.get("type", "ClusterIP"))
         if head.get("enableIngress"):
-            faults.add((*where, "enableIngress"), "opens the dashboard to outside; use kubectl port-forward")
+            faults.add(
+                (*where, "enableIngress"),
+                "must be absent: it opens the dashboard to the internet; use kubectl port-forward",
+            )
         if mapping(head.get("rayStartParams")).get("num-cpus") != "0":
-            faults.missing((*where, "rayStartParams"), "num-cpus", 'must be "0" on the head, or cells run there')
+            faults.missing(
+                (*where, "rayStartParams"), "num-cpus", 'must be "0" on the head, so that no cells run there'
+            )
         _check_pod(faults, where, head)
     groups = spec.get("workerGroupSpecs")
     if not sequence(groups):
@@ -191,12 +198,12 @@ def _check_pod(faults: Faults, place: Place, group: Mapping[str, Any]) -> None:
         faults.missing(where, "containers", f"must be a list of containers, got {pod.get('containers')!r:.80}")
         return
     if pod.get("hostNetwork"):
-        faults.add((*where, "hostNetwork"), "opens Ray's ports on the machine; leave it out")
+        faults.add((*where, "hostNetwork"), "must be absent: it opens Ray's ports on the machine")
     if mapping(pod.get("securityContext")).get("runAsNonRoot") is not True:
         faults.missing(where, "securityContext", "must have runAsNonRoot: true")
     shm = [entry for entry in map(mapping, sequence(pod.get("volumes"))) if _in_memory(entry)]
     if not shm:
-        what = "must have an emptyDir with medium: Memory and a sizeLimit for /dev/shm"
+        what = "must have an emptyDir with medium: Memory and a sizeLimit, for /dev/shm"
         faults.missing(where, "volumes", what)
     store = quantity(mapping(group.get("rayStartParams")).get("object-store-memory"))
     sizes = [mapping(entry["emptyDir"])["sizeLimit"] for entry in shm]
@@ -225,7 +232,7 @@ def _check_container(faults: Faults, place: Place, container: Mapping[str, Any])
     check_image(faults, (*place, "image"), container.get("image"), gpu=count is not None and int(count[0]) > 0)
     for number, port in enumerate(sequence(container.get("ports"))):
         if "hostPort" in mapping(port):
-            faults.add((*place, "ports", number, "hostPort"), "opens a port of the machine; leave it out")
+            faults.add((*place, "ports", number, "hostPort"), "must be absent: it opens a port of the machine")
 
 
 def _in_memory(volume: Mapping[str, Any]) -> bool:
@@ -235,7 +242,7 @@ def _in_memory(volume: Mapping[str, Any]) -> bool:
 
 def _check_service(faults: Faults, place: Place, kind: Any) -> None:
     if kind not in INSIDE:
-        faults.add(place, f"must be ClusterIP, got {kind!r:.80}: Ray takes jobs from whoever reaches it")
+        faults.add(place, f"must be ClusterIP, got {kind!r:.80}: everybody who can reach the head can run jobs")
 
 
 def _check_keys(faults: Faults, place: Place, content: Mapping[str, Any], known: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""The machines that a cluster file of ``ray up`` asks for, and their price."""
+"""Machines in a file for ``ray up``, and their prices."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from helo._yaml import read_documents, read_yaml
 from helo.errors import InputError
 
 DEFAULT_WORKERS = 2
-"""Workers of a cluster file that does not say how many: Ray's default."""
+"""Ray's default for ``max_workers`` of a cluster."""
 
 
 @dataclass(frozen=True)
 class Instance:
-    """A machine type: US dollars per hour on demand, CPUs, GPUs, memory of one GPU and of the machine in GiB."""
+    """Machine type: US dollars per hour on demand, CPUs, GPUs, memory of one GPU and of the machine in GiB."""
 
     usd: float
     cpus: int
@@ -29,9 +29,22 @@ class Instance:
 
 @dataclass(frozen=True)
 class Nodes:
-    """So many machines of one type at most, as a cluster file names them; `instance` None if it is unknown.
+    """Machines of one node type in a cluster file.
 
-    - `spot`: whether they are paid for as spot instances, which the cloud may take back
+    Attributes
+    ----------
+    name : str
+        Name of the node type.
+    kind : str
+        Machine type of the cloud.
+    most : int
+        Maximum number of machines.
+    instance : Instance or None
+        Resources and price. None if the machine type is unknown.
+    head : bool
+        Whether this is the head.
+    spot : bool
+        Whether the machines are spot instances, which the cloud may take back.
     """
 
     name: str
@@ -44,7 +57,7 @@ class Nodes:
 
 @dataclass(frozen=True)
 class PriceList:
-    """Known machine types, the AWS region of their prices, and where and when these were read."""
+    """Known machine types, the AWS region of their prices, and the source and date of the prices."""
 
     instances: Mapping[str, Instance]
     region: str
@@ -53,23 +66,38 @@ class PriceList:
 
 @cache
 def price_list() -> PriceList:
-    """The prices that come with the project."""
+    """Return the prices that come with the project."""
     content = read_yaml(Path(str(files("helo.cluster"))) / "prices.yaml")
     known = {kind: Instance(**entry) for kind, entry in content["instances"].items()}
     return PriceList(known, content["region"], f"{content['source']}, {content['region']}, {content['date']}")
 
 
 def on_spot(config: Mapping[str, Any]) -> bool:
-    """Whether EC2 may take back machines with this ``node_config`` at any time."""
+    """Return whether EC2 may take back machines with this ``node_config`` at any time."""
     options = config.get("InstanceMarketOptions")
     return isinstance(options, Mapping) and options.get("MarketType") == "spot"
 
 
 def read_nodes(path: Path) -> list[Nodes]:
-    """The machines that a cluster file starts at most, the head first; raise `InputError` if it is wrong.
+    """Return the maximum number of machines that a cluster file starts, the head first.
 
-    As Ray counts: a node type without ``max_workers`` may have as many as the cluster, and the cluster's own
-    ``max_workers`` bounds the sum. Where the sum is larger, the dearest types are counted first.
+    As in Ray, the limit of a node type without ``max_workers`` is that of the cluster, and the ``max_workers`` of the
+    cluster limits the sum. If the sum is larger, the most expensive types are counted first.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        File for ``ray up``.
+
+    Returns
+    -------
+    list of Nodes
+        One entry per node type.
+
+    Raises
+    ------
+    InputError
+        If the file is wrong, or for a cloud without known prices.
     """
     content = read_documents(path)[0]
     provider = content.get("provider")
@@ -88,12 +116,12 @@ def read_nodes(path: Path) -> list[Nodes]:
     kinds = {str(name): _instance_type(path, str(name), entry) for name, entry in types.items()}
     spot = {str(name): on_spot(entry["node_config"]) for name, entry in types.items()}
     found = [Nodes(head, kinds[head], 1, known.get(kinds[head]), head=True)]
-    wanted = {}
+    limits = {}
     for name, entry in types.items():
         default = 0 if name == head else left
-        wanted[str(name)] = _count(path, f"{name}: max_workers", entry.get("max_workers", default))
-    for name in sorted(wanted, key=lambda name: -(known[kinds[name]].usd if kinds[name] in known else 0.0)):
-        most = min(wanted[name], left)
+        limits[str(name)] = _count(path, f"{name}: max_workers", entry.get("max_workers", default))
+    for name in sorted(limits, key=lambda name: -(known[kinds[name]].usd if kinds[name] in known else 0.0)):
+        most = min(limits[name], left)
         left -= most
         if name != head or most:
             found.append(Nodes(name, kinds[name], most, known.get(kinds[name]), head=False, spot=spot[name]))

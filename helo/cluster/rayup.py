@@ -1,4 +1,4 @@
-"""Files of ``ray up``: what every provider's must have."""
+"""Check of files for ``ray up``: rules for all providers."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from helo.cluster.nodes import on_spot
 from helo.cluster.schema import check_schema, check_with_ray
 
 NODES = "available_node_types"
-MOST_IDLE = 60
-"""Minutes for which a machine may be paid for without work."""
+MAX_IDLE_MIN = 60
+"""Maximum minutes that a machine may be paid for without work."""
 
 CLOUDS = {"aws": ec2, "gcp": gcp}
 
 
 def check_ray_up(faults: Faults, content: Mapping[str, Any]) -> None:
-    """All faults of a file of ``ray up``."""
+    """Add all faults of a file for ``ray up``."""
     for place in _odd_keys(content, ()):
-        faults.add(place, "keys must be text; put it into quotes")
+        faults.add(place, "keys must be text; put the key into quotes")
     if faults.lines:
         return
     check_schema(faults, content)
@@ -34,23 +34,23 @@ def check_ray_up(faults: Faults, content: Mapping[str, Any]) -> None:
     if kind in CLOUDS:
         _check_zones(faults, provider, CLOUDS[kind])
     if kind == "local":
-        _check_machines_of_a_lab(faults, content, provider)
+        _check_local_machines(faults, content, provider)
     else:
         _check_node_types(faults, content, kind)
     _check_docker(faults, content)
     check_commands(faults, content, _on_spot(content))
     idle = whole(content.get("idle_timeout_minutes"))
     if idle is None:
-        faults.missing((), "idle_timeout_minutes", "must be a whole number: how long an idle worker is paid for")
-    elif idle > MOST_IDLE and kind != "local":
-        what = f"must be at most {MOST_IDLE}: so long every idle worker is paid for, got {idle}"
+        faults.missing((), "idle_timeout_minutes", "must be a whole number of minutes after which an idle worker stops")
+    elif idle > MAX_IDLE_MIN and kind != "local":
+        what = f"must be at most {MAX_IDLE_MIN}: idle workers are paid for until then, got {idle}"
         faults.add(("idle_timeout_minutes",), what)
     if not faults.lines:
         check_with_ray(faults, content)
 
 
 def _odd_keys(value: Any, place: Place) -> Iterator[Place]:
-    """Where keys are numbers or truth values, which neither Ray nor JSON schemas expect."""
+    """Yield the places of keys that are not text. Neither Ray nor JSON schemas expect them."""
     if isinstance(value, Mapping):
         yield from ((*place, str(key)) for key in value if not isinstance(key, str))
         for key, entry in value.items():
@@ -66,14 +66,14 @@ def _check_zones(faults: Faults, provider: Mapping[str, Any], cloud: ModuleType)
         return
     for zone in (zone.strip() for zone in zones.split(",")):
         if not cloud.in_region(zone, region):
-            faults.add(("provider", "availability_zone"), f"must be zones of the region, {region}, got {zone!r:.80}")
+            faults.add(("provider", "availability_zone"), f"must be zones of the region {region}, got {zone!r:.80}")
 
 
 def _check_node_types(faults: Faults, content: Mapping[str, Any], kind: str) -> None:
     types = mapping(content.get(NODES))
     head = content.get("head_node_type")
     if NODES not in content:
-        faults.missing((), NODES, "is missing; it maps names to kinds of machines")
+        faults.missing((), NODES, "is missing; it must map names to node types")
     if head not in types if isinstance(head, str) else True:
         what = f"must be one of {', '.join(types) or 'the node types'}, got {head!r:.80}"
         faults.add(("head_node_type",), what, about=[(NODES,), ("~head_node_type",), (f"~{NODES}",)])
@@ -87,7 +87,7 @@ def _check_node_types(faults: Faults, content: Mapping[str, Any], kind: str) -> 
         elif kind == "gcp":
             gcp.check_node(faults, (*place, "node_config"), config, name == head)
         if name == head and mapping(node.get("resources")).get("CPU") != 0:
-            faults.add((*place, "resources"), "must have CPU: 0 on the head, or cells run there")
+            faults.add((*place, "resources"), "must have CPU: 0 on the head, so that no cells run there")
         least += _check_counts(faults, place, node)
     if kind in CLOUDS:
         _check_rights(faults, types, head, CLOUDS[kind])
@@ -97,11 +97,11 @@ def _check_node_types(faults: Faults, content: Mapping[str, Any], kind: str) -> 
 
 
 def _check_rights(faults: Faults, types: Mapping[str, Any], head: Any, cloud: ModuleType) -> None:
-    """That the head has an account of its own: the workers' may not start machines."""
+    """Check that the head has its own account: workers must not be allowed to start machines."""
     whose = {name: cloud.identity(mapping(mapping(entry).get("node_config"))) for name, entry in types.items()}
     same = [name for name, account in whose.items() if name != head and account and account == whose.get(str(head))]
     if same:
-        what = f"is also that of {same[0]}: give the head one that may start workers, got {whose[str(head)]!r:.80}"
+        what = f"must differ from that of {same[0]}, as only the head may start workers, got {whose[str(head)]!r:.80}"
         faults.add((NODES, str(head), "node_config", cloud.ACCOUNT), what)
 
 
@@ -117,7 +117,7 @@ def _check_counts(faults: Faults, place: Place, node: Mapping[str, Any]) -> int:
     return least or 0
 
 
-def _check_machines_of_a_lab(faults: Faults, content: Mapping[str, Any], provider: Mapping[str, Any]) -> None:
+def _check_local_machines(faults: Faults, content: Mapping[str, Any], provider: Mapping[str, Any]) -> None:
     for key in ("min_workers", "max_workers"):
         if key in content and whole(content[key]) is None:
             faults.add((key,), f"must be a whole number, got {content[key]!r:.80}")
@@ -129,11 +129,11 @@ def _check_machines_of_a_lab(faults: Faults, content: Mapping[str, Any], provide
         faults.missing(("provider",), "worker_ips", what)
         return
     if provider.get("head_ip") in addresses:
-        what = f"must not have the head's address, {provider['head_ip']}: a machine is the head or a worker"
+        what = f"must not contain head_ip, {provider['head_ip']}: a machine is either the head or a worker"
         faults.add(("provider", "worker_ips"), what)
     most = whole(content.get("max_workers"))
     if most is not None and most < len(addresses):
-        faults.add(("max_workers",), f"must be at least {len(addresses)}, as many as worker_ips are, got {most}")
+        faults.add(("max_workers",), f"must be at least {len(addresses)}, the number of worker_ips, got {most}")
 
 
 def _check_docker(faults: Faults, content: Mapping[str, Any]) -> None:
@@ -143,7 +143,7 @@ def _check_docker(faults: Faults, content: Mapping[str, Any]) -> None:
             check_image(faults, ("docker", key), docker[key], gpu=False)
     types = mapping(content.get(NODES))
     if not docker.get("image") and not (docker.get("head_image") and docker.get("worker_image")):
-        faults.missing(("docker",), "image", "is missing; name the image that all machines run")
+        faults.missing(("docker",), "image", "must be the image that all machines run")
     for name, entry in types.items():
         node = mapping(entry)
         own = mapping(node.get("docker"))

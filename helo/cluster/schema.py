@@ -1,4 +1,8 @@
-"""Ray's own rules for the files of ``ray up``."""
+"""Ray's own rules for files for ``ray up``.
+
+The schema and the functions that ``ray up`` calls are private parts of Ray, read in Ray 2.60. There is no public way to
+check a file without starting a cluster.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +19,19 @@ from typing import Any
 from helo.cluster.faults import Faults, Place, mapping
 from helo.errors import InputError
 
-MISSING = "checking a file of `ray up` needs more of Ray; run pip install 'helo-search[cluster]'"
+MISSING = "checking a file for `ray up` needs ray[default] and jsonschema; run pip install 'helo-search[cluster]'"
 
 UNLISTED = {
     "aws": {"aws_credentials", "key_pair", "cloudwatch"},
     "gcp": {"tpuVmConfig"},
     "local": {"coordinator_address"},
 }
-"""Keys of ``provider`` that Ray reads and its schema does not name."""
+"""Keys of ``provider`` that Ray reads and that are missing from its schema."""
 
 
 @cache
 def ray_schema() -> Mapping[str, Any]:
-    """The JSON schema that Ray comes with, read without importing Ray."""
+    """Return the JSON schema in the installed Ray, without importing Ray."""
     ray = find_spec("ray")
     path = Path(ray.origin).parent / "autoscaler" / "ray-schema.json" if ray and ray.origin else Path()
     if not path.is_file():
@@ -37,12 +41,12 @@ def ray_schema() -> Mapping[str, Any]:
 
 
 def check_schema(faults: Faults, content: Mapping[str, Any]) -> None:
-    """Every breach of the schema, and keys of ``provider`` that look misspelt."""
+    """Add every violation of the schema, and keys of ``provider`` that look misspelt."""
     try:
         from jsonschema import Draft7Validator
     except ImportError:
         raise InputError(MISSING) from None
-    if mapping(content.get("provider")).get("type") == "local":  # where Ray takes this one key more
+    if mapping(content.get("provider")).get("type") == "local":  # Ray reads this key for local clusters, too
         content = {key: entry for key, entry in content.items() if key != "min_workers"}
     errors = Draft7Validator(ray_schema()).iter_errors(content)
     for error in sorted(
@@ -83,13 +87,12 @@ def _check_provider(faults: Faults, provider: Any) -> None:
 
 
 def check_with_ray(faults: Faults, content: Mapping[str, Any]) -> None:
-    """Ray's last word, for what is left: its defaults filled in and its checks run, as ``ray up`` does before it calls
-    any cloud."""
+    """Run the checks of ``ray up`` itself: those that it runs before it calls a cloud."""
     from ray.autoscaler._private.util import prepare_config, validate_config
 
-    said = io.StringIO()
+    output = io.StringIO()
     try:
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             validate_config(prepare_config(copy.deepcopy(dict(content))))
     except (Exception, SystemExit) as error:
-        faults.add((), f"Ray refuses it: {' '.join(f'{error or said.getvalue()}'.split())[:300]}")
+        faults.add((), f"Ray refuses it: {' '.join(str(error or output.getvalue()).split())[:300]}")

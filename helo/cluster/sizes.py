@@ -1,4 +1,4 @@
-"""Sizes of memory as Docker and Kubernetes write them."""
+"""Amounts of memory and CPU in the notation of Docker and Kubernetes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ KUBERNETES = {"m": 1e-3, "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 def in_bytes(text: str) -> float | None:
-    """A size as Docker writes it; None if it is none.
+    """Return a size in the notation of Docker in bytes, or None if it cannot be parsed.
 
     >>> in_bytes("5g"), in_bytes("512M"), in_bytes("much")
     (5368709120.0, 536870912.0, None)
@@ -21,7 +21,7 @@ def in_bytes(text: str) -> float | None:
 
 
 def quantity(value: Any) -> float | None:
-    """An amount of CPU or memory as Kubernetes writes it; None if it is none.
+    """Return an amount of CPU or memory in the notation of Kubernetes, or None if it cannot be parsed.
 
     >>> quantity("500m"), quantity("2Gi"), quantity(4), quantity("2GB")
     (0.5, 2147483648.0, 4.0, None)

@@ -1,4 +1,4 @@
-"""Batch scripts for Slurm: what can be said of them without a Slurm."""
+"""Check of batch scripts for Slurm, without Slurm."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import subprocess
 from helo.cluster.faults import Faults
 
 NEEDED = {
-    "--nodes": "how many machines",
-    "--cpus-per-task": "CPUs of a machine",
-    "--mem": "memory of a machine",
-    "--time": "when Slurm ends it",
-    "--exclusive": "`ray symmetric-run` ends every Ray of yours on a machine",
+    "--nodes": "number of machines",
+    "--cpus-per-task": "CPUs per machine",
+    "--mem": "memory per machine",
+    "--time": "time limit of the job",
+    "--exclusive": "`ray symmetric-run` stops all of your Ray processes on a machine",
 }
-"""Directives that a script must have, and why."""
+"""Directives that a script must have, with their meaning or reason."""
 
 
 def check_slurm(faults: Faults, text: str) -> None:
-    """All faults of a batch script that starts a search."""
+    """Add all faults of a batch script that starts a search."""
     lines = text.splitlines()
     if not lines or not re.match(r"#!.*\b(ba)?sh\b", lines[0]):
         faults.add(("line 1",), "must be #!/bin/bash")
@@ -34,13 +34,13 @@ def check_slurm(faults: Faults, text: str) -> None:
     first = next((number for number, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
     for number, line in enumerate(lines[first:], first + 1):
         if line.startswith("#SBATCH"):
-            faults.add((f"line {number}",), "comes after the first command, where Slurm no longer reads it; move it up")
+            faults.add((f"line {number}",), "must come before the first command; Slurm ignores it here")
     code = "\n".join(line for line in lines if not line.lstrip().startswith("#")).replace("\\\n", " ")
     if not re.search(r"\bray\s+symmetric-run\b", code):
-        faults.add(("ray",), "no line calls `ray symmetric-run`, which starts Ray on all nodes and the search on one")
+        faults.add(("ray",), "must call `ray symmetric-run`, which starts Ray on all nodes and the search on one")
     if "helo.search" not in code:
-        faults.add(("search",), "no line runs python -m helo.search")
+        faults.add(("search",), "must run python -m helo.search")
     elif not re.search(r"helo\.search\b[^\n]*--address[= ]auto", code):
-        faults.add(("search",), "must run with --address auto, or it uses one machine only")
+        faults.add(("search",), "must run with --address auto, to use all machines")
     if not re.search(r"\bRAY_AUTH_MODE=['\"]?token\b", code):
-        faults.add(("RAY_AUTH_MODE",), "must be token: others on the network could send jobs to your Ray")
+        faults.add(("RAY_AUTH_MODE",), "must be token, so that others on the network cannot run jobs on your cluster")

@@ -1,7 +1,7 @@
-"""Tell Ray that this machine is about to be taken away, as soon as the cloud says so.
+"""Watcher on a spot machine that drains the Ray node when the cloud announces the removal of the machine.
 
-Ray then starts nothing more on the node, and Tune spares the retries of the cells it loses there: they go on elsewhere
-from their last checkpoint.
+Ray then starts nothing more on the node. Its cells resume on other nodes from their checkpoints, and the interruption
+does not count as a failed attempt.
 """
 
 from __future__ import annotations
@@ -17,66 +17,76 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 METADATA = {"aws": "http://169.254.169.254", "gcp": "http://metadata.google.internal"}
-"""Where a machine asks its cloud about itself."""
+"""Addresses of the metadata services of the clouds."""
 
 WARNING = {"aws": 120, "gcp": 30}
-"""Seconds from the notice to the end, as the clouds promise them."""
+"""Seconds between the notice and the removal of a machine, as documented by the clouds."""
 
 SPARE = 10
-"""Seconds before the end at which the node counts as gone."""
+"""Seconds before the removal at which Ray's deadline for the node lies."""
 
-PATIENCE = 2
-"""Seconds to wait for the metadata service, which is on the same machine."""
+TIMEOUT_S = 2
+"""Seconds to wait for the metadata service, which runs on the same host."""
 
 
-def watch(cloud: str, address: str | None, metadata: str | None, every: float, tell: Callable[[str], None]) -> None:
-    """Ask for a notice every so many seconds until there is one, and have Ray drain this node.
+def watch(cloud: str, address: str | None, metadata: str | None, every: float, report: Callable[[str], None]) -> None:
+    """Wait for the notice of the cloud, then drain the Ray node on this machine.
 
-    - `address`: of the cluster, ``HOST:PORT``; None for the one that this machine's Ray belongs to
-    - `metadata`: base URL of the metadata service; None for the cloud's own
+    Parameters
+    ----------
+    cloud : str
+        ``"aws"`` or ``"gcp"``.
+    address : str or None
+        Address of the cluster, ``HOST:PORT``. None for the cluster that this machine belongs to.
+    metadata : str or None
+        Base URL of the metadata service. None for the one of the cloud.
+    every : float
+        Seconds between two requests.
+    report : callable
+        Function that prints a line.
     """
     base = (metadata or METADATA[cloud]).rstrip("/")
-    ask = {"aws": aws_notice, "gcp": gcp_notice}[cloud]
-    deaf = False
+    read_notice = {"aws": aws_notice, "gcp": gcp_notice}[cloud]
+    unreachable = False
     while True:
         try:
-            left = ask(base)
+            left = read_notice(base)
         except (OSError, ValueError) as error:
-            if not deaf:
-                tell(f"{base}: no answer ({error}); asking again every {every:g} s")
-            deaf, left = True, None
+            if not unreachable:
+                report(f"{base}: no answer ({error}); trying again every {every:g} s")
+            unreachable, left = True, None
         else:
-            deaf = False
-        if left is not None and _drained(address, left, tell):
+            unreachable = False
+        if left is not None and _drained(address, left, report):
             return
         time.sleep(every)
 
 
 def aws_notice(base: str) -> int | None:
-    """Seconds until EC2 takes this spot instance, None without a notice; by IMDSv2."""
+    """Return the seconds until EC2 takes back this spot instance, or None without a notice. Uses IMDSv2."""
     token = _get(f"{base}/latest/api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "60"}, method="PUT")
     answer = _get(f"{base}/latest/meta-data/spot/instance-action", {"X-aws-ec2-metadata-token": token or ""})
     if answer is None:
         return None
     try:
         end = datetime.fromisoformat(json.loads(answer)["time"]).astimezone(UTC)
-    except (ValueError, KeyError, TypeError):  # a notice all the same
+    except (ValueError, KeyError, TypeError):  # a notice in an unknown format is still a notice
         return WARNING["aws"] - SPARE
     return max(0, int((end - datetime.now(UTC)).total_seconds()) - SPARE)
 
 
 def gcp_notice(base: str) -> int | None:
-    """Seconds until Compute Engine takes this spot VM, None without a notice."""
+    """Return the seconds until Compute Engine takes back this spot VM, or None without a notice."""
     answer = _get(f"{base}/computeMetadata/v1/instance/preempted", {"Metadata-Flavor": "Google"})
     return WARNING["gcp"] - SPARE if answer is not None and answer.strip() == "TRUE" else None
 
 
 def _get(url: str, headers: dict[str, str], method: str = "GET") -> str | None:
-    """What the metadata service answers; None where it has nothing (404)."""
+    """Return the answer of the metadata service, or None if it has no such entry (404)."""
     request = urllib.request.Request(url, headers=headers, method=method)
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a link-local address: no proxy reaches it
     try:
-        with direct.open(request, timeout=PATIENCE) as answer:
+        with direct.open(request, timeout=TIMEOUT_S) as answer:
             return str(answer.read(10_000).decode("utf-8"))
     except urllib.error.HTTPError as error:
         if error.code == 404:
@@ -85,9 +95,10 @@ def _get(url: str, headers: dict[str, str], method: str = "GET") -> str | None:
 
 
 def node_here(address: str | None) -> tuple[str, str] | None:
-    """This machine's Ray node that is no head, from its raylet's command line: its id, and its cluster's address.
+    """Return the id of the Ray worker node on this machine and the address of its cluster.
 
-    Of `address` only the port is compared, as Ray writes down hosts in its own way. None if there is no such node.
+    Both come from the command line of its raylet. Only the port of `address` is compared, because Ray may write the
+    host differently. None if no worker node runs here.
     """
     port = address.rpartition(":")[2] if address else None
     for process in Path("/proc").glob("[0-9]*"):
@@ -104,10 +115,10 @@ def node_here(address: str | None) -> tuple[str, str] | None:
     return None
 
 
-def _drained(address: str | None, left: int, tell: Callable[[str], None]) -> bool:
+def _drained(address: str | None, left: int, report: Callable[[str], None]) -> bool:
     here = node_here(address)
     if here is None:
-        tell("this machine will be taken, but runs no Ray node")
+        report("this machine will be removed, but runs no Ray node")
         return False
     node, cluster = here
     words = ["drain-node", "--address", cluster, "--node-id", node, "--reason", "DRAIN_NODE_REASON_PREEMPTION"]
@@ -117,7 +128,7 @@ def _drained(address: str | None, left: int, tell: Callable[[str], None]) -> boo
     )
     if done.returncode:
         last = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        tell(f"node {node} could not be drained: {' '.join(last)}")
+        report(f"node {node} could not be drained: {' '.join(last)}")
         return False
-    tell(f"this machine will be taken in {left} s: Ray drains node {node}")
+    report(f"this machine will be removed in {left} s: Ray drains node {node}")
     return True

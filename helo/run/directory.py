@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from helo.errors import InputError
-from helo.names import IDENTITY, Column, FileName, TableName
+from helo.names import Column, FileName, TableName
 from helo.run.ledger import ROW, CellRecord, Ledger, records_of
+from helo.run.manifest import Manifest
 from helo.run.tables import (
     CELL_COLUMNS,
     EPOCH_COLUMNS,
@@ -31,22 +32,20 @@ from helo.storage import Folder, Hold, LocalFolder, hold, open_folder, require_n
 class Run:
     """A directory with everything about one search, on this machine or on object storage."""
 
-    def __init__(self, place: Folder | os.PathLike[str] | str, manifest: dict[str, Any]) -> None:
+    def __init__(self, place: Folder | os.PathLike[str] | str, manifest: Manifest) -> None:
         self.folder = open_folder(place)
         self.manifest = manifest
-        self.ledger = Ledger(self.folder / FileName.LEDGER, str(manifest.get(IDENTITY, "")))
+        self.ledger = Ledger(self.folder / FileName.LEDGER, manifest.identity or "")
 
     @classmethod
-    def create(
-        cls, place: Folder | os.PathLike[str] | str, manifest: dict[str, Any], folds: list[dict[str, Any]]
-    ) -> Run:
+    def create(cls, place: Folder | os.PathLike[str] | str, manifest: Manifest, folds: list[dict[str, Any]]) -> Run:
         """Make the directory; raise `InputError` if it is already there or cannot be written."""
         folder = open_folder(place)
         require_new_folder(folder)
         try:
             with folder.filled(last=FileName.MANIFEST) as staging:
                 LocalFolder(staging).write_json(FileName.FOLDS, folds)
-                LocalFolder(staging).write_json(FileName.MANIFEST, manifest)
+                LocalFolder(staging).write_json(FileName.MANIFEST, manifest.as_dict())
         except OSError as error:
             raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from None
         return cls(folder, manifest)
@@ -61,10 +60,15 @@ class Run:
             raise InputError(f"{folder}: cannot be read ({error})") from None
         if not there:
             raise InputError(f"{folder}: is not a run directory (it has no {FileName.MANIFEST})")
-        manifest = folder.read_json(FileName.MANIFEST)
-        if not isinstance(manifest, dict):
+        document = folder.read_json(FileName.MANIFEST)
+        if not isinstance(document, dict):
             raise InputError(f"{folder.where(FileName.MANIFEST)}: is not the manifest of a run")
-        return cls(folder, manifest)
+        return cls(folder, Manifest.from_dict(document))
+
+    def update_manifest(self, manifest: Manifest) -> None:
+        """Write another manifest."""
+        self.folder.write_json(FileName.MANIFEST, manifest.as_dict())
+        self.manifest = manifest
 
     def lock(self, waiting: Callable[[str], None] = lambda line: None) -> AbstractContextManager[Hold]:
         """Keep every other search from this run; raise `InputError` if one has it. See `helo.storage.hold`."""

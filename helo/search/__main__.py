@@ -63,11 +63,16 @@ def build_parser() -> argparse.ArgumentParser:
     where = parser.add_argument_group("where it goes, and how long it may take")
     add = where.add_argument
     add("--out", metavar="RUN", help="run directory, or s3://BUCKET/FOLDER (default: a new one in runs/)")
-    add("--resume", metavar="RUN", help="go on with a run that was interrupted, killed or out of time")
+    add("--resume", metavar="RUN", help="resume a run that was interrupted, killed or out of time")
     add("--time-budget", metavar="TIME", help="end in this time (90s, 30m, 2h) with a run that can be resumed")
-    add("--plan", action="store_true", help="say what the search would cost, from a timed probe, and do not start it")
-    add("--cluster", type=Path, metavar="FILE", help="with --plan: a cluster file, whose instances are priced")
-    add("--price", type=float, metavar="USD", help="with --plan: price of the whole cluster per hour")
+    add("--plan", action="store_true", help="estimate the cost of the search from a timed probe, and do not start it")
+    add("--cluster", type=Path, metavar="FILE", help="with --plan: cluster file for the cost estimate")
+    add(
+        "--price",
+        type=float,
+        metavar="USD",
+        help="with --plan: price of the whole cluster per hour, for the cost estimate",
+    )
     add(
         "--export-predictions",
         action="store_true",
@@ -128,32 +133,34 @@ def _search(arguments: argparse.Namespace, words: list[str]) -> int:
 def _run(setup: SearchSetup, run: Run | None, console: Console) -> int:
     import traceback
 
-    # Heavy imports after all that the user can get wrong has been checked.
-    from helo.search.session import StoppedError, carry_out
+    # Heavy imports come after all checks of the user's input.
+    from helo.search.context import SearchContext
+    from helo.search.session import StoppedError, complete_search
 
-    def tell(line: object) -> None:
+    def print_error(line: object) -> None:
         print(f"{PROG}: {line}", file=sys.stderr)
 
+    context = SearchContext(setup, console, _resume_command(setup, run), run)
     try:
-        ended = carry_out(setup, run, console, _again(setup, run), tell, estimates=True)
+        end = complete_search(context, print_error, show_estimates=True)
     except StoppedError as error:
         if not error.interrupted and not isinstance(error.__cause__, OSError):
             traceback.print_exception(error.__cause__)
-        tell(error)
+        print_error(error)
         return EXIT_INTERRUPTED if error.interrupted else EXIT_FAILED
-    if ended.interrupted:
+    if end.interrupted:
         return EXIT_INTERRUPTED
-    if ended.failures:
-        tell(ended.failures)
-    return EXIT_FAILED if ended.failed else EXIT_OK
+    if end.failures:
+        print_error(end.failures)
+    return EXIT_FAILED if end.failed else EXIT_OK
 
 
-def _again(setup: SearchSetup, run: Run | None) -> str:
-    """The command that goes on with a search."""
-    from helo.search.setup.inputs import lacks_data
+def _resume_command(setup: SearchSetup, run: Run | None) -> str:
+    """Return the command that resumes a search."""
+    from helo.search.setup.inputs import needs_dataset
 
     words = ["--resume", str(run.folder if run else setup.out)]
-    words += ["--data", setup.data] if lacks_data(setup, run) else []
+    words += ["--data", setup.data] if needs_dataset(setup, run) else []
     words += ["--address", setup.address] if setup.address else []
     return f"python -m helo.search {shlex.join(words)}"
 
@@ -173,7 +180,7 @@ def _option(name: str) -> str:
 
 
 def _pricing_problems(arguments: argparse.Namespace) -> list[str]:
-    """What is wrong with the arguments that only a plan has."""
+    """Return the problems of the options that belong to a cost estimate."""
     problems = []
     if not arguments.plan:
         problems += [f"--{name} needs --plan" for name in ("cluster", "price") if getattr(arguments, name) is not None]

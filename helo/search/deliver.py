@@ -1,78 +1,108 @@
-"""What a search leaves to use: the recommended configuration, fitted to all subjects."""
+"""Fit the recommended configuration of a search to all subjects."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
-from rich.console import Console
-
-from helo._cli import print_line
 from helo._text import format_duration
 from helo.configuration import Configuration
+from helo.data.dataset import Dataset
 from helo.errors import DivergedError
-from helo.names import IDENTITY, Column, SearchProtocol, TableName
-from helo.run.directory import Run
+from helo.names import Column, TableName
 from helo.run.selection import recommended
-from helo.search.setup.manifest import versions
-from helo.search.setup.search_setup import SearchSetup
+from helo.search.context import SearchContext
+from helo.search.execution.connection import SharedDataset, ray_cluster, run_on_worker
+from helo.search.setup.manifest import last_resources, package_versions
 from helo.training.fitted import FittedModel, fit_model
 
 Call = Callable[..., FittedModel]
-"""Runs a function on a worker, or here: function, arguments."""
+"""Calls a function with arguments, in this process or on a worker."""
 
 
-def deliver(setup: SearchSetup, run: Run, dataset: Any, device: str, call: Call, console: Console, again: str) -> bool:
-    """Fit the recommended configuration of a finished search to all subjects and save it in ``RUN/model``.
+def deliver_model(context: SearchContext) -> bool:
+    """Fit the recommended configuration of a complete search to all subjects and save it in ``RUN/model``.
 
-    `dataset` is handed to `call` as it is; `again` is the command that goes on. Nothing is done if the model is there,
-    or if the space lists variants to compare: then none is recommended. Why there is none otherwise is said. Returns
-    whether one was made.
+    Tables and report are written before, so that a failure of this fit does not cost them.
+
+    Parameters
+    ----------
+    context : SearchContext
+        Context of the search.
+
+    Returns
+    -------
+    bool
+        Whether a model was fitted. None is fitted if the run has one, if the space lists variants to compare, or if
+        a printed reason prevents it.
     """
+    setup = context.setup
+    resources = last_resources(context.run)
+    with context.run.lock():
+        if setup.address is None:  # this process has imported torch already: a worker would take seconds to start
+            device = "cuda" if resources.gpus_per_cell and setup.gpus else "cpu"
+            return fit_recommended(context, setup.dataset, device, lambda fit, *arguments: fit(*arguments))
+        with ray_cluster(setup.address):
+            device = "cuda" if resources.gpus_per_cell else "cpu"
+            gpus = 1 if resources.gpus_per_cell else 0
+            call = partial(run_on_worker, cpus=resources.cpus_per_cell, gpus=gpus)
+            return fit_recommended(context, SharedDataset(setup.dataset), device, call)
+
+
+def fit_recommended(context: SearchContext, dataset: Dataset | SharedDataset, device: str, call: Call) -> bool:
+    """Fit and save the recommended configuration; return whether a model was fitted.
+
+    Parameters
+    ----------
+    context : SearchContext
+        Context of the search.
+    dataset : Dataset or SharedDataset
+        The data, in the form that `call` passes on.
+    device : str
+        ``"cpu"`` or ``"cuda"``.
+    call : callable
+        Calls `fit_model`, in this process or on a worker.
+    """
+    setup, run = context.setup, context.run
     if run.has_model or setup.space.variants:
         return False
     cells = run.table(TableName.CELLS)
-    found = recommended(cells, setup.space.objective, len(run.folds), setup.protocol == SearchProtocol.NESTED)
+    found = recommended(cells, setup.space.objective, len(run.folds), setup.nested)
     if found is None:
-        print_line(console, "no model is fitted: no configuration has scores in all folds")
+        context.print("no model is fitted: no configuration has scores in all folds")
         return False
     rows = cells[cells[Column.CONFIGURATION] == found.configuration]
-    # A cell trains on fewer windows, and scores as many again.
-    guess = found.epochs * float((rows[Column.SECONDS] / rows[Column.EPOCHS].clip(lower=1)).median())
-    if setup.deadline is not None and time.time() + guess >= setup.deadline:
-        print_line(console, f"no time is left to fit the model (about {format_duration(guess)}); go on with: {again}")
+    # A cell trains on fewer windows than the model, but scores windows too: an epoch takes about as long.
+    seconds = found.epochs * float((rows[Column.SECONDS] / rows[Column.EPOCHS].clip(lower=1)).median())
+    if setup.deadline is not None and time.time() + seconds >= setup.deadline:
+        context.print(
+            f"no time is left to fit the model (about {format_duration(seconds)}); "
+            f"resume with: {context.resume_command}"
+        )
         return False
-    print_line(
-        console,
+    context.print(
         f"fitting configuration {found.configuration} to all {len(setup.dataset.subject_names)} subjects, "
-        f"{found.epochs} epochs" + (f" (about {format_duration(guess)})" if guess >= 1 else ""),
+        f"{found.epochs} epochs" + (f" (about {format_duration(seconds)})" if seconds >= 1 else "")
     )
     params = run.find([(found.configuration, str(rows[Column.FOLD].iloc[0]))])[0].params
+    configuration = Configuration.from_params(params)
     try:
-        model = call(
-            fit_model,
-            dataset,
-            Configuration.from_params(params),
-            found.epochs,
-            setup.training_on(device),
-        )
+        model = call(fit_model, dataset, configuration, found.epochs, setup.training_on(device))
     except DivergedError as error:
-        print_line(console, f"no model is fitted: {error}")
+        context.print(f"no model is fitted: {error}")
         return False
     facts = {
         "recommended": {
             "configuration": found.configuration,
             "protocol": setup.protocol,
-            "run": run.manifest[IDENTITY],
+            "run": run.manifest.identity,
         },
-        "versions": versions(),
+        "versions": package_versions(),
     }
     replace(model, facts={**model.facts, **facts}).save(run.model)
-    print_line(console, f"model: {run.model}")
+    context.print(f"model: {run.model}")
     if not found.epochs:
-        print_line(
-            console, "its folds found nothing better than no training: it predicts the mean label for every window"
-        )
+        context.print("no epoch of training improved on the mean label: the model predicts it for every window")
     return True

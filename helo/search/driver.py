@@ -1,4 +1,4 @@
-"""A search from start to end: dataset and space in, a run directory with all its tables out."""
+"""Run the cells of a search and write the tables of its run."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import contextlib
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 
-from helo._cli import print_line
 from helo.cluster.filling import Node
 from helo.errors import InputError
 from helo.evaluation.baselines import baselines_table
@@ -20,7 +17,7 @@ from helo.evaluation.folds import Fold, folds_as_json, loso_folds
 from helo.names import Column, Prefix, TableName
 from helo.run.directory import Run
 from helo.run.ledger import LedgerWriter, rows_in
-from helo.search.deliver import deliver
+from helo.search.context import SearchContext
 from helo.search.execution.cells import CellSettings
 from helo.search.execution.connection import SharedDataset, ray_cluster, ray_is_running, run_on_worker
 from helo.search.execution.elastic import cluster_machines, share_folder
@@ -33,79 +30,86 @@ from helo.search.planning.pace import Pace
 from helo.search.planning.planner import Planner
 from helo.search.planning.queue import Queue
 from helo.search.setup.finished import FinishedCells
-from helo.search.setup.manifest import add_resumption, build_manifest, last_resources
+from helo.search.setup.manifest import build_manifest, record_resumption
 from helo.search.setup.search_setup import SearchSetup
-from helo.search.sizing.probe import Measured, in_own_process, largest, measure, thinned
-from helo.search.sizing.resources import Machines, Resources, require_room, settle, share_that_fits
+from helo.search.sizing.probe import CellCost, in_own_process, largest_configuration, measure_cell, thin_dataset
+from helo.search.sizing.resources import Machines, Resources, choose_gpu_share, require_fitting_node, resolve_resources
 from helo.settings import CPU
 from helo.storage import Hold, LocalFolder
 from helo.training.checkpoints import CheckpointStore
 
 
-def run_search(
-    setup: SearchSetup, console: Console, announce: Callable[[Run, Resources], None], run: Run | None = None
-) -> tuple[Run, bool]:
-    """Run every cell that is left, then write the run's tables. Returns the run and whether it is complete.
+def run_search(context: SearchContext) -> bool:
+    """Run the remaining cells of a search and write the tables of its run.
 
-    With `run` the search goes on there; without, a new run is made at `setup.out`. `announce` is called when
-    the run directory is there. A search that ends early leaves the tables of the cells that finished.
+    A search that ends early leaves the tables of its finished cells.
+
+    Parameters
+    ----------
+    context : SearchContext
+        Context of the search. Without a run, a new one is created in it.
+
+    Returns
+    -------
+    bool
+        Whether every cell is finished.
     """
+    setup = context.setup
     folds = loso_folds(setup.dataset.subject_names, setup.seed)
+    is_resumed = context.has_run
     with ExitStack() as stack:
-        if run is not None:
+        if is_resumed:
             # Before Ray starts: a second search of the same run ends at once.
-            held = stack.enter_context(run.lock(partial(print_line, console)))
-            finished, finished_baselines = _sound_cells(run, setup.space.objective, console)
+            hold = stack.enter_context(context.run.lock(context.print))
+            finished, finished_baselines = _read_finished_cells(context)
         else:
             finished, finished_baselines = FinishedCells(setup.space.objective), set()
-        others = setup.address is not None or ray_is_running()
-        settled = _on_others_cluster if others else _on_own_cluster
-        resources = settled(setup, folds, stack, console)
+        is_external = setup.address is not None or ray_is_running()
+        start_ray = _join_cluster if is_external else _start_local_cluster
+        resources = start_ray(context, folds, stack)
         concurrency = resources.concurrency or 1
         pace = setup.pace or Pace.for_search(setup.space, len(folds), concurrency, setup.protocol, setup.racing)
         planner = Planner(setup.space, len(folds), setup.seed, setup.protocol, setup.racing, pace, finished.params)
         planner.restore(finished.outcomes)
         queue = Queue(planner, setup.baselines, finished_baselines)
-        if run is None:
-            manifest = build_manifest(setup, folds, resources, pace)
-            run = Run.create(setup.out, manifest, folds_as_json(folds))
-            held = stack.enter_context(run.lock())
-            # Now, and not with the other tables at the end: whoever looks on compares with the train mean.
-            run.write_table(TableName.BASELINES, baselines_table(setup.dataset, folds))
+        if is_resumed:
+            record_resumption(context.run, setup, resources)
         else:
-            add_resumption(run, setup, resources)
-        announce(run, resources)
-        complete = _run_cells(setup, queue, folds, resources, run, held, console, others)
-    return run, complete
+            run = context.create_run(build_manifest(setup, folds, resources, pace), folds_as_json(folds))
+            hold = stack.enter_context(run.lock())
+            # Written at the start, so that a dashboard can compare the first cells with the trivial baselines.
+            run.write_table(TableName.BASELINES, baselines_table(setup.dataset, folds))
+        _announce(context, resources, is_resumed)
+        return _run_cells(context, queue, folds, resources, hold, is_external)
 
 
 def _run_cells(
-    setup: SearchSetup,
+    context: SearchContext,
     queue: Queue,
     folds: tuple[Fold, ...],
     resources: Resources,
-    run: Run,
-    held: Hold,
-    console: Console,
-    others: bool,
+    hold: Hold,
+    is_external: bool,
 ) -> bool:
+    """Run the cells of a queue and write the tables; return whether every cell is finished."""
+    setup, run, planner = context.setup, context.run, queue.planner
     settings = CellSettings(
         training=setup.training,
         gpus=resources.gpus_per_cell or 0.0,
-        checkpoints=_checkpoints(run, others),
+        checkpoints=_checkpoint_store(run, is_external),
         checkpoint_every=setup.checkpoint_every,
         deadline=setup.deadline,
     )
     loggers = make_loggers(setup.loggers, run.folder.here, run.folder.name)
     try:
-        planner = queue.planner
         complete = queue.finished
         if not complete:
-            tell = partial(print_line, console)
             with (
-                # Closed before tables are made: no file moves under them.
-                LedgerWriter(run.ledger, setup.pack, held.check, tell) as writer,
-                SearchProgress(planner.max_cells, setup.space.objective, console, planner.finished_cells) as progress,
+                # Closed before the tables are written: no file of the ledger moves while they are made.
+                LedgerWriter(run.ledger, setup.pack, hold.check, context.print) as writer,
+                SearchProgress(
+                    planner.max_cells, setup.space.objective, context.console, planner.finished_cells
+                ) as progress,
             ):
                 complete = run_cells(
                     queue,
@@ -113,109 +117,115 @@ def _run_cells(
                     folds,
                     settings,
                     Reporting(writer, progress, loggers),
-                    setup.resources.concurrency if others else resources.concurrency,
+                    setup.resources.concurrency if is_external else resources.concurrency,
                 )
     except BaseException:
-        with contextlib.suppress(Exception):  # what went wrong first is what the user has to know
-            held.check()
-            write_tables(run, setup, folds, console)
+        with contextlib.suppress(Exception):  # the user needs to know the first error, not one that follows from it
+            hold.check()
+            write_tables(context, folds)
         raise
-    write_tables(run, setup, folds, console)
+    write_tables(context, folds)
     write_study(run, setup.space, planner.studies())
     return complete
 
 
-def _checkpoints(run: Run, others: bool) -> CheckpointStore:
-    """Where the states of cells lie, for whatever machine asks: it may not see a directory of this one."""
+def _announce(context: SearchContext, resources: Resources, is_resumed: bool) -> None:
+    """Print the data, the space, the resources and the run directory of a search."""
+    setup, run = context.setup, context.run
+    dataset, space = setup.dataset, setup.space
+    racing = "racing" if setup.racing else "no racing"
+    share = f", {resources.gpus_per_cell:g} of a GPU each" if resources.gpus_per_cell else ""
+    context.print(
+        f"{dataset.schema.name}: {len(dataset.subject_names)} subjects, {len(dataset)} windows, "
+        f"{len(dataset.emotions)} emotions; space {space.name}: {space.configurations} configurations × "
+        f"{len(dataset.subject_names)} folds, protocol {setup.protocol}, {racing}; "
+        f"{resources.concurrency} cells at a time{share}; seed {setup.seed}"
+    )
+    if dataset.missing:
+        context.print(f"missing signals: {dataset.missing}")
+    finished = f", {len(run.ledger)} cells are finished" if is_resumed else ""
+    context.print(f"run directory: {run.folder}{finished}")
+
+
+def _checkpoint_store(run: Run, is_external: bool) -> CheckpointStore:
+    """Return the store of checkpoints. Nodes of a cluster may not see a directory of this machine."""
     here = run.checkpoints.here
     if here is None:
         return run.checkpoints
-    return share_folder(here.resolve()) if others else LocalFolder(here.resolve())
+    return share_folder(here.resolve()) if is_external else LocalFolder(here.resolve())
 
 
-def deliver_model(setup: SearchSetup, run: Run, console: Console, again: str) -> bool:
-    """Fit the recommended configuration of a complete search to all subjects; see `helo.search.deliver`.
-
-    For itself, when tables and report are written: whatever happens to the fit, they are there.
-    """
-    resources = last_resources(run)
-    threads, share = resources.cpus_per_cell, resources.gpus_per_cell
-    with run.lock():
-        if setup.address is None:  # this process has torch already: a worker would take seconds to start
-            device = "cuda" if share and setup.gpus else "cpu"
-            return deliver(setup, run, setup.dataset, device, lambda fit, *rest: fit(*rest), console, again)
-        with ray_cluster(setup.address):
-            call = partial(run_on_worker, cpus=threads, gpus=1 if share else 0)
-            return deliver(setup, run, SharedDataset(setup.dataset), "cuda" if share else "cpu", call, console, again)
-
-
-def _on_own_cluster(setup: SearchSetup, folds: tuple[Fold, ...], stack: ExitStack, console: Console) -> Resources:
-    """Settle the resources on this machine, and start Ray with them: without it nothing is written."""
-    here = Machines([Node(os.cpu_count() or 1, setup.gpus)])
-    resources = settle(setup.resources, _share(setup, folds, here, in_own_process), here)
-    lent = (resources.concurrency or 1) * resources.cpus_per_cell
-    stack.enter_context(ray_cluster(None, lent, setup.gpus))
+def _start_local_cluster(context: SearchContext, folds: tuple[Fold, ...], stack: ExitStack) -> Resources:
+    """Settle the resources on this machine and start Ray with them."""
+    setup = context.setup
+    machine = Machines([Node(os.cpu_count() or 1, setup.gpus)])
+    resources = resolve_resources(setup.resources, _gpu_share(setup, folds, machine, in_own_process), machine)
+    cpus = (resources.concurrency or 1) * resources.cpus_per_cell
+    stack.enter_context(ray_cluster(None, cpus, setup.gpus))
     return resources
 
 
-def _on_others_cluster(setup: SearchSetup, folds: tuple[Fold, ...], stack: ExitStack, console: Console) -> Resources:
-    """Settle the resources on a Ray cluster that others have started, as large as it may become."""
+def _join_cluster(context: SearchContext, folds: tuple[Fold, ...], stack: ExitStack) -> Resources:
+    """Join a running Ray cluster and settle the resources on it, as large as its autoscaler may make it."""
+    setup = context.setup
     stack.enter_context(ray_cluster(setup.address))
-    there = cluster_machines()
-    measured = setup.resources.gpus_per_cell is None and there.feeds(setup.resources.cpus_per_cell)
-    if measured and not any(node.gpus for node in there.now):
-        print_line(console, "waiting for the cluster to start a node with a GPU, to measure what a cell needs of it")
-    share = _share(setup, folds, there, _probe_there)
-    require_room(setup.resources, share, there)
+    cluster = cluster_machines()
+    has_probe = setup.resources.gpus_per_cell is None and cluster.count_cells_per_gpu(setup.resources.cpus_per_cell)
+    if has_probe and not any(node.gpus for node in cluster.running):
+        context.print("waiting for the cluster to start a node with a GPU, to measure what a cell needs of it")
+    share = _gpu_share(setup, folds, cluster, _probe_on_gpu_worker)
+    require_fitting_node(setup.resources, share, cluster)
     if not share and setup.training.engine != CPU:
         raise InputError("precision mixed and compile make cells faster on GPUs only, and no cell gets one; leave them")
-    return settle(setup.resources, share, there)
+    return resolve_resources(setup.resources, share, cluster)
 
 
-def _probe_there(function: Callable[..., Any], *arguments: Any) -> Any:
+def _probe_on_gpu_worker(function: Callable[..., Any], *arguments: Any) -> Any:
     return run_on_worker(function, *arguments, cpus=1, gpus=1)
 
 
-def _share(setup: SearchSetup, folds: tuple[Fold, ...], there: Machines, call: Callable[..., Measured]) -> float:
-    """The share of a GPU for each cell: the one wished for, or the one that holds the largest configuration."""
+def _gpu_share(setup: SearchSetup, folds: tuple[Fold, ...], machines: Machines, call: Callable[..., CellCost]) -> float:
+    """Return the share of a GPU for each cell: the requested one, or one that holds the largest configuration."""
     if setup.resources.gpus_per_cell is not None:
         return setup.resources.gpus_per_cell
-    feed = there.feeds(setup.resources.cpus_per_cell)
-    if not feed:
+    cells_per_gpu = machines.count_cells_per_gpu(setup.resources.cpus_per_cell)
+    if not cells_per_gpu:
         return 0.0
     found = call(
-        measure,
-        thinned(setup.dataset)[0],
+        measure_cell,
+        thin_dataset(setup.dataset)[0],
         folds[0],
-        largest(setup.space),
+        largest_configuration(setup.space),
         setup.training_on("cuda"),
     )
-    return share_that_fits(found.gpu_memory, found.gpu_total, feed)
+    return choose_gpu_share(found.gpu_memory, found.gpu_total, cells_per_gpu)
 
 
-def _sound_cells(run: Run, objective: str, console: Console) -> tuple[FinishedCells, set[tuple[str, int]]]:
-    """The finished cells of a run and of its baselines; files that cannot be read are moved aside and run again."""
+def _read_finished_cells(context: SearchContext) -> tuple[FinishedCells, set[tuple[str, int]]]:
+    """Read the finished cells of HeLo and of baselines; set damaged files aside, so that their cells run again."""
+    run = context.run
     faults: dict[str, str] = {}
-    finished = FinishedCells(objective)
+    finished = FinishedCells(context.setup.space.objective)
     for _, rows in run.ledger.blocks(finished.columns, faults=faults, verify=True):
         finished.add(rows)
-    records, more = run.ledger.inspect(run.ledger.baseline_parts())
-    for name, fault in (faults | more).items():
+    records, baseline_faults = run.ledger.inspect(run.ledger.baseline_parts())
+    for name, fault in (faults | baseline_faults).items():
         moved = run.ledger.set_aside(name)
-        what = "its cell runs again" if rows_in(name) == 1 else f"its {rows_in(name)} cells run again"
-        print_line(console, f"{run.ledger.folder.where(name)}: {fault}; moved to {moved}, {what}")
-    number = {fold["test"]: place for place, fold in enumerate(run.folds)}
-    return finished, {(record.method, number[record.fold]) for record in records}
+        cells = "its cell runs again" if rows_in(name) == 1 else f"its {rows_in(name)} cells run again"
+        context.print(f"{run.ledger.folder.where(name)}: {fault}; moved to {moved}, {cells}")
+    number_of = {fold["test"]: number for number, fold in enumerate(run.folds)}
+    return finished, {(record.method, number_of[record.fold]) for record in records}
 
 
-def write_tables(run: Run, setup: SearchSetup, folds: tuple[Fold, ...], console: Console) -> None:
-    """Make the run's tables from its ledger and its dataset."""
+def write_tables(context: SearchContext, folds: tuple[Fold, ...]) -> None:
+    """Write the tables of a run from its ledger and its dataset."""
+    setup, run = context.setup, context.run
     dataset = setup.dataset
     truth = pd.DataFrame(dataset.labels, columns=[Prefix.TRUE + emotion for emotion in dataset.emotions])
     if dataset.groups is not None:
         truth.insert(0, Column.GROUP, dataset.groups)
     baselines = baselines_table(dataset, folds, run.ledger.read_baselines())
     for name, fault in run.write_tables(truth, baselines, setup.space.objective, setup.export_predictions).items():
-        print_line(
-            console, f"{run.ledger.folder.where(name)}: {fault}; its cells are in no table until the search goes on"
+        context.print(
+            f"{run.ledger.folder.where(name)}: {fault}; its cells are missing in the tables until the search is resumed"
         )

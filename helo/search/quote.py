@@ -19,8 +19,15 @@ from helo.errors import InputError
 from helo.evaluation.folds import loso_folds
 from helo.run.directory import Run
 from helo.search.setup.search_setup import SearchSetup
-from helo.search.sizing.probe import Measured, in_own_process, largest, measure, samples, thinned
-from helo.search.sizing.resources import Machines, settle, share_that_fits
+from helo.search.sizing.probe import (
+    CellCost,
+    in_own_process,
+    largest_configuration,
+    measure_cell,
+    sample_configurations,
+    thin_dataset,
+)
+from helo.search.sizing.resources import Machines, choose_gpu_share, resolve_resources
 
 
 @dataclass(frozen=True)
@@ -60,12 +67,12 @@ def print_quote(
             )
     folds = loso_folds(setup.dataset.subject_names, setup.seed)
     device = "cuda" if setup.gpus and setup.resources.gpus_per_cell != 0 else "cpu"
-    tried = [largest(setup.space), *samples(setup.space, setup.seed)]
+    tried = [largest_configuration(setup.space), *sample_configurations(setup.space, setup.seed)]
     tell(f"timing {len(tried)} configurations on one fold …")
-    few, share = thinned(setup.dataset)
-    found: list[Measured] = [
+    few, share = thin_dataset(setup.dataset)
+    found: list[CellCost] = [
         in_own_process(
-            measure,
+            measure_cell,
             few,
             folds[0],
             params,
@@ -97,19 +104,19 @@ def print_quote(
         _say_price(tell, quote, nodes, price)
 
 
-def _concurrency(setup: SearchSetup, nodes: Sequence[Nodes], big: Measured) -> int:
+def _concurrency(setup: SearchSetup, nodes: Sequence[Nodes], big: CellCost) -> int:
     """Cells at a time on the cluster's workers, or on this machine."""
     wish = setup.resources
     workers = [node for node in nodes if not node.head and node.most and node.instance is not None]
     if not workers:
         here, share = Machines([Node(os.cpu_count() or 1, setup.gpus)]), wish.gpus_per_cell
         if share is None:
-            feed = here.feeds(wish.cpus_per_cell)
-            share = share_that_fits(big.gpu_memory, big.gpu_total, feed) if big.gpu_total else 0.0
-        return settle(wish, share, here).concurrency or 1
+            feed = here.count_cells_per_gpu(wish.cpus_per_cell)
+            share = choose_gpu_share(big.gpu_memory, big.gpu_total, feed) if big.gpu_total else 0.0
+        return resolve_resources(wish, share, here).concurrency or 1
     groups = [(Node(node.instance.cpus, node.instance.gpus), node.most) for node in workers if node.instance]
     there = Machines((), groups, sum(most for _, most in groups))
-    return settle(wish, wish.gpus_per_cell or 0.0, there).concurrency or 1
+    return resolve_resources(wish, wish.gpus_per_cell or 0.0, there).concurrency or 1
 
 
 def _say_price(tell: Callable[[str], None], quote: Quote, nodes: Sequence[Nodes], price: float | None) -> None:

@@ -1,6 +1,6 @@
-"""A planned search carried out to its end: cells, tables, summary, report, model. Command and Python share it.
+"""Run a search to its end: cells, tables, summary, report and model. The command and Python share it.
 
-The one module of `helo` in which the search and `analysis`, which reads what it leaves, meet.
+This is the only module of `helo` in which the search and `helo.analysis` meet.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from rich.console import Console
 
-from helo._cli import print_line
 from helo.analysis.report import write_report, write_summary
 from helo.analysis.result import RunResult
 from helo.analysis.source import read_source
@@ -21,152 +20,153 @@ from helo.analysis.terminal import print_summary
 from helo.errors import InputError, SearchError
 from helo.names import Column, Status, TableName
 from helo.run.directory import Run
-from helo.search.driver import deliver_model, run_search
-from helo.search.setup.inputs import lacks_data
+from helo.search.context import SearchContext
+from helo.search.deliver import deliver_model
+from helo.search.driver import run_search
+from helo.search.setup.inputs import needs_dataset
 from helo.search.setup.search_setup import SearchSetup
-from helo.search.sizing.resources import Resources
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a search ended whose tables are written.
+class SearchEnd:
+    """Outcome of a search with written tables.
 
-    - `stopped`: what ended it before its last cell, and how to go on; None if it is complete
-    - `interrupted`: whether that was its user, not its time budget
-    - `failures`: how many cells failed and why the first did; None if none did
-    - `failed`: whether all cells did
+    Attributes
+    ----------
+    run : Run
+        The run.
+    early_stop : str or None
+        Why the search ended before its last cell, and how to resume it; None if it is complete.
+    interrupted : bool
+        Whether the user interrupted it, as opposed to its time budget.
+    failures : str or None
+        Number of failed cells and the reason of the first; None if no cell failed.
+    failed : bool
+        Whether all cells failed.
     """
 
     run: Run
-    stopped: str | None
+    early_stop: str | None
     interrupted: bool
     failures: str | None
     failed: bool
 
 
 class StoppedError(SearchError):
-    """What ended a search in the middle; its cause is what was raised."""
+    """An error or an interruption that ended a search. Its cause is the original exception."""
 
     def __init__(self, message: str, interrupted: bool) -> None:
         super().__init__(message)
         self.interrupted = interrupted
 
 
-def carry_out(
-    setup: SearchSetup,
-    run: Run | None,
-    console: Console,
-    again: str,
-    stopped: Callable[[str], None] = lambda line: None,
-    estimates: bool = False,
-) -> Ended:
-    """Carry a plan out to its end; with `run`, go on with what is there.
+def complete_search(
+    context: SearchContext,
+    on_early_stop: Callable[[str], None] = lambda line: None,
+    show_estimates: bool = False,
+) -> SearchEnd:
+    """Run a search to its end and write its tables, report and model.
 
-    - `again`: how the user goes on, for messages
-    - `stopped`: called with one line when the search ends early, before tables and report are made
-    - `estimates`: whether the table of estimates is printed
+    Parameters
+    ----------
+    context : SearchContext
+        Context of the search. With a run, that run is resumed.
+    on_early_stop : callable
+        Called with one line if the search ends early, before its report is written.
+    show_estimates : bool
+        Whether the table of estimates is printed.
 
-    Raises `StoppedError` where the search or what follows it is interrupted or fails: the finished cells are then in
-    the ledger. What goes wrong before the run is there, and every `InputError`, is raised as it is.
+    Returns
+    -------
+    SearchEnd
+
+    Raises
+    ------
+    StoppedError
+        If the search is interrupted or fails after its run directory exists. The ledger has the finished cells.
+    InputError
+        If an input is wrong. Errors before the run directory exists are raised unchanged.
     """
-
-    def announce(made: Run, resources: Resources) -> None:
-        nonlocal run
-        resumed, run = run is not None, made
-        _announce(setup, made, resources, resumed, console)
-
     line = None
     try:
-        run, complete = run_search(setup, console, announce, run)
+        complete = run_search(context)
+        run = context.run
         finished = len(run.ledger)
-        in_time = setup.deadline is not None and time.time() >= setup.deadline
+        is_out_of_time = context.setup.deadline is not None and time.time() >= context.setup.deadline
         if not complete:
-            line = _line("time is up" if in_time else "interrupted", run, again)
-            stopped(line)
+            line = context.with_resume_command("time is up" if is_out_of_time else "interrupted")
+            on_early_stop(line)
         if finished:
             source = read_source(run)
             write_summary(source)
-            path = write_report(source)  # before anything is printed: whoever reads may be gone
-            if estimates:
-                print_summary(source, console)
-            print_line(console, f"report: {path}")
-        if complete and deliver_model(setup, run, console, again):
-            write_report(read_source(run))  # which names the model
+            path = write_report(source)  # before anything is printed: the reader of a pipe may have ended
+            if show_estimates:
+                print_summary(source, context.console)
+            context.print(f"report: {path}")
+        if complete and deliver_model(context):
+            write_report(read_source(run))  # again, because the report names the model
     except (Exception, KeyboardInterrupt) as error:
-        if run is None or isinstance(error, InputError):
+        if not context.has_run or isinstance(error, InputError):
             raise
         interrupted = isinstance(error, KeyboardInterrupt)
         if isinstance(error, OSError):
-            reason = f"{error.filename or run.folder}: {error.strerror or error}"
+            reason = f"{error.filename or context.run.folder}: {error.strerror or error}"
         else:
             reason = "interrupted" if interrupted else f"failed with {type(error).__name__} (above)"
-        raise StoppedError(_line(reason, run, again), interrupted) from error
-    failures, failed = failures_of(run) if finished else (None, False)
-    return Ended(run, line, line is not None and not in_time, failures, failed)
+        raise StoppedError(context.with_resume_command(reason), interrupted) from error
+    failures, failed = describe_failures(run) if finished else (None, False)
+    return SearchEnd(run, line, line is not None and not is_out_of_time, failures, failed)
 
 
 def search_from_python(setup: SearchSetup, run: Run | None, progress: bool) -> RunResult:
-    """Carry a plan out for whoever called `helo.run_search`, and return what it found; see there."""
-    words = ["dataset"] if lacks_data(setup, run) else []
-    words += [f"resume={str(run.folder if run else setup.out)!r}"]
-    words += [f"address={setup.address!r}"] if setup.address else []
-    console = Console(quiet=not progress)
+    """Run a search for `helo.run_search` and return its result."""
+    arguments = ["dataset"] if needs_dataset(setup, run) else []
+    arguments += [f"resume={str(run.folder if run else setup.out)!r}"]
+    arguments += [f"address={setup.address!r}"] if setup.address else []
+    context = SearchContext(setup, Console(quiet=not progress), f"helo.run_search({', '.join(arguments)})", run)
     threads = torch.get_num_threads()
     try:
-        ended = carry_out(setup, run, console, f"helo.run_search({', '.join(words)})")
+        end = complete_search(context)
     except StoppedError as error:
-        if error.interrupted:  # a notebook shows it as what it is, and a script ends as it should
+        if error.interrupted:  # so that a notebook and a script treat it as an interruption
             raise KeyboardInterrupt(str(error)) from None
         raise
     finally:
-        torch.set_num_threads(threads)  # the fit of the model in this process has set those of a cell
-    if ended.stopped and not ended.interrupted:
-        print_line(console, ended.stopped)
-    return conclude(ended)
+        torch.set_num_threads(threads)  # fitting the model in this process has set the threads of a cell
+    if end.early_stop and not end.interrupted:
+        context.print(end.early_stop)
+    return result_of(end)
 
 
-def conclude(ended: Ended) -> RunResult:
-    """What a caller in Python gets of a search that has ended: the run, or what was raised in its place."""
-    if ended.interrupted:
-        raise KeyboardInterrupt(ended.stopped)
-    if ended.failed:
-        raise SearchError(f"{ended.run.folder}: {ended.failures}")
-    if ended.failures:
-        warnings.warn(ended.failures, stacklevel=4)  # at the line that calls helo.run_search
-    return RunResult(ended.run, complete=ended.stopped is None)
+def result_of(end: SearchEnd) -> RunResult:
+    """Return the run of a search that has ended.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the user interrupted it.
+    SearchError
+        If all cells failed.
+    """
+    if end.interrupted:
+        raise KeyboardInterrupt(end.early_stop)
+    if end.failed:
+        raise SearchError(f"{end.run.folder}: {end.failures}")
+    if end.failures:
+        warnings.warn(end.failures, stacklevel=4)  # at the line that calls helo.run_search
+    return RunResult(end.run, complete=end.early_stop is None)
 
 
-def _announce(setup: SearchSetup, run: Run, resources: Resources, resumed: bool, console: Console) -> None:
-    dataset, space = setup.dataset, setup.space
-    racing = "racing" if setup.racing else "no racing"
-    share = f", {resources.gpus_per_cell:g} of a GPU each" if resources.gpus_per_cell else ""
-    print_line(
-        console,
-        f"{dataset.schema.name}: {len(dataset.subject_names)} subjects, {len(dataset)} windows, "
-        f"{len(dataset.emotions)} emotions; space {space.name}: {space.configurations} configurations × "
-        f"{len(dataset.subject_names)} folds, protocol {setup.protocol}, {racing}; "
-        f"{resources.concurrency} cells at a time{share}; seed {setup.seed}",
-    )
-    if dataset.missing:
-        print_line(console, f"missing signals: {dataset.missing}")
-    there = f", {len(run.ledger)} cells are there" if resumed else ""
-    print_line(console, f"run directory: {run.folder}{there}")
-
-
-def _line(reason: str, run: Run, again: str) -> str:
-    return f"{reason}; {len(run.ledger)} cells are finished; go on with: {again}"
-
-
-def failures_of(run: Run) -> tuple[str | None, bool]:
-    """How many cells failed and why the first did, and whether all of them did."""
+def describe_failures(run: Run) -> tuple[str | None, bool]:
+    """Return the number of failed cells with the reason of the first (None if no cell failed), and whether all failed."""
     cells = run.table(TableName.CELLS)
     failed = cells[cells[Column.STATUS] == Status.FAILED]
     if failed.empty:
         return None, False
     first = failed.iloc[0]
     reason = str(first[Column.REASON]).strip().splitlines()[-1]
-    said = (
+    message = (
         f"{len(failed)} of {len(cells)} cells failed, the first (configuration {first[Column.CONFIGURATION]}, "
         f"fold {first[Column.FOLD]}): {reason}"
     )
-    return said, len(failed) == len(cells)
+    return message, len(failed) == len(cells)

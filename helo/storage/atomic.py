@@ -13,7 +13,7 @@ from pathlib import Path
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A hidden path to write to; it takes the place of `path` at the end, or goes if that fails."""
+    """Open a context with a hidden path to write to. It replaces `path` at the end, or is deleted after an error."""
     hidden = path.with_name(f".{path.name}")
     try:
         yield hidden
@@ -26,10 +26,10 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A hidden folder to fill, which becomes `path` at the end.
+    """Open a context with a hidden folder to fill, which becomes `path` at the end.
 
-    If that fails it goes, with the parents of `path` that were made for it. What lies at `path` stays if it is no
-    empty folder: then the end fails.
+    After an error it is deleted, with the parents of `path` that were created for it. If `path` exists and is not an
+    empty folder, it is kept and the end fails.
     """
     made: list[Path] = []
     staging: Path | None = None
@@ -45,7 +45,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         if staging is not None:
             shutil.rmtree(staging, ignore_errors=True)
         for folder in reversed(made):
-            with contextlib.suppress(OSError):  # somebody else uses it by now
+            with contextlib.suppress(OSError):  # another process uses it by now
                 folder.rmdir()
         raise
 

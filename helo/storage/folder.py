@@ -1,4 +1,4 @@
-"""A folder, wherever it lies, and the one on this machine."""
+"""Interface of folders on any storage, and folders on this machine."""
 
 from __future__ import annotations
 
@@ -16,101 +16,102 @@ from helo.storage.atomic import whole_file, whole_folder
 
 
 class Folder(ABC):
-    """A folder of files. Names are relative, with ``/`` between folders; parents are made where they are missing.
+    """Folder of files on any storage.
 
-    Whoever reads sees a file whole or not at all, whatever ends the process that writes it. Errors are `OSError`, a
-    name that is not there `FileNotFoundError`; what is read through `open` raises pyarrow's own.
+    Names are relative, with ``/`` between folders. Missing parents are created. A reader sees a file whole or not at
+    all, even if the writing process is killed. Errors are `OSError`, `FileNotFoundError` for a missing file. Reading
+    from what `open` returns may also raise errors of pyarrow.
     """
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """The last part of where it lies."""
+        """Last part of the path."""
 
     @property
     @abstractmethod
     def here(self) -> Path | None:
-        """Its path, if it lies on this machine."""
+        """Path of the folder if it lies on this machine, else None."""
 
     @abstractmethod
     def __truediv__(self, name: str) -> Folder:
-        """A folder in this one."""
+        """Return a folder inside this one."""
 
     @property
     @abstractmethod
     def parent(self) -> Folder:
-        """The folder that this one is in."""
+        """Folder that contains this one."""
 
     @abstractmethod
     def where(self, name: str) -> str:
-        """Where a file in it lies, for messages."""
+        """Return the full path or URI of a file, for messages."""
 
     @abstractmethod
     def names(self) -> list[str]:
-        """What lies directly in it, sorted; nothing if it is not there."""
+        """Return the sorted names of files and folders directly in this one; empty if it does not exist."""
 
     @abstractmethod
     def exists(self, name: str) -> bool:
-        """Whether there is a file or a folder of this name."""
+        """Return whether a file or folder of this name exists."""
 
     @abstractmethod
     def stamps(self, names: Sequence[str]) -> tuple[int, ...]:
-        """A number for each name that changes when the file does; 0 if it is not there."""
+        """Return a number for each file that changes whenever the file does; 0 for a missing file."""
 
     @abstractmethod
     def is_new(self) -> bool:
-        """Whether nothing is there yet."""
+        """Return whether nothing exists at this place yet."""
 
     @abstractmethod
     def read(self, name: str) -> bytes:
-        """The content of a file."""
+        """Return the content of a file."""
 
     @abstractmethod
     def open(self, name: str) -> Any:
-        """What pyarrow reads parts of a file from: a path, or an open file."""
+        """Return a path or an open file from which pyarrow can read parts of a file."""
 
     @abstractmethod
     def write(self, name: str, content: bytes) -> None:
-        """Write a file; when this returns, a power cut does not take it."""
+        """Write a file. After this returns, the file survives a power cut."""
 
     @abstractmethod
     def delete(self, name: str) -> None:
-        """Delete a file, if it is there."""
+        """Delete a file if it exists."""
 
     @abstractmethod
     def move(self, name: str, target: str) -> None:
-        """Give a file another name; what has that name goes."""
+        """Rename a file, and replace an existing one."""
 
     @abstractmethod
     def new_file(self, name: str) -> AbstractContextManager[Path]:
-        """A path on this machine to write to, which becomes the file at the end, or goes if that fails."""
+        """Open a context with a local path to write to. It becomes the file, or is deleted after an error."""
 
     @abstractmethod
     def filled(self, last: str) -> AbstractContextManager[Path]:
-        """A folder on this machine to fill, which becomes this one, or goes if that fails.
+        """Open a context with a local folder to fill. It becomes this one, or is deleted after an error.
 
-        This one must not be there yet. `last`: the file without which nobody takes it for what it is.
+        This folder must not exist yet. The file `last` is written last: it marks the folder as complete.
         """
 
     @abstractmethod
     def at_hand(self, name: str) -> AbstractContextManager[Path]:
-        """A file as a path on this machine, for as long as the context lasts."""
+        """Open a context with a local path of a file."""
 
     def read_json(self, name: str) -> Any:
-        """The content of a JSON file; raise `InputError` if it has none."""
+        """Return the content of a JSON file; raise `InputError` if it cannot be read."""
         try:
             return json.loads(self.read(name).decode("utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{self.where(name)}: cannot be read ({error})") from None
 
     def write_json(self, name: str, content: Any) -> None:
-        """Write JSON that people can read."""
+        """Write indented JSON."""
         self.write(name, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
 
 
 @dataclass(frozen=True)
 class LocalFolder(Folder):
-    """A folder on this machine, or on a file system that is mounted here."""
+    """Folder on this machine, or on a file system that is mounted here."""
 
     path: Path
 

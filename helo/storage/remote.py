@@ -1,4 +1,4 @@
-"""A folder on object storage, by pyarrow's file systems."""
+"""Folders on object storage, through the file systems of pyarrow."""
 
 from __future__ import annotations
 
@@ -22,23 +22,29 @@ from helo.errors import StorageError
 from helo.storage.folder import Folder
 
 ATTEMPTS: Final = 6
-"""How often a request is tried, with longer and longer pauses (a quarter of a minute in all): networks have moods."""
+"""Attempts at a request, with growing pauses between them (15 s in total)."""
 
 PATIENCE: Final = timedelta(seconds=15)
-"""The same for storage whose client counts time."""
+"""Time limit for the attempts, for clients that limit the time instead of the number."""
 
 PIECE: Final = 5 * 2**20
-"""Bytes that are written in one request. More go in several, and what was sent of them until one fails is an object."""
+"""Maximum bytes in one request. Of a larger file, the part before a failed request would become an object."""
 
 
 @dataclass(frozen=True)
 class RemoteFolder(Folder):
-    """A folder on object storage.
+    """Folder on object storage.
 
-    - `scheme`: ``s3`` or ``gs``
-    - `path`: bucket and prefix
-    - `options`: pairs from `helo.storage.places.OPTIONS`, as in its URI
-    - `surroundings`: such pairs from the environment, which may be another one where this folder is sent to
+    Attributes
+    ----------
+    scheme : str
+        ``"s3"`` or ``"gs"``.
+    path : str
+        Bucket and prefix.
+    options : tuple of (str, str)
+        Options in the URI, see `helo.storage.places.OPTIONS`.
+    surroundings : tuple of (str, str)
+        Options from the environment of the process that opened the folder. Workers may have a different environment.
     """
 
     scheme: str
@@ -80,7 +86,7 @@ class RemoteFolder(Folder):
 
     @contextmanager
     def _system(self, name: str = "") -> Iterator[fs.FileSystem]:
-        """The client; what it raises becomes what `Folder` promises."""
+        """Open a context with the client. Its errors become those that `Folder` documents."""
         try:
             given = tuple({**dict(self.surroundings), **dict(self.options)}.items())
             yield _file_system(self.scheme, self.path.partition("/")[0], given, os.getpid())
@@ -165,7 +171,7 @@ class RemoteFolder(Folder):
             yield path
 
     def _upload(self, path: Path, name: str) -> None:
-        """A file as an object, whole or not at all."""
+        """Upload a file as an object, whole or not at all."""
         if path.stat().st_size <= PIECE:
             self.write(name, path.read_bytes())
             return
@@ -187,13 +193,13 @@ def _said(error: Exception, bucket: str) -> str:
     if "NO_SUCH_BUCKET" in said:
         return f"there is no bucket {bucket!r}"
     if "ACCESS_DENIED" in said or "INVALID_ACCESS_KEY" in said:
-        return f"access is denied; whoever runs this needs credentials for bucket {bucket!r} ({said})"
+        return f"access is denied; set credentials for bucket {bucket!r} ({said})"
     return said
 
 
 @cache
 def _file_system(scheme: str, bucket: str, options: tuple[tuple[str, str], ...], process: int) -> fs.FileSystem:
-    """One client per process: those of pyarrow do not survive a fork."""
+    """Return the client of this process. Clients of pyarrow do not survive a fork."""
     given = dict(options)
     if scheme == "gs":
         return fs.GcsFileSystem(**given, retry_time_limit=PATIENCE)

@@ -14,6 +14,7 @@ import pytest
 from helo.metrics import METRICS
 from helo.names import TableName
 from helo.run.directory import Run
+from helo.run.manifest import Manifest
 
 SUBJECTS = ("S2", "S3", "S4", "S5", "S6", "S7")
 EMOTIONS = ("joy", "fear", "anger", "calm")
@@ -100,7 +101,7 @@ def build(
         "resources": {"concurrency": 2, "cpus_per_cell": 1, "gpus_per_cell": 0.0},
         "machine": {"cpus": 2},
     }
-    run = Run.create(path, manifest, [{"test": subject} for subject in subjects])
+    run = Run.create(path, Manifest.from_dict(manifest), [{"test": subject} for subject in subjects])
     shown = groups or ["only"] * 3
     ease = {subject: 0.8 + 0.5 * rng.random() for subject in subjects}
     start = pd.Timestamp("2026-11-21T03:00:00Z")

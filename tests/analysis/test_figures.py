@@ -1,4 +1,4 @@
-"""What the figures show, tested between the tables and plotly."""
+"""Tests of the content of the figures, mostly before it is drawn."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ def test_subjects_info_has_the_hardest_first(run: Run, cells: pd.DataFrame, metr
 
 
 def with_regressors(run: Run) -> pd.DataFrame:
-    """The scores of the run, with two regressors: ridge is best but failed on a subject, knn has them all."""
+    """Return the scores of the run with two regressors: ridge is best but failed on a subject, knn has all subjects."""
     scores = subject_scores(run.table("cells"), run.table("baselines"), "kl")
     uniform = scores[scores["estimate"] == "uniform"]
     ridge = uniform[uniform["fold"] != "S3"].assign(estimate="ridge", kl=0.01)
     return pd.concat([scores, ridge, uniform.assign(estimate="knn", kl=uniform["kl"] / 2)], ignore_index=True)
 
 
-def test_the_best_regressor_stands_beside_each_subject(run: Run) -> None:
+def test_the_best_regressor_is_the_third_marker(run: Run) -> None:
     scores = with_regressors(run)
     info = subjects._build_info(scores, "kl")
     assert info.regressor == "knn"
@@ -88,7 +88,7 @@ def test_the_best_regressor_stands_beside_each_subject(run: Run) -> None:
         assert list(trace.meta["subject"]) == list(info.subjects)  # a click selects
 
 
-def test_without_a_regressor_there_are_two_marks(run: Run, cells: pd.DataFrame) -> None:
+def test_without_a_regressor_there_are_two_markers(run: Run, cells: pd.DataFrame) -> None:
     figure = plot_subjects(subject_scores(cells, run.table("baselines"), "kl"), "kl")
     assert [trace.name for trace in figure.data if trace.mode == "markers"] == ["train_mean", "per_fold_selection"]
 
@@ -110,7 +110,7 @@ def test_comparisons_info(run: Run) -> None:
     assert info.better == tuple(rows["better"])
 
 
-def test_only_a_difference_beyond_chance_is_filled(run: Run) -> None:
+def test_only_significant_differences_are_filled(run: Run) -> None:
     table = compare(with_regressors(run), ("kl",)).assign(p_holm=[0.01, 0.05, 0.2, np.nan])
     (trace,) = plot_comparisons(table, "kl").data
     assert list(trace.marker.symbol) == ["circle", "circle-open", "circle-open", "circle-open"]
@@ -129,7 +129,7 @@ def test_ranks_info(run: Run) -> None:
     assert len(info.bars) == len(found.groups)
 
 
-def test_bars_that_overlap_lie_on_different_levels() -> None:
+def test_overlapping_bars_have_different_levels() -> None:
     found = Ranks("kl", 9, tuple("abcdef"), (1.0, 2.0, 3.0, 4.0, 5.0, 6.0), 2.0, ((0, 2), (1, 3), (2, 4), (3, 5)))
     info = ranks._build_info(found)
     assert [(bar.best, bar.worst) for bar in info.bars] == [(1, 3), (2, 4), (3, 5), (4, 6)]
@@ -237,7 +237,7 @@ def test_predictions_of_many_groups_are_cut(make_run: Callable[..., Run]) -> Non
     assert "the first 36 of 40 groups" in str(predictions._draw_figure(info).layout.annotations)
 
 
-def test_every_figure_says_why_it_is_empty(run: Run, cells: pd.DataFrame) -> None:
+def test_empty_figures_give_a_reason(run: Run, cells: pd.DataFrame) -> None:
     failed = cells.assign(status="failed")
     scores = subject_scores(failed, run.table("baselines"), "kl")
     with pytest.raises(InputError, match="no estimate"):

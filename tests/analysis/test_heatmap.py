@@ -1,9 +1,8 @@
-"""The map of all cells: where each is, what it shows, and which are marked."""
+"""Tests of the heat map: places of cells, scores, and marks."""
 
 from __future__ import annotations
 
 import json
-import time
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,7 @@ from helo.run.selection import best_per_fold
 
 
 def table(rows: list[tuple[int, str, float, float, str]]) -> pd.DataFrame:
-    """Cells from configuration, fold, validation and test score (of every metric), and status."""
+    """Return cells from configuration, fold, validation and test score (of every metric), and status."""
     scores = [
         {f"{side}_{metric}": value for side, value in (("val", val), ("test", test)) for metric in METRICS}
         for _, _, val, test, _ in rows
@@ -29,7 +28,7 @@ def table(rows: list[tuple[int, str, float, float, str]]) -> pd.DataFrame:
 
 
 def means(**scores: float) -> pd.DataFrame:
-    """The train mean's score (of every metric) by fold."""
+    """Return the score of the train mean (of every metric) by fold."""
     rows = [
         {"method": "train_mean", "fold": fold} | {"test_" + metric: score for metric in METRICS}
         for fold, score in scores.items()
@@ -54,7 +53,7 @@ BASELINES = means(easy=0.08, hard=0.2)
 def test_rows_are_subjects_by_difficulty_and_columns_configurations_by_validation_score() -> None:
     info = heatmap._build_info(CELLS, BASELINES, "kl")
     assert info.subjects == ("hard", "easy")
-    assert info.configurations == (5, 3, 1, 2)  # both folds first, then by mean validation score; none is last
+    assert info.configurations == (5, 3, 1, 2)  # both folds first, then by mean validation score; no score last
     assert info.test == pytest.approx(np.array([[0.1, 0.3, 0.15, NAN], [0.06, 0.04, NAN, NAN]]), nan_ok=True)
     assert info.validation == pytest.approx(np.array([[0.2, 0.3, 0.01, NAN], [0.03, 0.05, NAN, NAN]]), nan_ok=True)
     assert info.skills == pytest.approx(np.array([[0.5, -0.5, 0.25, NAN], [0.25, 0.5, NAN, NAN]]), nan_ok=True)
@@ -71,16 +70,16 @@ def test_similarities_are_better_when_higher() -> None:
     assert info.skills == pytest.approx(other.skills, nan_ok=True)
 
 
-def test_without_a_train_mean_the_scores_stand_for_themselves() -> None:
+def test_without_a_train_mean_tiles_show_scores() -> None:
     info = heatmap._build_info(CELLS, empty_baselines(), "kl")
-    assert not info.known
+    assert not info.has_skills
     assert info.subjects == ("hard", "easy")  # by the mean of their scores
     figure = plot_heatmap(CELLS, empty_baselines(), "kl")
     assert figure.data[0].z == pytest.approx(info.test.astype(np.float32), nan_ok=True)
     assert "test KL" in figure.layout.annotations[0].text
 
 
-def test_folds_with_configurations_of_their_own_have_them_side_by_side() -> None:
+def test_columns_are_ranks_if_each_fold_has_its_own_configurations() -> None:
     cells = table(
         [
             (0, "a", 0.3, 0.31, "completed"),
@@ -97,7 +96,7 @@ def test_folds_with_configurations_of_their_own_have_them_side_by_side() -> None
     assert "x" not in plot_heatmap(cells, means(a=0.5, b=0.4), "kl").data[0].meta["x"]
 
 
-def test_one_outlier_does_not_take_all_colours() -> None:
+def test_an_outlier_does_not_widen_the_colour_range() -> None:
     rows = [(0, f"S{number}", 0.1, 0.11, "completed") for number in range(40)]
     rows += [(0, "wild", 0.1, 5.0, "completed")]
     figure = plot_heatmap(table(rows), means(**{fold: 0.1 for _, fold, *_ in rows}), "kl")
@@ -105,7 +104,7 @@ def test_one_outlier_does_not_take_all_colours() -> None:
     assert figure.layout.coloraxis.cmin == -figure.layout.coloraxis.cmax
 
 
-def test_the_figure_shows_what_is_known(run: Run) -> None:
+def test_tiles_and_marks_name_their_owners(run: Run) -> None:
     cells = run.table("cells")
     figure = plot_heatmap(cells, run.table("baselines"), "kl")
     tiles, chosen, failed = figure.data
@@ -118,14 +117,14 @@ def test_the_figure_shows_what_is_known(run: Run) -> None:
     assert np.isnan(tiles.z[row][column])
 
 
-def test_names_are_no_markup() -> None:
+def test_names_are_escaped() -> None:
     cells = CELLS.replace({"fold": {"hard": "<b>hard</b>"}})
     figure = plot_heatmap(cells, empty_baselines(), "kl")
     assert figure.data[0].y[0] == "&lt;b&gt;hard&lt;/b&gt;"
     assert figure.data[0].meta["y"]["subject"][0] == "<b>hard</b>"
 
 
-def test_nothing_to_show() -> None:
+def test_a_run_without_scores_is_rejected() -> None:
     with pytest.raises(InputError, match="no cell has a test score yet"):
         plot_heatmap(CELLS.assign(status="failed"), BASELINES, "kl")
 
@@ -135,8 +134,6 @@ def test_a_large_run_is_small_in_the_page() -> None:
     rng = np.random.default_rng(0)
     rows = [(one, fold, *rng.random(2), "completed") for one in configurations for fold in subjects]
     cells, baselines = table(rows), means(**dict.fromkeys(subjects, 0.5))  # type: ignore[arg-type]
-    start = time.perf_counter()
     content = plotly.io.to_json(plot_heatmap(cells, baselines, "kl"), validate=False)
-    assert time.perf_counter() - start < 3
     assert len(content) < 1_000_000
     assert len(json.loads(content)["data"]) == 3

@@ -20,6 +20,7 @@ from helo.analysis.source import read_source
 
 from helo.errors import InputError
 from helo.run.directory import Run
+from helo.run.manifest import Manifest
 
 EVIL = "</script><script>alert(1)</script>"
 
@@ -82,7 +83,7 @@ def test_report_is_self_contained(run: Run) -> None:
     assert sum("plotly.js v" in content for _, content in page.scripts) == 1
     content = path.read_text(encoding="utf-8")
     assert "default-src 'none'" in content
-    assert "showSendToCloud: false" in content
+    assert '"showSendToCloud": false' in content
     assert set(page.figures) == set(EXHIBITS) - {"importance"}
     assert page.text.count("Nothing to show") == 1
     assert "importance needs at least 10 configurations with scores, got 5" in page.text
@@ -151,7 +152,7 @@ def test_one_subject_and_one_configuration(make_run: Callable[..., Run]) -> None
 
 def test_a_bare_manifest_is_enough(make_run: Callable[..., Run]) -> None:
     run = make_run()
-    bare = Run(run.folder.here, {"space": {"objective": "kl"}})
+    bare = Run(run.folder.here, Manifest.from_dict({"space": {"objective": "kl"}}))
     assert "run on unnamed data" in Page(write_report(read_source(bare))).text
 
 

@@ -20,6 +20,7 @@ from helo.metrics import METRICS
 from helo.names import Column, Status, TableName
 from helo.run.directory import Run
 from helo.run.ledger import CellRecord
+from helo.run.manifest import Manifest
 from helo.run.tables import CELL_COLUMNS, cells_table
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -46,7 +47,7 @@ def test_everything_is_what_the_files_say(run: Run) -> None:
     result = helo.load_run(str(run.folder.here))
     assert isinstance(result, RunResult)
     assert result.path == run.folder.here
-    assert result.manifest == run.manifest
+    assert result.manifest == run.manifest.as_dict()
     assert [fold["test"] for fold in result.folds] == ["S2", "S3", "S4", "S5", "S6", "S7"]
     for name in (TableName.CELLS, TableName.EPOCHS, TableName.PREDICTIONS, TableName.BASELINES):
         pd.testing.assert_frame_equal(getattr(result, name), run.table(name))
@@ -75,7 +76,12 @@ def test_every_figure_of_the_report_has_a_name(make_run: Callable[..., Run]) -> 
 
 
 def test_where_nothing_was_drawn_no_progress_is_shown(run: Run) -> None:
-    listed = Run(run.folder.here, {**run.manifest, "space": {"objective": "kl", "variants": {"whole": {}, "less": {}}}})
+    listed = Run(
+        run.folder.here,
+        Manifest.from_dict(
+            {**run.manifest.as_dict(), "space": {"objective": "kl", "variants": {"whole": {}, "less": {}}}}
+        ),
+    )
     assert set(EXHIBITS) - set(RunResult(listed).figures) >= {"progress"}
 
 
@@ -83,7 +89,7 @@ def test_a_figure_shows_the_chosen_subject(run: Run) -> None:
     result = helo.load_run(run.folder.here)
     first, second = (result.figure("predictions", subject=name).to_dict()["data"] for name in ("S2", "S3"))
     assert first != second
-    with pytest.raises(InputError, match="subject: none is 'S99'"):
+    with pytest.raises(InputError, match="unknown subject 'S99'"):
         result.figure("predictions", subject="S99")
     with pytest.raises(InputError, match="does not change with the subject"):
         result.figure("estimates", subject="S2")
@@ -156,7 +162,7 @@ def test_whether_it_is_complete(make_run: Callable[..., Run]) -> None:
     run = make_run(configurations=2)
     assert RunResult(run, complete=True).complete is True
     assert helo.load_run(run.folder.here).complete is False
-    racing = Run(run.folder.here, {**run.manifest, "racing": True})
+    racing = Run(run.folder.here, Manifest.from_dict({**run.manifest.as_dict(), "racing": True}))
     assert RunResult(racing).complete is None
     for configuration in range(2):
         for number, fold in enumerate(run.folds):

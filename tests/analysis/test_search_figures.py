@@ -1,4 +1,4 @@
-"""What the figures of the search show: progress, savings, importance, slices, parallel coordinates."""
+"""Tests of the figures of the search: progress, savings, importance, slices, parallel coordinates."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def tables(cells: pd.DataFrame, space: dict[str, Any] | None = None) -> tuple[pd
 
 
 def owned(figure: go.Figure) -> set[int]:
-    """Configurations that a click on some point of the figure would choose."""
+    """Return the configurations that a click on some point of the figure chooses."""
     return {number for trace in figure.data for number in (trace.meta or {}).get("configuration", ())}
 
 
 def timed(*rows: tuple[int, str, float, float, float, str]) -> pd.DataFrame:
-    """Cells from configuration, fold, score, start, end (in seconds) and status."""
+    """Return cells from configuration, fold, score, start, end (in seconds) and status."""
     columns = ["configuration", "fold", "val_kl", "started", "finished", "status"]
     cells = pd.DataFrame(rows, columns=columns)
     start = pd.Timestamp("2026-11-21T03:00:00Z")
@@ -63,7 +63,7 @@ RACE = timed(
     (0, "A", 1.0, 0, 10, "completed"),
     (1, "A", 0.5, 0, 12, "completed"),
     (0, "B", 3.0, 10, 20, "completed"),
-    (1, "B", 2.0, 100, 130, "stopped"),  # the run was resumed: nothing ran from 20 to 100
+    (1, "B", 2.0, 100, 130, "stopped"),  # the search was resumed: no cell ran from 20 to 100
     (2, "A", 0.4, 105, 140, "completed"),  # dropped after its first fold
     (3, "A", 0.1, 130, 145, "failed"),
 )
@@ -145,7 +145,7 @@ def test_savings_by_hand() -> None:
     assert info.parts[3].shares == pytest.approx((1 / 6, 25 / 79))
 
 
-def test_importance_tells_what_says_something() -> None:
+def test_importance_marks_significant_shares() -> None:
     table = pd.DataFrame(
         {
             "parameter": ["<b>", "width"],
@@ -158,7 +158,7 @@ def test_importance_tells_what_says_something() -> None:
     )
     info = importance._build_info(table)
     assert info.parameters == ("width", "<b>")
-    assert info.says == (True, False)
+    assert info.significant == (True, False)
     figure = importance._draw_figure(info)
     assert [list(trace.x) for trace in figure.data] == [[0.2, 0.4], [0.7], [0.3]]
     assert "<b>" not in figure.data[0].y
@@ -185,21 +185,21 @@ def test_slices_info(cells: pd.DataFrame) -> None:
     assert owned(slices._draw_figure(info)) == {0, 1, 2, 3, 4}
 
 
-def test_slices_know_choices_that_became_floats(cells: pd.DataFrame) -> None:
+def test_slices_recognise_choices_stored_as_floats(cells: pd.DataFrame) -> None:
     space = {"width": {"choices": [64, 32, 16]}}
     info = slices._build_info(*tables(cells.astype({"param_width": float}), space), "kl", 6, space)
     width = next(one for one in info.slices if one.parameter == "width")
     assert list(width.categories) == sorted(width.categories, key=int, reverse=True)
 
 
-def test_slices_take_none_for_a_choice(cells: pd.DataFrame) -> None:
+def test_slices_accept_none_as_a_choice(cells: pd.DataFrame) -> None:
     masks = cells.assign(param_mask=cells["configuration"].map({0: None, 1: 0.5, 2: 0.5, 3: None, 4: 0.5}))
     space = {"mask": {"choices": [None, 0.5]}}
     info = slices._build_info(*tables(masks, space), "kl", 6, space)
     mask = next(one for one in info.slices if one.parameter == "mask")
     assert mask.categories == ("None", "0.5")
     assert mask.values == ("None", "0.5", "0.5", "None", "0.5")
-    assert [effect.configurations for effect in mask.effects] == [3]  # of two configurations no mean is drawn
+    assert [effect.configurations for effect in mask.effects] == [3]  # two configurations are too few for a mean
 
 
 def test_slices_without_a_space(cells: pd.DataFrame) -> None:
@@ -208,7 +208,7 @@ def test_slices_without_a_space(cells: pd.DataFrame) -> None:
 
 
 def many(count: int) -> pd.DataFrame:
-    """A table of configurations whose score is their number."""
+    """Return a table of configurations whose score is proportional to their number."""
     table = pd.DataFrame({"configuration": range(count), "param_dropout": np.linspace(0, 0.5, count), "folds": 6})
     return table.assign(adjusted_val_kl=table["configuration"] / 10, recommended=table["configuration"] == count - 2)
 
@@ -278,7 +278,7 @@ def test_narrow_pages(cells: pd.DataFrame) -> None:
     assert high > 7
 
 
-def test_every_figure_says_why_it_is_empty(cells: pd.DataFrame) -> None:
+def test_empty_figures_give_a_reason(cells: pd.DataFrame) -> None:
     failed = cells.assign(status="failed")
     one = cells[cells["configuration"] == 0]
     for nested in (False, True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -57,8 +58,7 @@ def test_the_numbers_are_those_of_the_summary(run: Run) -> None:
 def test_cautions_follow_the_manifest(run: Run) -> None:
     assert "Only the proposals are affected" in " ".join(printed(run).split())
     assert "uses the unlabelled windows" in " ".join(printed(run).split())
-    run.manifest["protocol"] = "nested"
-    run.manifest["normalise"] = "train"
+    run.manifest = replace(run.manifest, protocol="nested", normalise="train")
     assert "proposals" not in printed(run)
     assert "unlabelled" not in printed(run)
 
@@ -123,6 +123,6 @@ def test_without_cells_there_is_no_table(make_run: Callable[..., Run]) -> None:
 
 
 def test_an_unknown_objective_is_said(run: Run) -> None:
-    run.manifest["space"]["objective"] = "accuracy"
+    run.manifest = replace(run.manifest, space={"objective": "accuracy"})
     with pytest.raises(InputError, match=r"space\.objective must be one of chebyshev, .*got 'accuracy'"):
         printed(run)

@@ -14,13 +14,14 @@ from helo.analysis.wording import best_baseline_note, failure_notes, method_note
 
 from helo.metrics import METRICS
 from helo.names import Normalisation, SearchProtocol
+from helo.run.manifest import Manifest
 
 STOPPED_EARLY = "A cell that was clearly behind the others of its fold was stopped early."
 DROPPED_EARLY = "a configuration that did badly on the first folds was not tried on the others"
 
 
 def said(**manifest: Any) -> list[str]:
-    return method_notes(manifest)
+    return method_notes(Manifest.from_dict(manifest))
 
 
 def test_shared_proposals_have_seen_the_other_folds() -> None:
@@ -67,7 +68,7 @@ def test_scaling_within_subjects_is_said_last(protocol: str, racing: bool) -> No
 
 
 def test_a_bare_manifest_says_nothing() -> None:
-    assert method_notes({}) == []
+    assert method_notes(Manifest()) == []
 
 
 def score_table(**by_estimate: Sequence[float]) -> pd.DataFrame:

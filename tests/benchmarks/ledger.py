@@ -34,6 +34,7 @@ from helo.names import Column, TableName
 from helo.run.directory import Run
 from helo.run.ledger import HISTORY_COLUMNS, PACK, ROW, CellRecord, Ledger, LedgerWriter, rows_of
 from helo.run.ledger.ledger import pack_name
+from helo.run.manifest import Manifest
 from helo.run.tables import CELL_COLUMNS, cells_table
 from helo.search.planning.planner import Planner
 from helo.search.planning.space import Range, Space
@@ -184,7 +185,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as scratch:
         path = Path(scratch) / "run"
         folds = [{"test": f"S{fold:02d}", "validation": [], "train": []} for fold in range(SUBJECTS)]
-        run = Run.create(path, {"identity": "simulated"}, folds)
+        run = Run.create(path, Manifest(identity="simulated"), folds)
         filling, _ = timed(lambda: fill(run.ledger, arguments.cells))
         size = sum(file.stat().st_size for file in LocalFolder(path / "ledger").path.iterdir())
         found = {

@@ -30,6 +30,7 @@ from helo.metrics import METRICS
 from helo.names import FITTED_BASELINES, Column, Estimate, Prefix, Status, TableName
 from helo.run.directory import Run
 from helo.run.ledger import HISTORY_COLUMNS, CellRecord, rows_of
+from helo.run.manifest import Manifest
 from helo.run.selection import best_per_fold
 from helo.run.tables import cells_table, epochs_table
 
@@ -139,7 +140,7 @@ def make_run(path: Path, subjects: int, configurations: int, epochs: int) -> tup
             "parameters": PARAMETERS | {"epochs": {"value": epochs}},
         },
     }
-    run = Run.create(path, manifest, [{"test": name} for name in names])
+    run = Run.create(path, Manifest.from_dict(manifest), [{"test": name} for name in names])
     records = make_records(names, configurations, epochs, rng)
     rows = rows_of(enumerate(records))
     cells = cells_table(rows)

@@ -39,12 +39,13 @@ from helo.run.directory import Run
 from helo.run.ledger import CellRecord, rows_of
 from helo.run.selection import best_per_fold
 from helo.run.tables import cells_table
+from helo.search.context import SearchContext
 from helo.search.driver import run_search
 from helo.search.planning.outcome import Outcome
 from helo.search.planning.pace import Pace
 from helo.search.planning.planner import Planner
 from helo.search.planning.space import read_space
-from helo.search.setup.resume import setup_of_run
+from helo.search.setup.resume import restore_setup
 from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
 from helo.settings import TrainingSettings
@@ -71,12 +72,12 @@ def search(dataset: Dataset, seed: int, out: Path, racing: bool) -> Run:
     wish = Resources(CONCURRENCY, 1, 0.0)
     if out.exists():
         found: Run | None = Run.open(out)
-        setup = setup_of_run(Run.open(out), dataset, wish)
+        setup = restore_setup(Run.open(out), dataset, wish)
     else:
         found, setup = None, SearchSetup(dataset, SPACE, out, TrainingSettings(seed=seed), wish, racing=racing)
-    run, complete = run_search(setup, Console(stderr=True), lambda run, resources: None, found)
-    assert complete
-    return run
+    context = SearchContext(setup, Console(stderr=True), run=found)
+    assert run_search(context)
+    return context.run
 
 
 def raced(dataset: Dataset, seed: int, whole: Mapping[tuple[int, str], CellRecord]) -> list[CellRecord]:

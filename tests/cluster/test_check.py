@@ -57,9 +57,9 @@ def test_price_and_filling(capsys: pytest.CaptureFixture[str]) -> None:
     one = "3 cells by GPU (0.3 each), 4 by CPU (1 each); 3 at a time; 0.1 GPU and 1 CPU left over"
     assert f"gpu-t4: up to 8 of 4 CPUs and 1 GPU; {one}\n" in said
     assert "cpu: up to 8 of 8 CPUs; no GPU; 8 cells by CPU (1 each) at a time; nothing left over\n" in said
-    assert f"price: {0.096 + 8 * 1.006:.2f} USD an hour at most: m5.large, 8 × g5.xlarge, on demand" in said
-    assert "idle: 0.096 USD an hour, the head alone" in said
-    assert "still the example's: ami-0123456789abcdef0, sg-0123456789abcdef0; " in said
+    assert f"price: at most {0.096 + 8 * 1.006:.2f} USD per hour: m5.large, 8 × g5.xlarge, on demand" in said
+    assert "idle: 0.096 USD per hour for the head alone" in said
+    assert "placeholders: ami-0123456789abcdef0, sg-0123456789abcdef0; " in said
 
 
 def node(name: str, change: Mutation) -> Mutation:
@@ -120,19 +120,20 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
     ),
     "port 22 for the world": (
         within("provider", put("security_group", {"GroupName": "helo", "IpPermissions": [OPEN]})),
-        "provider.security_group.IpPermissions[0]: opens ports 22 to 22 to the world (0.0.0.0/0)",
+        "provider.security_group.IpPermissions[0]: opens ports 22 to 22 to the internet (0.0.0.0/0)",
     ),
     "the dashboard for the world, by IPv6": (
         within("provider", put("security_group", {"GroupName": "helo", "IpPermissions": [OPEN6]})),
-        "provider.security_group.IpPermissions[0]: opens ports 8265 to 8265 to the world (::/0)",
+        "provider.security_group.IpPermissions[0]: opens ports 8265 to 8265 to the internet (::/0)",
     ),
     "a group of Ray's": (
         config("gpu-t4", drop("SecurityGroupIds")),
-        f"{GPU}.node_config.SecurityGroupIds: must name a group; one that Ray makes opens port 22 to the world",
+        f"{GPU}.node_config.SecurityGroupIds: must name a group; the one that Ray creates opens "
+        "port 22 to the internet",
     ),
     "a group whose rules Ray adds to": (
         within("provider", put("security_group", {"GroupName": "helo"})),
-        "provider.security_group: Ray adds port 22 for the world (0.0.0.0/0) to it",
+        "provider.security_group: must be absent: Ray adds port 22 for the internet (0.0.0.0/0)",
     ),
     "a port of the container": (
         within("docker", within("run_options", lambda options: options.append("-p 8265:8265"))),
@@ -140,39 +141,40 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
     ),
     "the dashboard on all addresses": (
         put("head_start_ray_commands", ["ray start --head --dashboard-host=0.0.0.0"]),
-        "head_start_ray_commands: the dashboard takes jobs from whoever reaches it; give --dashboard-host=127.0.0.1",
+        "head_start_ray_commands: must have --dashboard-host=127.0.0.1; everybody who can reach "
+        "the dashboard can run jobs",
     ),
     "another Ray": (
         within("docker", put("image", "rayproject/ray:2.9.3-py311-cpu")),
-        "docker.image: rayproject/ray:2.9.3-py311-cpu has Ray 2.9.3, this project ",
+        "docker.image: must have Ray 2.60.0, tag 2.60.0-py311, got rayproject/ray:2.9.3-py311-cpu",
     ),
     "another Python": (
         node("gpu-t4", within("docker", put("worker_image", "rayproject/ray:2.60.0-py39-gpu"))),
-        f"{GPU}.docker.worker_image: rayproject/ray:2.60.0-py39-gpu has Python 3.9, this project 3.11",
+        f"{GPU}.docker.worker_image: must have Python 3.11, tag 2.60.0-py311-gpu, got rayproject/ray:2.60.0-py39-gpu",
     ),
     "no Python": (
         within("docker", put("image", "rayproject/ray:2.60.0")),
-        "docker.image: rayproject/ray:2.60.0 has a Python it does not name, this project 3.11",
+        "docker.image: must have Python 3.11, tag 2.60.0-py311, got rayproject/ray:2.60.0",
     ),
     "latest image": (
         within("docker", put("image", "rayproject/ray:latest-py311")),
-        "docker.image: rayproject/ray:latest-py311 is not pinned; take the tag ",
+        "docker.image: must be pinned with the tag 2.60.0-py311, got rayproject/ray:latest-py311",
     ),
     "image without a tag": (
         within("docker", put("image", "registry:5000/ray")),
-        "docker.image: registry:5000/ray is not pinned; take the tag ",
+        "docker.image: must be pinned with the tag 2.60.0-py311, got registry:5000/ray",
     ),
     "GPUs without an image for them": (
         node("gpu-t4", drop("docker")),
-        f"{GPU}.docker: rayproject/ray:2.60.0-py311-cpu is for machines without GPU; take the tag ",
+        f"{GPU}.docker: must be an image for GPUs, tag 2.60.0-py311-gpu, got rayproject/ray:2.60.0-py311-cpu",
     ),
     "workers without rights": (
         config("gpu-t4", drop("IamInstanceProfile")),
-        f"{GPU}.node_config.IamInstanceProfile: must have a Name or an Arn; without, workers could not reach",
+        f"{GPU}.node_config.IamInstanceProfile: must have a Name or an Arn; otherwise workers cannot reach",
     ),
     "a head without rights of its own": (
         config("head", drop("IamInstanceProfile")),
-        "head.node_config.IamInstanceProfile: must have a Name or an Arn; without, Ray would give the head all rights",
+        "head.node_config.IamInstanceProfile: must have a Name or an Arn; otherwise Ray gives the head all rights",
     ),
     "a profile misspelt": (
         config("cpu", put("IamInstanceProfile", {"Nam": "helo-worker"})),
@@ -184,15 +186,15 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
     ),
     "GPUs that are not there": (
         node("gpu-t4", within("resources", put("GPU", 2))),
-        f"{GPU}.resources.GPU: must be 1, as g4dn.xlarge has, got 2",
+        f"{GPU}.resources.GPU: must be 1 for g4dn.xlarge, got 2",
     ),
     "CPUs that are not there": (
         node("cpu", within("resources", put("CPU", 64))),
-        "available_node_types.cpu.resources.CPU: must be at most 8, as c6i.2xlarge has, got 64",
+        "available_node_types.cpu.resources.CPU: must be at most 8 for c6i.2xlarge, got 64",
     ),
     "cells on the head": (
         node("head", put("resources", {"CPU": 2})),
-        "available_node_types.head.resources: must have CPU: 0 on the head, or cells run there",
+        "available_node_types.head.resources: must have CPU: 0 on the head, so that no cells run there",
     ),
     "a head that is not there": (
         put("head_node_type", "haed"),
@@ -200,15 +202,16 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
     ),
     "an unknown machine": (
         config("gpu-l4", put("InstanceType", "g6.xlrage")),
-        "gpu-l4.node_config.InstanceType: AWS does not know 'g6.xlrage' (did you mean 'g6.",
+        "gpu-l4.node_config.InstanceType: must be a value that AWS knows, got 'g6.xlrage' (did you mean 'g6.",
     ),
     "a head on spot": (
         config("head", put("InstanceMarketOptions", {"MarketType": "spot"})),
-        "head.node_config.InstanceMarketOptions: the head must not be a spot instance",
+        "head.node_config.InstanceMarketOptions: must not be on the head: the search ends",
     ),
     "an unknown market": (
         config("cpu", put("InstanceMarketOptions", {"MarketType": "spott"})),
-        "cpu.node_config.InstanceMarketOptions.MarketType: AWS does not know 'spott' (did you mean 'spot'?)",
+        "cpu.node_config.InstanceMarketOptions.MarketType: must be a value that AWS knows, got "
+        "'spott' (did you mean 'spot'?)",
     ),
     "more workers at least than at most": (
         node("cpu", put("min_workers", 9)),
@@ -230,75 +233,80 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
         within("provider", rename("availability_zone", "availablity_zone")),
         "provider.availablity_zone: unknown key (did you mean 'availability_zone'?)",
     ),
-    "no idle timeout": (drop("idle_timeout_minutes"), "idle_timeout_minutes: must be a whole number"),
+    "no idle timeout": (drop("idle_timeout_minutes"), "idle_timeout_minutes: must be a whole number of minutes"),
     "no image of a machine": (
         config("cpu", drop("ImageId")),
-        "cpu.node_config.ImageId: is missing; Ray's own choice has a driver too old",
+        "cpu.node_config.ImageId: must be an AMI; Ray's default has a driver that is too old",
     ),
     "old metadata service": (
         config("cpu", drop("MetadataOptions")),
         "cpu.node_config.MetadataOptions: must have HttpTokens: required",
     ),
     "no tags": (config("cpu", drop("TagSpecifications")), "cpu.node_config.TagSpecifications: must tag instances"),
-    "no disk": (config("cpu", drop("BlockDeviceMappings")), "cpu.node_config.BlockDeviceMappings: must say VolumeSize"),
+    "no disk": (
+        config("cpu", drop("BlockDeviceMappings")),
+        "cpu.node_config.BlockDeviceMappings: must have a VolumeSize of at least 60 GiB",
+    ),
     "no shared memory": (within("docker", drop("run_options")), "docker.run_options: must have --shm-size"),
     "project not installed": (put("setup_commands", ["echo hello"]), "setup_commands: must install the project"),
     "versions not pinned": (
         put("setup_commands", ["pip install -e '.[cluster]'"]),
         "setup_commands: must install with -c constraints.txt",
     ),
-    "project not brought": (drop("file_mounts"), "file_mounts: must bring the project"),
+    "project not brought": (drop("file_mounts"), "file_mounts: must copy the project"),
     "nobody hears the notice": (
         put("worker_start_ray_commands", ["ray start"]),
         "worker_start_ray_commands: must start `python -m helo.cluster",
     ),
     "workers at another port": (
         within(WORKERS, swap(1, "6379", "6380")),
-        f"{WORKERS}[1]: the head listens on port 6379, got --address with port 6380",
+        f"{WORKERS}[1]: must use port 6379 of the head, got --address with port 6380",
     ),
     "a watcher at another port": (
         within(WORKERS, swap(2, "6379", "6380")),
-        f"{WORKERS}[2]: the head listens on port 6379, got --address with port 6380",
+        f"{WORKERS}[2]: must use port 6379 of the head, got --address with port 6380",
     ),
     "workers that join nobody": (
         within(WORKERS, swap(1, "--address=$RAY_HEAD_IP:6379 ", "")),
-        f"{WORKERS}: must run `ray start --address=$RAY_HEAD_IP:6379`, or workers join no cluster",
+        f"{WORKERS}: must run `ray start --address=$RAY_HEAD_IP:6379`, so that workers join the cluster",
     ),
     "a notice of another cloud": (
         within(WORKERS, swap(2, "--cloud aws", "--cloud gcp")),
-        f"{WORKERS}[2]: must watch for a notice of the provider, --cloud aws, got gcp",
+        f"{WORKERS}[2]: must watch the cloud of the provider, --cloud aws, got gcp",
     ),
     "a head that starts no workers": (
         within(HEAD, swap(1, "--autoscaling-config=~/ray_bootstrap_config.yaml ", "")),
-        f"{HEAD}: must give --autoscaling-config=~/ray_bootstrap_config.yaml to `ray start`",
+        f"{HEAD}: must run `ray start` with --autoscaling-config=~/ray_bootstrap_config.yaml",
     ),
     "a head with the workers' rights": (
         config("head", put("IamInstanceProfile", {"Name": "helo-worker"})),
-        "head.node_config.IamInstanceProfile: is also that of gpu-t4: give the head one that may start workers, got",
+        "head.node_config.IamInstanceProfile: must differ from that of gpu-t4, as only the head may start workers, got",
     ),
     "the workers' rights, by their address": (
         config("head", put("IamInstanceProfile", {"Arn": "arn:aws:iam::123456789012:instance-profile/helo-worker"})),
-        "head.node_config.IamInstanceProfile: is also that of gpu-t4",
+        "head.node_config.IamInstanceProfile: must differ from that of gpu-t4",
     ),
     "a zone of another region": (
         within("provider", put("availability_zone", "us-east-1a,us-west-2b")),
-        "provider.availability_zone: must be zones of the region, us-east-1, got 'us-west-2b'",
+        "provider.availability_zone: must be zones of the region us-east-1, got 'us-west-2b'",
     ),
     "shared memory too small for the workers": (
         within("docker", put("run_options", ["--shm-size=2g"])),
-        f"docker.run_options: --shm-size=2g is below --object-store-memory=4000000000 of {WORKERS}; give at least 4g",
+        "docker.run_options: must have --shm-size of at least 4g, for "
+        f"--object-store-memory=4000000000 of {WORKERS}, got 2g",
     ),
     "shared memory too small for the head": (
         within("docker", put("head_run_options", ["--shm-size 512m"])),
-        f"docker.run_options: --shm-size=512m is below --object-store-memory=1000000000 of {HEAD}; give at least 1g",
+        "docker.run_options: must have --shm-size of at least 1g, for "
+        f"--object-store-memory=1000000000 of {HEAD}, got 512m",
     ),
     "a head without room": (
         config("head", put("InstanceType", "t3.micro")),
-        "head.node_config.InstanceType: t3.micro has 1 GiB of memory; the head needs 4",
+        "head.node_config.InstanceType: must have 4 GiB of memory on the head; t3.micro has 1",
     ),
     "no end of waiting": (
         put("idle_timeout_minutes", 600),
-        "idle_timeout_minutes: must be at most 60: so long every idle worker is paid",
+        "idle_timeout_minutes: must be at most 60: idle workers are paid for until then",
     ),
     "no AMI": (
         config("cpu", put("ImageId", "ami-0123456789ABCDEF0")),
@@ -306,7 +314,7 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
     ),
     "an extra that is not there": (
         put("setup_commands", ["pip install -c constraints.txt -e '.[wesad,clusters]'"]),
-        "setup_commands: the project has no extra 'clusters' (did you mean 'cluster'?); pip would leave it out",
+        "setup_commands: must name extras of the project, got 'clusters' (did you mean 'cluster'?)",
     ),
     "no provider": (drop("provider"), "provider: is missing"),
     "another provider": (put("provider", {"type": "azure"}), "provider.type: must be aws, gcp or local, got 'azure'"),
@@ -352,30 +360,33 @@ def test_all_mistakes_are_said_at_once(tmp_path: Path, capsys: pytest.CaptureFix
 GOOGLE: dict[str, tuple[Mutation, str]] = {
     "default network": (
         config("cpu", drop("networkInterfaces")),
-        "cpu.node_config.networkInterfaces: must name a subnetwork; Ray takes the default network, which opens port 22",
+        "cpu.node_config.networkInterfaces: must name a subnetwork; Ray's default network opens port 22",
     ),
     "no account": (config("cpu", drop("serviceAccounts")), "cpu.node_config.serviceAccounts: must name an account"),
     "head on spot": (
         config("head", put("scheduling", [{"preemptible": True}])),
-        "head.node_config.scheduling: the head must not be a spot VM",
+        "head.node_config.scheduling: must not make the head a spot VM",
     ),
     "no machine": (config("gpu-l4", drop("machineType")), "gpu-l4.node_config.machineType: must be a machine type"),
     "no disk": (config("gpu-l4", drop("disks")), "gpu-l4.node_config.disks: must have initializeParams.diskSizeGb"),
-    "another Ray": (within("docker", put("image", "rayproject/ray:2.9.3-py311-cpu")), "has Ray 2.9.3, this project"),
+    "another Ray": (
+        within("docker", put("image", "rayproject/ray:2.9.3-py311-cpu")),
+        "must have Ray 2.60.0, tag 2.60.0-py311, got rayproject/ray:2.9.3-py311-cpu",
+    ),
     "a model that Google has not": (
         config("cpu", put("scheduling", [{"provisioningModel": "SPOTT"}])),
         "cpu.node_config.scheduling: provisioningModel must be SPOT or STANDARD, got 'SPOTT'",
     ),
     "a head with the workers' rights": (
         config("head", put("serviceAccounts", [{"email": "helo-worker@my-project.iam.gserviceaccount.com"}])),
-        "head.node_config.serviceAccounts: is also that of gpu-l4",
+        "head.node_config.serviceAccounts: must differ from that of gpu-l4",
     ),
     "a zone of another region": (
         within("provider", put("availability_zone", "us-central2-a")),
-        "provider.availability_zone: must be zones of the region, us-central1, got 'us-central2-a'",
+        "provider.availability_zone: must be zones of the region us-central1, got 'us-central2-a'",
     ),
     "a notice of another cloud": (within(WORKERS, swap(2, "--cloud gcp", "--cloud aws")), "--cloud gcp, got aws"),
-    "workers at another port": (within(WORKERS, swap(1, "6379", "6380")), "the head listens on port 6379, got"),
+    "workers at another port": (within(WORKERS, swap(1, "6379", "6380")), "must use port 6379 of the head, got"),
 }
 
 
@@ -391,15 +402,15 @@ def test_mistakes_on_google_cloud(tmp_path: Path, name: str) -> None:
 LAB: dict[str, tuple[Mutation, str]] = {
     "a machine twice": (
         within("provider", put("worker_ips", ["192.168.1.10", "192.168.1.11"])),
-        "provider.worker_ips: must not have the head's address, 192.168.1.10",
+        "provider.worker_ips: must not contain head_ip, 192.168.1.10",
     ),
     "fewer workers than machines": (
         lambda content: content.update(min_workers=1, max_workers=1),
-        "max_workers: must be at least 2, as many as worker_ips are, got 1",
+        "max_workers: must be at least 2, the number of worker_ips, got 1",
     ),
     "workers that nobody starts": (
         within(HEAD, swap(1, "--autoscaling-config=", "--no-config=")),
-        "must give --autoscaling-config=",
+        "with --autoscaling-config=",
     ),
 }
 
@@ -422,11 +433,11 @@ def test_machines_of_the_lab_may_idle(tmp_path: Path) -> None:
 POLICY: dict[str, tuple[Mutation, str]] = {
     "another name": (
         put("cluster_name", "mine"),
-        "cluster_name: must be helo, or aws-policy-head.json lets the head start no workers, got 'mine'",
+        "cluster_name: must be helo, as aws-policy-head.json requires for starting workers, got 'mine'",
     ),
     "another machine": (
         config("cpu", put("InstanceType", "c6i.4xlarge")),
-        "cpu.node_config.InstanceType: aws-policy-head.json lets the head start g4dn.xlarge, g6.xlarge, g5.xlarge, c6i",
+        "cpu.node_config.InstanceType: must be one of g4dn.xlarge, g6.xlarge, g5.xlarge, c6i",
     ),
 }
 
@@ -455,7 +466,7 @@ def test_the_price_is_of_a_region_and_of_spot_where_there_is_spot(
         entry["node_config"].pop("InstanceMarketOptions", None)
     for name, expected in (
         (FOLDER / "aws.yaml", ", us-east-1, 2026-06); spot workers cost about a third\n"),
-        (write(tmp_path, content), ", us-east-1, 2026-06); in eu-west-1 they differ\n"),
+        (write(tmp_path, content), ", us-east-1, 2026-06); prices in eu-west-1 differ\n"),
     ):
         assert main(["check", str(name)]) == 0
         assert expected in capsys.readouterr().out
@@ -489,13 +500,17 @@ KUBERNETES: dict[str, tuple[Mutation, str]] = {
     ),
     "another Ray": (
         container(put("image", "registry.example/helo-search:2.9.3-py311-gpu")),
-        f"{FIRST}.template.spec.containers[0].image: registry.example/helo-search:2.9.3-py311-gpu has Ray 2.9.3",
+        f"{FIRST}.template.spec.containers[0].image: must have Ray 2.60.0, tag 2.60.0-py311-gpu, "
+        "got registry.example/helo-search:2.9.3-py311-gpu",
     ),
     "another Ray, said by the cluster": (
         cluster(put("rayVersion", "2.9.3")),
         "RayCluster.spec.rayVersion: must be '2.60.0', got '2.9.3'",
     ),
-    "an image without a version": (container(put("image", "a/b:v1")), "does not say which Ray and Python are inside"),
+    "an image without a version": (
+        container(put("image", "a/b:v1")),
+        "must have a tag that starts with 2.60.0-py311-gpu and so names Ray and Python, got v1",
+    ),
     "a misspelt key": (
         group(rename("maxReplicas", "maxReplica")),
         f"{FIRST}.maxReplica: unknown key (did you mean 'maxReplicas'?)",
@@ -508,7 +523,10 @@ KUBERNETES: dict[str, tuple[Mutation, str]] = {
     "no shared memory": (pod(drop("volumes")), ".spec.volumes: must have an emptyDir with medium: Memory"),
     "root": (pod(drop("securityContext")), ".spec.securityContext: must have runAsNonRoot: true"),
     "more at least than at most": (group(put("minReplicas", 9)), "minReplicas: must be at most maxReplicas, 8, got 9"),
-    "a port of the machine": (container(put("ports", [{"hostPort": 8265}])), "hostPort: opens a port of the machine"),
+    "a port of the machine": (
+        container(put("ports", [{"hostPort": 8265}])),
+        "hostPort: must be absent: it opens a port of the machine",
+    ),
     "cells on the head": (
         cluster(within("headGroupSpec", put("rayStartParams", {}))),
         'num-cpus: must be "0" on the head',
@@ -517,7 +535,7 @@ KUBERNETES: dict[str, tuple[Mutation, str]] = {
         lambda parts: parts[0].update(apiVersion="ray.io/v1alpha1"),
         "must be ray.io/v1, got",
     ),
-    "no cluster": (lambda parts: parts.pop(0), "kind: no document is a RayCluster, got 'RayJob'"),
+    "no cluster": (lambda parts: parts.pop(0), "kind: must be RayCluster in one document, got 'RayJob'"),
     "nobody to search on": (
         lambda parts: parts[1]["spec"].pop("clusterSelector"),
         "RayJob.spec.clusterSelector: must name the RayCluster",
@@ -544,7 +562,7 @@ KUBERNETES: dict[str, tuple[Mutation, str]] = {
     ),
     "open to all pods": (
         cluster(drop("authOptions")),
-        "RayCluster.spec.authOptions: must be {mode: token}, or the file have a NetworkPolicy",
+        "RayCluster.spec.authOptions: must be {mode: token}, or the file must have a NetworkPolicy",
     ),
 }
 
@@ -566,14 +584,14 @@ def test_a_fence_is_as_good_as_a_token(tmp_path: Path) -> None:
 
 
 SLURM = {
-    "no end": ("#SBATCH --time=24:00:00\n", "", "#SBATCH --time: is missing (when Slurm ends it)"),
+    "no end": ("#SBATCH --time=24:00:00\n", "", "#SBATCH --time: is missing (time limit of the job)"),
     "shared machines": ("#SBATCH --exclusive\n", "", "#SBATCH --exclusive: is missing"),
-    "too late": ("set -euo pipefail\n", "set -euo pipefail\n#SBATCH --mem=1G\n", "comes after the first command"),
+    "too late": ("set -euo pipefail\n", "set -euo pipefail\n#SBATCH --mem=1G\n", "must come before the first command"),
     "syntax": ("fi\n", "\n", "syntax: "),
     "one machine only": (" --address auto", "", "search: must run with --address auto"),
     "open to all": ("RAY_AUTH_MODE=token ", "", "RAY_AUTH_MODE: must be token"),
     "a token that is a comment": ("export RAY_AUTH_MODE", "# export RAY_AUTH_MODE", "RAY_AUTH_MODE: must be token"),
-    "no Ray": ("ray symmetric-run", "ray symetric-run", "ray: no line calls `ray symmetric-run`"),
+    "no Ray": ("ray symmetric-run", "ray symetric-run", "ray: must call `ray symmetric-run`"),
 }
 
 
@@ -609,7 +627,7 @@ def test_a_file_of_something_else_is_said_to_be_that(
     (tmp_path / name).write_text(text, encoding="utf-8")
     assert main(["check", str(tmp_path / name)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"helo-cluster: error: {tmp_path / name}: is no file for ray up, KubeRay or Slurm")
+    assert line.startswith(f"helo-cluster: error: {tmp_path / name}: must be a file for ray up, KubeRay or Slurm")
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from helo.errors import InputError
 from helo.metrics import METRICS
 from helo.run.directory import Run
 from helo.run.ledger import HISTORY_COLUMNS, CellRecord, rows_of
+from helo.run.manifest import Manifest
 from helo.run.tables import cells_table, epochs_table, explanations_table, predictions_table, selected
 from helo.storage import LocalFolder
 
@@ -70,16 +71,16 @@ def rows(records: Sequence[CellRecord]) -> pa.Table:
 
 
 def test_a_run_can_be_opened_again(tmp_path: Path) -> None:
-    Run.create(tmp_path / "deep" / "run", {"seed": 1, "name": "ä"}, FOLDS)
+    Run.create(tmp_path / "deep" / "run", Manifest.from_dict({"seed": 1, "name": "ä"}), FOLDS)
     run = Run.open(tmp_path / "deep" / "run")
-    assert run.manifest == {"seed": 1, "name": "ä"}
+    assert run.manifest.as_dict() == {"seed": 1, "name": "ä"}
     assert run.folds == FOLDS
     assert run.ledger.read() == []
 
 
 def test_a_path_that_is_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="already there"):
-        Run.create(tmp_path, {}, FOLDS)
+        Run.create(tmp_path, Manifest(), FOLDS)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -87,7 +88,7 @@ def test_a_run_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for target in (tmp_path / "file" / "run", tmp_path / "file" / "a" / "b"):
         with pytest.raises(InputError, match="cannot be written"):
-            Run.create(target, {}, FOLDS)
+            Run.create(target, Manifest(), FOLDS)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -97,7 +98,7 @@ def test_a_run_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
 def test_what_cannot_be_written_as_json_leaves_nothing(tmp_path: Path, manifest: dict[str, Any], folds: Any) -> None:
     (tmp_path / "there").mkdir()
     with pytest.raises(TypeError, match="not JSON serializable"):
-        Run.create(tmp_path / "there" / "deep" / "deeper" / "run", manifest, folds)
+        Run.create(tmp_path / "there" / "deep" / "deeper" / "run", Manifest.from_dict(manifest), folds)
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["there"]
 
 
@@ -106,14 +107,14 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (2048, hard))
     try:
         with pytest.raises(InputError, match="run: cannot be written \\(File too large\\)"):
-            Run.create(tmp_path / "deep" / "run", {"about": "x" * 100_000}, FOLDS)
+            Run.create(tmp_path / "deep" / "run", Manifest(command="x" * 100_000), FOLDS)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_new_run_has_its_folders_and_no_hidden_files(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "run", {"identity": "abc"}, FOLDS)
+    run = Run.create(tmp_path / "run", Manifest(identity="abc"), FOLDS)
     assert {path.name for path in run.folder.here.iterdir()} == {"manifest.json", "folds.json"}
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     assert run.checkpoints == LocalFolder(tmp_path / "run" / "checkpoints")
@@ -123,7 +124,7 @@ def test_a_new_run_has_its_folders_and_no_hidden_files(tmp_path: Path) -> None:
 def test_a_new_run_has_the_permissions_that_its_user_gives(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
-        run = Run.create(tmp_path / "run", {}, FOLDS)
+        run = Run.create(tmp_path / "run", Manifest(), FOLDS)
     finally:
         os.umask(before)
     assert run.folder.here.stat().st_mode & 0o777 == 0o750
@@ -149,7 +150,7 @@ def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_a_run_has_one_holder_at_a_time_and_is_free_when_it_is_killed(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "run", {}, FOLDS)
+    run = Run.create(tmp_path / "run", Manifest(), FOLDS)
     with holder(run.folder.here) as process:
         for _ in range(2):
             with pytest.raises(InputError) as caught, run.lock():
@@ -165,7 +166,7 @@ def test_a_run_has_one_holder_at_a_time_and_is_free_when_it_is_killed(tmp_path: 
 
 
 def test_a_lock_is_free_again_after_its_block_and_after_an_error_in_it(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "run", {}, FOLDS)
+    run = Run.create(tmp_path / "run", Manifest(), FOLDS)
     with run.lock(), pytest.raises(InputError, match=f"by process {os.getpid()} on"), Run.open(run.folder.here).lock():
         pytest.fail("two holders at a time")
     with pytest.raises(KeyboardInterrupt), run.lock():
@@ -183,7 +184,7 @@ def test_what_is_no_run(tmp_path: Path) -> None:
 
 
 def test_tables(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "run", {}, FOLDS)
+    run = Run.create(tmp_path / "run", Manifest(), FOLDS)
     with pytest.raises(InputError, match=r"cells\.parquet: is missing"):
         run.table("cells")
     for cell in RECORDS:
@@ -238,7 +239,7 @@ def test_explanations_are_those_of_the_selected_cells_in_long_form() -> None:
 
 
 def test_an_empty_ledger_gives_empty_tables_with_all_columns(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "run", {}, FOLDS)
+    run = Run.create(tmp_path / "run", Manifest(), FOLDS)
     run.write_tables(TRUTH, pd.DataFrame({"method": []}), "kl")
     assert run.table("cells").empty
     assert {"configuration", "fold", "status", "val_kl", "test_kl"} <= set(run.table("cells"))

@@ -159,11 +159,11 @@ def test_an_ablation_table_where_signals_are_missing(here: Here, tmp_path: Path)
     output = here.done("--data", "gaps", "--space", "quick.yaml", "--baselines", "ridge", "--out", "run")
     assert "missing signals: eda in 16 of 48 windows" in output
     run = Run.open(tmp_path / "run")
-    variants = run.manifest["space"]["variants"]
+    variants = (run.manifest.space or {})["variants"]
     cells = pd.read_parquet(tmp_path / "run" / "cells.parquet")
     assert (cells["status"] == "completed").all()
     assert len(cells) == 4 * len(variants)
-    assert not run.manifest["racing"]
+    assert run.manifest.racing is False
     report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     for name in variants:
         assert name in output

@@ -21,7 +21,9 @@ from helo.evaluation.folds import folds_as_json, loso_folds
 from helo.metrics import METRICS
 from helo.run.directory import Run
 from helo.run.ledger import CellRecord
-from helo.search.deliver import deliver
+from helo.run.manifest import Manifest
+from helo.search.context import SearchContext
+from helo.search.deliver import fit_recommended
 from helo.search.driver import write_tables
 from helo.search.planning.space import Space
 from helo.search.setup.search_setup import SearchSetup
@@ -38,12 +40,12 @@ def made(dataset: Dataset, tmp_path: Path) -> tuple[SearchSetup, Run]:
     """A finished search of one configuration, whose cells took two seconds an epoch."""
     folds = loso_folds(dataset.subject_names, 0)
     setup = SearchSetup(dataset, Space("one", 1, {}), tmp_path / "run", TrainingSettings(), Resources(1, 1, 0))
-    run = Run.create(setup.out, {"identity": "this"}, folds_as_json(folds))
+    run = Run.create(setup.out, Manifest(identity="this"), folds_as_json(folds))
     for number, fold in enumerate(folds):
         scores = dict.fromkeys(METRICS, 0.1)
         record = CellRecord(0, fold.test, QUICK, "completed", 4, 8.0, "here", NOW, NOW, 2, val=scores, test=scores)
         run.ledger.append(record, number)
-    write_tables(run, setup, folds, Console(quiet=True))
+    write_tables(SearchContext(setup, Console(quiet=True), run=run), folds)
     return setup, run
 
 
@@ -53,7 +55,7 @@ def here(fit: Callable[..., FittedModel], *rest: Any) -> FittedModel:
 
 def said(setup: SearchSetup, run: Run, call: Callable[..., FittedModel] = here) -> str:
     console = Console(file=io.StringIO(), width=200)
-    deliver(setup, run, setup.dataset, "cpu", call, console, "the command")
+    fit_recommended(SearchContext(setup, console, "the command", run), setup.dataset, "cpu", call)
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
 
@@ -70,7 +72,7 @@ def test_the_model_is_fitted_once(made: tuple[SearchSetup, Run]) -> None:
 def test_without_time_it_is_said_how_to_go_on(made: tuple[SearchSetup, Run]) -> None:
     setup, run = made
     late = dataclasses.replace(setup, deadline=time.time() + 3)
-    assert said(late, run) == "no time is left to fit the model (about 4 s); go on with: the command\n"
+    assert said(late, run) == "no time is left to fit the model (about 4 s); resume with: the command\n"
     assert not run.has_model
 
 

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from helo.names import SearchProtocol, Status, enum_values
 from helo.run.directory import Run
+from helo.run.manifest import Manifest
 from helo.search.export import write_study
 from helo.search.planning.outcome import Outcome
 from helo.search.planning.planner import Planner
@@ -55,7 +56,7 @@ def content(trials: list[FrozenTrial]) -> list[tuple[object, ...]]:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    return Run.create(tmp_path / "run", {}, [])
+    return Run.create(tmp_path / "run", Manifest(), [])
 
 
 @pytest.mark.parametrize("protocol", enum_values(SearchProtocol))

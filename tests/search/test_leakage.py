@@ -15,6 +15,7 @@ from rich.console import Console
 
 from helo.data import Dataset, simulate
 from helo.names import Column, Estimate, Method, Prefix, SearchProtocol, TableName
+from helo.search.context import SearchContext
 from helo.search.driver import run_search
 from helo.search.execution.connection import ray_cluster
 from helo.search.planning.space import Choices, Range, Space
@@ -41,8 +42,9 @@ SPACE = Space(
 def skill(dataset: Dataset, out: Path) -> pd.DataFrame:
     """Skill against the train mean by measure (columns) after a whole search, of the search and of all baselines."""
     setup = SearchSetup(dataset, SPACE, out, TrainingSettings(seed=1), Resources(2, 1, 0), baselines=BASELINES)
-    run, complete = run_search(setup, Console(quiet=True), lambda run, resources: None)
-    assert complete
+    context = SearchContext(setup, Console(quiet=True))
+    assert run_search(context)
+    run = context.run
     summary = write_summary(read_source(run))
     wide = summary.pivot(index=Column.ESTIMATE, columns=Column.METRIC, values=Column.SKILL)
     return wide.loc[[Estimate.PER_FOLD_SELECTION, Estimate.ORACLE, *BASELINES]]
@@ -126,8 +128,9 @@ def test_nested_folds_know_nothing_of_their_test_subject(tmp_path: Path) -> None
             Resources(2, 1, 0),
             protocol=SearchProtocol.NESTED,
         )
-        run, complete = run_search(setup, Console(quiet=True), lambda run, resources: None)
-        assert complete
+        context = SearchContext(setup, Console(quiet=True))
+        assert run_search(context)
+        run = context.run
         cells = run.table(TableName.CELLS).drop(columns=["seconds", "node", "started", "finished"])
         assert len(cells) == 5 * 6
         return cells, run.table(TableName.EPOCHS)

@@ -10,14 +10,14 @@ from helo.data import simulate
 from helo.search.planning.space import load_space
 from helo.search.quote import Quote, _concurrency, _say_price
 from helo.search.setup.search_setup import SearchSetup
-from helo.search.sizing.probe import Measured
+from helo.search.sizing.probe import CellCost
 from helo.search.sizing.resources import Resources
 from helo.settings import TrainingSettings
 
 GPU = Instance(usd=1.0, cpus=8, gpus=1, gpu_gib=24)
 CPU = Instance(usd=0.3, cpus=8, gpus=0)
 HEAD = Nodes("head", "h", 1, CPU, head=True)
-BIG = Measured(0.1, 2**30, 3 * 2**30, 24 * 2**30)
+BIG = CellCost(0.1, 2**30, 3 * 2**30, 24 * 2**30)
 
 
 def setup(**wish: object) -> SearchSetup:

@@ -24,7 +24,8 @@ from helo.data import Dataset, read_dataset, simulate, write_dataset
 from helo.errors import InputError, SearchError
 from helo.names import Status, TableName
 from helo.run.directory import Run
-from helo.search.session import Ended, conclude, failures_of
+from helo.run.manifest import Manifest
+from helo.search.session import SearchEnd, describe_failures, result_of
 
 ROOT = Path(__file__).parents[2]
 VOLATILE = {TableName.CELLS: ["seconds", "node", "started", "finished"], TableName.BASELINES: ["seconds"]}
@@ -89,7 +90,7 @@ def test_python_gives_the_cells_of_the_command_though_interrupted(
     assert run.complete is True
     assert set(kept) <= {*whole.ledger.files()}
     same_tables(run, whole)
-    assert run.manifest["identity"] == whole.manifest["identity"]
+    assert run.manifest["identity"] == whole.manifest.identity
     assert run.verdict == helo.load_run(whole.folder.here).verdict
     pd.testing.assert_frame_equal(run.summary, whole.table("summary"), check_dtype=False)
     assert (tmp_path / "run" / "report.html").exists()
@@ -116,7 +117,7 @@ def interrupt_script(folder: Path) -> None:
     output, errors = process.communicate(timeout=60)
     assert "run directory: run" in output
     assert errors.strip().splitlines()[-1].startswith("KeyboardInterrupt: interrupted; ")
-    assert errors.strip().endswith("cells are finished; go on with: helo.run_search(dataset, resume='run')")
+    assert errors.strip().endswith("cells are finished; resume with: helo.run_search(dataset, resume='run')")
 
 
 def with_address(dataset: Dataset) -> None:
@@ -144,27 +145,27 @@ def cells(run: Run, *statuses: str) -> Run:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    return Run.create(tmp_path / "run", {}, [])
+    return Run.create(tmp_path / "run", Manifest(), [])
 
 
 def test_a_search_of_which_some_cells_failed_warns(run: Run) -> None:
-    said, failed = failures_of(cells(run, Status.COMPLETED, Status.FAILED, Status.FAILED))
+    said, failed = describe_failures(cells(run, Status.COMPLETED, Status.FAILED, Status.FAILED))
     assert (said, failed) == ("2 of 3 cells failed, the first (configuration 0, fold S1): the loss is nan", False)
     with pytest.warns(UserWarning, match="2 of 3 cells failed"):
-        assert conclude(Ended(run, None, False, said, failed)).complete is True
+        assert result_of(SearchEnd(run, None, False, said, failed)).complete is True
 
 
 def test_a_search_of_which_all_cells_failed_has_failed(run: Run) -> None:
-    said, failed = failures_of(cells(run, Status.FAILED, Status.FAILED))
+    said, failed = describe_failures(cells(run, Status.FAILED, Status.FAILED))
     with pytest.raises(SearchError, match=r"run: 2 of 2 cells failed, the first .configuration 0, fold S0.: the loss"):
-        conclude(Ended(run, None, False, said, failed))
+        result_of(SearchEnd(run, None, False, said, failed))
 
 
 def test_where_no_cell_failed_nothing_is_said(run: Run) -> None:
-    assert failures_of(cells(run, Status.COMPLETED, Status.COMPLETED)) == (None, False)
+    assert describe_failures(cells(run, Status.COMPLETED, Status.COMPLETED)) == (None, False)
 
 
 def test_out_of_time_returns_what_is_there_and_an_interruption_does_not(run: Run) -> None:
-    assert conclude(Ended(run, "time is up; go on", False, None, False)).complete is False
-    with pytest.raises(KeyboardInterrupt, match="interrupted; go on"):
-        conclude(Ended(run, "interrupted; go on", True, None, False))
+    assert result_of(SearchEnd(run, "time is up; resume", False, None, False)).complete is False
+    with pytest.raises(KeyboardInterrupt, match="interrupted; resume"):
+        result_of(SearchEnd(run, "interrupted; resume", True, None, False))

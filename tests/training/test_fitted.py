@@ -137,7 +137,7 @@ def test_single_windows_are_noticed(dataset: Dataset, tmp_path: Path, capsys: py
     table = pd.DataFrame(dataset.features[:1], columns=list(dataset.schema.features)).assign(subject="N1")
     table.to_csv(tmp_path / "one.csv", index=False)
     assert main([str(tmp_path / "model"), str(tmp_path / "one.csv"), "--out", str(tmp_path / "p.csv")]) == 0
-    assert "few windows for that of N1 (1); of a single window all features become 0" in capsys.readouterr().out
+    assert "some subjects have few windows: N1 (1); all features of a single window become 0" in capsys.readouterr().out
 
 
 def test_the_run_is_not_its_model(saved: Path) -> None:

@@ -1,4 +1,4 @@
-"""Reading a ledger, whatever lies in it, and adding one part."""
+"""The ledger of a run: read its files and add parts."""
 
 from __future__ import annotations
 
@@ -26,33 +26,38 @@ PARTS: Final = "c*-f*.parquet"
 BASELINE_PARTS: Final = "b-*-f*.parquet"
 
 READERS: Final = 16
-"""Parts that are asked for at a time: on object storage each takes some ten milliseconds, mostly of waiting."""
+"""Number of parts read at the same time. On object storage each takes some 10 ms, mostly waiting."""
 
 BLOCK: Final = 256
-"""Parts that make one block."""
+"""Number of parts in a block."""
 
 GROUP: Final = 100
-"""Rows of a pack that are read at least, where some of its cells are wanted."""
+"""Number of rows in a row group of a pack, the smallest unit that is read."""
 
 _ROUNDS: Final = 5
-"""How often a file may be gone when it is opened, because it was packed meanwhile, before it counts as a fault."""
+"""Number of attempts to find a file that was packed while it was read, before it counts as damaged."""
 
 _IDENTITY = b"helo.search"
 _NAME = b"helo.cell"
 """Keys of the search's identity and of the cell's (or the pack's) name in a file's metadata."""
 
 _UNREADABLE = (OSError, ValueError, TypeError, LookupError, OverflowError, pa.ArrowException)
-"""What parsing a damaged file raises. What fetching it raises is no damage: `DamagedError` tells them apart."""
+"""Errors of parsing a damaged file. Errors of fetching a file are not damage; `DamagedError` distinguishes them."""
 
 
 class DamagedError(ValueError):
-    """A file of a ledger was fetched and is none: the message says why."""
+    """Error for a file that was fetched, but is not a valid file of the ledger."""
 
 
 class Ledger:
-    """A folder of parts and packs; one process writes, any number read.
+    """Folder of parts and packs, with one writing process and any number of readers.
 
-    `identity`: what tells this search from all others; files that carry another one are not read.
+    Parameters
+    ----------
+    place : Folder, path or str
+        Folder of the ledger.
+    identity : str
+        Digest of the search. Files with another identity are not read.
     """
 
     def __init__(self, place: Folder | os.PathLike[str] | str, identity: str = "") -> None:
@@ -67,7 +72,7 @@ class Ledger:
         return name
 
     def encode(self, rows: pa.Table, schema: pa.Schema, name: str) -> bytes:
-        """The content of a file of this ledger."""
+        """Return the content of a file of this ledger."""
         stem = PurePosixPath(name).stem
         told = schema.with_metadata({_IDENTITY: self.identity.encode(), _NAME: stem.encode()})
         sink = pa.BufferOutputStream()
@@ -81,18 +86,18 @@ class Ledger:
         return bytes(sink.getvalue())
 
     def files(self) -> list[str]:
-        """The names of all whole packs and parts of HeLo's cells, parts in the order configuration, fold."""
+        """Return the names of all packs and parts of HeLo's cells, parts in the order configuration, fold."""
         names = self.folder.names()
         return [*fnmatch.filter(names, PACKS), *fnmatch.filter(names, PARTS)]
 
     def baseline_parts(self) -> list[str]:
-        """The names of all whole parts of the baselines' cells, in the order method, fold."""
+        """Return the names of all parts of the baselines' cells, in the order method, fold."""
         return fnmatch.filter(self.folder.names(), BASELINE_PARTS)
 
     def __len__(self) -> int:
-        """How many of HeLo's cells are finished, by the names of the files alone.
+        """Return the number of HeLo's finished cells, from the names of the files alone.
 
-        Too many by the parts of a pack that was written when the search was killed, until it goes on.
+        If a search was killed while it packed, the cells of that pack count twice until the search resumes.
         """
         return sum(map(rows_in, self.files()))
 
@@ -146,14 +151,14 @@ class Ledger:
         return found.sort_by([(Column.CONFIGURATION, "ascending"), (Column.FOLD_NUMBER, "ascending")])
 
     def nothing(self, columns: Sequence[str]) -> pa.Table:
-        """What `blocks` gives, without rows."""
+        """Return a table such as those of `blocks`, without rows."""
         sink = pa.BufferOutputStream()
         pq.write_table(ROW.empty_table(), sink)
         with pq.ParquetFile(pa.BufferReader(sink.getvalue())) as file:
             return _columns(file, columns)
 
     def read(self) -> list[CellRecord]:
-        """Every finished cell of HeLo with all that it left, in the order configuration, fold."""
+        """Return the complete records of HeLo's finished cells, in the order configuration, fold."""
         return records_of(self.rows(ROW.names))
 
     def find(self, cells: Collection[tuple[int, int]]) -> list[CellRecord]:
@@ -183,12 +188,12 @@ class Ledger:
         return records_of(rows)
 
     def read_baselines(self) -> list[CellRecord]:
-        """Every finished cell of a baseline, in the order of `FITTED_BASELINES`, then fold."""
+        """Return the records of the baselines' finished cells, in the order of `FITTED_BASELINES`, then fold."""
         records = self.inspect(self.baseline_parts())[0]
         return sorted(records, key=lambda record: FITTED_BASELINES.index(record.method))
 
     def inspect(self, names: Sequence[str] | None = None) -> tuple[list[CellRecord], dict[str, str]]:
-        """The cells of some files (HeLo's, if none are named), and what is wrong with each damaged one."""
+        """Return the cells of some files (by default HeLo's), and the fault of each damaged file."""
         names = self.files() if names is None else names
         records: list[CellRecord] = []
         faults: dict[str, str] = {}
@@ -202,11 +207,11 @@ class Ledger:
         return records, faults
 
     def cells_of(self, name: str) -> list[tuple[int, int]]:
-        """The cells (configuration, fold number) in a pack."""
+        """Return the cells (configuration, fold number) in a pack."""
         return cells_in(self._read(name, [Column.CONFIGURATION, Column.FOLD_NUMBER]))
 
     def set_aside(self, name: str) -> str:
-        """Move a file to where it is not read, and return that place; nothing of a user's is deleted."""
+        """Move a file to the folder of unreadable files and return its new place. Files are not deleted."""
         stem, number = PurePosixPath(name).stem, 1
         target = f"{SET_ASIDE}/{name}"
         while self.folder.exists(target):
@@ -293,18 +298,18 @@ def pack_name(number: int, rows: int, mark: str) -> str:
 
 
 def rows_in(name: str) -> int:
-    """How many cells a file of a ledger has, by its name."""
+    """Return the number of cells in a file, from its name."""
     found = re.fullmatch(r"pack-\d+-(\d+)-\w+\.parquet", name)
     return int(found[1]) if found else 1
 
 
 def is_pack(name: str) -> bool:
-    """Whether a file of a ledger is a pack, by its name."""
+    """Return whether a file is a pack, from its name."""
     return rows_in(name) > 1
 
 
 def cell_of(name: str) -> tuple[int, int] | None:
-    """The cell (configuration, fold number) of a part, by its name; None for other files.
+    """Return the cell (configuration, fold number) of a part from its name; None for other files.
 
     >>> cell_of("c00007-f0003.parquet"), cell_of("b-ridge-f0003.parquet")
     ((7, 3), None)
@@ -319,7 +324,7 @@ def _number_of(name: str) -> int | None:
 
 
 def cells_in(rows: pa.Table) -> list[tuple[int, int]]:
-    """The cells (configuration, fold number) in some rows."""
+    """Return the cells (configuration, fold number) in some rows."""
     return list(zip(rows[Column.CONFIGURATION].to_pylist(), rows[Column.FOLD_NUMBER].to_pylist(), strict=True))
 
 

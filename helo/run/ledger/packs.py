@@ -14,11 +14,24 @@ from helo.run.ledger.record import ROW, part_name
 
 
 def pack_parts(ledger: Ledger, size: int, guard: Callable[[], None] = lambda: None) -> None:
-    """Put the parts of a ledger into packs of `size` cells, and leave the rest that makes none.
+    """Pack the parts of a ledger, `size` cells at a time. Remaining parts stay as they are.
 
-    A pack is there before its parts go, so a cell is never missing; until they are gone it is there twice (see `tidy`).
-    Parts that cannot be read stay. `guard` raises `OSError` where this process may no longer change the ledger. Raises
-    `OSError` where the storage fails; nothing is lost then.
+    A pack is written before its parts are deleted, so no cell is ever missing. If the deletion is interrupted, cells
+    exist twice, see `tidy`. Unreadable parts are not packed.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        Ledger to pack.
+    size : int
+        Number of cells in a pack.
+    guard : callable
+        Function that raises `OSError` if this process may no longer change the ledger.
+
+    Raises
+    ------
+    OSError
+        If the storage fails. No cell is lost.
     """
     files = ledger.files()
     parts = [name for name in files if not is_pack(name)]
@@ -31,7 +44,7 @@ def pack_parts(ledger: Ledger, size: int, guard: Callable[[], None] = lambda: No
         if len(whole) < 2:
             continue
         number += 1
-        # Two who believe that the ledger is theirs must not write one over the other's.
+        # A random part in the name: two writers must not overwrite each other's packs.
         made = pack_name(number, len(whole), secrets.token_hex(4))
         content = ledger.encode(pa.concat_tables(whole.values()), ROW, made)
         guard()
@@ -41,7 +54,7 @@ def pack_parts(ledger: Ledger, size: int, guard: Callable[[], None] = lambda: No
 
 
 def tidy(ledger: Ledger) -> None:
-    """Delete the parts of cells that are in a pack: a packing was cut short. Raises `OSError` as `pack_parts` does."""
+    """Delete the parts of cells that are in a pack, after an interrupted packing. Raise `OSError` if that fails."""
     files = ledger.files()
     left = {name for name in files if not is_pack(name)}
     packs = [name for name in files if is_pack(name)]
@@ -51,7 +64,7 @@ def tidy(ledger: Ledger) -> None:
     def cells(pack: str) -> list[tuple[int, int]]:
         try:
             return ledger.cells_of(pack)
-        except DamagedError:  # found and told by whoever reads it
+        except DamagedError:  # reported when the pack is read
             return []
 
     with ThreadPoolExecutor(READERS) as pool:
@@ -61,4 +74,4 @@ def tidy(ledger: Ledger) -> None:
 
 def _delete(ledger: Ledger, names: list[str]) -> None:
     with ThreadPoolExecutor(READERS) as pool:
-        list(pool.map(ledger.folder.delete, names))  # which raises what they raise
+        list(pool.map(ledger.folder.delete, names))  # list() raises the errors of the threads

@@ -1,4 +1,4 @@
-"""What is recorded of a finished cell, and how it stands in a file."""
+"""Records of finished cells and their form in files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HISTORY_COLUMNS = (
     Column.UNCONVERGED,
     *(Prefix.VAL + metric for metric in METRICS),
 )
-"""What is recorded for every epoch, besides its number."""
+"""Columns recorded for each epoch, besides its number."""
 
 _MATRIX = pa.list_(pa.list_(pa.float32()))
 _SCORES = pa.struct([(metric, pa.float64()) for metric in METRICS])
@@ -51,25 +51,25 @@ PART = pa.schema(
         ("plan", _MATRIX),
     ]
 )
-"""The row of a part."""
+"""Schema of a part."""
 
 EARLIER = pa.schema(list(PART)[:-2])
-"""Parts that were written before cells kept what they learnt."""
+"""Schema of parts of earlier versions, without label correlation and transport plan."""
 
 ROW = PART.append(pa.field(Column.FOLD_NUMBER, pa.int32()))
-"""A row of a pack, and of what the ledger reads."""
+"""Schema of a pack, and of the tables that the ledger returns."""
 
 SET_ASIDE = "set-aside"
-"""Folder in a ledger for files that could not be read."""
+"""Folder in a ledger for unreadable files."""
 
 _ARRAYS = {"windows": np.int64, "predictions": np.float32, "correlation": np.float32, "plan": np.float32}
-"""Fields of a record that are arrays, and of what."""
+"""Fields of a record that are arrays, with their types."""
 
 
 def part_name(configuration: int, fold_number: int, method: str = Method.HELO) -> str:
-    """What the files of a cell are called, without their endings.
+    """Return the file name of a cell, without its suffix.
 
-    Of a baseline there is one cell per fold, whatever setting it chose there.
+    A baseline has one cell per fold, whichever configuration it selects there.
 
     >>> part_name(7, 3), part_name(7, 3, "ridge")
     ('c00007-f0003', 'b-ridge-f0003')
@@ -79,16 +79,43 @@ def part_name(configuration: int, fold_number: int, method: str = Method.HELO) -
 
 @dataclass(frozen=True)
 class CellRecord:
-    """One finished cell, of HeLo or of a baseline.
+    """A finished cell of HeLo or of a baseline.
 
-    - `configuration`: of a baseline, the number of the setting that it chose
-    - `params`: the whole configuration, name to value
-    - `val`, `test`: the six measures on the inner validation subjects and on the test subject
-    - `history`: a row per epoch, with `HISTORY_COLUMNS`
-    - `windows`, `predictions`: (W,) row numbers of the test subject's windows, (W, E) distributions
-    - `correlation`: (E, E) the learned label correlation; None without label attention
-    - `plan`: (n, m) the mean transport plan over the test subject's windows, from the tokens of the main modality to
-      the behavioural ones; None without transport
+    Attributes
+    ----------
+    configuration : int
+        Number of the configuration. For a baseline, the one that it selected.
+    fold : str
+        Test subject.
+    params : mapping
+        All hyperparameters by name.
+    status : str
+        A `helo.names.Status`.
+    epochs, best_epoch : int
+        Number of epochs, and the best one.
+    seconds : float
+        Duration of the cell.
+    node : str
+        Host name of the node that ran the cell.
+    started, finished : datetime
+        Times in UTC.
+    reason : str or None
+        Reason of a failure.
+    val, test : mapping or None
+        The six metrics on the inner validation subjects and on the test subject.
+    history : tuple of mapping
+        One row per epoch with `HISTORY_COLUMNS`.
+    windows : array (W,) or None
+        Row numbers of the test subject's windows.
+    predictions : array (W, E) or None
+        Predicted distributions of these windows.
+    correlation : array (E, E) or None
+        Learned label correlation. None without label attention.
+    plan : array (n, m) or None
+        Mean transport plan over the test subject's windows, from the tokens of the main modality to the behavioural
+        ones. None without transport.
+    method : str
+        A `helo.names.Method`.
     """
 
     configuration: int
@@ -113,12 +140,12 @@ class CellRecord:
 
 
 def rows_of(records: Iterable[tuple[int, CellRecord]]) -> pa.Table:
-    """Pairs of fold number and record as a table with the columns of `ROW`."""
+    """Return a table with the columns of `ROW` from pairs of fold number and record."""
     return pa.Table.from_pylist([_row(record) | {Column.FOLD_NUMBER: number} for number, record in records], schema=ROW)
 
 
 def records_of(rows: pa.Table) -> list[CellRecord]:
-    """The records of a table with the columns of `PART`; raise `ValueError` for what is none."""
+    """Return the records of a table with the columns of `PART`; raise `ValueError` for an invalid row."""
     return [_record(row) for row in rows.select(PART.names).to_pylist()]
 
 

@@ -1,4 +1,4 @@
-"""Writing a ledger for hours: parts are packed beside the search as they become many."""
+"""Writer of a ledger, which packs parts in the background."""
 
 from __future__ import annotations
 
@@ -15,15 +15,22 @@ from helo.run.ledger.packs import pack_parts, tidy
 from helo.run.ledger.record import CellRecord
 
 PACK: Final = 1000
-"""Parts that become one pack. A million of them would be slow to list, to open and, on object storage, to pay."""
+"""Number of parts in a pack. A million single parts would be slow to list and, on object storage, expensive."""
 
 
 class LedgerWriter:
-    """The one process that adds to a ledger, in a ``with`` block that waits for a pack in the making.
+    """The only writer of a ledger, as a context that waits for running packing at its end.
 
-    - `pack`: parts that become one pack
-    - `guard`: called before the ledger is changed; raises `OSError` where this search may no longer do that
-    - `tell`: hears, once, why parts are not packed; they are as good, and only slower to read
+    Parameters
+    ----------
+    ledger : Ledger
+        Ledger to write.
+    pack : int
+        Number of parts in a pack.
+    guard : callable
+        Function that raises `OSError` if this process may no longer change the ledger. It is called before each change.
+    tell : callable
+        Function that prints, once, why parts are not packed. Such parts are only slower to read.
     """
 
     def __init__(
@@ -53,7 +60,7 @@ class LedgerWriter:
                 tidy(self.ledger)
 
     def append(self, record: CellRecord, fold_number: int) -> None:
-        """Write one finished cell, whole or not at all; when this returns, it is there."""
+        """Write a finished cell, whole or not at all. It is stored when this returns."""
         self.guard()
         self.ledger.append(record, fold_number)
         self._open += 1
@@ -65,7 +72,7 @@ class LedgerWriter:
     def _pack(self) -> None:
         try:
             pack_parts(self.ledger, self.pack, self.guard)
-        except (OSError, ValueError, pa.ArrowException) as error:  # the parts are there, and their turn comes again
+        except (OSError, ValueError, pa.ArrowException) as error:  # the parts are kept and packed later
             if not self._told:
                 self._told = True
                 self.tell(f"parts of the ledger are not packed: {error}")

@@ -43,8 +43,8 @@ def cluster_machines() -> Machines:
         to be removed are left out.
     """
     draining = _ray_compat.draining_nodes()
-    now = [_node(node["Resources"]) for node in ray.nodes() if node["Alive"] and node["NodeID"] not in draining]
-    return replace(_autoscaler_limits(), now=now)
+    running = [_node(node["Resources"]) for node in ray.nodes() if node["Alive"] and node["NodeID"] not in draining]
+    return replace(_autoscaler_limits(), running=running)
 
 
 def _autoscaler_limits() -> Machines:
@@ -97,7 +97,7 @@ class ConcurrencyLimit:
             return self.concurrency
         if time.monotonic() - self._checked >= SIZE_CHECK_S:
             machines = cluster_machines()
-            fitting = machines.fits(self.cpus, self.gpus)
+            fitting = machines.count_cells(self.cpus, self.gpus)
             self._limit = max(1, fitting if machines.groups else 2 * fitting)
             self._checked = time.monotonic()
         return self._limit

@@ -1,12 +1,12 @@
-"""Search spaces: read from YAML, with all mistakes reported in one line.
+"""Search spaces, read from YAML. All mistakes in a file are reported in one line.
 
 .. code-block:: yaml
 
-    name: small                 # optional; the file's name otherwise
-    about: one line             # optional
-    configurations: 12          # how many are drawn
+    name: small                 # optional; default: the name of the file
+    about: one line             # optional description
+    configurations: 12          # number of configurations that are drawn
     sampler: tpe                # or random
-    objective: kl               # inner validation metric that is optimised
+    objective: kl               # inner validation metric that the search optimises
     parameters:
       ot_entropy: {low: 1e-3, high: 1, log: true}
       attention_depth: {low: 1, high: 3}
@@ -16,7 +16,7 @@
 
 Hyperparameters that a space does not mention keep the default of `helo.configuration`.
 
-Instead of being drawn, configurations can be listed as the rows of an ablation table. Each variant names the
+Configurations can also be listed instead of drawn, as the rows of an ablation table. Each variant names the
 hyperparameters that it changes. The first variant is the reference of the others. No variant is dropped early:
 
 .. code-block:: yaml
@@ -37,55 +37,21 @@ from pathlib import Path
 from typing import Any
 
 from helo._yaml import read_yaml
-from helo.configuration import ACTS_WHERE, DEFAULTS, PARAMETERS, Rule, acting, configuration_problems
+from helo.configuration import ACTS_WHERE, DEFAULTS, PARAMETERS, acting, configuration_problems
 from helo.errors import InputError, did_you_mean, shorten
 from helo.metrics import METRICS
+from helo.search.planning.space_parameters import Choices, Range, parse_parameters
+
+__all__ = ["SAMPLERS", "Choices", "Range", "Space", "bundled_spaces", "load_space", "parse_space", "read_space"]
 
 SAMPLERS = ("tpe", "random")
 _KEYS = ("name", "about", "configurations", "sampler", "objective", "parameters", "first", "variants")
 _DRAWING_KEYS = ("configurations", "sampler", "first")
-_RANGE_KEYS = ("low", "high", "log", "choices")
-
-
-@dataclass(frozen=True)
-class Range:
-    """Interval of numbers from `low` to `high`, both included.
-
-    With `whole` only whole numbers are drawn. With `log` the logarithm is uniform.
-    """
-
-    low: float
-    high: float
-    log: bool
-    whole: bool
-
-    def contains(self, value: Any) -> bool:
-        """Return whether a value lies in the range."""
-        return bool(self.low <= value <= self.high)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the entry as in the YAML file."""
-        return {"low": self.low, "high": self.high, "log": self.log}
-
-
-@dataclass(frozen=True)
-class Choices:
-    """Finite set of values without an order."""
-
-    values: tuple[Any, ...]
-
-    def contains(self, value: Any) -> bool:
-        """Return whether a value is one of the choices."""
-        return value in self.values
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the entry as in the YAML file."""
-        return {"choices": list(self.values)}
 
 
 @dataclass(frozen=True)
 class Space:
-    """Search space: hyperparameters, and how configurations are chosen. The module's docstring has the YAML form.
+    """Search space: hyperparameters, and how configurations are chosen.
 
     Attributes
     ----------
@@ -94,7 +60,7 @@ class Space:
     configurations : int
         Number of configurations.
     searched : mapping of str to Range or Choices
-        Hyperparameters that differ between configurations.
+        Hyperparameters that may differ between configurations.
     fixed : mapping
         Hyperparameters with one value for all configurations.
     sampler : str
@@ -104,7 +70,7 @@ class Space:
     about : str
         Description in one line.
     first : mapping
-        Values of searched hyperparameters in the first configuration. The rest of it is drawn.
+        Values of searched hyperparameters in the first configuration. The other values are drawn.
     variants : mapping of str to mapping
         Name → values of all searched hyperparameters. Empty if configurations are drawn.
     """
@@ -154,7 +120,22 @@ def bundled_spaces() -> dict[str, Path]:
 
 
 def load_space(name: str) -> Space:
-    """Return a bundled space by its name, or the space in a YAML file by its path; raise `InputError` otherwise."""
+    """Return a search space by name or path.
+
+    Parameters
+    ----------
+    name : str
+        Name of a bundled space, or path of a YAML file.
+
+    Returns
+    -------
+    Space
+
+    Raises
+    ------
+    InputError
+        If there is no such space, or if there are mistakes in the file.
+    """
     bundled = bundled_spaces()
     if name in bundled:
         return read_space(bundled[name])
@@ -180,9 +161,9 @@ def parse_space(content: Mapping[str, Any], where: str, name: str) -> Space:
     content : mapping
         Values as in the YAML file, or from `Space.as_dict`.
     where : str
-        Start of the message of an `InputError`: the place of the values.
+        Origin of the values, for the message of an `InputError`.
     name : str
-        Name of a space whose values have none.
+        Name of the space if the values contain no name.
 
     Returns
     -------
@@ -194,21 +175,20 @@ def parse_space(content: Mapping[str, Any], where: str, name: str) -> Space:
         If there are mistakes. The message lists all of them.
     """
     if "variants" in content:
-        return _listed(content, where, name)
-    problems = [f"unknown key {key!r}{did_you_mean(str(key), _KEYS)}" for key in content if key not in _KEYS]
+        return _parse_listed(content, where, name)
+    problems = _unknown_keys(content)
     configurations = content.get("configurations")
     if not isinstance(configurations, int) or isinstance(configurations, bool) or configurations < 1:
         problems.append(f"configurations must be a whole number of at least 1, got {configurations!r}")
     sampler, objective = content.get("sampler", "tpe"), content.get("objective", "kl")
     if sampler not in SAMPLERS:
         problems.append(f"sampler must be one of {', '.join(SAMPLERS)}, got {sampler!r}")
-    if objective not in tuple(METRICS):  # a file may hold anything, also what has no hash
-        problems.append(f"objective must be one of {', '.join(METRICS)}, got {objective!r}")
-    searched, fixed = _parameters(content.get("parameters"), problems)
+    _check_objective(objective, problems)
+    searched, fixed = parse_parameters(content.get("parameters"), problems)
     first = content.get("first", {})
     _check_first(first, searched, problems)
     if not problems:
-        problems += _combinations(searched, fixed) + _idle(searched, fixed)
+        problems += _width_and_heads_problems(searched, fixed) + _ineffective_parameters(searched, fixed)
     if problems:
         raise InputError(f"{where}: {'; '.join(problems)}")
     return Space(
@@ -223,118 +203,81 @@ def parse_space(content: Mapping[str, Any], where: str, name: str) -> Space:
     )
 
 
-def _listed(content: Mapping[str, Any], where: str, name: str) -> Space:
-    """Return a space whose configurations are variants."""
-    problems = [f"unknown key {key!r}{did_you_mean(str(key), _KEYS)}" for key in content if key not in _KEYS]
-    problems += [f"{key} has no meaning beside variants" for key in _DRAWING_KEYS if key in content]
-    objective, variants = content.get("objective", "kl"), content["variants"]
-    if objective not in tuple(METRICS):  # a file may hold anything, also what has no hash
+def _unknown_keys(content: Mapping[str, Any]) -> list[str]:
+    return [f"unknown key {key!r}{did_you_mean(str(key), _KEYS)}" for key in content if key not in _KEYS]
+
+
+def _check_objective(objective: Any, problems: list[str]) -> None:
+    # `in` a tuple compares values. `in` a mapping would raise for a value without a hash, such as a list.
+    if objective not in tuple(METRICS):
         problems.append(f"objective must be one of {', '.join(METRICS)}, got {objective!r}")
-    ranges, fixed = _parameters(content["parameters"], problems) if content.get("parameters") else ({}, {})
+
+
+def _parse_listed(content: Mapping[str, Any], where: str, name: str) -> Space:
+    """Return a space whose configurations are listed as variants."""
+    problems = _unknown_keys(content)
+    problems += [f"{key} cannot be given together with variants" for key in _DRAWING_KEYS if key in content]
+    objective, variants = content.get("objective", "kl"), content["variants"]
+    _check_objective(objective, problems)
+    ranges, fixed = parse_parameters(content["parameters"], problems) if content.get("parameters") else ({}, {})
     if ranges:
-        problems.append(f"parameters must have values only beside variants, but {shorten(ranges)} is searched")
+        problems.append(
+            f"parameters must be single values if there are variants, got a range or choices for {shorten(ranges)}"
+        )
     if not isinstance(variants, dict):
         problems.append(f"variants must map names to the hyperparameters that they change, got {variants!r}")
         variants = {}
     base = {**DEFAULTS, **fixed}
-    whole: dict[str, dict[str, Any]] = {}
-    for variant, changes in variants.items():
-        if not isinstance(variant, str) or not variant.strip():
-            problems.append(f"variants: a name must be words (in quotes, if need be), got {variant!r}")
-        elif changes is not None and not isinstance(changes, dict):
-            problems.append(f"variant {variant!r} must map hyperparameters to values, got {changes!r}")
-        else:
-            found: list[str] = []
-            drawn, changed = _parameters(changes, found) if changes else ({}, {})
-            found += [f"{key} must be a value, not a range or choices" for key in drawn]
-            values = {**base, **changed}
-            found = found or configuration_problems(values)
-            reference = next(iter(whole.values()), values)
-            different = [key for key in changed if changed[key] != reference[key]]
-            found = found or [
-                f"{key} acts only where {ACTS_WHERE[key]}" for key in different if key not in acting(values)
-            ]
-            same = [other for other, its in whole.items() if acting(its) == acting(values)]
-            if same and not found:
-                found.append(f"is the same model as {same[0]!r}")
-            problems += [f"variant {variant!r}: {problem}" for problem in found]
-            whole[variant] = values
-    if len(whole) < 2 and not problems:
-        problems.append(f"variants: there must be at least two to compare, got {len(whole)}")
+    models = _variant_params(variants, base, problems)
+    if len(models) < 2 and not problems:
+        problems.append(f"variants must be at least two, so that they can be compared, got {len(models)}")
     if problems:
         raise InputError(f"{where}: {'; '.join(problems)}")
-    changing = [key for key in base if len({values[key] for values in whole.values()}) > 1]
+    changing = [key for key in base if len({params[key] for params in models.values()}) > 1]
     return Space(
         name=str(content.get("name", name)),
         about=str(content.get("about", "")),
-        configurations=len(whole),
+        configurations=len(models),
         sampler="listed",
         objective=objective,
-        searched={key: Choices(tuple(dict.fromkeys(values[key] for values in whole.values()))) for key in changing},
+        searched={key: Choices(tuple(dict.fromkeys(params[key] for params in models.values()))) for key in changing},
         fixed={key: value for key, value in fixed.items() if key not in changing},
-        variants={variant: {key: values[key] for key in changing} for variant, values in whole.items()},
+        variants={variant: {key: params[key] for key in changing} for variant, params in models.items()},
     )
 
 
-def _parameters(entries: Any, problems: list[str]) -> tuple[dict[str, Range | Choices], dict[str, Any]]:
-    searched: dict[str, Range | Choices] = {}
-    fixed: dict[str, Any] = {}
-    if not isinstance(entries, dict) or not entries:
-        problems.append(f"parameters must map hyperparameters to ranges, choices or values, got {entries!r}")
-        return searched, fixed
-    for name, entry in entries.items():
-        rule = PARAMETERS.get(name)
-        if rule is None:
-            problems.append(
-                f"unknown hyperparameter {name!r}{did_you_mean(str(name), PARAMETERS)}; "
-                f"known are {', '.join(PARAMETERS)}"
-            )
-        elif isinstance(entry, dict) and set(entry) != {"value"}:
-            try:
-                searched[name] = _searched(rule, entry)
-            except InputError as error:
-                problems.append(f"{name}: {error}")
+def _variant_params(variants: dict[Any, Any], base: dict[str, Any], problems: list[str]) -> dict[str, dict[str, Any]]:
+    """Return all hyperparameters of each variant by its name, and add the mistakes to `problems`."""
+    models: dict[str, dict[str, Any]] = {}
+    for variant, changes in variants.items():
+        if not isinstance(variant, str) or not variant.strip():
+            problems.append(f"variants: a name must be text (put it in quotes if necessary), got {variant!r}")
+        elif changes is not None and not isinstance(changes, dict):
+            problems.append(f"variant {variant!r} must map hyperparameters to values, got {changes!r}")
         else:
-            value = entry["value"] if isinstance(entry, dict) else entry
-            if rule.problem(value):
-                problems.append(f"{name} {rule.problem(value)}")
-            else:
-                fixed[name] = rule.kind(value)
-    return searched, fixed
+            params, found = _apply_changes(changes or {}, base, models)
+            problems += [f"variant {variant!r}: {problem}" for problem in found]
+            models[variant] = params
+    return models
 
 
-def _searched(rule: Rule, entry: dict[str, Any]) -> Range | Choices:
-    for key in entry:
-        if key not in _RANGE_KEYS:
-            raise InputError(f"unknown key {key!r}{did_you_mean(str(key), _RANGE_KEYS)}")
-    if "choices" in entry:
-        choices = entry["choices"]
-        if len(entry) > 1:
-            raise InputError("give either choices or low and high")
-        if not isinstance(choices, list) or not choices:
-            raise InputError(f"choices must be a list of values, got {choices!r}")
-        for value in choices:
-            if rule.problem(value):
-                raise InputError(f"each choice {rule.problem(value)}")
-        if len(set(choices)) < len(choices):
-            raise InputError(f"choices must differ, got {choices}")
-        return Choices(tuple(rule.kind(value) for value in choices))
-    if rule.words:
-        raise InputError("give choices: it has words, not numbers")
-    for key in ("low", "high"):
-        if key not in entry:
-            raise InputError(f"{key} is missing")
-        if rule.problem(entry[key]):
-            raise InputError(f"{key} {rule.problem(entry[key])}")
-    number = int if rule.kind is int else float
-    low, high, log = number(entry["low"]), number(entry["high"]), entry.get("log", False)
-    if not isinstance(log, bool):
-        raise InputError(f"log must be true or false, got {log!r}")
-    if not low < high:
-        raise InputError(f"low < high must hold, got low {low:g} and high {high:g}")
-    if log and low <= 0:
-        raise InputError(f"low > 0 must hold where log is true, got {low:g}")
-    return Range(low, high, log, whole=rule.kind is int)
+def _apply_changes(
+    changes: dict[str, Any], base: dict[str, Any], models: dict[str, dict[str, Any]]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return all hyperparameters of a variant, and its mistakes. `models` are the variants before it."""
+    found: list[str] = []
+    ranges, changed = parse_parameters(changes, found) if changes else ({}, {})
+    found += [f"{key} must be a value, not a range or choices" for key in ranges]
+    params = {**base, **changed}
+    found = found or configuration_problems(params)
+    reference = next(iter(models.values()), params)
+    different = [key for key in changed if changed[key] != reference[key]]
+    effective = acting(params)
+    found = found or [f"{key} acts only where {ACTS_WHERE[key]}" for key in different if key not in effective]
+    same = [variant for variant, earlier in models.items() if acting(earlier) == effective]
+    if same and not found:
+        found.append(f"is the same model as {same[0]!r}")
+    return params, found
 
 
 def _check_first(first: Any, searched: dict[str, Range | Choices], problems: list[str]) -> None:
@@ -345,31 +288,31 @@ def _check_first(first: Any, searched: dict[str, Range | Choices], problems: lis
         if name not in searched:
             problems.append(f"first: {name!r} is not searched{did_you_mean(str(name), searched)}")
         elif PARAMETERS[name].problem(value) or not searched[name].contains(value):
-            problems.append(f"first: {name} must lie in its own range, got {value!r}")
+            problems.append(f"first: {name} must lie in its range or choices under parameters, got {value!r}")
 
 
-def _idle(searched: dict[str, Range | Choices], fixed: dict[str, Any]) -> list[str]:
+def _ineffective_parameters(searched: dict[str, Range | Choices], fixed: dict[str, Any]) -> list[str]:
     """Return a problem for each searched hyperparameter that has no effect anywhere in the space."""
     words = ("modalities", "transport", "label_attention")
     possible = [
         entry.values if isinstance(entry := searched.get(name), Choices) else (fixed.get(name, DEFAULTS[name]),)
         for name in words
     ]
-    somewhere = {
+    effective = {
         name
         for values in itertools.product(*possible)
         for name in acting({**DEFAULTS, **dict(zip(words, values, strict=True))})
     }
-    return [f"{name} acts only where {ACTS_WHERE[name]}" for name in searched if name not in somewhere]
+    return [f"{name} acts only where {ACTS_WHERE[name]}" for name in searched if name not in effective]
 
 
-def _combinations(searched: dict[str, Range | Choices], fixed: dict[str, Any]) -> list[str]:
-    """Return the problems of combinations of width and heads, so that no cell fails on them later."""
+def _width_and_heads_problems(searched: dict[str, Range | Choices], fixed: dict[str, Any]) -> list[str]:
+    """Return the problems of all combinations of width and heads, so that no cell fails because of them later."""
     values: list[list[Any]] = []
     for name in ("width", "heads"):
         entry = searched.get(name)
         if isinstance(entry, Range):
-            return [f"{name} must be a value or choices: heads must divide width, and a range holds what does not"]
+            return [f"{name} must be a value or choices, not a range, because heads must divide width"]
         values.append(list(entry.values) if entry else [fixed.get(name, DEFAULTS[name])])
     problems = {
         problem

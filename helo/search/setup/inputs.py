@@ -49,9 +49,9 @@ def read_inputs(
     return _plan(request, run, command, started), run
 
 
-def lacks_data(setup: SearchSetup, run: Run | None) -> bool:
-    """Whether whoever resumes this search has to say where its data are: its manifest does not."""
-    return (setup.data if run is None else run.manifest.get("data")) == IN_MEMORY
+def needs_dataset(setup: SearchSetup, run: Run | None) -> bool:
+    """Whether resuming this search needs its dataset: the manifest does not know where it is."""
+    return (setup.data if run is None else run.manifest.data) == IN_MEMORY
 
 
 def _plan(request: Request, run: Run | None, command: str, started: float) -> SearchSetup:
@@ -93,9 +93,9 @@ def _plan(request: Request, run: Run | None, command: str, started: float) -> Se
             racing=request.value("racing") and not space.variants,  # a table needs all of its cells
         )
     else:
-        from helo.search.setup.resume import setup_of_run
+        from helo.search.setup.resume import restore_setup
 
-        setup = setup_of_run(run, dataset, wish, request.spell("data"))
+        setup = restore_setup(run, dataset, wish, request.spell("data"))
     if not gpus and request.address is None:
         _check_engine(setup.training.engine, request.spell)
     budget = request.seconds
@@ -120,7 +120,7 @@ def _logs_to_files(request: Request) -> bool:
 def _data(request: Request, run: Run | None) -> Dataset | os.PathLike[str] | str:
     if request.data is not None:
         return request.data
-    known = str(run.manifest.get("data", "")) if run else ""
+    known = (run.manifest.data or "") if run else ""
     if run and known == IN_MEMORY:
         raise InputError(
             f"{run.folder}: was started with {IN_MEMORY}, so it does not know where the data are; "

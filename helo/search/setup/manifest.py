@@ -1,9 +1,7 @@
-"""What is written down about a search before it starts: enough to know, and to repeat, what was done."""
+"""Records of a search and its circumstances, written before it starts and each time it is resumed."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import platform
 import subprocess
@@ -11,18 +9,29 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
+from helo.errors import InputError
 from helo.evaluation.folds import Fold, folds_digest
-from helo.names import IDENTITY, FileName
+from helo.names import FileName
 from helo.run.directory import Run
+from helo.run.manifest import (
+    Circumstances,
+    DatasetRecord,
+    FoldsRecord,
+    MachineRecord,
+    Manifest,
+    PaceRecord,
+    ResourcesRecord,
+    Resumption,
+)
 from helo.search.planning.pace import Pace
 from helo.search.sizing.resources import Resources
 
 if TYPE_CHECKING:
     from helo.search.setup.search_setup import SearchSetup
 
-PACKAGES = (
+PACKAGES: Final = (
     "helo-search",
     "torch",
     "pot",
@@ -35,97 +44,107 @@ PACKAGES = (
     "pyarrow",
     "plotly",
 )
+"""Distributions whose versions are recorded."""
+
+GIT_TIMEOUT_S: Final = 5
+"""Seconds to wait for ``git``."""
 
 
-def build_manifest(setup: SearchSetup, folds: tuple[Fold, ...], resources: Resources, pace: Pace) -> dict[str, Any]:
-    """The content of ``manifest.json``."""
-    dataset = setup.dataset
-    search = {
-        "seed": setup.seed,
-        "protocol": setup.protocol,
-        "racing": setup.racing,
-        "pace": pace.as_dict(),
-        "normalise": setup.training.normalise,
-        "precision": setup.training.engine.precision,
-        "compiled": setup.training.engine.compiled,
-        "cpus_per_cell": resources.cpus_per_cell,
-        "space": setup.space.as_dict(),
-        "folds": {"digest": folds_digest(folds), "validation_subjects": len(folds[0].validation)},
-    }
-    return {
-        "name": setup.out.name,
-        "started": _now(),
-        "command": setup.command,
-        "data": setup.data,
-        **search,
-        "baselines": list(setup.baselines),
-        IDENTITY: _identity({**search, "dataset": dataset.digest}),
-        "dataset": {
-            "name": dataset.schema.name,
-            "digest": dataset.digest,
-            "subjects": len(dataset.subject_names),
-            "windows": len(dataset),
-            "missing": str(dataset.missing),
-            "emotions": list(dataset.emotions),
-            "modalities": dataset.schema.as_dict()["modalities"],
-            "source": dataset.schema.source,
-            "licence": dataset.schema.licence,
-        },
-        **_circumstances(resources),
-        "resumed": [],
-    }
+def build_manifest(setup: SearchSetup, folds: tuple[Fold, ...], resources: Resources, pace: Pace) -> Manifest:
+    """Return the manifest of a new search.
+
+    Parameters
+    ----------
+    setup : SearchSetup
+        Inputs and settings of the search.
+    folds : tuple of Fold
+        Its folds.
+    resources : Resources
+        Settled resources of its cells.
+    pace : Pace
+        Its lookahead.
+    """
+    dataset, training = setup.dataset, setup.training
+    manifest = Manifest(
+        name=setup.out.name,
+        started=_now(),
+        command=setup.command,
+        data=setup.data,
+        seed=setup.seed,
+        protocol=setup.protocol,
+        racing=setup.racing,
+        pace=PaceRecord(**pace.as_dict()),
+        normalise=training.normalise,
+        precision=training.engine.precision,
+        compiled=training.engine.compiled,
+        cpus_per_cell=resources.cpus_per_cell,
+        space=setup.space.as_dict(),
+        folds=FoldsRecord(folds_digest(folds), len(folds[0].validation)),
+        baselines=setup.baselines,
+        dataset=DatasetRecord(
+            name=dataset.schema.name,
+            digest=dataset.digest,
+            subjects=len(dataset.subject_names),
+            windows=len(dataset),
+            missing=str(dataset.missing),
+            emotions=tuple(dataset.emotions),
+            modalities=dataset.schema.as_dict()["modalities"],
+            source=dataset.schema.source,
+            licence=dataset.schema.licence,
+        ),
+        circumstances=_circumstances(resources),
+    )
+    return manifest.with_identity()
 
 
-def add_resumption(run: Run, setup: SearchSetup, resources: Resources) -> None:
-    """Write down that a search goes on, and on what."""
-    entry = {"started": _now(), "command": setup.command, "data": setup.data, **_circumstances(resources)}
-    run.manifest["resumed"] = [*run.manifest.get("resumed", []), entry]
-    run.folder.write_json(FileName.MANIFEST, run.manifest)
+def record_resumption(run: Run, setup: SearchSetup, resources: Resources) -> None:
+    """Add an entry to the manifest of a run that is resumed."""
+    run.update_manifest(
+        run.manifest.with_resumption(Resumption(_now(), setup.command, setup.data, _circumstances(resources)))
+    )
 
 
 def last_resources(run: Run) -> Resources:
-    """What the cells of a run got, when it last went on."""
-    return Resources(**[run.manifest, *run.manifest.get("resumed", [])][-1]["resources"])
+    """Return the resources that the cells of a run got at its latest start or resumption."""
+    found = run.manifest.last_circumstances.resources
+    if found is None or found.cpus_per_cell is None:
+        raise InputError(f"{run.folder.where(FileName.MANIFEST)}: resources must have cpus_per_cell, got {found}")
+    return Resources(found.concurrency, found.cpus_per_cell, found.gpus_per_cell)
 
 
-def _identity(search: dict[str, Any]) -> str:
-    """A hash of all that decides what a search computes."""
-    return hashlib.sha256(json.dumps(search, sort_keys=True).encode()).hexdigest()[:16]
+def package_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that a result depends on."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
 
 
-def _circumstances(resources: Resources) -> dict[str, Any]:
-    return {
-        "resources": asdict(resources),
-        "machine": {"node": platform.node(), "system": platform.platform(), "cpus": os.cpu_count()},
-        "versions": versions(),
-        "git": _git_commit(),
-    }
+def _circumstances(resources: Resources) -> Circumstances:
+    return Circumstances(
+        resources=ResourcesRecord(**asdict(resources)),
+        machine=MachineRecord(node=platform.node(), system=platform.platform(), cpus=os.cpu_count()),
+        versions=package_versions(),
+        git=_git_commit(),
+    )
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def versions() -> dict[str, str]:
-    """Python and the packages that a result depends on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
-
-
 def _git_commit() -> str | None:
-    """The commit of this project's checkout, if it is run from one."""
+    """Return the commit of this project's checkout; None if the package does not run from one."""
     try:
         answer = subprocess.run(
             ["git", "rev-parse", "HEAD"],
             cwd=Path(__file__).parent,
             capture_output=True,
             text=True,
-            timeout=5,
+            timeout=GIT_TIMEOUT_S,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):

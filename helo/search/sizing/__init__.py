@@ -1,1 +1,1 @@
-"""Sizing: what a cell needs, and how many cells fit on the machines."""
+"""Resources that a cell needs, and number of cells that run at the same time."""

@@ -1,4 +1,4 @@
-"""Cost of a cell, measured before a search: seconds per epoch, and memory."""
+"""Cost of a cell, measured before a search: seconds per epoch and memory."""
 
 from __future__ import annotations
 
@@ -29,24 +29,36 @@ from helo.training.cell import CellTraining
 CONTEXT_BYTES = 600 * 2**20
 """Bytes of GPU memory of a process before its first tensor (CUDA context, kernels). torch does not count them."""
 
-SAMPLES = 3
-"""Number of configurations that are timed for a cost estimate, besides the largest one."""
+TIMED_CONFIGURATIONS = 3
+"""Number of configurations that are timed for a cost estimate, in addition to the largest one."""
 
-STEPS = 32
-"""Maximum number of training steps that are timed. As many steps before them warm up."""
+TIMED_STEPS = 32
+"""Maximum number of training steps that are timed. The same number of untimed steps comes first, as a warm-up."""
 
-PROBED = 20_000
+MAX_WINDOWS = 20_000
 """Maximum number of windows of a dataset that a probe uses."""
 
 _TRANSPORTS = (TransportKind.NONE, TransportKind.LINEAR, TransportKind.GROMOV, TransportKind.FUSED)
 
-GROWS = ("width", "attention_depth", "batch_size", "heads", "transport")
+MEMORY_PARAMS = ("width", "attention_depth", "batch_size", "heads", "transport")
 """Hyperparameters whose larger values need more memory; transport is in the order of `_TRANSPORTS`."""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Cost of a cell: seconds per epoch, bytes of main memory and of GPU memory (CUDA context included)."""
+class CellCost:
+    """Cost of a cell.
+
+    Attributes
+    ----------
+    seconds_per_epoch : float
+        Seconds of one epoch of training, with the validation at its end.
+    memory : int
+        Bytes of main memory.
+    gpu_memory : int
+        Bytes of GPU memory, CUDA context included. 0 on a CPU.
+    gpu_total : int
+        Bytes of memory of the GPU. 0 on a CPU.
+    """
 
     seconds_per_epoch: float
     memory: int
@@ -54,12 +66,12 @@ class Measured:
     gpu_total: int = 0
 
 
-def largest(space: Space) -> dict[str, Any]:
-    """Return the configuration of a space that needs most memory."""
+def largest_configuration(space: Space) -> dict[str, Any]:
+    """Return all hyperparameters of the configuration of a space that needs the most memory."""
     if space.variants:
         return max((space.full_params(values) for values in space.variants.values()), key=_weight)
     drawn = study.ConfigurationSampler(space, 0, "largest").draw(0)
-    for name in GROWS:
+    for name in MEMORY_PARAMS:
         entry = space.searched.get(name)
         if entry is not None:
             drawn[name] = entry.high if isinstance(entry, Range) else max(entry.values, key=_rank)
@@ -67,39 +79,57 @@ def largest(space: Space) -> dict[str, Any]:
 
 
 def _rank(value: Any) -> float:
+    """Return a number that orders the values of a hyperparameter by the memory that they need."""
     return _TRANSPORTS.index(value) if value in _TRANSPORTS else value
 
 
 def _weight(params: dict[str, Any]) -> tuple[float, float]:
-    """Return a rough rank of the memory of a training step; transport breaks ties."""
+    """Return a key that orders configurations roughly by the memory of a training step. Transport breaks ties."""
     tokens = params["width"] * (1 + params["attention_depth"]) * params["batch_size"]
     return tokens if params["modalities"] == ModalitySelection.BOTH else 0, _rank(params["transport"])
 
 
-def samples(space: Space, seed: int) -> list[dict[str, Any]]:
-    """Return a few configurations to time, drawn as in the search."""
+def sample_configurations(space: Space, seed: int) -> list[dict[str, Any]]:
+    """Return `TIMED_CONFIGURATIONS` configurations, drawn as in the search."""
     draws = study.ConfigurationSampler(space, seed, "probe")
-    return [space.full_params(draws.draw(number + 1)) for number in range(SAMPLES)]
+    return [space.full_params(draws.draw(number + 1)) for number in range(TIMED_CONFIGURATIONS)]
 
 
-def measure(
+def measure_cell(
     dataset: Dataset,
     fold: Fold,
     params: dict[str, Any],
     settings: TrainingSettings,
-    share: float = 1.0,
-) -> Measured:
-    """Train a configuration for some steps after others that warm up, and score once; reckon an epoch from that.
+    window_share: float = 1.0,
+) -> CellCost:
+    """Measure the cost of a cell: train it for a few steps, validate once, and extrapolate to an epoch.
 
-    `dataset` may be `thinned`: the epoch is that of so many times its windows as `share` says. Call it in a process of
-    its own: a process's peak memory never goes down again.
+    Call this in a process of its own (see `in_own_process`), because the peak memory of a process never decreases.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        All windows, or those that `thin_dataset` leaves.
+    fold : Fold
+        Fold of the cell.
+    params : dict
+        All hyperparameters of the configuration.
+    settings : TrainingSettings
+        Settings of the search.
+    window_share : float
+        Number of windows of `dataset` divided by that of the whole dataset.
+
+    Returns
+    -------
+    CellCost
+        Cost on the whole dataset. The memory is that with `dataset`.
     """
     torch.set_num_threads(settings.threads)
     data = fold_data(dataset, fold, settings.normalise)
     configuration = Configuration.from_params(params)
     training = CellTraining(dataset.schema, data, configuration, settings)
     steps = math.ceil(len(data.train) / configuration.batch_size)
-    tried = torch.randperm(len(data.train)).tensor_split(steps)[:STEPS]
+    tried = torch.randperm(len(data.train)).tensor_split(steps)[:TIMED_STEPS]
     training.model.train()
     for batch in tried:
         training.step(batch)
@@ -108,26 +138,36 @@ def measure(
     training.model.train()
     for batch in tried:
         done = training.step(batch)
-    done.tolist()  # a GPU is asked, and goes on by itself: only its answer says that it has come so far
+    done.tolist()  # steps on a GPU run asynchronously: wait for the last one
     trained = time.perf_counter()
     training.predict(training.validation)
-    seconds = ((trained - started) * steps / len(tried) + time.perf_counter() - trained) / share
-    # Linux counts in KiB, macOS in bytes.
+    seconds = ((trained - started) * steps / len(tried) + time.perf_counter() - trained) / window_share
+    # ru_maxrss is in KiB on Linux and in bytes on macOS.
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if training.device.type != "cuda":
-        return Measured(seconds, memory)
+        return CellCost(seconds, memory)
     total = torch.cuda.get_device_properties(training.device).total_memory
-    return Measured(seconds, memory, torch.cuda.max_memory_reserved(training.device) + CONTEXT_BYTES, total)
+    return CellCost(seconds, memory, torch.cuda.max_memory_reserved(training.device) + CONTEXT_BYTES, total)
 
 
-def thinned(dataset: Dataset) -> tuple[Dataset, float]:
-    """At most `PROBED` windows of a dataset, of all of its subjects, and their share: enough to time some steps.
+def thin_dataset(dataset: Dataset) -> tuple[Dataset, float]:
+    """Return evenly spaced windows of a large dataset, because a probe copies its dataset to another process.
 
-    A probe runs elsewhere, and would take a copy of all of a large dataset with it.
+    Parameters
+    ----------
+    dataset : Dataset
+        Whole dataset.
+
+    Returns
+    -------
+    Dataset
+        At most `MAX_WINDOWS` windows.
+    float
+        Their number divided by that of the whole dataset.
     """
-    if len(dataset) <= PROBED:
+    if len(dataset) <= MAX_WINDOWS:
         return dataset, 1.0
-    rows = np.linspace(0, len(dataset) - 1, PROBED).astype(np.intp)
+    rows = np.linspace(0, len(dataset) - 1, MAX_WINDOWS).astype(np.intp)
     few = Dataset(
         dataset.schema,
         dataset.subjects[rows],
@@ -136,11 +176,11 @@ def thinned(dataset: Dataset) -> tuple[Dataset, float]:
         groups=None if dataset.groups is None else dataset.groups[rows],
         best_possible=None if dataset.best_possible is None else dataset.best_possible[rows],
     )
-    return few, PROBED / len(dataset)
+    return few, MAX_WINDOWS / len(dataset)
 
 
 def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function in a fresh process, so that its memory is measured and given back."""
+    """Call a function in a new process, so that its memory can be measured and is freed afterwards."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         with _hidden_main():
             answer = pool.submit(function, *arguments)
@@ -149,7 +189,7 @@ def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
 
 @contextmanager
 def _hidden_main() -> Iterator[None]:
-    """Keep a new process from importing the caller's script, which would start its search again without a guard."""
+    """Hide the main module: a new process must not import the script of the caller and start its search again."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:

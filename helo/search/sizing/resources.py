@@ -1,4 +1,4 @@
-"""Resources of a cell and number of cells at a time. Pure arithmetic, without Ray and torch."""
+"""Resources of a cell, and number of cells that run at the same time. Needs neither Ray nor torch."""
 
 from __future__ import annotations
 
@@ -11,14 +11,21 @@ from helo.cluster.filling import Node
 from helo.errors import InputError
 
 MARGIN = 1.25
-"""Factor on the GPU memory that the probe measured: folds differ in size, and allocators vary."""
+"""Factor on the measured GPU memory of a cell, because folds differ in size and allocators vary."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """Resources of a search: `concurrency` cells at a time, each with `cpus_per_cell` CPUs and a share of a GPU.
+    """Resources of a search, requested by the user or resolved.
 
-    In a request, `concurrency` None means as many cells as fit, and `gpus_per_cell` None the share that fits.
+    Attributes
+    ----------
+    concurrency : int or None
+        Number of cells that run at the same time. None in a request: as many as fit.
+    cpus_per_cell : int
+        Number of CPUs of each cell.
+    gpus_per_cell : float or None
+        Share of a GPU of each cell. None in a request: the share that holds the largest configuration.
     """
 
     concurrency: int | None
@@ -26,16 +33,38 @@ class Resources:
     gpus_per_cell: float | None
 
 
-def share_that_fits(need: int, total: int, cells_per_gpu: int) -> float:
-    """Return the share of a GPU for a cell that needs `need` of its `total` bytes, as one of several equal parts.
+def choose_gpu_share(need: int, total: int, cells_per_gpu: int) -> float:
+    """Return the share of a GPU for each cell, so that as many cells as possible share the GPU.
 
-    `cells_per_gpu` is the maximum number of parts: with more cells, some would wait for CPUs.
+    Parameters
+    ----------
+    need : int
+        GPU memory of the largest configuration in bytes.
+    total : int
+        Memory of a GPU in bytes.
+    cells_per_gpu : int
+        Maximum number of cells on a GPU. With more cells, some would wait for CPUs.
 
-    >>> share_that_fits(need=3, total=16, cells_per_gpu=8), share_that_fits(need=1, total=1000, cells_per_gpu=8)
+    Returns
+    -------
+    float
+        Share of one of several equal parts, see `round_down`.
+
+    Raises
+    ------
+    InputError
+        If the largest configuration needs more than the memory of a GPU.
+
+    Examples
+    --------
+    >>> choose_gpu_share(need=3, total=16, cells_per_gpu=8), choose_gpu_share(need=1, total=1000, cells_per_gpu=8)
     (0.25, 0.125)
     """
     if need > total:
-        raise InputError(f"the largest configuration needs {need / 2**30:.1f} GiB, a GPU here has {total / 2**30:.1f}")
+        raise InputError(
+            f"the largest configuration must fit on a GPU of {total / 2**30:.1f} GiB, but it needs "
+            f"{need / 2**30:.1f} GiB; make width, attention_depth or batch_size smaller"
+        )
     parts = max(1, min(math.floor(total / (need * MARGIN)), cells_per_gpu))
     return round_down(1 / parts)
 
@@ -51,60 +80,118 @@ def round_down(share: float) -> float:
 
 @dataclass(frozen=True)
 class Machines:
-    """Nodes of a cluster or a single machine: running ones, and those that an autoscaler may start.
+    """Nodes of a cluster, or a single machine. Includes the nodes that an autoscaler may start.
 
     Attributes
     ----------
-    now : sequence of Node
+    running : sequence of Node
         Running nodes.
     groups : sequence of (Node, int)
-        Kinds of nodes of an autoscaler, each with its maximum number.
-    most : int
-        Maximum number of nodes that the autoscaler starts in total.
+        Types of nodes of an autoscaler, each with the maximum number of its nodes.
+    max_nodes : int
+        Maximum number of nodes that the autoscaler starts, over all types.
     head : Node
         Head node, which runs beside the nodes that the autoscaler starts.
     """
 
-    now: Sequence[Node]
+    running: Sequence[Node]
     groups: Sequence[tuple[Node, int]] = ()
-    most: int = 0
+    max_nodes: int = 0
     head: Node = field(default_factory=lambda: Node(0))
 
-    def fits(self, cpus: int, share: float) -> int:
-        """Return the number of cells that run at a time once the autoscaler has started all its nodes.
+    def count_cells(self, cpus: int, share: float) -> int:
+        """Return the number of cells that run at the same time once the autoscaler has started all its nodes.
 
-        >>> Machines([Node(cpus=0)], [(Node(cpus=4), 10), (Node(cpus=1), 5)], most=3).fits(2, 0)
+        Parameters
+        ----------
+        cpus : int
+            Number of CPUs of a cell.
+        share : float
+            Share of a GPU of a cell.
+
+        Returns
+        -------
+        int
+
+        Examples
+        --------
+        >>> Machines([Node(cpus=0)], [(Node(cpus=4), 10), (Node(cpus=1), 5)], max_nodes=3).count_cells(2, 0)
         6
         """
-        here = sum(node.fits(cpus, share) for node in self.now)
-        each = [node.fits(cpus, share) for node, count in self.groups for _ in range(count)]
-        return max(here, self.head.fits(cpus, share) + sum(heapq.nlargest(self.most, each)))
+        on_running = sum(node.fits(cpus, share) for node in self.running)
+        on_started = [node.fits(cpus, share) for node, count in self.groups for _ in range(count)]
+        return max(on_running, self.head.fits(cpus, share) + sum(heapq.nlargest(self.max_nodes, on_started)))
 
-    def feeds(self, cpus: int) -> int:
-        """Return how many cells with `cpus` CPUs each can share a GPU without waiting for CPUs; 0 without GPUs.
+    def count_cells_per_gpu(self, cpus: int) -> int:
+        """Return the number of cells that can share a GPU without waiting for CPUs.
 
-        >>> Machines([Node(cpus=64), Node(cpus=16, gpus=2)]).feeds(1)
+        Parameters
+        ----------
+        cpus : int
+            Number of CPUs of a cell.
+
+        Returns
+        -------
+        int
+            0 if there are no GPUs.
+
+        Examples
+        --------
+        >>> Machines([Node(cpus=64), Node(cpus=16, gpus=2)]).count_cells_per_gpu(1)
         8
         """
-        nodes = [*self.now, self.head, *(node for node, count in self.groups if count)]
+        nodes = [*self.running, self.head, *(node for node, count in self.groups if count)]
         return max((max(1, int(node.cpus / cpus / node.gpus)) for node in nodes if node.gpus), default=0)
 
 
-def settle(wish: Resources, share: float, machines: Machines) -> Resources:
-    """Return a request with the open values filled in: as many cells at a time as fit, and at least one.
+def resolve_resources(requested: Resources, share: float, machines: Machines) -> Resources:
+    """Return the requested resources with the open values filled in.
 
-    >>> settle(Resources(None, 2, None), 0.25, Machines([Node(cpus=16, gpus=1)]))
+    Parameters
+    ----------
+    requested : Resources
+        Resources that the user has requested.
+    share : float
+        Share of a GPU of each cell.
+    machines : Machines
+        Machines that run the cells.
+
+    Returns
+    -------
+    Resources
+        The requested concurrency, or as many cells as fit, and at least one.
+
+    Examples
+    --------
+    >>> resolve_resources(Resources(None, 2, None), 0.25, Machines([Node(cpus=16, gpus=1)]))
     Resources(concurrency=4, cpus_per_cell=2, gpus_per_cell=0.25)
     """
-    fitting = wish.concurrency or max(1, machines.fits(wish.cpus_per_cell, share))
-    return Resources(fitting, wish.cpus_per_cell, share)
+    concurrency = requested.concurrency or max(1, machines.count_cells(requested.cpus_per_cell, share))
+    return Resources(concurrency, requested.cpus_per_cell, share)
 
 
-def require_room(wish: Resources, share: float, machines: Machines) -> None:
-    """Raise `InputError` if no node of a cluster can ever run a cell, unless the user has given a concurrency."""
-    if wish.concurrency is None and not machines.fits(wish.cpus_per_cell, share):
-        asked = f"{wish.cpus_per_cell} CPUs" + (f" and {share:g} GPUs" if share else "")
+def require_fitting_node(requested: Resources, share: float, machines: Machines) -> None:
+    """Raise `InputError` if no node of a cluster can ever run a cell.
+
+    With a requested concurrency the search may wait for nodes that join later, and nothing is raised.
+
+    Parameters
+    ----------
+    requested : Resources
+        Resources that the user has requested.
+    share : float
+        Share of a GPU of each cell.
+    machines : Machines
+        Nodes of the cluster, and the limits of its autoscaler.
+
+    Raises
+    ------
+    InputError
+        If no running node and no node of the autoscaler has the CPUs and the share of a GPU of one cell.
+    """
+    if requested.concurrency is None and not machines.count_cells(requested.cpus_per_cell, share):
+        cell = f"{requested.cpus_per_cell} CPUs" + (f" and {share:g} GPUs" if share else "")
         raise InputError(
-            f"the cluster has no node for a cell ({asked}), and no autoscaler is known to start one; add nodes, ask "
-            "for less, or say how many cells at a time (--concurrency) and the search waits for nodes"
+            f"the cluster has no node for a cell ({cell}), and no known autoscaler can start one; add nodes, reduce "
+            "the resources per cell, or set --concurrency to wait for nodes that join later"
         )

@@ -1,4 +1,4 @@
-"""The dashboard's server without a browser: what it lays out, answers, compares and refuses."""
+"""Tests of the server of the dashboard without a browser: layout, answers, comparison and refusals."""
 
 from __future__ import annotations
 
@@ -92,7 +92,8 @@ def test_other_names_of_this_machine_are_refused(run: Run, host: str, status: in
 
 def test_runs_of_the_same_data_are_compared(make_run: Callable[..., Run]) -> None:
     first, second, other = make_run("first"), make_run("second"), make_run("other")
-    manifest = other.manifest | {"dataset": other.manifest["dataset"] | {"digest": "of other data"}}
+    manifest = other.manifest.as_dict()
+    manifest |= {"dataset": manifest["dataset"] | {"digest": "of other data"}}
     other.folder.write_json(FileName.MANIFEST, manifest)
     assert compare_runs([WatchedRun(first.folder.here)]) == []
     shown = str(compare_runs([WatchedRun(run.folder.here) for run in (first, second, other)]))
@@ -128,7 +129,7 @@ def test_wrong_arguments(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture
     assert capsys.readouterr().err.count("\n") == 3
 
 
-def test_it_listens_to_this_machine() -> None:
+def test_it_listens_on_the_local_machine() -> None:
     from flask import Flask
 
     with _listening("127.0.0.1", 0, Flask("test")) as server:

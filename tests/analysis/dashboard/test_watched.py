@@ -1,4 +1,4 @@
-"""A run that is watched: what comes in is read once, what is slow is made beside."""
+"""Tests of a watched run: changes are read once, slow figures are drawn in a thread."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def record(configuration: int, fold: str, loss: float = 0.2) -> CellRecord:
 
 
 @pytest.fixture
-def going_on(make_run: Callable[..., Run]) -> Run:
-    """A run whose search has written its ledger alone: two cells."""
-    run = make_run("going on", without=("cells", "epochs", "predictions"))
+def running(make_run: Callable[..., Run]) -> Run:
+    """Create a run whose search has only written its ledger, with two cells."""
+    run = make_run("running", without=("cells", "epochs", "predictions"))
     for number, fold in enumerate(("S2", "S3")):
         run.ledger.append(record(0, fold), number)
     return run
@@ -48,14 +48,14 @@ def settle() -> None:
             thread.join()
 
 
-def test_a_new_cell_is_seen(going_on: Run) -> None:
-    watched = WatchedRun(going_on.folder.here)
+def test_a_new_cell_is_read(running: Run) -> None:
+    watched = WatchedRun(running.folder.here)
     first = watched.refresh()
     assert watched.refresh() == first  # nothing is new
     before = watched.figure("subjects")
     assert watched.figure("subjects") is before  # made once
     assert "2 of at most 30 cells" in watched.overview().progress
-    going_on.ledger.append(record(0, "S4", loss=0.1), 2)
+    running.ledger.append(record(0, "S4", loss=0.1), 2)
     assert watched.refresh() > first
     assert "3 of at most 30 cells" in watched.overview().progress
     assert "S4" in watched.figure("subjects")["figure"]
@@ -63,52 +63,54 @@ def test_a_new_cell_is_seen(going_on: Run) -> None:
     assert watched.choices() == (["S2", "S3", "S4"], [0])
 
 
-def test_parts_that_go_are_forgotten_and_broken_ones_said(going_on: Run) -> None:
-    watched = WatchedRun(going_on.folder.here)
-    parts = going_on.ledger.files()
-    going_on.ledger.set_aside(parts[0])
-    going_on.ledger.folder.write("c00007-f0003.parquet", b"half a")
+def test_removed_parts_are_dropped_and_broken_parts_noted(running: Run) -> None:
+    watched = WatchedRun(running.folder.here)
+    parts = running.ledger.files()
+    running.ledger.set_aside(parts[0])
+    running.ledger.folder.write("c00007-f0003.parquet", b"half a")
     watched.refresh()
     assert "1 of at most" in watched.overview().progress
     assert any("c00007-f0003.parquet" in note for note in watched.overview().notes)
 
 
-def test_the_tables_take_over_when_the_search_has_written_them(going_on: Run, make_run: Callable[..., Run]) -> None:
-    watched = WatchedRun(going_on.folder.here)
+def test_tables_replace_the_ledger_once_written(running: Run, make_run: Callable[..., Run]) -> None:
+    watched = WatchedRun(running.folder.here)
     assert any("has not written its tables" in note for note in watched.overview().notes)
     assert "predictions.parquet: is missing" in watched.figure("predictions")["reason"]
     whole = make_run("whole")
     for name in ("cells", "epochs", "predictions"):
-        going_on.write_table(name, whole.table(name))
+        running.write_table(name, whole.table(name))
     before = watched.version
     assert watched.refresh() > before
     assert not any("has not written its tables" in note for note in watched.overview().notes)
     assert json.loads(watched.figure("predictions")["figure"])["data"]
 
 
-def test_what_is_slow_is_made_beside_and_made_again(going_on: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_figures_are_drawn_in_a_thread_and_again_after_changes(
+    running: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "REST", 0)
-    watched = WatchedRun(going_on.folder.here)
+    watched = WatchedRun(running.folder.here)
     before = watched.version
-    assert "will be here soon" in watched.figure("learning")["reason"]
+    assert "will appear soon" in watched.figure("learning")["reason"]
     settle()
-    assert watched.refresh() > before  # so that pages ask again
+    assert watched.refresh() > before  # so that pages request the figure again
     first = watched.figure("learning")["figure"]
-    going_on.ledger.append(record(0, "S5"), 3)
+    running.ledger.append(record(0, "S5"), 3)
     watched.refresh()
-    assert watched.figure("learning")["figure"] == first  # the last one, until the new one is there
+    assert watched.figure("learning")["figure"] == first  # the last version, until the new one is drawn
     settle()
     watched.refresh()
     assert "S5" in watched.figure("learning")["figure"]
     assert "S5" not in first
 
 
-def test_slow_figures_rest(going_on: Run) -> None:
-    watched = WatchedRun(going_on.folder.here)
+def test_slow_figures_are_not_drawn_again_during_their_pause(running: Run) -> None:
+    watched = WatchedRun(running.folder.here)
     watched.figure("learning")
     settle()
     first = watched.figure("learning")["figure"]
-    going_on.ledger.append(record(0, "S5"), 3)
+    running.ledger.append(record(0, "S5"), 3)
     watched.refresh()
     watched._late["learning"] = watched._late["learning"]._replace(due=float("inf"))
     assert watched.figure("learning")["figure"] == first
@@ -117,7 +119,7 @@ def test_slow_figures_rest(going_on: Run) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(EXHIBITS))
-def test_figures_are_those_of_the_report(run: Run, name: str) -> None:
+def test_figures_equal_those_of_the_report(run: Run, name: str) -> None:
     watched = WatchedRun(run.folder.here)
     watched.figure(name)
     settle()
@@ -130,7 +132,7 @@ def test_figures_are_those_of_the_report(run: Run, name: str) -> None:
         assert len(json.loads(found["figure"])["data"]) == len(shown.data)
 
 
-def test_a_run_without_any_cell_says_so(make_run: Callable[..., Run]) -> None:
+def test_a_run_without_cells_gives_the_reason(make_run: Callable[..., Run]) -> None:
     run: Path = make_run(without=("cells", "epochs", "predictions", "baselines")).folder.here
     watched = WatchedRun(run)
     assert "cells.parquet: is missing" in watched.overview().progress

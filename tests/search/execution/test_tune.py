@@ -6,7 +6,7 @@ import dataclasses
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from helo.metrics import METRICS
 from helo.names import Prefix, Status, TableName
 from helo.run.directory import Run
 from helo.run.ledger import Ledger, LedgerWriter
+from helo.run.manifest import Manifest
+from helo.search.context import SearchContext
 from helo.search.driver import run_search
 from helo.search.execution.cells import CellSettings
 from helo.search.execution.connection import SharedDataset, ray_cluster
@@ -35,7 +37,7 @@ from helo.search.planning.space import Range, Space
 from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
 from helo.settings import TrainingSettings
-from helo.training.cell import CellResult
+from helo.training.cell import CellResult, Checkpointer
 
 SPACE = Space(
     name="tiny",
@@ -53,7 +55,14 @@ def dataset() -> Dataset:
     return simulate(subjects=4, clips=2, windows=5, emotions=3)
 
 
-def trivial(dataset: Dataset, fold: Fold, configuration: Configuration, *_: object) -> CellResult:
+def trivial(
+    dataset: Dataset,
+    fold: Fold,
+    configuration: Configuration,
+    settings: TrainingSettings,
+    rungs: Mapping[int, float],
+    checkpointer: Checkpointer | None,
+) -> CellResult:
     """A cell that trains nothing: what is left is the cost of scheduling and writing."""
     rows = dataset.rows((fold.test,))
     scores = dict.fromkeys(METRICS, configuration.ot_entropy)
@@ -72,8 +81,9 @@ def trivial(dataset: Dataset, fold: Fold, configuration: Configuration, *_: obje
 def search(dataset: Dataset, out: Path, space: Space = SPACE, concurrency: int = 1, **given: Any) -> pd.DataFrame:
     resources = Resources(concurrency, 1, given.pop("share", 0))
     setup = SearchSetup(dataset, space, out, TrainingSettings(seed=3), resources, **given)
-    run, complete = run_search(setup, Console(quiet=True), lambda run, resources: None)
-    assert complete
+    context = SearchContext(setup, Console(quiet=True))
+    assert run_search(context)
+    run = context.run
     return run.table(TableName.CELLS).drop(columns=VOLATILE)
 
 
@@ -140,9 +150,16 @@ def test_cells_share_few_worker_processes(tmp_path: Path) -> None:
     (tmp_path / "ledger").mkdir()
     workers.mkdir()
 
-    def noted(*given: Any) -> CellResult:
+    def noted(
+        dataset: Dataset,
+        fold: Fold,
+        configuration: Configuration,
+        settings: TrainingSettings,
+        rungs: Mapping[int, float],
+        checkpointer: Checkpointer | None,
+    ) -> CellResult:
         (workers / str(os.getpid())).touch()
-        return trivial(*given)
+        return trivial(dataset, fold, configuration, settings, rungs, checkpointer)
 
     reporting = Reporting(LedgerWriter(ledger), SearchProgress(500, "kl", Console(quiet=True)))
     with ray_cluster(None, 2):
@@ -159,5 +176,5 @@ def test_cells_share_few_worker_processes(tmp_path: Path) -> None:
 def test_a_run_directory_that_is_there_is_never_touched(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     with pytest.raises(ValueError, match="already there"):
-        Run.create(tmp_path / "run", {}, [])
+        Run.create(tmp_path / "run", Manifest(), [])
     assert list((tmp_path / "run").iterdir()) == []

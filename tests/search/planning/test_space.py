@@ -115,9 +115,9 @@ PARAMETER_MISTAKES = [
     ("{dropout: {low: 0.1, high: 7}}", "dropout: high must be a number from 0 to 0.9, got 7"),
     ("{dropout: {low: 0.5, high: 0.1}}", "dropout: low < high must hold, got low 0.5 and high 0.1"),
     ("{dropout: {low: 0.5, high: 0.5}}", "dropout: low < high must hold, got low 0.5 and high 0.5"),
-    ("{dropout: {low: 0, high: 0.5, log: true}}", "dropout: low > 0 must hold where log is true, got 0"),
+    ("{dropout: {low: 0, high: 0.5, log: true}}", "dropout: low > 0 must hold if log is true, got 0"),
     ("{dropout: {low: 0.1, high: 0.5, log: 10}}", "dropout: log must be true or false, got 10"),
-    ("{dropout: {choices: [0.1], low: 0}}", "dropout: give either choices or low and high"),
+    ("{dropout: {choices: [0.1], low: 0}}", "dropout: give either choices, or low and high"),
     ("{dropout: {choices: []}}", "dropout: choices must be a list of values, got []"),
     ("{dropout: {choices: 0.1}}", "dropout: choices must be a list of values, got 0.1"),
     ("{dropout: {choices: [0.1, 5]}}", "dropout: each choice must be a number from 0 to 0.9, got 5"),
@@ -165,13 +165,17 @@ def test_a_mistake_at_the_top(tmp_path: Path, text: str, said: str) -> None:
 
 @pytest.mark.parametrize("value", ["0.09", "0.51", "2", "high", ".nan", "true", "[0.2]"])
 def test_first_lies_in_its_own_range(tmp_path: Path, value: str) -> None:
-    assert "first: dropout must lie in its own range, got" in message(tmp_path, f"{GOOD}first: {{dropout: {value}}}")
+    assert "first: dropout must lie in its range or choices under parameters, got" in message(
+        tmp_path, f"{GOOD}first: {{dropout: {value}}}"
+    )
 
 
 def test_first_is_one_of_the_choices(tmp_path: Path) -> None:
     text = "configurations: 2\nparameters: {{width: {{choices: [16, 32]}}}}\nfirst: {{width: {}}}\n"
     assert read(tmp_path, text.format(32)).first == {"width": 32}
-    assert "first: width must lie in its own range, got 24" in message(tmp_path, text.format(24))
+    assert "first: width must lie in its range or choices under parameters, got 24" in message(
+        tmp_path, text.format(24)
+    )
 
 
 @pytest.mark.parametrize("value", [0.1, 0.5])
@@ -302,14 +306,22 @@ def test_the_ablation_table_has_the_papers_rows() -> None:
         ("{transport: none}", "{dropout: {low: 0, high: 0.5}}", "variant 'no transport': dropout must be a value"),
         ("{transport: none}", "{ot_alpha: 0.9}", "variant 'no transport': ot_alpha acts only where transport is fused"),
         ("{transport: none}", "{modalities: physiological, ot_entropy: 1}", "ot_entropy acts only where there is"),
-        ("  no transport:", "  no:", "a name must be words (in quotes, if need be), got False"),
-        ("  no transport:", "  1:", "a name must be words (in quotes, if need be), got 1"),
-        ("  no transport:", "  ' ':", "a name must be words"),
-        ("objective: chebyshev", "configurations: 3", "configurations has no meaning beside variants"),
-        ("objective: chebyshev", "sampler: tpe", "sampler has no meaning beside variants"),
+        ("  no transport:", "  no:", "a name must be text (put it in quotes if necessary), got False"),
+        ("  no transport:", "  1:", "a name must be text (put it in quotes if necessary), got 1"),
+        ("  no transport:", "  ' ':", "a name must be text (put it in quotes if necessary), got ' '"),
+        ("objective: chebyshev", "configurations: 3", "configurations cannot be given together with variants"),
+        ("objective: chebyshev", "sampler: tpe", "sampler cannot be given together with variants"),
         ("objective: chebyshev", "objective: cheb", "objective must be one of"),
-        ("width: 16", "width: {choices: [16, 32]}", "parameters must have values only beside variants"),
-        ("  no transport: {transport: none}\n  no alignment: {alignment_weight: 0, epochs: 30}\n", "", "at least two"),
+        (
+            "width: 16",
+            "width: {choices: [16, 32]}",
+            "parameters must be single values if there are variants, got a range or choices for width",
+        ),
+        (
+            "  no transport: {transport: none}\n  no alignment: {alignment_weight: 0, epochs: 30}\n",
+            "",
+            "variants must be at least two",
+        ),
     ],
 )
 def test_wrong_variants(tmp_path: Path, old: str, new: str, said: str) -> None:
@@ -328,7 +340,10 @@ def test_wrong_variants(tmp_path: Path, old: str, new: str, said: str) -> None:
             "{modalities: physiological, ot_entropy: {low: 0.1, high: 1}}",
             "ot_entropy acts only where there is transport",
         ),
-        ("{transport: {low: 0, high: 1}}", "transport: give choices: it has words, not numbers"),
+        (
+            "{transport: {low: 0, high: 1}}",
+            "transport: must have choices, because its values are words and not numbers",
+        ),
         ("{transport: {choices: [linear, liner]}}", "must be one of linear, gromov, fused, none, got 'liner'"),
         ("{transport: 1}", "transport must be one of linear"),
     ],

@@ -234,7 +234,7 @@ def test_a_run_is_not_called_what_no_folder_can_be(dataset: Dataset) -> None:
 
 def test_a_run_of_data_in_memory_asks_for_them(dataset: Dataset, tmp_path: Path) -> None:
     run = started(dataset, tmp_path / "run", space=SPACE, seed=4)
-    assert run.manifest["data"] == IN_MEMORY
+    assert run.manifest.data == IN_MEMORY
     with pytest.raises(InputError, match=r"was started with a Dataset in memory.* give them with dataset$"):
         planned(resume=run.folder.here)
     other = simulate(subjects=4, clips=3, windows=4, seed=1)
@@ -254,7 +254,10 @@ def test_the_command_goes_on_where_python_began(
     write_dataset(dataset, tmp_path / "same")
     setup = from_command("--resume", "run", "--data", "same")
     assert setup.data == str(tmp_path / "same")
-    assert command._again(setup, run) == f"python -m helo.search --resume {run.folder.here} --data {tmp_path / 'same'}"
+    assert (
+        command._resume_command(setup, run)
+        == f"python -m helo.search --resume {run.folder.here} --data {tmp_path / 'same'}"
+    )
 
 
 def test_data_that_have_a_path_are_found_again(dataset: Dataset, tmp_path: Path) -> None:

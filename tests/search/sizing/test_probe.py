@@ -1,4 +1,4 @@
-"""What a probe tries: the largest configuration for memory, ordinary ones for time."""
+"""Tests of the probe: choice of configurations, measured cost, and use of a separate process."""
 
 from __future__ import annotations
 
@@ -13,61 +13,67 @@ from helo.configuration import Configuration
 from helo.data import simulate
 from helo.evaluation.folds import loso_folds
 from helo.search.planning.space import load_space, parse_space
-from helo.search.sizing.probe import SAMPLES, largest, measure, samples, thinned
+from helo.search.sizing.probe import (
+    TIMED_CONFIGURATIONS,
+    largest_configuration,
+    measure_cell,
+    sample_configurations,
+    thin_dataset,
+)
 from helo.settings import TrainingSettings
 
 ROOT = Path(__file__).parents[3]
 
 
-def test_the_largest_configuration_of_full() -> None:
-    params = largest(load_space("full"))
+def test_largest_configuration_of_full_space() -> None:
+    params = largest_configuration(load_space("full"))
     assert (params["width"], params["heads"], params["attention_depth"], params["batch_size"]) == (128, 8, 6, 256)
     Configuration.from_params(params)
 
 
 @pytest.mark.parametrize("name", ["demo", "small", "full"])
-def test_samples_are_configurations_of_the_space(name: str) -> None:
+def test_sampled_configurations_lie_in_the_space(name: str) -> None:
     space = load_space(name)
-    found = samples(space, seed=1)
-    assert len({params["learning_rate"] for params in found}) == SAMPLES
+    found = sample_configurations(space, seed=1)
+    assert len({params["learning_rate"] for params in found}) == TIMED_CONFIGURATIONS
     for params in found:
         assert all(entry.contains(params[searched]) for searched, entry in space.searched.items())
-    assert found == samples(space, seed=1)
+    assert found == sample_configurations(space, seed=1)
 
 
-def test_variants_are_tried_as_they_are_listed() -> None:
+def test_only_listed_variants_are_probed() -> None:
     space = load_space("ablation")
     params = [space.full_params(values) for values in space.variants.values()]
-    assert largest(space) in params
-    assert largest(space)["transport"] == "fused"
-    assert all(found in params for found in samples(space, seed=1))
+    assert largest_configuration(space) in params
+    assert largest_configuration(space)["transport"] == "fused"
+    assert all(found in params for found in sample_configurations(space, seed=1))
 
 
-def test_the_largest_of_variants_is_one_of_them() -> None:
+def test_largest_configuration_is_one_of_the_variants() -> None:
     variants = {"wide": {"width": 30, "heads": 3}, "heads": {"width": 16, "heads": 4}}
     space = parse_space({"variants": variants}, "here", "two")
-    assert (largest(space)["width"], largest(space)["heads"]) == (30, 3)
+    assert (largest_configuration(space)["width"], largest_configuration(space)["heads"]) == (30, 3)
 
 
-def test_measure_says_time_and_memory() -> None:
+def test_measured_cost_has_seconds_and_memory() -> None:
     data = simulate(subjects=4, clips=2, windows=5, emotions=3)
-    params = largest(load_space("demo"))
-    found = measure(data, loso_folds(data.subject_names, 0)[0], params, TrainingSettings())
+    params = largest_configuration(load_space("demo"))
+    found = measure_cell(data, loso_folds(data.subject_names, 0)[0], params, TrainingSettings())
     assert 0 < found.seconds_per_epoch < 60
     assert found.memory > 50 * 2**20  # torch alone
     assert found.gpu_memory == found.gpu_total == 0
 
 
-def test_of_a_large_dataset_some_windows_of_everyone_are_probed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thinned_dataset_keeps_all_subjects(monkeypatch: pytest.MonkeyPatch) -> None:
     data = simulate(subjects=4, clips=2, windows=5, emotions=3)
-    assert thinned(data) == (data, 1.0)
-    monkeypatch.setattr("helo.search.sizing.probe.PROBED", 10)
-    few, share = thinned(data)
+    assert thin_dataset(data) == (data, 1.0)
+    monkeypatch.setattr("helo.search.sizing.probe.MAX_WINDOWS", 10)
+    few, share = thin_dataset(data)
     assert (len(few), share) == (10, 0.25)
     assert few.subject_names == data.subject_names
 
 
-def test_a_script_without_a_guard_is_not_started_again(tmp_path: Path) -> None:
+def test_new_process_does_not_import_the_script_of_the_caller(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "import os\n"

@@ -1,4 +1,4 @@
-"""How many cells at a time: what fits, and never more than fits."""
+"""Tests of the resources of a cell and of the number of cells that run at the same time."""
 
 from __future__ import annotations
 
@@ -12,39 +12,42 @@ from helo.search.sizing.resources import (
     MARGIN,
     Machines,
     Resources,
-    require_room,
+    choose_gpu_share,
+    require_fitting_node,
+    resolve_resources,
     round_down,
-    settle,
-    share_that_fits,
 )
 
 GIB = 2**30
 
 
 @given(st.integers(1, 80 * GIB), st.integers(1, 141 * GIB), st.integers(1, 64))
-def test_as_many_cells_as_a_gpu_holds(need: int, total: int, cells_per_gpu: int) -> None:
+def test_gpu_share_lets_as_many_cells_as_possible_fit(need: int, total: int, cells_per_gpu: int) -> None:
     if need > total:
-        with pytest.raises(InputError, match="the largest configuration needs"):
-            share_that_fits(need, total, cells_per_gpu)
+        with pytest.raises(InputError, match="the largest configuration must fit on a GPU"):
+            choose_gpu_share(need, total, cells_per_gpu)
         return
-    share = share_that_fits(need, total, cells_per_gpu)
-    parts = settle(Resources(None, 1, None), share, Machines([Node(10_000, 1)])).concurrency
+    share = choose_gpu_share(need, total, cells_per_gpu)
+    parts = resolve_resources(Resources(None, 1, None), share, Machines([Node(10_000, 1)])).concurrency
     assert parts is not None
     assert 1 <= parts <= cells_per_gpu
     assert parts == 1 or parts * need * MARGIN <= total
     assert parts == cells_per_gpu or (parts + 1) * need * MARGIN > total * (1 - 1e-9)
 
 
-def test_a_configuration_that_no_gpu_holds_is_refused_in_gib() -> None:
+def test_configuration_larger_than_a_gpu_is_refused() -> None:
     with pytest.raises(InputError) as caught:
-        share_that_fits(3 * GIB, 2 * GIB, 1)
-    assert str(caught.value) == "the largest configuration needs 3.0 GiB, a GPU here has 2.0"
+        choose_gpu_share(3 * GIB, 2 * GIB, 1)
+    assert str(caught.value) == (
+        "the largest configuration must fit on a GPU of 2.0 GiB, but it needs 3.0 GiB; make width, attention_depth or "
+        "batch_size smaller"
+    )
 
 
-def test_the_margin_costs_room_but_no_cell_that_fits() -> None:
-    assert share_that_fits(90, 100, 8) == 1.0
-    assert share_that_fits(50, 100, 8) == 1.0  # two would fit to the byte, and not with the margin
-    assert share_that_fits(40, 100, 8) == 0.5
+def test_margin_reduces_cells_per_gpu_but_keeps_one() -> None:
+    assert choose_gpu_share(90, 100, 8) == 1.0
+    assert choose_gpu_share(50, 100, 8) == 1.0  # two cells fit exactly, but not with the margin
+    assert choose_gpu_share(40, 100, 8) == 0.5
 
 
 @given(st.floats(1e-4, 1.0))
@@ -58,11 +61,11 @@ def test_round_down_keeps_four_decimals_and_never_rounds_up(share: float) -> Non
 def test_equal_parts_of_a_gpu_all_fit(parts: int) -> None:
     share = round_down(1 / parts)
     assert share * parts <= 1
-    assert settle(Resources(None, 1, None), share, Machines([Node(1000, 1)])) == Resources(parts, 1, share)
+    assert resolve_resources(Resources(None, 1, None), share, Machines([Node(1000, 1)])) == Resources(parts, 1, share)
 
 
 @pytest.mark.parametrize(
-    ("wish", "share", "cpus", "gpus", "concurrency"),
+    ("requested", "share", "cpus", "gpus", "concurrency"),
     [
         (Resources(None, 1, None), 0.0, 8, 0, 8),
         (Resources(None, 3, None), 0.0, 8, 0, 2),
@@ -76,23 +79,25 @@ def test_equal_parts_of_a_gpu_all_fit(parts: int) -> None:
         (Resources(5, 2, None), 0.25, 2, 1, 5),
     ],
 )
-def test_settle(wish: Resources, share: float, cpus: int, gpus: float, concurrency: int) -> None:
-    assert settle(wish, share, Machines([Node(cpus, gpus)])) == Resources(concurrency, wish.cpus_per_cell, share)
+def test_resolve_resources(requested: Resources, share: float, cpus: int, gpus: float, concurrency: int) -> None:
+    assert resolve_resources(requested, share, Machines([Node(cpus, gpus)])) == Resources(
+        concurrency, requested.cpus_per_cell, share
+    )
 
 
-def test_cells_fit_on_nodes_and_not_on_their_sum() -> None:
-    quarters = Machines([Node(cpus=1)] * 4)
-    assert quarters.fits(1, 0) == 4
-    assert quarters.fits(4, 0) == 0
+def test_cells_are_counted_per_node() -> None:
+    single_cpus = Machines([Node(cpus=1)] * 4)
+    assert single_cpus.count_cells(1, 0) == 4
+    assert single_cpus.count_cells(4, 0) == 0
     gpus = Machines([Node(cpus=64), Node(cpus=8, gpus=1), Node(cpus=2, gpus=4)])
-    assert gpus.fits(1, 0) == 74
-    assert gpus.fits(1, 0.25) == 4 + 2
-    assert gpus.fits(1, 2.0) == 2
+    assert gpus.count_cells(1, 0) == 74
+    assert gpus.count_cells(1, 0.25) == 4 + 2
+    assert gpus.count_cells(1, 2.0) == 2
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), max_size=5), st.integers(1, 4), st.integers(1, 5))
-def test_shares_are_of_single_gpus(nodes: list[tuple[int, int]], cpus: int, parts: int) -> None:
-    """Against handing out one cell after the other."""
+def test_share_of_a_cell_lies_on_one_gpu(nodes: list[tuple[int, int]], cpus: int, parts: int) -> None:
+    """Compare with placing one cell after the other."""
     expected = 0
     for node_cpus, node_gpus in nodes:
         left, free = node_cpus, [parts] * node_gpus
@@ -101,25 +106,25 @@ def test_shares_are_of_single_gpus(nodes: list[tuple[int, int]], cpus: int, part
             free[next(number for number, room in enumerate(free) if room)] -= 1
             expected += 1
     machines = Machines([Node(*node) for node in nodes])
-    assert machines.fits(cpus, round_down(1 / parts)) == expected
+    assert machines.count_cells(cpus, round_down(1 / parts)) == expected
 
 
-def test_an_autoscaler_counts_with_all_that_it_may_start() -> None:
+def test_nodes_that_the_autoscaler_may_start_are_counted() -> None:
     groups = [(Node(cpus=8, gpus=1), 4), (Node(cpus=64), 2)]
-    cluster = Machines([Node(cpus=0)], groups, most=4)
-    assert cluster.fits(1, 0) == 64 + 64 + 8 + 8
-    assert cluster.fits(1, 0.5) == 8
-    assert cluster.feeds(2) == 4
-    assert settle(Resources(None, 1, None), 0.5, cluster).concurrency == 8
-    assert Machines([Node(cpus=100)], groups, most=1).fits(1, 0) == 100
-    assert Machines([], groups, most=1, head=Node(cpus=3)).fits(1, 0) == 64 + 3
+    cluster = Machines([Node(cpus=0)], groups, max_nodes=4)
+    assert cluster.count_cells(1, 0) == 64 + 64 + 8 + 8
+    assert cluster.count_cells(1, 0.5) == 8
+    assert cluster.count_cells_per_gpu(2) == 4
+    assert resolve_resources(Resources(None, 1, None), 0.5, cluster).concurrency == 8
+    assert Machines([Node(cpus=100)], groups, max_nodes=1).count_cells(1, 0) == 100
+    assert Machines([], groups, max_nodes=1, head=Node(cpus=3)).count_cells(1, 0) == 64 + 3
 
 
-def test_a_cluster_without_room_is_refused_unless_somebody_says_how_many_wait() -> None:
+def test_cluster_without_a_fitting_node_is_refused_unless_concurrency_is_given() -> None:
     head = Machines([Node(cpus=0), Node(cpus=1)])
     with pytest.raises(InputError, match=r"no node for a cell \(2 CPUs\)") as caught:
-        require_room(Resources(None, 2, None), 0, head)
+        require_fitting_node(Resources(None, 2, None), 0, head)
     assert "--concurrency" in str(caught.value)
-    require_room(Resources(3, 2, None), 0, head)
-    require_room(Resources(None, 1, None), 0, head)
-    require_room(Resources(None, 2, None), 0, Machines(head.now, [(Node(cpus=2), 1)], most=1))
+    require_fitting_node(Resources(3, 2, None), 0, head)
+    require_fitting_node(Resources(None, 1, None), 0, head)
+    require_fitting_node(Resources(None, 2, None), 0, Machines(head.running, [(Node(cpus=2), 1)], max_nodes=1))

@@ -1,0 +1,397 @@
+"""HeLo as a scikit-learn regressor; `helo.model.network` has the model and its source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils import Tags, check_random_state, column_or_1d
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from helo.configuration import DEFAULTS, Configuration
+from helo.data.dataset import LABEL_SUM_TOLERANCE, Dataset, Signals
+from helo.data.schema import Modality, Schema
+from helo.errors import InputError, did_you_mean
+from helo.evaluation.folds import Fold, FoldData
+from helo.evaluation.scaling import Scaling
+from helo.metrics import window_scores
+from helo.names import ModalitySelection, Normalisation, Role, enum_values
+from helo.settings import TrainingSettings
+from helo.training.cell import CellTraining
+from helo.training.fitted import FittedModel
+from helo.training.fitting import Fitting
+
+_GROUP_KEYS = ("columns", "role", "tokens", "main")
+_TEST = "test subject"
+_PLACEHOLDER = "placeholder"
+
+
+class HeLoRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """HeLo, a regressor from signals to emotion distributions, with the interface of scikit-learn.
+
+    Parameters
+    ----------
+    column_groups : mapping, optional
+        Modality → ``{"columns": [...], "role": ..., "tokens": ..., "main": ...}``. ``columns`` lists the columns of
+        X token by token, as names (of a data frame) or indices. ``role`` is ``"physiological"`` (the default) or
+        ``"behavioural"``, ``tokens`` the number of tokens (by default one per column) and ``main`` whether the
+        modality is the query of the fusion (by default the first physiological one). Without groups all columns are
+        one physiological modality.
+    transport, ot_entropy, ot_alpha, alignment_weight, label_attention, modalities, attention_depth, width, heads, \
+dropout, learning_rate, weight_decay, batch_size, epochs, patience
+        Hyperparameters, see `helo.configuration.Configuration`. ``modalities="both"`` reads the roles that the
+        column groups have: with one role only, that role.
+    normalise : {"train", "subject"}, default="train"
+        Windows that the scaling statistics of features come from, see `helo.evaluation.scaling.Scaling`.
+        ``"subject"`` needs ``groups`` in `fit`, see `predict` for its use there.
+    validation_fraction : float, default=0.25
+        Fraction of the training subjects whose windows only decide when training stops, at least one subject. With 0,
+        or with one subject, training runs for all `epochs`.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the validation subjects, the first weights, the order of windows and dropout.
+    threads : int or None, default=None
+        CPU threads of torch during `fit`; None leaves torch's setting unchanged.
+
+    Attributes
+    ----------
+    model_ : helo.training.fitted.FittedModel
+        Network, scaling and schema. It can be saved and used by ``helo-predict``; with column groups of one role only,
+        the data there need a column of zeros called ``placeholder``.
+    n_features_in_ : int
+        Number of columns F of X in `fit`.
+    feature_names_in_ : ndarray of shape (F,)
+        Names of the columns, if X was a data frame with string names.
+    validation_subjects_ : tuple
+        Subjects that decided when training stopped.
+    n_iter_ : int
+        Number of epochs trained.
+    best_epoch_ : int
+        Epoch whose weights are kept. 0 is the prediction of the mean label.
+    history_ : list of dict
+        One row per epoch, from epoch 0: losses and validation metrics. Empty without validation subjects.
+
+    Notes
+    -----
+    `score` is the coefficient of determination R² of scikit-learn, averaged over emotions. For the metrics of emotion
+    distribution learning see `helo.metrics` and `negative_kl`, which serves as ``scoring=HeLoRegressor.negative_kl``.
+
+    Tools of scikit-learn such as `cross_val_predict` give their ``groups`` to the splitter only. To draw validation
+    subjects within each training set, pass them on to `fit` with ``params={"groups": subjects}``.
+
+    A feature may be NaN (missing), but a row must have at least one feature.
+
+    Examples
+    --------
+    >>> from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
+    >>> from helo import HeLoRegressor
+    >>> from helo.data import simulate
+    >>> data = simulate(subjects=4, clips=2, windows=4)
+    >>> model = HeLoRegressor(width=8, epochs=2)
+    >>> predicted = cross_val_predict(
+    ...     model,
+    ...     data.features,
+    ...     data.labels,
+    ...     groups=data.subjects,
+    ...     cv=LeaveOneGroupOut(),
+    ...     params={"groups": data.subjects},
+    ... )
+    >>> predicted.shape == data.labels.shape
+    True
+    """
+
+    def __init__(  # noqa: PLR0913 - scikit-learn wants every hyperparameter as an argument
+        self,
+        *,
+        column_groups: Mapping[str, Mapping[str, Any]] | None = None,
+        transport: str = DEFAULTS["transport"],
+        ot_entropy: float = DEFAULTS["ot_entropy"],
+        ot_alpha: float = DEFAULTS["ot_alpha"],
+        alignment_weight: float = DEFAULTS["alignment_weight"],
+        label_attention: str = DEFAULTS["label_attention"],
+        modalities: str = DEFAULTS["modalities"],
+        attention_depth: int = DEFAULTS["attention_depth"],
+        width: int = DEFAULTS["width"],
+        heads: int = DEFAULTS["heads"],
+        dropout: float = DEFAULTS["dropout"],
+        learning_rate: float = DEFAULTS["learning_rate"],
+        weight_decay: float = DEFAULTS["weight_decay"],
+        batch_size: int = DEFAULTS["batch_size"],
+        epochs: int = DEFAULTS["epochs"],
+        patience: int = DEFAULTS["patience"],
+        normalise: str = "train",
+        validation_fraction: float = 0.25,
+        random_state: int | np.random.RandomState | None = 0,
+        threads: int | None = None,
+    ) -> None:
+        self.column_groups = column_groups
+        self.transport = transport
+        self.ot_entropy = ot_entropy
+        self.ot_alpha = ot_alpha
+        self.alignment_weight = alignment_weight
+        self.label_attention = label_attention
+        self.modalities = modalities
+        self.attention_depth = attention_depth
+        self.width = width
+        self.heads = heads
+        self.dropout = dropout
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.patience = patience
+        self.normalise = normalise
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+        self.threads = threads
+
+    def fit(self, X: Any, Y: Any, groups: ArrayLike | None = None) -> Self:
+        """Train HeLo.
+
+        Parameters
+        ----------
+        X : array-like of shape (N, F)
+            Features; NaN where a signal is missing.
+        Y : array-like of shape (N, E)
+            Emotion distributions: rows that are not negative and sum to 1.
+        groups : array-like of shape (N,), optional
+            Subject of each row. Whole subjects are drawn for validation. Without groups each row is its own subject.
+
+        Returns
+        -------
+        HeLoRegressor
+            The fitted regressor itself.
+
+        Raises
+        ------
+        ValueError
+            If a hyperparameter, a column group, X, Y or `groups` is not valid. The message names the rule.
+        """
+        configuration = self._configuration()
+        self._check_settings()
+        emotions = [str(name) for name in Y.columns] if hasattr(Y, "columns") else None
+        X, Y = validate_data(
+            self, X, Y, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=2, multi_output=True
+        )
+        Y = _check_distributions(Y)
+        if groups is None and self.normalise == Normalisation.SUBJECT:
+            raise ValueError("groups must name the subject of each row with normalise='subject', got None")
+        self._schema, self._columns = self._make_schema(
+            emotions or [f"emotion{number}" for number in range(Y.shape[1])]
+        )
+        self._selection = _present_roles(self._schema, configuration.modalities)
+        configuration = Configuration.from_params({**configuration.as_params(), "modalities": self._selection})
+        random_state = check_random_state(self.random_state)
+        subjects, validation = self._split(len(X), groups, random_state)
+        dataset = Dataset(self._schema, subjects, self._features(X), Y)
+        seed = int(random_state.randint(2**31 - 1))
+        threads = torch.get_num_threads()
+        try:
+            if self.threads is not None:
+                torch.set_num_threads(self.threads)
+            self._train(dataset, configuration, validation, seed)
+        finally:
+            torch.set_num_threads(threads)
+        return self
+
+    def predict(self, X: Any, groups: ArrayLike | None = None) -> NDArray[np.float64]:
+        """Predict emotion distributions.
+
+        Parameters
+        ----------
+        X : array-like of shape (N, F)
+            Features; NaN where a signal is missing.
+        groups : array-like of shape (N,), optional
+            Subject of each row. It matters with ``normalise="subject"`` only. Without groups all rows are windows of
+            one subject.
+
+        Returns
+        -------
+        ndarray of shape (N, E)
+            Distributions: rows that are not negative and sum to 1.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan", reset=False)
+        subjects = np.zeros(len(X), np.intp) if groups is None else _encode(groups, len(X))[1]
+        return self.model_.predict(Signals(self._schema, subjects.astype(np.str_), self._features(X)))
+
+    def negative_kl(self, X: Any, Y: Any) -> float:
+        """Return the negative mean Kullback–Leibler divergence of predictions from labels; higher is better.
+
+        ``scoring=HeLoRegressor.negative_kl`` uses it in a cross-validation or a search.
+
+        Parameters
+        ----------
+        X : array-like of shape (N, F)
+            Features.
+        Y : array-like of shape (N, E)
+            Emotion distributions.
+
+        Returns
+        -------
+        float
+            Negative mean over rows of KL(Y ‖ prediction), in nats.
+        """
+        return -float(window_scores(Y, self.predict(X))["kl"].mean())
+
+    def __sklearn_tags__(self) -> Tags:
+        """Return the tags of scikit-learn: missing values are allowed and the target has several columns."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.target_tags.single_output = False
+        tags.target_tags.multi_output = True
+        tags.target_tags.positive_only = True
+        return tags
+
+    def _configuration(self) -> Configuration:
+        values = {name: getattr(self, name) for name in DEFAULTS}
+        # A parameter grid may hold NumPy scalars, which are neither int nor float.
+        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
+        return Configuration.from_params(plain)
+
+    def _check_settings(self) -> None:
+        if self.normalise not in enum_values(Normalisation):
+            raise ValueError(f"normalise must be {' or '.join(enum_values(Normalisation))}, got {self.normalise!r}")
+        if not 0 <= self.validation_fraction < 1:
+            raise ValueError(f"0 <= validation_fraction < 1 must hold, got {self.validation_fraction!r}")
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads >= 1 must hold, got {self.threads!r}")
+
+    def _make_schema(self, emotions: Sequence[str]) -> tuple[Schema, NDArray[np.intp]]:
+        """Return the schema and, in its order, the index of each feature's column in X (-1: a placeholder)."""
+        names = [str(name) for name in getattr(self, "feature_names_in_", ())]
+        names = names or [f"x{number}" for number in range(self.n_features_in_)]
+        groups = self.column_groups or {"signals": {"columns": range(len(names))}}
+        main = next((name for name, group in groups.items() if group.get("main")), None)
+        modalities, columns = [], []
+        for name, group in groups.items():
+            where = f"column_groups[{name!r}]"
+            for key in group:
+                if key not in _GROUP_KEYS:
+                    raise InputError(f"{where}: unknown key {key!r}{did_you_mean(str(key), _GROUP_KEYS)}")
+            if "columns" not in group:
+                raise InputError(f"{where}: columns are missing")
+            found = [_column_index(column, names, where) for column in group["columns"]]
+            role = group.get("role", Role.PHYSIOLOGICAL)
+            if main is None and role == Role.PHYSIOLOGICAL:
+                main = name
+            labels = tuple(names[index] for index in found)
+            modalities.append(Modality(str(name), role, labels, group.get("tokens", len(found)), name == main))
+            columns += found
+        for role in enum_values(Role):
+            # A schema has both roles. The network does not read the placeholder, see `_present_roles`.
+            if not any(modality.role == role for modality in modalities):
+                is_main = role == Role.PHYSIOLOGICAL
+                modalities.append(Modality(_PLACEHOLDER, role, (_PLACEHOLDER,), 1, is_main))
+                columns.append(-1)
+        schema = Schema("table", tuple(modalities), {name: f"label_{name}" for name in emotions})
+        return schema, np.asarray(columns, np.intp)
+
+    def _features(self, X: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return the features in the order of the schema."""
+        used = X[:, self._columns[self._columns >= 0]]
+        empty = np.isnan(used).all(axis=1)
+        if empty.any():
+            raise ValueError(
+                f"X: a row must have at least one feature that is not NaN; row {int(empty.argmax())} has none"
+            )
+        with np.errstate(over="ignore"):  # Values beyond float32 become infinite, which `Signals` refuses.
+            features: NDArray[np.float32] = X[:, self._columns].astype(np.float32)
+        features[:, self._columns < 0] = 0
+        return features
+
+    def _split(
+        self, rows: int, groups: ArrayLike | None, random_state: np.random.RandomState
+    ) -> tuple[NDArray[np.str_], tuple[str, ...]]:
+        """Return the subject of each row, as used in training, and the validation subjects."""
+        names, codes = (np.arange(rows), np.arange(rows)) if groups is None else _encode(groups, rows)
+        count = min(len(names) - 1, max(1, round(self.validation_fraction * len(names))))
+        if self.validation_fraction == 0:
+            count = 0
+        drawn = np.sort(random_state.permutation(len(names))[:count])
+        self.validation_subjects_ = tuple(names[drawn].tolist())
+        self._subject_names = () if groups is None else tuple(str(name) for name in names)
+        validates = np.isin(codes, drawn)
+        if groups is None:
+            # The mean over rows is the mean over subjects of one row each: two names suffice.
+            codes, drawn = validates.astype(np.intp), drawn[:1] * 0 + 1
+        if not count and len(np.unique(codes)) < 2:
+            codes = np.arange(rows) % 2  # A dataset has two subjects; without validation their names do not matter.
+        return codes.astype(np.str_), tuple(str(code) for code in drawn)
+
+    def _train(self, dataset: Dataset, configuration: Configuration, validation: tuple[str, ...], seed: int) -> None:
+        training: Fitting
+        train = tuple(name for name in dataset.subject_names if name not in validation)
+        # Of one subject, the statistics of all windows are those of the subject.
+        alone = len(self._subject_names) == 1
+        scaling = Scaling.fit(dataset, train, Normalisation.TRAIN if alone else self.normalise)
+        if validation:
+            fold = Fold(_TEST, validation, train)
+            data = FoldData(fold, scaling, scaling.part(dataset, train), scaling.part(dataset, validation))
+            training = cell = CellTraining(dataset.schema, data, configuration, TrainingSettings(seed=seed))
+            while not cell.finished:
+                cell.run_epoch()
+            cell.model.load_state_dict(cell.best_weights)
+            self.best_epoch_, self.history_ = cell.best_epoch, cell.history
+        else:
+            training = Fitting(dataset.schema, scaling.part(dataset, train), configuration, seed)
+            for _ in range(configuration.epochs):
+                training.run_epoch()
+            self.best_epoch_, self.history_ = training.epoch, []
+        self.n_iter_ = training.epoch
+        if alone and self.normalise == Normalisation.SUBJECT:
+            scaling = Scaling(Normalisation.SUBJECT)
+        network = training.model.cpu().eval()
+        self.model_ = FittedModel(
+            dataset.schema, configuration, scaling, network, self._subject_names, {"epochs": self.best_epoch_}
+        )
+
+
+def _present_roles(schema: Schema, selection: str) -> str:
+    """Return the roles that the network reads; raise `InputError` if no column has them."""
+    present = [modality.role for modality in schema.modalities if modality.name != _PLACEHOLDER]
+    if selection == ModalitySelection.BOTH:
+        return selection if len(set(present)) > 1 else present[0]
+    if selection not in present:
+        raise InputError(f"modalities: {selection!r} needs a column group of this role, got {present[0]!r} ones only")
+    return selection
+
+
+def _column_index(column: Any, names: Sequence[str], where: str) -> int:
+    if isinstance(column, str):
+        if column not in names:
+            raise InputError(f"{where}: X has no column {column!r}{did_you_mean(column, names)}")
+        return names.index(column)
+    index = int(column)
+    if not 0 <= index < len(names):
+        raise InputError(f"{where}: 0 <= column < {len(names)} must hold, got {index}")
+    return index
+
+
+def _check_distributions(labels: Any) -> NDArray[np.float64]:
+    """Return labels (N, E) as float64; raise `ValueError` unless each row is a distribution."""
+    distributions: NDArray[np.float64] = np.array(labels, dtype=np.float64)
+    if distributions.ndim != 2 or distributions.shape[1] < 2:
+        raise ValueError(
+            f"Y must have shape (n_samples, n_emotions) with at least 2 emotions, got shape {distributions.shape}"
+        )
+    wrong = (distributions < 0).any(axis=1) | (np.abs(distributions.sum(axis=1) - 1) > LABEL_SUM_TOLERANCE)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ValueError(
+            f"Y must hold distributions, rows that are not negative and sum to 1: row {row} has the minimum "
+            f"{distributions[row].min():g} and the sum {distributions[row].sum():g}"
+        )
+    return distributions
+
+
+def _encode(groups: ArrayLike, rows: int) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """Return the distinct subjects and the number of each row's subject."""
+    names = column_or_1d(groups)
+    if len(names) != rows:
+        raise ValueError(f"groups must have one entry for each of the {rows} rows of X, got {len(names)}")
+    distinct, codes = np.unique(names, return_inverse=True)
+    return distinct, codes

@@ -1,0 +1,140 @@
+"""Hyperparameters of a search space: ranges, choices, and how they are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from helo.configuration import PARAMETERS, Rule
+from helo.errors import InputError, did_you_mean
+
+_RANGE_KEYS = ("low", "high", "log", "choices")
+
+
+@dataclass(frozen=True)
+class Range:
+    """Interval of numbers.
+
+    Attributes
+    ----------
+    low, high : float
+        Smallest and largest value, both included.
+    log : bool
+        Draw uniformly on a logarithmic scale.
+    whole : bool
+        Draw whole numbers only.
+    """
+
+    low: float
+    high: float
+    log: bool
+    whole: bool
+
+    def contains(self, value: Any) -> bool:
+        """Return whether a value lies in the range."""
+        return bool(self.low <= value <= self.high)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the entry as in the YAML file."""
+        return {"low": self.low, "high": self.high, "log": self.log}
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Finite set of values without an order.
+
+    Attributes
+    ----------
+    values : tuple
+        Numbers or words.
+    """
+
+    values: tuple[Any, ...]
+
+    def contains(self, value: Any) -> bool:
+        """Return whether a value is one of the choices."""
+        return value in self.values
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the entry as in the YAML file."""
+        return {"choices": list(self.values)}
+
+
+def parse_parameters(entries: Any, problems: list[str]) -> tuple[dict[str, Range | Choices], dict[str, Any]]:
+    """Return the searched and the fixed hyperparameters of a space.
+
+    Parameters
+    ----------
+    entries : object
+        Value of the key ``parameters`` in a space. It should map hyperparameters to ranges, choices or values.
+    problems : list of str
+        Mistakes that were found. Those in `entries` are appended.
+
+    Returns
+    -------
+    dict of str to Range or Choices, dict
+        Searched hyperparameters, and fixed ones with their values.
+    """
+    searched: dict[str, Range | Choices] = {}
+    fixed: dict[str, Any] = {}
+    if not isinstance(entries, dict) or not entries:
+        problems.append(f"parameters must map hyperparameters to ranges, choices or values, got {entries!r}")
+        return searched, fixed
+    for name, entry in entries.items():
+        rule = PARAMETERS.get(name)
+        if rule is None:
+            problems.append(
+                f"unknown hyperparameter {name!r}{did_you_mean(str(name), PARAMETERS)}; "
+                f"known are {', '.join(PARAMETERS)}"
+            )
+        elif isinstance(entry, dict) and set(entry) != {"value"}:
+            try:
+                searched[name] = _parse_searched(rule, entry)
+            except InputError as error:
+                problems.append(f"{name}: {error}")
+        else:
+            value = entry["value"] if isinstance(entry, dict) else entry
+            if rule.problem(value):
+                problems.append(f"{name} {rule.problem(value)}")
+            else:
+                fixed[name] = rule.kind(value)
+    return searched, fixed
+
+
+def _parse_searched(rule: Rule, entry: dict[str, Any]) -> Range | Choices:
+    """Return the range or the choices of a hyperparameter; raise `InputError` at the first mistake."""
+    for key in entry:
+        if key not in _RANGE_KEYS:
+            raise InputError(f"unknown key {key!r}{did_you_mean(str(key), _RANGE_KEYS)}")
+    if "choices" not in entry:
+        return _parse_range(rule, entry)
+    choices = entry["choices"]
+    if len(entry) > 1:
+        raise InputError("give either choices, or low and high")
+    if not isinstance(choices, list) or not choices:
+        raise InputError(f"choices must be a list of values, got {choices!r}")
+    for value in choices:
+        if rule.problem(value):
+            raise InputError(f"each choice {rule.problem(value)}")
+    if len(set(choices)) < len(choices):
+        raise InputError(f"choices must differ, got {choices}")
+    return Choices(tuple(rule.kind(value) for value in choices))
+
+
+def _parse_range(rule: Rule, entry: dict[str, Any]) -> Range:
+    if rule.words:
+        raise InputError("must have choices, because its values are words and not numbers")
+    for key in ("low", "high"):
+        if key not in entry:
+            raise InputError(f"{key} is missing")
+        if rule.problem(entry[key]):
+            raise InputError(f"{key} {rule.problem(entry[key])}")
+    number = int if rule.kind is int else float
+    low, high, log = number(entry["low"]), number(entry["high"]), entry.get("log", False)
+    if not isinstance(log, bool):
+        raise InputError(f"log must be true or false, got {log!r}")
+    if not low < high:
+        raise InputError(f"low < high must hold, got low {low:g} and high {high:g}")
+    if log and low <= 0:
+        raise InputError(f"low > 0 must hold if log is true, got {low:g}")
+    return Range(low, high, log, whole=rule.kind is int)

@@ -1,0 +1,242 @@
+"""`helo.HeLoRegressor`: an estimator that keeps the conventions of scikit-learn."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, GroupKFold, LeaveOneGroupOut, cross_val_predict
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from helo import HeLoRegressor
+from helo.configuration import DEFAULTS
+from helo.data.dataset import Dataset
+from helo.data.simulated import simulate
+from helo.metrics import window_scores
+
+QUICK: dict[str, Any] = {"width": 8, "epochs": 3, "learning_rate": 1e-2, "batch_size": 16}
+
+
+def column_groups(dataset: Dataset) -> dict[str, dict[str, Any]]:
+    """Return the modalities of a dataset as column groups."""
+    return {
+        modality.name: {
+            "columns": list(range(*dataset.schema.slices[modality.name].indices(dataset.features.shape[1]))),
+            "role": modality.role,
+            "tokens": modality.tokens,
+            "main": modality.main,
+        }
+        for modality in dataset.schema.modalities
+    }
+
+
+class ScalarTarget(HeLoRegressor):
+    """HeLo for one real target, which is scaled to the share of the first of two emotions.
+
+    Targets in scikit-learn's checks are arbitrary numbers. This adapter lets the checks reach `HeLoRegressor`.
+    """
+
+    def fit(self, X: Any, y: Any, groups: Any = None) -> Any:
+        if y is None:
+            raise ValueError("requires y to be passed, but the target y is None")
+        target = column_or_1d(check_array(y, ensure_2d=False, dtype="numeric"), warn=True).astype(np.float64)
+        self.low_ = target.min(initial=0)
+        self.range_ = max(target.max(initial=0) - self.low_, 1e-9)
+        share = 0.05 + 0.9 * (target - self.low_) / self.range_
+        return super().fit(X, np.stack([share, 1 - share], axis=1), groups)
+
+    def predict(self, X: Any, groups: Any = None) -> Any:
+        return (super().predict(X, groups)[:, 0] - 0.05) / 0.9 * self.range_ + self.low_
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.single_output, tags.target_tags.multi_output = True, False
+        tags.target_tags.positive_only = False
+        return tags
+
+
+@pytest.mark.slow
+@parametrize_with_checks([ScalarTarget(width=16, epochs=12, learning_rate=0.02, batch_size=16, dropout=0.0)])
+def test_checks_of_scikit_learn_with_an_adapted_target(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+NO_DISTRIBUTIONS = dict.fromkeys(
+    [
+        "check_fit_score_takes_y",
+        "check_estimators_overwrite_params",
+        "check_dont_overwrite_parameters",
+        "check_estimators_fit_returns_self",
+        "check_readonly_memmap_input",
+        "check_n_features_in_after_fitting",
+        "check_positive_only_tag_during_fit",
+        "check_estimators_dtypes",
+        "check_dtype_object",
+        "check_pipeline_consistency",
+        "check_estimators_pickle",
+        "check_f_contiguous_array_estimator",
+        "check_regressors_train",
+        "check_regressor_data_not_an_array",
+        "check_regressor_multioutput",
+        "check_regressors_no_decision_function",
+        "check_regressors_int",
+        "check_methods_sample_order_invariance",
+        "check_methods_subset_invariance",
+        "check_fit2d_1feature",
+        "check_dict_unchanged",
+        "check_fit_idempotent",
+        "check_fit_check_is_fitted",
+        "check_n_features_in",
+        "check_fit2d_predict1d",
+    ],
+    "targets of this check have one column or do not sum to 1; it runs with `ScalarTarget`",
+)
+
+
+@parametrize_with_checks([HeLoRegressor(**QUICK)], expected_failed_checks=lambda _: NO_DISTRIBUTIONS)
+def test_checks_of_scikit_learn(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+def test_hyperparameters_and_defaults_are_those_of_a_configuration() -> None:
+    parameters = inspect.signature(HeLoRegressor.__init__).parameters
+    assert {name: parameters[name].default for name in DEFAULTS} == DEFAULTS
+    others = set(parameters) - set(DEFAULTS)
+    assert others == {"self", "column_groups", "normalise", "validation_fraction", "random_state", "threads"}
+
+
+def test_importing_helo_imports_neither_torch_nor_scikit_learn() -> None:
+    code = "import sys, helo; assert not {'torch', 'sklearn', 'numpy'} & set(sys.modules); helo.HeLoRegressor"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("normalise", ["train", "subject"])
+def test_it_beats_the_mean_label_of_other_subjects(normalise: str) -> None:
+    data = simulate(subjects=6, clips=5, windows=5)
+    model = HeLoRegressor(
+        column_groups=column_groups(data), width=8, epochs=8, learning_rate=1e-2, batch_size=32, normalise=normalise
+    )
+    logo = LeaveOneGroupOut()
+    groups = {"groups": data.subjects}
+    predicted = cross_val_predict(model, data.features, data.labels, cv=logo, params=groups, **groups)
+    mean: NDArray[np.float64] = np.empty_like(data.labels)
+    for train, test in logo.split(data.features, groups=data.subjects):
+        mean[test] = data.labels[train].mean(axis=0)
+    np.testing.assert_allclose(predicted.sum(axis=1), 1)
+    assert (predicted >= 0).all()
+    assert window_scores(data.labels, predicted)["kl"].mean() < window_scores(data.labels, mean)["kl"].mean()
+
+
+def test_whole_subjects_validate(dataset: Dataset) -> None:
+    model = HeLoRegressor(**QUICK, validation_fraction=0.5).fit(dataset.features, dataset.labels, dataset.subjects)
+    assert len(model.validation_subjects_) == 2
+    assert set(model.validation_subjects_) < set(dataset.subject_names)
+    assert len(model.history_) == model.n_iter_ + 1
+    # Features of the validation subjects influence neither the weights before the first epoch nor the scaling.
+    moved = dataset.features.copy()
+    moved[np.isin(dataset.subjects, model.validation_subjects_)] *= 1000
+    again = clone(model).fit(moved, dataset.labels, dataset.subjects)
+    np.testing.assert_array_equal(again.model_.scaling.mean, model.model_.scaling.mean)
+
+
+def test_training_stops_early() -> None:
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(60, 3)), rng.dirichlet(np.ones(3), 60)
+    model = HeLoRegressor(width=8, epochs=100, patience=3).fit(X, Y)
+    assert model.n_iter_ < 100
+    assert model.n_iter_ - model.best_epoch_ == 3
+
+
+@pytest.mark.parametrize("normalise", ["train", "subject"])
+def test_one_subject_trains_for_all_epochs(dataset: Dataset, normalise: str) -> None:
+    rows = dataset.subjects == dataset.subject_names[0]
+    model = HeLoRegressor(**QUICK, normalise=normalise)
+    model.fit(dataset.features[rows], dataset.labels[rows], dataset.subjects[rows])
+    assert (model.n_iter_, model.best_epoch_, model.validation_subjects_, model.history_) == (3, 3, (), [])
+    assert model.predict(dataset.features).shape == dataset.labels.shape
+
+
+def test_clone_pickle_and_data_frames(dataset: Dataset) -> None:
+    X = pd.DataFrame(dataset.features, columns=list(dataset.schema.features))
+    Y = pd.DataFrame(dataset.labels, columns=list(dataset.emotions))
+    groups = {m.name: {"columns": list(m.columns), "role": m.role} for m in dataset.schema.modalities}
+    model = HeLoRegressor(column_groups=groups, **QUICK).fit(X, Y, dataset.subjects)
+    assert list(model.feature_names_in_) == list(X.columns)
+    assert model.model_.emotions == dataset.emotions
+    predicted = model.predict(X)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X), predicted)  # noqa: S301
+    np.testing.assert_array_equal(clone(model).fit(X, Y, dataset.subjects).predict(X), predicted)
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.predict(X.iloc[:, ::-1])
+
+
+def test_a_grid_search_over_groups(dataset: Dataset) -> None:
+    search = GridSearchCV(
+        HeLoRegressor(**QUICK),
+        {"width": np.array([4, 8])},
+        cv=GroupKFold(2),
+        scoring=HeLoRegressor.negative_kl,
+        error_score="raise",
+    )
+    search.fit(dataset.features, dataset.labels, groups=dataset.subjects)
+    assert search.best_params_["width"] in (4, 8)
+    assert search.best_score_ < 0
+
+
+def test_missing_signals_are_allowed(dataset: Dataset) -> None:
+    gaps = dataset.features.copy()
+    gaps[::3, 0] = np.nan
+    model = HeLoRegressor(**QUICK).fit(gaps, dataset.labels, dataset.subjects)
+    assert np.isfinite(model.predict(gaps)).all()
+    gaps[4] = np.nan
+    with pytest.raises(ValueError, match="row 4 has none"):
+        model.predict(gaps)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"width": 30, "heads": 4}, "heads must divide width"),
+        ({"transport": "fuzed"}, "did you mean 'fused'"),
+        ({"normalise": "all"}, "normalise must be train or subject, got 'all'"),
+        ({"normalise": "subject"}, "groups must name the subject"),
+        ({"validation_fraction": 1}, "0 <= validation_fraction < 1 must hold"),
+        ({"threads": 0}, "threads >= 1 must hold"),
+        ({"modalities": "behavioural"}, "needs a column group of this role"),
+        ({"column_groups": {"eda": {"columns": [99]}}}, r"0 <= column < \d+ must hold, got 99"),
+        ({"column_groups": {"eda": {"columns": ["eda"]}}}, "X has no column 'eda'"),
+        ({"column_groups": {"eda": {"column": [0]}}}, "did you mean 'columns'"),
+        ({"column_groups": {"eda": {"role": "physiological"}}}, "columns are missing"),
+    ],
+)
+def test_wrong_parameters_are_refused(dataset: Dataset, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        HeLoRegressor(**{**QUICK, **settings}).fit(dataset.features, dataset.labels)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda labels: labels[:, 0], "Y must have shape"),
+        (lambda labels: labels[:, :1], "Y must have shape"),
+        (lambda labels: 2 * labels, "row 0 has the minimum .* and the sum 2"),
+        (lambda labels: labels - np.eye(*labels.shape), "row 0 has the minimum -"),
+    ],
+)
+def test_targets_must_be_distributions(dataset: Dataset, change: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        HeLoRegressor(**QUICK).fit(dataset.features, change(dataset.labels))
+
+
+def test_groups_must_match_the_rows(dataset: Dataset) -> None:
+    with pytest.raises(ValueError, match="groups must have one entry for each of the"):
+        HeLoRegressor(**QUICK).fit(dataset.features, dataset.labels, dataset.subjects[:-1])
