@@ -150,7 +150,10 @@ FLOAT = b"cnumpy\ndtype\n(S'f8'\nI0\nI1\ntR"
         (FLOAT + b"(I3\nS'<'\nN(S'x'\ntNI-1\nI-1\nI0\ntb.", "plain numbers, not structures"),
         (FLOAT + b"(I3\nS'?'\nNNNI-1\nI-1\nI0\ntb.", "plain numbers, not structures"),
         (named("numpy", "ndarray", b"I5\n"), "numpy.ndarray must not be called"),
-        (named("numpy.core.multiarray", "_reconstruct", b"cnumpy\ndtype\nI0\n"), "only numpy.ndarray may be constructed"),
+        (
+            named("numpy.core.multiarray", "_reconstruct", b"cnumpy\ndtype\nI0\n"),
+            "only numpy.ndarray may be constructed",
+        ),
         (named("numpy.core.multiarray", "scalar", FLOAT, b"I5\n"), "must have a dtype and bytes"),
         (named("_codecs", "encode", b"Vx\nVrot13\n"), "only text may be encoded, as latin1"),
         (named("_codecs", "encode", b"Vx\n", b"Vlatin1\n") + b"", None),
