@@ -243,7 +243,7 @@ def _shares(sums: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _numbers(dataset: Dataset) -> _Numbers:
-    """Number the subjects, groups, labels and cells of the windows."""
+    """Return numbers for the subjects, groups, labels and cells of the windows."""
     names, people = np.unique(dataset.subjects, return_inverse=True)
     place = {name: number for number, name in enumerate(dataset.subject_names)}
     people = np.array([place[str(name)] for name in names], dtype=np.intp)[people]

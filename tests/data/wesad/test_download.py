@@ -344,7 +344,7 @@ def test_a_recording_that_contradicts_its_questionnaire_is_refused(official: Off
 def test_files_of_someone_else_are_refused(official: Official) -> None:
     official.content["S2"]["subject"] = "S3"
     official.write()
-    assert refused(official) == f"{official.path()}: 'subject' must be 'S2' as the file's name says, got 'S3'"
+    assert refused(official) == f"{official.path()}: 'subject' must be 'S2' like the name of the file, got 'S3'"
     lines = (official.folder / "S14" / "S14_quest.csv").read_text()
     (official.folder / "S2" / "S2_quest.csv").write_text(lines)
     assert "S2_quest.csv: must be the questionnaire of S2, but is that of S14" in refused(official)
@@ -371,7 +371,7 @@ def test_broken_archives_are_refused(official: Official) -> None:
     archive = zipped(official.folder)
     whole = archive.read_bytes()
     archive.write_bytes(whole[: len(whole) // 2])
-    assert refused(official, archive).startswith(f"{archive}: is not a whole zip file (")
+    assert refused(official, archive).startswith(f"{archive}: is not a complete zip file (")
     # The directory at the end is whole, but the first pickle is not what its checksum says.
     where = whole.index(b"WESAD/S2/S2.pkl") + 5000
     archive.write_bytes(
@@ -396,7 +396,7 @@ def test_archives_that_claim_too_much_or_hold_a_subject_twice_are_refused(offici
         for prefix in ("a", "b"):
             written.write(official.path(), f"{prefix}/S2/S2.pkl")
     assert refused(official, archive).endswith(
-        "must hold each subject once, but S2 is there as a/S2/S2.pkl, b/S2/S2.pkl"
+        "must hold each subject once, but S2 appears as a/S2/S2.pkl, b/S2/S2.pkl"
     )
 
 
