@@ -154,7 +154,7 @@ def test_a_job_starts_a_search_and_goes_on_with_one_that_is_there(tmp_path: Path
     (tmp_path / "again" / "runs" / "manifest.json").touch()
     done = batch(tmp_path / "again", "runs", "--data", "my data")
     said, started = done.stdout.splitlines()
-    assert said == "resuming runs as it was begun; left out: --data my data"
+    assert said == "resuming runs with its original options; ignored: --data my data"
     assert started.endswith("-- python -m helo.search --address auto --resume runs")
 
 
