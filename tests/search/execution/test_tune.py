@@ -63,7 +63,7 @@ def trivial(
     rungs: Mapping[int, float],
     checkpointer: Checkpointer | None,
 ) -> CellResult:
-    """A cell that trains nothing: what is left is the cost of scheduling and writing."""
+    """Return a result without training, so that only the cost of scheduling and writing remains."""
     rows = dataset.rows((fold.test,))
     scores = dict.fromkeys(METRICS, configuration.ot_entropy)
     return CellResult(
@@ -89,7 +89,7 @@ def search(dataset: Dataset, out: Path, space: Space = SPACE, concurrency: int =
 
 @pytest.mark.slow
 def test_cells_share_a_logical_gpu(dataset: Dataset, tmp_path: Path) -> None:
-    """In a Ray of the search's own, so before those that share one."""
+    """This test starts its own Ray cluster, so it runs before the tests that share one."""
     space = dataclasses.replace(SPACE, configurations=1)
     cells = search(dataset, tmp_path / "run", space, concurrency=2, share=0.5, gpus=1, racing=False)
     assert (cells["status"] == Status.COMPLETED).all()
@@ -97,7 +97,7 @@ def test_cells_share_a_logical_gpu(dataset: Dataset, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    """Ray for several searches: each start takes seconds."""
+    """A Ray cluster for several searches, because each start takes seconds."""
     with ray_cluster(None, 3):
         yield
 
@@ -105,10 +105,10 @@ def cluster() -> Iterator[None]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 @pytest.mark.parametrize("protocol", ["shared", "nested"])
-def test_the_same_search_gives_the_same_cells_whatever_runs_beside(
+def test_results_do_not_depend_on_the_number_of_concurrent_cells(
     dataset: Dataset, tmp_path: Path, protocol: str
 ) -> None:
-    """TPE, racing and rungs: they learn from what is over, and yet not from who was faster."""
+    """TPE, racing and rungs learn from finished cells, but not from the order in which they finish."""
     space = dataclasses.replace(SPACE, configurations=6, fixed={**SPACE.fixed, "epochs": 8})
     once = search(dataset, tmp_path / "a", space, protocol=protocol)
     assert Status.STOPPED in set(once["status"])
@@ -117,7 +117,7 @@ def test_the_same_search_gives_the_same_cells_whatever_runs_beside(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
-def test_a_stopped_cell_is_the_beginning_of_the_whole_one(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_stopped_cell_has_the_first_epochs_of_the_complete_cell(dataset: Dataset, tmp_path: Path) -> None:
     space = dataclasses.replace(SPACE, configurations=6, sampler="random", fixed={**SPACE.fixed, "epochs": 8})
     raced = search(dataset, tmp_path / "raced", space, 2)
     whole = search(dataset, tmp_path / "whole", space, 2, racing=False)
@@ -141,7 +141,7 @@ def test_a_stopped_cell_is_the_beginning_of_the_whole_one(dataset: Dataset, tmp_
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_cells_share_few_worker_processes(tmp_path: Path) -> None:
-    """500 trivial cells, each recorded once. A new process for each of them would cost seconds."""
+    """500 trivial cells are recorded once each. A new process for each cell would cost seconds."""
     data = simulate(subjects=10, clips=2, windows=5, emotions=3)
     folds = loso_folds(data.subject_names, 0)
     space = dataclasses.replace(SPACE, configurations=50, sampler="random")
@@ -173,7 +173,7 @@ def test_cells_share_few_worker_processes(tmp_path: Path) -> None:
     assert len(list(workers.iterdir())) <= 2
 
 
-def test_a_run_directory_that_is_there_is_never_touched(tmp_path: Path) -> None:
+def test_an_existing_run_directory_is_never_changed(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     with pytest.raises(ValueError, match="already there"):
         Run.create(tmp_path / "run", Manifest(), [])
