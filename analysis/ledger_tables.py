@@ -44,7 +44,7 @@ class LedgerTables:
         self._files: set[str] = set()
         self._seen: set[tuple[int, int]] = set()
         self._packed: set[tuple[int, int]] = set()
-        self._cells = cells_table(self.run.ledger.nothing(CELL_COLUMNS))
+        self._cells = cells_table(self.run.ledger.empty_table(CELL_COLUMNS))
         # In pieces, because concatenating millions of rows for every new cell is slow.
         self._epochs: list[pd.DataFrame] = []
         self._unconverged: list[pd.Series] = []
@@ -146,7 +146,7 @@ class LedgerTables:
         DataFrame
             A row per cell and epoch.
         """
-        pieces = self._epochs or [epochs_table(self.run.ledger.nothing(EPOCH_COLUMNS))]
+        pieces = self._epochs or [epochs_table(self.run.ledger.empty_table(EPOCH_COLUMNS))]
         return pd.concat([piece if columns is None else piece[list(columns)] for piece in pieces], ignore_index=True)
 
     def baselines(self, written: pd.DataFrame) -> pd.DataFrame:

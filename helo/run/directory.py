@@ -26,7 +26,7 @@ from helo.run.tables import (
     explanations_table,
     predictions_table,
 )
-from helo.storage import Folder, Hold, LocalFolder, hold, open_folder, require_new_folder
+from helo.storage import Folder, FolderLock, LocalFolder, lock_folder, open_folder, require_new_folder
 
 
 class Run:
@@ -123,8 +123,8 @@ class Run:
         self.folder.write_json(FileName.MANIFEST, manifest.as_dict())
         self.manifest = manifest
 
-    def lock(self, waiting: Callable[[str], None] = lambda line: None) -> AbstractContextManager[Hold]:
-        """Lock the run against other searches. See `helo.storage.hold`.
+    def lock(self, waiting: Callable[[str], None] = lambda line: None) -> AbstractContextManager[FolderLock]:
+        """Lock the run against other searches. See `helo.storage.lock_folder`.
 
         Parameters
         ----------
@@ -141,7 +141,7 @@ class Run:
         InputError
             If another search has locked the run.
         """
-        return hold(self.folder, FileName.LOCK, waiting)
+        return lock_folder(self.folder, FileName.LOCK, waiting)
 
     @property
     def checkpoints(self) -> Folder:

@@ -157,7 +157,7 @@ def test_a_run_has_one_holder_at_a_time_and_is_free_when_it_is_killed(tmp_path: 
             with pytest.raises(InputError) as caught, run.lock():
                 pytest.fail("two holders at a time")
             said = str(caught.value)
-            assert said.startswith(f"{run.folder.here}: is being worked on by process {process.pid} on ")
+            assert said.startswith(f"{run.folder.here}: is in use by process {process.pid} on ")
             assert "\n" not in said
         process.kill()  # SIGKILL: nothing is left to clean up behind it
         process.wait()

@@ -195,7 +195,7 @@ def test_a_plan_starts_nothing(tmp_path: Path) -> None:
     (tmp_path / "cluster.yaml").write_text(CLUSTER)
     output = done("helo.search", "--plan", "--cluster", "cluster.yaml", cwd=tmp_path)
     assert "cells: 48 at most (6 configurations × 8 folds)" in output
-    assert "MiB a cell, for the largest configuration" in output
+    assert "MiB per cell, for the largest configuration" in output
     assert "10 × c6i.2xlarge (worker):" in output
     assert "with 80 cells at a time" in output
     assert "3.59 USD" in output  # the head 0.192, ten workers 0.34 each
