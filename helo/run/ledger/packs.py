@@ -45,11 +45,11 @@ def pack_parts(ledger: Ledger, size: int, guard: Callable[[], None] = lambda: No
         if len(whole) < 2:
             continue
         number += 1
-        # A random part in the name: two writers must not overwrite each other's packs.
-        made = pack_name(number, len(whole), secrets.token_hex(4))
-        content = ledger.encode(pa.concat_tables(whole.values()), ROW, made)
+        # The random suffix keeps two writers from overwriting each other's packs.
+        name = pack_name(number, len(whole), secrets.token_hex(4))
+        content = ledger.encode(pa.concat_tables(whole.values()), ROW, name)
         guard()
-        ledger.folder.write(made, content)
+        ledger.folder.write(name, content)
         guard()
         _delete(ledger, list(whole))
 
