@@ -164,15 +164,16 @@ def served(*runs: Path) -> Iterator[str]:
 
 def test_a_dashboard_follows_a_search(browser: Browser, run: Run) -> None:
     """Show a finished run beside a search whose cells arrive one after another."""
-    other = run.folder.here.with_name("growing")
-    shutil.copytree(run.folder.here, other)
+    whole = Path(str(run.folder))
+    other = whole.with_name("growing")
+    shutil.copytree(whole, other)
     for table in ("cells", "epochs", "predictions"):
         (other / f"{table}.parquet").unlink()
     held = sorted((other / "ledger").glob("c*.parquet"))[-5:]
     for part in held:
         part.rename(other / part.name)
     cells = len(list((other / "ledger").glob("c*.parquet")))
-    with served(run.folder.here, other) as address, opened(browser, address) as page:
+    with served(whole, other) as address, opened(browser, address) as page:
         page.wait_for_selector(".js-plotly-plot .main-svg")
         growing = page.locator(".overview").nth(1)
         assert f"{cells} of at most 45 cells" in growing.inner_text()

@@ -121,7 +121,9 @@ def plain() -> float:
     cells = [planner.ask() for _ in range(PLAIN)]
 
     def trial(config: dict[str, int]) -> None:
-        run_cell(cells[config["cell"]], data, folds, SETTINGS)
+        cell = cells[config["cell"]]
+        assert cell is not None
+        run_cell(cell, data, folds, SETTINGS)
         tune.report({"done": 1})
 
     with tempfile.TemporaryDirectory() as folder:

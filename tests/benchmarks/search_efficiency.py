@@ -49,6 +49,7 @@ from helo.search.setup.resume import restore_setup
 from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
 from helo.settings import TrainingSettings
+from helo.storage import LocalFolder
 
 SPACE = read_space(Path(__file__).with_name("efficiency.yaml"))
 CONCURRENCY = 2
@@ -74,7 +75,10 @@ def search(dataset: Dataset, seed: int, out: Path, racing: bool) -> Run:
         found: Run | None = Run.open(out)
         setup = restore_setup(Run.open(out), dataset, wish)
     else:
-        found, setup = None, SearchSetup(dataset, SPACE, out, TrainingSettings(seed=seed), wish, racing=racing)
+        found, setup = (
+            None,
+            SearchSetup(dataset, SPACE, LocalFolder(out), TrainingSettings(seed=seed), wish, racing=racing),
+        )
     context = SearchContext(setup, Console(stderr=True), run=found)
     assert run_search(context)
     return context.run

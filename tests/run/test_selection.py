@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -76,7 +78,7 @@ def test_nothing_done_yet() -> None:
     assert medoid(TABLE.iloc[:0], "kl") is None
 
 
-def nested(*choices: dict[str, object], spare: bool = True) -> pd.DataFrame:
+def nested(*choices: Mapping[str, object], spare: bool = True) -> pd.DataFrame:
     """A fold for each of `choices`, whose best configuration has these hyperparameters, and one that is worse."""
     rows = []
     for number, params in enumerate(choices):

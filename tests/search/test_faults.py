@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -120,7 +121,7 @@ def cluster() -> Iterator[None]:
 def test_a_killed_worker_costs_no_cell_and_what_fails_fails_alone(dataset: Dataset, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
 
-    def wild(dataset: Dataset, fold, *rest) -> CellResult:
+    def wild(dataset: Dataset, fold: Fold, *rest: Any) -> CellResult:
         if fold.test == "P01":
             torch.empty(2**50)
         if fold.test == "P02" and not mark.exists():
@@ -145,7 +146,7 @@ def test_a_cell_that_always_kills_its_worker_fails_after_some_attempts(dataset: 
     attempts = tmp_path / "attempts"
     attempts.mkdir()
 
-    def deadly(dataset: Dataset, fold, *rest) -> CellResult:
+    def deadly(dataset: Dataset, fold: Fold, *rest: Any) -> CellResult:
         if fold.test == "P02":
             (attempts / str(time.monotonic_ns())).touch()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -163,7 +164,7 @@ def test_a_cell_that_always_kills_its_worker_fails_after_some_attempts(dataset: 
 def test_a_cell_out_of_gpu_memory_gets_a_larger_share(dataset: Dataset, tmp_path: Path) -> None:
     """On a logical GPU: Ray lends out shares of what is not there, by the same rules."""
 
-    def needs_half(dataset: Dataset, fold, *rest) -> CellResult:
+    def needs_half(dataset: Dataset, fold: Fold, *rest: Any) -> CellResult:
         share = ray.get_runtime_context().get_assigned_resources()["GPU"]
         if fold.test == "P01" and share < 0.5:
             raise torch.OutOfMemoryError(f"tried to allocate more than {share} of the GPU")
@@ -193,7 +194,7 @@ def test_a_node_that_goes_costs_no_cell(dataset: Dataset, tmp_path: Path, two_no
     ready, go = tmp_path / "ready", tmp_path / "go"
     ready.mkdir()
 
-    def waits(dataset: Dataset, fold, *rest) -> CellResult:
+    def waits(dataset: Dataset, fold: Fold, *rest: Any) -> CellResult:
         (ready / ray.get_runtime_context().get_node_id()).touch()
         while not go.exists():  # until the test has removed a node under a running cell
             time.sleep(0.05)
@@ -395,11 +396,11 @@ def test_time_is_up_in_the_middle_of_cells_that_go_on_where_they_were(dataset: D
         assert complete is (seconds is None)
         return ledger
 
-    def late(*given) -> CellResult | None:
+    def late(*given: Any) -> CellResult | None:
         given[-1].deadline = 0.0  # long past: the cell pauses after its first epoch
         return train_cell(*given)
 
-    def goes_on(*given) -> CellResult | None:
+    def goes_on(*given: Any) -> CellResult | None:
         if given[1].test == started and given[2].ot_entropy == first:
             assert given[-1].load(torch.device("cpu"))["epoch"] == 1
         return train_cell(*given)

@@ -22,6 +22,7 @@ from helo.search.planning.space import Choices, Range, Space
 from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
 from helo.settings import TrainingSettings
+from helo.storage import LocalFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
 
@@ -41,7 +42,9 @@ SPACE = Space(
 
 def skill(dataset: Dataset, out: Path) -> pd.DataFrame:
     """Skill against the train mean by measure (columns) after a whole search, of the search and of all baselines."""
-    setup = SearchSetup(dataset, SPACE, out, TrainingSettings(seed=1), Resources(2, 1, 0), baselines=BASELINES)
+    setup = SearchSetup(
+        dataset, SPACE, LocalFolder(out), TrainingSettings(seed=1), Resources(2, 1, 0), baselines=BASELINES
+    )
     context = SearchContext(setup, Console(quiet=True))
     assert run_search(context)
     run = context.run
@@ -123,7 +126,7 @@ def test_nested_folds_know_nothing_of_their_test_subject(tmp_path: Path) -> None
         setup = SearchSetup(
             dataset,
             space,
-            tmp_path / name,
+            LocalFolder(tmp_path / name),
             TrainingSettings(seed=1),
             Resources(2, 1, 0),
             protocol=SearchProtocol.NESTED,

@@ -91,7 +91,7 @@ def test_python_gives_the_cells_of_the_command_though_interrupted(
     assert set(kept) <= {*whole.ledger.files()}
     same_tables(run, whole)
     assert run.manifest["identity"] == whole.manifest.identity
-    assert run.verdict == helo.load_run(whole.folder.here).verdict
+    assert run.verdict == helo.load_run(str(whole.folder)).verdict
     pd.testing.assert_frame_equal(run.summary, whole.table("summary"), check_dtype=False)
     assert (tmp_path / "run" / "report.html").exists()
     np.testing.assert_array_equal(run.model.predict("data"), helo.load_model("whole/model").predict("data"))
@@ -122,7 +122,7 @@ def interrupt_script(folder: Path) -> None:
 
 def with_address(dataset: Dataset) -> None:
     """Ask for another cluster than the one that this process uses; it has to be one that answers as Ray does."""
-    import grpc
+    import grpc  # type: ignore[import-untyped]
 
     other = grpc.server(ThreadPoolExecutor(1))
     port = other.add_insecure_port("127.0.0.1:0")

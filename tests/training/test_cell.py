@@ -243,6 +243,8 @@ def test_a_cell_keeps_what_its_model_says(dataset: Dataset, fold: Fold) -> None:
     training, test, cell = best_model(dataset, fold, QUICK)
     with torch.no_grad():
         output = training.model(torch.from_numpy(test.features))
+    assert cell.correlation is not None
+    assert cell.plan is not None
     np.testing.assert_allclose(cell.correlation, training.model.correlation().detach().numpy(), atol=1e-6)
     np.testing.assert_allclose(np.diag(cell.correlation), 1, atol=1e-6)
     assert output.transport is not None
@@ -276,6 +278,8 @@ def test_the_mean_plan_is_over_all_chunks(
     monkeypatch.setattr("helo.training.fitting.SCORING_BATCH", 5)  # 12 windows: the last chunk is shorter
     chunked = train_cell(dataset, fold, QUICK, TrainingSettings(seed=0))
     assert chunked is not None
+    assert chunked.plan is not None
+    assert cell.plan is not None
     np.testing.assert_allclose(chunked.plan, cell.plan, atol=1e-5)
 
 

@@ -42,6 +42,7 @@ class Train(Protocol):
         settings: TrainingSettings,
         rungs: Mapping[int, float],
         checkpointer: Checkpointer | None,
+        /,
     ) -> CellResult | None: ...
 
 

@@ -217,8 +217,8 @@ def test_cells_go_on_elsewhere_when_their_node_leaves_or_dies(
     every = 20 * PACE_S
 
     def counted(*given: Any) -> CellResult | None:
-        *fixed, keeper = given
-        return train_cell(*fixed, checkpointer=Counted(keeper, logs / given[1].test))
+        *first, keeper = given
+        return train_cell(*first, Counted(keeper, logs / given[1].test))
 
     def at_work() -> dict[str, Path]:
         """Nodes that have a cell well under way."""

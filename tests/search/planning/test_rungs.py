@@ -76,7 +76,7 @@ def test_a_rival_whose_patience_ended_counts_with_its_best_at_every_rung() -> No
 
 
 def test_rivals_may_have_more_or_fewer_epochs() -> None:
-    curves = [[3.0, 2.0], list(range(200, 0, -1))]
+    curves = [[3.0, 2.0], [float(loss) for loss in range(200, 0, -1)]]
     assert limits(curves, [True, True], 100) == {25: 2.0, 50: 2.0}
 
 

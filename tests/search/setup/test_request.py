@@ -254,7 +254,10 @@ def test_the_command_goes_on_where_python_began(
     write_dataset(dataset, tmp_path / "same")
     setup = from_command("--resume", "run", "--data", "same")
     assert setup.data == str(tmp_path / "same")
-    assert command._resume_command(setup, run) == f"python -m helo.search --resume {run.folder.here} --data {tmp_path / 'same'}"
+    assert (
+        command._resume_command(setup, run)
+        == f"python -m helo.search --resume {run.folder.here} --data {tmp_path / 'same'}"
+    )
 
 
 def test_data_that_have_a_path_are_found_again(dataset: Dataset, tmp_path: Path) -> None:
