@@ -16,6 +16,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -24,6 +25,7 @@ import numpy as np
 from ray import tune
 from rich.console import Console
 
+from helo.configuration import Configuration
 from helo.data import Dataset, simulate
 from helo.evaluation.folds import Fold, loso_folds
 from helo.metrics import METRICS
@@ -38,14 +40,22 @@ from helo.search.planning.pace import Pace
 from helo.search.planning.planner import Planner
 from helo.search.planning.queue import Queue
 from helo.search.planning.space import Range, Space
-from helo.training.cell import CellResult
+from helo.settings import TrainingSettings
+from helo.training.cell import CellResult, Checkpointer
 
 FOLDS = 50
 PLAIN = 40
 CONCURRENCY = 2
 
 
-def trivial(dataset: Dataset, fold: Fold, *_: object) -> CellResult:
+def trivial(
+    dataset: Dataset,
+    fold: Fold,
+    configuration: Configuration,
+    settings: TrainingSettings,
+    rungs: Mapping[int, float],
+    checkpointer: Checkpointer | None,
+) -> CellResult:
     """A cell that trains nothing, with a history of 20 epochs and predictions as a real one has.
 
     All losses are equal, so that the race drops nobody and every cell is run.

@@ -8,11 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,8 +41,9 @@ from helo.search.planning.planner import MAX_ATTEMPTS, Planner
 from helo.search.planning.queue import Queue
 from helo.search.planning.space import Range, Space
 from helo.search.setup.finished import FinishedCells
+from helo.settings import TrainingSettings
 from helo.storage import LocalFolder, open_folder
-from helo.training.cell import CellResult, train_cell
+from helo.training.cell import CellResult, Checkpointer, train_cell
 from helo.training.checkpoints import CheckpointFile
 
 pytestmark = pytest.mark.slow
@@ -76,7 +77,14 @@ def dataset() -> Dataset:
     return simulate(subjects=4, clips=2, windows=5, emotions=3)
 
 
-def trivial(dataset: Dataset, fold: Fold, configuration: Configuration, *_: object) -> CellResult:
+def trivial(
+    dataset: Dataset,
+    fold: Fold,
+    configuration: Configuration,
+    settings: TrainingSettings,
+    rungs: Mapping[int, float],
+    checkpointer: Checkpointer | None,
+) -> CellResult:
     """A cell that trains nothing."""
     rows = dataset.rows((fold.test,))
     scores = dict.fromkeys(METRICS, configuration.ot_entropy)
@@ -121,7 +129,14 @@ def cluster() -> Iterator[None]:
 def test_a_killed_worker_costs_no_cell_and_what_fails_fails_alone(dataset: Dataset, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
 
-    def wild(dataset: Dataset, fold: Fold, *rest: Any) -> CellResult:
+    def wild(
+        dataset: Dataset,
+        fold: Fold,
+        configuration: Configuration,
+        settings: TrainingSettings,
+        rungs: Mapping[int, float],
+        checkpointer: Checkpointer | None,
+    ) -> CellResult:
         if fold.test == "P01":
             torch.empty(2**50)
         if fold.test == "P02" and not mark.exists():
@@ -129,7 +144,7 @@ def test_a_killed_worker_costs_no_cell_and_what_fails_fails_alone(dataset: Datas
             os.kill(os.getpid(), signal.SIGKILL)
         if fold.test == "P03":
             raise RuntimeError("this fold cannot be trained")
-        return trivial(dataset, fold, *rest)
+        return trivial(dataset, fold, configuration, settings, rungs, checkpointer)
 
     with ray_cluster(None, 2):
         records, planner = run(dataset, wild, tmp_path / "ledger")
@@ -146,11 +161,18 @@ def test_a_cell_that_always_kills_its_worker_fails_after_some_attempts(dataset: 
     attempts = tmp_path / "attempts"
     attempts.mkdir()
 
-    def deadly(dataset: Dataset, fold: Fold, *rest: Any) -> CellResult:
+    def deadly(
+        dataset: Dataset,
+        fold: Fold,
+        configuration: Configuration,
+        settings: TrainingSettings,
+        rungs: Mapping[int, float],
+        checkpointer: Checkpointer | None,
+    ) -> CellResult:
         if fold.test == "P02":
             (attempts / str(time.monotonic_ns())).touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return trivial(dataset, fold, *rest)
+        return trivial(dataset, fold, configuration, settings, rungs, checkpointer)
 
     with ray_cluster(None, 2):
         records, _ = run(dataset, deadly, tmp_path / "ledger", configurations=1)
@@ -164,14 +186,21 @@ def test_a_cell_that_always_kills_its_worker_fails_after_some_attempts(dataset: 
 def test_a_cell_out_of_gpu_memory_gets_a_larger_share(dataset: Dataset, tmp_path: Path) -> None:
     """On a logical GPU: Ray lends out shares of what is not there, by the same rules."""
 
-    def needs_half(dataset: Dataset, fold: Fold, *rest: Any) -> CellResult:
+    def needs_half(
+        dataset: Dataset,
+        fold: Fold,
+        configuration: Configuration,
+        settings: TrainingSettings,
+        rungs: Mapping[int, float],
+        checkpointer: Checkpointer | None,
+    ) -> CellResult:
         share = ray.get_runtime_context().get_assigned_resources()["GPU"]
         if fold.test == "P01" and share < 0.5:
             raise torch.OutOfMemoryError(f"tried to allocate more than {share} of the GPU")
         if fold.test == "P02":
             raise torch.OutOfMemoryError("no GPU is large enough")
         assert share == (0.5 if fold.test == "P01" else 0.25)
-        return trivial(dataset, fold, *rest)
+        return trivial(dataset, fold, configuration, settings, rungs, checkpointer)
 
     with ray_cluster(None, 2, gpus=1):
         records, _ = run(dataset, needs_half, tmp_path, gpus=0.25, configurations=1)
@@ -194,19 +223,24 @@ def test_a_node_that_goes_costs_no_cell(dataset: Dataset, tmp_path: Path, two_no
     ready, go = tmp_path / "ready", tmp_path / "go"
     ready.mkdir()
 
-    def waits(dataset: Dataset, fold: Fold, *rest: Any) -> CellResult:
+    def waits(
+        dataset: Dataset,
+        fold: Fold,
+        configuration: Configuration,
+        settings: TrainingSettings,
+        rungs: Mapping[int, float],
+        checkpointer: Checkpointer | None,
+    ) -> CellResult:
         (ready / ray.get_runtime_context().get_node_id()).touch()
         while not go.exists():  # until the test has removed a node under a running cell
             time.sleep(0.05)
-        return trivial(dataset, fold, *rest)
+        return trivial(dataset, fold, configuration, settings, rungs, checkpointer)
 
     def remove(ended: list[bool]) -> None:
         while len(list(ready.iterdir())) < 2 and not ended:
             time.sleep(0.05)
         two_nodes.remove_node(nodes[0])
         go.touch()
-
-    import threading
 
     ended: list[bool] = []
     helper = threading.Thread(target=remove, args=(ended,))
@@ -396,14 +430,32 @@ def test_time_is_up_in_the_middle_of_cells_that_go_on_where_they_were(dataset: D
         assert complete is (seconds is None)
         return ledger
 
-    def late(*given: Any) -> CellResult | None:
-        given[-1].deadline = 0.0  # long past: the cell pauses after its first epoch
-        return train_cell(*given)
+    def late(
+        dataset: Dataset,
+        fold: Fold,
+        configuration: Configuration,
+        settings: TrainingSettings,
+        rungs: Mapping[int, float],
+        checkpointer: Checkpointer | None,
+    ) -> CellResult | None:
+        assert isinstance(checkpointer, CheckpointFile)
+        checkpointer.deadline = 0.0  # in the past, so the cell pauses after its first epoch
+        return train_cell(dataset, fold, configuration, settings, rungs, checkpointer)
 
-    def goes_on(*given: Any) -> CellResult | None:
-        if given[1].test == started and given[2].ot_entropy == first:
-            assert given[-1].load(torch.device("cpu"))["epoch"] == 1
-        return train_cell(*given)
+    def goes_on(
+        dataset: Dataset,
+        fold: Fold,
+        configuration: Configuration,
+        settings: TrainingSettings,
+        rungs: Mapping[int, float],
+        checkpointer: Checkpointer | None,
+    ) -> CellResult | None:
+        if fold.test == started and configuration.ot_entropy == first:
+            assert checkpointer is not None
+            state = checkpointer.load(torch.device("cpu"))
+            assert state is not None
+            assert state["epoch"] == 1
+        return train_cell(dataset, fold, configuration, settings, rungs, checkpointer)
 
     with ray_cluster(None, 2):
         kept = LocalFolder(tmp_path / "run/checkpoints")

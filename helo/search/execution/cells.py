@@ -42,7 +42,6 @@ class Train(Protocol):
         settings: TrainingSettings,
         rungs: Mapping[int, float],
         checkpointer: Checkpointer | None,
-        /,
     ) -> CellResult | None: ...
 
 

@@ -27,8 +27,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
 import helo
+from helo.configuration import Configuration
 from helo.data import Dataset, simulate, write_dataset
-from helo.evaluation.folds import loso_folds
+from helo.evaluation.folds import Fold, loso_folds
 from helo.names import Status
 from helo.run.ledger import Ledger, LedgerWriter
 from helo.run.tables import CELL_COLUMNS, cells_table
@@ -149,12 +150,19 @@ def test_a_search_spreads_over_nodes_that_come_and_go_and_finds_what_one_finds(
     seen.mkdir()
     removed = tmp_path / "removed"
 
-    def everywhere(*given: Any) -> CellResult | None:
+    def everywhere(
+        dataset: Dataset,
+        fold: Fold,
+        configuration: Configuration,
+        settings: TrainingSettings,
+        rungs: Mapping[int, float],
+        checkpointer: Checkpointer | None,
+    ) -> CellResult | None:
         """Cells wait until four nodes have one and one of these is gone; some of them for the one that joins."""
         (seen / ray.get_runtime_context().get_node_id()).touch()
-        nodes = NODES + (given[2].dropout > 0.3)
+        nodes = NODES + (configuration.dropout > 0.3)
         until(lambda: removed.exists() and len(names(seen)) >= nodes)
-        return train_cell(*given)
+        return train_cell(dataset, fold, configuration, settings, rungs, checkpointer)
 
     def exchange() -> None:
         until(lambda: len(names(seen)) == NODES)
@@ -216,9 +224,17 @@ def test_cells_go_on_elsewhere_when_their_node_leaves_or_dies(
     logs.mkdir()
     every = 20 * PACE_S
 
-    def counted(*given: Any) -> CellResult | None:
-        *first, keeper = given
-        return train_cell(*first, Counted(keeper, logs / given[1].test))
+    def counted(
+        dataset: Dataset,
+        fold: Fold,
+        configuration: Configuration,
+        settings: TrainingSettings,
+        rungs: Mapping[int, float],
+        checkpointer: Checkpointer | None,
+    ) -> CellResult | None:
+        assert checkpointer is not None
+        counting = Counted(checkpointer, logs / fold.test)
+        return train_cell(dataset, fold, configuration, settings, rungs, counting)
 
     def at_work() -> dict[str, Path]:
         """Nodes that have a cell well under way."""

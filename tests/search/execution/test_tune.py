@@ -6,7 +6,7 @@ import dataclasses
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
 from helo.settings import TrainingSettings
 from helo.storage import LocalFolder
-from helo.training.cell import CellResult
+from helo.training.cell import CellResult, Checkpointer
 
 SPACE = Space(
     name="tiny",
@@ -56,7 +56,14 @@ def dataset() -> Dataset:
     return simulate(subjects=4, clips=2, windows=5, emotions=3)
 
 
-def trivial(dataset: Dataset, fold: Fold, configuration: Configuration, *_: object) -> CellResult:
+def trivial(
+    dataset: Dataset,
+    fold: Fold,
+    configuration: Configuration,
+    settings: TrainingSettings,
+    rungs: Mapping[int, float],
+    checkpointer: Checkpointer | None,
+) -> CellResult:
     """A cell that trains nothing: what is left is the cost of scheduling and writing."""
     rows = dataset.rows((fold.test,))
     scores = dict.fromkeys(METRICS, configuration.ot_entropy)
@@ -144,9 +151,16 @@ def test_cells_share_few_worker_processes(tmp_path: Path) -> None:
     (tmp_path / "ledger").mkdir()
     workers.mkdir()
 
-    def noted(*given: Any) -> CellResult:
+    def noted(
+        dataset: Dataset,
+        fold: Fold,
+        configuration: Configuration,
+        settings: TrainingSettings,
+        rungs: Mapping[int, float],
+        checkpointer: Checkpointer | None,
+    ) -> CellResult:
         (workers / str(os.getpid())).touch()
-        return trivial(*given)
+        return trivial(dataset, fold, configuration, settings, rungs, checkpointer)
 
     reporting = Reporting(LedgerWriter(ledger), SearchProgress(500, "kl", Console(quiet=True)))
     with ray_cluster(None, 2):
