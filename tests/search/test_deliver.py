@@ -66,7 +66,7 @@ def test_the_model_is_fitted_once(made: tuple[SearchSetup, Run]) -> None:
     setup, run = made
     output = said(setup, run)
     assert "fitting configuration 0 to all 4 subjects, 2 epochs (about 4 s)" in output
-    model = load_model(run.model)
+    model = load_model(str(run.model))
     assert model.facts["recommended"] == {"configuration": 0, "protocol": "shared", "run": "this"}
     assert {"python", "torch"} <= set(model.facts["versions"])
     assert said(setup, run) == ""

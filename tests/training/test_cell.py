@@ -32,7 +32,7 @@ QUICK = Configuration(width=8, epochs=3, learning_rate=1e-2, batch_size=16)
 
 @pytest.fixture(scope="module")
 def cell(dataset: Dataset, fold: Fold) -> CellResult:
-    return train_cell(dataset, fold, QUICK, TrainingSettings(seed=0))
+    return trained(dataset, fold, QUICK)
 
 
 def start(dataset: Dataset, fold: Fold, configuration: Configuration = QUICK, seed: int = 0) -> CellTraining:
@@ -63,7 +63,7 @@ def with_features(dataset: Dataset, subject: str, factor: float) -> Dataset:
 def test_the_same_cell_is_the_same_to_the_bit(dataset: Dataset, fold: Fold, cell: CellResult) -> None:
     torch.rand(7)
     np.random.default_rng().normal()
-    assert_same(cell, train_cell(dataset, fold, QUICK, TrainingSettings(seed=0)))
+    assert_same(cell, trained(dataset, fold, QUICK))
 
 
 def test_cells_do_not_disturb_each_other(dataset: Dataset, fold: Fold, cell: CellResult) -> None:
@@ -197,7 +197,7 @@ def test_windows_that_are_too_many_to_keep_are_scaled_when_they_are_used(
     monkeypatch.setattr("helo.training.fitting.RESIDENT_BYTES", 0)
     monkeypatch.setattr("helo.training.fitting.SCORING_BATCH", 5)
     assert start(dataset, fold).windows.resident is None
-    assert_same(train_cell(dataset, fold, QUICK, TrainingSettings()), cell)
+    assert_same(trained(dataset, fold, QUICK), cell)
 
 
 def test_a_broken_signal_of_a_validation_subject_is_divergence(dataset: Dataset, fold: Fold) -> None:

@@ -303,7 +303,8 @@ def test_a_search_that_is_killed_goes_on_as_if_it_had_not_been(
     expected = run(alone, rough)
     generator = np.random.default_rng(len(sampler) + folds)
     for _ in range(3):
-        planner, done = make(), {}
+        planner = make()
+        done: dict[Key, Ran] = {}
         while not planner.finished:  # killed again and again, at any moment, with any number of cells under way
             part = run(
                 planner,
@@ -591,7 +592,10 @@ def test_losses_may_be_negative() -> None:
     """Cosine and intersection are maximised: their loss is their negative."""
     planner = Planner(RANDOM, FOLDS, seed=0)
     run(planner, lambda cell: (0.0, -0.1 * cell.configuration))
-    assert planner.best() == (11, pytest.approx(-1.1))
+    best = planner.best()
+    assert best is not None
+    assert best[0] == 11
+    assert best[1] == pytest.approx(-1.1)
 
 
 # --- mishaps ----------------------------------------------------------------------------------
