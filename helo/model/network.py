@@ -66,7 +66,7 @@ from torch.nn.functional import normalize
 from helo.configuration import Configuration
 from helo.data.schema import Schema
 from helo.model.layers import Classifier, EncoderLayer, LabelAttention, PhysiologicalFusion, TokenEncoder, mean_token
-from helo.model.transport import Transport, transport, transported
+from helo.model.transport import Transport, TransportSettings, transport, transported
 from helo.names import LabelAttentionKind, ModalitySelection, Role, TransportKind
 
 LABEL_FLOOR = 1e-4
@@ -215,10 +215,11 @@ class HeLo(nn.Module):
             wanted = wanted | ~some
             target = target * some.unsqueeze(2)  # without behavioural tokens all costs are the same
             carried = wanted & there.any(dim=1, keepdim=True)
-        settings = self.configuration
+        configuration = self.configuration
         with torch.autocast(source.device.type, enabled=False):  # ε = 1e-3 needs the digits
             source, target = _exact(source), _exact(target)
-            plan = transport(source, target, settings.ot_entropy, settings.transport, settings.ot_alpha, there, wanted)
+            settings = TransportSettings(configuration.ot_entropy, configuration.transport, configuration.ot_alpha)
+            plan = transport(source, target, settings, there, wanted)
             values = transported(plan.plan, source)
         return plan, Tokens(values, carried)
 

@@ -37,7 +37,7 @@ from helo.data import Dataset
 from helo.data.schema import Modality, Schema
 from helo.evaluation.folds import fold_data, loso_folds
 from helo.model.layers import LabelAttention
-from helo.model.transport import Transport, cosine_cost
+from helo.model.transport import Transport, TransportSettings, cosine_cost
 from helo.settings import Engine, TrainingSettings
 from helo.training.cell import CellTraining
 from helo.training.fitting import parameter_groups
@@ -92,12 +92,12 @@ def training(name: str, device: str) -> CellTraining:
     )
 
 
-def looped_transport(source: Tensor, target: Tensor, epsilon: float, *_: object) -> Transport:
+def looped_transport(source: Tensor, target: Tensor, settings: TransportSettings, *_: object) -> Transport:
     """A plan at a time, as one would write it with `ot.sinkhorn`."""
     plans = []
     for cost in cosine_cost(source, target):
         a, b = (torch.full((count,), 1 / count, dtype=cost.dtype, device=cost.device) for count in cost.shape)
-        plans.append(ot.sinkhorn(a, b, cost, epsilon, method="sinkhorn_log", stopThr=1e-4, numItermax=1000))
+        plans.append(ot.sinkhorn(a, b, cost, settings.epsilon, method="sinkhorn_log", stopThr=1e-4, numItermax=1000))
     return Transport(torch.stack(plans), torch.zeros(len(plans), device=source.device))
 
 
@@ -154,9 +154,10 @@ def measure(name: str, repeats: int, device: str) -> dict[str, float]:
             torch.manual_seed(1)
             torch.nn.init.normal_(model.classifier.weight)
             model.eval()
-        predicted = ours.model(ours.windows.batch(batch)).log_predicted.exp()
+        features = ours.windows.batch(batch)
+        predicted = ours.model(features).log_predicted.exp()
         with plainly():
-            difference = (plain.model(plain.windows.batch(batch)).log_predicted.exp() - predicted).abs().max().item()
+            difference = (plain.model(features).log_predicted.exp() - predicted).abs().max().item()
     fast, slow = [], []
     for one in (ours, plain):
         one.model.train()

@@ -12,7 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from helo.model.transport import TOLERANCE, Transport, cosine_cost, entropic_plan, transport, transported
+from helo.model.transport import (
+    TOLERANCE,
+    Transport,
+    TransportSettings,
+    cosine_cost,
+    entropic_plan,
+    transport,
+    transported,
+)
 
 EPSILONS = (1e-3, 3e-3, 1e-2, 0.03, 0.1, 1.0, 10.0)
 SAFE = (0.05, 0.1, 0.5, 2.0)
@@ -72,7 +80,7 @@ def test_marginals_are_uniform_at_any_epsilon_in_float32(
 @pytest.mark.parametrize("epsilon", EPSILONS)
 def test_every_plan_of_a_batch_of_tokens_converges(epsilon: float, shape: tuple[int, int]) -> None:
     source, target = pair(128, *shape, width=16)
-    result = transport(source.float(), target.float(), epsilon)
+    result = transport(source.float(), target.float(), TransportSettings(epsilon))
     assert not result.unconverged.any()
     assert torch.isfinite(result.plan).all()
 
@@ -98,7 +106,9 @@ def test_degenerate_costs_converge() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_entropy_rises_with_epsilon(kind: str) -> None:
     """In every sample if linear; the others are not convex, and may meet another optimum of a sample at another ε."""
-    entropies = torch.stack([entropy(transport(*pair(16), epsilon, kind).plan) for epsilon in EPSILONS])
+    entropies = torch.stack(
+        [entropy(transport(*pair(16), TransportSettings(epsilon, kind)).plan) for epsilon in EPSILONS]
+    )
     rises = entropies.diff(dim=0) > -1e-5
     assert rises.all() or (kind != "linear" and rises.double().mean() > 0.95)
     assert (entropies[-1] - entropies[0] > 0.5).all()
@@ -107,7 +117,7 @@ def test_entropy_rises_with_epsilon(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_large_epsilon_gives_the_product_of_the_marginals(kind: str) -> None:
-    plan = transport(*pair(), 1e4, kind).plan
+    plan = transport(*pair(), TransportSettings(1e4, kind)).plan
     torch.testing.assert_close(plan, torch.full_like(plan, 1 / 30), atol=1e-5, rtol=0)
 
 
@@ -134,10 +144,10 @@ def test_gromov_and_fused_agree_with_pots_single_solver(
     kind: str, alpha: float, epsilon: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """α is POT's, and POT's ε is (1 + α) times ours, whose cost is divided by that."""
-    monkeypatch.setattr("helo.model.transport.SETTLED", 1e-9)
-    monkeypatch.setattr("helo.model.transport.NOISE", 1e-12)
+    monkeypatch.setattr("helo.model.transport.MIRROR_TOLERANCE", 1e-9)
+    monkeypatch.setattr("helo.model.transport.SMALLEST_STEP", 1e-12)
     source, target = pair()
-    mine = transport(source, target, epsilon, kind, alpha).plan.numpy()
+    mine = transport(source, target, TransportSettings(epsilon, kind, alpha)).plan.numpy()
     inner, outer = cosine_cost(source, source).numpy(), cosine_cost(target, target).numpy()
     between = cosine_cost(source, target).numpy()
     for number, plan in enumerate(mine):
@@ -167,12 +177,12 @@ def test_plans_called_converged_are_where_mirror_descent_leads(
 ) -> None:
     """Short steps are no proof of a solution: near a saddle all are short."""
     source, target = pair(16, *shape, width=32)
-    found = transport(source, target, epsilon, kind)
+    found = transport(source, target, TransportSettings(epsilon, kind))
     assert not found.unconverged.any()
-    monkeypatch.setattr("helo.model.transport.SETTLED", 1e-7)
-    monkeypatch.setattr("helo.model.transport.NOISE", 1e-10)
+    monkeypatch.setattr("helo.model.transport.MIRROR_TOLERANCE", 1e-7)
+    monkeypatch.setattr("helo.model.transport.SMALLEST_STEP", 1e-10)
     monkeypatch.setattr("helo.model.transport.MIRROR_STEPS", 3000)
-    there = transport(source, target, epsilon, kind)
+    there = transport(source, target, TransportSettings(epsilon, kind))
     away = (found.plan - there.plan).abs().sum(dim=(1, 2))
     assert not there.unconverged.any()
     assert (away < 5 * TOLERANCE).all()
@@ -183,7 +193,7 @@ def test_the_gradient_of_an_unfinished_plan_is_bounded(steps: int, monkeypatch: 
     """Not the solution, but no explosion: the cell goes on, and counts it."""
     source, target = (side.float().requires_grad_() for side in pair(16, 18, 32, 32))
     monkeypatch.setattr("helo.model.transport.MIRROR_STEPS", steps)
-    result = transport(source, target, 3e-3, "gromov")
+    result = transport(source, target, TransportSettings(3e-3, "gromov"))
     assert result.unconverged.any()
     for slope in torch.autograd.grad(result.plan.square().sum(), (source, target)):
         assert torch.isfinite(slope).all()
@@ -194,7 +204,7 @@ def test_a_saddle_is_left() -> None:
     """Tokens almost equally far from each other: the product of the marginals is stationary, and no optimum."""
     noise = torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     near, other = torch.eye(8) + 1e-3 * noise, torch.eye(8) + 1e-3 * noise.flip(0)
-    result = transport(near, other, 1e-3, "gromov")
+    result = transport(near, other, TransportSettings(1e-3, "gromov"))
     assert (result.unconverged | (entropy(result.plan) < 2.2)).all()
     assert not result.unconverged.all()
 
@@ -203,11 +213,12 @@ def test_fused_lies_between_its_ends() -> None:
     source, target = pair()
     for alpha, kind in ((0.0, "linear"), (1.0, "gromov")):
         torch.testing.assert_close(
-            transport(source, target, 0.1, "fused", alpha).plan, transport(source, target, 0.1, kind).plan
+            transport(source, target, TransportSettings(0.1, "fused", alpha)).plan,
+            transport(source, target, TransportSettings(0.1, kind)).plan,
         )
-    half = transport(source, target, 0.05, "fused", 0.5).plan
+    half = transport(source, target, TransportSettings(0.05, "fused", 0.5)).plan
     for kind in ("linear", "gromov"):
-        assert (half - transport(source, target, 0.05, kind).plan).abs().sum(dim=(1, 2)).min() > 0.01
+        assert (half - transport(source, target, TransportSettings(0.05, kind)).plan).abs().sum(dim=(1, 2)).min() > 0.01
 
 
 def test_gromov_finds_a_rotated_and_shuffled_copy() -> None:
@@ -216,19 +227,23 @@ def test_gromov_finds_a_rotated_and_shuffled_copy() -> None:
     rotation = torch.linalg.qr(tokens(1, 3, 3, seed=6)[0]).Q
     order = torch.tensor([2, 0, 3, 1])
     target = (source @ rotation)[:, order]
-    plan = transport(source, target, 2e-3, "gromov").plan[0]
+    plan = transport(source, target, TransportSettings(2e-3, "gromov")).plan[0]
     assert (plan.argmax(dim=0) == order).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("epsilon", [2e-3, 0.02, 0.1, 0.5])
 def test_gradient_agrees_with_finite_differences(kind: str, epsilon: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("helo.model.transport.SETTLED", 1e-10)
-    monkeypatch.setattr("helo.model.transport.NOISE", 1e-13)
+    monkeypatch.setattr("helo.model.transport.MIRROR_TOLERANCE", 1e-10)
+    monkeypatch.setattr("helo.model.transport.SMALLEST_STEP", 1e-13)
     source, target = pair(2, 3, 4)
     source, target = source.requires_grad_(), target.requires_grad_()
     assert torch.autograd.gradcheck(
-        lambda s, t: transport(s, t, epsilon, kind).plan, (source, target), eps=1e-7, atol=1e-4, rtol=1e-3
+        lambda s, t: transport(s, t, TransportSettings(epsilon, kind)).plan,
+        (source, target),
+        eps=1e-7,
+        atol=1e-4,
+        rtol=1e-3,
     )
 
 
@@ -258,15 +273,17 @@ def test_gradient_does_not_see_a_constant_in_the_cost() -> None:
 @pytest.mark.parametrize("epsilon", [1e-3, 10.0])
 def test_gradient_is_finite_at_both_ends_in_float32(kind: str, epsilon: float) -> None:
     source, target = (side.float().requires_grad_() for side in pair(8, 6, 7))
-    for slope in torch.autograd.grad(transport(source, target, epsilon, kind).plan.square().sum(), (source, target)):
+    for slope in torch.autograd.grad(
+        transport(source, target, TransportSettings(epsilon, kind)).plan.square().sum(), (source, target)
+    ):
         assert torch.isfinite(slope).all()
 
 
 def test_plans_that_have_not_settled_are_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a few steps of mirror descent, gromov at small ε is not where it would stay; at large ε it is."""
     monkeypatch.setattr("helo.model.transport.MIRROR_STEPS", 3)
-    assert transport(*pair(), 1e-3, "gromov").unconverged.all()
-    assert not transport(*pair(), 10.0, "gromov").unconverged.any()
+    assert transport(*pair(), TransportSettings(1e-3, "gromov")).unconverged.all()
+    assert not transport(*pair(), TransportSettings(10.0, "gromov")).unconverged.any()
 
 
 def test_plans_that_miss_their_marginals_are_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,7 +299,7 @@ def test_plans_that_miss_their_marginals_are_flagged(monkeypatch: pytest.MonkeyP
 def test_a_plan_that_is_not_a_number_is_unconverged(kind: str) -> None:
     source, target = pair()
     source[1] = torch.nan
-    assert transport(source, target, 0.1, kind).unconverged.tolist() == [False, True, False, False]
+    assert transport(source, target, TransportSettings(0.1, kind)).unconverged.tolist() == [False, True, False, False]
 
 
 @pytest.mark.parametrize("epsilon", [0.0, -0.1, float("nan")])
@@ -293,9 +310,9 @@ def test_epsilon_must_be_positive(epsilon: float) -> None:
 
 def test_wrong_kinds_and_weights_are_refused() -> None:
     with pytest.raises(ValueError, match="kind must be linear, gromov or fused, got 'sinkhorn'"):
-        transport(*pair(), 0.1, "sinkhorn")
+        transport(*pair(), TransportSettings(0.1, "sinkhorn"))
     with pytest.raises(ValueError, match=r"0 <= alpha <= 1 must hold, got 1\.5"):
-        transport(*pair(), 0.1, "fused", 1.5)
+        transport(*pair(), TransportSettings(0.1, "fused", 1.5))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -304,17 +321,17 @@ def test_a_plan_does_not_depend_on_the_rest_of_the_batch(kind: str, epsilon: flo
     """Beside easy and hard problems, or alone: each stops by itself."""
     source, target = pair(6)
     source[0] = source[0, :1]  # all alike: solved at once
-    together = transport(source, target, epsilon, kind)
+    together = transport(source, target, TransportSettings(epsilon, kind))
     for number in range(6):
-        alone = transport(source[number : number + 1], target[number : number + 1], epsilon, kind)
+        alone = transport(source[number : number + 1], target[number : number + 1], TransportSettings(epsilon, kind))
         torch.testing.assert_close(together.plan[number], alone.plan[0], rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_permuted_tokens_permute_the_plan(kind: str) -> None:
     (source, target), rows, columns = pair(), torch.randperm(5), torch.randperm(6)
-    plan = transport(source, target, 0.1, kind).plan
-    moved = transport(source[:, rows], target[:, columns], 0.1, kind).plan
+    plan = transport(source, target, TransportSettings(0.1, kind)).plan
+    moved = transport(source[:, rows], target[:, columns], TransportSettings(0.1, kind)).plan
     torch.testing.assert_close(moved, plan[:, rows][:, :, columns], rtol=0, atol=1e-8)
 
 
@@ -322,8 +339,8 @@ def test_permuted_tokens_permute_the_plan(kind: str) -> None:
 def test_the_roles_of_source_and_target_are_alike(kind: str) -> None:
     source, target = pair()
     torch.testing.assert_close(
-        transport(source, target, 0.05, kind).plan,
-        transport(target, source, 0.05, kind).plan.transpose(1, 2),
+        transport(source, target, TransportSettings(0.05, kind)).plan,
+        transport(target, source, TransportSettings(0.05, kind)).plan.transpose(1, 2),
         rtol=0,
         atol=1e-6,
     )
@@ -336,11 +353,13 @@ def test_an_absent_token_is_as_if_it_were_not_there(kind: str, epsilon: float) -
     there, wanted = torch.ones(4, 5, dtype=torch.bool), torch.ones(4, 6, dtype=torch.bool)
     there[1, [0, 3]] = False
     wanted[2, 5] = False
-    result = transport(source, target, epsilon, kind, 0.5, there, wanted)
+    result = transport(source, target, TransportSettings(epsilon, kind, 0.5), there, wanted)
     assert not result.unconverged.any()
     for number in range(4):
         rows, columns = there[number], wanted[number]
-        alone = transport(source[number, rows][None], target[number, columns][None], epsilon, kind).plan[0]
+        alone = transport(
+            source[number, rows][None], target[number, columns][None], TransportSettings(epsilon, kind)
+        ).plan[0]
         torch.testing.assert_close(result.plan[number][rows][:, columns], alone, rtol=0, atol=1e-8)
         assert (result.plan[number][~rows] == 0).all()
         assert (result.plan[number][:, ~columns] == 0).all()
@@ -351,7 +370,7 @@ def test_a_sample_without_tokens_has_no_plan_and_no_slope(kind: str) -> None:
     (source, target), there = pair(), torch.ones(4, 5, dtype=torch.bool)
     there[1] = False
     source.requires_grad_()
-    result = transport(source, target, 0.05, kind, 0.5, there)
+    result = transport(source, target, TransportSettings(0.05, kind, 0.5), there)
     assert (result.plan[1] == 0).all()
     assert not result.unconverged.any()
     (slope,) = torch.autograd.grad(result.plan.square().sum(), source)
@@ -363,7 +382,7 @@ def test_a_target_without_mass_gets_nothing_and_passes_no_slope() -> None:
     source, target = (side.requires_grad_() for side in pair())
     wanted = torch.ones(4, 6, dtype=torch.bool)
     wanted[1, 2] = False
-    carried = transported(transport(source, target, 0.1, target_present=wanted).plan, source)
+    carried = transported(transport(source, target, TransportSettings(0.1), target_present=wanted).plan, source)
     assert (carried[1, 2] == 0).all()
     for slope in torch.autograd.grad((10 * carried).square().sum(), (source, target)):
         assert torch.isfinite(slope).all()
