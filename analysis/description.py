@@ -1,4 +1,4 @@
-"""The facts of a run: what was searched, on what data, how long, with which versions."""
+"""The facts of a run: data set, search space, settings, resources and versions."""
 
 from __future__ import annotations
 
@@ -19,9 +19,20 @@ from helo.run.selection import recommended
 
 
 def describe_run(source: Source) -> list[tuple[str, str]]:
-    """Label and text of every fact the manifest and the cells know; unknown ones are left out."""
+    """Return the facts of a run for a report. Unknown facts are left out.
+
+    Parameters
+    ----------
+    source : Source
+        Tables and manifest of the run.
+
+    Returns
+    -------
+    list of tuple of str
+        Label and text of each fact.
+    """
     manifest, circumstances = source.manifest, source.manifest.circumstances
-    found = [
+    facts = [
         ("Run", source.run.folder.name),
         ("Started", manifest.started),
         ("Data set", _dataset(source.dataset)),
@@ -32,21 +43,25 @@ def describe_run(source: Source) -> list[tuple[str, str]]:
         ("Seed", manifest.seed),
         ("Protocol", manifest.protocol),
         ("Normalisation", manifest.normalise),
-        ("Racing", None if manifest.racing is None else "on" if manifest.racing else "off"),
+        ("Racing", _racing(manifest)),
         *_cells(source),
         ("Recommended configuration", _recommended(source)),
         ("Fitted model", _model(source)),
         ("Resources", _pairs(circumstances.resources)),
         ("Machine", _pairs(circumstances.machine)),
-        ("Versions", _versions(circumstances.versions)),
+        ("Versions", _listed(circumstances.versions)),
     ]
-    return [(label, str(value)) for label, value in found if value not in (None, "")]
+    return [(label, str(value)) for label, value in facts if value not in (None, "")]
 
 
 def _dataset(dataset: DatasetRecord) -> str:
-    parts = [] if dataset.name is None else [dataset.name]
-    parts += [] if dataset.subjects is None else [f"{dataset.subjects} subjects"]
-    parts += [] if dataset.windows is None else [f"{dataset.windows} windows"]
+    parts = []
+    if dataset.name is not None:
+        parts.append(dataset.name)
+    if dataset.subjects is not None:
+        parts.append(f"{dataset.subjects} subjects")
+    if dataset.windows is not None:
+        parts.append(f"{dataset.windows} windows")
     for label, words in (("emotions", dataset.emotions), ("modalities", dataset.modalities)):
         if words:
             parts.append(f"{len(words)} {label} ({shorten(words, most=24)})")
@@ -85,29 +100,35 @@ def _cells(source: Source) -> list[tuple[str, str]]:
         return [("Cells", str(error))]
     counts = cells[Column.STATUS].value_counts()
     words = [f"{counts.get(status, 0)} {status}" for status in (Status.COMPLETED, Status.STOPPED, Status.FAILED)]
-    found = [("Cells", f"{len(cells)} finished: {', '.join(words)}")]
+    facts = [("Cells", f"{len(cells)} finished: {', '.join(words)}")]
     reasons = cells.loc[cells[Column.STATUS] == Status.FAILED, Column.REASON].dropna().value_counts()
     if len(reasons):
-        named = [f"{reason} ({count})" for reason, count in reasons.items()]
-        found.append(("Why cells failed", shorten(named)))
+        counted = [f"{reason} ({count})" for reason, count in reasons.items()]
+        facts.append(("Why cells failed", shorten(counted)))
     if len(cells):
         elapsed = (cells[Column.FINISHED].max() - cells[Column.STARTED].min()).total_seconds()
         used = format_duration(float(cells[Column.SECONDS].sum()))
-        found.append(("Time", f"{format_duration(elapsed)} from first start to last end; {used} summed over cells"))
-    return found
+        facts.append(("Time", f"{format_duration(elapsed)} from first start to last end; {used} summed over cells"))
+    return facts
+
+
+def _racing(manifest: Manifest) -> str | None:
+    if manifest.racing is None:
+        return None
+    return "on" if manifest.racing else "off"
 
 
 def _recommended(source: Source) -> str:
-    """The configuration to deploy, with its searched values."""
+    """Return the configuration to deploy, with its searched values."""
     nested = source.nested
     try:
         cells = source.cells
-        found = recommended(cells, source.objective, source.folds, nested)
+        deployed = recommended(cells, source.objective, source.folds, nested)
     except InputError:
         return ""
-    if found is None:
+    if deployed is None:
         return ""
-    number = found.configuration
+    number = deployed.configuration
     row = cells[cells[Column.CONFIGURATION] == number].iloc[0]
     if source.variants:
         return f"variant {variant_of(row.to_dict(), source.variants)!r}"
@@ -118,25 +139,32 @@ def _recommended(source: Source) -> str:
     }
     acts = acting(params) if set(DEFAULTS) <= set(params) else params
     values = [f"{name} {_value(params[name])}" for name in searched if name in acts]
-    return ": ".join([f"number {number}", *([", ".join(values)] if values else [])]) + (
-        " (the medoid of the folds' choices)" if nested else ""
-    )
+    text = f"number {number}"
+    if values:
+        text += ": " + ", ".join(values)
+    if nested:
+        text += " (the medoid of the folds' choices)"
+    return text
 
 
 def _model(source: Source) -> str | None:
-    """What there is to predict with, and what it is worth."""
+    """Return the file and the purpose of the fitted model."""
     if not source.run.has_model:
         return None
     return (
-        f"{source.run.model}: the recommended configuration, fitted to all subjects, for python -m helo.predict; what"
-        " it is worth on new people is what the estimates say"
+        f"{source.run.model}: the recommended configuration, fitted to all subjects, for python -m helo.predict;"
+        " the estimates state its expected scores on new subjects"
     )
 
 
 def _engine(manifest: Manifest) -> str | None:
-    """Only where it is not the usual one."""
-    words = ["mixed precision"] if manifest.precision == Precision.MIXED else []
-    return ", ".join(words + (["compiled"] if manifest.compiled else [])) or None
+    """Return the settings of the engine that differ from the defaults."""
+    settings = []
+    if manifest.precision == Precision.MIXED:
+        settings.append("mixed precision")
+    if manifest.compiled:
+        settings.append("compiled")
+    return ", ".join(settings) or None
 
 
 def _value(value: Any) -> str:
@@ -144,8 +172,8 @@ def _value(value: Any) -> str:
 
 
 def _pairs(record: ResourcesRecord | MachineRecord | None) -> str:
-    return "" if record is None else _versions(asdict(record))
+    return "" if record is None else _listed(asdict(record))
 
 
-def _versions(versions: Mapping[str, Any] | None) -> str:
-    return "; ".join(f"{key} {value}" for key, value in (versions or {}).items() if value is not None)
+def _listed(values: Mapping[str, Any] | None) -> str:
+    return "; ".join(f"{key} {value}" for key, value in (values or {}).items() if value is not None)

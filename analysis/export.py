@@ -173,7 +173,7 @@ def _caption(summary: pd.DataFrame, comparisons: pd.DataFrame, objective: str, p
 
 
 def _first_in_row(name: str) -> str:
-    """Protect a name at the start of a row: LaTeX would read a bracket or star after ``\\\\`` as an argument."""
+    r"""Protect a name at the start of a row: LaTeX would read a bracket or star after ``\\`` as an argument."""
     return "{}" + name if name.startswith(("[", "*")) else name
 
 

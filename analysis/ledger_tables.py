@@ -1,6 +1,6 @@
-"""The finished cells of a run as its ledger has them by now: for runs that are under way, or ended before their time.
+"""The tables of a run, read from its ledger: for runs that are in progress or were interrupted.
 
-Only reads: the search that writes the ledger does not notice. Each file is read once.
+The ledger is only read, so a running search is not affected. Each file is read once.
 """
 
 from __future__ import annotations
@@ -19,38 +19,60 @@ from helo.run.selection import best_per_fold
 from helo.run.tables import CELL_COLUMNS, EPOCH_COLUMNS, cells_table, epochs_table, explanations_table
 
 PIECES = 64
-"""Pieces in which epochs are kept at most."""
+"""Maximum number of pieces in which epochs are kept."""
 
 
 def is_behind(run: Run) -> bool:
-    """Whether a run's ledger has cells that its ``cells.parquet`` has not, or that cannot be read."""
+    """Return whether the ledger has more cells than ``cells.parquet``; unreadable cells count."""
     return len(run.ledger) > run.rows_of(TableName.CELLS)
 
 
 class LedgerTables:
-    """The tables that a run's ledger gives, kept up to date by `refresh`."""
+    """Tables of a run, read from its ledger. `refresh` reads new records.
+
+    Parameters
+    ----------
+    run : Run
+        Run whose ledger is read.
+    """
 
     def __init__(self, run: Run) -> None:
         self.run = run
+        self._clear()
+
+    def _clear(self) -> None:
         self._files: set[str] = set()
         self._seen: set[tuple[int, int]] = set()
         self._packed: set[tuple[int, int]] = set()
-        self._cells = cells_table(run.ledger.nothing(CELL_COLUMNS))
-        # In pieces: to join millions of rows again for every cell would take long.
+        self._cells = cells_table(self.run.ledger.empty_table(CELL_COLUMNS))
+        # In pieces, because concatenating millions of rows for every new cell is slow.
         self._epochs: list[pd.DataFrame] = []
         self._unconverged: list[pd.Series] = []
         self._baselines: list[CellRecord] = []
         self._faults: dict[str, str] = {}
 
-    def refresh(self, told: Callable[[int, int], None] = lambda done, of: None) -> bool:
-        """Read what has come since the last time; whether there was anything. `told` hears cells read, of how many.
+    def refresh(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> bool:
+        """Read the records that were added since the last call.
 
-        Raises `OSError` where the storage fails; then these records are to be made anew.
+        Parameters
+        ----------
+        on_progress : callable, optional
+            Receives the number of cells read and the number of cells to read.
+
+        Returns
+        -------
+        bool
+            Whether there are new cells, new baselines or new unreadable files.
+
+        Raises
+        ------
+        OSError
+            If the storage fails. The object is then incomplete and must be created again.
         """
         ledger = self.run.ledger
         files, baselines = ledger.files(), ledger.baseline_parts()
-        gone, known = self._files - {*files, *baselines}, len(self._faults)
-        of = sum(map(rows_in, {*files} - self._files))
+        removed, faults_before = self._files - {*files, *baselines}, len(self._faults)
+        total = sum(map(rows_in, {*files} - self._files))
         cells, grown = [self._cells], False
         for names, rows in ledger.blocks((*CELL_COLUMNS, Column.HISTORY), self._files, self._faults):
             self._files |= {*names}
@@ -63,11 +85,12 @@ class LedgerTables:
                 grown = True
                 cells.append(cells_table(new))
                 self._add_epochs(epochs_table(new))
-            told(min(of, sum(map(len, cells[1:]))), of)
-        if any(cell_of(name) not in self._packed for name in gone):
-            self.__init__(self.run)  # type: ignore[misc]  # files were moved away, to be made again: start anew
-            return self.refresh(told)
-        self._files = self._files - gone | self._faults.keys()
+            on_progress(min(total, sum(map(len, cells[1:]))), total)
+        if any(cell_of(name) not in self._packed for name in removed):
+            # A file was removed without being packed, so its cells will run again: the tables must not keep them.
+            self._clear()
+            return self.refresh(on_progress)
+        self._files = self._files - removed | self._faults.keys()
         fresh = [name for name in baselines if name not in self._files]
         records, faults = ledger.inspect(fresh)
         self._baselines += records
@@ -75,21 +98,21 @@ class LedgerTables:
         self._files |= {*fresh}
         if grown:
             self._cells = self._ordered(_joined(cells))
-        return grown or bool(fresh) or len(self._faults) > known
+        return grown or bool(fresh) or len(self._faults) > faults_before
 
     @property
     def notes(self) -> list[str]:
-        """That the tables are of the ledger, and which of its parts cannot be read."""
-        found = []
+        """Notes for the user: cells that are not in the run's tables yet, and unreadable files."""
+        notes = []
         if len(self._cells) > self.run.rows_of(TableName.CELLS):
-            found.append(
-                "The search has not written its tables since these cells finished: it is under way, or was ended. What"
-                " needs its data set is missing until it does."
+            notes.append(
+                "The search has not written its tables since these cells finished: it is in progress or was"
+                " interrupted. Results that need its data set are missing until it writes them."
             )
         if self._faults:
             name, fault = next(iter(self._faults.items()))
-            found.append(f"{len(self._faults)} files of the ledger cannot be read, the first is {name}: {fault}.")
-        return found
+            notes.append(f"{len(self._faults)} files of the ledger cannot be read, the first is {name}: {fault}.")
+        return notes
 
     def _add_epochs(self, new: pd.DataFrame) -> None:
         if new.empty:
@@ -102,26 +125,59 @@ class LedgerTables:
 
     @property
     def cells(self) -> pd.DataFrame:
-        """``cells``, in the order configuration, fold."""
+        """Table ``cells``, ordered by configuration and fold."""
         return self._cells
 
     @property
     def unconverged(self) -> pd.Series:
-        """See `helo.analysis.statistics.estimates.count_unconverged`."""
+        """Unconverged transport plans, see `helo.analysis.statistics.estimates.count_unconverged`."""
         return pd.concat(self._unconverged) if self._unconverged else count_unconverged(self.epochs())
 
     def epochs(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """``epochs``, or some of its columns; the cells are in the order in which they were read."""
-        pieces = self._epochs or [epochs_table(self.run.ledger.nothing(EPOCH_COLUMNS))]
+        """Return the table ``epochs``, with the cells in the order in which they were read.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Columns to return (default: all).
+
+        Returns
+        -------
+        DataFrame
+            A row per cell and epoch.
+        """
+        pieces = self._epochs or [epochs_table(self.run.ledger.empty_table(EPOCH_COLUMNS))]
         return pd.concat([piece if columns is None else piece[list(columns)] for piece in pieces], ignore_index=True)
 
-    def baselines(self, known: pd.DataFrame) -> pd.DataFrame:
-        """A table of baselines with the fitted ones as the ledger has them by now; `known` has the trivial ones."""
-        trivial = known[~known[Column.METHOD].isin(FITTED_BASELINES)]
+    def baselines(self, written: pd.DataFrame) -> pd.DataFrame:
+        """Return the table ``baselines`` with the fitted baselines of the ledger.
+
+        Parameters
+        ----------
+        written : DataFrame
+            Columns of ``baselines.parquet``. Its trivial baselines are kept, its fitted baselines are replaced.
+
+        Returns
+        -------
+        DataFrame
+            Same columns as `written`.
+        """
+        trivial = written[~written[Column.METHOD].isin(FITTED_BASELINES)]
         return _joined([trivial, fitted_baselines_table(self._baselines)])
 
     def explanations(self, objective: str) -> pd.DataFrame:
-        """What the cells learnt that their folds would choose by now: see `helo.run.tables.explanations_table`."""
+        """Return the table ``explanations`` of the cells that their folds select at present.
+
+        Parameters
+        ----------
+        objective : str
+            Metric whose inner validation score selects configurations.
+
+        Returns
+        -------
+        DataFrame
+            See `helo.run.tables.explanations_table`.
+        """
         chosen = best_per_fold(self._cells, objective).items()
         return explanations_table(self.run.find([(configuration, fold) for fold, configuration in chosen]))
 
@@ -136,6 +192,6 @@ class LedgerTables:
 
 
 def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """All, one below the other; an empty one has no say in the types of columns."""
+    """Concatenate tables. Empty tables are left out, because they would change the types of columns."""
     parts = [part for part in tables if len(part)]
     return pd.concat(parts, ignore_index=True) if parts else tables[0]

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 __all__ = ["HeLoRegressor", "load_model", "load_run", "run_search"]
 
-# Every command imports this module, and torch takes seconds: each function imports what it needs.
+# Every command imports this module. Importing torch takes seconds, so each function imports what it needs.
 
 
-def run_search(  # noqa: PLR0913 -- every setting of a search is an argument of its own
+def run_search(  # noqa: PLR0913 -- each setting of a search is an argument
     dataset: Dataset | PathLike[str] | str = "simulated",
     space: Space | Mapping[str, Any] | PathLike[str] | str = "demo",
     *,
@@ -45,32 +45,74 @@ def run_search(  # noqa: PLR0913 -- every setting of a search is an argument of 
     log: Sequence[str] = (),
     progress: bool = True,
 ) -> RunResult:
-    """Search HeLo's hyperparameters with leave-one-subject-out folds: what ``python -m helo.search`` does, from Python.
+    """Search HeLo's hyperparameters with leave-one-subject-out folds, as ``python -m helo.search`` does.
 
     ``run_search(dataset, space="small")`` trains and scores every cell, writes the run directory with its tables,
-    report and fitted model, and returns the run. What is computed depends on data, space and seed alone, so command
-    and function give the same cells.
+    report and fitted model, and returns the run. The results depend only on the data, the space and the settings, so
+    the command and this function produce the same cells.
 
-    - `dataset`: a `helo.data.Dataset` in memory, a dataset directory, or ``"simulated"``
-    - `space`: the name of a bundled space, a YAML file, a mapping as in such a file, or a `helo.search.Space`
-    - `out`: the run directory; a new one in ``runs/`` otherwise
-    - `resume`: a run directory to go on with. What decides what is computed is then in its manifest and must be left
-      out here. A dataset that was in memory has to be given again, and is checked to be the same
-    - `configurations`, `sampler` (``"tpe"``, ``"random"``): in place of the space's
-    - `protocol`: ``"shared"``, or ``"nested"`` with a study per fold and nothing between them
-    - `racing`: whether cells and configurations that cannot win are ended early
-    - `normalise`: ``"train"`` or ``"subject"``, see the README
-    - `baselines`: ``"all"``, ``"none"``, or a list of names from `helo.names.FITTED_BASELINES`
-    - `concurrency`: cells at a time; as many as fit otherwise. `cpus_per_cell`; `gpus_per_cell`: a share, or ``"auto"``
-    - `time_budget`: seconds, or words such as ``"2h"``; the search then ends in time with a run that can be resumed
-    - `address`: of a Ray cluster. Without one Ray is started on this machine and stopped at the end, unless this
-      process uses Ray already: then its cluster is used, and left running
-    - `precision`, `compile`, `export_predictions`, `log`: as the command's options
-    - `progress`: False prints nothing
+    Parameters
+    ----------
+    dataset : Dataset or path or str
+        A `helo.data.Dataset` in memory, a dataset directory, or ``"simulated"``.
+    space : Space or mapping or path or str
+        The name of a bundled space, a YAML file, a mapping with the keys of such a file, or a
+        `helo.search.Space`.
+    out : path or str, optional
+        Run directory to create, or ``s3://BUCKET/FOLDER``. The default is a new directory in ``runs/``.
+    resume : path or str, optional
+        Run directory of a search to resume. All arguments that determine the results are then read from its manifest
+        and must be left out. A dataset that was in memory must be given again, and must have the same content.
+    configurations : int, optional
+        Number of configurations to draw. The default is that of the space.
+    sampler : {"tpe", "random"}, optional
+        Method that draws configurations. The default is that of the space.
+    protocol : {"shared", "nested"}
+        ``"shared"`` runs one study over all folds. ``"nested"`` runs an independent study for each fold.
+    racing : bool
+        Whether cells and configurations that cannot win are stopped early.
+    seed : int
+        Seed of folds, draws and training.
+    normalise : {"train", "subject"}
+        Source of the statistics that scale features: the training subjects, or each subject on its own. The latter
+        uses the unlabelled windows of the test subject.
+    baselines : iterable of str or str
+        ``"all"``, ``"none"``, or names from `helo.names.FITTED_BASELINES`.
+    concurrency : int, optional
+        Maximum number of cells that run at the same time. The default is as many as fit.
+    cpus_per_cell : int
+        CPUs and threads of a cell.
+    gpus_per_cell : float or "auto"
+        Share of a GPU for each cell. ``"auto"`` measures the memory of the largest configuration.
+    precision : {"full", "mixed"}
+        ``"mixed"`` computes products in bfloat16, on GPUs only.
+    compile : bool
+        Whether training steps are compiled with `torch.compile`, on GPUs only.
+    time_budget : float or str, optional
+        Seconds, or a time such as ``"2h"``, after which the search ends with a run that can be resumed.
+    address : str, optional
+        Address of a Ray cluster: ``"auto"`` or ``"HOST:PORT"``. By default Ray is started on this machine and stopped
+        at the end. If this process is already connected to a cluster, that cluster is used and keeps running.
+    export_predictions : bool
+        Whether the test predictions of all cells and baselines are written to ``all_predictions.parquet``.
+    log : sequence of str
+        Loggers of every cell: ``"tensorboard"``, ``"mlflow"``.
+    progress : bool
+        Whether progress and results are printed.
 
-    Raises `helo.errors.InputError` for what is wrong with the arguments or the data, in one line and with nothing
-    written; `helo.errors.SearchError` where the search fails; `KeyboardInterrupt` when it is interrupted. In the last
-    two cases no finished cell is lost, and the message says how to go on.
+    Returns
+    -------
+    RunResult
+        The run with its verdict, tables, figures and fitted model.
+
+    Raises
+    ------
+    helo.errors.InputError
+        If an argument or the data are invalid. Nothing has been written then.
+    helo.errors.SearchError
+        If the search fails. Finished cells are kept, and the message shows how to resume.
+    KeyboardInterrupt
+        If the search is interrupted. Finished cells are kept, and the message shows how to resume.
     """
     import time
 
@@ -107,10 +149,24 @@ def run_search(  # noqa: PLR0913 -- every setting of a search is an argument of 
 
 
 def load_run(path: PathLike[str] | str) -> RunResult:
-    """Read a run directory, of a search that is over, broken off, or still going on.
+    """Read the run directory of a search that is finished, interrupted or still running.
 
-    ``load_run("runs/wesad").verdict`` says what came out. Raises `helo.errors.InputError` for what is no run; so do
-    those attributes of the result for which the search has not got far enough.
+    ``load_run("runs/wesad").verdict`` is the main result.
+
+    Parameters
+    ----------
+    path : path or str
+        Run directory, or its URI on object storage.
+
+    Returns
+    -------
+    RunResult
+        The run. Its attributes raise `helo.errors.InputError` while the search has not yet written what they read.
+
+    Raises
+    ------
+    helo.errors.InputError
+        If `path` is not a run directory.
     """
     from helo.analysis.result import load_run as load
 
@@ -118,9 +174,24 @@ def load_run(path: PathLike[str] | str) -> RunResult:
 
 
 def load_model(folder: PathLike[str] | str) -> FittedModel:
-    """Read a fitted model, such as ``RUN/model``; raise `helo.errors.InputError` for what is wrong in it.
+    """Read a fitted model, such as ``RUN/model``.
 
-    ``load_model("runs/wesad/model").predict("datasets/new")`` gives an emotion distribution for every window.
+    ``load_model("runs/wesad/model").predict("datasets/new")`` returns an emotion distribution for every window.
+
+    Parameters
+    ----------
+    folder : path or str
+        Folder of the model, or its URI on object storage.
+
+    Returns
+    -------
+    FittedModel
+        The model.
+
+    Raises
+    ------
+    helo.errors.InputError
+        If the folder is not a fitted model, or a file in it is damaged.
     """
     from helo.training.fitted import load_model as load
 
@@ -128,7 +199,7 @@ def load_model(folder: PathLike[str] | str) -> FittedModel:
 
 
 def __getattr__(name: str) -> Any:
-    """Import `HeLoRegressor` when it is first used: it needs torch and scikit-learn."""
+    """Import `HeLoRegressor` at its first use, because it needs torch and scikit-learn."""
     if name == "HeLoRegressor":
         from helo.regressor import HeLoRegressor
 

@@ -259,7 +259,6 @@ TESTS_OF_NO_SINGLE_MODULE = {
     "search/test_leakage.py": "planted leaks, through whole searches",
     "search/test_memory.py": "memory of several worker processes",
     "storage/test_folders.py": "local and remote folders keep the same rules",
-    "storage/test_hold.py": "local locks and remote leases keep the same rules",
     "test_architecture.py": "all modules",
     "test_cli_errors.py": "all commands",
     "test_docstrings.py": "the public API",

@@ -261,15 +261,21 @@ def test_an_output_that_is_there(refused: Refused, tmp_path: Path, kind: str) ->
         (["--gpus-per-cell", "inf"], "--gpus-per-cell must be auto, from 0 to 1, or a whole number, got inf"),
         (["--gpus-per-cell", "half"], "--gpus-per-cell must be auto, from 0 to 1, or a whole number, got half"),
         (["--baselines", "rigde"], "--baselines: unknown 'rigde' (did you mean 'ridge'?); known are all, none, knn"),
-        (["--baselines", "none,knn"], "--baselines: 'none' stands alone, got 'none,knn'"),
+        (["--baselines", "none,knn"], "--baselines: 'none' cannot be combined with other names, got 'none,knn'"),
         (["--baselines", ""], "--baselines: unknown ''; known are all, none, knn"),
-        (["--time-budget", "soon"], "--time-budget must be a number and s, m, h or d, such as 90s or 2h, got 'soon'"),
-        (["--time-budget", "0s"], "--time-budget must be above 0"),
+        (
+            ["--time-budget", "soon"],
+            "--time-budget must be a number with the unit s, m, h or d, such as 90s or 2h, got 'soon'",
+        ),
+        (["--time-budget", "0s"], "--time-budget must be above 0, got '0s'"),
         (["--price", "3"], "--price needs --plan"),
         (["--cluster", "cluster.yaml"], "--cluster needs --plan"),
         (["--plan", "--price", "-1"], "--price must be at least 0, got -1.0"),
         (["--plan", "--price", "nan"], "--price must be at least 0, got nan"),
-        (["--resume", "run", "--seed", "1", "--no-racing"], "was started with; leave out --seed, --no-racing"),
+        (
+            ["--resume", "run", "--seed", "1", "--no-racing"],
+            "--resume reads the settings from the run; leave out --seed, --no-racing",
+        ),
         (["--address", "nonsense"], "--address must be auto or HOST:PORT, got 'nonsense'"),
         (["--address", "ray://127.0.0.1:10001"], "--address must be auto or HOST:PORT"),
         (["--address", "127.0.0.1:99999"], "--address must be auto or HOST:PORT"),
@@ -299,7 +305,7 @@ def test_what_answers_at_the_address_is_no_ray(refused: Refused) -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         address = f"127.0.0.1:{server.server_port}"
-        assert f"--address {address}: what answers there is no Ray cluster" in refused.search("--address", address)
+        assert f"--address {address}: the server there is not a Ray cluster" in refused.search("--address", address)
     finally:
         server.shutdown()
         server.server_close()

@@ -22,7 +22,7 @@ import helo.data.__main__
 import helo.predict
 import helo.search.__main__
 from helo._yaml import read_yaml
-from helo.configuration import PARAMETERS
+from helo.configuration import DEFAULTS, PARAMETERS
 from helo.data.directory import read_schema
 from helo.search.planning.space import Range, read_space
 
@@ -78,7 +78,7 @@ def option_strings(parser: argparse.ArgumentParser) -> set[str]:
 
 
 def test_there_are_commands() -> None:
-    assert {words[0] for words in command_lines()} | {"helo.analysis"} == set(PARSERS)
+    assert {words[0] for words in command_lines()} | {"analysis"} == set(PARSERS)
     assert len(command_lines()) >= 5
 
 
@@ -157,7 +157,7 @@ def test_the_example_of_a_table_works(
     for words in commands:
         assert helo.data.__main__.main(words) == 0
     schema = read_schema(tmp_path / "datasets" / "mine" / "dataset.yaml")
-    assert {modality.name: modality.tokens for modality in schema.modalities} == {"ecg": 2, "eda": 2, "face": 2}
+    assert {modality.name: modality.tokens for modality in schema.modalities} == {"ecg": 2, "eda": 4, "face": 2}
     assert list(schema.emotions) == ["rating_joy", "rating_fear", "rating_calm"]
     assert "note" in capsys.readouterr().out
 
@@ -199,14 +199,17 @@ def test_the_notebook_example_works(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert again == verdict
 
 
-def test_the_table_names_every_hyperparameter() -> None:
-    rows = re.findall(
-        r"^\| (`[^|]*) \|",
-        (ROOT / "search_spaces/README.md").read_text(encoding="utf-8").split("| hyperparameter |")[1].split("\n\n")[0],
-        flags=re.M,
-    )
-    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
-    assert sorted(named) == sorted(PARAMETERS)
+def test_the_table_has_every_hyperparameter_with_its_default_and_values() -> None:
+    text = (ROOT / "search_spaces/README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \|", text.split("| hyperparameter |")[1], flags=re.M)
+    expected = {}
+    for name, rule in PARAMETERS.items():
+        default = DEFAULTS[name]
+        if rule.words:
+            expected[name] = (f"`{default}`", ", ".join(f"`{word}`" for word in rule.words))
+        else:
+            expected[name] = (f"{default:g}", f"{rule.low:g} to {rule.high:g}")
+    assert {name: (default, values) for name, default, values in rows} == expected
 
 
 def test_ci_finds_the_test_command() -> None:

@@ -1,4 +1,4 @@
-"""YAML as people mean it, and nothing of it run."""
+"""Tests of the YAML reader: values, refused files, and safety."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ def test_values(tmp_path: Path, text: str, value: object) -> None:
     assert type(content["key"]) is type(value)
 
 
-def test_nested(tmp_path: Path) -> None:
+def test_nested_values(tmp_path: Path) -> None:
     assert read(tmp_path, "a:\n  b: [1e-3, x]\n") == {"a": {"b": [1e-3, "x"]}}
 
 
-def test_a_merged_key_may_be_overridden(tmp_path: Path) -> None:
+def test_merged_key_may_be_overridden(tmp_path: Path) -> None:
     text = "base: &base {x: 1, y: 2}\nother:\n  <<: *base\n  x: 3\n"
     assert read(tmp_path, text)["other"] == {"x": 3, "y": 2}
 
 
 @pytest.mark.parametrize("text", ["a: 1\na: 2", "outer:\n  a: 1\n  b: 2\n  a: 3", "{a: 1, a: 1}"])
-def test_a_key_given_twice_is_refused(tmp_path: Path, text: str) -> None:
+def test_duplicate_key_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match="key 'a' is given twice"):
         read(tmp_path, text)
 
 
 @pytest.mark.parametrize("text", ["", "- 1\n- 2", "word"])
-def test_only_a_mapping_will_do(tmp_path: Path, text: str) -> None:
+def test_document_must_be_a_mapping(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match="must be a mapping"):
         read(tmp_path, text)
 
@@ -75,7 +75,7 @@ def test_only_a_mapping_will_do(tmp_path: Path, text: str) -> None:
     ],
     ids=range(11),
 )
-def test_bad_yaml_is_one_line(tmp_path: Path, text: str) -> None:
+def test_message_about_invalid_yaml_is_one_line(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match="is not valid YAML") as caught:
         read(tmp_path, text)
     assert "\n" not in str(caught.value)
@@ -83,14 +83,14 @@ def test_bad_yaml_is_one_line(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("tag", ["apply:os.system", "new:os.system", "apply:subprocess.call"])
-def test_nothing_is_run(tmp_path: Path, tag: str) -> None:
+def test_tags_do_not_execute_code(tmp_path: Path, tag: str) -> None:
     witness = tmp_path / "witness"
     with pytest.raises(InputError, match="is not valid YAML"):
         read(tmp_path, f"a: !!python/object/{tag} ['touch {witness}']")
     assert not witness.exists()
 
 
-def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+def test_unreadable_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         read_yaml(tmp_path / "missing.yaml")
     with pytest.raises(InputError, match="cannot be read"):
@@ -100,7 +100,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         read_yaml(tmp_path / "latin.yaml")
 
 
-def test_several_documents(tmp_path: Path) -> None:
+def test_file_with_several_documents(tmp_path: Path) -> None:
     path = tmp_path / "file.yaml"
     path.write_text("a: 1\n---\n---\nb: 1e-3\n", encoding="utf-8")
     assert read_documents(path) == [{"a": 1}, {"b": 1e-3}]
@@ -117,6 +117,6 @@ def test_several_documents(tmp_path: Path) -> None:
     ],
     ids=["itself", "itself, further down", "billions"],
 )
-def test_aliases_without_end(tmp_path: Path, text: str) -> None:
+def test_expanding_aliases_without_bound_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match=r"all aliases expanded|not valid YAML"):
         read(tmp_path, text)

@@ -308,7 +308,7 @@ def _bars(info: _TimelineInfo, status: str, time: _Unit) -> go.Bar:
     return go.Bar(
         base=_compact([bar.start / time.seconds for bar in bars]),
         x=_compact(lengths / time.seconds),
-        y=np.array([bar.lane for bar in bars], dtype=np.int16),
+        y=np.array([bar.worker for bar in bars], dtype=np.int16),
         orientation="h",
         name=status,
         marker={"color": STATUS_COLOURS[status], "line": {"width": 0 if info.joined else 0.5, "color": "white"}},

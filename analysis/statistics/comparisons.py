@@ -1,11 +1,11 @@
-"""What a run shows beyond chance: tests over test subjects, and how optimistic the oracle is. Pure functions.
+"""Statistical comparisons of methods over test subjects, and the optimism of the oracle. Pure functions.
 
-All take the table of `helo.analysis.statistics.estimates.subject_scores`: ``estimate``, ``fold`` (the test subject) and
-a column per metric. A subject is one draw of a person; its scores under two methods are a pair. The practice
-followed is
-that of J. Demšar, "Statistical comparisons of classifiers over multiple data sets", JMLR 2006: Friedman's test first,
-then Wilcoxon's on pairs, corrected by Holm. Post-hoc tests on mean ranks depend on which other methods are in the pool
-(A. Benavoli et al., JMLR 17(5), 2016), so `ranks` is for illustration alone.
+All functions take the table of `helo.analysis.statistics.estimates.subject_scores`, with columns ``estimate``,
+``fold`` (the test subject) and one per metric. The sampling unit is the subject, and the scores of two methods on one
+subject are a pair. The procedure follows J. Demšar, "Statistical comparisons of classifiers over multiple data sets",
+JMLR 7, 2006: Friedman's test, then Wilcoxon's signed-rank test on pairs, corrected by Holm. Post-hoc tests on mean
+ranks depend on the other methods in the pool (A. Benavoli et al., JMLR 17(5), 2016), so `rank_methods` is for
+illustration only.
 """
 
 from __future__ import annotations
@@ -39,47 +39,76 @@ COMPARISON_COLUMNS = (
     "p_holm",
     "effect",
 )
-"""Columns of `comparisons`."""
+"""Columns of `compare_with_references`."""
 
 FRIEDMAN_COLUMNS = (Column.METRIC, "methods", "subjects", "statistic", "p", "kendall_w")
-"""Columns of `friedman`."""
+"""Columns of `friedman_test`."""
 
 OPTIMISM_COLUMNS = (Column.METRIC, "subjects", "score", "gap", "gap_low", "gap_high", "per_cent")
-"""Columns of `optimism`."""
+"""Columns of `measure_optimism`."""
 
 FEWEST_METHODS = 3
-FEWEST_SUBJECTS = 3
-FEWEST_RANKED = 5
-"""What Friedman's test needs to say anything, and how many subjects autorank wants."""
+"""Minimum number of methods for Friedman's test and mean ranks."""
 
-# No one has to beat these: the search itself in another form, and what no one can reach or report.
+FEWEST_SUBJECTS = 3
+"""Minimum number of subjects for Friedman's test."""
+
+FEWEST_RANKED = 5
+"""Minimum number of subjects for mean ranks, as autorank requires."""
+
+# The search itself in another form, and bounds that use test scores.
 _NO_REFERENCE = (Estimate.PER_FOLD_SELECTION, Estimate.SINGLE_CONFIGURATION, Estimate.ORACLE, Estimate.BEST_POSSIBLE)
 
 
 def references(scores: pd.DataFrame) -> list[str]:
-    """What the search is compared with: ``train_mean``, ``uniform``, the fitted baselines, then any others.
+    """Return the references of the search: ``train_mean``, ``uniform``, the fitted baselines, then other methods.
 
-    ``single_configuration`` is not among them: it is the search once more, and a larger family asks more of every p.
+    ``single_configuration`` is not a reference: it is another result of the same search, and a larger family makes
+    the correction stricter.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        See the module.
+
+    Returns
+    -------
+    list of str
+        Names of estimates in `scores`.
     """
-    found = dict.fromkeys(scores[Column.ESTIMATE].astype(str))
-    known = [name for name in (Estimate.TRAIN_MEAN, Estimate.UNIFORM, *FITTED_BASELINES) if name in found]
-    return known + [name for name in found if name not in (*known, *_NO_REFERENCE)]
+    estimates = dict.fromkeys(scores[Column.ESTIMATE].astype(str))
+    first = [name for name in (Estimate.TRAIN_MEAN, Estimate.UNIFORM, *FITTED_BASELINES) if name in estimates]
+    return first + [name for name in estimates if name not in (*first, *_NO_REFERENCE)]
 
 
 def compare_with_references(scores: pd.DataFrame, metrics: Iterable[str] = METRICS) -> pd.DataFrame:
-    """``per_fold_selection`` against every reference on the subjects that both have: a row per metric and reference.
+    """Compare ``per_fold_selection`` with every reference, on the subjects for which both have scores.
 
-    - ``subjects``; ``score``, ``reference_score``: their means over them
-    - ``gain``, ``gain_low``, ``gain_high``: how much better the search is, the mean over subjects with its 95 %
-      bootstrap interval; above 0 the search is better, whatever the metric's direction
-    - ``better``: for how many subjects it is
-    - ``statistic``, ``p``, ``effect``: see `helo.analysis.statistics.signed_rank.signed_rank_test`; the effect is
-      above 0
-      where the search is better
-    - ``p_holm``: Holm's correction of ``p``; the family is all references on this metric but ``train_mean``, whose
-      comparison is the one that the verdict rests on: it is settled beforehand and stands alone, uncorrected
+    Parameters
+    ----------
+    scores : DataFrame
+        See the module.
+    metrics : iterable of str, optional
+        Metrics to compare on (default: all six).
 
-    With one subject there is no interval and no test (NaN), with none no gain either. Two infinite scores are equal.
+    Returns
+    -------
+    DataFrame
+        A row per metric and reference, with columns:
+
+        - ``metric``, ``reference``
+        - ``subjects``: number of common subjects
+        - ``score``, ``reference_score``: means over these subjects
+        - ``gain``, ``gain_low``, ``gain_high``: mean improvement over subjects with its 95 % bootstrap interval;
+          above 0 if the search is better, for every metric
+        - ``better``: number of subjects for which the search is better
+        - ``statistic``, ``p``, ``effect``: see `helo.analysis.statistics.signed_rank.signed_rank_test`; ``effect``
+          is above 0 if the search is better
+        - ``p_holm``: ``p`` corrected by Holm. The family is all references on this metric except ``train_mean``. The
+          comparison with ``train_mean`` decides the verdict: it is fixed in advance and stays uncorrected.
+
+        With one common subject, interval and test are NaN. Without common subjects, the gain is NaN as well. Two
+        infinite scores are equal.
     """
     rows: list[dict[str, Any]] = []
     gains: list[NDArray[np.float64]] = []
@@ -90,39 +119,49 @@ def compare_with_references(scores: pd.DataFrame, metrics: Iterable[str] = METRI
             row, difference = _compared(wide, Estimate.PER_FOLD_SELECTION, reference, metric)
             gains.append(difference)
             family.append({Column.METRIC: metric, Column.REFERENCE: reference, **row})
-        settled = [row | {"p_holm": row["p"]} for row in family if row[Column.REFERENCE] == Estimate.TRAIN_MEAN]
-        rows += settled + _corrected([row for row in family if row[Column.REFERENCE] != Estimate.TRAIN_MEAN])
+        planned = [row | {"p_holm": row["p"]} for row in family if row[Column.REFERENCE] == Estimate.TRAIN_MEAN]
+        rows += planned + _corrected([row for row in family if row[Column.REFERENCE] != Estimate.TRAIN_MEAN])
     for row, (low, high) in zip(rows, bootstrap_intervals(gains), strict=True):
         row |= {"gain_low": low, "gain_high": high}
     return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
 
 
 def count_corrected(table: pd.DataFrame) -> int:
-    """Over how many references Holm corrects in a table of `comparisons`: all but ``train_mean``."""
+    """Return the size of Holm's family in a table of `compare_with_references`: all references but ``train_mean``."""
     return int((table[Column.REFERENCE].drop_duplicates() != Estimate.TRAIN_MEAN).sum())
 
 
 def compare_across_runs(scores: Mapping[str, pd.DataFrame], metric: str) -> pd.DataFrame:
-    """``per_fold_selection`` of each run against that of the first one, on the subjects that both have.
+    """Compare ``per_fold_selection`` of each run with that of the first run, on the common subjects.
 
-    `scores`: name of a run → its table of scores. A row per run but the first: ``run`` and the columns of
-    `comparisons`; Holm's family is these runs. Runs on other people share no subject: then all is NaN.
+    Parameters
+    ----------
+    scores : mapping of str to DataFrame
+        Name of a run → its scores, see the module.
+    metric : str
+        Metric to compare on.
+
+    Returns
+    -------
+    DataFrame
+        A row per run except the first, with the column ``run`` and the columns of `compare_with_references`. Holm's
+        family is these runs. The comparison of runs without common subjects is NaN.
     """
-    first, *others = scores
+    first, *later = scores
     wide = pd.DataFrame(
         {
             name: table[table[Column.ESTIMATE] == Estimate.PER_FOLD_SELECTION].set_index(Column.FOLD)[metric]
             for name, table in scores.items()
         }
     )
-    found = [_compared(wide, name, first, metric) for name in others]
+    compared = [_compared(wide, name, first, metric) for name in later]
     rows = _corrected(
         [
             {"run": name, Column.METRIC: metric, Column.REFERENCE: first, **row}
-            for name, (row, _) in zip(others, found, strict=True)
+            for name, (row, _) in zip(later, compared, strict=True)
         ]
     )
-    for row, (low, high) in zip(rows, bootstrap_intervals([difference for _, difference in found]), strict=True):
+    for row, (low, high) in zip(rows, bootstrap_intervals([difference for _, difference in compared]), strict=True):
         row |= {"gain_low": low, "gain_high": high}
     return pd.DataFrame(rows, columns=["run", *COMPARISON_COLUMNS])
 
@@ -130,7 +169,7 @@ def compare_across_runs(scores: Mapping[str, pd.DataFrame], metric: str) -> pd.D
 def _compared(
     wide: pd.DataFrame, judged: str, reference: str, metric: str
 ) -> tuple[dict[str, Any], NDArray[np.float64]]:
-    """One comparison without its interval and correction, and the differences that it rests on."""
+    """Return one comparison without interval and correction, and its differences, shape (subjects,)."""
     both, difference = _differences(wide, judged, reference, metric)
     statistic, p, effect = signed_rank_test(difference)
     row = {"subjects": len(both), "score": both[judged].mean(), "reference_score": both[reference].mean()}
@@ -144,58 +183,85 @@ def _corrected(family: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def friedman_test(scores: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Whether any of the methods differ: Friedman's test, a row per metric.
+    """Test with Friedman's test whether any methods differ.
 
-    Of n subjects the k methods are ranked; if all are alike, every order of a subject's ranks is as likely. The
-    methods are ``per_fold_selection`` and those references that have all its subjects.
+    The k methods are ranked on each of n subjects. Under the null hypothesis all orders of the ranks of a subject are
+    equally likely. The methods are ``per_fold_selection`` and the references with scores of all its subjects.
 
-    - ``methods``, ``subjects``: k and n
-    - ``statistic``: Friedman's chi square; ``p``: below 20 subjects from 9,999 permutations of each subject's scores
-      (drawn by `seed`), else that of chi square with k - 1 degrees of freedom
-    - ``kendall_w``: the effect size, chi square / (n (k - 1)): 0 no agreement on the order of methods, 1 all agree
+    Parameters
+    ----------
+    scores : DataFrame
+        See the module.
+    seed : int, default 0
+        Seed of the permutations.
 
-    With fewer than 3 methods or 3 subjects the test is NaN.
+    Returns
+    -------
+    DataFrame
+        A row per metric, with columns:
+
+        - ``metric``
+        - ``methods``, ``subjects``: k and n
+        - ``statistic``: Friedman's chi-squared statistic
+        - ``p``: from 9,999 permutations of the scores of each subject below 20 subjects, otherwise from the
+          chi-squared distribution with k - 1 degrees of freedom
+        - ``kendall_w``: Kendall's W, the effect size: statistic / (n (k - 1)), 0 without agreement of the subjects on
+          the order of methods, 1 with full agreement
+
+        With fewer than 3 methods or 3 subjects, the last three columns are NaN.
     """
     rows = []
     for metric in METRICS:
         pool = _pool(scores, metric)
         subjects, methods = pool.shape
-        found = (np.nan, np.nan, np.nan)
+        result = (np.nan, np.nan, np.nan)
         if methods >= FEWEST_METHODS and subjects >= FEWEST_SUBJECTS:
-            found = _friedman(pool.to_numpy(float), seed)
-        rows.append((metric, methods, subjects, *found))
+            result = _friedman(pool.to_numpy(float), seed)
+        rows.append((metric, methods, subjects, *result))
     return pd.DataFrame(rows, columns=list(FRIEDMAN_COLUMNS))
 
 
 def _friedman(table: NDArray[np.float64], seed: int) -> tuple[float, float, float]:
+    """Return statistic, p and Kendall's W of scores of shape (subjects, methods)."""
     from scipy.stats import friedmanchisquare, permutation_test, rankdata
 
     subjects, methods = table.shape
     ranks = rankdata(table, axis=1)
-    if (ranks == ranks[:, :1]).all():  # 0 / 0: no method is above another anywhere
+    if (ranks == ranks[:, :1]).all():  # all methods are tied on all subjects: the statistic would be 0 / 0
         return 0.0, 1.0, 0.0
     statistic, p = friedmanchisquare(*ranks.T)
     if subjects < FEW:
-        # Chi square grows with the sum of squared rank sums, whatever the ties: they stay what they are.
-        found = permutation_test(
+        # Permutations within subjects keep the ties, so the statistic increases with the sum of squared rank sums.
+        p = permutation_test(
             tuple(ranks.T),
-            lambda *drawn, axis: sum(of_method.sum(axis=axis) ** 2 for of_method in drawn),
+            lambda *drawn, axis: sum(method_ranks.sum(axis=axis) ** 2 for method_ranks in drawn),
             permutation_type="samples",
             alternative="greater",
             n_resamples=RESAMPLES,
             vectorized=True,
             rng=np.random.default_rng(seed),
-        )
-        p = found.pvalue
+        ).pvalue
     return float(statistic), float(p), float(statistic / (subjects * (methods - 1)))
 
 
 class Ranks(NamedTuple):
-    """Mean ranks of methods over subjects, the best first.
+    """Mean ranks of methods over subjects, best method first.
 
-    - `methods`, `mean_ranks`: 1 is best
-    - `critical_difference`: Nemenyi's: mean ranks that are further apart differ at p < 0.05
-    - `groups`: positions (first, last) of methods that lie within it, the longest such stretches only
+    Attributes
+    ----------
+    metric : str
+        Metric that the methods are ranked by.
+    subjects : int
+        Number of subjects.
+    methods : tuple of str
+        Names of the methods.
+    mean_ranks : tuple of float
+        Mean rank of each method; 1 is best.
+    critical_difference : float
+        Nemenyi's critical difference. Mean ranks that differ by more are different at p < 0.05.
+    groups : tuple of tuple of int
+        Positions (first, last) of methods that differ by no more than the critical difference. A group within
+        another group is left out.
     """
 
     metric: str
@@ -207,10 +273,27 @@ class Ranks(NamedTuple):
 
 
 def rank_methods(scores: pd.DataFrame, metric: str) -> Ranks:
-    """Mean ranks of `friedman`'s methods on one metric, with Nemenyi's critical difference, by autorank.
+    """Return the mean ranks of the methods of `friedman_test` on one metric.
 
-    For illustration: a mean rank depends on which other methods are in the pool, so judge by `comparisons`.
-    Raise `InputError` with fewer than 3 methods or 5 subjects.
+    The critical difference comes from autorank. Mean ranks depend on the other methods in the pool, so conclusions
+    should rest on `compare_with_references`.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        See the module.
+    metric : str
+        Metric to rank by.
+
+    Returns
+    -------
+    Ranks
+        Mean ranks, critical difference and groups.
+
+    Raises
+    ------
+    InputError
+        With fewer than 3 methods or 5 subjects.
     """
     pool = _pool(scores, metric)
     if len(pool) < FEWEST_RANKED or pool.shape[1] < FEWEST_METHODS:
@@ -218,35 +301,48 @@ def rank_methods(scores: pd.DataFrame, metric: str) -> Ranks:
             f"mean ranks need at least {FEWEST_METHODS} methods and {FEWEST_RANKED} subjects that all of them have,"
             f" got {pool.shape[1]} and {len(pool)}"
         )
-    found = _autorank(pool, "descending" if METRICS[metric].higher_is_better else "ascending")
-    mean_ranks = found.rankdf["meanrank"].astype(float).sort_values(kind="stable")
+    result = _autorank(pool, "descending" if METRICS[metric].higher_is_better else "ascending")
+    mean_ranks = result.rankdf["meanrank"].astype(float).sort_values(kind="stable")
     values = mean_ranks.tolist()
-    limit = float(found.cd)
+    critical = float(result.cd)
     groups: list[tuple[int, int]] = []
     for first, rank in enumerate(values):
-        last = max(place for place, other in enumerate(values) if other - rank <= limit)
+        last = max(place for place, value in enumerate(values) if value - rank <= critical)
         if last > first and (not groups or last > groups[-1][1]):
             groups.append((first, last))
-    return Ranks(metric, len(pool), tuple(map(str, mean_ranks.index)), tuple(values), limit, tuple(groups))
+    return Ranks(metric, len(pool), tuple(map(str, mean_ranks.index)), tuple(values), critical, tuple(groups))
 
 
 def _autorank(pool: pd.DataFrame, order: str) -> Any:
     from scipy.stats import rankdata
 
-    # Ranks of all scores together keep each subject's order, and infinite scores out of sums that are not used here.
+    # Ranks over all scores keep the order within each subject and replace infinite scores, which autorank cannot sum.
     ranked = pd.DataFrame(rankdata(pool.to_numpy(float)).reshape(pool.shape), columns=list(pool.columns))
-    with quiet():  # it warns of tests for a normal distribution, which decide nothing here
+    with quiet():  # autorank warns about its normality tests, which `force_mode` makes irrelevant
         from autorank import autorank
 
         return autorank(ranked, alpha=ALPHA, order=order, force_mode="nonparametric")
 
 
 def measure_optimism(scores: pd.DataFrame) -> pd.DataFrame:
-    """How much better the result would look, had test scores chosen: ``oracle`` against ``per_fold_selection``.
+    """Return by how much ``oracle``, which chooses by test scores, is better than ``per_fold_selection``.
 
-    A row per metric: ``subjects``; ``score``, the mean of ``per_fold_selection`` over them; ``gap``, by how much the
-    oracle is better (never below 0), with its 95 % bootstrap interval ``gap_low`` to ``gap_high``; ``per_cent``, the
-    gap as a share of the score, in per cent.
+    Parameters
+    ----------
+    scores : DataFrame
+        See the module.
+
+    Returns
+    -------
+    DataFrame
+        A row per metric, with columns:
+
+        - ``metric``
+        - ``subjects``: number of subjects for which both have scores
+        - ``score``: mean of ``per_fold_selection`` over these subjects
+        - ``gap``, ``gap_low``, ``gap_high``: mean improvement of the oracle, at least 0, with its 95 % bootstrap
+          interval
+        - ``per_cent``: gap in per cent of the score
     """
     rows, gaps = [], []
     for metric in METRICS:
@@ -261,13 +357,24 @@ def measure_optimism(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def subject_table(scores: pd.DataFrame, objective: str) -> pd.DataFrame:
-    """A row per estimate and test subject: ``subject``, ``estimate``, the six metrics, ``skill``.
+    """Return the scores and the skill of every estimate on every test subject.
 
-    ``skill`` is that of `objective` against ``train_mean`` on the same subject; NaN without it.
+    Parameters
+    ----------
+    scores : DataFrame
+        See the module.
+    objective : str
+        Metric of the skill.
+
+    Returns
+    -------
+    DataFrame
+        A row per estimate and test subject, with columns ``subject``, ``estimate``, one per metric, and ``skill``:
+        the skill against ``train_mean`` on the same subject, NaN if ``train_mean`` has no score of this subject.
     """
     reference = scores[scores[Column.ESTIMATE] == Estimate.TRAIN_MEAN].set_index(Column.FOLD)[objective]
     pairs = zip(scores[objective], reference.reindex(scores[Column.FOLD]), strict=True)
-    table = scores.assign(**{Column.SKILL: [skill(score, other, objective) for score, other in pairs]})
+    table = scores.assign(**{Column.SKILL: [skill(score, baseline, objective) for score, baseline in pairs]})
     return table.rename(columns={Column.FOLD: Column.SUBJECT})[
         [Column.SUBJECT, Column.ESTIMATE, *METRICS, Column.SKILL]
     ].reset_index(drop=True)
@@ -276,17 +383,17 @@ def subject_table(scores: pd.DataFrame, objective: str) -> pd.DataFrame:
 def _differences(
     wide: pd.DataFrame, judged: str, reference: str, metric: str
 ) -> tuple[pd.DataFrame, NDArray[np.float64]]:
-    """The scores of subjects that both have, and by how much `judged` is better."""
+    """Return the scores of common subjects, and the improvement of `judged` on `reference`, shape (subjects,)."""
     both = wide.reindex(columns=[judged, reference]).dropna()
     difference = METRICS[metric].improvement(both[judged], both[reference])
     return both, difference.mask(both[judged] == both[reference], 0.0).to_numpy(float)
 
 
 def _mean(values: NDArray[np.float64]) -> float:
-    return float(pd.Series(values, dtype=float).mean())  # without a warning where there is none
+    return float(pd.Series(values, dtype=float).mean())  # pandas does not warn about an empty sample
 
 
 def _pool(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Subjects of ``per_fold_selection`` × it and the references that have them all."""
+    """Return a row per subject of ``per_fold_selection``, and a column per method with scores of all of them."""
     wide = by_subject(scores, metric).reindex(columns=[Estimate.PER_FOLD_SELECTION, *references(scores)])
     return wide[wide[Estimate.PER_FOLD_SELECTION].notna()].dropna(axis="columns")

@@ -1,7 +1,7 @@
-"""The configurations of a run, a row for each: how good each is on the same footing, and how often it was taken.
+"""The configurations of a run: their mean scores, adjusted for folds, and how often each was selected.
 
-Racing drops a configuration after its first folds, and its plain mean is then over other people than that of one that
-ran in all folds. Means are therefore adjusted for the folds. Pure functions on DataFrames.
+Racing may stop a configuration after its first folds. Its plain mean is then over fewer subjects than the mean of a
+configuration that ran in all folds. Means are therefore adjusted for the folds. Pure functions on DataFrames.
 """
 
 from __future__ import annotations
@@ -21,94 +21,130 @@ from helo.names import Column, Prefix, Status
 from helo.run.selection import best_per_fold, recommended
 
 NOT_FOR_CHOOSING: Final = "not for choosing"
-"""What a table says beside the test scores of configurations."""
+"""Label of the test scores of configurations in tables."""
 
 
 def score_matrix(cells: pd.DataFrame, objective: str, side: str = Prefix.VAL) -> pd.DataFrame:
-    """The scores of cells that completed or were stopped, (configurations, folds); NaN where there is none.
+    """Return the scores of completed and stopped cells as a matrix.
 
-    - `cells`: as in ``cells.parquet``; a configuration without any score has a row of NaN
-    - `side`: inner validation scores (`VAL`) or test scores (`TEST`)
+    Parameters
+    ----------
+    cells : DataFrame
+        Columns of ``cells.parquet``.
+    objective : str
+        Metric of the scores.
+    side : {Prefix.VAL, Prefix.TEST}
+        Whether to return inner validation scores or test scores.
+
+    Returns
+    -------
+    DataFrame of shape (configurations, folds)
+        Scores, NaN where a configuration has no score in a fold. Indexed by configuration; columns are the folds
+        with scores.
     """
     rows = np.unique(cells[Column.CONFIGURATION])
     done = scored(cells).dropna(subset=[side + objective])
     folds = np.unique(done[Column.FOLD].astype(str))
-    found = np.full((len(rows), len(folds)), np.nan)
+    scores = np.full((len(rows), len(folds)), np.nan)
     places = np.searchsorted(rows, done[Column.CONFIGURATION]), np.searchsorted(folds, done[Column.FOLD].astype(str))
-    found[places] = done[side + objective]
+    scores[places] = done[side + objective]
     return pd.DataFrame(
-        found, index=pd.Index(rows, name=Column.CONFIGURATION), columns=pd.Index(folds, name=Column.FOLD)
+        scores, index=pd.Index(rows, name=Column.CONFIGURATION), columns=pd.Index(folds, name=Column.FOLD)
     )
 
 
 def adjust_means(scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean of each configuration as if it had run in every fold, and its standard error; each (configurations,).
+    """Return the mean of each configuration, adjusted for the folds in which it ran, and its standard error.
 
-    `scores` y, (configurations, folds), NaN where a configuration has no score. Fits, by least squares over what is
-    there,
+    The model ``y[c, f] = a[c] + b[f]`` is fitted by least squares to the scores ``y``. The adjusted mean is
+    ``a[c]`` plus the mean of ``b`` over folds: the estimated marginal mean of S. R. Searle, F. M. Speed and G. A.
+    Milliken, "Population marginal means in the linear model", The American Statistician 34(4), 1980. For a
+    configuration with a score in every fold it is the plain mean.
 
-        y[c, f] = a[c] + b[f]
+    Two configurations are comparable only if they share a fold or are linked by a chain of configurations that share
+    folds. Otherwise the table consists of separate blocks; under the protocol ``nested`` each fold is a block. The
+    configurations of each block are assumed to be equally good on average. Under ``nested`` the adjusted mean is
+    therefore the score, minus the mean of its fold, plus the mean of these fold means.
 
-    and returns a[c] + mean over f of b[f], the estimated marginal mean (Searle, Speed and Milliken 1980). For a
-    configuration with a score in every fold that is its plain mean.
+    The standard error is that of the fit. It states how precisely configurations can be compared on these folds, not
+    how precisely the mean is known for new subjects.
 
-    What is not identified: two configurations without a common fold, nor a chain of configurations with common folds
-    between them, cannot be compared. The table then falls into blocks (under the protocol ``nested`` each fold is
-    one), and these are put at the same height: the configurations of every block are taken to be equally good on
-    average. Under ``nested`` that makes the score, less the mean of its fold, plus the mean over folds of such means.
+    Parameters
+    ----------
+    scores : ndarray of shape (configurations, folds)
+        Scores, NaN where a configuration has no score.
 
-    The error is that of the fit, sigma times the root of the diagonal of its covariance: it says how well a
-    configuration can be told from others in these folds, not how well its mean is known for new people. NaN where
-    every score is needed for the fit (as under ``nested``). A configuration without scores has the mean NaN; one
-    with an infinite score has an infinite mean, and has no part in the fit.
+    Returns
+    -------
+    means : ndarray of shape (configurations,)
+        Adjusted means. NaN for a configuration without scores. A configuration with an infinite score has an
+        infinite mean and is left out of the fit.
+    errors : ndarray of shape (configurations,)
+        Standard errors. NaN if the fit has no residual degrees of freedom, as under ``nested``.
     """
     infinite = np.atleast_1d(np.isinf(scores).any(axis=1))
-    there = np.isfinite(scores) & ~infinite[:, None]
+    observed = np.isfinite(scores) & ~infinite[:, None]
     means, errors = np.full((2, len(scores)), np.nan)
     means[infinite] = np.where(np.isposinf(scores[infinite]).any(axis=1), np.inf, -np.inf)
-    rows, columns = there.any(axis=1), there.any(axis=0)
+    rows, columns = observed.any(axis=1), observed.any(axis=0)
     if not rows.any():
         return means, errors
-    shape = there[rows][:, columns].astype(float)
-    y = np.where(there, scores, 0.0)[rows][:, columns]
-    count = shape.sum(axis=1)
+    design = observed[rows][:, columns].astype(float)
+    y = np.where(observed, scores, 0.0)[rows][:, columns]
+    count = design.sum(axis=1)
     plain = y.sum(axis=1) / count
-    weights = shape / count[:, None]  # (c, f): how much of the mean of c is of fold f
-    # The configurations are eliminated from the normal equations: what is left has a row per fold, and is
-    # singular once per block, which the pseudo-inverse takes for a mean of b of 0 there.
-    inverse = np.linalg.pinv(np.diag(shape.sum(axis=0)) - shape.T @ weights, hermitian=True)
-    b = inverse @ (y.sum(axis=0) - shape.T @ plain)
-    blocks, block = _blocks(shape > 0)
-    of_fold = block[len(shape) :]
-    inside = np.equal.outer(block[: len(shape)], of_fold) / np.bincount(of_fold)[block[: len(shape)], None]
+    weights = design / count[:, None]  # (configurations, folds): weight of each fold in the plain mean
+    # Eliminating `a` from the normal equations leaves one equation per fold. The matrix is singular once per block,
+    # because `b` is determined up to a constant; the pseudo-inverse sets the mean of `b` to 0 in each block.
+    inverse = np.linalg.pinv(np.diag(design.sum(axis=0)) - design.T @ weights, hermitian=True)
+    b = inverse @ (y.sum(axis=0) - design.T @ plain)
+    blocks, of_configuration, of_fold = _blocks(design > 0)
+    inside = np.equal.outer(of_configuration, of_fold) / np.bincount(of_fold)[of_configuration, None]
     contrast = inside - weights
     adjusted = plain + contrast @ b
-    height = np.bincount(block[: len(shape)], adjusted) / np.bincount(block[: len(shape)])
-    folds = np.bincount(of_fold)
-    means[rows] = adjusted + (height @ folds / folds.sum() - height)[block[: len(shape)]] if blocks > 1 else adjusted
-    left = int(shape.sum()) - len(shape) - shape.shape[1] + blocks
-    if left > 0:
-        residual = (y - (plain - weights @ b)[:, None] - b) * shape
-        variance = (residual**2).sum() / left
+    if blocks > 1:
+        block_means = np.bincount(of_configuration, adjusted) / np.bincount(of_configuration)
+        folds = np.bincount(of_fold)
+        adjusted = adjusted + (block_means @ folds / folds.sum() - block_means)[of_configuration]
+    means[rows] = adjusted
+    degrees_of_freedom = int(design.sum()) - len(design) - design.shape[1] + blocks
+    if degrees_of_freedom > 0:
+        residual = (y - (plain - weights @ b)[:, None] - b) * design
+        variance = (residual**2).sum() / degrees_of_freedom
         errors[rows] = np.sqrt(variance * (1 / count + ((contrast @ inverse) * contrast).sum(axis=1)))
     return means, errors
 
 
-def _blocks(there: NDArray[np.bool_]) -> tuple[int, NDArray[np.int32]]:
-    """How many blocks without a common fold there are, and the block of each configuration, then of each fold."""
-    rows, columns = there.shape
-    c, f = np.nonzero(there)
+def _blocks(observed: NDArray[np.bool_]) -> tuple[int, NDArray[np.int32], NDArray[np.int32]]:
+    """Return the number of blocks, the block of each configuration and the block of each fold."""
+    rows, columns = observed.shape
+    c, f = np.nonzero(observed)
     links = csr_array((np.ones(len(c)), (c, f + rows)), shape=(rows + columns, rows + columns))
-    found, of = connected_components(links, directed=False)
-    return int(found), of
+    count, blocks = connected_components(links, directed=False)
+    return int(count), blocks[:rows], blocks[rows:]
 
 
 def adjusted_means(cells: pd.DataFrame, objective: str, side: str = Prefix.VAL) -> pd.DataFrame:
-    """Mean score of each configuration, adjusted for the folds that it ran in, and its standard error: see `adjust`.
+    """Return the adjusted mean score of each configuration and its standard error, see `adjust_means`.
 
-    Returns columns ``mean``, ``error`` and ``folds`` (with a score), indexed by configuration. A cell that a rung
-    stopped counts with the score that it had reached, which training on could only have made better.
+    A cell that racing stopped counts with its best score so far. Further training could only have improved it.
 
+    Parameters
+    ----------
+    cells : DataFrame
+        Columns of ``cells.parquet``.
+    objective : str
+        Metric of the scores.
+    side : {Prefix.VAL, Prefix.TEST}
+        Whether to use inner validation scores or test scores.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by configuration, with columns ``mean``, ``error`` and ``folds`` (the number of folds with a score).
+
+    Examples
+    --------
     >>> cells = pd.DataFrame({"configuration": [0, 0, 1], "fold": ["S2", "S3", "S2"], "status": "completed",
     ...                       "val_kl": [0.1, 0.3, 0.2]})  # S3 is harder: 1 would have had 0.4 there
     >>> adjusted_means(cells, "kl")["mean"].round(3).to_dict()
@@ -122,19 +158,33 @@ def adjusted_means(cells: pd.DataFrame, objective: str, side: str = Prefix.VAL) 
 
 
 def configurations_table(cells: pd.DataFrame, objective: str, nested: bool, folds: int | None = None) -> pd.DataFrame:
-    """A row per configuration, in the order of their numbers.
+    """Return the hyperparameters, mean scores and selection counts of each configuration.
 
-    - ``configuration``, its ``param_`` columns
-    - ``folds``: in how many it has a validation score; ``completed``, ``stopped``, ``failed``: its cells
-    - ``adjusted_val_<objective>``, ``error``: mean inner validation score and standard error (`adjusted_means`)
-    - ``adjusted_test_<objective>``: the same of the test scores: `NOT_FOR_CHOOSING`
-    - ``chosen``: in how many folds its inner validation score is the best, so that it is the selection
-    - ``best_on_test``: in how many folds its test score is the best: what the oracle would take
-    - ``recommended``: whether it is the one to deploy
+    Parameters
+    ----------
+    cells : DataFrame
+        Columns of ``cells.parquet``.
+    objective : str
+        Metric of the search.
+    nested : bool
+        Whether the protocol is ``nested``, which determines the recommended configuration.
+    folds : int, optional
+        Number of folds of the run (default: the number of folds in `cells`).
 
-    - `cells`: as in ``cells.parquet``
-    - `nested`: whether every fold has configurations of its own; says which is recommended
-    - `folds`: how many folds the run has (default: those in `cells`)
+    Returns
+    -------
+    DataFrame
+        A row per configuration in ascending order, with columns:
+
+        - ``configuration`` and the ``param_`` columns
+        - ``folds``: number of folds with an inner validation score
+        - ``completed``, ``stopped``, ``failed``: number of cells with this status
+        - ``adjusted_val_<objective>``, ``error``: adjusted mean of the inner validation scores and its standard
+          error, see `adjusted_means`
+        - ``adjusted_test_<objective>``: adjusted mean of the test scores, `NOT_FOR_CHOOSING`
+        - ``chosen``: number of folds that select the configuration, by inner validation score
+        - ``best_on_test``: number of folds in which the configuration has the best test score
+        - ``recommended``: whether this is the configuration to deploy
     """
     params = [name for name in cells.columns if name.startswith(Prefix.PARAM)]
     table = (
@@ -166,10 +216,10 @@ def configurations_table(cells: pd.DataFrame, objective: str, nested: bool, fold
 
 
 def _best_on_test(cells: pd.DataFrame, objective: str) -> Mapping[str, int]:
-    """In each fold, the configuration with the best test score, the first among equals: never used to choose."""
+    """Return fold → configuration with the best test score, the smallest number on ties. For information only."""
     done = completed(cells).dropna(subset=[Prefix.TEST + objective])
-    ordered = done.sort_values(Column.CONFIGURATION, kind="stable").sort_values(
+    ranked = done.sort_values(Column.CONFIGURATION, kind="stable").sort_values(
         Prefix.TEST + objective, ascending=not METRICS[objective].higher_is_better, kind="stable"
     )
-    first = ordered.drop_duplicates(Column.FOLD)
+    first = ranked.drop_duplicates(Column.FOLD)
     return dict(zip(first[Column.FOLD], first[Column.CONFIGURATION], strict=True))

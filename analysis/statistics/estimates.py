@@ -1,7 +1,7 @@
 """Estimates of generalisation to a new subject, from the tables of a run. Pure functions on DataFrames.
 
-A fold has one test subject, so a score per fold is a score per subject; means, intervals and counts are over
-subjects. Cells that failed never count; cells that a rung stopped count for the single configuration alone.
+Each fold has one test subject, so a score per fold is a score per subject. Means, intervals and counts are over
+subjects. Failed cells are always left out. Cells stopped by racing count for ``single_configuration`` only.
 """
 
 from __future__ import annotations
@@ -22,37 +22,52 @@ SUMMARY_COLUMNS = (Column.ESTIMATE, Column.METRIC, "mean", "std", "ci_low", "ci_
 """Columns of ``summary.parquet``."""
 
 CONFIDENCE = 0.95
+"""Level of all confidence intervals."""
+
 RESAMPLES = 9999
+"""Number of bootstrap resamples."""
+
 _BATCH = 500_000
-"""How many resampled scores are in memory at a time."""
+"""Maximum number of resampled scores in memory at a time."""
 
 _SEARCHED = (Estimate.PER_FOLD_SELECTION, Estimate.SINGLE_CONFIGURATION, Estimate.ORACLE)
 _KNOWN_METHODS = (Estimate.TRAIN_MEAN, Estimate.UNIFORM, *FITTED_BASELINES, Estimate.BEST_POSSIBLE)
 
 
 def completed(cells: pd.DataFrame) -> pd.DataFrame:
-    """The rows of ``cells.parquet`` whose cell ran to its end."""
+    """Return the rows of completed cells; `cells` has the columns of ``cells.parquet``."""
     return cells[cells[Column.STATUS] == Status.COMPLETED]
 
 
 def scored(cells: pd.DataFrame) -> pd.DataFrame:
-    """The rows of ``cells.parquet`` that have scores: all but the failed ones."""
+    """Return the rows of cells with scores: all except failed cells; `cells` has the columns of ``cells.parquet``."""
     return cells[cells[Column.STATUS].isin(SCORED)]
 
 
 def count_unconverged(epochs: pd.DataFrame) -> pd.Series:
-    """For each cell, how many transport plans of its worst epoch were no solutions; indexed by configuration, fold."""
+    """Return the largest number of unconverged transport plans in an epoch, for each cell.
+
+    Parameters
+    ----------
+    epochs : DataFrame
+        Columns of ``epochs.parquet``: ``configuration``, ``fold``, ``unconverged``.
+
+    Returns
+    -------
+    Series
+        Maximum over epochs, indexed by configuration and fold.
+    """
     return epochs.groupby([Column.CONFIGURATION, Column.FOLD], sort=False)[Column.UNCONVERGED].max()
 
 
 def empty_baselines() -> pd.DataFrame:
-    """An empty ``baselines.parquet``, for runs that have none."""
+    """Return an empty table with the columns of ``baselines.parquet``, for runs without this file."""
     scores = [Prefix.TEST + metric for metric in METRICS]
     return pd.DataFrame(columns=[Column.METHOD, Column.FOLD, *scores]).astype(dict.fromkeys(scores, float))
 
 
 def method_names(baselines: pd.DataFrame) -> list[str]:
-    """The methods of the baselines table: those every run has first, then in the table's order."""
+    """Return the methods of ``baselines.parquet``: those that this project computes first, then in table order."""
     found = list(dict.fromkeys(baselines[Column.METHOD].astype(str)))
     return [name for name in _KNOWN_METHODS if name in found] + [n for n in found if n not in _KNOWN_METHODS]
 
@@ -60,15 +75,26 @@ def method_names(baselines: pd.DataFrame) -> list[str]:
 def subject_scores(
     cells: pd.DataFrame, baselines: pd.DataFrame, objective: str, folds: int | None = None
 ) -> pd.DataFrame:
-    """Test scores of every estimate, a row per estimate and test subject.
+    """Return the test scores of every estimate on every test subject.
 
-    - `cells`, `baselines`: as in ``cells.parquet`` and ``baselines.parquet``
-    - `objective`: the metric whose inner validation score selects
-    - `folds`: how many folds the run has; with it, ``single_configuration`` must have scores in them all and
-      not only those that `cells` happens to know (default: those in `cells`)
+    Parameters
+    ----------
+    cells : DataFrame
+        Columns of ``cells.parquet``.
+    baselines : DataFrame
+        Columns of ``baselines.parquet``.
+    objective : str
+        Metric whose inner validation score selects configurations.
+    folds : int, optional
+        Number of folds of the run. ``single_configuration`` needs scores in all of them. The default is the number
+        of folds in `cells`.
 
-    Returns columns ``estimate``, ``fold`` and one per metric. A fold in which an estimate has no completed
-    cell has no row. ``oracle`` takes the best test score of a fold for each metric by itself.
+    Returns
+    -------
+    DataFrame
+        A row per estimate and test subject, with columns ``estimate``, ``fold`` and one per metric. A fold in which
+        an estimate has no completed cell has no row. ``oracle`` takes the best test score of the fold, separately
+        for each metric.
     """
     done = completed(cells)
     overall = best_overall(cells, objective, cells[Column.FOLD].nunique() if folds is None else folds)
@@ -83,48 +109,77 @@ def subject_scores(
 
 
 def variant_scores(cells: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
-    """Scores in which some cells stand in place of what the search would choose."""
-    others = scores[scores[Column.ESTIMATE] != Estimate.PER_FOLD_SELECTION]
-    return pd.concat([_named(Estimate.PER_FOLD_SELECTION, cells), others], ignore_index=True)
+    """Return scores in which the given cells replace ``per_fold_selection``.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        Columns of ``cells.parquet``, at most one row per fold.
+    scores : DataFrame
+        As from `subject_scores`.
+
+    Returns
+    -------
+    DataFrame
+        Same columns as `scores`.
+    """
+    remaining = scores[scores[Column.ESTIMATE] != Estimate.PER_FOLD_SELECTION]
+    return pd.concat([_named(Estimate.PER_FOLD_SELECTION, cells), remaining], ignore_index=True)
 
 
 def chosen_cells(cells: pd.DataFrame, choice: Mapping[str, int]) -> pd.DataFrame:
-    """The rows of `cells` whose configuration is the one chosen for their fold."""
+    """Return the rows of `cells` with the configuration chosen for their fold; `choice`: fold → configuration."""
     return cells[cells[Column.CONFIGURATION] == cells[Column.FOLD].map(dict(choice))]
 
 
 def _best_test_scores(done: pd.DataFrame) -> pd.DataFrame:
-    best = {Prefix.TEST + metric: "max" if METRICS[metric].higher_is_better else "min" for metric in METRICS}
+    best = {Prefix.TEST + name: "max" if metric.higher_is_better else "min" for name, metric in METRICS.items()}
     return done.groupby(Column.FOLD, sort=False).agg(best).reset_index()
 
 
 def _named(estimate: str, rows: pd.DataFrame) -> pd.DataFrame:
-    wanted = rows[[Column.FOLD, *(Prefix.TEST + metric for metric in METRICS)]]
-    scores = wanted.rename(columns=lambda column: column.removeprefix(Prefix.TEST))
+    scores = rows[[Column.FOLD, *(Prefix.TEST + metric for metric in METRICS)]]
+    scores = scores.rename(columns=lambda column: column.removeprefix(Prefix.TEST))
     scores.insert(0, Column.ESTIMATE, estimate)
     return scores.astype({Column.FOLD: str} | dict.fromkeys(METRICS, float))
 
 
 def summarise(cells: pd.DataFrame, baselines: pd.DataFrame, objective: str, folds: int, seed: int = 0) -> pd.DataFrame:
-    """The estimates of a run, a row per estimate and metric: ``summary.parquet``.
+    """Return the estimates of a run: the table ``summary.parquet``.
 
-    Estimates in this order: ``per_fold_selection``, ``single_configuration``, ``oracle``, then the methods of
-    `baselines`. Columns:
+    Parameters
+    ----------
+    cells : DataFrame
+        Columns of ``cells.parquet``.
+    baselines : DataFrame
+        Columns of ``baselines.parquet``.
+    objective : str
+        Metric whose inner validation score selects configurations.
+    folds : int
+        Number of folds of the run. Without a configuration that has scores in all folds,
+        ``single_configuration`` is NaN with 0 subjects.
+    seed : int, default 0
+        Seed of the bootstrap.
 
-    - ``mean``, ``std``: over subjects (ddof 1); NaN without subjects, ``std`` also with one
-    - ``ci_low``, ``ci_high``: 95 % percentile bootstrap interval of the mean over subjects (see `interval`)
-    - ``subjects``: how many subjects have this score; fewer than `folds` says that cells are missing
-    - ``skill``: of the mean against ``train_mean`` on the same subjects (see `skill`); NaN without it
+    Returns
+    -------
+    DataFrame
+        A row per estimate and metric. The order of the estimates is ``per_fold_selection``,
+        ``single_configuration``, ``oracle``, then the methods of `baselines`. Columns:
 
-    `folds` is the number of folds of the run; ``single_configuration`` needs a configuration with
-    scores in them all, and is NaN with 0 subjects while there is none. `seed` fixes the bootstrap.
+        - ``estimate``, ``metric``
+        - ``mean``, ``std``: over subjects (ddof 1); NaN without subjects, ``std`` also with one subject
+        - ``ci_low``, ``ci_high``: 95 % interval of the mean over subjects, see `bootstrap_interval`
+        - ``subjects``: number of subjects with this score; below `folds` if cells are missing
+        - ``skill``: skill of the mean against ``train_mean`` on the same subjects, see `skill`; NaN if ``train_mean``
+          lacks one of them
     """
     scores = subject_scores(cells, baselines, objective, folds)
     reference = scores[scores[Column.ESTIMATE] == Estimate.TRAIN_MEAN].set_index(Column.FOLD)
     rows: list[tuple[Any, ...]] = []
     samples = []
     for estimate in (*_SEARCHED, *method_names(baselines)):
-        # Sorted, so that the bootstrap draws the same subjects for every estimate and order of the tables.
+        # The bootstrap draws positions: sorted by fold, all estimates are resampled with the same subjects.
         of_estimate = scores[scores[Column.ESTIMATE] == estimate].set_index(Column.FOLD).sort_index()
         for metric in METRICS:
             values = of_estimate[metric].dropna()
@@ -141,12 +196,25 @@ def summarise(cells: pd.DataFrame, baselines: pd.DataFrame, objective: str, fold
 
 
 def bootstrap_interval(values: NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the mean of `values`, shape (subjects,).
+    """Return the 95 % percentile bootstrap interval of a mean.
 
-    One subject says nothing about the spread between subjects, and an infinite score has no mean: both give
-    (NaN, NaN). Equal scores give that score twice. The same seed and number of subjects draw the same
-    resamples, so the intervals of two estimates can be compared.
+    The same seed and number of subjects give the same resamples, so the intervals of two estimates are comparable.
 
+    Parameters
+    ----------
+    values : ndarray of shape (subjects,)
+        Scores.
+    seed : int, default 0
+        Seed of the bootstrap.
+
+    Returns
+    -------
+    tuple of float
+        Lower and upper bound. Both are NaN with fewer than two subjects or a score that is not finite. Both equal
+        the score if all scores are equal.
+
+    Examples
+    --------
     >>> bootstrap_interval(np.array([0.25, 0.25, 0.25]))
     (0.25, 0.25)
     >>> bootstrap_interval(np.array([0.25]))
@@ -156,9 +224,21 @@ def bootstrap_interval(values: NDArray[np.float64], seed: int = 0) -> tuple[floa
 
 
 def bootstrap_intervals(samples: Sequence[NDArray[np.float64]], seed: int = 0) -> list[tuple[float, float]]:
-    """The `interval` of each sample, a pair for each; the samples may differ in their number of subjects.
+    """Return the interval of each sample, see `bootstrap_interval`.
 
-    Samples of the same size are resampled together, which is many times faster and gives the same numbers.
+    Samples of the same size are resampled together: the numbers are the same and the computation is many times faster.
+
+    Parameters
+    ----------
+    samples : sequence of ndarray of shape (subjects,)
+        Scores. The samples may differ in size.
+    seed : int, default 0
+        Seed of the bootstrap.
+
+    Returns
+    -------
+    list of tuple of float
+        Lower and upper bound of each sample.
     """
     found = [(np.nan, np.nan)] * len(samples)
     sizes: dict[int, list[int]] = {}
@@ -186,52 +266,89 @@ def bootstrap_intervals(samples: Sequence[NDArray[np.float64]], seed: int = 0) -
 
 
 def _mean(values: NDArray[np.float64], axis: int) -> Any:
-    # Contiguous, so that numpy adds up in the same order whatever lies beside a sample.
+    # In contiguous memory, NumPy adds in the same order however many samples are resampled together.
     return np.mean(np.ascontiguousarray(values), axis=axis)
 
 
 def skill(score: float, reference: float, metric: str) -> float:
-    """How much of the way from the reference to a perfect score: 1 perfect, 0 no better, below 0 worse.
+    """Return the skill of a score: its improvement on the reference, as a share of the largest possible improvement.
 
-    Distances: 1 - score / reference. Similarities: (score - reference) / (1 - reference). NaN where the
-    reference is perfect already, or unknown.
+    Distances: ``1 - score / reference``. Similarities: ``(score - reference) / (1 - reference)``.
 
+    Parameters
+    ----------
+    score, reference : float
+        Scores on the same subjects.
+    metric : str
+        Name of the metric.
+
+    Returns
+    -------
+    float
+        1 for a perfect score, 0 for a score that equals the reference, below 0 for a worse score. NaN if the
+        reference is perfect or NaN.
+
+    Examples
+    --------
     >>> skill(0.05, 0.1, "kl")
     0.5
     >>> skill(0.75, 0.5, "cosine")
     0.5
     """
-    best = 1.0 if METRICS[metric].higher_is_better else 0.0
-    if not abs(best - reference) > 0:  # also where the reference is NaN
+    perfect = METRICS[metric].perfect
+    if np.isnan(reference) or reference == perfect:
         return np.nan
-    return float(1 - (best - score) / (best - reference))
+    return float(1 - (perfect - score) / (perfect - reference))
 
 
 def by_subject(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """One metric of `subject_scores`: a row per subject, a column per estimate."""
+    """Return one metric of `subject_scores`, with a row per fold and a column per estimate."""
     return scores.pivot(index=Column.FOLD, columns=Column.ESTIMATE, values=metric)
 
 
 def paired(scores: pd.DataFrame, metric: str, *estimates: str) -> pd.DataFrame:
-    """One metric of the subjects that all `estimates` have: indexed by fold, a column per estimate.
+    """Return one metric of the subjects for which all estimates have a score.
 
-    `scores` comes from `subject_scores`; an estimate that it does not have leaves no subject.
+    Parameters
+    ----------
+    scores : DataFrame
+        As from `subject_scores`.
+    metric : str
+        Name of the metric.
+    *estimates : str
+        Names of estimates.
+
+    Returns
+    -------
+    DataFrame
+        A row per fold and a column per estimate. Empty if `scores` lacks one of the estimates.
     """
-    wide = by_subject(scores, metric)
-    return wide.reindex(columns=list(estimates)).dropna()
+    return by_subject(scores, metric).reindex(columns=list(estimates)).dropna()
 
 
 def best_fitted_baseline(scores: pd.DataFrame, metric: str) -> str:
-    """The fitted baseline with the best mean test score over the subjects of ``per_fold_selection``; empty without one.
+    """Return the fitted baseline with the best mean test score over the subjects of ``per_fold_selection``.
 
-    Of those that have all these subjects: one that failed on the hardest would look best. To be chosen by its test
-    score favours it.
+    The choice uses test scores and therefore favours the baseline. Only baselines with scores of all these subjects
+    take part, because a baseline that failed on the hardest subjects would seem better than it is.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        As from `subject_scores`.
+    metric : str
+        Name of the metric.
+
+    Returns
+    -------
+    str
+        Name of the method; empty if no fitted baseline takes part.
     """
     wide = by_subject(scores, metric)
     if Estimate.PER_FOLD_SELECTION not in wide:
         return ""
-    judged = wide[wide[Estimate.PER_FOLD_SELECTION].notna()]
-    means = judged[[name for name in FITTED_BASELINES if name in wide]].mean(skipna=False).dropna()
+    wide = wide[wide[Estimate.PER_FOLD_SELECTION].notna()]
+    means = wide[[name for name in FITTED_BASELINES if name in wide]].mean(skipna=False).dropna()
     if means.empty:
         return ""
-    return str(means.idxmax() if METRICS[metric].higher_is_better else means.idxmin())
+    return str(METRICS[metric].loss(means).idxmin())

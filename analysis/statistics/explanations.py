@@ -1,4 +1,4 @@
-"""What the selected configurations learnt, as matrices with names. Pure functions."""
+"""Label correlations and transport plans that the selected configurations learnt. Pure functions."""
 
 from __future__ import annotations
 
@@ -16,37 +16,66 @@ from helo.run.selection import best_per_fold
 
 
 def empty_explanations() -> pd.DataFrame:
-    """An empty ``explanations.parquet``, for runs that have none."""
+    """Return an empty table with the columns of ``explanations.parquet``, for runs without this file."""
     return pd.DataFrame(
         columns=[Column.CONFIGURATION, Column.FOLD, Column.KIND, Column.ROW, Column.COLUMN, Column.VALUE]
     )
 
 
 class LearntMatrices(NamedTuple):
-    """Matrices of one kind by fold, and how many folds have a selected configuration."""
+    """Learnt matrices of one kind.
+
+    Attributes
+    ----------
+    matrices : dict of str to ndarray
+        Fold → matrix. All matrices have the same shape.
+    folds : int
+        Number of folds with a selected configuration, including those without a matrix.
+    """
 
     matrices: dict[str, NDArray[np.float64]]
     folds: int
 
     @property
     def mean(self) -> NDArray[np.float64]:
-        """The mean over folds."""
+        """Mean matrix over folds."""
         mean: NDArray[np.float64] = np.mean(list(self.matrices.values()), axis=0)
         return mean
 
     @property
     def coverage(self) -> str:
-        """Over whom the mean is."""
-        whole = len(self.matrices) == self.folds
-        return f"mean of {self.folds} folds" if whole else f"mean of {len(self.matrices)} of {self.folds} folds"
+        """Number of folds in the mean, in words."""
+        if len(self.matrices) == self.folds:
+            return f"mean of {self.folds} folds"
+        return f"mean of {len(self.matrices)} of {self.folds} folds"
 
 
 def learnt_matrices(explanations: pd.DataFrame, cells: pd.DataFrame, objective: str, kind: str) -> LearntMatrices:
-    """What the configuration that each fold selects learnt, in the order of the folds in `cells`.
+    """Return the matrices that the selected configuration of each fold learnt.
 
-    `explanations`, `cells`: as in ``explanations.parquet`` and ``cells.parquet``. Left out are folds whose
-    configuration has no such part, whose best epoch was the one before training, so that it learnt nothing, and whose
-    matrix is not finite. `InputError` says why if none is left.
+    A fold is left out if its configuration lacks this part of the model, if its best epoch was the one before
+    training, or if its matrix is not finite.
+
+    Parameters
+    ----------
+    explanations : DataFrame
+        Columns of ``explanations.parquet``.
+    cells : DataFrame
+        Columns of ``cells.parquet``.
+    objective : str
+        Metric whose inner validation score selects configurations.
+    kind : str
+        One of `helo.names.Explanation`.
+
+    Returns
+    -------
+    LearntMatrices
+        Matrices in the order of the folds in `cells`.
+
+    Raises
+    ------
+    InputError
+        If all folds are left out. The message states the reason.
     """
     choice = best_per_fold(cells, objective)
     if not choice:
@@ -64,10 +93,10 @@ def learnt_matrices(explanations: pd.DataFrame, cells: pd.DataFrame, objective: 
     rows = rows.sort_values([Column.ROW, Column.COLUMN], kind="stable")
     groups = {str(fold): _matrix(group) for fold, group in rows.groupby(Column.FOLD, sort=False)}
     folds = [str(fold) for fold in cells[Column.FOLD].unique()]
-    found = {fold: groups[fold] for fold in folds if fold in groups and np.isfinite(groups[fold]).all()}
-    if not found:
+    matrices = {fold: groups[fold] for fold in folds if fold in groups and np.isfinite(groups[fold]).all()}
+    if not matrices:
         raise InputError("what the selected cells learnt is not finite")
-    return LearntMatrices(found, len(choice))
+    return LearntMatrices(matrices, len(choice))
 
 
 _PARTS: Final[dict[str, str]] = {
@@ -83,11 +112,25 @@ def _matrix(rows: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def token_names(modalities: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Names of a transport plan's rows and columns: the main modality's tokens, and all behavioural ones.
+    """Return the names of the rows and columns of a transport plan.
 
-    `modalities` is the manifest's: name → ``role``, ``main``, ``tokens`` and ``columns``. A token of one feature has
-    the name of its column, another one that of its modality and its number. What the manifest leaves out has no names.
+    A token of one feature has the name of the feature. Any other token has the name of its modality and, if the
+    modality has several tokens, its number.
 
+    Parameters
+    ----------
+    modalities : mapping
+        Modalities of the manifest: name → ``role``, ``main``, ``tokens`` and ``columns``.
+
+    Returns
+    -------
+    rows : list of str
+        Names of the tokens of the main modality.
+    columns : list of str
+        Names of the tokens of all behavioural modalities.
+
+    Examples
+    --------
     >>> eda = {"role": "physiological", "main": True, "tokens": 2, "columns": ["level", "slope"]}
     >>> video = {"role": "behavioural", "tokens": 2, "columns": ["a", "b", "c", "d"]}
     >>> token_names({"eda": eda, "video": video})

@@ -1,4 +1,4 @@
-"""The searched hyperparameters of a run: what was tried, on which scale, and where it acts."""
+"""The searched hyperparameters of a run: tried values, bounds, and the configurations in which they act."""
 
 from __future__ import annotations
 
@@ -14,13 +14,24 @@ from helo.names import Column, Prefix
 
 
 class SearchedParameter(NamedTuple):
-    """A hyperparameter and what it was in each configuration in which it acts.
+    """A hyperparameter with its values in all configurations in which it acts.
 
-    - `values`: indexed by configuration: numbers, or the labels of choices
-    - `choices`: the labels that were tried, in the order of the space; empty for a number
-    - `log`: whether the space is logarithmic in it; `whole`: whether it is a whole number
-    - `low`, `high`: bounds of the space, or what was tried where that is more; NaN for choices
-    - `defined`: whether the space searches it; listed variants change hyperparameters that it does not search
+    Attributes
+    ----------
+    name : str
+        Name of the hyperparameter.
+    values : Series
+        Numbers, or labels of choices, indexed by configuration.
+    choices : tuple of str
+        Labels of the tried choices in the order of the space; empty for a number.
+    log : bool
+        Whether the space is logarithmic.
+    whole : bool
+        Whether all values are integers.
+    low, high : float
+        Bounds of the space, widened to the tried values; NaN for choices.
+    defined : bool
+        Whether the space searches the hyperparameter. Listed variants may change other hyperparameters.
     """
 
     name: str
@@ -34,41 +45,51 @@ class SearchedParameter(NamedTuple):
 
 
 def searched_parameters(configurations: pd.DataFrame, parameters: Mapping[str, Any]) -> list[SearchedParameter]:
-    """The hyperparameters that take two values or more where they act, in the order of the columns.
+    """Return the hyperparameters with at least two values in the configurations in which they act.
 
-    - `configurations`: a row per configuration, with columns ``configuration`` and ``param_<name>``
-    - `parameters`: name to ``{low, high, log, choices}`` or ``{value}``, as in the manifest's space
+    A hyperparameter may be inactive in a configuration, as α is unless transport is fused. Inactive values are left
+    out.
 
-    A value that does not act (α where transport is not fused) says nothing and is left out.
+    Parameters
+    ----------
+    configurations : DataFrame
+        A row per configuration, with columns ``configuration`` and ``param_<name>``.
+    parameters : mapping
+        Hyperparameters of the manifest's space: name → ``{low, high, log, choices}`` or ``{value}``.
+
+    Returns
+    -------
+    list of SearchedParameter
+        In the order of the columns.
     """
     table = configurations.set_index(Column.CONFIGURATION)
     acts = _acts(table)
-    found = []
+    searched = []
     for column in (name for name in table.columns if name.startswith(Prefix.PARAM)):
         name = column.removeprefix(Prefix.PARAM)
         definition = parameters.get(name)
         definition = definition if isinstance(definition, Mapping) else {}
         values = table.loc[acts[name], column]
-        if None in (definition.get("choices") or ()):  # a choice like any other
+        if None in (definition.get("choices") or ()):  # pandas reads the choice None as a missing value
             values = values.astype(object).where(values.notna(), str(None))
         values = values.dropna()
         if values.map(str).nunique() > 1:
-            found.append(_searched(name, values, definition))
-    return found
+            searched.append(_searched(name, values, definition))
+    return searched
 
 
 def _acts(table: pd.DataFrame) -> pd.DataFrame:
-    """Whether each parameter acts in each configuration; parameters that the run does not know have their default."""
+    """Return whether each hyperparameter acts in each configuration; absent hyperparameters have their defaults."""
     params = table.filter(regex=f"^{Prefix.PARAM}").rename(columns=lambda column: column.removeprefix(Prefix.PARAM))
-    # Only words decide what acts, so there are few combinations to ask about.
+    # Only hyperparameters with string values switch others off, so there are few combinations to evaluate.
     words = [name for name in params if isinstance(DEFAULTS.get(name), str)]
-    found = pd.DataFrame(True, index=params.index, columns=params.columns)
+    acts = pd.DataFrame(True, index=params.index, columns=params.columns)
     groups = params.groupby(words, dropna=False).groups if words else {(): params.index}
     for values, rows in groups.items():
         given = dict(zip(words, values if isinstance(values, tuple) else (values,), strict=True))
         active = acting({**DEFAULTS, **given})
-        found.loc[rows, [name for name in params if name in DEFAULTS and name not in active]] = False
-    return found
+        acts.loc[rows, [name for name in params if name in DEFAULTS and name not in active]] = False
+    return acts
 
 
 def _searched(name: str, values: pd.Series, definition: Mapping[str, Any]) -> SearchedParameter:
@@ -76,9 +97,9 @@ def _searched(name: str, values: pd.Series, definition: Mapping[str, Any]) -> Se
     defined = bool(definition) and "value" not in definition
     numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
     if offered or not numeric:
-        # A column that mixes whole and broken numbers holds floats: 64.0 is the choice 64.
-        known = {choice: str(choice) for choice in offered or () if isinstance(choice, int | float | str)}
-        labels = [known.get(value, str(value)) for value in values.tolist()]
+        # A column with integers and floats holds floats only: 64.0 has the label of the choice 64.
+        label_of = {choice: str(choice) for choice in offered or () if isinstance(choice, int | float | str)}
+        labels = [label_of.get(value, str(value)) for value in values.tolist()]
         order = dict.fromkeys(str(choice) for choice in offered or ())
         choices = tuple(value for value in (*order, *sorted(set(labels) - set(order))) if value in labels)
         return SearchedParameter(

@@ -1,4 +1,4 @@
-"""Libraries that announce what they do, kept from doing so."""
+"""Suppression of the output and warnings of libraries."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import threading
 import warnings
 from collections.abc import Iterator
 
-_ALONE = threading.Lock()
+_LOCK = threading.Lock()
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Nothing is printed or warned of within. One thread at a time: both are the whole process's."""
-    with _ALONE, contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+    """Suppress standard output and warnings within the context.
+
+    Both belong to the process, so only one thread at a time is inside the context.
+    """
+    with _LOCK, contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,4 +1,4 @@
-"""When cells ran and beside which others: workers, pauses, and how busy they were. Pure functions."""
+"""The schedule of a run: cells on workers, pauses and utilisation. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,29 +14,39 @@ from helo.errors import InputError
 from helo.names import Column
 
 PAUSE = 60.0
-"""Seconds without any running cell from which on a search has paused: it was resumed later, or ran its baselines."""
-
+"""Idle seconds above which the search counts as paused: it was resumed later, or it fitted baselines."""
 
 SLACK = 0.01
-"""Seconds by which cells of one worker may overlap: clocks are adjusted while they run, and times are rounded."""
+"""Seconds by which two cells of one worker may overlap, because clocks are adjusted and times are rounded."""
 
 
 class Schedule(NamedTuple):
-    """The cells that ran, in the order in which they started. Times are seconds from the first start, without pauses.
+    """Cells with their times and workers, in the order of their starts.
 
-    - `cells`: their rows of ``cells.parquet``
-    - `start`, `end`: (cells,)
-    - `lane`: (cells,) on which worker, by number in `workers`
-    - `workers`: node and number of each worker, node by node
-    - `pauses`: when the search paused, and for how long
-    - `span`: seconds from the first start to the last end
-    - `capacity`: worker seconds that there were: of each stretch between pauses, its workers × its length
+    All times are in seconds from the first start, without pauses.
+
+    Attributes
+    ----------
+    cells : DataFrame
+        Rows of ``cells.parquet``.
+    start, end : ndarray of shape (cells,)
+        Start and end of each cell.
+    worker : ndarray of shape (cells,)
+        Position in `workers` of the worker that ran each cell.
+    workers : tuple of (str, int)
+        Node and number of each worker, grouped by node.
+    pauses : tuple of (float, float)
+        Time and length of each pause.
+    span : float
+        Time of the last end.
+    capacity : float
+        Available worker seconds: the sum over the stretches between pauses of their workers × their length.
     """
 
     cells: pd.DataFrame
     start: NDArray[np.float64]
     end: NDArray[np.float64]
-    lane: NDArray[np.int64]
+    worker: NDArray[np.int64]
     workers: tuple[tuple[str, int], ...]
     pauses: tuple[tuple[float, float], ...]
     span: float
@@ -44,47 +54,62 @@ class Schedule(NamedTuple):
 
     @property
     def busy(self) -> float:
-        """The share of `capacity` in which cells ran."""
+        """Share of `capacity` in which cells ran."""
         return float((self.end - self.start).sum()) / self.capacity
 
 
 def infer_schedule(cells: pd.DataFrame) -> Schedule:
-    """How the cells of a run lay beside each other; `cells` is as in ``cells.parquet``.
+    """Infer the schedule of a run from the times and nodes of its cells.
 
-    The ledger knows the node of a cell, not its worker: on each node a cell takes the first worker that is free when
-    it starts, so that there are as many as ran at once at most. Raise `InputError` if no cell has run for any time.
+    The ledger records the node of a cell, not its worker. On each node, a cell is assigned to the first worker that is
+    idle at its start. The number of workers is therefore the maximum number of cells that ran at the same time.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        Columns of ``cells.parquet``.
+
+    Returns
+    -------
+    Schedule
+        Schedule of the cells that ran.
+
+    Raises
+    ------
+    InputError
+        If no cell has an end after its start.
     """
-    known = cells[cells[Column.STARTED].notna() & cells[Column.FINISHED].notna()]
-    known = known[known[Column.FINISHED] > known[Column.STARTED]].sort_values(Column.STARTED, kind="stable")
-    if known.empty:
+    timed = cells[cells[Column.STARTED].notna() & cells[Column.FINISHED].notna()]
+    timed = timed[timed[Column.FINISHED] > timed[Column.STARTED]].sort_values(Column.STARTED, kind="stable")
+    if timed.empty:
         raise InputError("no cell has a time")
-    first = known[Column.STARTED].iloc[0]
-    start = (known[Column.STARTED] - first).dt.total_seconds().to_numpy()
-    end = (known[Column.FINISHED] - first).dt.total_seconds().to_numpy()
+    first = timed[Column.STARTED].iloc[0]
+    start = (timed[Column.STARTED] - first).dt.total_seconds().to_numpy()
+    end = (timed[Column.FINISHED] - first).dt.total_seconds().to_numpy()
     starts, lengths = _pauses(start, end)
-    passed = np.concatenate([[0.0], np.cumsum(lengths)])
-    start, end = (times - passed[np.searchsorted(starts, times, side="left")] for times in (start, end))
-    lane, workers = _lanes(known[Column.NODE].astype(str).tolist(), start, end)
+    paused = np.concatenate([[0.0], np.cumsum(lengths)])
+    start, end = (times - paused[np.searchsorted(starts, times, side="left")] for times in (start, end))
+    worker, workers = _assign_workers(timed[Column.NODE].astype(str).tolist(), start, end)
     span = float(end.max())
-    edges = [0.0, *(starts - passed[:-1]).tolist(), span]
+    edges = [0.0, *(starts - paused[:-1]).tolist(), span]
     capacity = 0.0
     for left, right in pairwise(edges):
-        capacity += len(np.unique(lane[(start >= left) & (start < right)])) * (right - left)
+        capacity += len(np.unique(worker[(start >= left) & (start < right)])) * (right - left)
     pauses = tuple(zip(edges[1:-1], lengths.tolist(), strict=True))
-    return Schedule(known, start, end, lane, workers, pauses, span, capacity)
+    return Schedule(timed, start, end, worker, workers, pauses, span, capacity)
 
 
 def _pauses(start: NDArray[np.float64], end: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """When no cell ran for longer than `PAUSE`, and for how long; `start` is in order."""
+    """Return start and length of each interval above `PAUSE` without a running cell; `start` is sorted."""
     last = np.maximum.accumulate(end)[:-1]
     idle = start[1:] - last
     return last[idle > PAUSE], idle[idle > PAUSE]
 
 
-def _lanes(
+def _assign_workers(
     nodes: list[str], start: NDArray[np.float64], end: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], tuple[tuple[str, int], ...]]:
-    """The worker of each cell, and all workers, node by node in order of their names."""
+    """Return the position of each cell's worker, and all workers, grouped by node in the order of node names."""
     free: dict[str, list[int]] = {node: [] for node in sorted(set(nodes))}
     running: dict[str, list[tuple[float, int]]] = {node: [] for node in free}
     counts = dict.fromkeys(free, 0)
@@ -100,18 +125,29 @@ def _lanes(
         heapq.heappush(running[node], (ends, number))
         numbers.append(number)
     workers = tuple((node, number + 1) for node in free for number in range(counts[node]))
-    place = {worker: lane for lane, worker in enumerate(workers)}
-    lanes = [place[node, number + 1] for node, number in zip(nodes, numbers, strict=True)]
-    return np.array(lanes, dtype=np.int64), workers
+    position = {worker: place for place, worker in enumerate(workers)}
+    assigned = [position[node, number + 1] for node, number in zip(nodes, numbers, strict=True)]
+    return np.array(assigned, dtype=np.int64), workers
 
 
 class Stretch(NamedTuple):
-    """Cells of one worker that are drawn as one: `cells` of them from `start` to `end`, most of the time `status`.
+    """Consecutive cells of one worker that are drawn as one bar.
 
-    `row` is the first one's place in the schedule.
+    Attributes
+    ----------
+    worker : int
+        Position of the worker in `Schedule.workers`.
+    start, end : float
+        Start of the first cell and end of the last cell, in seconds.
+    status : str
+        Status with the largest share of the time.
+    cells : int
+        Number of cells.
+    row : int
+        Position of the first cell in the schedule.
     """
 
-    lane: int
+    worker: int
     start: float
     end: float
     status: str
@@ -119,33 +155,57 @@ class Stretch(NamedTuple):
     row: int
 
 
-def join_cells(found: Schedule, statuses: NDArray[np.str_], step: float) -> list[Stretch]:
-    """The schedule's cells, joined where they could not be told apart at a resolution of `step` seconds; 0 joins none.
+def join_cells(schedule: Schedule, statuses: NDArray[np.str_], step: float) -> list[Stretch]:
+    """Join consecutive cells that a drawing with the given resolution cannot show separately.
 
-    A cell joins the one before it on its worker if less than `step` lies between them, and the two have the same
-    status or what is joined so far is shorter than `step`.
+    A cell joins its predecessor on the same worker if less than `step` lies between them and either both have the
+    same status or the joined cells so far are shorter than `step`.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        Schedule of the cells.
+    statuses : ndarray of shape (cells,)
+        Status of each cell.
+    step : float
+        Resolution in seconds. 0 joins no cells.
+
+    Returns
+    -------
+    list of Stretch
+        Joined cells, worker by worker.
     """
-    done: list[Stretch] = []
-    order = np.lexsort((found.start, found.lane))
+    stretches: list[Stretch] = []
+    order = np.lexsort((schedule.start, schedule.worker))
     joined: list[int] = []
 
     def close() -> None:
         if joined:
             seconds: dict[str, float] = {}
             for row in joined:
-                seconds[statuses[row]] = seconds.get(statuses[row], 0.0) + float(found.end[row] - found.start[row])
-            lane, start, end = found.lane[joined[0]], found.start[joined[0]], found.end[joined[-1]]
-            most = max(seconds, key=lambda status: seconds[status])
-            done.append(Stretch(int(lane), float(start), float(end), most, len(joined), joined[0]))
+                duration = float(schedule.end[row] - schedule.start[row])
+                seconds[statuses[row]] = seconds.get(statuses[row], 0.0) + duration
+            first, last = joined[0], joined[-1]
+            stretches.append(
+                Stretch(
+                    worker=int(schedule.worker[first]),
+                    start=float(schedule.start[first]),
+                    end=float(schedule.end[last]),
+                    status=max(seconds, key=lambda status: seconds[status]),
+                    cells=len(joined),
+                    row=first,
+                )
+            )
             joined.clear()
 
     for row in order.tolist():
         if joined:
             first, last = joined[0], joined[-1]
-            near = found.lane[row] == found.lane[last] and found.start[row] - found.end[last] < step
-            short = found.end[last] - found.start[first] < step
+            same_worker = schedule.worker[row] == schedule.worker[last]
+            near = same_worker and schedule.start[row] - schedule.end[last] < step
+            short = schedule.end[last] - schedule.start[first] < step
             if not (near and (short or statuses[row] == statuses[last])):
                 close()
         joined.append(row)
     close()
-    return done
+    return stretches

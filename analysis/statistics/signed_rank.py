@@ -1,8 +1,8 @@
 r"""The Wilcoxon signed-rank test of paired differences, with its effect size, and Holm's correction.
 
-Differences :math:`d_i` of n subjects, those that are 0 left out; :math:`r_i` are the ranks of :math:`|d_i|`,
-:math:`W_+ = \sum_{d_i > 0} r_i` and :math:`W_-` likewise. If two methods are alike, each sign is as likely as the
-other: the null distribution is that of :math:`W_+` over all :math:`2^n` choices of signs.
+:math:`d_i` are the differences of n subjects, without zeros, and :math:`r_i` are the ranks of :math:`|d_i|`. The
+statistics are :math:`W_+ = \sum_{d_i > 0} r_i` and :math:`W_- = \sum_{d_i < 0} r_i`. Under the null hypothesis both
+signs are equally likely, and the null distribution is that of :math:`W_+` over all :math:`2^n` choices of signs.
 
 F. Wilcoxon, "Individual comparisons by ranking methods", Biometrics Bulletin 1945. The effect size is the matched-pairs
 rank-biserial correlation :math:`(W_+ - W_-) / (W_+ + W_-)`: D. S. Kerby, "The simple difference formula", Comprehensive
@@ -18,19 +18,26 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 ALPHA: Final = 0.05
-"""A p below this is taken for a difference."""
+"""Significance level."""
 
 FEW: Final = 20
-"""Below so many subjects p comes from permutations and not from a normal approximation."""
+"""Number of subjects from which on p may come from an asymptotic approximation instead of permutations."""
 
 RESAMPLES: Final = 9999
-"""Permutations that are drawn where there are more; with no more than so many, all are gone through."""
+"""Maximum number of permutations. All permutations are used if they are no more, otherwise a random sample."""
 
 
 class SignedRank(NamedTuple):
-    """- `statistic`: SciPy's, the smaller of W₊ and W₋
-    - `p`: two-sided
-    - `effect`: from -1 (all below 0) to 1 (all above 0)
+    """Result of the signed-rank test.
+
+    Attributes
+    ----------
+    statistic : float
+        The smaller of W₊ and W₋, as in SciPy.
+    p : float
+        Two-sided p value.
+    effect : float
+        Matched-pairs rank-biserial correlation, from -1 (all differences below 0) to 1 (all above 0).
     """
 
     statistic: float
@@ -39,13 +46,28 @@ class SignedRank(NamedTuple):
 
 
 def signed_rank_test(differences: ArrayLike, seed: int = 0) -> SignedRank:
-    """Test whether `differences`, shape (subjects,), lie about 0.
+    """Test whether paired differences are symmetric about 0.
 
-    Zeros say nothing of a direction and are left out; if all are zero, p is 1 and the effect 0. Infinite differences
-    count as the largest. Below 20 differences p is that of the permutation test: exact where all are of different size
-    or there are at most 13, else from 9,999 permutations drawn by `seed`. From 20 on it is what SciPy
-    chooses: exact up to 50, then normal. Fewer than two differences, or one that is no number, give NaN.
+    Zeros are left out. Infinite differences have the largest ranks. Below 20 differences, p is that of the
+    permutation test: exact if no absolute values are tied or there are at most 13 differences, otherwise from 9,999
+    random permutations. From 20 differences on SciPy chooses the method: exact up to 50 without ties, otherwise
+    a normal approximation.
 
+    Parameters
+    ----------
+    differences : array-like of shape (subjects,)
+        Differences of two methods.
+    seed : int, default 0
+        Seed of the permutations.
+
+    Returns
+    -------
+    SignedRank
+        Statistic, p value and effect size. All are NaN with fewer than two differences or if a difference is NaN. If
+        all differences are 0, p is 1 and the effect is 0.
+
+    Examples
+    --------
     >>> signed_rank_test([1.0, 2.0, 3.0, -4.0])
     SignedRank(statistic=4.0, p=0.875, effect=0.2)
     """
@@ -69,11 +91,14 @@ def signed_rank_test(differences: ArrayLike, seed: int = 0) -> SignedRank:
 
 
 def _permuted(values: NDArray[np.float64], seed: int) -> float:
-    """What ``wilcoxon(values, method=PermutationMethod(...))`` gives, 50 times faster: ranks are made once."""
+    """Return the p value of ``wilcoxon(values, method=PermutationMethod(...))``.
+
+    Ranks are computed once instead of for each permutation, which is 50 times faster.
+    """
     from scipy.stats import permutation_test, rankdata
 
     ranks = np.sign(values) * rankdata(np.abs(values))
-    found = permutation_test(
+    result = permutation_test(
         (ranks,),
         lambda drawn, axis: drawn.sum(axis=axis),
         permutation_type="samples",
@@ -81,26 +106,38 @@ def _permuted(values: NDArray[np.float64], seed: int) -> float:
         vectorized=True,
         rng=np.random.default_rng(seed),
     )
-    return float(found.pvalue)
+    return float(result.pvalue)
 
 
 def holm_correction(p: ArrayLike) -> NDArray[np.float64]:
-    """Holm's correction of a family of p values, shape (tests,): below 0.05 they hold together.
+    """Return p values corrected by Holm's step-down procedure.
 
-    NaN stays NaN and is no part of the family.
+    Rejecting corrected values below a significance level bounds the family-wise error rate by that level.
 
+    Parameters
+    ----------
+    p : array-like of shape (tests,)
+        p values of the family. NaN is not part of the family.
+
+    Returns
+    -------
+    ndarray of shape (tests,)
+        Corrected p values, NaN where `p` is NaN.
+
+    Examples
+    --------
     >>> holm_correction([0.01, 0.04, float("nan")]).tolist()
     [0.02, 0.04, nan]
     """
     values = np.asarray(p, dtype=float)
-    known = ~np.isnan(values)
+    family = ~np.isnan(values)
     corrected = np.full(values.shape, np.nan)
-    if known.any():
-        corrected[known] = _holm(tuple(values[known].tolist()))
+    if family.any():
+        corrected[family] = _holm(tuple(values[family].tolist()))
     return corrected
 
 
-@lru_cache(maxsize=256)  # statsmodels collects garbage at every call: 0.1 s, and reports ask again
+@lru_cache(maxsize=256)  # statsmodels runs the garbage collector in every call (0.1 s), and reports repeat calls
 def _holm(p: tuple[float, ...]) -> tuple[float, ...]:
     if len(p) == 1:
         return p
@@ -110,8 +147,20 @@ def _holm(p: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def smallest_p(subjects: int) -> float:
-    """The smallest p that so many subjects can give, when all agree.
+    """Return the smallest two-sided p value that the test can reach.
 
+    Parameters
+    ----------
+    subjects : int
+        Number of subjects.
+
+    Returns
+    -------
+    float
+        p value if all differences have the same sign.
+
+    Examples
+    --------
     >>> smallest_p(5), smallest_p(6)
     (0.0625, 0.03125)
     """

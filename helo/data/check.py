@@ -1,4 +1,4 @@
-"""What is in a dataset, and what in it would make leave-one-subject-out scores meaningless."""
+"""Summary of a dataset, and warnings of properties that make leave-one-subject-out scores meaningless."""
 
 from __future__ import annotations
 
@@ -15,26 +15,39 @@ from helo.errors import shorten
 from helo.metrics import METRICS, mean_scores
 from helo.names import Estimate
 
-LEAST_SUBJECTS: Final = 3
-"""One to test on, one to choose by, one to train on."""
+MIN_SUBJECTS: Final = 3
+"""Minimum number of subjects: a test subject, an inner validation subject and a training subject."""
 
-LEAST_WINDOWS: Final = 5
-"""Of a subject: the mean score of fewer is mostly chance, and counts as much as any other subject's."""
+MIN_WINDOWS: Final = 5
+"""Minimum number of windows of a subject.
 
-LEAST_SHARE: Final = 0.1
-"""A subject with less than this of the median number of windows is named too."""
+The mean score over fewer windows is mostly chance, and has the same weight as that of any other subject.
+"""
+
+MIN_SHARE: Final = 0.1
+"""Minimum number of windows of a subject, as a share of the median over subjects."""
 
 
 class Spread(NamedTuple):
-    """The least, the median and the most of some counts."""
+    """Minimum, median and maximum of counts."""
 
-    least: int
+    minimum: int
     median: float
-    most: int
+    maximum: int
 
 
 class ModalityCheck(NamedTuple):
-    """A modality: `missing` is the share of its cells that are empty, `absent` the windows without any of it."""
+    """Summary of a modality.
+
+    Attributes
+    ----------
+    name, role, main, tokens, token_features
+        As in `Modality`.
+    missing
+        Share of missing values, from 0 to 1.
+    absent
+        Number of windows in which all features of the modality are missing.
+    """
 
     name: str
     role: str
@@ -46,7 +59,7 @@ class ModalityCheck(NamedTuple):
 
 
 class EmotionCheck(NamedTuple):
-    """An emotion's share: mean and standard deviation over windows."""
+    """Mean and standard deviation (`spread`) of the share of an emotion over windows."""
 
     name: str
     mean: float
@@ -54,7 +67,17 @@ class EmotionCheck(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """One thing to know: a warning if scores may mean nothing because of it, a note otherwise."""
+    """Result of one test of a dataset.
+
+    Attributes
+    ----------
+    kind
+        Short name of the test.
+    warning
+        True for a warning (scores may be meaningless), False for a note.
+    text
+        Description for the user.
+    """
 
     kind: str
     warning: bool
@@ -63,12 +86,35 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class Check:
-    """What `check` found out.
+    """Summary of a dataset, as returned by `check`.
 
-    - `entropy`: mean of −Σ d ln d over windows, in nats; ln E is the most
-    - `labels`: distinct label vectors of a subject; `groups`, those of a subject, None without groups
-    - `scores`: method → the six measures, as under leave-one-subject-out: mean over the windows of a subject, then
-      over subjects
+    Attributes
+    ----------
+    name
+        Name of the dataset.
+    subjects, windows
+        Number of subjects and of windows.
+    subject_windows
+        Number of windows per subject.
+    group_names
+        Number of distinct group names, 0 without groups.
+    groups
+        Number of groups per subject, or None without groups.
+    labels
+        Number of distinct label vectors per subject.
+    modalities, emotions
+        Summaries in the order of the schema.
+    missing
+        Missing values.
+    entropy
+        Mean of −Σ d ln d over windows in nats, at most ln E.
+    entropy_share
+        `entropy` divided by ln E.
+    scores
+        Trivial baseline → metric → score as under leave-one-subject-out: the mean over the windows of a subject, then
+        over subjects.
+    findings
+        Warnings and notes.
     """
 
     name: str
@@ -88,12 +134,16 @@ class Check:
 
     @property
     def warnings(self) -> tuple[Finding, ...]:
-        """The findings that are warnings."""
+        """Findings that are warnings."""
         return tuple(finding for finding in self.findings if finding.warning)
 
 
 class _Numbers(NamedTuple):
-    """Windows (N,) by numbers from 0: the subject in natural order, the group, the distinct label, the cell."""
+    """Numbers from 0 for each window (N,).
+
+    `people` numbers the subjects in natural order, `groups` the groups, `labels` the distinct labels, and `cells` the
+    pairs of subject and group (without groups: of subject and label).
+    """
 
     people: NDArray[np.intp]
     groups: NDArray[np.intp] | None
@@ -102,12 +152,25 @@ class _Numbers(NamedTuple):
 
 
 def check(dataset: Dataset) -> Check:
-    """Look through a dataset; memory beside it: about a fifth, in the worst case."""
+    """Summarise a dataset and test it for properties that make scores meaningless.
+
+    The check needs at most a fifth of the memory of the dataset in addition.
+
+    Parameters
+    ----------
+    dataset
+        The dataset.
+
+    Returns
+    -------
+    Check
+        Counts, scores of the trivial baselines, warnings and notes.
+    """
     numbers = _numbers(dataset)
     codes = find_codes(dataset, numbers.people, numbers.cells, numbers.labels)
     repeats = find_repeats(dataset, numbers.people)
     windows = np.bincount(numbers.people)
-    labels = _different(numbers.people, numbers.labels)
+    labels = _count_distinct(numbers.people, numbers.labels)
     entropy = _entropy(dataset.labels)
     return Check(
         name=dataset.schema.name,
@@ -115,7 +178,7 @@ def check(dataset: Dataset) -> Check:
         windows=len(dataset),
         subject_windows=_spread(windows),
         group_names=0 if numbers.groups is None else int(numbers.groups.max()) + 1,
-        groups=None if numbers.groups is None else _spread(_different(numbers.people, numbers.groups)),
+        groups=None if numbers.groups is None else _spread(_count_distinct(numbers.people, numbers.groups)),
         labels=_spread(labels),
         modalities=_modalities(dataset, codes),
         emotions=_emotions(dataset),
@@ -129,16 +192,28 @@ def check(dataset: Dataset) -> Check:
             *_about_groups(dataset),
             *_about_rows(repeats),
             *_about_features(codes),
-            *_about_blurred(dataset, codes),
+            *_about_noisy_leaks(dataset, codes),
         ),
     )
 
 
 def trivial_scores(dataset: Dataset, people: NDArray[np.intp]) -> dict[str, dict[str, float]]:
-    """What no model has to be trained for: method → measure → mean over subjects.
+    """Score the trivial baselines.
 
-    ``train_mean`` predicts for each subject the mean label of all other subjects' windows, ``uniform`` the same share
-    for every emotion; made-up data have a ``best_possible``.
+    ``train_mean`` predicts for each subject the mean label over the windows of all other subjects. ``uniform`` predicts
+    equal shares. ``best_possible`` exists for simulated data only.
+
+    Parameters
+    ----------
+    dataset
+        The dataset.
+    people
+        Number of the subject of each window (N,), from 0 in natural order.
+
+    Returns
+    -------
+    dict
+        Baseline → metric → mean score over subjects.
     """
     emotions, total = len(dataset.emotions), dataset.labels.sum(axis=0)
     by_method: dict[str, list[dict[str, float]]] = {Estimate.TRAIN_MEAN: [], Estimate.UNIFORM: []}
@@ -161,25 +236,26 @@ def trivial_scores(dataset: Dataset, people: NDArray[np.intp]) -> dict[str, dict
 
 
 def _shares(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sums of distributions as a distribution; a difference may be −1e-17 where it should be 0."""
+    """Scale sums of distributions to a distribution, after setting rounding errors below 0 to 0."""
     sums = sums.clip(0)
     shares: NDArray[np.float64] = sums / sums.sum()
     return shares
 
 
 def _numbers(dataset: Dataset) -> _Numbers:
+    """Return numbers for the subjects, groups, labels and cells of the windows."""
     names, people = np.unique(dataset.subjects, return_inverse=True)
     place = {name: number for number, name in enumerate(dataset.subject_names)}
     people = np.array([place[str(name)] for name in names], dtype=np.intp)[people]
     labels = np.unique(row_keys(dataset.labels), return_inverse=True)[1]
     groups = None if dataset.groups is None else np.unique(dataset.groups, return_inverse=True)[1]
-    inner = labels if groups is None else groups
-    cells = np.unique(people * (int(inner.max()) + 1) + inner, return_inverse=True)[1]
+    parts = labels if groups is None else groups
+    cells = np.unique(people * (int(parts.max()) + 1) + parts, return_inverse=True)[1]
     return _Numbers(people, groups, labels, cells)
 
 
-def _different(people: NDArray[np.intp], numbers: NDArray[np.intp]) -> NDArray[np.intp]:
-    """How many different numbers each person (S,) has."""
+def _count_distinct(people: NDArray[np.intp], numbers: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return how many distinct numbers each subject has (S,)."""
     base = int(numbers.max()) + 1
     return np.bincount(np.unique(people * base + numbers) // base)
 
@@ -189,7 +265,8 @@ def _spread(counts: NDArray[np.intp]) -> Spread:
 
 
 def _entropy(labels: NDArray[np.float64]) -> float:
-    safe = np.where(labels > 0, labels, 1.0)  # 0 ln 0 counts 0
+    """Return the mean entropy in nats."""
+    safe = np.where(labels > 0, labels, 1.0)  # 0 ln 0 = 0
     return float(-(labels * np.log(safe)).sum(axis=1).mean())
 
 
@@ -221,13 +298,19 @@ def _emotions(dataset: Dataset) -> tuple[EmotionCheck, ...]:
 
 def _about_subjects(dataset: Dataset, windows: NDArray[np.intp]) -> list[Finding]:
     found = []
-    if len(windows) < LEAST_SUBJECTS:
-        text = f"{len(windows)} subjects; one to test on, one to choose by and one to train on are {LEAST_SUBJECTS}"
+    if len(windows) < MIN_SUBJECTS:
+        text = (
+            f"{len(windows)} subjects; at least {MIN_SUBJECTS} are needed: one to test, one to validate and one to "
+            "train on"
+        )
         found.append(Finding("few subjects", True, text))
-    few = np.flatnonzero((windows < LEAST_WINDOWS) | (windows < LEAST_SHARE * np.median(windows)))
+    few = np.flatnonzero((windows < MIN_WINDOWS) | (windows < MIN_SHARE * np.median(windows)))
     if len(few):
         named = shorten(f"{dataset.subject_names[number]} ({windows[number]})" for number in few)
-        text = f"very few windows in {named}: these subjects' scores are mostly chance, and count as much as any"
+        text = (
+            f"very few windows in {named}: their scores are mostly chance, but have the same weight as those of other "
+            "subjects"
+        )
         found.append(Finding("few windows", True, text))
     return found
 
@@ -236,27 +319,31 @@ def _about_labels(
     dataset: Dataset, numbers: _Numbers, windows: NDArray[np.intp], labels: NDArray[np.intp]
 ) -> list[Finding]:
     if int(numbers.labels.max()) == 0:
-        return [Finding("one label", True, "all windows of all subjects have the same label: nothing can be learnt")]
+        return [
+            Finding("one label", True, "all windows of all subjects have the same label: there is nothing to learn")
+        ]
     found = []
     alone = np.flatnonzero((labels == 1) & (windows > 1))
     if len(alone):
-        who = (
+        subjects = (
             "every subject"
             if len(alone) == len(labels)
             else f"subject {shorten(dataset.subject_names[number] for number in alone)}"
         )
-        text = f"all windows of {who} have one label: it says who it is, and nothing about what changes in a person"
+        text = f"all windows of {subjects} have one label: it only identifies the subject"
         found.append(Finding("one label per subject", True, text))
-    still = [name for name, spread in zip(dataset.emotions, np.ptp(dataset.labels, axis=0), strict=True) if not spread]
-    if still:
-        text = f"emotions with the same share in all windows: {shorten(still)}; they only dilute the others"
+    constant = [
+        name for name, spread in zip(dataset.emotions, np.ptp(dataset.labels, axis=0), strict=True) if not spread
+    ]
+    if constant:
+        text = f"emotions with the same share in all windows: {shorten(constant)}; they only dilute the others"
         found.append(Finding("constant emotions", False, text))
     return found
 
 
 def _about_groups(dataset: Dataset) -> list[Finding]:
     if dataset.groups is None:
-        text = "no column group (clip or condition): what is fixed in a clip cannot be told from what is in the signal"
+        text = "no column group (clip or condition): features that are constant within a clip cannot be detected"
         return [Finding("no groups", True, text)]
     blank = int((np.char.str_len(np.char.strip(dataset.groups)) == 0).sum())
     return [Finding("no groups", True, f"{blank:,} windows have an empty group")] if blank else []
@@ -267,7 +354,7 @@ def _about_rows(repeats: Repeats) -> list[Finding]:
     if repeats.pair is not None:
         text = (
             f"{repeats.across:,} windows have exactly the features of a window of another subject (such as "
-            f"{' and '.join(repeats.pair)}): the test subject is in the training data"
+            f"{' and '.join(repeats.pair)}): data of the test subject are in the training data"
         )
         found.append(Finding("repeated across subjects", True, text))
     if repeats.within:
@@ -281,28 +368,28 @@ def _about_features(codes: Codes) -> list[Finding]:
     if codes.constant:
         found.append(Finding("constant features", True, f"features with one value: {shorten(codes.constant)}"))
     if codes.personal:
-        text = f"features with one value in each subject: {shorten(codes.personal)}; they say who it is"
+        text = f"features with one value in each subject: {shorten(codes.personal)}; they identify the subject"
         found.append(Finding("personal features", True, text))
     if codes.revealing:
         named = shorten(f"{name} ({emotion or 'all emotions'})" for name, emotion in codes.revealing.items())
-        text = f"features that give the label away: {named}; scores would say nothing about the signals"
+        text = f"features that give the label away: {named}; scores would not depend on the signals"
         found.append(Finding("revealing features", True, text))
     if codes.fixed_in_groups:
         text = (
-            f"features with one value in each group of a subject: {shorten(codes.fixed_in_groups)}; they may be a code "
-            "of the clip, or of what was answered"
+            f"features with one value in each group of a subject: {shorten(codes.fixed_in_groups)}; they may encode "
+            "the clip or the answers"
         )
         found.append(Finding("features fixed in groups", True, text))
     return found
 
 
-def _about_blurred(dataset: Dataset, codes: Codes) -> list[Finding]:
+def _about_noisy_leaks(dataset: Dataset, codes: Codes) -> list[Finding]:
     named = {*codes.constant, *codes.personal, *codes.revealing, *codes.fixed_in_groups}
-    found = [f"{name} ({told:.0%})" for name, told in find_noisy_leaks(dataset).items() if name not in named]
+    found = [f"{name} ({explained:.0%})" for name, explained in find_noisy_leaks(dataset).items() if name not in named]
     if not found:
         return []
     text = (
-        f"features that alone tell nearly all of the labels' variance: {shorten(found)}; a code of the clip or the "
-        "label with noise on it, or the time?"
+        f"features that alone explain nearly all variance of the labels: {shorten(found)}; they may encode the clip, "
+        "the label or the time, with noise"
     )
     return [Finding("nearly revealing features", True, text)]

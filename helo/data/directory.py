@@ -1,4 +1,4 @@
-"""The dataset directory: ``windows.parquet`` and ``dataset.yaml``."""
+"""Dataset directories, which hold ``windows.parquet`` and ``dataset.yaml``."""
 
 from __future__ import annotations
 
@@ -26,9 +26,23 @@ _MODALITY_KEYS = ("role", "main", "tokens", "columns")
 
 
 def read_dataset(place: os.PathLike[str] | str) -> Dataset:
-    """Read and validate a dataset directory, by its path or URI.
+    """Read and validate a dataset directory.
 
-    Raise `InputError` for what is missing or wrong in it.
+    Parameters
+    ----------
+    place
+        Path or URI of the directory.
+
+    Returns
+    -------
+    Dataset
+        The windows, with features in single and labels in double precision.
+
+    Raises
+    ------
+    InputError
+        If the directory or one of its two files is missing or malformed. The message names the file, and the column or
+        key.
     """
     folder = open_folder(place)
     names = names_in(folder, f"no such dataset directory (it needs {FileName.WINDOWS} and {FileName.SCHEMA})")
@@ -47,14 +61,12 @@ def read_dataset(place: os.PathLike[str] | str) -> Dataset:
 
 
 def _read_windows(source: Any, schema: Schema) -> Dataset:
-    """Read the columns that the schema asks for, some at a time: never the table beside the arrays."""
-    wanted = [str(Column.SUBJECT), *schema.features, *schema.emotions.values(), *schema.best_possible.values()]
+    """Read the columns of a schema in blocks, so that table and arrays are never both in memory."""
+    required = [str(Column.SUBJECT), *schema.features, *schema.emotions.values(), *schema.best_possible.values()]
     with _open_windows(source) as file:
-        _require_columns(file.schema_arrow.names, wanted)
+        _require_columns(file.schema_arrow.names, required)
         rows = file.metadata.num_rows
-        found = _read_words(
-            file, [Column.SUBJECT, *([Column.GROUP] if Column.GROUP in file.schema_arrow.names else [])]
-        )
+        names = _read_text(file, [Column.SUBJECT, *([Column.GROUP] if Column.GROUP in file.schema_arrow.names else [])])
         labels = np.empty((rows, len(schema.emotions)), np.float64)
         best_possible = np.empty((rows, len(schema.best_possible)), np.float64)
         features = np.empty((rows, len(schema.features)), np.float32)
@@ -63,18 +75,33 @@ def _read_windows(source: Any, schema: Schema) -> Dataset:
         _read_numbers(file, tuple(schema.best_possible.values()), best_possible)
     return Dataset(
         schema=schema,
-        subjects=found[Column.SUBJECT],
+        subjects=names[Column.SUBJECT],
         features=features,
         labels=labels,
-        groups=found.get(Column.GROUP),
+        groups=names.get(Column.GROUP),
         best_possible=best_possible if schema.best_possible else None,
     )
 
 
 def read_schema(path: Path, name: str | None = None) -> Schema:
-    """Read ``dataset.yaml``; raise `InputError` for unknown keys and wrong types.
+    """Read ``dataset.yaml``.
 
-    `name`: of the dataset, if the file gives none; without it, that of its folder.
+    Parameters
+    ----------
+    path
+        The file.
+    name
+        Name of the dataset if the file has no key ``name``. None stands for the name of the folder.
+
+    Returns
+    -------
+    Schema
+        The modalities, emotions and descriptions of the dataset.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or a key is unknown, missing or of the wrong type.
     """
     content = read_yaml(path)
     try:
@@ -84,20 +111,38 @@ def read_schema(path: Path, name: str | None = None) -> Schema:
 
 
 def parse_schema(content: dict[str, Any], default_name: str) -> Schema:
-    """A schema from plain values, laid out as in ``dataset.yaml``."""
-    _known_keys(content, _SCHEMA_KEYS, "dataset")
+    """Build a schema from the content of a ``dataset.yaml``.
+
+    Parameters
+    ----------
+    content
+        Keys and values of the file.
+    default_name
+        Name of the dataset if `content` has no key ``name``.
+
+    Returns
+    -------
+    Schema
+        The schema that `content` describes.
+
+    Raises
+    ------
+    InputError
+        If a key is unknown, missing or of the wrong type.
+    """
+    _reject_unknown_keys(content, _SCHEMA_KEYS, "dataset")
     for key in ("modalities", "emotions"):
         if not isinstance(content.get(key), dict):
-            raise InputError(f"'{key}' must be a mapping of names, got {content.get(key)!r}")
+            raise InputError(f"'{key}' must be a mapping from names, got {content.get(key)!r}")
     best_possible = content.get("best_possible") or {}
     if not isinstance(best_possible, dict):
-        raise InputError(f"'best_possible' must be a mapping of names, got {best_possible!r}")
+        raise InputError(f"'best_possible' must be a mapping from emotions to columns, got {best_possible!r}")
     modalities = []
     for name, entry in content["modalities"].items():
         where = f"modality {name!r}"
         if not isinstance(entry, dict):
             raise InputError(f"{where} must be a mapping with role and columns, got {entry!r}")
-        _known_keys(entry, _MODALITY_KEYS, where)
+        _reject_unknown_keys(entry, _MODALITY_KEYS, where)
         columns = entry.get("columns")
         if not isinstance(columns, list) or not all(isinstance(column, str) for column in columns):
             raise InputError(f"{where}: 'columns' must be a list of column names, got {columns!r}")
@@ -118,7 +163,8 @@ def parse_schema(content: dict[str, Any], default_name: str) -> Schema:
     )
 
 
-def _known_keys(content: dict[str, Any], known: tuple[str, ...], where: str) -> None:
+def _reject_unknown_keys(content: dict[str, Any], known: tuple[str, ...], where: str) -> None:
+    """Raise `InputError` if `content` has a key that is not in `known`."""
     for key in content:
         if key not in known:
             raise InputError(
@@ -128,7 +174,7 @@ def _known_keys(content: dict[str, Any], known: tuple[str, ...], where: str) -> 
 
 @contextmanager
 def _open_windows(source: Any) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file; raise `InputError` if it cannot be read, there or later."""
+    """Open a Parquet file; raise `InputError` if opening or reading it fails."""
     try:
         with pq.ParquetFile(source, pre_buffer=False) as file:
             yield file
@@ -136,33 +182,36 @@ def _open_windows(source: Any) -> Iterator[pq.ParquetFile]:
         raise InputError(f"is not a readable Parquet file ({error})") from None
 
 
-def _require_columns(present: Sequence[str], wanted: Sequence[str]) -> None:
-    missing = [column for column in wanted if column not in present]
+def _require_columns(present: Sequence[str], required: Sequence[str]) -> None:
+    """Raise `InputError` unless each required column is present exactly once."""
+    missing = [column for column in required if column not in present]
     if missing:
         hint = did_you_mean(missing[0], present)
-        raise InputError(f"column {shorten(map(repr, missing))} is missing{hint}; {FileName.SCHEMA} asks for it")
-    twice = [column for column in wanted if present.count(column) > 1]
-    if twice:
-        raise InputError(f"column {shorten(map(repr, twice))} is there more than once")
+        raise InputError(f"column {shorten(map(repr, missing))} is missing{hint}; {FileName.SCHEMA} names it")
+    repeated = [column for column in required if present.count(column) > 1]
+    if repeated:
+        raise InputError(f"column {shorten(map(repr, repeated))} must appear once, but appears several times")
 
 
-def _read_words(file: pq.ParquetFile, columns: Sequence[str]) -> dict[str, NDArray[np.str_]]:
-    """Columns of names (N,); raise `InputError` if some are empty or a column holds none."""
+def _read_text(file: pq.ParquetFile, columns: Sequence[str]) -> dict[str, NDArray[np.str_]]:
+    """Return columns of text (N,); raise `InputError` for empty cells and for other types."""
     parts: dict[str, list[NDArray[np.str_]]] = {column: [np.empty(0, np.str_)] for column in columns}
     for _, table in _blocks(file, columns):
         for column in table.column_names:
             values = table[column]
             if values.null_count:
-                raise InputError(f"column {column!r} must name a {column} in every row; {values.null_count} are empty")
+                raise InputError(
+                    f"column {column!r} must name a {column} in every row; {values.null_count} rows are empty"
+                )
             try:
                 parts[column].append(np.asarray(values.cast(pa.string()).to_pylist(), dtype=np.str_))
             except pa.ArrowException:
-                raise InputError(f"column {column!r} must hold words, got {values.type}") from None
-    return {column: np.concatenate(found) for column, found in parts.items()}
+                raise InputError(f"column {column!r} must hold text, got {values.type}") from None
+    return {column: np.concatenate(blocks) for column, blocks in parts.items()}
 
 
 def _read_numbers(file: pq.ParquetFile, columns: Sequence[str], into: NDArray[Any]) -> None:
-    """Columns of numbers `into` an array (N, C); empty cells become NaN, for `Signals` to name."""
+    """Read columns of numbers `into` an array (N, C); empty cells become NaN, which `Signals` checks."""
     place = {column: position for position, column in enumerate(columns)}
     for block, table in _blocks(file, columns):
         for column in table.column_names:
@@ -171,30 +220,45 @@ def _read_numbers(file: pq.ParquetFile, columns: Sequence[str], into: NDArray[An
                 values = values.cast(pa.float64())
             if not is_number(values.type):
                 raise InputError(f"column {column!r} must hold numbers, got {values.type}")
-            with np.errstate(over="ignore"):  # beyond float32 it becomes inf, for `Signals` to name
+            with np.errstate(over="ignore"):  # values beyond float32 become inf, which `Signals` reports
                 into[block, place[column]] = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
 
 
 def _blocks(file: pq.ParquetFile, columns: Sequence[str]) -> Iterator[tuple[slice, pa.Table]]:
-    """Some columns of a table, a few at a time, and the rows in which they lie.
+    """Yield a few columns of a table at a time, with the rows that they fill.
 
-    A file may have its million rows in one group, which is read whole: so it is read by columns.
+    Splitting by columns bounds the memory even where all rows of the file form one row group.
     """
     start = 0
     for group in range(file.num_row_groups):
         rows = file.metadata.row_group(group).num_rows
-        for some in row_blocks(len(columns), rows):
-            yield slice(start, start + rows), file.read_row_group(group, columns=list(columns[some]))
+        for chunk in row_blocks(len(columns), rows):
+            yield slice(start, start + rows), file.read_row_group(group, columns=list(columns[chunk]))
         start += rows
 
 
 def is_number(kind: pa.DataType) -> bool:
-    """Whether a column of this type can be a feature."""
+    """Return whether a column of this type can be a feature."""
     return any(test(kind) for test in (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean))
 
 
 def write_dataset(dataset: Dataset, folder: Path | str) -> None:
-    """Write a dataset directory, whole or not at all; refuse to overwrite."""
+    """Write a dataset directory.
+
+    The directory appears only once it is complete.
+
+    Parameters
+    ----------
+    dataset
+        The dataset.
+    folder
+        Path of the directory, which must not exist yet.
+
+    Raises
+    ------
+    InputError
+        If `folder` exists or cannot be written.
+    """
     folder = Path(folder)
     if folder.exists():
         raise InputError(f"{folder}: is already there; choose another directory or remove it")
@@ -208,6 +272,7 @@ def write_dataset(dataset: Dataset, folder: Path | str) -> None:
 
 
 def _write_windows(dataset: Dataset, path: Path) -> None:
+    """Write ``windows.parquet`` in blocks of rows."""
     writer: pq.ParquetWriter | None = None
     try:
         for block in row_blocks(len(dataset), len(dataset.schema.features)):
@@ -220,6 +285,7 @@ def _write_windows(dataset: Dataset, path: Path) -> None:
 
 
 def _table(dataset: Dataset, block: slice) -> pa.Table:
+    """Return some rows of a dataset as a table."""
     columns: dict[str, Any] = {Column.SUBJECT: pa.array(dataset.subjects[block].tolist(), pa.string())}
     if dataset.groups is not None:
         columns[Column.GROUP] = pa.array(dataset.groups[block].tolist(), pa.string())

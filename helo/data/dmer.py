@@ -1,12 +1,12 @@
-"""DMER: 73 people, 32 film clips, EEG, skin and pulse, the face, and what each person said they felt.
+"""Reader of DMER: EEG, skin conductance, pulse, face video and self-reports of 73 subjects on 32 film clips.
 
 Source: Yang et al., "A multimodal dataset for mixed emotion recognition", Scientific Data, 2024; access by a signed
-agreement. Read here: a MATLAB file ``n.mat`` per subject n (of ``Features.zip``) with
+agreement. The reader takes a MATLAB file ``n.mat`` for each subject n (of ``Features.zip``) with
 
-- ``feas`` (windows, 913): columns 0–89 EEG (18 channels × 5 bands, channel by channel), 90–117 skin (GSR),
+- ``feas`` (windows, 913): columns 0–89 EEG (18 channels × 5 bands, channel by channel), 90–117 skin conductance (GSR),
   118–144 pulse (PPG), 145–912 face (LBP-TOP of the video)
-- ``vids``: the clip of each window, counted from 0
-- ``dis_label`` (clips, 10): PANAS scores; here, or in ``n/datas.mat`` (of ``Aligned_data.zip``)
+- ``vids``: number of the clip of each window, from 0
+- ``dis_label`` (clips, 10): PANAS scores; in this file, or in ``n/datas.mat`` (of ``Aligned_data.zip``)
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from helo.errors import InputError, shorten
 from helo.names import Role
 
 LEFT_OUT: Final = (3, 4, 13, 16, 17, 27, 31)
-"""Subjects that the authors leave out: 73 of 80 remain."""
+"""Numbers of the subjects that the authors exclude; 73 of 80 remain."""
 
 _PANAS: Final = "Inspired Alert Excited Enthusiastic Determined Afraid Upset Nervous Scared Distressed"
 EMOTIONS: Final = tuple(_PANAS.split())
@@ -38,22 +38,23 @@ MODALITIES: Final = tuple(
     for name, role, width, tokens in (
         # A channel of 5 bands is a token.
         ("eeg", Role.PHYSIOLOGICAL, 90, 18),
-        # Which statistics these are is not published: each is a token of its own, as those of WESAD.
+        # The statistics of GSR and PPG are not published. Each is a token of its own, as in WESAD.
         ("gsr", Role.PHYSIOLOGICAL, 28, 28),
         ("ppg", Role.PHYSIOLOGICAL, 27, 27),
-        # LBP-TOP is three histograms, one after the other, of the planes XY, XT and YT; 8 neighbours make
-        # 2^8 = 256 bins, and 3 × 256 = 768. One token would leave transport nothing to choose.
+        # LBP-TOP is a sequence of three histograms, of the planes XY, XT and YT. With 8 neighbours, each has
+        # 2^8 = 256 bins. Each plane is a token, since optimal transport to a single token is trivial.
         ("video", Role.BEHAVIOURAL, 768, 3),
     )
 )
-"""The four modalities, in the order of the columns of ``feas``."""
+"""Modalities in the order of the columns of ``feas``."""
 
 FEATURES: Final = sum(len(modality.columns) for modality in MODALITIES)
+"""Number of columns of ``feas``."""
 
 _FEATURES, _CLIPS, _SCORES = "feas", "vids", "dis_label"
 _LABEL_FILE: Final = "datas.mat"
 
-# What loadmat raises for a file that is cut short, or no MATLAB file.
+# Errors of loadmat for a truncated file and for a file of another format.
 _UNREADABLE: Final = (
     *(OSError, EOFError, ValueError, TypeError, KeyError, IndexError, OverflowError, MemoryError),
     *(zlib.error, struct.error),
@@ -67,18 +68,32 @@ def read_dmer(
     leave_out: Sequence[int] = LEFT_OUT,
     log: Callable[[str], None] = lambda line: None,
 ) -> Dataset:
-    """Read the windows of DMER with an emotion distribution from the PANAS scores.
+    """Read the windows of DMER, with emotion distributions from the PANAS scores.
 
-    The label of a window is s_e / Σ s, where s (10,) are the scores of its subject for its clip: all windows of a
-    clip share it. Groups are the clips.
+    The label of a window is s_e / Σ s, where s (10,) are the scores of its subject for its clip. All windows of a
+    subject and clip share this label. Groups are the clips. The function needs memory for the result and one subject.
 
-    - `folder`: holds ``n.mat``, itself or in a folder of it (``Features/n.mat``)
-    - `labels`: holds ``n/datas.mat``, likewise; None takes ``dis_label`` from ``n.mat`` if it is there, else from an
-      ``n/datas.mat`` beside it or in a folder of `folder`
-    - `leave_out`: numbers of subjects
-    - `tell` gets a line per subject
+    Parameters
+    ----------
+    folder
+        Folder with the files ``n.mat``, directly or one level below (``Features/n.mat``).
+    labels
+        Folder with the files ``n/datas.mat``, directly or one level below. None takes ``dis_label`` from ``n.mat`` if
+        it has this variable, otherwise from ``n/datas.mat`` beside it, in `folder` or one level below.
+    leave_out
+        Numbers of the subjects to exclude.
+    log
+        Receives a line per subject.
 
-    Memory: one subject beside the float32 result. Raises `InputError` for missing and malformed files.
+    Returns
+    -------
+    Dataset
+        N windows with features (N, 913) in the units of the files and labels (N, 10).
+
+    Raises
+    ------
+    InputError
+        If a file is missing or malformed, `leave_out` names an unknown subject, or fewer than 2 subjects remain.
     """
     folder = Path(folder)
     files = _subject_files(folder)
@@ -91,21 +106,21 @@ def read_dmer(
             f"{folder}: leave-one-subject-out needs at least 2 subjects, got {shorten(files) or 'none'} "
             f"(left out: {shorten(leave_out, most=10) or 'none'})"
         )
-    # The headers come first: a wrong file is named before minutes of reading, and the result is made at once.
-    plans = [_plan(number, path, folder, labels) for number, path in files.items()]
-    features = np.empty((sum(plan.windows for plan in plans), FEATURES), dtype=np.float32)
+    # Reading the headers first finds wrong files before minutes of reading, and gives the size of the result.
+    parts = [_locate(number, path, folder, labels) for number, path in files.items()]
+    features = np.empty((sum(part.windows for part in parts), FEATURES), dtype=np.float32)
     distributions = np.empty((len(features), len(EMOTIONS)))
     clips = np.empty(len(features), dtype=np.intp)
     start = 0
-    for position, plan in enumerate(plans, start=1):
-        rows = slice(start, start + plan.windows)
-        features[rows], clips[rows], distributions[rows] = _read_subject(plan)
+    for position, part in enumerate(parts, start=1):
+        rows = slice(start, start + part.windows)
+        features[rows], clips[rows], distributions[rows] = _read_subject(part)
         start = rows.stop
         log(
-            f"subject {plan.number} ({position} of {len(plans)}): {plan.windows:,} windows, "
+            f"subject {part.number} ({position} of {len(parts)}): {part.windows:,} windows, "
             f"{len(np.unique(clips[rows]))} clips"
         )
-    subjects = np.repeat([str(plan.number) for plan in plans], [plan.windows for plan in plans])
+    subjects = np.repeat([str(part.number) for part in parts], [part.windows for part in parts])
     groups = np.char.add("clip ", clips.astype(np.str_))
     try:
         return Dataset(_schema(leave_out), subjects, features, distributions, groups=groups)
@@ -114,15 +129,34 @@ def read_dmer(
 
 
 def parse_subjects(text: str) -> tuple[int, ...]:
-    """The subject numbers of a list such as ``3,4,13``.
+    """Parse a list of subject numbers such as ``3,4,13``.
 
+    Parameters
+    ----------
+    text
+        Numbers separated by commas.
+
+    Returns
+    -------
+    tuple of int
+        The numbers without repetitions.
+
+    Raises
+    ------
+    InputError
+        If a part is not a number of 1 to 6 digits.
+
+    Examples
+    --------
     >>> parse_subjects("3, 4,13")
     (3, 4, 13)
     """
     words = [word.strip() for word in text.split(",")]
     for word in words:
         if not re.fullmatch("[0-9]{1,6}", word):
-            raise InputError(f"--leave-out must be numbers of subjects parted by commas, such as 3,4,13, got {word!r}")
+            raise InputError(
+                f"--leave-out must be numbers of subjects separated by commas, such as 3,4,13, got {word!r}"
+            )
     return tuple(dict.fromkeys(map(int, words)))
 
 
@@ -142,7 +176,7 @@ def _schema(leave_out: Sequence[int]) -> Schema:
 
 
 def _subject_files(folder: Path) -> dict[int, Path]:
-    """Subject number → ``n.mat``, by number."""
+    """Return the path of ``n.mat`` by subject number, in the order of the numbers."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such directory (it must hold 1.mat, 2.mat ..., or Features/1.mat ...)")
     found: dict[int, Path] = {}
@@ -154,31 +188,33 @@ def _subject_files(folder: Path) -> dict[int, Path]:
             raise InputError(f"{path}: subject {number} is also in {found[number]}; keep one of them")
         found[number] = path
     if not found:
-        raise InputError(f"{folder}: no subject's file is there (it must hold 1.mat, 2.mat ..., or Features/1.mat ...)")
+        raise InputError(f"{folder}: no files of subjects found (it must hold 1.mat, 2.mat ..., or Features/1.mat ...)")
     return dict(sorted(found.items()))
 
 
-class _Plan(NamedTuple):
+class _SubjectParts(NamedTuple):
+    """Files of a subject, and its number of windows."""
+
     number: int
     features: Path  # holds feas and vids
     scores: Path  # holds dis_label
     windows: int
 
 
-def _plan(number: int, path: Path, folder: Path, labels: Path | None) -> _Plan:
-    """Where a subject's parts are, and how many windows it has, from the headers alone."""
+def _locate(number: int, path: Path, folder: Path, labels: Path | None) -> _SubjectParts:
+    """Find the files of a subject and count its windows, from the headers alone."""
     shapes = _contents(path)
     for name in (_FEATURES, _CLIPS):
         if name not in shapes:
             raise InputError(
-                f"{path}: variable {name!r} is missing; it holds {shorten(shapes) or 'nothing'} (cut short?)"
+                f"{path}: variable {name!r} is missing; the file holds {shorten(shapes) or 'nothing'} (truncated?)"
             )
     shape = shapes[_FEATURES]
     if len(shape) != 2 or shape[1] != FEATURES or not shape[0]:
         turned = "; it is transposed" if len(shape) == 2 and shape[0] == FEATURES else ""
         raise InputError(f"{path}: {_FEATURES} must be windows × {FEATURES}, got {_by(shape)}{turned}")
     if labels is None and _SCORES in shapes:
-        return _Plan(number, path, path, shape[0])
+        return _SubjectParts(number, path, path, shape[0])
     where = Path(str(number)) / _LABEL_FILE
     if labels is not None:
         places = [Path(labels) / where, *sorted(Path(labels).glob(f"*/{where}"))]
@@ -187,29 +223,29 @@ def _plan(number: int, path: Path, folder: Path, labels: Path | None) -> _Plan:
     scores = next((place for place in places if place.is_file()), None)
     if scores is None:
         raise InputError(
-            f"{places[0]}: is missing; the labels ({_SCORES}) of subject {number} must be there"
-            + ("" if labels is not None else f", in {path}, or in the folder that --labels names")
+            f"{places[0]}: is missing; the labels ({_SCORES}) of subject {number} must be in it"
+            + ("" if labels is not None else f", in {path}, or in the folder given by --labels")
         )
     if _SCORES not in (names := _contents(scores)):
-        raise InputError(f"{scores}: variable {_SCORES!r} is missing; it holds {shorten(names) or 'nothing'}")
-    return _Plan(number, path, scores, shape[0])
+        raise InputError(f"{scores}: variable {_SCORES!r} is missing; the file holds {shorten(names) or 'nothing'}")
+    return _SubjectParts(number, path, scores, shape[0])
 
 
-def _read_subject(plan: _Plan) -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.float64]]:
-    """A subject's features (W, 913), clips (W,) and emotion distributions (W, 10)."""
-    names = (_FEATURES, _CLIPS) if plan.scores != plan.features else (_FEATURES, _CLIPS, _SCORES)
-    variables = _load(plan.features, names)
-    features, path = _float32(variables[_FEATURES], plan.features), plan.features
+def _read_subject(part: _SubjectParts) -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.float64]]:
+    """Return the features (W, 913), clips (W,) and emotion distributions (W, 10) of a subject."""
+    names = (_FEATURES, _CLIPS) if part.scores != part.features else (_FEATURES, _CLIPS, _SCORES)
+    variables = _load(part.features, names)
+    features, path = _float32(variables[_FEATURES], part.features), part.features
     clips = _numbers(variables[_CLIPS], path, _CLIPS)
-    if clips.size != plan.windows or max(clips.shape) != clips.size:
+    if clips.size != part.windows or max(clips.shape) != clips.size:
         raise InputError(
-            f"{path}: {_CLIPS} must name the clip of each of the {plan.windows} windows, got {_by(clips.shape)}"
+            f"{path}: {_CLIPS} must name the clip of each of the {part.windows} windows, got {_by(clips.shape)}"
         )
     clips = clips.ravel()
-    scores = variables[_SCORES] if _SCORES in variables else _load(plan.scores, (_SCORES,))[_SCORES]
-    scores = _numbers(scores, plan.scores, _SCORES)
+    scores = variables[_SCORES] if _SCORES in variables else _load(part.scores, (_SCORES,))[_SCORES]
+    scores = _numbers(scores, part.scores, _SCORES)
     if scores.ndim != 2 or scores.shape[1] != len(EMOTIONS):
-        raise InputError(f"{plan.scores}: {_SCORES} must be clips × {len(EMOTIONS)} emotions, got {_by(scores.shape)}")
+        raise InputError(f"{part.scores}: {_SCORES} must be clips × {len(EMOTIONS)} emotions, got {_by(scores.shape)}")
     wrong = ~((clips >= 0) & (clips < len(scores)) & (clips == np.floor(clips)))
     if wrong.any():
         window = int(np.argmax(wrong))
@@ -219,7 +255,7 @@ def _read_subject(plan: _Plan) -> tuple[NDArray[np.float32], NDArray[np.intp], N
             f"{clips[window]:g} in window {window}{counted}"
         )
     whole = clips.astype(np.intp)
-    used, which = np.unique(whole, return_inverse=True)  # nobody needs a score for a clip without windows
+    used, which = np.unique(whole, return_inverse=True)  # clips without windows need no scores
     shares = np.empty((len(used), len(EMOTIONS)))
     for place, clip in enumerate(used):
         row = scores[clip].astype(np.float64)
@@ -227,7 +263,7 @@ def _read_subject(plan: _Plan) -> tuple[NDArray[np.float32], NDArray[np.intp], N
             total = row.sum()
         if not 0 < total < np.inf or (row < 0).any():
             raise InputError(
-                f"{plan.scores}: {_SCORES}, clip {clip}: scores must be finite, ≥ 0 and not all 0, got "
+                f"{part.scores}: {_SCORES}, clip {clip}: scores must be finite, ≥ 0 and not all 0, got "
                 f"{shorten((f'{value:g}' for value in row), most=10)}"
             )
         shares[place] = row / total
@@ -235,8 +271,9 @@ def _read_subject(plan: _Plan) -> tuple[NDArray[np.float32], NDArray[np.intp], N
 
 
 def _float32(values: Any, path: Path) -> NDArray[np.float32]:
+    """Return features in single precision; raise `InputError` for infinite values and empty windows."""
     numbers = _numbers(values, path, _FEATURES)
-    with np.errstate(over="ignore"):  # beyond float32 it becomes inf, and is named
+    with np.errstate(over="ignore"):  # values beyond float32 become inf, which is reported below
         features: NDArray[np.float32] = numbers.astype(np.float32)
     unbounded = np.isinf(features)
     if unbounded.any():
@@ -255,6 +292,7 @@ def _float32(values: Any, path: Path) -> NDArray[np.float32]:
 
 
 def _numbers(values: Any, path: Path, name: str) -> NDArray[Any]:
+    """Return a variable as floating-point numbers; raise `InputError` for other types."""
     array = np.asarray(values)
     if array.dtype.kind not in "iufb":
         raise InputError(f"{path}: {name} must be a matrix of real numbers, got {array.dtype}")
@@ -262,8 +300,8 @@ def _numbers(values: Any, path: Path, name: str) -> NDArray[Any]:
 
 
 def _contents(path: Path) -> dict[str, tuple[int, ...]]:
-    """Variable → shape, from the headers of a MATLAB file; what is read later must hold numbers."""
-    from scipy.io import whosmat  # half a second that `--help` need not wait for
+    """Return the shape of each variable of a MATLAB file, from its headers; check the types of those used here."""
+    from scipy.io import whosmat  # imported late because it takes half a second, which `--help` should not wait for
 
     shapes = {}
     for name, shape, kind in _matlab(path, lambda: whosmat(str(path))):
@@ -274,6 +312,7 @@ def _contents(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _load(path: Path, names: Sequence[str]) -> dict[str, Any]:
+    """Return some variables of a MATLAB file."""
     from scipy.io import loadmat
 
     variables: dict[str, Any] = _matlab(path, lambda: loadmat(str(path), variable_names=list(names)))
@@ -281,12 +320,12 @@ def _load(path: Path, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _matlab(path: Path, read: Callable[[], Any]) -> Any:
-    """What `read` returns; a file that cannot be read is named, and what would be right."""
+    """Return the result of `read`; raise `InputError` if the file cannot be read."""
     from scipy.io.matlab import MatReadError
 
     try:
         return read()
-    except NotImplementedError:  # scipy's answer to HDF5
+    except NotImplementedError:  # raised by SciPy for HDF5 files
         raise InputError(
             f"{path}: is a MATLAB v7.3 (HDF5) file; save it with save(FILE, '-v7', ...) in MATLAB"
         ) from None
@@ -295,4 +334,5 @@ def _matlab(path: Path, read: Callable[[], Any]) -> Any:
 
 
 def _by(shape: tuple[int, ...]) -> str:
+    """Return a shape as text, such as ``10 × 913``."""
     return " × ".join(map(str, shape)) or "one value"

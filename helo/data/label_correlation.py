@@ -1,4 +1,4 @@
-"""The label correlation of the data, which HeLo aligns its label embeddings with and analysis shows beside them."""
+"""Correlation between emotion labels, to which HeLo aligns its label embeddings."""
 
 from __future__ import annotations
 
@@ -7,10 +7,22 @@ from numpy.typing import NDArray
 
 
 def label_correlation(labels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Pearson correlation between emotions over windows: (N, E) → (E, E).
+    """Return the Pearson correlation between emotions over windows.
 
-    Of an emotion that never varies the correlation is unknown: 0, and 1 with itself.
+    The correlation of a constant emotion is undefined; it is set to 0, and to 1 with itself.
 
+    Parameters
+    ----------
+    labels
+        Emotion distributions (N, E).
+
+    Returns
+    -------
+    ndarray
+        Correlation matrix (E, E), with values from -1 to 1.
+
+    Examples
+    --------
     >>> label_correlation(np.array([[0.2, 0.8, 0.0], [0.6, 0.4, 0.0]])).round(6).tolist()
     [[1.0, -1.0, 0.0], [-1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """

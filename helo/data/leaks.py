@@ -1,19 +1,18 @@
-"""Features that say too much or nothing, and rows that are there twice: what a dataset may hide.
+"""Features that encode subject, clip or label, features without information, and repeated rows.
 
-A feature that is a code of the person, the clip or the label makes scores that mean nothing. Whether one is can be
-told from which windows share its value. Let a *cell* be the windows of one subject in one group (without groups: of
-one subject with one label). A feature, over the windows that have it, is
+A feature that encodes the subject, the clip or the label makes scores meaningless. Such features are found by comparing
+the windows that share a value. Let a *cell* be the windows of one subject in one group (without groups: of one subject
+with one label). Over the windows in which it is not missing, a feature is
 
-- *constant*: it has one value;
-- *personal*: it has one value in each subject, and not the same in all, where subjects have two windows or more on
-  average;
-- *revealing*: windows of one value have one label, although values repeat (at most two values for each distinct label,
-  and half as many values as windows at most: a continuous feature, whose values do not repeat, "determines" any label),
-  or, put in its order, the share of one emotion rises (or falls) throughout, never between equal values, and at half
-  of the steps between different ones at least;
-- *fixed in groups*: it has one value in each cell, where cells have two windows or more on average.
+- *constant* if it has a single value;
+- *personal* if it has a single value in each subject, and subjects have two windows or more on average;
+- *revealing* if one of two conditions holds. Either all windows with the same value have the same label, and values
+  repeat: there are at most two values per distinct label, and at most half as many values as windows. (A continuous
+  feature, whose values do not repeat, determines any label.) Or the share of one emotion is a monotonic function of the
+  feature, and changes at half or more of the steps between distinct values;
+- *fixed in groups* if it has a single value in each cell, and cells have two windows or more on average.
 
-Each feature is named for the first of these that holds.
+Each feature is listed under the first of these kinds that applies.
 """
 
 from __future__ import annotations
@@ -28,19 +27,25 @@ from helo.data.dataset import Dataset
 
 _CONSTANT, _PERSONAL, _FIXED = "constant", "personal", "fixed in groups"
 
-_FEATURES_AT_ONCE: Final = 16  # float32 values of a row that share a cache line
+_FEATURES_AT_ONCE: Final = 16  # number of float32 values that share a cache line
 _ROWS_AT_ONCE: Final = 4096
-_SAMPLE: Final = 20_000  # windows that decide first whether a feature can be revealing
-_LABELS_TO_SAMPLE: Final = 50
-_ROUNDING: Final = 2e-7  # of a share in single precision
-_DISTINCT: Final = 10  # values, none of them twice, that agree in order with an emotion: by chance 2 / 10!
+_SAMPLE: Final = 20_000  # number of windows in the preliminary test for revealing features
+_MIN_LABELS: Final = 50  # number of distinct labels from which the sample holds all windows of some labels
+_ROUNDING: Final = 2e-7  # rounding error of a share in single precision
+_MIN_DISTINCT: Final = 10  # number of distinct values in the order of an emotion; probability by chance: 2 / 10!
 
 
 class Codes(NamedTuple):
-    """Features by what is wrong with them (names, in the order of the schema), and counts of what is missing.
+    """Features by kind, in the order of the schema, and counts of missing values.
 
-    `revealing` maps a feature to the emotion that it gives away, or None where it is the whole label.
-    `missing`: (F,) windows without each feature.
+    Attributes
+    ----------
+    constant, personal, fixed_in_groups
+        Names of features.
+    revealing
+        Name of a feature → the emotion that it reveals, or None for the whole label.
+    missing
+        Number of windows in which each feature is missing (F,).
     """
 
     constant: tuple[str, ...]
@@ -51,10 +56,16 @@ class Codes(NamedTuple):
 
 
 class Repeats(NamedTuple):
-    """Windows whose features another window has too.
+    """Windows with exactly the features of another window.
 
-    - `across`: windows that equal one of another subject; `pair`: two such subjects, or None
-    - `within`: other windows that equal an earlier one of the same subject
+    Attributes
+    ----------
+    across
+        Number of windows that equal a window of another subject.
+    pair
+        Names of two such subjects, or None.
+    within
+        Number of other windows that equal an earlier window of the same subject.
     """
 
     across: int
@@ -63,9 +74,19 @@ class Repeats(NamedTuple):
 
 
 def row_keys(values: NDArray[np.floating]) -> NDArray[np.uint64]:
-    """A 64-bit hash (N,) of each row (N, C): equal for equal rows, with 0 = -0 and NaN = NaN.
+    """Return a 64-bit hash of each row, which is equal for equal rows (with 0 = -0 and NaN = NaN).
 
-    Different rows share one by chance with probability 3e-8 in a million rows.
+    Among a million distinct rows, the probability of a collision is 3e-8.
+
+    Parameters
+    ----------
+    values
+        Numbers (N, C).
+
+    Returns
+    -------
+    ndarray
+        Hashes (N,).
     """
     keys = np.empty(len(values), dtype=np.uint64)
     for start in range(0, len(values), _ROWS_AT_ONCE):
@@ -77,7 +98,20 @@ def row_keys(values: NDArray[np.floating]) -> NDArray[np.uint64]:
 
 
 def find_repeats(dataset: Dataset, people: NDArray[np.intp]) -> Repeats:
-    """Look for rows of features that are there twice; `people` (N,) numbers the subject of each window."""
+    """Find repeated rows of features.
+
+    Parameters
+    ----------
+    dataset
+        The dataset.
+    people
+        Number of the subject of each window (N,), from 0.
+
+    Returns
+    -------
+    Repeats
+        Counts of repeated rows.
+    """
     keys = row_keys(dataset.features)
     order = np.lexsort((people, keys))
     keys, who = keys[order], people[order]
@@ -85,7 +119,7 @@ def find_repeats(dataset: Dataset, people: NDArray[np.intp]) -> Repeats:
     same_person = who[1:] == who[:-1]
     first = np.flatnonzero(np.concatenate([[True], ~same_row]))
     sizes = np.diff(np.append(first, len(keys)))
-    # Rows of a run are sorted by person: the run has two people if its first and last differ.
+    # The rows of a run are sorted by subject, so it has several subjects if the first and the last differ.
     shared = who[first] != who[first + sizes - 1]
     pair = None
     if shared.any():
@@ -99,16 +133,25 @@ def find_repeats(dataset: Dataset, people: NDArray[np.intp]) -> Repeats:
 
 
 def find_codes(dataset: Dataset, people: NDArray[np.intp], cells: NDArray[np.intp], labels: NDArray[np.intp]) -> Codes:
-    """Look at each feature once.
+    """Classify each feature as described in the module's docstring.
 
-    - `people`, `cells`, `labels`: (N,) numbers from 0 of the subject, the cell (see above) and the distinct label of
-      each window
+    The function needs memory for 16 features and a few numbers per window in addition to the dataset.
 
-    Memory beside the dataset: sixteen features at a time, and a few numbers per window.
+    Parameters
+    ----------
+    dataset
+        The dataset.
+    people, cells, labels
+        Numbers of the subject, the cell and the distinct label of each window (N,), from 0.
+
+    Returns
+    -------
+    Codes
+        Features by kind, and counts of missing values.
     """
     features = dataset.features
     windows, width = features.shape
-    spans, judge = _Spans(people, cells), _Judge(dataset, labels)
+    constancy, revelation = _Constancy(people, cells), _Revelation(dataset, labels)
     found: dict[str, list[str]] = {_CONSTANT: [], _PERSONAL: [], _FIXED: []}
     revealing: dict[str, str | None] = {}
     missing = np.empty(width, dtype=np.intp)
@@ -117,10 +160,10 @@ def find_codes(dataset: Dataset, people: NDArray[np.intp], cells: NDArray[np.int
         for column, values in enumerate(block, start=begin):
             absent = np.isnan(values)
             missing[column] = absent.sum()
-            name, kind = dataset.schema.features[column], spans.kind(values, windows - int(missing[column]))
-            given = judge.gives_away(values, absent) if kind not in (_CONSTANT, _PERSONAL) else None
-            if given is not None:
-                revealing[name] = given or None
+            name, kind = dataset.schema.features[column], constancy.kind(values, windows - int(missing[column]))
+            revealed = revelation.revealed_by(values, absent) if kind not in (_CONSTANT, _PERSONAL) else None
+            if revealed is not None:
+                revealing[name] = revealed or None
             elif kind is not None:
                 found[kind].append(name)
     return Codes(
@@ -132,19 +175,19 @@ def find_codes(dataset: Dataset, people: NDArray[np.intp], cells: NDArray[np.int
     )
 
 
-class _Spans:
-    """Where a feature does not vary: anywhere, in a subject, in a cell."""
+class _Constancy:
+    """Test whether a feature is constant overall, within subjects or within cells."""
 
     def __init__(self, people: NDArray[np.intp], cells: NDArray[np.intp]) -> None:
-        order = np.lexsort((cells, people))  # a subject's cells lie together
+        order = np.lexsort((cells, people))  # the cells of a subject are adjacent
         self.starts = np.flatnonzero(np.r_[True, np.diff(cells[order]) != 0])
         self.person_starts = np.flatnonzero(np.r_[True, np.diff(people[order[self.starts]]) != 0])
-        self.order = order if (np.diff(order) < 0).any() else None  # most data are in order: nothing to copy
+        self.order = order if (np.diff(order) < 0).any() else None  # most data are in order, and need no copy
 
     def kind(self, values: NDArray[np.float32], present: int) -> str | None:
-        """What a feature (N,) is that `present` windows have, if it is constant, personal or fixed in groups."""
+        """Return whether a feature (N,) with `present` values is constant, personal or fixed in groups, or None."""
         values = values if self.order is None else values[self.order]
-        # Of the values that are there; NaN where there is none, which is neither above nor below.
+        # Missing values are ignored. A cell without values gives NaN, for which comparisons are false.
         low, high = np.fmin.reduceat(values, self.starts), np.fmax.reduceat(values, self.starts)
         person_low, person_high = np.fmin.reduceat(low, self.person_starts), np.fmax.reduceat(high, self.person_starts)
         if not np.fmax.reduce(person_high) > np.fmin.reduce(person_low):
@@ -155,26 +198,29 @@ class _Spans:
         return None
 
 
-class _Judge:
-    """Whether a feature is revealing: on a sample, and only if that says so on all windows."""
+class _Revelation:
+    """Test whether a feature is revealing, first on a sample and, if it may be, on all windows."""
 
     def __init__(self, dataset: Dataset, labels: NDArray[np.intp]) -> None:
         self.emotions = dataset.emotions
-        # Single precision as in the features: a column copied from the labels must be equal.
+        # Features have single precision, and a feature copied from the labels must equal them.
         self.shares = dataset.labels.astype(np.float32).T
         self.labels = labels
         self.sample = _sample(labels) if len(labels) > _SAMPLE else None
 
-    def gives_away(self, values: NDArray[np.float32], absent: NDArray[np.bool_]) -> str | None:
-        """The emotion that a feature (N,) gives away, "" for the whole label, None for nothing."""
+    def revealed_by(self, values: NDArray[np.float32], absent: NDArray[np.bool_]) -> str | None:
+        """Return the emotion that a feature (N,) reveals, "" for the whole label, or None."""
         if self.sample is not None:
-            some = self.sample[~absent[self.sample]]
-            if len(some) and self._verdict(values, some, slack=1.5) is None:
+            rows = self.sample[~absent[self.sample]]
+            if len(rows) and self._test(values, rows, slack=1.5) is None:
                 return None
-        return self._verdict(values, np.flatnonzero(~absent), slack=1.0)
+        return self._test(values, np.flatnonzero(~absent), slack=1.0)
 
-    def _verdict(self, values: NDArray[np.float32], rows: NDArray[np.intp], slack: float) -> str | None:
-        """As `gives_away`, on some windows; with slack above 1 on a sample: "" also where it cannot tell."""
+    def _test(self, values: NDArray[np.float32], rows: NDArray[np.intp], slack: float) -> str | None:
+        """Apply `revealed_by` to some windows.
+
+        On a sample, `slack` above 1 loosens the limits, and the result is "" where the sample is inconclusive.
+        """
         values = values[rows]
         order = np.argsort(values)
         steps = values[order[1:]] != values[order[:-1]]
@@ -188,7 +234,7 @@ class _Judge:
             changes = labels[1:] != labels[:-1]
             if changes.any() and not (changes & ~steps).any() and distinct <= 2 * slack * len(np.unique(labels)):
                 return ""
-        if repeats or distinct >= _DISTINCT:
+        if repeats or distinct >= _MIN_DISTINCT:
             for emotion, column in zip(self.emotions, self.shares, strict=True):
                 change = np.diff(column[ordered])
                 moves = np.abs(change) > _ROUNDING
@@ -200,13 +246,16 @@ class _Judge:
 
 
 def _sample(labels: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Windows (n,), some 20,000: all of some labels if those are fifty at least, so that values that repeat show."""
+    """Return a sample of about 20,000 windows (n,).
+
+    It holds all windows of some labels where these are at least 50 labels, so that repeated values are found.
+    """
     generator = np.random.default_rng(0)
     sizes = np.bincount(labels)
     drawn = generator.permutation(len(sizes))
     chosen = drawn[np.cumsum(sizes[drawn]) <= _SAMPLE]
-    if len(chosen) >= _LABELS_TO_SAMPLE:
-        wanted = np.zeros(len(sizes), dtype=bool)
-        wanted[chosen] = True
-        return np.flatnonzero(wanted[labels])
+    if len(chosen) >= _MIN_LABELS:
+        selected = np.zeros(len(sizes), dtype=bool)
+        selected[chosen] = True
+        return np.flatnonzero(selected[labels])
     return np.sort(generator.choice(len(labels), _SAMPLE, replace=False))

@@ -1,4 +1,4 @@
-"""Tables of other programs, CSV or Parquet: their columns, and where in the file a row is."""
+"""CSV and Parquet files written by other programs."""
 
 from __future__ import annotations
 
@@ -16,60 +16,100 @@ from helo.data.directory import is_number
 from helo.errors import InputError, shorten
 
 SUFFIXES: Final = (".csv", ".csv.gz", ".tsv", ".parquet")
+"""Supported suffixes of tables."""
 
-_BLOCK_BYTES: Final = 1 << 24  # a row of a CSV file must fit in a block
-_COLUMNS_AT_ONCE: Final = 64  # of a Parquet file: memory beside the result
+_BLOCK_BYTES: Final = 1 << 24  # maximum size of a row of a CSV file
+_COLUMNS_AT_ONCE: Final = 64  # number of columns of a Parquet file that are in memory at a time
 _UNREADABLE: Final = (OSError, EOFError, UnicodeError, csv.Error, zlib.error)
 
 
 class TableFile(Protocol):
-    """A table: its columns by name, read once."""
+    """An opened table whose columns can be read once.
+
+    Attributes
+    ----------
+    columns
+        Names of the columns in the order of the file.
+    """
 
     columns: tuple[str, ...]
 
-    def read(self, words: dict[str, str], numbers: dict[str, pa.DataType]) -> Iterator[tuple[str, pa.ChunkedArray]]:
-        """Yield the columns `words` (column → what it holds) as strings and `numbers` as their types, in any order.
+    def read(self, texts: dict[str, str], numbers: dict[str, pa.DataType]) -> Iterator[tuple[str, pa.ChunkedArray]]:
+        """Yield columns with their names, in any order.
 
-        A cell without a number is null or NaN. Raises `InputError` where a cell holds no number, or no word.
+        Parameters
+        ----------
+        texts
+            Name of a text column → meaning of its cells, for messages.
+        numbers
+            Name of a numeric column → type of the result. Empty cells become null or NaN.
+
+        Yields
+        ------
+        tuple of str and ChunkedArray
+            Name and values of a column.
+
+        Raises
+        ------
+        InputError
+            If a numeric cell is not a number, or a text cell is empty.
         """
 
     def unfit(self, columns: Sequence[str]) -> dict[str, str]:
-        """Those of some columns whose type says that they hold no numbers, with that type; a CSV file says none."""
+        """Return the type of each non-numeric column among `columns`; CSV files have no types."""
 
     def place(self, row: int) -> str:
-        """Where a row (counted from 0) is, as people find it in the file."""
+        """Return the place of a row (from 0) in the file, for messages."""
 
 
 def open_table(path: Path) -> TableFile:
-    """Open a table by its suffix; raise `InputError` if it is none, or two columns have one name."""
+    """Open a table.
+
+    Parameters
+    ----------
+    path
+        File whose suffix is one of `SUFFIXES`.
+
+    Returns
+    -------
+    TableFile
+        The opened table.
+
+    Raises
+    ------
+    InputError
+        If the file does not exist, cannot be read, has another suffix, or has two columns of the same name.
+    """
     name = path.name.lower()
     if not name.endswith(SUFFIXES):
         raise InputError(f"{path}: must end in {', '.join(SUFFIXES)}")
     if not path.is_file():
-        raise InputError(f"{path}: {'is no file' if path.exists() else 'no such file'}")
+        raise InputError(f"{path}: {'is not a file' if path.exists() else 'no such file'}")
     table: TableFile = (
         _Parquet(path) if name.endswith(".parquet") else _Delimited(path, "\t" if name.endswith(".tsv") else ",")
     )
-    twice = sorted({column for column in table.columns if table.columns.count(column) > 1})
-    if twice:
-        raise InputError(f"{path}: columns must have different names, but {shorten(map(repr, twice))} is there again")
+    repeated = sorted({column for column in table.columns if table.columns.count(column) > 1})
+    if repeated:
+        raise InputError(f"{path}: columns must have different names, but {shorten(map(repr, repeated))} is repeated")
     return table
 
 
-def _words(path: Path, column: str, what: str, values: pa.ChunkedArray, table: TableFile) -> pa.ChunkedArray:
-    """A column of words without an empty cell."""
+def _texts(path: Path, column: str, meaning: str, values: pa.ChunkedArray, table: TableFile) -> pa.ChunkedArray:
+    """Return a column as text; raise `InputError` for empty cells and for other types."""
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     if pa.types.is_nested(values.type) or pa.types.is_null(values.type):
-        raise InputError(f"{path}: column {column!r} must name the {what} of each row, got {values.type}")
+        raise InputError(f"{path}: column {column!r} must name the {meaning} of each row, got {values.type}")
     values = values.cast(pa.string())
     for row, value in enumerate(values.to_pylist()):
         if value is None or not value.strip():
-            raise InputError(f"{path}: {table.place(row)}, column {column!r}: must name the {what}, is empty")
+            raise InputError(f"{path}: {table.place(row)}, column {column!r}: must name the {meaning}, but is empty")
     return values
 
 
 class _Parquet:
+    """A Parquet file."""
+
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
@@ -85,17 +125,17 @@ class _Parquet:
     def place(self, row: int) -> str:
         return f"row {row} (counted from 0)"
 
-    def read(self, words: dict[str, str], numbers: dict[str, pa.DataType]) -> Iterator[tuple[str, pa.ChunkedArray]]:
+    def read(self, texts: dict[str, str], numbers: dict[str, pa.DataType]) -> Iterator[tuple[str, pa.ChunkedArray]]:
         for column, kind in self.unfit(tuple(numbers)).items():
             raise InputError(f"{self.path}: column {column!r} must hold numbers, got {kind}")
-        wanted = [*words, *numbers]
-        for start in range(0, len(wanted), _COLUMNS_AT_ONCE):
+        names = [*texts, *numbers]
+        for start in range(0, len(names), _COLUMNS_AT_ONCE):
             try:
-                table = pq.read_table(self.path, columns=wanted[start : start + _COLUMNS_AT_ONCE])
+                table = pq.read_table(self.path, columns=names[start : start + _COLUMNS_AT_ONCE])
                 for column in table.column_names:
                     values = table[column]
-                    if column in words:
-                        yield column, _words(self.path, column, words[column], values, self)
+                    if column in texts:
+                        yield column, _texts(self.path, column, texts[column], values, self)
                     else:
                         if pa.types.is_boolean(values.type):  # Arrow has no cast from bool to float32
                             values = values.cast(pa.int8())
@@ -105,6 +145,8 @@ class _Parquet:
 
 
 class _Delimited:
+    """A file of delimited text."""
+
     def __init__(self, path: Path, delimiter: str) -> None:
         self.path, self.delimiter = path, delimiter
         header = next(self._records(), (1, []))[1]
@@ -113,7 +155,7 @@ class _Delimited:
         if len(header) == 1 and (other := next((mark for mark in ";\t," if mark in header[0]), None)):
             names = {";": "semicolons", "\t": "tabs", ",": "commas"}
             raise InputError(
-                f"{path}: line 1: columns must be parted by {names[delimiter]}, these seem to be by {names[other]}"
+                f"{path}: line 1: columns must be separated by {names[delimiter]}, these seem to be by {names[other]}"
             )
         self.columns = tuple(header)
 
@@ -121,42 +163,42 @@ class _Delimited:
         return {}
 
     def place(self, row: int) -> str:
-        """The line: rows are not lines where a cell has a line break, or lines are empty."""
+        """Return the line of a row, which differs from its number after line breaks in cells and empty lines."""
         for position, (line, _) in enumerate(self._records()):
             if position == row + 1:
                 return f"line {line}"
         return f"row {row} (counted from 0)"
 
-    def read(self, words: dict[str, str], numbers: dict[str, pa.DataType]) -> Iterator[tuple[str, pa.ChunkedArray]]:
+    def read(self, texts: dict[str, str], numbers: dict[str, pa.DataType]) -> Iterator[tuple[str, pa.ChunkedArray]]:
         import pyarrow.csv
 
-        types = dict.fromkeys(words, pa.string()) | numbers
+        types = dict.fromkeys(texts, pa.string()) | numbers
         try:
             table = pyarrow.csv.read_csv(
                 self.path,
                 read_options=pyarrow.csv.ReadOptions(block_size=_BLOCK_BYTES),
                 parse_options=pyarrow.csv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True),
-                # A subject may be called NA: an empty cell alone says that there is none.
+                # A subject may be called NA, so only an empty cell counts as missing.
                 convert_options=pyarrow.csv.ConvertOptions(
                     column_types=types, include_columns=list(types), strings_can_be_null=False
                 ),
             )
         except (*_UNREADABLE, pa.ArrowException) as error:
             raise InputError(f"{self.path}: {self._fault(tuple(numbers)) or _csv(error)}") from None
-        while table.num_columns:  # each is let go once it is used: memory beside the result
+        while table.num_columns:  # columns are removed once used, which frees their memory
             column, values = table.column_names[0], table.column(0)
             table = table.remove_column(0)
-            yield column, _words(self.path, column, words[column], values, self) if column in words else values
+            yield column, _texts(self.path, column, texts[column], values, self) if column in texts else values
 
     def _fault(self, numbers: tuple[str, ...]) -> str:
-        """The first row that is no row of numbers where it must be one, or an empty string: Arrow names no line."""
+        """Return a message about the first malformed row, or an empty string; messages of Arrow name no line."""
         from pyarrow.csv import ConvertOptions
 
         empty = set(ConvertOptions().null_values)
         places = [(self.columns.index(column), column) for column in numbers]
         for line, cells in self._records():
             if len(cells) != len(self.columns):
-                return f"line {line}: must have {len(self.columns)} cells, as the first line, got {len(cells)}"
+                return f"line {line}: must have {len(self.columns)} cells, like the first line, got {len(cells)}"
             if line == 1:
                 continue
             for place, column in places:
@@ -165,7 +207,7 @@ class _Delimited:
         return ""
 
     def _records(self) -> Iterator[tuple[int, list[str]]]:
-        """Line on which it begins, and cells of each row, the header first."""
+        """Yield the first line number and the cells of each row, including the header."""
         begin = 1
         try:
             with self._open() as file:
@@ -178,7 +220,7 @@ class _Delimited:
             raise InputError(f"{self.path}: {_csv(error)}") from None
 
     def _open(self) -> Any:
-        # Spreadsheet programs put a byte order mark in front; utf-8-sig takes it off.
+        # Spreadsheet programs write a byte order mark, which utf-8-sig removes.
         if self.path.suffix.lower() == ".gz":
             return gzip.open(self.path, "rt", encoding="utf-8-sig", newline="")
         return self.path.open(encoding="utf-8-sig", newline="")
@@ -197,6 +239,6 @@ def _csv(error: BaseException) -> str:
 
 
 def _line(error: BaseException) -> str:
-    """The first sentence of a library's error: the rest may run over many lines."""
+    """Return the message of a library's error in one line of at most 160 characters."""
     text = " ".join(str(error).split())
     return text if len(text) <= 160 else text[:159] + "…"

@@ -44,9 +44,9 @@ def print_check(result: Check) -> None:
 
 
 def _range(counts: Spread) -> str:
-    if counts.least == counts.most:
-        return f"{counts.least:,}"
-    return f"{counts.least:,} to {counts.most:,} (median {counts.median:g})"
+    if counts.minimum == counts.maximum:
+        return f"{counts.minimum:,}"
+    return f"{counts.minimum:,} to {counts.maximum:,} (median {counts.median:g})"
 
 
 def _modalities(result: Check) -> Table:

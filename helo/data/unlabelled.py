@@ -1,4 +1,4 @@
-"""Windows to predict: the columns that a model's schema asks for, from wherever they lie; labels are not needed."""
+"""Readers of unlabelled windows for prediction, which select the columns of a model's schema."""
 
 from __future__ import annotations
 
@@ -22,10 +22,25 @@ if TYPE_CHECKING:
 
 
 def read_signals(path: Path | str, schema: Schema) -> Signals:
-    """Read windows from a dataset directory or a table (CSV, Parquet), by the names of a model's columns.
+    """Read windows from a dataset directory or a table.
 
-    Raises `InputError` that names every column that is missing or of a type that holds no numbers, and every modality
-    that a ``dataset.yaml`` beside the windows lays out otherwise.
+    Parameters
+    ----------
+    path
+        Dataset directory, or a CSV or Parquet file with a column ``subject`` and the features of `schema`.
+    schema
+        Schema of the model.
+
+    Returns
+    -------
+    Signals
+        N windows with features (N, F) in the order of `schema`.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or does not fit the model. The message names every column that is missing or not
+        numeric, and every modality that differs in a ``dataset.yaml`` beside the windows.
     """
     path = Path(path)
     problems = []
@@ -56,7 +71,25 @@ def read_signals(path: Path | str, schema: Schema) -> Signals:
 
 
 def signals_from_frame(frame: pd.DataFrame, schema: Schema) -> Signals:
-    """The windows of a DataFrame with ``subject`` and a model's columns; see `read_signals`."""
+    """Return the windows of a DataFrame.
+
+    Parameters
+    ----------
+    frame
+        Table with a column ``subject`` and the features of `schema`.
+    schema
+        Schema of the model.
+
+    Returns
+    -------
+    Signals
+        N windows with features (N, F) in the order of `schema`.
+
+    Raises
+    ------
+    InputError
+        If columns are missing or not numeric, or the windows are invalid.
+    """
     columns = [str(name) for name in frame.columns]
     wrong = {
         name: str(frame[name].dtype)
@@ -74,7 +107,7 @@ def signals_from_frame(frame: pd.DataFrame, schema: Schema) -> Signals:
 
 
 def _problems(columns: Sequence[str], wrong: Mapping[str, str], schema: Schema) -> list[str]:
-    """What is wrong with the columns, one by one; `wrong` has the types of those that hold no numbers."""
+    """Return a message per missing or non-numeric column; `wrong` maps non-numeric columns to their types."""
     present = set(columns)
     found = [] if Column.SUBJECT in present else [f"column '{Column.SUBJECT}' is missing"]
     for modality in schema.modalities:
@@ -88,24 +121,24 @@ def _problems(columns: Sequence[str], wrong: Mapping[str, str], schema: Schema) 
 
 
 def _differences(found: Schema, schema: Schema) -> list[str]:
-    """How modalities of a dataset differ from the model's; those that only one of them has are not compared."""
+    """Return a message per difference between the modalities that the dataset and the model have in common."""
     problems = []
-    theirs = {modality.name: modality for modality in found.modalities}
-    for mine in schema.modalities:
-        other = theirs.get(mine.name)
+    modality_of = {found_modality.name: found_modality for found_modality in found.modalities}
+    for modality in schema.modalities:
+        other = modality_of.get(modality.name)
         if other is None:
             continue
         problems += [
-            f"modality {mine.name!r} has {name} {getattr(other, name)} in {FileName.SCHEMA}, in the model "
-            f"{getattr(mine, name)}"
+            f"modality {modality.name!r} has {name} {getattr(other, name)} in {FileName.SCHEMA}, in the model "
+            f"{getattr(modality, name)}"
             for name in ("role", "main", "tokens")
-            if getattr(other, name) != getattr(mine, name)
+            if getattr(other, name) != getattr(modality, name)
         ]
-        if other.columns != mine.columns and set(other.columns) == set(mine.columns):
-            problems.append(f"modality {mine.name!r} has its columns in another order in {FileName.SCHEMA}")
+        if other.columns != modality.columns and set(other.columns) == set(modality.columns):
+            problems.append(f"modality {modality.name!r} has its columns in another order in {FileName.SCHEMA}")
         problems += [
-            f"column {column!r} is of modality {mine.name!r} in {FileName.SCHEMA}, not in the model"
+            f"column {column!r} belongs to modality {modality.name!r} in {FileName.SCHEMA}, but not in the model"
             for column in other.columns
-            if column not in mine.columns
+            if column not in modality.columns
         ]
     return problems

@@ -1,9 +1,12 @@
 """Leave-one-subject-out folds with inner validation subjects, and the guard against leakage.
 
-Fold of subject s: s is tested; `validation` other subjects decide when to stop and which configuration
-to take; all others are trained on. Nothing of s reaches the weights, the scaling, the stopping or the
-search. Validation subjects are drawn round a seeded circle of all subjects, so each subject validates in
-equally many folds, and a configuration's mean validation score weighs all people equally.
+In the fold of subject s, s is the test subject. Some other subjects, the inner validation subjects, decide when
+training stops and which configuration is selected. The remaining subjects are the training subjects. No data of s
+reaches the weights, the scaling, the stopping or the search.
+
+All subjects stand in a seeded circle, and the validation subjects of a fold are those that follow the test subject.
+Each subject therefore validates in equally many folds, and the mean validation score of a configuration weighs all
+subjects equally.
 """
 
 from __future__ import annotations
@@ -20,12 +23,29 @@ from helo.errors import InputError, LeakageError
 from helo.evaluation.scaling import Part, Scaling
 
 VALIDATION_SHARE = 0.25
-"""Share of the subjects left after the test subject that validate, unless a number is given."""
+"""Default share of inner validation subjects among the subjects other than the test subject."""
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One test subject, its inner validation subjects, and the subjects to train on: disjoint sets."""
+    """Disjoint sets of subjects of one fold.
+
+    Attributes
+    ----------
+    test : str
+        Test subject.
+    validation : tuple of str
+        Inner validation subjects.
+    train : tuple of str
+        Training subjects.
+
+    Raises
+    ------
+    LeakageError
+        If a subject is in two of the sets.
+    InputError
+        If there are no validation or no training subjects.
+    """
 
     test: str
     validation: tuple[str, ...]
@@ -34,16 +54,22 @@ class Fold:
     def __post_init__(self) -> None:
         guard(self.train, self.validation, (self.test,))
         if not self.train or not self.validation:
-            raise InputError(f"fold {self.test!r}: needs subjects to train on and to validate with")
+            raise InputError(f"fold {self.test!r}: needs training subjects and inner validation subjects")
 
     @property
     def others(self) -> tuple[str, ...]:
-        """Everyone but the test subject."""
+        """Training subjects, then inner validation subjects."""
         return self.train + self.validation
 
 
 def guard(*groups: tuple[str, ...]) -> None:
-    """Raise `LeakageError` if any subject is in two groups, or twice in one."""
+    """Raise `LeakageError` if a subject occurs more than once in the groups.
+
+    Parameters
+    ----------
+    *groups : tuple of str
+        Sets of subjects.
+    """
     seen: set[str] = set()
     for group in groups:
         for subject in group:
@@ -53,10 +79,29 @@ def guard(*groups: tuple[str, ...]) -> None:
 
 
 def loso_folds(subjects: tuple[str, ...], seed: int, validation: int | None = None) -> tuple[Fold, ...]:
-    """One fold per subject, in the order given.
+    """Return one fold per subject, in the order of `subjects`.
 
-    `validation` is the number of inner validation subjects; by default a quarter of the others.
+    Parameters
+    ----------
+    subjects : tuple of str
+        All subjects, at least three.
+    seed : int
+        Seed of the circle from which validation subjects are taken.
+    validation : int, optional
+        Number of inner validation subjects per fold. By default `VALIDATION_SHARE` of the other subjects.
 
+    Returns
+    -------
+    tuple of Fold
+        The folds.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than three subjects, or if `validation` leaves no training subject.
+
+    Examples
+    --------
     >>> loso_folds(("S2", "S3", "S4", "S5"), seed=0, validation=1)[0].test
     'S2'
     """
@@ -70,10 +115,10 @@ def loso_folds(subjects: tuple[str, ...], seed: int, validation: int | None = No
     if not 1 <= count < others:
         raise InputError(f"1 <= validation subjects <= {others - 1} must hold, got {count}")
     circle = np.random.default_rng(seed).permutation(len(subjects))
-    place = {int(subject): position for position, subject in enumerate(circle)}
+    position_of = {int(subject): position for position, subject in enumerate(circle)}
     folds = []
     for number, test in enumerate(subjects):
-        chosen = {int(circle[(place[number] + step) % len(subjects)]) for step in range(1, count + 1)}
+        chosen = {int(circle[(position_of[number] + step) % len(subjects)]) for step in range(1, count + 1)}
         folds.append(
             Fold(
                 test=test,
@@ -85,23 +130,46 @@ def loso_folds(subjects: tuple[str, ...], seed: int, validation: int | None = No
 
 
 def cell_seed(seed: int, fold: str) -> int:
-    """The seed of all cells of a fold: configurations are compared from the same random draws."""
+    """Return the seed of all cells of a fold, so configurations are compared on the same random draws.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the run.
+    fold : str
+        Test subject of the fold.
+
+    Returns
+    -------
+    int
+        Seed of 56 bits.
+    """
     return int.from_bytes(hashlib.sha256(f"{seed}/{fold}".encode()).digest()[:7], "big")
 
 
 def folds_as_json(folds: tuple[Fold, ...]) -> list[dict[str, Any]]:
-    """Folds as plain values: the content of ``folds.json``."""
+    """Return folds as plain values, the content of ``folds.json``."""
     return [{key: list(v) if isinstance(v, tuple) else v for key, v in asdict(fold).items()} for fold in folds]
 
 
 def folds_digest(folds: tuple[Fold, ...]) -> str:
-    """A hash of who is tested, validated and trained on in every fold."""
+    """Return a hash of the subjects of all folds, 16 hexadecimal digits."""
     return hashlib.sha256(json.dumps(folds_as_json(folds)).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class FoldData:
-    """What a cell may see while it trains. The test subject is not in it: see `held_out_part`."""
+    """Data that a cell may use in training, without the test subject (see `held_out_part`).
+
+    Attributes
+    ----------
+    fold : Fold
+        Subjects of the fold.
+    scaling : Scaling
+        Scaling by the training subjects.
+    train, validation : Part
+        Windows of the training and of the inner validation subjects.
+    """
 
     fold: Fold
     scaling: Scaling
@@ -110,7 +178,27 @@ class FoldData:
 
 
 def fold_data(dataset: Dataset, fold: Fold, normalise: str) -> FoldData:
-    """The training and validation windows of a fold, scaled by the statistics of its training subjects."""
+    """Return the training and validation windows of a fold.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Windows of all subjects.
+    fold : Fold
+        Subjects of the fold.
+    normalise : str
+        Kind of scaling, see `Scaling`.
+
+    Returns
+    -------
+    FoldData
+        Windows, with ``train`` scaling by the statistics of the training subjects.
+
+    Raises
+    ------
+    LeakageError
+        If a training window belongs to a subject outside the training subjects.
+    """
     rows = dataset.rows(fold.train)
     guard(tuple(str(name) for name in np.unique(dataset.subjects[rows])), fold.validation, (fold.test,))
     scaling = Scaling.fit(dataset, fold.train, normalise)
@@ -118,5 +206,5 @@ def fold_data(dataset: Dataset, fold: Fold, normalise: str) -> FoldData:
 
 
 def held_out_part(dataset: Dataset, data: FoldData) -> Part:
-    """The test subject's windows, scaled as the training windows: to be asked for when training is over."""
+    """Return the windows of the test subject, scaled like the training windows. Call it after training only."""
     return data.scaling.part(dataset, (data.fold.test,))

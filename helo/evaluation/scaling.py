@@ -1,7 +1,7 @@
-"""Features made comparable, window by window when they are asked for.
+"""Scaling of features, batch by batch when they are used.
 
-A cell does not hold its windows: it knows which rows of the dataset are its own, and by what they are scaled. So all
-cells of a node can share one copy of the data, however large.
+A cell holds the row numbers and the scaling statistics of its windows, not the windows. All cells of a node can
+therefore share one copy of the data.
 """
 
 from __future__ import annotations
@@ -16,12 +16,24 @@ from helo.errors import InputError
 from helo.names import Normalisation, enum_values
 
 Positions = NDArray[np.intp] | slice
-"""Windows of a part, by their number in it."""
+"""Positions of windows within a part."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Windows of some subjects: (N,) `rows` of the dataset, scaled by row `of` (N,) of `mean` and `std` (S, F)."""
+    """Windows of some subjects, with the statistics that scale them.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (N,)
+        Row numbers of the windows in the dataset.
+    mean, std : ndarray of shape (S, F)
+        Means and standard deviations of the features: one row for all windows, or one per subject.
+    of : ndarray of shape (N,)
+        Row of `mean` and `std` that scales each window.
+    dataset : Signals
+        Dataset of the windows.
+    """
 
     rows: NDArray[np.intp]
     mean: NDArray[np.float64] = field(repr=False)
@@ -34,26 +46,26 @@ class Part:
 
     @property
     def subjects(self) -> NDArray[np.str_]:
-        """(N,) the person of each window."""
+        """Subject of each window, (N,)."""
         return self.dataset.subjects[self.rows]
 
     @property
     def labels(self) -> NDArray[np.float64]:
-        """(N, E) emotion distributions; only windows of a `Dataset` have them."""
+        """Emotion distributions (N, E); only windows of a `Dataset` have them."""
         assert isinstance(self.dataset, Dataset)
         return self.dataset.labels[self.rows]
 
     @property
     def features(self) -> NDArray[np.float32]:
-        """(N, F) scaled features of all windows, computed anew each time."""
+        """Scaled features (N, F) of all windows, computed at each access."""
         return self.take(slice(None))
 
     def only(self, positions: NDArray[np.intp]) -> Part:
-        """Some of the windows."""
+        """Return the part that holds the windows at some positions."""
         return replace(self, rows=self.rows[positions], of=self.of[positions])
 
     def take(self, positions: Positions) -> NDArray[np.float32]:
-        """(n, F) scaled features of some windows."""
+        """Return the scaled features (n, F) of the windows at some positions."""
         rows, of = self.rows[positions], self.of[positions]
         scaled: NDArray[np.float32] = np.empty((len(rows), self.mean.shape[1]), np.float32)
         for block in row_blocks(*scaled.shape):
@@ -64,15 +76,21 @@ class Part:
 
 @dataclass(frozen=True)
 class Scaling:
-    """How features become comparable.
+    """Scaling of features to z-scores.
 
-    - ``train``: z-scores with mean and standard deviation of the training subjects' windows
-    - ``subject``: z-scores within each subject. This uses all unlabelled windows of the test subject, as
-      a device would that has recorded a person for a while before it predicts.
+    - ``train``: with the mean and standard deviation of the training subjects' windows
+    - ``subject``: with the mean and standard deviation of each subject's own windows. This uses all unlabelled windows
+      of the test subject, like a device that has recorded a person for a while before it predicts.
 
-    A feature that does not vary there becomes 0 for everyone, and one that is always missing there stays missing:
-    nothing could be learnt of it. NaN, a signal that is missing, counts in no statistic and stays NaN.
-    `mean`, `std`: (F,), or None under ``subject``.
+    A feature that is constant in these windows becomes 0, and one that is always missing in them stays missing. NaN, a
+    missing signal, is ignored by the statistics and stays NaN.
+
+    Attributes
+    ----------
+    normalise : str
+        ``train`` or ``subject``.
+    mean, std : ndarray of shape (F,), optional
+        Statistics of the training subjects; None under ``subject``.
     """
 
     normalise: str
@@ -81,7 +99,27 @@ class Scaling:
 
     @classmethod
     def fit(cls, dataset: Signals, subjects: tuple[str, ...], normalise: str) -> Scaling:
-        """Take the statistics of these subjects, and of nobody else."""
+        """Return the scaling by some subjects.
+
+        Parameters
+        ----------
+        dataset : Signals
+            Windows of at least these subjects.
+        subjects : tuple of str
+            Subjects whose windows give the statistics under ``train``.
+        normalise : str
+            ``train`` or ``subject``.
+
+        Returns
+        -------
+        Scaling
+            The scaling.
+
+        Raises
+        ------
+        InputError
+            If `normalise` is unknown.
+        """
         if normalise not in enum_values(Normalisation):
             raise InputError(f"normalise must be {' or '.join(enum_values(Normalisation))}, got {normalise!r}")
         if normalise == Normalisation.SUBJECT:
@@ -89,33 +127,33 @@ class Scaling:
         return cls(normalise, *_statistics(dataset.features, dataset.rows(subjects)))
 
     def part(self, dataset: Signals, subjects: tuple[str, ...]) -> Part:
-        """The windows of some subjects, to be scaled."""
+        """Return the windows of some subjects with their scaling."""
         rows = dataset.rows(subjects)
         if self.mean is not None and self.std is not None:
             return Part(rows, self.mean[None], self.std[None], np.zeros(len(rows), np.intp), dataset)
-        found = [_statistics(dataset.features, dataset.rows((subject,))) for subject in subjects]
+        statistics = [_statistics(dataset.features, dataset.rows((subject,))) for subject in subjects]
         order = np.argsort(subjects)
         of = order[np.searchsorted(np.asarray(subjects)[order], dataset.subjects[rows])]
-        means, stds = (np.stack([pair[i] for pair in found]) for i in (0, 1))
+        means, stds = (np.stack([pair[i] for pair in statistics]) for i in (0, 1))
         return Part(rows, means, stds, of, dataset)
 
 
 def _statistics(
     features: NDArray[np.float32], rows: NDArray[np.intp]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation (F,) of some rows, in two passes over blocks of them."""
+    """Return the mean and the standard deviation (F,) of some rows, in two passes over blocks of them."""
     columns = features.shape[1]
     count, total, square = (np.zeros(columns) for _ in range(3))
     for block in row_blocks(len(rows), columns):
         values = features[rows[block]]
-        there = ~np.isnan(values)
-        count += there.sum(axis=0)
-        total += np.where(there, values, 0).sum(axis=0, dtype=np.float64)
+        present = ~np.isnan(values)
+        count += present.sum(axis=0)
+        total += np.where(present, values, 0).sum(axis=0, dtype=np.float64)
     mean = total / np.maximum(count, 1)
     for block in row_blocks(len(rows), columns):
         values = features[rows[block]]
         square += (np.where(np.isnan(values), 0, values - mean) ** 2).sum(axis=0)
     std = np.where(count > 0, np.sqrt(square / np.maximum(count, 1)), np.nan)
-    # Rounding leaves a constant feature with a tiny spread; dividing by it would turn noise into signal.
-    still = std <= 1e-6 * np.maximum(np.abs(mean), 1e-12)
-    return mean, np.where(still, np.inf, std)
+    # Rounding gives a constant feature a tiny deviation. Division by it would amplify the rounding noise.
+    constant = std <= 1e-6 * np.maximum(np.abs(mean), 1e-12)
+    return mean, np.where(constant, np.inf, std)

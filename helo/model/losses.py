@@ -1,4 +1,4 @@
-"""What HeLo is trained on."""
+"""Losses that training minimises."""
 
 from __future__ import annotations
 
@@ -7,17 +7,39 @@ from torch import Tensor
 
 
 def kl_loss(labels: Tensor, log_predicted: Tensor) -> Tensor:
-    """Mean KL(label ‖ prediction) over a batch: (B, E) labels, (B, E) log-probabilities → scalar.
+    """Return the mean Kullback–Leibler divergence KL(label ‖ prediction) over a batch.
 
-    A term with label 0 counts 0.
+    Parameters
+    ----------
+    labels : Tensor of shape (B, E)
+        Emotion distributions. A share of 0 adds 0 to the divergence.
+    log_predicted : Tensor of shape (B, E)
+        Natural logarithms of the predicted distributions.
+
+    Returns
+    -------
+    Tensor of shape ()
+        Mean divergence, in nats.
     """
     return (torch.xlogy(labels, labels) - labels * log_predicted).sum(dim=-1).mean()
 
 
 def alignment_loss(learned: Tensor, target: Tensor) -> Tensor:
-    """Mean squared difference of two correlation matrices over pairs of different emotions: (E, E) → scalar.
+    """Return the mean squared difference of two correlation matrices over pairs of different emotions.
 
-    The diagonal is 1 in both, so it is left out: counting it would only shrink the loss.
+    The diagonal is 1 in both matrices. It is left out, because it would only scale the loss down.
+
+    Parameters
+    ----------
+    learned : Tensor of shape (E, E)
+        Learned label correlation.
+    target : Tensor of shape (E, E)
+        Correlation of the training labels.
+
+    Returns
+    -------
+    Tensor of shape ()
+        Mean squared difference.
     """
     emotions = learned.shape[0]
     return ((learned - target) ** 2).sum() / (emotions * (emotions - 1))

@@ -1,58 +1,63 @@
 r"""HeLo: emotion distributions from physiological and behavioural signals.
 
 **Problem.** For a window of signals x, predict the distribution p over E emotions that a person reported, d.
-Trained on windows of some people so as to minimise, over the parameters,
+Training minimises, over the parameters and the windows of the training subjects,
 
 .. math::
     \frac{1}{N} \sum_i KL(d_i \,\|\, p(x_i)) + λ \, \frac{1}{E (E - 1)} \sum_{e \ne f} (R_{ef} - R^*_{ef})^2
 
-with R the learned and R* the data's label correlation, λ = `alignment_weight` (`helo.model.losses`).
+with R the learned label correlation, R* that of the training labels and λ = `alignment_weight` (`helo.model.losses`).
 
 **Model.** Source: Zheng et al., "HeLo: Heterogeneous Multi-Modal Fusion with Label Correlation for Emotion
 Distribution Learning", ACM Multimedia 2025, arXiv 2507.06821. With batch size b, width d and E emotions:
 
-1. *Encoders.* A modality of t tokens with f features each becomes (b, t, d); every token has its own
-   affine map, because its features have their own meaning.
+1. *Encoders.* A modality of t tokens with f features each becomes (b, t, d). Every token has its own affine map,
+   because its features have their own meaning.
 2. *Physiological fusion.* The main modality's n tokens query every other physiological modality by
-   cross-attention; the results and the query itself are concatenated and projected: P (b, n, d).
-3. *Heterogeneity mining.* With B (b, m, d) the behavioural tokens and T the entropic plan between P and B
-   (`helo.model.transport`: `transport`, `ot_entropy`, `ot_alpha`), :math:`\hat P = T^\top P / T^\top 1` (b, m, d) is
-   what physiology says at each behavioural token. A transformer encoder of `attention_depth` layers reads
-   :math:`[\hat P; B]`.
-4. *Label correlation learning.* A learned embedding per emotion, L (E, d); its cosine matrix R (E, E) is
-   aligned with the correlation of the training labels.
-5. *Label-correlation-driven cross-attention.* L queries the fused tokens F. An emotion's logits are
-   biased by those of the emotions that go with it, :math:`S' = S + γ \bar R S`, where \bar R is R without its
-   diagonal, each row divided by its absolute sum where that exceeds 1, and
-   :math:`S = L_q F_k^\top / \sqrt{d}`, with a learned strength γ, 0 at the start.
-6. *Classifier.* One number per emotion, by weights of its own, and a softmax. Its bias starts at the logarithm of
-   the mean training label and its weights at 0, so that training starts from the train-mean prediction and has to
-   earn any departure from it.
+   cross-attention. The results and the query itself are concatenated and projected to P (b, n, d).
+3. *Heterogeneity mining.* Let B (b, m, d) be the behavioural tokens and T the entropic transport plan between P and B
+   (`helo.model.transport`; hyperparameters `transport`, `ot_entropy`, `ot_alpha`). Then
+   :math:`\hat P = T^\top P / T^\top 1` (b, m, d) is the mean physiological token of each behavioural token. A
+   transformer encoder of `attention_depth` layers reads :math:`[\hat P; B]`.
+4. *Label correlation learning.* Each emotion has a learned embedding, L (E, d). The cosine matrix R (E, E) of the
+   embeddings is aligned with the correlation of the training labels.
+5. *Label-correlation-driven cross-attention.* L queries the fused tokens F with the logits
+   :math:`S = L_q F_k^\top / \sqrt{d}`. The logits of correlated emotions are added to those of each emotion:
+   :math:`S' = S + γ \bar R S`. Here \bar R is R without its diagonal, with each row divided by its absolute sum where
+   that exceeds 1, and γ is a learned strength that starts at 0.
+6. *Classifier.* One logit per emotion, by weights of its own, and a softmax. The biases start at the logarithm of
+   the mean training label and the weights at 0, so training starts from the train-mean prediction.
 
-**Ablations.** Each of these leaves a part out, for a table of what it is worth:
+**Ablations.** Each of these settings leaves out one part of the model:
 
 - ``transport: none``: step 3 reads :math:`[P; B]`
-- ``label_attention: plain``: step 5 without the bias; ``none``: no steps 4 and 5, and the classifier reads the mean of
-  the fused tokens
-- ``alignment_weight: 0``: nothing ties R to the data
-- ``modalities: physiological``: step 3 reads P; ``behavioural``: B
+- ``label_attention: plain``: step 5 does not add the logits of correlated emotions
+- ``label_attention: none``: without steps 4 and 5; the classifier reads the mean of the fused tokens
+- ``alignment_weight: 0``: R is not aligned with the data
+- ``modalities: physiological``: step 3 reads P alone
+- ``modalities: behavioural``: step 3 reads B alone
 
-**Missing signals.** A token whose features are all NaN is absent: masked out of attention and transport. In a
-token of which some features are NaN, those stand at the training mean, 0. Without the whole main modality, its
-tokens ask with what they know of themselves (their biases) and stand for the answers of the others. A window without
-behavioural tokens is carried by the product of the marginals (\hat P is the mean of P); one without physiological
-tokens has B alone. If nothing is left of what the configuration reads, all such windows get the same prediction: that
-of the label embeddings (or, without label attention, of the prior), which is learnt only if training had such windows.
+**Missing signals.** A token whose features are all NaN is absent: it is masked out of attention and transport. Where
+only some features of a token are NaN, they are replaced by the training mean, 0. If the whole main modality is absent,
+its tokens query with their biases alone and carry the answers of the other modalities. If all behavioural tokens of a
+window are absent, its plan is the product of the marginals, so \hat P is the mean of P. If all physiological tokens are
+absent, the encoder reads B alone. If all tokens that the configuration reads are absent, the prediction is that of the
+label embeddings (without label attention, of the classifier's biases). It is trained only if such windows occur in
+training.
 
-**Where this differs from the authors' release**, it follows the paper. The release draws the label embedding
-anew in each forward pass, so that nothing learns it and alignment trains nothing; keeps attention dropping on in
-evaluation, so that its scores are random; mixes token and feature axes by a reshape where a transpose was meant;
-normalises the correlation over the wrong axis, and takes the label correlation of a sample instead of the data;
-thresholds the transport cost by the minimum and maximum of the batch; and multiplies the plan [physiological ×
-behavioural] with the physiological tokens without transposing it. Evaluation here is deterministic, and a window's
-prediction depends on that window alone. Own choices: the release encodes each modality by one map from all of its
-features to all of its tokens (87 % of its parameters are the video's); here a token reads its own features. Dropout
-acts on encoded tokens, on what each branch adds and before the classifier, not on attention weights.
+**Differences from the authors' release.** Where the two differ, this module follows the paper. The release
+
+- draws the label embedding anew in each forward pass, so neither the embedding nor the alignment is trained
+- keeps attention dropout on in evaluation, so its scores are random
+- mixes token and feature axes by a reshape instead of a transpose
+- normalises the correlation over the wrong axis, and uses the label correlation of a sample instead of the data
+- thresholds the transport cost by the minimum and maximum of the batch
+- multiplies the plan [physiological × behavioural] with the physiological tokens without transposing the plan
+
+Evaluation in this module is deterministic, and the prediction for a window depends on that window alone. Two choices
+are this project's own. A token reads its own features, whereas the release encodes each modality by one map from all
+features to all tokens (87 % of its parameters belong to the video). Dropout acts on encoded tokens, on the output of
+each branch and before the classifier, but not on attention weights.
 """
 
 from __future__ import annotations
@@ -70,15 +75,20 @@ from helo.model.transport import Transport, TransportSettings, transport, transp
 from helo.names import LabelAttentionKind, ModalitySelection, Role, TransportKind
 
 LABEL_FLOOR = 1e-4
-"""Mean labels are clipped at this before their logarithm becomes the classifier's first bias."""
+"""Smallest mean label whose logarithm becomes a first bias of the classifier; smaller labels are clipped."""
 
 
 class Output(NamedTuple):
-    """What a forward pass gives.
+    """Output of a forward pass.
 
-    - `log_predicted` (b, E)
-    - `correlation`: R (E, E); None without label embeddings
-    - `transport`: the plan (b, n, m) and its error; None without transport
+    Attributes
+    ----------
+    log_predicted : Tensor of shape (b, E)
+        Logarithms of the predicted distributions.
+    correlation : Tensor of shape (E, E), optional
+        Learned label correlation R; None without label embeddings.
+    transport : Transport, optional
+        Transport plans (b, n, m) and their errors; None without transport.
     """
 
     log_predicted: Tensor
@@ -87,60 +97,88 @@ class Output(NamedTuple):
 
     @property
     def unconverged(self) -> Tensor:
-        """How many plans of the batch are not solutions: a scalar."""
+        """Number of unconverged plans in the batch, a scalar tensor."""
         if self.transport is None:
             return torch.zeros((), device=self.log_predicted.device)
         return self.transport.unconverged.sum()
 
 
 class Tokens(NamedTuple):
-    """Tokens (b, t, d) and which of them are present (b, t); None says all."""
+    """Tokens of a batch.
+
+    Attributes
+    ----------
+    values : Tensor of shape (b, t, d)
+        Tokens.
+    present : Tensor of shape (b, t), bool, optional
+        Whether each token is present; None if all are.
+    """
 
     values: Tensor
     present: Tensor | None
 
 
 class HeLo(nn.Module):
-    """The model of this module's docstring, for the modalities and emotions that a schema declares."""
+    """Model for the modalities and emotions of a schema; see this module's docstring.
+
+    Parameters
+    ----------
+    schema : Schema
+        Modalities and emotions.
+    configuration : Configuration
+        Hyperparameters.
+    mean_label : Tensor of shape (E,)
+        Mean training label, the first prediction.
+    """
 
     def __init__(self, schema: Schema, configuration: Configuration, mean_label: Tensor) -> None:
         super().__init__()
-        width, heads, share = configuration.width, configuration.heads, configuration.dropout
+        width, heads, dropout = configuration.width, configuration.heads, configuration.dropout
         self.configuration = configuration
         self.slices = schema.slices
-        reads = (
+        roles = (
             {Role.PHYSIOLOGICAL, Role.BEHAVIOURAL}
             if configuration.modalities == ModalitySelection.BOTH
             else {configuration.modalities}
         )
-        self.physiological = [m.name for m in schema.physiological if Role.PHYSIOLOGICAL in reads]
-        self.behavioural = [m.name for m in schema.behavioural if Role.BEHAVIOURAL in reads]
-        # A list: a ModuleDict refuses names such as "wrist.acc" or "keys".
-        read = [modality for modality in schema.modalities if modality.role in reads]
-        self.names = [modality.name for modality in read]
-        self.encoders = nn.ModuleList(TokenEncoder(modality, width, share) for modality in read)
+        self.physiological = [m.name for m in schema.physiological if Role.PHYSIOLOGICAL in roles]
+        self.behavioural = [m.name for m in schema.behavioural if Role.BEHAVIOURAL in roles]
+        modalities = [modality for modality in schema.modalities if modality.role in roles]
+        self.names = [modality.name for modality in modalities]
+        # Not a ModuleDict, which refuses names such as "wrist.acc" or "keys".
+        self.encoders = nn.ModuleList(TokenEncoder(modality, width, dropout) for modality in modalities)
         if self.physiological:
-            self.fusion = PhysiologicalFusion(len(self.physiological) - 1, width, heads, share)
+            self.fusion = PhysiologicalFusion(len(self.physiological) - 1, width, heads, dropout)
         if self.physiological and self.behavioural:
-            self.origin = nn.Parameter(torch.zeros(2, width))  # tells physiological tokens from behavioural ones
+            self.origin = nn.Parameter(torch.zeros(2, width))  # Distinguishes the two roles.
             nn.init.normal_(self.origin, std=0.02)
-        self.layers = nn.ModuleList(EncoderLayer(width, heads, share) for _ in range(configuration.attention_depth))
+        self.layers = nn.ModuleList(EncoderLayer(width, heads, dropout) for _ in range(configuration.attention_depth))
         self.norm = nn.LayerNorm(width)
         if configuration.label_attention != TransportKind.NONE:
             self.labels = nn.Parameter(torch.randn(len(schema.emotions), width) * width**-0.5)
             self.label_attention = LabelAttention(width, configuration.label_attention == LabelAttentionKind.CORRELATED)
-        self.classifier = Classifier(mean_label.clamp_min(LABEL_FLOOR).log(), width, share)
+        self.classifier = Classifier(mean_label.clamp_min(LABEL_FLOOR).log(), width, dropout)
 
     def correlation(self) -> Tensor:
-        """R: the cosine matrix of the label embeddings, (E, E), in full precision."""
+        """Return R (E, E), the cosine matrix of the label embeddings, in full precision."""
         with torch.autocast(self.labels.device.type, enabled=False):
             directions = normalize(self.labels, dim=-1)
             return directions @ directions.T
 
     def forward(self, features: Tensor, complete: bool | None = None) -> Output:
-        """Predict for windows (b, F), columns as in `Schema.features`, NaN where a signal is missing.
+        """Predict the emotion distributions of windows.
 
-        `complete` says that no signal is; None looks, for which a GPU has to wait.
+        Parameters
+        ----------
+        features : Tensor of shape (b, F)
+            Scaled features, in the order of `Schema.features`; NaN where a signal is missing.
+        complete : bool, optional
+            Whether no signal is missing. If None, the features are searched for NaN, which makes a GPU synchronise.
+
+        Returns
+        -------
+        Output
+            Predicted distributions, label correlation and transport plans.
         """
         fused, plan = self._fuse(self._tokens(features, complete))
         values = fused.values
@@ -156,7 +194,7 @@ class HeLo(nn.Module):
         return Output(_exact(logits).log_softmax(dim=-1), correlation, plan)
 
     def _tokens(self, features: Tensor, complete: bool | None) -> dict[str, Tokens]:
-        """Step 1, and what is there of each modality."""
+        """Encode each modality (step 1) and find its present tokens."""
         missing = features if complete else features.isnan()
         incomplete = not complete and bool(missing.any())
         if incomplete:
@@ -172,13 +210,13 @@ class HeLo(nn.Module):
         return tokens
 
     def _fuse(self, tokens: dict[str, Tokens]) -> tuple[Tokens, Transport | None]:
-        """Steps 2 and 3, up to the transformer."""
+        """Fuse all modalities: step 2, and step 3 up to the transformer."""
         physiological = self._physiological(tokens) if self.physiological else None
         behavioural = _joined([tokens[name] for name in self.behavioural]) if self.behavioural else None
         if physiological is None or behavioural is None:
-            alone = physiological or behavioural
-            assert alone is not None
-            return alone, None
+            single_role = physiological or behavioural
+            assert single_role is not None
+            return single_role, None
         plan = None
         carried = physiological
         if self.configuration.transport != TransportKind.NONE:
@@ -191,46 +229,51 @@ class HeLo(nn.Module):
         ), plan
 
     def _physiological(self, tokens: dict[str, Tokens]) -> Tokens:
-        main, *others = (tokens[name] for name in self.physiological)
+        """Fuse the physiological modalities (step 2)."""
+        main, *contexts = (tokens[name] for name in self.physiological)
         fused = self.fusion(
-            main.values, [other.values for other in others], main.present, [other.present for other in others]
+            main.values,
+            [context.values for context in contexts],
+            main.present,
+            [context.present for context in contexts],
         )
         if main.present is None:
             return Tokens(fused, None)
-        # Without any main token the others speak by what all of them were answered.
-        some = main.present.any(dim=1, keepdim=True)
-        answered = torch.zeros_like(some)
-        for other in others:
-            if other.present is not None:
-                answered = answered | other.present.any(dim=1, keepdim=True)
-        return Tokens(fused, main.present | (~some & answered))
+        # If the main modality is absent, its tokens are kept where they carry the answer of another modality.
+        has_main = main.present.any(dim=1, keepdim=True)
+        has_context = torch.zeros_like(has_main)
+        for context in contexts:
+            if context.present is not None:
+                has_context = has_context | context.present.any(dim=1, keepdim=True)
+        return Tokens(fused, main.present | (~has_main & has_context))
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # its loops end where the data say
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # The number of iterations depends on the data.
     def _carry(self, physiological: Tokens, behavioural: Tokens) -> tuple[Transport, Tokens]:
-        source, there = physiological
-        target, wanted = behavioural
-        carried = None
-        if there is not None and wanted is not None:
-            some = wanted.any(dim=1, keepdim=True)
-            wanted = wanted | ~some
-            target = target * some.unsqueeze(2)  # without behavioural tokens all costs are the same
-            carried = wanted & there.any(dim=1, keepdim=True)
+        """Carry the physiological tokens to the behavioural ones by optimal transport (step 3)."""
+        source, source_present = physiological
+        target, target_present = behavioural
+        carried_present = None
+        if source_present is not None and target_present is not None:
+            has_target = target_present.any(dim=1, keepdim=True)
+            target_present = target_present | ~has_target
+            target = target * has_target.unsqueeze(2)  # Equal costs if all behavioural tokens are absent.
+            carried_present = target_present & source_present.any(dim=1, keepdim=True)
         configuration = self.configuration
-        with torch.autocast(source.device.type, enabled=False):  # ε = 1e-3 needs the digits
+        with torch.autocast(source.device.type, enabled=False):  # Half precision is too coarse for ε = 1e-3.
             source, target = _exact(source), _exact(target)
             settings = TransportSettings(configuration.ot_entropy, configuration.transport, configuration.ot_alpha)
-            plan = transport(source, target, settings, there, wanted)
+            plan = transport(source, target, settings, source_present, target_present)
             values = transported(plan.plan, source)
-        return plan, Tokens(values, carried)
+        return plan, Tokens(values, carried_present)
 
 
 def _exact(values: Tensor) -> Tensor:
-    """Out of mixed precision: float32 at least."""
+    """Return the values in float32, or in their own precision if that is higher."""
     return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
 def _joined(parts: list[Tokens]) -> Tokens:
-    """Tokens one after the other."""
+    """Concatenate sets of tokens."""
     present = [part.present for part in parts if part.present is not None]
     values = torch.cat([part.values for part in parts], dim=1)
     return Tokens(values, torch.cat(present, dim=1) if present else None)

@@ -1,4 +1,4 @@
-"""The run directory: manifest, folds, ledger, and the tables made from the ledger."""
+"""Run directory: manifest, folds, ledger, and the tables that are computed from the ledger."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from helo.errors import InputError
 from helo.names import Column, FileName, TableName
 from helo.run.ledger import ROW, CellRecord, Ledger, records_of
 from helo.run.manifest import Manifest
+from helo.run.selection import selected_cells
 from helo.run.tables import (
     CELL_COLUMNS,
     EPOCH_COLUMNS,
@@ -24,13 +25,29 @@ from helo.run.tables import (
     epochs_table,
     explanations_table,
     predictions_table,
-    selected,
 )
-from helo.storage import Folder, Hold, LocalFolder, hold, open_folder, require_new_folder
+from helo.storage import Folder, FolderLock, LocalFolder, lock_folder, open_folder, require_new_folder
 
 
 class Run:
-    """A directory with everything about one search, on this machine or on object storage."""
+    """Directory of a search, on this machine or on object storage.
+
+    Parameters
+    ----------
+    place : Folder or path or str
+        Folder of the run.
+    manifest : Manifest
+        Manifest of the run.
+
+    Attributes
+    ----------
+    folder : Folder
+        Folder of the run.
+    manifest : Manifest
+        Manifest of the run.
+    ledger : Ledger
+        Records of finished cells.
+    """
 
     def __init__(self, place: Folder | os.PathLike[str] | str, manifest: Manifest) -> None:
         self.folder = open_folder(place)
@@ -39,7 +56,27 @@ class Run:
 
     @classmethod
     def create(cls, place: Folder | os.PathLike[str] | str, manifest: Manifest, folds: list[dict[str, Any]]) -> Run:
-        """Make the directory; raise `InputError` if it is already there or cannot be written."""
+        """Create the directory of a new run.
+
+        Parameters
+        ----------
+        place : Folder or path or str
+            Folder to create.
+        manifest : Manifest
+            Manifest of the run.
+        folds : list of dict
+            Test, inner validation and training subjects of each fold.
+
+        Returns
+        -------
+        Run
+            The new run.
+
+        Raises
+        ------
+        InputError
+            If the folder already exists or cannot be written.
+        """
         folder = open_folder(place)
         require_new_folder(folder)
         try:
@@ -52,13 +89,29 @@ class Run:
 
     @classmethod
     def open(cls, place: os.PathLike[str] | str) -> Run:
-        """Open a run that is there; raise `InputError` if it is none."""
+        """Open an existing run.
+
+        Parameters
+        ----------
+        place : path or str
+            Folder of the run, or its URI on object storage.
+
+        Returns
+        -------
+        Run
+            The run.
+
+        Raises
+        ------
+        InputError
+            If the folder cannot be read or is not a run directory.
+        """
         folder = open_folder(place)
         try:
-            there = folder.exists(FileName.MANIFEST)
+            has_manifest = folder.exists(FileName.MANIFEST)
         except OSError as error:
             raise InputError(f"{folder}: cannot be read ({error})") from None
-        if not there:
+        if not has_manifest:
             raise InputError(f"{folder}: is not a run directory (it has no {FileName.MANIFEST})")
         document = folder.read_json(FileName.MANIFEST)
         if not isinstance(document, dict):
@@ -66,53 +119,80 @@ class Run:
         return cls(folder, Manifest.from_dict(document))
 
     def update_manifest(self, manifest: Manifest) -> None:
-        """Write another manifest."""
+        """Replace the manifest of the run."""
         self.folder.write_json(FileName.MANIFEST, manifest.as_dict())
         self.manifest = manifest
 
-    def lock(self, waiting: Callable[[str], None] = lambda line: None) -> AbstractContextManager[Hold]:
-        """Keep every other search from this run; raise `InputError` if one has it. See `helo.storage.hold`."""
-        return hold(self.folder, FileName.LOCK, waiting)
+    def lock(self, waiting: Callable[[str], None] = lambda line: None) -> AbstractContextManager[FolderLock]:
+        """Lock the run against other searches. See `helo.storage.lock_folder`.
+
+        Parameters
+        ----------
+        waiting : callable
+            Function that gets a message for the user while the lock of another search may still expire.
+
+        Returns
+        -------
+        context manager
+            The lock, which is released at the end of the context.
+
+        Raises
+        ------
+        InputError
+            If another search has locked the run.
+        """
+        return lock_folder(self.folder, FileName.LOCK, waiting)
 
     @property
     def checkpoints(self) -> Folder:
-        """The folder for the states of cells in the making."""
+        """Folder of the checkpoints of unfinished cells."""
         return self.folder / FileName.CHECKPOINTS
 
     @property
     def model(self) -> Folder:
-        """Where the recommended configuration, fitted to all subjects, is saved."""
+        """Folder of the fitted model: the recommended configuration, fitted to all subjects."""
         return self.folder / FileName.MODEL
 
     @property
     def has_model(self) -> bool:
-        """Whether it is there."""
+        """Whether the run has a fitted model."""
         return self.model.exists(FileName.MODEL_DESCRIPTION)
 
     @property
     def folds(self) -> list[dict[str, Any]]:
-        """The folds as written at the start."""
+        """Test, inner validation and training subjects of each fold."""
         folds: list[dict[str, Any]] = self.folder.read_json(FileName.FOLDS)
         return folds
 
     @property
     def report(self) -> Path | str:
-        """Where the report of this run is written: a path, or a URI on object storage."""
+        """Path of the report, or its URI on object storage."""
         return self.folder.where(FileName.REPORT) if self.folder.here is None else self.folder.here / FileName.REPORT
 
     def find(self, cells: Collection[tuple[int, str]]) -> list[CellRecord]:
-        """The finished ones of some cells (configuration, fold), in the order configuration, number of the fold."""
-        number = {fold["test"]: place for place, fold in enumerate(self.folds)}
-        return self.ledger.find({(configuration, number[fold]) for configuration, fold in cells})
+        """Return the records of the finished cells among some cells.
+
+        Parameters
+        ----------
+        cells : collection of tuple
+            Configuration and test subject of each cell.
+
+        Returns
+        -------
+        list of CellRecord
+            Records in the order of configurations, then of fold numbers.
+        """
+        numbers = {fold["test"]: number for number, fold in enumerate(self.folds)}
+        return self.ledger.find({(configuration, numbers[fold]) for configuration, fold in cells})
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
-        """Write one table, whole or not at all."""
+        """Write a table atomically."""
         self._write_pieces(name, [table])
 
     def _write_pieces(self, name: str, pieces: Iterable[pd.DataFrame]) -> None:
-        """Write one table whose pieces, of which there is one at least, need not be in memory at a time.
+        """Write a table atomically from at least one piece, with one piece in memory at a time.
 
-        The first that has rows says what the columns hold.
+        The first piece that has rows determines the types of the columns.
         """
         empty, rest = None, iter(pieces)
         for piece in rest:
@@ -133,7 +213,25 @@ class Run:
                 writer.write_table(pa.Table.from_pandas(piece, schema=first.schema, preserve_index=False))
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Read one table, or some of its columns; raise `InputError` if the run has none of that name yet."""
+        """Read a table.
+
+        Parameters
+        ----------
+        name : str
+            A `helo.names.TableName`.
+        columns : sequence of str, optional
+            Columns to read. The default is all.
+
+        Returns
+        -------
+        DataFrame
+            The table.
+
+        Raises
+        ------
+        InputError
+            If the search has not written the table yet, or the file cannot be read.
+        """
         file = f"{name}.parquet"
         try:
             return pq.read_table(self.folder.open(file), columns=None if columns is None else list(columns)).to_pandas()
@@ -143,37 +241,50 @@ class Run:
             raise InputError(f"{self.folder.where(file)}: cannot be read ({error})") from None
 
     def rows_of(self, name: str) -> int:
-        """How many rows a table has; 0 if it is not there or cannot be read."""
+        """Return the number of rows of a table, or 0 if the table is missing or cannot be read."""
         try:
             return int(pq.read_metadata(self.folder.open(f"{name}.parquet")).num_rows)
         except (OSError, pa.ArrowException):
             return 0
 
     def write_tables(
-        self, truth: pd.DataFrame, baselines: pd.DataFrame, objective: str, everything: bool = False
+        self, truth: pd.DataFrame, baselines: pd.DataFrame, objective: str, export_predictions: bool = False
     ) -> dict[str, str]:
-        """Make ``cells``, ``epochs``, ``predictions``, ``explanations`` and ``baselines`` from the ledger.
+        """Compute all tables from the ledger and write them.
 
-        `truth`: see `predictions_table`; with `everything` the predictions of all cells are written, too. Returns what
-        is wrong with each file of the ledger that is damaged: its cells are missing.
+        Parameters
+        ----------
+        truth : DataFrame
+            True distributions of all windows, see `helo.run.tables.predictions_table`.
+        baselines : DataFrame
+            Scores of all baselines, for ``baselines.parquet``.
+        objective : str
+            Metric that selects configurations.
+        export_predictions : bool
+            Whether the predictions of all cells and baselines are written to ``all_predictions.parquet``.
+
+        Returns
+        -------
+        dict
+            Name → problem of each damaged file of the ledger. The cells of these files are missing in the tables.
         """
         faults: dict[str, str] = {}
         cells = cells_table(self.ledger.rows(CELL_COLUMNS, faults))
-        records = self.find(selected(cells, objective, len(self.folds)))
+        records = self.find(selected_cells(cells, objective, len(self.folds)))
         self._write_pieces(TableName.EPOCHS, map(epochs_table, self._blocks(EPOCH_COLUMNS, faults)))
         self.write_table(TableName.PREDICTIONS, predictions_table(records, truth).drop(columns=Column.METHOD))
         self.write_table(TableName.EXPLANATIONS, explanations_table(records))
         self.write_table(TableName.BASELINES, baselines)
-        # Last but one: whoever finds all cells of the ledger in it takes the others for written, too.
+        # After the other tables: readers use them only if this table has all cells of the ledger.
         self.write_table(TableName.CELLS, cells)
-        if everything:
+        if export_predictions:
             fitted = self.ledger.read_baselines()
             parts = chain(map(records_of, self._blocks(ROW.names, faults)), [fitted])
             self._write_pieces(TableName.ALL_PREDICTIONS, (predictions_table(part, truth) for part in parts))
         return faults
 
     def _blocks(self, columns: Sequence[str], faults: dict[str, str]) -> Iterator[pa.Table]:
-        """The rows of HeLo's cells in pieces that fit into memory, one at least."""
+        """Yield the rows of HeLo's cells in pieces that fit into memory. There is always at least one piece."""
         empty = True
         for _, rows in self.ledger.blocks(columns, faults=faults):
             empty = False

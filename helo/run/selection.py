@@ -1,4 +1,4 @@
-"""Which configuration a finished search would use. Reads inner validation scores, never test scores."""
+"""Selection of configurations from the inner validation scores of cells. Test scores are never read."""
 
 from __future__ import annotations
 
@@ -12,17 +12,31 @@ from helo.names import SCORED, Column, Prefix, Status
 
 
 def _losses(cells: pd.DataFrame, objective: str, statuses: tuple[str, ...]) -> pd.DataFrame:
+    """Return configuration, fold and validation loss of the cells with a score and one of the statuses."""
     scored = cells[cells[Column.STATUS].isin(statuses) & cells[Prefix.VAL + objective].notna()]
     loss = scored[Prefix.VAL + objective] * (-1 if METRICS[objective].higher_is_better else 1)
     return scored[[Column.CONFIGURATION, Column.FOLD]].assign(loss=loss)
 
 
 def best_per_fold(cells: pd.DataFrame, objective: str) -> dict[str, int]:
-    """In each fold, the configuration with the best inner validation score (the first among equals).
+    """Return the configuration with the best inner validation score in each fold.
 
-    `cells` has the columns of ``cells.parquet``. Only cells that ran to their end count: one that a rung
-    stopped is never taken. Folds without a completed cell are left out.
+    Only completed cells count. A cell that a rung stopped is never selected. Ties go to the lowest number.
 
+    Parameters
+    ----------
+    cells : DataFrame
+        A row per cell, with the columns of ``cells.parquet``.
+    objective : str
+        Name of a metric.
+
+    Returns
+    -------
+    dict
+        Test subject of a fold → configuration. Folds without a completed cell are left out.
+
+    Examples
+    --------
     >>> cells = pd.DataFrame({"configuration": [0, 1], "fold": ["S2", "S2"], "status": "completed",
     ...                       "val_kl": [0.2, 0.1]})
     >>> best_per_fold(cells, "kl")
@@ -37,11 +51,25 @@ def best_per_fold(cells: pd.DataFrame, objective: str) -> dict[str, int]:
 
 
 def best_overall(cells: pd.DataFrame, objective: str, folds: int) -> int | None:
-    """The configuration with the best mean inner validation score over all folds: the one to deploy.
+    """Return the configuration with the best mean inner validation score over all folds.
 
-    Only configurations with a score in all `folds` folds of the run count: a mean over fewer compares
-    different people. A cell that a rung stopped counts with what it had reached, which training on could
-    only have made better: stopping never helps its configuration. None if no configuration has all folds.
+    Only configurations with a score in every fold count, because means over different folds compare different
+    people. A stopped cell counts with the best score before its stop. Further epochs could only have improved that
+    score, so a stop never favours its configuration.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        A row per cell, with the columns of ``cells.parquet``.
+    objective : str
+        Name of a metric.
+    folds : int
+        Number of folds of the run.
+
+    Returns
+    -------
+    int or None
+        Configuration to deploy, or None if no configuration has a score in every fold.
     """
     done = _losses(cells, objective, SCORED)
     means = done.groupby(Column.CONFIGURATION)["loss"].agg(["mean", "size"])
@@ -49,12 +77,48 @@ def best_overall(cells: pd.DataFrame, objective: str, folds: int) -> int | None:
     return None if whole.empty else int(whole["mean"].idxmin())
 
 
-def medoid(cells: pd.DataFrame, objective: str) -> int | None:
-    """Of the configurations chosen in the folds, the one nearest to all others: nested's one to deploy.
+def selected_cells(cells: pd.DataFrame, objective: str, folds: int) -> set[tuple[int, str]]:
+    """Return the cells of the configurations that are best in their fold or over all folds.
 
-    Hyperparameters are compared by their ranks among the chosen ones, so that neither units nor logarithms
-    matter, and those that are no numbers by being equal or not. None if no fold has a choice. Nothing is
-    known of the score of this one configuration on new people; the estimate is that of the search.
+    Parameters
+    ----------
+    cells : DataFrame
+        A row per cell, with the columns of ``cells.parquet``.
+    objective : str
+        Name of a metric.
+    folds : int
+        Number of folds of the run.
+
+    Returns
+    -------
+    set of tuple
+        Configuration and test subject of each selected cell.
+    """
+    selected = {(configuration, fold) for fold, configuration in best_per_fold(cells, objective).items()}
+    overall = best_overall(cells, objective, folds)
+    if overall is not None:
+        selected |= {(overall, fold) for fold in cells[Column.FOLD].unique()}
+    return selected
+
+
+def medoid(cells: pd.DataFrame, objective: str) -> int | None:
+    """Return the medoid of the configurations that the folds select, which is deployed after a nested search.
+
+    The distance of two configurations is the sum over their hyperparameters. Numbers are compared by their ranks among
+    the selected configurations, so units and logarithms do not matter. Other values are either equal or different.
+    The score of this configuration on new people has not been estimated. The estimate is that of the whole search.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        A row per cell, with the columns of ``cells.parquet``.
+    objective : str
+        Name of a metric.
+
+    Returns
+    -------
+    int or None
+        Configuration with the smallest total distance to all others, or None if no fold has a selected configuration.
     """
     chosen = list(best_per_fold(cells, objective).values())
     if not chosen:
@@ -65,38 +129,54 @@ def medoid(cells: pd.DataFrame, objective: str) -> int | None:
         .loc[chosen]
         .filter(regex=f"^{Prefix.PARAM}")
     )
-    total = np.zeros(len(chosen))
+    distances = np.zeros(len(chosen))
     for name in params.columns:
         values = params[name]
         if pd.api.types.is_numeric_dtype(values) and values.notna().all():
-            place = values.rank(pct=True).to_numpy(float)
-            total += np.abs(place[:, None] - place[None, :]).sum(axis=1)
+            ranks = values.rank(pct=True).to_numpy(float)
+            distances += np.abs(ranks[:, None] - ranks[None, :]).sum(axis=1)
         else:
-            words = values.astype(str).to_numpy()
-            total += (words[:, None] != words[None, :]).sum(axis=1)
-    return int(chosen[int(np.argmin(total))])
+            labels = values.astype(str).to_numpy()
+            distances += (labels[:, None] != labels[None, :]).sum(axis=1)
+    return int(chosen[int(np.argmin(distances))])
 
 
 class Recommendation(NamedTuple):
-    """The configuration to deploy, and the epochs to train it on all subjects, when nobody is left to stop it."""
+    """Configuration to deploy, and the number of epochs to train it on all subjects."""
 
     configuration: int
     epochs: int
 
 
 def recommended(cells: pd.DataFrame, objective: str, folds: int, nested: bool) -> Recommendation | None:
-    """The configuration to fit to all subjects: `best_overall`, or under ``nested`` the `medoid` of the choices.
+    """Return the configuration to fit to all subjects, with its number of epochs.
 
-    Its epochs are the median of those that were best on the inner validation subjects, over the folds in which it ran
-    to its end (under ``nested`` that is one): a cell that a rung stopped had no later epochs to be best. None while
-    there is none to recommend.
+    The number of epochs is the median of the best epochs on the inner validation subjects, over the folds in which the
+    configuration completed its cell. In a nested search that is one fold. Stopped cells count only if no cell was
+    completed, because their best epoch may lie after the stop.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        A row per cell, with the columns of ``cells.parquet``.
+    objective : str
+        Name of a metric.
+    folds : int
+        Number of folds of the run.
+    nested : bool
+        Whether the protocol is nested, so that the `medoid` replaces `best_overall`.
+
+    Returns
+    -------
+    Recommendation or None
+        None while no configuration can be recommended.
     """
     chosen = medoid(cells, objective) if nested else best_overall(cells, objective, folds)
     if chosen is None:
         return None
-    mine = cells[cells[Column.CONFIGURATION] == chosen]
+    its_cells = cells[cells[Column.CONFIGURATION] == chosen]
     for status in (Status.COMPLETED, Status.STOPPED):
-        epochs = mine[mine[Column.STATUS] == status][Column.BEST_EPOCH].dropna()
+        epochs = its_cells[its_cells[Column.STATUS] == status][Column.BEST_EPOCH].dropna()
         if len(epochs):
             return Recommendation(chosen, round(float(epochs.median())))
     return None

@@ -1,4 +1,4 @@
-"""The tables of a run, as views of its ledger: pure functions from rows and records to DataFrames."""
+"""Tables of a run, computed from its ledger by pure functions."""
 
 from __future__ import annotations
 
@@ -14,97 +14,118 @@ import pyarrow.compute as pc
 from helo.metrics import METRICS
 from helo.names import Column, Explanation, Prefix
 from helo.run.ledger import HISTORY_COLUMNS, CellRecord
-from helo.run.selection import best_overall, best_per_fold
 
 CELL_COLUMNS: Final = (
-    *(
-        Column.CONFIGURATION,
-        Column.FOLD,
-        Column.PARAMS,
-        Column.STATUS,
-        Column.REASON,
-        Column.EPOCHS,
-        Column.BEST_EPOCH,
-        Column.SECONDS,
-        Column.NODE,
-        Column.STARTED,
-        Column.FINISHED,
-    ),
-    *(Prefix.VAL.removesuffix("_"), Prefix.TEST.removesuffix("_")),
+    Column.CONFIGURATION,
+    Column.FOLD,
+    Column.PARAMS,
+    Column.STATUS,
+    Column.REASON,
+    Column.EPOCHS,
+    Column.BEST_EPOCH,
+    Column.SECONDS,
+    Column.NODE,
+    Column.STARTED,
+    Column.FINISHED,
+    Prefix.VAL.removesuffix("_"),
+    Prefix.TEST.removesuffix("_"),
 )
-"""The ledger's columns that `cells_table` needs."""
+"""Columns of the ledger that `cells_table` needs."""
 
 EPOCH_COLUMNS: Final = (Column.CONFIGURATION, Column.FOLD, Column.HISTORY)
-"""Those that `epochs_table` needs."""
+"""Columns of the ledger that `epochs_table` needs."""
 
 
 def cells_table(rows: pa.Table) -> pd.DataFrame:
-    """A row per cell: ``cells.parquet``. `rows`: the ledger's, with `CELL_COLUMNS`."""
+    """Return ``cells.parquet``: a row per cell of HeLo.
+
+    Parameters
+    ----------
+    rows : Table
+        Rows of the ledger, with `CELL_COLUMNS`.
+
+    Returns
+    -------
+    DataFrame
+        Cells in the order of `rows`, with hyperparameters (``param_…``) and scores (``val_…``, ``test_…``).
+    """
     texts = rows[Column.PARAMS].combine_chunks()
     if not pa.types.is_dictionary(texts.type):
         texts = texts.dictionary_encode()
-    # As many as configurations, not as cells.
-    drawn = [json.loads(text) for text in texts.dictionary.to_pylist()]
-    params = sorted({name for one in drawn for name in one})
+    # Parse the hyperparameters once for each configuration, not for each cell.
+    configurations = [json.loads(text) for text in texts.dictionary.to_pylist()]
+    names = sorted({name for params in configurations for name in params})
     table = pd.DataFrame(
         {
             Column.CONFIGURATION: rows[Column.CONFIGURATION].to_numpy().astype(np.int64),
-            Column.FOLD: _words(rows[Column.FOLD]),
+            Column.FOLD: _strings(rows[Column.FOLD]),
         }
     )
     values = pd.DataFrame(
-        [{Prefix.PARAM + name: one.get(name) for name in params} for one in drawn],
-        columns=[Prefix.PARAM + name for name in params],
+        [{Prefix.PARAM + name: params.get(name) for name in names} for params in configurations],
+        columns=[Prefix.PARAM + name for name in names],
     )
     table = pd.concat([table, values.take(texts.indices.to_numpy()).reset_index(drop=True)], axis=1)
     for side in (Prefix.VAL, Prefix.TEST):
         scores = rows[side.removesuffix("_")]
         table = table.assign(**{side + metric: pc.struct_field(scores, metric).to_numpy() for metric in METRICS})
-    plain = {
-        Column.STATUS: _words(rows[Column.STATUS]),
-        Column.REASON: _words(rows[Column.REASON]).astype("string"),
+    others = {
+        Column.STATUS: _strings(rows[Column.STATUS]),
+        Column.REASON: _strings(rows[Column.REASON]).astype("string"),
         Column.EPOCHS: rows[Column.EPOCHS].to_numpy().astype(np.int64),
         Column.BEST_EPOCH: pd.array(rows[Column.BEST_EPOCH].to_pandas(integer_object_nulls=True), dtype="Int64"),
         Column.SECONDS: rows[Column.SECONDS].to_numpy(),
-        Column.NODE: _words(rows[Column.NODE]),
+        Column.NODE: _strings(rows[Column.NODE]),
         Column.STARTED: pd.Series(rows[Column.STARTED].to_pandas()).astype("datetime64[ns, UTC]"),
         Column.FINISHED: pd.Series(rows[Column.FINISHED].to_pandas()).astype("datetime64[ns, UTC]"),
     }
-    return table.assign(**plain)
+    return table.assign(**others)
 
 
-def _words(column: pa.ChunkedArray) -> pd.Series:
+def _strings(column: pa.ChunkedArray) -> pd.Series:
+    """Return a column of strings as Python objects."""
     return pd.Series(column.to_pandas(), dtype=object)
 
 
 def epochs_table(rows: pa.Table) -> pd.DataFrame:
-    """A row per cell and epoch: ``epochs.parquet``. `rows`: the ledger's, with `HISTORY`."""
+    """Return ``epochs.parquet``: a row per cell and epoch.
+
+    Parameters
+    ----------
+    rows : Table
+        Rows of the ledger, with `EPOCH_COLUMNS`.
+
+    Returns
+    -------
+    DataFrame
+        Configuration, fold and epoch with the columns of the history.
+    """
     history = rows[Column.HISTORY].combine_chunks()
     lengths = pc.fill_null(pc.list_value_length(history), 0).to_numpy()
     entries = history.flatten()
     table: dict[str, Any] = {
         Column.CONFIGURATION: np.repeat(rows[Column.CONFIGURATION].to_numpy().astype(np.int64), lengths),
-        Column.FOLD: np.repeat(_words(rows[Column.FOLD]).to_numpy(), lengths),
+        Column.FOLD: np.repeat(_strings(rows[Column.FOLD]).to_numpy(), lengths),
         Column.EPOCH: entries.field(Column.EPOCH).to_numpy(zero_copy_only=False).astype(np.int64),
     }
     table |= {name: entries.field(name).to_numpy(zero_copy_only=False) for name in HISTORY_COLUMNS}
     return pd.DataFrame(table).astype(dict.fromkeys(HISTORY_COLUMNS, "float64"))
 
 
-def selected(cells: pd.DataFrame, objective: str, folds: int) -> set[tuple[int, str]]:
-    """The cells (configuration, fold) of the configurations that are best in their fold or over all folds."""
-    wanted = {(configuration, fold) for fold, configuration in best_per_fold(cells, objective).items()}
-    overall = best_overall(cells, objective, folds)
-    return wanted | {(overall, fold) for fold in cells[Column.FOLD].unique() if overall is not None}
-
-
 def explanations_table(records: Sequence[CellRecord]) -> pd.DataFrame:
-    """What the selected configurations learnt: ``explanations.parquet``. `records`: of the `selected` cells.
+    """Return ``explanations.parquet``: the matrices that the selected configurations have learnt, in long form.
 
-    Matrices in long form: a row per ``configuration``, ``fold``, ``kind``, ``row`` and ``column``, with its ``value``.
-    Kinds are ``label_correlation`` (E × E, emotions in the dataset's order) and ``transport_plan`` (main modality's
-    tokens × behavioural tokens); a cell that learnt no such thing, or was recorded by a version that did not keep it,
-    has no rows of that kind.
+    Parameters
+    ----------
+    records : sequence of CellRecord
+        Records of the cells from `helo.run.selection.selected_cells`.
+
+    Returns
+    -------
+    DataFrame
+        A row per ``configuration``, ``fold``, ``kind``, ``row`` and ``column``, with its ``value``. Kinds are
+        ``label_correlation`` (E × E, emotions in the order of the dataset) and ``transport_plan`` (tokens of the main
+        modality × behavioural tokens). Cells without a matrix of a kind have no rows of that kind.
     """
     parts = [
         (record, kind, matrix)
@@ -133,10 +154,22 @@ def explanations_table(records: Sequence[CellRecord]) -> pd.DataFrame:
 
 
 def predictions_table(records: Sequence[CellRecord], truth: pd.DataFrame) -> pd.DataFrame:
-    """A row per cell and test window, of HeLo or baselines.
+    """Return the test predictions of cells: a row per cell and test window.
 
-    ``predictions.parquet`` has the `selected` cells' (without ``method``), ``all_predictions.parquet`` those of all.
-    `truth` has a row per window of the dataset, in its order: ``group`` and ``true_<emotion>``.
+    ``predictions.parquet`` has the rows of the selected cells (without ``method``), and ``all_predictions.parquet``
+    those of all cells and baselines.
+
+    Parameters
+    ----------
+    records : sequence of CellRecord
+        Records of HeLo or baselines. Records without predictions have no rows.
+    truth : DataFrame
+        A row per window of the dataset, in its order, with ``group`` and ``true_<emotion>``.
+
+    Returns
+    -------
+    DataFrame
+        Method, configuration, fold and window with the columns of `truth` and ``pred_<emotion>``.
     """
     emotions = [column.removeprefix(Prefix.TRUE) for column in truth.columns if column.startswith(Prefix.TRUE)]
     parts = []

@@ -24,48 +24,50 @@ PROG = "helo-search"
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog=PROG,
-        description="Search HeLo's hyperparameters with leave-one-subject-out folds; without arguments, "
-        "a demo on simulated data.",
+        description="Search HeLo's hyperparameters with leave-one-subject-out folds. Without arguments, run a demo on "
+        "simulated data.",
     )
     add_common_options(parser)
-    what = parser.add_argument_group("what is searched")
-    add = what.add_argument
+    add = parser.add_argument_group("search").add_argument
     add("--data", metavar="DIR", help="dataset directory, or s3://BUCKET/FOLDER (default: built-in simulated data)")
     add("--space", metavar="NAME|FILE", help="search space: demo, small, full, ablation or a YAML file (default: demo)")
-    add("--configurations", type=int, metavar="N", help="configurations to draw (default: the space's)")
-    add("--sampler", choices=("tpe", "random"), help="how configurations are drawn (default: the space's)")
+    add("--configurations", type=int, metavar="N", help="number of configurations to draw (default: that of the space)")
+    add("--sampler", choices=("tpe", "random"), help="method that draws configurations (default: that of the space)")
     add(
         "--protocol",
         choices=enum_values(SearchProtocol),
-        help="one study over all folds, or a study per fold with nothing between them (default: shared)",
+        help="one study over all folds, or an independent study for each fold (default: shared)",
     )
     add(
         "--no-racing",
         action="store_true",
-        help="run every cell of every configuration to its end: no races over folds, no rungs within them",
+        help="run every cell of every configuration: no races over folds, no rungs within cells",
     )
     add(
         "--baselines",
         metavar="LIST",
-        help="what else is scored on the same folds: all, none, or some of knn, max_entropy, ridge, random_forest, "
-        "mlp, parted by commas (default: all)",
+        help="fitted baselines to score on the same folds: all, none, or a comma-separated list of knn, max_entropy, "
+        "ridge, random_forest, mlp (default: all)",
     )
     add("--seed", type=int, metavar="N", help="seed of folds, draws and training (default: 0)")
     add(
         "--normalise",
         choices=enum_values(Normalisation),
-        help="scale features with the training subjects' statistics, or within each subject, which uses the "
-        "test subject's unlabelled windows (default: train)",
+        help="scale features with statistics of the training subjects, or within each subject, which uses the "
+        "unlabelled windows of the test subject (default: train)",
     )
-    where = parser.add_argument_group("where it goes, and how long it may take")
-    add = where.add_argument
-    add("--out", metavar="RUN", help="run directory, or s3://BUCKET/FOLDER (default: a new one in runs/)")
-    add("--resume", metavar="RUN", help="resume a run that was interrupted, killed or out of time")
-    add("--time-budget", metavar="TIME", help="end in this time (90s, 30m, 2h) with a run that can be resumed")
-    add("--plan", action="store_true", help="estimate the cost of the search from a timed probe, and do not start it")
+    add = parser.add_argument_group("run directory, time and cost").add_argument
+    add("--out", metavar="RUN", help="run directory to create, or s3://BUCKET/FOLDER (default: a new one in runs/)")
+    add("--resume", metavar="RUN", help="run directory of an interrupted, killed or unfinished search to resume")
+    add(
+        "--time-budget",
+        metavar="TIME",
+        help="end the search after this time (90s, 30m, 2h) with a run that can be resumed",
+    )
+    add("--plan", action="store_true", help="print a cost estimate from a timed probe, and do not start the search")
     add("--cluster", type=Path, metavar="FILE", help="with --plan: cluster file for the cost estimate")
     add(
         "--price",
@@ -76,36 +78,48 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--export-predictions",
         action="store_true",
-        help="also write the test predictions of every cell and baseline: RUN/all_predictions.parquet",
+        help="write the test predictions of every cell and baseline to RUN/all_predictions.parquet",
     )
     add(
         "--log",
         action="append",
         choices=enum_values(CellLogger),
         default=[],
-        help="also log every cell there, by Ray's own callbacks",
+        help="log every cell with a callback of Ray Tune (may be repeated)",
     )
-    on = parser.add_argument_group("what it runs on")
-    add = on.add_argument
-    add("--concurrency", type=int, metavar="N", help="cells at a time (default: as many as fit)")
+    add = parser.add_argument_group("resources").add_argument
+    add(
+        "--concurrency",
+        type=int,
+        metavar="N",
+        help="maximum number of cells that run at the same time (default: as many as fit)",
+    )
     add("--cpus-per-cell", type=int, metavar="N", help="CPUs and threads of a cell (default: 1)")
     add(
         "--gpus-per-cell",
         metavar="auto|F",
-        help="share of a GPU per cell; auto measures what the largest configuration needs (default: auto)",
+        help="share of a GPU for each cell; auto measures the memory of the largest configuration (default: auto)",
     )
     add(
         "--precision",
         choices=enum_values(Precision),
-        help="mixed computes products in bfloat16, for GPUs that are made for it (default: full)",
+        help="mixed computes products in bfloat16, on GPUs that support it (default: full)",
     )
-    add("--compile", action="store_true", help="compile training steps (torch.compile): for long cells on GPUs")
-    add("--address", metavar="A", help="Ray cluster to use, such as auto (default: this machine alone)")
+    add(
+        "--compile",
+        action="store_true",
+        help="compile training steps with torch.compile; useful for long cells on GPUs",
+    )
+    add(
+        "--address",
+        metavar="A",
+        help="address of a Ray cluster: auto or HOST:PORT (default: Ray is started on this machine)",
+    )
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of ``helo-search``."""
+    """Run ``helo-search`` and return its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = build_parser().parse_args(words)
     return run_command(PROG, lambda: _search(arguments, words))
@@ -168,14 +182,15 @@ def _resume_command(setup: SearchSetup, run: Run | None) -> str:
 def _request(arguments: argparse.Namespace) -> Request:
     from helo.search.setup.request import Request
 
-    asked = vars(arguments)
-    named = {field.name: asked[field.name] for field in fields(Request) if field.name in asked}
-    switches = {"racing": False if arguments.no_racing else None, "compile": arguments.compile or None}
-    return Request(**{**named, **switches}, spell=_option)
+    values = vars(arguments)
+    fields_given = {field.name: values[field.name] for field in fields(Request) if field.name in values}
+    # A flag that is absent means that the user has given no value.
+    flags = {"racing": False if arguments.no_racing else None, "compile": arguments.compile or None}
+    return Request(**{**fields_given, **flags}, spell=_option)
 
 
 def _option(name: str) -> str:
-    """How a value of a request is called on the command line."""
+    """Return the option that sets a field of a request."""
     return "--no-racing" if name == "racing" else f"--{name.replace('_', '-')}"
 
 

@@ -35,7 +35,7 @@ from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.probe import CellCost, in_own_process, largest_configuration, measure_cell, thin_dataset
 from helo.search.sizing.resources import Machines, Resources, choose_gpu_share, require_fitting_node, resolve_resources
 from helo.settings import CPU
-from helo.storage import Hold, LocalFolder
+from helo.storage import FolderLock, LocalFolder
 from helo.training.checkpoints import CheckpointStore
 
 
@@ -60,7 +60,7 @@ def run_search(context: SearchContext) -> bool:
     with ExitStack() as stack:
         if is_resumed:
             # Before Ray starts: a second search of the same run ends at once.
-            hold = stack.enter_context(context.run.lock(context.print))
+            lock = stack.enter_context(context.run.lock(context.print))
             finished, finished_baselines = _read_finished_cells(context)
         else:
             finished, finished_baselines = FinishedCells(setup.space.objective), set()
@@ -76,11 +76,11 @@ def run_search(context: SearchContext) -> bool:
             record_resumption(context.run, setup, resources)
         else:
             run = context.create_run(build_manifest(setup, folds, resources, pace), folds_as_json(folds))
-            hold = stack.enter_context(run.lock())
+            lock = stack.enter_context(run.lock())
             # Written at the start, so that a dashboard can compare the first cells with the trivial baselines.
             run.write_table(TableName.BASELINES, baselines_table(setup.dataset, folds))
         _announce(context, resources, is_resumed)
-        return _run_cells(context, queue, folds, resources, hold, is_external)
+        return _run_cells(context, queue, folds, resources, lock, is_external)
 
 
 def _run_cells(
@@ -88,7 +88,7 @@ def _run_cells(
     queue: Queue,
     folds: tuple[Fold, ...],
     resources: Resources,
-    hold: Hold,
+    lock: FolderLock,
     is_external: bool,
 ) -> bool:
     """Run the cells of a queue and write the tables; return whether every cell is finished."""
@@ -106,7 +106,7 @@ def _run_cells(
         if not complete:
             with (
                 # Closed before the tables are written: no file of the ledger moves while they are made.
-                LedgerWriter(run.ledger, setup.pack, hold.check, context.print) as writer,
+                LedgerWriter(run.ledger, setup.pack, lock.check, context.print) as writer,
                 SearchProgress(
                     planner.max_cells, setup.space.objective, context.console, planner.finished_cells
                 ) as progress,
@@ -121,7 +121,7 @@ def _run_cells(
                 )
     except BaseException:
         with contextlib.suppress(Exception):  # the user needs to know the first error, not one that follows from it
-            hold.check()
+            lock.check()
             write_tables(context, folds)
         raise
     write_tables(context, folds)

@@ -1,4 +1,4 @@
-"""What a search will cost, before it is paid for: cells, hours, memory, and the price of a cluster."""
+"""Cost estimate of a search: cells, hours, memory, and the price of a cluster."""
 
 from __future__ import annotations
 
@@ -32,12 +32,18 @@ from helo.search.sizing.resources import Machines, choose_gpu_share, resolve_res
 
 @dataclass(frozen=True)
 class Quote:
-    """The cost of a search if every cell trains all its epochs, which few do.
+    """Upper estimate of the cost of a search, as if every cell trained all its epochs. Few cells do.
 
-    - `cells`: that are left to run
-    - `cell_hours`: their training time, summed over cells
-    - `concurrency`: cells at a time
-    - `memory`, `gpu_memory`: bytes that the largest configuration takes
+    Attributes
+    ----------
+    cells : int
+        Number of cells still to run.
+    cell_hours : float
+        Training time in hours, summed over these cells.
+    concurrency : int
+        Number of cells that run at the same time.
+    memory, gpu_memory : int
+        Bytes of main memory and of GPU memory of a cell of the largest configuration.
     """
 
     cells: int
@@ -48,94 +54,115 @@ class Quote:
 
     @property
     def hours(self) -> float:
-        """From start to end."""
+        """Hours from the start of the search to its end."""
         return self.cell_hours / min(self.concurrency, max(1, self.cells))
 
 
 def print_quote(
     setup: SearchSetup, run: Run | None, console: Console, cluster: Path | None, price: float | None
 ) -> None:
-    """Time a few configurations on one fold, and print what the search would cost at most."""
-    tell = partial(print_line, console)
+    """Time a few configurations on one fold, and print an upper estimate of the cost of the search.
 
+    Parameters
+    ----------
+    setup : SearchSetup
+        Setup of the search.
+    run : Run or None
+        Run to resume, whose finished cells cost nothing.
+    console : Console
+        Console to print on.
+    cluster : Path or None
+        Cluster file whose workers run the cells. None: this machine runs them.
+    price : float or None
+        Price of the whole cluster in USD per hour. None: the sum of the known prices of its machines.
+
+    Raises
+    ------
+    InputError
+        If the cluster file is invalid, or has a machine type without a known price and `price` is None.
+    """
+    show = partial(print_line, console)
     nodes = read_nodes(cluster) if cluster is not None else []
     if nodes and price is None:
         unknown = sorted({node.kind for node in nodes if node.instance is None})
         if unknown:
             raise InputError(
-                f"{cluster}: no price is known for {', '.join(unknown)}; give --price USD for an hour of all"
+                f"{cluster}: no price is known for {', '.join(unknown)}; give the price of the whole cluster per hour "
+                "with --price"
             )
     folds = loso_folds(setup.dataset.subject_names, setup.seed)
     device = "cuda" if setup.gpus and setup.resources.gpus_per_cell != 0 else "cpu"
-    tried = [largest_configuration(setup.space), *sample_configurations(setup.space, setup.seed)]
-    tell(f"timing {len(tried)} configurations on one fold …")
-    few, share = thin_dataset(setup.dataset)
-    found: list[CellCost] = [
-        in_own_process(
-            measure_cell,
-            few,
-            folds[0],
-            params,
-            setup.training_on(device),
-            share,
-        )
-        for params in tried
+    configurations = [largest_configuration(setup.space), *sample_configurations(setup.space, setup.seed)]
+    show(f"timing {len(configurations)} configurations on one fold …")
+    dataset, window_share = thin_dataset(setup.dataset)
+    training = setup.training_on(device)
+    costs: list[CellCost] = [
+        in_own_process(measure_cell, dataset, folds[0], params, training, window_share) for params in configurations
     ]
     total = setup.space.configurations * len(folds)
     cells = total - (len(run.ledger) if run is not None else 0)
-    each = float(
-        np.mean([one.seconds_per_epoch * params["epochs"] for one, params in zip(found[1:], tried[1:], strict=True)])
+    largest, *sampled = costs
+    cell_seconds = float(
+        np.mean(
+            [
+                cost.seconds_per_epoch * params["epochs"]
+                for cost, params in zip(sampled, configurations[1:], strict=True)
+            ]
+        )
     )
-    big = found[0]
-    quote = Quote(cells, cells * each / 3600, _concurrency(setup, nodes, big), big.memory, big.gpu_memory)
-    tell(f"cells: {cells} at most ({setup.space.configurations} configurations × {len(folds)} folds)")
-    tell(
+    concurrency = _concurrency(setup, nodes, largest)
+    quote = Quote(cells, cells * cell_seconds / 3600, concurrency, largest.memory, largest.gpu_memory)
+    show(f"cells: {cells} at most ({setup.space.configurations} configurations × {len(folds)} folds)")
+    show(
         f"time: {format_duration(3600 * quote.hours)} at most with {quote.concurrency} cells at a time "
-        f"({_span([one.seconds_per_epoch for one in found])} an epoch, measured on {device}; "
-        f"{format_duration(each)} a cell if it trains all its epochs)"
+        f"({_format_range([cost.seconds_per_epoch for cost in costs])} per epoch, measured on {device}; "
+        f"{format_duration(cell_seconds)} per cell that trains all its epochs)"
     )
     if setup.racing:
-        tell("racing, rungs and patience usually leave about a third of that; --no-racing trains more")
+        show("racing, rungs and patience usually reduce this to about a third; --no-racing trains more")
     if setup.baselines:
-        tell(f"besides: {len(setup.baselines) * len(folds)} baselines' cells, seconds each on data of ordinary size")
-    gpu = f", {format_size(big.gpu_memory)} of a GPU" if big.gpu_memory else ""
-    tell(f"memory: {format_size(big.memory)} a cell{gpu}, for the largest configuration")
+        baseline_cells = len(setup.baselines) * len(folds)
+        show(f"baselines: {baseline_cells} more cells, each of which takes seconds on data of ordinary size")
+    gpu = f" and {format_size(largest.gpu_memory)} of GPU memory" if largest.gpu_memory else ""
+    show(f"memory: {format_size(largest.memory)}{gpu} per cell, for the largest configuration")
     if nodes or price is not None:
-        _say_price(tell, quote, nodes, price)
+        _print_price(show, quote, nodes, price)
 
 
-def _concurrency(setup: SearchSetup, nodes: Sequence[Nodes], big: CellCost) -> int:
-    """Cells at a time on the cluster's workers, or on this machine."""
-    wish = setup.resources
+def _concurrency(setup: SearchSetup, nodes: Sequence[Nodes], largest: CellCost) -> int:
+    """Return the number of cells that run at the same time on the workers of the cluster, or on this machine."""
+    requested = setup.resources
     workers = [node for node in nodes if not node.head and node.most and node.instance is not None]
     if not workers:
-        here, share = Machines([Node(os.cpu_count() or 1, setup.gpus)]), wish.gpus_per_cell
+        machine, share = Machines([Node(os.cpu_count() or 1, setup.gpus)]), requested.gpus_per_cell
         if share is None:
-            feed = here.count_cells_per_gpu(wish.cpus_per_cell)
-            share = choose_gpu_share(big.gpu_memory, big.gpu_total, feed) if big.gpu_total else 0.0
-        return resolve_resources(wish, share, here).concurrency or 1
+            cells_per_gpu = machine.count_cells_per_gpu(requested.cpus_per_cell)
+            share = choose_gpu_share(largest.gpu_memory, largest.gpu_total, cells_per_gpu) if largest.gpu_total else 0.0
+        return resolve_resources(requested, share, machine).concurrency or 1
     groups = [(Node(node.instance.cpus, node.instance.gpus), node.most) for node in workers if node.instance]
-    there = Machines((), groups, sum(most for _, most in groups))
-    return resolve_resources(wish, wish.gpus_per_cell or 0.0, there).concurrency or 1
+    machines = Machines((), groups, sum(count for _, count in groups))
+    return resolve_resources(requested, requested.gpus_per_cell or 0.0, machines).concurrency or 1
 
 
-def _say_price(tell: Callable[[str], None], quote: Quote, nodes: Sequence[Nodes], price: float | None) -> None:
+def _print_price(show: Callable[[str], None], quote: Quote, nodes: Sequence[Nodes], price: float | None) -> None:
+    """Show the price of the search on a cluster, from the price of the whole cluster or from those of its machines."""
     if price is not None:
-        tell(f"price: {quote.hours:.2f} hours × {price:.2f} USD = {quote.hours * price:.2f} USD while cells run")
-        tell("machines that start or idle come on top")
+        show(f"price: {quote.hours:.2f} hours × {price:.2f} USD = {quote.hours * price:.2f} USD while cells run")
+        show("starting and idle machines are not included")
         return
     hourly = 0.0
     for node in nodes:
         if node.most and node.instance is not None:
             hourly += node.most * node.instance.usd
             hours = node.most * quote.hours
-            tell(f"  {node.most} × {node.kind} ({node.name}): {hours:.2f} instance hours × {node.instance.usd} USD")
+            show(f"  {node.most} × {node.kind} ({node.name}): {hours:.2f} instance hours × {node.instance.usd} USD")
     total = quote.hours * hourly
     source = f"on demand ({price_list().source})"
-    tell(f"price: {quote.hours:.2f} hours × {hourly:.2f} USD = {total:.2f} USD while cells run, {source}")
-    tell("machines that start or idle, and the head meanwhile, come on top")
-    tell("times are of this machine: on the cluster's they differ")
+    show(f"price: {quote.hours:.2f} hours × {hourly:.2f} USD = {total:.2f} USD while cells run, {source}")
+    show("starting and idle machines, and the head during that time, are not included")
+    show("times are measured on this machine; the machines of the cluster differ")
 
 
-def _span(seconds: Sequence[float]) -> str:
+def _format_range(seconds: Sequence[float]) -> str:
+    """Return the smallest and largest of some seconds as text."""
     return f"{min(seconds):.2f} to {max(seconds):.2f} s"

@@ -158,7 +158,7 @@ def result_of(end: SearchEnd) -> RunResult:
 
 
 def describe_failures(run: Run) -> tuple[str | None, bool]:
-    """Return the number of failed cells with the reason of the first (None if no cell failed), and whether all failed."""
+    """Return a description of the failed cells (None if no cell failed), and whether all cells failed."""
     cells = run.table(TableName.CELLS)
     failed = cells[cells[Column.STATUS] == Status.FAILED]
     if failed.empty:

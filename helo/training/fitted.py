@@ -1,7 +1,7 @@
-"""A configuration fitted to all subjects: saved, loaded, and asked for predictions on new windows.
+"""Model fitted to all subjects: fit, save, load, predict.
 
-A model's folder holds ``weights.safetensors`` (weights and scaling, as plain numbers) and ``model.json`` (schema,
-configuration, what it was fitted to, versions). Neither can run code when it is read.
+The folder of a model holds ``weights.safetensors`` (weights and scaling, as plain numbers) and ``model.json`` (schema,
+configuration, training data, versions). Reading them cannot run code.
 """
 
 from __future__ import annotations
@@ -35,23 +35,35 @@ from helo.storage import Folder, LocalFolder, names_in, open_folder
 from helo.training.fitting import Fitting, Windows, forward
 
 FORMAT = 1
-"""Of ``model.json``; another number is of another version of this program."""
+"""Format number of ``model.json``; other versions of this program may write other numbers."""
 
 FAR = 50.0
-"""Standard deviations from the mean that no signal has which is in the unit of those that a model was fitted to."""
+"""Distance from the mean, in standard deviations, at which a feature is likely to be in another unit."""
 
 EVERYONE = "all subjects"
-"""Stands in the place of a fold's name where the seed of a fit is made."""
+"""Name that replaces a fold's name in the seed of the final fit."""
 
 _MEAN, _STD = "scaling.mean", "scaling.std"
 
 
 @dataclass(frozen=True)
 class FittedModel:
-    """HeLo with its weights, and all that its predictions depend on.
+    """HeLo with its weights and everything else that its predictions depend on.
 
-    - `subjects`: the people it was fitted to; a score on them says nothing of others
-    - `facts`: how it was made, as plain values
+    Attributes
+    ----------
+    schema : Schema
+        Modalities and emotions.
+    configuration : Configuration
+        Hyperparameters.
+    scaling : Scaling
+        Scaling of the features.
+    network : HeLo
+        Model with its weights.
+    subjects : tuple of str
+        Training subjects. A score on them does not estimate the score on other people.
+    facts : mapping
+        Epochs, seed and dataset of the fit, and other plain values for ``model.json``.
     """
 
     schema: Schema
@@ -63,14 +75,29 @@ class FittedModel:
 
     @property
     def emotions(self) -> tuple[str, ...]:
-        """The emotions, in the order of the columns of a prediction."""
+        """Emotions, in the order of the columns of a prediction."""
         return tuple(self.schema.emotions)
 
     def predict(self, windows: Signals | pd.DataFrame | Path | str) -> NDArray[np.float64]:
-        """Emotion distributions (N, E) of windows: a dataset directory, a Parquet or CSV file, or what was read of one.
+        """Predict the emotion distributions of windows.
 
-        Labels are not needed. With ``subject`` scaling each subject's windows are scaled by themselves, so that there
-        should be a recording's worth of them. Raises `InputError` where columns are missing or wrong.
+        With ``subject`` scaling, the windows of each subject are scaled by their own statistics, so they should cover a
+        whole recording.
+
+        Parameters
+        ----------
+        windows : Signals, DataFrame, Path or str
+            Windows, with or without labels: a dataset directory, a Parquet or CSV file, or their content.
+
+        Returns
+        -------
+        ndarray of shape (N, E)
+            Predicted distributions.
+
+        Raises
+        ------
+        InputError
+            If columns are missing or invalid, or if a prediction is not finite.
         """
         if isinstance(windows, Signals):
             signals = windows
@@ -82,17 +109,28 @@ class FittedModel:
             raise InputError(f"{signals.schema.name}: its features are not those of the model's schema")
         part = self.scaling.part(signals, signals.subject_names)
         predicted = forward(self.network, Windows(part, torch.device("cpu")).chunks()).predicted
-        lost = ~np.isfinite(predicted).all(axis=1)
-        if lost.any():
-            row = int(np.argmax(lost))
+        not_finite = ~np.isfinite(predicted).all(axis=1)
+        if not_finite.any():
+            row = int(np.argmax(not_finite))
             raise InputError(
-                f"{int(lost.sum())} windows are too far from those that the model knows, the first is row {row} "
-                f"(subject {signals.subjects[row]})"
+                f"{signals.schema.name}: {int(not_finite.sum())} windows are too far from the training windows of the "
+                f"model, the first is row {row} (subject {signals.subjects[row]})"
             )
         return predicted
 
     def far_windows(self, signals: Signals) -> dict[str, int]:
-        """Features that lie `FAR` standard deviations from the mean or more, and in how many windows."""
+        """Count the windows in which each feature is at least `FAR` standard deviations from the mean.
+
+        Parameters
+        ----------
+        signals : Signals
+            Windows to predict.
+
+        Returns
+        -------
+        dict
+            Feature → number of windows. Features without such windows are left out.
+        """
         part = self.scaling.part(signals, signals.subject_names)
         counts = np.zeros(len(self.schema.features), dtype=np.intp)
         for block in row_blocks(len(part), len(counts)):
@@ -100,7 +138,13 @@ class FittedModel:
         return {name: int(count) for name, count in zip(self.schema.features, counts, strict=True) if count}
 
     def save(self, place: Folder | os.PathLike[str] | str) -> None:
-        """Write the model, whole or not at all, where nothing is yet."""
+        """Write the model to a new or empty folder, completely or not at all.
+
+        Parameters
+        ----------
+        place : Folder, path-like or str
+            Folder or URI.
+        """
         content = {
             "format": FORMAT,
             "schema": self.schema.as_dict(),
@@ -125,8 +169,29 @@ def fit_model(
 ) -> FittedModel:
     """Fit a configuration to all subjects for a number of epochs.
 
-    Nobody is left to say when to stop, so the folds say it: `epochs` is what was best there. With 0 epochs the model
-    predicts the mean label whatever the signals, as the folds found nothing better.
+    No validation subjects remain, so the number of epochs comes from the folds. With 0 epochs the model predicts the
+    mean label for all signals.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Windows of all subjects.
+    configuration : Configuration
+        Hyperparameters.
+    epochs : int
+        Number of epochs that was best in the folds.
+    settings : TrainingSettings
+        Settings that all cells share.
+
+    Returns
+    -------
+    FittedModel
+        The model, on the CPU.
+
+    Raises
+    ------
+    DivergedError
+        If the training loss is no longer finite.
     """
     torch.set_num_threads(settings.threads)
     scaling = Scaling.fit(dataset, dataset.subject_names, settings.normalise)
@@ -144,7 +209,23 @@ def fit_model(
 
 
 def load_model(place: Folder | os.PathLike[str] | str) -> FittedModel:
-    """Read a model from its folder or URI; raise `InputError` for what is missing or wrong in it."""
+    """Read a model.
+
+    Parameters
+    ----------
+    place : Folder, path-like or str
+        Folder or URI of the model, such as ``RUN/model``.
+
+    Returns
+    -------
+    FittedModel
+        The model, on the CPU.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or invalid.
+    """
     folder = open_folder(place)
     if FileName.MODEL_DESCRIPTION not in names_in(
         folder, f"no such model (a folder with {FileName.MODEL_DESCRIPTION} and {FileName.WEIGHTS}, such as RUN/model)"
@@ -169,12 +250,13 @@ def load_model(place: Folder | os.PathLike[str] | str) -> FittedModel:
         scaling, network = _weights(folder, schema, configuration, content["normalise"])
     except InputError as error:
         raise InputError(f"{folder.where(FileName.WEIGHTS)}: {error}") from None
-    known = ("format", "schema", "configuration", "normalise", "subjects")
-    facts = {name: value for name, value in content.items() if name not in known}
+    attributes = ("format", "schema", "configuration", "normalise", "subjects")
+    facts = {name: value for name, value in content.items() if name not in attributes}
     return FittedModel(schema, configuration, scaling, network, tuple(map(str, subjects)), facts)
 
 
 def _weights(folder: Folder, schema: Schema, configuration: Configuration, normalise: str) -> tuple[Scaling, HeLo]:
+    """Read the weights and the scaling of a model."""
     try:
         tensors = load(folder.read(FileName.WEIGHTS))
     except FileNotFoundError:
@@ -182,27 +264,30 @@ def _weights(folder: Folder, schema: Schema, configuration: Configuration, norma
     except (OSError, SafetensorError) as error:
         raise InputError(f"is not a readable file of weights ({error})") from None
     mean, std = (tensors.pop(name, None) for name in (_MEAN, _STD))
-    wanted = (len(schema.features),) if normalise == Normalisation.TRAIN else None
-    for name, found in ((_MEAN, mean), (_STD, std)):
-        if (None if found is None else tuple(found.shape)) != wanted:
+    expected_shape = (len(schema.features),) if normalise == Normalisation.TRAIN else None
+    for name, tensor in ((_MEAN, mean), (_STD, std)):
+        if (None if tensor is None else tuple(tensor.shape)) != expected_shape:
             raise InputError(f"{name} does not fit {FileName.MODEL_DESCRIPTION}")
-    numbers = [*tensors.values(), *([] if mean is None else [mean])]
-    if not all(bool(tensor.isfinite().all()) for tensor in numbers):
+    must_be_finite = list(tensors.values())
+    if mean is not None:
+        must_be_finite.append(mean)
+    if not all(bool(tensor.isfinite().all()) for tensor in must_be_finite):
         raise InputError("its weights must be finite numbers")
-    # The deviation of a feature that never varied is infinite, and that of one that was never there is missing.
+    # The deviation of a constant feature is infinite, and that of an always missing feature is NaN.
     if std is not None and not bool((std.isnan() | (std > 0)).all()):
         raise InputError(f"{_STD} must be above 0")
     with torch.random.fork_rng(devices=[]):
-        even = torch.full((len(schema.emotions),), 1 / len(schema.emotions))
-        network = HeLo(schema, configuration, even).eval()
+        uniform = torch.full((len(schema.emotions),), 1 / len(schema.emotions))
+        network = HeLo(schema, configuration, uniform).eval()
     with contextlib.suppress(RuntimeError):
         network.load_state_dict(tensors)
-        scaling = Scaling(normalise, *(None if found is None else found.numpy() for found in (mean, std)))
+        scaling = Scaling(normalise, *(None if tensor is None else tensor.numpy() for tensor in (mean, std)))
         return scaling, network
     raise InputError(f"its weights are not those of the schema and configuration in {FileName.MODEL_DESCRIPTION}")
 
 
 def _content(folder: Folder) -> dict[str, Any]:
+    """Return the content of ``model.json``."""
     content = folder.read_json(FileName.MODEL_DESCRIPTION)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(
@@ -212,7 +297,8 @@ def _content(folder: Folder) -> dict[str, Any]:
 
 
 def _mapping(content: Mapping[str, Any], key: str) -> dict[str, Any]:
-    found = content.get(key)
-    if not isinstance(found, dict):
-        raise InputError(f"{key} must be an object, got {found!r}")
-    return found
+    """Return an object of ``model.json``."""
+    value = content.get(key)
+    if not isinstance(value, dict):
+        raise InputError(f"{key} must be an object, got {value!r}")
+    return value

@@ -1,7 +1,6 @@
-"""Train HeLo on windows, epoch by epoch: what a cell and the final model have in common.
+"""Training of HeLo on windows, epoch by epoch, for cells and for the final model.
 
-A fitting keeps its own random state, so neither what was computed before it in the same process nor what is computed
-beside it changes its values.
+A fitting keeps its own random state. Earlier and concurrent computations in the same process do not change its values.
 """
 
 from __future__ import annotations
@@ -26,34 +25,58 @@ from helo.names import Column, Precision
 from helo.settings import CPU, Engine
 
 DECAY = 0.99
-"""The learning rate is multiplied by this after every epoch, as in the authors' release."""
+"""Factor of the learning rate after every epoch, as in the authors' release."""
 
 GRADIENT_NORM = 1.0
-"""Gradients are clipped at this norm: a rare window with a wild artefact must not undo an epoch."""
+"""Largest gradient norm; longer gradients are clipped, so a window with an artefact does not undo an epoch."""
 
 SCORING_BATCH = 4096
-"""Windows per forward pass when nothing is trained."""
+"""Number of windows per forward pass in evaluation."""
 
 RESIDENT_BYTES = 64 * 2**20
-"""Scaled windows up to this size are kept by whoever trains on them; of more, each batch is scaled when it is used."""
+"""Largest size of scaled windows, in bytes, that stay in memory; otherwise each batch is scaled when it is used."""
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weights that multiply tokens decay; biases, norms, embeddings and the prior stay what the data say.
+    """Split the parameters of a model into those with and those without weight decay.
 
-    Decaying the prior would pull every prediction to the uniform distribution, and decaying the label embeddings
-    would act on nothing, as only their directions count in their correlation.
+    Weights that multiply tokens decay. Biases, norms, embeddings and the prior do not: decay of the prior would pull
+    every prediction towards the uniform distribution, and decay of the label embeddings would not change their
+    correlation, which depends on their directions only.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Model to train.
+    weight_decay : float
+        Weight decay of the first group.
+
+    Returns
+    -------
+    list of dict
+        Two parameter groups for an optimiser: with decay, and without.
     """
     decayed: list[nn.Parameter] = []
     kept: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
-        weight = parameter.ndim >= 2 and name not in ("labels", "origin") and not name.endswith("bias")
-        (decayed if weight else kept).append(parameter)
+        is_weight = parameter.ndim >= 2 and name not in ("labels", "origin") and not name.endswith("bias")
+        if is_weight:
+            decayed.append(parameter)
+        else:
+            kept.append(parameter)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
 
 
 class Windows:
-    """Scaled windows of a part as tensors on a device, a batch at a time."""
+    """Scaled windows of a part as tensors on a device.
+
+    Parameters
+    ----------
+    part : Part
+        Windows of some subjects.
+    device : torch.device
+        Device of the tensors.
+    """
 
     def __init__(self, part: Part, device: torch.device) -> None:
         self.part, self.device = part, device
@@ -64,13 +87,13 @@ class Windows:
         return len(self.part)
 
     def batch(self, positions: Tensor) -> Tensor:
-        """(b, F) the features of some windows, by number."""
+        """Return the features (b, F) of the windows at some positions of the part."""
         if self.resident is not None:
             return self.resident[positions]
         return torch.from_numpy(self.part.take(positions.numpy())).to(self.device)
 
     def chunks(self) -> Iterator[Tensor]:
-        """All windows in order, for scoring."""
+        """Yield the features of all windows in order, in chunks (b, F) for evaluation."""
         for start in range(0, len(self), SCORING_BATCH):
             block = slice(start, start + SCORING_BATCH)
             if self.resident is not None:
@@ -80,9 +103,20 @@ class Windows:
 
 
 class Fitting:
-    """A model in training on the windows of a part.
+    """Training of a model on the windows of a part.
 
-    `seed` decides the first weights, the order of windows and what dropout drops.
+    Parameters
+    ----------
+    schema : Schema
+        Modalities and emotions of the dataset.
+    train : Part
+        Training windows.
+    configuration : Configuration
+        Hyperparameters.
+    seed : int
+        Seed of the first weights, the order of the windows and dropout.
+    engine : Engine
+        Device, precision and compilation.
     """
 
     def __init__(
@@ -93,14 +127,14 @@ class Fitting:
         self.windows = Windows(train, self.device)
         labels = train.labels
         self.labels = torch.from_numpy(labels).float().to(self.device)
-        # Looked at once: in each step a GPU would have to wait for the answer.
+        # Found once: a search for NaN in each step would make a GPU synchronise.
         self.complete = not train.dataset.missing
         self.correlation = torch.from_numpy(label_correlation(labels)).float().to(self.device)
         with self._own_randomness(seed):
             mean_label = torch.from_numpy(labels.mean(axis=0)).float()
             self.model = HeLo(schema, configuration, mean_label).to(self.device)
             self._remember_randomness()
-        self.learner: Any = torch.compile(self.model) if engine.compiled else self.model  # the same weights
+        self.learner: Any = torch.compile(self.model) if engine.compiled else self.model  # Shares its weights.
         self.optimiser = torch.optim.AdamW(
             parameter_groups(self.model, configuration.weight_decay), lr=configuration.learning_rate, fused=True
         )
@@ -108,7 +142,18 @@ class Fitting:
         self.epoch = 0
 
     def run_epoch(self) -> dict[str, float]:
-        """One pass over the training windows: mean losses, and how many transport plans did not converge."""
+        """Train for one epoch.
+
+        Returns
+        -------
+        dict
+            Mean losses over the training windows, and the number of unconverged transport plans.
+
+        Raises
+        ------
+        DivergedError
+            If the training loss is not finite.
+        """
         windows = len(self.windows)
         batches = max(1, math.ceil(windows / self.configuration.batch_size))
         sums = torch.zeros(3, device=self.device)
@@ -117,12 +162,12 @@ class Fitting:
             order = torch.randperm(windows)
             if self.windows.resident is not None:
                 order = order.to(self.device)
-            for batch in order.tensor_split(batches):  # equal batches: no tiny one with a wild gradient
+            for batch in order.tensor_split(batches):  # Batches of equal size: a tiny one has a noisy gradient.
                 sums += self.step(batch)
             self._remember_randomness()
         self.schedule.step()
         self.epoch += 1
-        loss, alignment, unconverged = sums.tolist()  # once an epoch: on a GPU each look waits for all before it
+        loss, alignment, unconverged = sums.tolist()  # Once per epoch, as it makes a GPU synchronise.
         if not math.isfinite(loss):
             raise DivergedError(f"the training loss is {loss} in epoch {self.epoch}")
         return {
@@ -132,7 +177,18 @@ class Fitting:
         }
 
     def step(self, batch: Tensor) -> Tensor:
-        """One step of training on some windows (by number): the sums of both losses, and of unconverged plans."""
+        """Take one optimisation step.
+
+        Parameters
+        ----------
+        batch : Tensor of shape (b,)
+            Positions of the windows in the training part.
+
+        Returns
+        -------
+        Tensor of shape (3,)
+            Sums over the batch: prediction loss, alignment loss and unconverged plans.
+        """
         labels = self.labels[batch]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             output = self.learner(self.windows.batch(batch), self.complete)
@@ -148,11 +204,11 @@ class Fitting:
         return torch.stack([loss.detach() * len(batch), alignment.detach() * len(batch), output.unconverged.float()])
 
     def predict(self, windows: Windows) -> NDArray[np.float64]:
-        """Distributions (N, E), with the weights as they are now."""
+        """Return the distributions (N, E) that the current weights predict."""
         return self.answer(windows).predicted
 
     def answer(self, windows: Windows) -> Answer:
-        """What the model says of all windows, with the weights as they are now."""
+        """Evaluate the model on all windows, with the current weights."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             return forward(self.model, windows.chunks())
 
@@ -164,13 +220,18 @@ class Fitting:
 
 
 class Answer(NamedTuple):
-    """What a model says of windows.
+    """Output of a model for some windows.
 
-    - `predicted` (N, E): distributions
-    - `unconverged`: how many transport plans were no solutions
-    - `correlation` (E, E): R, see `helo.model.network`; None without label embeddings
-    - `plan` (n, m): the mean transport plan over the windows, in which a token that is absent has no mass; None without
-      transport
+    Attributes
+    ----------
+    predicted : ndarray of shape (N, E)
+        Predicted distributions.
+    unconverged : float
+        Number of unconverged transport plans.
+    correlation : ndarray of shape (E, E), optional
+        Learned label correlation R, see `helo.model.network`; None without label embeddings.
+    plan : ndarray of shape (n, m), optional
+        Mean transport plan over the windows, in which absent tokens have no mass; None without transport.
     """
 
     predicted: NDArray[np.float64]
@@ -181,7 +242,20 @@ class Answer(NamedTuple):
 
 @torch.no_grad()
 def forward(model: HeLo, chunks: Iterable[Tensor]) -> Answer:
-    """What a model says of scaled windows, given in chunks (b, F) of which there must be one."""
+    """Evaluate a model on scaled windows.
+
+    Parameters
+    ----------
+    model : HeLo
+        Model, which is set to evaluation mode.
+    chunks : iterable of Tensor of shape (b, F)
+        Scaled features; at least one chunk.
+
+    Returns
+    -------
+    Answer
+        Predictions, label correlation and mean transport plan.
+    """
     model.eval()
     predicted, unconverged, plans = [], [], []
     for output in map(model, chunks):
@@ -192,14 +266,14 @@ def forward(model: HeLo, chunks: Iterable[Tensor]) -> Answer:
     distributions = torch.cat(predicted)
     return Answer(
         distributions.cpu().numpy(),
-        float(sum(missed.item() for missed in unconverged)),
+        float(sum(count.item() for count in unconverged)),
         None if output.correlation is None else output.correlation.float().cpu().numpy(),
         (torch.stack(plans).sum(dim=0) / len(distributions)).float().cpu().numpy() if plans else None,
     )
 
 
 class _Randomness:
-    """Within it torch draws from a cell's own stream; afterwards the process's stream goes on as before."""
+    """Context in which torch draws from the random stream of a fitting, not from that of the process."""
 
     def __init__(self, device: torch.device, seed: int | None, state: list[Tensor] | None) -> None:
         self.device, self.seed, self.state = device, seed, state
@@ -219,6 +293,7 @@ class _Randomness:
 
 
 def _random_state(device: torch.device) -> list[Tensor]:
+    """Return torch's random states: of the CPU and, if used, of the GPU."""
     state = [torch.get_rng_state()]
     if device.type == "cuda":
         state.append(torch.cuda.get_rng_state(device))

@@ -34,7 +34,7 @@ def table(times: Sequence[tuple[float, float]], nodes: Sequence[str] = (), statu
 
 def test_a_cell_takes_the_first_worker_that_is_free() -> None:
     found = infer_schedule(table([(0, 10), (1, 5), (5, 9), (6, 8), (10, 12)]))
-    assert found.lane.tolist() == [0, 1, 1, 2, 0]
+    assert found.worker.tolist() == [0, 1, 1, 2, 0]
     assert found.workers == (("here", 1), ("here", 2), ("here", 3))
     assert found.span == 12
     assert found.capacity == 36
@@ -50,7 +50,7 @@ def test_each_worker_belongs_to_one_node() -> None:
     found = infer_schedule(table([(0, 4), (1, 3), (4, 6), (3, 5)], nodes=["b", "a", "a", "b"]))
     assert found.workers == (("a", 1), ("b", 1), ("b", 2))
     assert found.start.tolist() == [0, 1, 3, 4]  # in order of their starts
-    assert found.lane.tolist() == [1, 0, 2, 0]
+    assert found.worker.tolist() == [1, 0, 2, 0]
 
 
 def test_pauses_are_cut_out_and_do_not_count() -> None:

@@ -30,7 +30,7 @@ def words(cells: pd.DataFrame, number: int) -> str:
     return f"number {number}: learning_rate {rate:.4g}, dropout {dropout:.4g}, width {width}, fusion {fusion}"
 
 
-def test_under_shared_the_best_over_all_folds_is_recommended(run: Run) -> None:
+def test_shared_protocol_recommends_the_best_configuration_over_all_folds(run: Run) -> None:
     cells = run.table(TableName.CELLS)
     whole = cells[cells["configuration"] < 4]  # the last one failed with one subject
     best = int(whole.groupby("configuration")["val_kl"].mean().idxmin())
@@ -47,7 +47,7 @@ def test_stopped_cells_of_the_recommended_configuration_count(run: Run) -> None:
     assert found(run)[RECOMMENDED].startswith("number ")
 
 
-def test_under_nested_the_medoid_of_the_choices_is_recommended(run: Run) -> None:
+def test_nested_protocol_recommends_the_medoid_of_the_choices(run: Run) -> None:
     cells = run.table(TableName.CELLS)
     subjects = list(dict.fromkeys(cells["fold"]))
     own = cells["configuration"] * len(subjects) + cells["fold"].map(subjects.index)
@@ -59,7 +59,7 @@ def test_under_nested_the_medoid_of_the_choices_is_recommended(run: Run) -> None
     assert RECOMMENDED not in found(run)  # no configuration has all folds
 
 
-def test_without_a_configuration_in_all_folds_none_is_recommended(run: Run) -> None:
+def test_no_recommendation_without_a_configuration_in_all_folds(run: Run) -> None:
     cells = run.table(TableName.CELLS)
     run.write_table(TableName.CELLS, cells[cells["fold"] != "S7"])
     assert RECOMMENDED not in found(run)
@@ -68,14 +68,14 @@ def test_without_a_configuration_in_all_folds_none_is_recommended(run: Run) -> N
     assert RECOMMENDED not in found(run, protocol="nested")
 
 
-def test_without_cells_or_objective_none_is_recommended(make_run: Callable[..., Run], run: Run) -> None:
+def test_no_recommendation_without_cells_or_objective(make_run: Callable[..., Run], run: Run) -> None:
     assert RECOMMENDED not in found(run, space={})
     without = found(make_run("bare", without=[TableName.CELLS]))
     assert RECOMMENDED not in without
     assert "cells.parquet: is missing" in without["Cells"]
 
 
-def test_the_count_of_cells_has_every_status(run: Run) -> None:
+def test_cells_are_counted_by_status(run: Run) -> None:
     cells = run.table(TableName.CELLS)
     stopped = cells["status"].where(cells["configuration"] != 2, "stopped")
     run.write_table(TableName.CELLS, cells.assign(status=stopped))
@@ -89,7 +89,7 @@ def test_racing_is_on_or_off(run: Run, racing: bool, expected: str) -> None:
     assert found(run, racing=racing, protocol="nested")["Protocol"] == "nested"
 
 
-def test_what_the_manifest_does_not_know_is_left_out(run: Run) -> None:
+def test_facts_missing_from_the_manifest_are_left_out(run: Run) -> None:
     assert "Racing" not in found(run)
     assert set(dict(describe_run(Source(Run(run.folder, Manifest()))))) == {
         "Run",

@@ -50,7 +50,7 @@ def assert_sound(tex: str) -> None:
     assert tex.count(r"\begin{") == tex.count(r"\end{") == 2
 
 
-def test_the_table_has_all_estimates_and_the_best_that_may_be_reported_in_bold(source: Source) -> None:
+def test_table_has_all_estimates_and_the_best_reportable_score_in_bold(source: Source) -> None:
     tex = table_of(source)
     assert_sound(tex)
     rows = rows_of(tex)
@@ -71,7 +71,7 @@ def test_the_table_has_all_estimates_and_the_best_that_may_be_reported_in_bold(s
         assert word not in tex
 
 
-def test_only_what_differs_beyond_chance_is_marked(source: Source) -> None:
+def test_only_significant_differences_are_marked(source: Source) -> None:
     table = source.comparisons.assign(p_holm=1.0)
     table.loc[(table["reference"] == "uniform") & (table["metric"] == "cosine"), "p_holm"] = 0.01
     tex = latex_table(source.summary, table, "kl")
@@ -83,7 +83,7 @@ def test_only_what_differs_beyond_chance_is_marked(source: Source) -> None:
     assert "protocol" not in tex
 
 
-def test_names_of_others_are_escaped(run: Run) -> None:
+def test_names_of_custom_methods_are_escaped(run: Run) -> None:
     baselines = run.table("baselines")
     uniform = baselines[baselines["method"] == "uniform"]
     evil = [uniform.assign(method=name) for name in (r"\input{x}_50%&$#~^", "[2pt]\x1bridge")]
@@ -123,7 +123,7 @@ def test_files_hold_the_tables(source: Source, tmp_path: Path) -> None:
     assert set(figure.data[-1].y) == set(subjects["subject"])
 
 
-def test_nothing_is_overwritten_and_half_a_folder_is_none(
+def test_existing_files_are_kept_and_no_partial_folder_remains(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "export"

@@ -49,7 +49,7 @@ def score_table(rng: np.random.Generator, gain: float, spread: float, heavy: boo
 
 
 @pytest.mark.parametrize("heavy", [False, True], ids=["normal", "heavy tails"])
-def test_noise_is_called_skill_in_one_of_forty_at_most(heavy: bool) -> None:
+def test_noise_has_a_false_positive_rate_of_at_most_one_in_forty(heavy: bool) -> None:
     """Two-sided p < 0.05 lets chance through in 1 of 40 on the good side: 400 tables, three standard errors."""
     rng = np.random.default_rng(11)
     shown = sum(says_skill(verdict(score_table(rng, 0, 0.05, heavy), "kl")) for _ in range(TABLES))
@@ -57,7 +57,7 @@ def test_noise_is_called_skill_in_one_of_forty_at_most(heavy: bool) -> None:
     assert shown > 0  # the test is no wall: chance gets through now and then
 
 
-def test_a_real_difference_is_seen() -> None:
+def test_real_difference_is_detected() -> None:
     """A gain as large as its standard deviation over 15 subjects: a t test would see it in 94 of 100 tables."""
     rng = np.random.default_rng(12)
     shown = sum(says_skill(verdict(score_table(rng, 0.05, 0.05, False), "kl")) for _ in range(200))

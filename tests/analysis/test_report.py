@@ -100,7 +100,7 @@ def test_reports_of_a_run_are_equal(run: Run) -> None:
     assert write_report(read_source(run)).read_bytes() == first
 
 
-def test_names_are_harmless(make_run: Callable[..., Run]) -> None:
+def test_names_are_escaped(make_run: Callable[..., Run]) -> None:
     harmless = len(Page(write_report(read_source(make_run("harmless")))).scripts)
     run = make_run(
         "evil",
@@ -119,7 +119,7 @@ def test_names_are_harmless(make_run: Callable[..., Run]) -> None:
     assert "&lt;img src=x" in labels  # plotly shows this letter by letter
 
 
-def test_digits_as_subjects_stay_names(make_run: Callable[..., Run]) -> None:
+def test_numeric_subject_names_stay_strings(make_run: Callable[..., Run]) -> None:
     page = Page(write_report(read_source(make_run(subjects=("1", "2", "10", "2020-01-01")))))
     layout = page.figures["subjects"]["layout"]
     assert isinstance(layout, dict)
@@ -127,13 +127,13 @@ def test_digits_as_subjects_stay_names(make_run: Callable[..., Run]) -> None:
 
 
 @pytest.mark.parametrize("missing", ["cells", "epochs", "predictions", "baselines"])
-def test_missing_tables_are_said(make_run: Callable[..., Run], missing: str) -> None:
+def test_missing_tables_are_reported(make_run: Callable[..., Run], missing: str) -> None:
     text = Page(write_report(read_source(make_run(without=[missing])))).text
     assert f"{missing}.parquet" in text
     assert "missing" in text
 
 
-def test_a_run_in_which_everything_failed(run: Run) -> None:
+def test_run_with_only_failed_cells(run: Run) -> None:
     cells = run.table("cells")
     scores = [column for column in cells if column.startswith(("val_", "test_"))]
     run.write_table("cells", cells.assign(status="failed", reason="out of memory", **dict.fromkeys(scores, np.nan)))
@@ -150,13 +150,13 @@ def test_one_subject_and_one_configuration(make_run: Callable[..., Run]) -> None
     assert "for 1 of 1 subjects" in Page(write_report(read_source(run))).text
 
 
-def test_a_bare_manifest_is_enough(make_run: Callable[..., Run]) -> None:
+def test_minimal_manifest_is_enough(make_run: Callable[..., Run]) -> None:
     run = make_run()
     bare = Run(run.folder, Manifest.from_dict({"space": {"objective": "kl"}}))
     assert "run on unnamed data" in Page(write_report(read_source(bare))).text
 
 
-def test_a_report_that_cannot_be_written_leaves_the_old_one(run: Run) -> None:
+def test_failed_write_keeps_the_previous_report(run: Run) -> None:
     write_report(read_source(run))
     old = run.report.read_bytes()
     (run.folder.here / ".report.html").mkdir()  # the place of the temporary file is taken
@@ -196,7 +196,7 @@ def test_command_on_an_empty_run(
 
 @pytest.mark.parametrize("name", ["cells", "epochs", "predictions", "baselines"])
 @pytest.mark.parametrize("share", [0.0, 0.6])
-def test_tables_that_are_cut_off_are_said(run: Run, name: str, share: float) -> None:
+def test_truncated_tables_are_reported(run: Run, name: str, share: float) -> None:
     path = run.folder.here / f"{name}.parquet"
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
@@ -204,7 +204,7 @@ def test_tables_that_are_cut_off_are_said(run: Run, name: str, share: float) -> 
     assert f"{name}.parquet" in Page(run.report).text
 
 
-def test_a_run_whose_folds_are_lost(run: Run) -> None:
+def test_run_without_its_folds_file(run: Run) -> None:
     (run.folder.here / "folds.json").unlink()
     assert main(["report", str(run.folder.here)]) == 0
     assert "folds.json: cannot be read" in Page(run.report).text

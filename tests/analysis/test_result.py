@@ -43,7 +43,7 @@ def going_on(make_run: Callable[..., Run]) -> Run:
     return run
 
 
-def test_everything_is_what_the_files_say(run: Run) -> None:
+def test_tables_equal_the_files(run: Run) -> None:
     result = helo.load_run(str(run.folder.here))
     assert isinstance(result, RunResult)
     assert result.path == run.folder.here
@@ -58,7 +58,7 @@ def test_everything_is_what_the_files_say(run: Run) -> None:
     assert (result.verdict, result.notes, result.objective) == (source.verdict, source.notes, "kl")
 
 
-def test_importance_takes_many_configurations(run: Run, make_run: Callable[..., Run]) -> None:
+def test_importance_needs_enough_configurations(run: Run, make_run: Callable[..., Run]) -> None:
     many = make_run("many", configurations=12)
     pd.testing.assert_frame_equal(helo.load_run(str(many.folder)).importance, Source(many).importance)
     with pytest.raises(InputError, match="too few to tell"):
@@ -75,7 +75,7 @@ def test_every_figure_of_the_report_has_a_name(make_run: Callable[..., Run]) -> 
         assert isinstance(result.figure(name), go.Figure)
 
 
-def test_where_nothing_was_drawn_no_progress_is_shown(run: Run) -> None:
+def test_no_progress_figure_without_draws(run: Run) -> None:
     listed = Run(
         run.folder,
         Manifest.from_dict(
@@ -103,7 +103,7 @@ def test_an_unknown_figure_is_refused(run: Run) -> None:
 # --- how it shows itself ----------------------------------------------------------------------
 
 
-def test_it_shows_verdict_and_estimates(run: Run) -> None:
+def test_html_shows_verdict_and_estimates(run: Run) -> None:
     result = helo.load_run(str(run.folder))
     for shown in (repr(result), result._repr_html_()):
         assert str(run.folder.here) in shown
@@ -111,7 +111,7 @@ def test_it_shows_verdict_and_estimates(run: Run) -> None:
         assert all(name in shown for name in ("per_fold_selection", "oracle", "train_mean", "KL"))
 
 
-def test_it_fits_a_screen(make_run: Callable[..., Run]) -> None:
+def test_html_fits_a_screen(make_run: Callable[..., Run]) -> None:
     for built in (make_run(), make_run("one", subjects=("S2",))):
         first, *lines = repr(helo.load_run(str(built.folder))).splitlines()
         assert str(built.folder.here) in first
@@ -120,14 +120,14 @@ def test_it_fits_a_screen(make_run: Callable[..., Run]) -> None:
         assert "…" not in "".join(lines)
 
 
-def test_it_needs_no_style_sheet(run: Run) -> None:
+def test_html_needs_no_style_sheet(run: Run) -> None:
     shown = helo.load_run(str(run.folder))._repr_html_()
     assert "class=" not in shown
     assert shown.count("text-align: left") == 7  # the head and six estimates
     assert "not reportable" in shown
 
 
-def test_names_are_harmless(make_run: Callable[..., Run]) -> None:
+def test_names_are_escaped(make_run: Callable[..., Run]) -> None:
     run = make_run("evil")
     run.write_table(TableName.BASELINES, run.table(TableName.BASELINES).replace({"method": {"uniform": EVIL}}))
     shown = helo.load_run(str(run.folder))._repr_html_()
@@ -135,7 +135,7 @@ def test_names_are_harmless(make_run: Callable[..., Run]) -> None:
     assert "<script" not in shown
 
 
-def test_it_shows_why_there_is_nothing_to_show(make_run: Callable[..., Run]) -> None:
+def test_html_shows_why_results_are_missing(make_run: Callable[..., Run]) -> None:
     result = helo.load_run(str(make_run(without=(TableName.CELLS,)).folder))
     for shown in (repr(result), result._repr_html_()):
         assert "cells.parquet: is missing; the search has not got that far" in shown
@@ -144,7 +144,7 @@ def test_it_shows_why_there_is_nothing_to_show(make_run: Callable[..., Run]) -> 
 # --- a search that is not over ----------------------------------------------------------------
 
 
-def test_of_a_search_that_goes_on_the_ledger_is_read(going_on: Run) -> None:
+def test_ledger_is_read_while_a_search_runs(going_on: Run) -> None:
     result = helo.load_run(str(going_on.folder))
     pd.testing.assert_frame_equal(result.cells, cells_table(going_on.ledger.rows(CELL_COLUMNS)))
     assert list(result.cells[Column.FOLD]) == ["S2", "S3"]
@@ -154,11 +154,11 @@ def test_of_a_search_that_goes_on_the_ledger_is_read(going_on: Run) -> None:
     assert "per_fold_selection" in repr(result)
     with pytest.raises(InputError, match=r"predictions\.parquet: is missing; the search has not got that far"):
         result.predictions  # noqa: B018
-    assert "it is under way, or was ended" in result.notes[0]
-    assert "it is under way, or was ended" in result.report().read_text(encoding="utf-8")
+    assert "it is in progress or was interrupted" in result.notes[0]
+    assert "it is in progress or was interrupted" in result.report().read_text(encoding="utf-8")
 
 
-def test_whether_it_is_complete(make_run: Callable[..., Run]) -> None:
+def test_is_complete(make_run: Callable[..., Run]) -> None:
     run = make_run(configurations=2)
     assert RunResult(run, complete=True).complete is True
     assert helo.load_run(str(run.folder)).complete is False
@@ -187,7 +187,7 @@ def test_whether_it_is_complete(make_run: Callable[..., Run]) -> None:
         ("folds.json", "", "folds.json: cannot be read"),
     ],
 )
-def test_a_broken_run_is_said_in_one_line(run: Run, file: str, content: str, said: str) -> None:
+def test_broken_run_is_reported_in_one_line(run: Run, file: str, content: str, said: str) -> None:
     (run.folder.here / file).write_text(content, encoding="utf-8")
     with pytest.raises(InputError) as caught:
         helo.load_run(str(run.folder))
@@ -195,12 +195,12 @@ def test_a_broken_run_is_said_in_one_line(run: Run, file: str, content: str, sai
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+def test_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a run directory"):
         helo.load_run(tmp_path)
 
 
-def test_a_model_that_is_not_there_is_said(run: Run) -> None:
+def test_missing_model_is_reported(run: Run) -> None:
     with pytest.raises(InputError, match="model: is not there; a model is fitted at the end of a search"):
         helo.load_run(str(run.folder)).model  # noqa: B018
 

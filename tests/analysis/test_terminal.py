@@ -41,14 +41,14 @@ def test_the_table_fits_100_columns_with_intervals(run: Run) -> None:
         assert word in output
 
 
-def test_a_narrow_terminal_gets_no_intervals(run: Run) -> None:
+def test_narrow_terminal_shows_no_intervals(run: Run) -> None:
     table = printed(run, width=80).split("Means over")[0]
     assert "±" not in table
     assert "…" not in table
     assert max(len(line.rstrip()) for line in table.splitlines()) <= 80
 
 
-def test_the_numbers_are_those_of_the_summary(run: Run) -> None:
+def test_numbers_equal_the_summary(run: Run) -> None:
     summary = write_summary(read_source(run)).set_index(["estimate", "metric"])
     line = next(line for line in printed(run).splitlines() if line.startswith("per_fold_selection "))
     assert f"{summary.loc[('per_fold_selection', 'chebyshev'), 'mean']:.4f}" in line
@@ -71,7 +71,7 @@ def test_the_verdict_comes_with_its_test_and_the_optimism_gap(run: Run) -> None:
     assert "p = 0.031, effect size +1.00" in last
 
 
-def test_missing_folds_are_said(run: Run) -> None:
+def test_missing_folds_are_reported(run: Run) -> None:
     cells = run.table("cells")
     run.write_table("cells", cells[cells["fold"] != "S2"])
     output = " ".join(printed(run).split())
@@ -79,7 +79,7 @@ def test_missing_folds_are_said(run: Run) -> None:
     assert "No configuration has scores in all 6 folds" in output
 
 
-def test_names_cannot_steer_the_terminal(run: Run) -> None:
+def test_control_characters_in_names_are_removed(run: Run) -> None:
     baselines = run.table("baselines")
     evil = baselines[baselines["method"] == "uniform"].assign(method="[red]\x1b[2Jridge")
     run.write_table("baselines", pd.concat([baselines, evil]))
@@ -105,7 +105,7 @@ def test_verdict_counts_subjects() -> None:
     assert verdict(scores, "chebyshev").count("Chebyshev") == 1
 
 
-def test_verdict_of_similarities_and_of_nothing(run: Run) -> None:
+def test_verdict_of_similarities_and_without_scores(run: Run) -> None:
     cells, baselines = run.table("cells"), run.table("baselines")
     scores = subject_scores(cells, baselines, "cosine")
     wide = scores.pivot(index="fold", columns="estimate", values="cosine")
@@ -122,7 +122,7 @@ def test_without_cells_there_is_no_table(make_run: Callable[..., Run]) -> None:
         printed(make_run(without=["cells"]))
 
 
-def test_an_unknown_objective_is_said(run: Run) -> None:
+def test_unknown_objective_is_reported(run: Run) -> None:
     run.manifest = replace(run.manifest, space={"objective": "accuracy"})
     with pytest.raises(InputError, match=r"space\.objective must be one of chebyshev, .*got 'accuracy'"):
         printed(run)

@@ -24,7 +24,7 @@ def said(**manifest: Any) -> list[str]:
     return method_notes(Manifest.from_dict(manifest))
 
 
-def test_shared_proposals_have_seen_the_other_folds() -> None:
+def test_note_that_shared_proposals_use_the_other_folds() -> None:
     (caution,) = said(protocol=SearchProtocol.SHARED, racing=False)
     assert caution.startswith("Protocol shared: one study proposes the configurations for all folds")
     assert "Only the proposals are affected" in caution
@@ -32,7 +32,7 @@ def test_shared_proposals_have_seen_the_other_folds() -> None:
     assert said(protocol=SearchProtocol.SHARED) == [caution]  # a manifest from before there was racing
 
 
-def test_racing_has_seen_them_too() -> None:
+def test_note_that_racing_uses_the_other_folds() -> None:
     caution, rungs = said(protocol=SearchProtocol.SHARED, racing=True)
     assert caution.startswith("Protocol shared: one study proposes the configurations for all folds")
     assert "The same holds for racing" in caution
@@ -59,7 +59,7 @@ def test_under_nested_cells_are_stopped_but_no_configuration_is_dropped() -> Non
 
 @pytest.mark.parametrize("protocol", [SearchProtocol.SHARED, SearchProtocol.NESTED])
 @pytest.mark.parametrize("racing", [False, True])
-def test_scaling_within_subjects_is_said_last(protocol: str, racing: bool) -> None:
+def test_scaling_within_subjects_is_the_last_note(protocol: str, racing: bool) -> None:
     plain = said(protocol=protocol, racing=racing, normalise=Normalisation.TRAIN)
     assert plain == said(protocol=protocol, racing=racing)
     *rest, scaled = said(protocol=protocol, racing=racing, normalise=Normalisation.SUBJECT)
@@ -67,7 +67,7 @@ def test_scaling_within_subjects_is_said_last(protocol: str, racing: bool) -> No
     assert scaled.startswith("Features were scaled within each subject")
 
 
-def test_a_bare_manifest_says_nothing() -> None:
+def test_minimal_manifest_gives_no_notes() -> None:
     assert method_notes(Manifest()) == []
 
 
@@ -85,7 +85,7 @@ def judged(*gains: float) -> str:
     return verdict(score_table(per_fold_selection=[1 - gain for gain in gains], train_mean=[1.0] * len(gains)), "kl")
 
 
-def test_skill_is_said_with_its_test() -> None:
+def test_skill_is_stated_with_its_test() -> None:
     gains = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, -0.05)
     said = judged(*gains)
     assert said.startswith("Skill is shown: on KL, the search beats the train mean")
@@ -103,13 +103,13 @@ def test_a_gain_within_chance_is_no_skill() -> None:
     assert judged(*[0.0] * 8).startswith("No skill is shown")
 
 
-def test_worse_is_no_skill_and_said() -> None:
+def test_worse_score_is_no_skill_and_is_stated() -> None:
     said = judged(*[-0.1, -0.2, -0.3, -0.4, -0.5, -0.6])
     assert said.startswith("Worse than the train mean, so no skill: on KL, the search beats")
     assert "for 0 of 6 subjects" in said
 
 
-def test_five_subjects_that_agree_are_too_few() -> None:
+def test_five_subjects_are_too_few_for_skill() -> None:
     said = judged(0.1, 0.2, 0.3, 0.4, 0.5)
     assert said.startswith("No skill is shown")
     assert "5 subjects are too few to decide: with fewer than 6, no result can reach p < 0.05." in said
@@ -123,7 +123,7 @@ def test_a_mean_and_a_majority_that_disagree_are_no_skill() -> None:
     assert "The mean and most subjects point in opposite directions." in said
 
 
-def test_a_regressor_is_better_only_where_the_test_says_so() -> None:
+def test_regressor_is_better_only_if_the_test_is_significant() -> None:
     search, rng = np.full(12, 0.5), np.random.default_rng(0)
     base = {"per_fold_selection": search, "train_mean": search + rng.normal(0, 0.1, 12)}
     worse = best_baseline_note(score_table(**base, ridge=search - rng.uniform(0.01, 0.1, 12)), "kl")[0]
@@ -138,7 +138,7 @@ def test_a_regressor_is_better_only_where_the_test_says_so() -> None:
     assert "shows no significant difference" in best_baseline_note(table, "kl")[0]
 
 
-def test_the_optimism_gap_is_said() -> None:
+def test_optimism_gap_is_stated() -> None:
     table = measure_optimism(score_table(per_fold_selection=[0.2, 0.2, 0.2], oracle=[0.1, 0.2, 0.15]))
     (said,) = optimism_note(table, "kl")
     assert "KL would look better by 0.0500 (25.0 % of 0.2000, 95 % interval" in said
@@ -149,7 +149,7 @@ def test_the_optimism_gap_is_said() -> None:
     assert optimism_note(measure_optimism(score_table(train_mean=[0.2])), "kl") == []
 
 
-def test_the_best_regressor_is_named_beside_the_search() -> None:
+def test_best_regressor_is_named_with_the_search() -> None:
     scores = score_table(
         per_fold_selection=(0.1, 0.2, 0.3), train_mean=(0.5, 0.5, 0.5), knn=(0.2, 0.2, 0.5), ridge=(0.2, 0.1, 0.2)
     )
@@ -172,7 +172,7 @@ def test_a_regressor_that_failed_on_the_hardest_subject_is_not_the_best() -> Non
     assert best_baseline_note(score_table(ridge=(0.1, 0.9)), "kl") == []
 
 
-def test_failed_baselines_are_said() -> None:
+def test_failed_baselines_are_reported() -> None:
     table = pd.DataFrame(
         {
             "method": ["knn", "mlp", "mlp"],

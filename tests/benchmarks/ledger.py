@@ -33,7 +33,7 @@ from helo.metrics import METRICS
 from helo.names import Column, TableName
 from helo.run.directory import Run
 from helo.run.ledger import HISTORY_COLUMNS, PACK, ROW, CellRecord, Ledger, LedgerWriter, rows_of
-from helo.run.ledger.ledger import pack_name
+from helo.run.ledger.file_names import pack_name
 from helo.run.manifest import Manifest
 from helo.run.tables import CELL_COLUMNS, cells_table
 from helo.search.planning.planner import Planner

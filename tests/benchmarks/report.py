@@ -1,11 +1,11 @@
-"""The report and the dashboard of a long run: seconds, memory, size of the page, and when it can be used.
+"""Benchmark of the report and the dashboard of a long run: seconds, memory, page size, and time until usable.
 
     python tests/benchmarks/report.py [--subjects 73] [--configurations 200] [--epochs 102] [--chromium PATH]
 
-A run of simulated tables (14,600 cells, 1.5 million epochs) is written to a temporary directory, with its ledger. A
-process of its own writes the report, a second one draws what a user would draw instead: all learning curves from
-``epochs.parquet`` as one figure of plotly express. Headless Chromium opens both. Then a cell is added to the ledger,
-and the dashboard's server is asked for all figures of each part. Prints one JSON line.
+A run with simulated tables (14,600 cells, 1.5 million epochs) is written to a temporary directory, with its ledger.
+One process writes the report. For comparison, a second process draws all learning curves of ``epochs.parquet`` as one
+figure with Plotly Express. Headless Chromium opens the report. Then cells are added to the ledger, and the dashboard
+computes all figures of each part. The result is printed as one JSON line.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ NAIVE = (
     "table['cell'] = table['configuration'].astype(str) + ' ' + table['fold'];"
     "px.line(table, x='epoch', y='val_kl', line_group='cell').write_html({path!r} + '/naive.html')"
 )
-# Not getrusage: its peak is that of the parent at first.
+# The peak of `getrusage` starts at the memory of the parent process.
 MEMORY = "\nprint(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')))"
 
 
@@ -69,20 +69,18 @@ def draw_params(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def scores(loss: float, rng: np.random.Generator) -> dict[str, float]:
-    """All six measures of something whose losses are `loss` times their usual level."""
-    noise = 1 + 0.03 * rng.normal(size=len(METRICS))
+    """Return six scores whose distances from a perfect score are `loss` times the usual ones, with noise."""
+    factors = loss * (1 + 0.03 * rng.normal(size=len(METRICS)))
     return {
-        metric: 1 - (1 - LEVELS[metric]) * loss * more
-        if METRICS[metric].higher_is_better
-        else LEVELS[metric] * loss * more
-        for metric, more in zip(METRICS, noise, strict=True)
+        name: metric.perfect + (LEVELS[name] - metric.perfect) * factor
+        for (name, metric), factor in zip(METRICS.items(), factors, strict=True)
     }
 
 
 def make_records(subjects: list[str], configurations: int, epochs: int, rng: np.random.Generator) -> list[CellRecord]:
     start = datetime(2026, 11, 1, tzinfo=UTC)
     hard = rng.uniform(0.7, 1.5, len(subjects))
-    free = [0.0] * 4
+    idle_from = [0.0] * 4
     records = []
     for configuration in range(configurations):
         params = draw_params(rng) | {"epochs": epochs}
@@ -96,9 +94,9 @@ def make_records(subjects: list[str], configurations: int, epochs: int, rng: np.
             history = tuple(
                 {"epoch": epoch, **dict(zip(HISTORY_COLUMNS, row, strict=True))} for epoch, row in enumerate(columns)
             )
-            lane = int(np.argmin(free))
-            begun = free[lane]
-            free[lane] += float(rng.gamma(8, 4))
+            worker = int(np.argmin(idle_from))
+            begun = idle_from[worker]
+            idle_from[worker] += float(rng.gamma(8, 4))
             records.append(
                 CellRecord(
                     configuration,
@@ -106,10 +104,10 @@ def make_records(subjects: list[str], configurations: int, epochs: int, rng: np.
                     params,
                     Status.STOPPED if rng.random() < 0.3 else Status.COMPLETED,
                     epochs,
-                    free[lane] - begun,
-                    f"node{lane // 2}",
+                    idle_from[worker] - begun,
+                    f"node{worker // 2}",
                     start + timedelta(seconds=begun),
-                    start + timedelta(seconds=free[lane]),
+                    start + timedelta(seconds=idle_from[worker]),
                     best,
                     None,
                     dict(zip(METRICS, val[best].tolist(), strict=True)),
@@ -192,7 +190,7 @@ def timed(code: str) -> dict[str, float]:
 
 
 def open_page(path: Path, chromium: str) -> dict[str, float]:
-    """Seconds until a page has its first figure, and until a chosen subject is shown in it (reports only)."""
+    """Return the seconds until a report shows its first figure, and until it shows a chosen subject."""
     from playwright.sync_api import sync_playwright
 
     found = {}
@@ -215,7 +213,7 @@ def open_page(path: Path, chromium: str) -> dict[str, float]:
 
 
 def dashboard(run: Run, records: list[CellRecord]) -> dict[str, float]:
-    """Seconds from a new cell in the ledger to the figures of each part, ready to be sent: the median of three."""
+    """Return the median seconds from a new cell in the ledger to the serialised figures of each part."""
     from helo.analysis.dashboard.watched import WatchedRun
     from helo.analysis.exhibits import EXHIBITS, PARTS
 
@@ -225,7 +223,7 @@ def dashboard(run: Run, records: list[CellRecord]) -> dict[str, float]:
         run.ledger.append(record, number[record.fold])
     for table in (TableName.CELLS, TableName.EPOCHS):
         (run.folder.here / f"{table}.parquet").unlink()
-    gc.freeze()  # as the server does
+    gc.freeze()  # as the dashboard's server does
     started = time.perf_counter()
     watched = WatchedRun(str(run.folder))
     found = {"dashboard_start_s": round(time.perf_counter() - started, 1)}
@@ -241,9 +239,9 @@ def dashboard(run: Run, records: list[CellRecord]) -> dict[str, float]:
             for name, exhibit in EXHIBITS.items():
                 if exhibit.part == part:
                     json.dumps(watched.figure(name))
-            if repeat:  # the first also imports
+            if repeat:  # the first repeat includes imports
                 seconds.append(time.perf_counter() - started)
-            for thread in threading.enumerate():  # figures that are made beside
+            for thread in threading.enumerate():  # figures computed in the background
                 if thread.daemon and thread is not threading.current_thread():
                     thread.join()
         found[f"refresh_{part}_s"] = round(float(np.median(seconds)), 2)
@@ -256,7 +254,7 @@ def main() -> None:
     parser.add_argument("--configurations", type=int, default=200)
     parser.add_argument("--epochs", type=int, default=102)
     parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("chromium-browser"))
-    parser.add_argument("--keep", type=Path, help="leave the run there")
+    parser.add_argument("--keep", type=Path, help="write the run to this directory and keep it; skips the dashboard")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = arguments.keep or Path(folder) / "long"

@@ -1,14 +1,18 @@
-"""What a search of a million cells on a thousand workers asks of the driver, without any training.
+"""Benchmark of the planner: a search of a million cells on a thousand simulated workers, without training.
 
     python tests/benchmarks/scale.py [--cells 1000000] [--workers 1000] [--sampler random] [--no-racing]
 
-Cells count configurations × 73 people; with racing about a third of them run. Losses are made up (a configuration's
-effect, a person's, and noise), and so are the seconds that a cell takes: the workers live by a virtual clock, only the
-planner's own time is measured. Prints one JSON line:
+The number of cells is configurations × 73 subjects. With racing about a third of them run. Losses are simulated: an
+effect of the configuration, an effect of the subject, and noise. The seconds of a cell are simulated too, on a virtual
+clock. Only the time of the planner is measured. The script prints one JSON line with the key ``planner``:
 
-- ``planner`` (CPU time, all of it on one core): cells handed out, and how many a second; its longest pauses in ms (a
-  single ask or tell); the share of their time in which the workers had a cell; seconds to restore a planner from half
-  of the finished cells and from all; memory of the process with all outcomes, and its peak
+- ``cells``, ``stopped``: finished cells, and those that a rung stopped
+- ``cells_per_second``: cells per second of CPU time of the planner (one core)
+- ``longest_ask_ms``, ``longest_tell_ms``: longest single call in ms of CPU time
+- ``virtual_hours``: duration of the search on the virtual clock
+- ``workers_busy``: mean share of the workers that had a cell
+- ``restore_half_s``, ``restore_all_s``: seconds to restore a planner from half of the finished cells and from all
+- ``memory_gb``, ``peak_gb``: memory of the process with all outcomes, and its peak
 """
 
 from __future__ import annotations
@@ -34,21 +38,24 @@ from helo.search.planning.planner import PlannedCell, Planner
 from helo.search.planning.space import SAMPLERS, load_space
 
 FOLDS = 73
-FAILURES = 1e-4
+
+FAILURE_RATE = 1e-4
+"""Probability that a cell fails."""
+
 SEED = 0
 
 
-def memory(which: str = "VmRSS") -> float:
-    """Memory of this process in GB; ``VmHWM`` is its peak so far."""
+def read_memory(which: str = "VmRSS") -> float:
+    """Return the memory of this process in GB, or its peak so far with ``VmHWM``."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return round(int(next(line for line in lines if line.startswith(which)).split()[1]) / 2**20, 2)
 
 
-def simulated(cell: PlannedCell) -> tuple[Outcome, float]:
-    """What becomes of a cell, and after how many seconds."""
+def simulate_cell(cell: PlannedCell) -> tuple[Outcome, float]:
+    """Return the outcome of a cell, and its duration in seconds."""
     draw = np.random.default_rng((SEED, cell.configuration, cell.fold))
     params, epochs = cell.params, int(cell.params["epochs"])
-    if draw.random() < FAILURES:
+    if draw.random() < FAILURE_RATE:
         return Outcome(Status.FAILED), 1.0
     quality = 0.1 * abs(math.log10(params["learning_rate"]) + 3) + 0.05 * abs(math.log10(params["ot_entropy"]) + 1.5)
     level = 1 + quality + 0.3 * math.sin(cell.fold) + 0.4 * draw.normal()
@@ -67,24 +74,27 @@ def simulated(cell: PlannedCell) -> tuple[Outcome, float]:
     return Outcome(status, curve), len(curve) * params["width"] / 64 * float(draw.uniform(1, 3))
 
 
-class Clock:
-    """How often something was called, how long it took in all, and at most."""
+class Stopwatch:
+    """CPU time of repeated calls in seconds: total, and longest call."""
 
     def __init__(self) -> None:
-        self.total = self.most = 0.0
+        self.total = self.longest = 0.0
 
     def add(self, started: float) -> None:
+        """Add a call that began at a `time.process_time`."""
         seconds = time.process_time() - started
         self.total += seconds
-        self.most = max(self.most, seconds)
+        self.longest = max(self.longest, seconds)
 
 
-def search(planner: Planner, workers: int) -> tuple[dict[tuple[int, int], Outcome], dict[int, Mapping[str, Any]], Any]:
-    """All of a search: outcomes in the order of their coming, hyperparameters, and what it took."""
+def simulate_search(
+    planner: Planner, workers: int
+) -> tuple[dict[tuple[int, int], Outcome], dict[int, Mapping[str, Any]], dict[str, Any]]:
+    """Return the outcomes in the order in which cells end, the hyperparameters by configuration, and the figures."""
     outcomes: dict[tuple[int, int], Outcome] = {}
-    known: dict[int, Mapping[str, Any]] = {}
+    params: dict[int, Mapping[str, Any]] = {}
     running: list[tuple[float, int, PlannedCell, Outcome]] = []
-    asks, tells, now, busy, started_cells = Clock(), Clock(), 0.0, 0.0, 0
+    asks, tells, now, busy, started_cells = Stopwatch(), Stopwatch(), 0.0, 0.0, 0
     while not planner.finished:
         while len(running) < workers:
             started = time.process_time()
@@ -92,8 +102,8 @@ def search(planner: Planner, workers: int) -> tuple[dict[tuple[int, int], Outcom
             asks.add(started)
             if cell is None:
                 break
-            outcome, seconds = simulated(cell)
-            known[cell.configuration] = cell.params
+            outcome, seconds = simulate_cell(cell)
+            params[cell.configuration] = cell.params
             started_cells += 1
             busy += seconds
             heapq.heappush(running, (now + seconds, started_cells, cell, outcome))
@@ -104,38 +114,39 @@ def search(planner: Planner, workers: int) -> tuple[dict[tuple[int, int], Outcom
         tells.add(started)
     return (
         outcomes,
-        known,
+        params,
         {
             "cells": len(outcomes),
             "stopped": sum(outcome.status == Status.STOPPED for outcome in outcomes.values()),
             "cells_per_second": round(len(outcomes) / (asks.total + tells.total)),
-            "longest_ask_ms": round(1000 * asks.most, 1),
-            "longest_tell_ms": round(1000 * tells.most, 1),
+            "longest_ask_ms": round(1000 * asks.longest, 1),
+            "longest_tell_ms": round(1000 * tells.longest, 1),
             "virtual_hours": round(now / 3600, 1),
             "workers_busy": round(busy / (workers * now), 3),
-            "memory_gb": memory(),
+            "memory_gb": read_memory(),
         },
     )
 
 
-def planning(configurations: int, workers: int, sampler: str, protocol: str, racing: bool) -> dict[str, Any]:
-    """The planner alone: a whole search, then its return from half of its cells and from all."""
+def measure_planner(configurations: int, workers: int, sampler: str, protocol: str, racing: bool) -> dict[str, Any]:
+    """Return the figures of a whole search, and of restoring it from half of its cells and from all."""
     space = replace(load_space("full"), configurations=configurations, sampler=sampler)
     pace = Pace.for_search(space, FOLDS, workers, protocol, racing)
-    outcomes, known, found = search(Planner(space, FOLDS, SEED, protocol, racing, pace), workers)
+    outcomes, params, found = simulate_search(Planner(space, FOLDS, SEED, protocol, racing, pace), workers)
     for name, count in (("half", len(outcomes) // 2), ("all", len(outcomes))):
         done = dict(islice(outcomes.items(), count))
-        params = {number: known[number] for number, _ in done}
+        recorded = {number: params[number] for number, _ in done}
         started = time.process_time()
-        planner = Planner(space, FOLDS, SEED, protocol, racing, pace, params)
+        planner = Planner(space, FOLDS, SEED, protocol, racing, pace, recorded)
         planner.restore(done)
         found[f"restore_{name}_s"] = round(time.process_time() - started, 2)
         assert planner.finished_cells == count
     assert planner.finished
-    return {**found, "peak_gb": memory("VmHWM")}
+    return {**found, "peak_gb": read_memory("VmHWM")}
 
 
 def main() -> None:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, default=1_000_000)
     parser.add_argument("--workers", type=int, default=1000)
@@ -144,7 +155,7 @@ def main() -> None:
     parser.add_argument("--no-racing", dest="racing", action="store_false")
     arguments = parser.parse_args()
     configurations = max(1, round(arguments.cells / FOLDS))
-    found = planning(configurations, arguments.workers, arguments.sampler, arguments.protocol, arguments.racing)
+    found = measure_planner(configurations, arguments.workers, arguments.sampler, arguments.protocol, arguments.racing)
     print(json.dumps({"benchmark": "scale", **vars(arguments), "configurations": configurations, "planner": found}))
 
 

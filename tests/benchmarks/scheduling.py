@@ -1,11 +1,12 @@
-"""What a cell costs beside its training: 5,000 trivial cells, against plain Ray Tune trials in the same run.
+"""Benchmark of the overhead per cell: 5,000 trivial cells, compared with plain Ray Tune trials.
 
 ``python tests/benchmarks/scheduling.py [--cells 5000] [--repeats 1]`` prints one JSON line:
 
-- ``ms_per_cell``: driver's time per cell, ledger written, start of the actors included
-- ``last_over_first``: time of the last tenth of the cells over that of the first
-- ``driver_growth_mb``: growth of the driver's memory from the 100th cell to the last
-- ``plain_ms_per_cell``: the same cells as plain Tune trials, each in a fresh actor (a sample of 40)
+- ``ms_per_cell``: wall-clock time per cell, with the start of the actors and the writing of the ledger
+- ``last_over_first``: time of the last tenth of the cells divided by that of the first tenth
+- ``driver_growth_mb``: growth of the memory of the driver from the 100th cell to the last
+- ``plain_ms_per_cell``: the same for a sample of 40 cells as plain Tune trials, each in a new actor
+- ``plain_over_ours``: ``plain_ms_per_cell`` divided by ``ms_per_cell``
 """
 
 from __future__ import annotations
@@ -44,11 +45,14 @@ from helo.settings import TrainingSettings
 from helo.training.cell import CellResult, Checkpointer
 
 FOLDS = 50
-PLAIN = 40
+
+PLAIN_CELLS = 40
+"""Number of cells that run as plain trials."""
+
 CONCURRENCY = 2
 
 
-def trivial(
+def train_trivial(
     dataset: Dataset,
     fold: Fold,
     configuration: Configuration,
@@ -56,9 +60,9 @@ def trivial(
     rungs: Mapping[int, float],
     checkpointer: Checkpointer | None,
 ) -> CellResult:
-    """A cell that trains nothing, with a history of 20 epochs and predictions as a real one has.
+    """Return the result of a cell without training it: a history of 20 epochs, and predictions of the usual size.
 
-    All losses are equal, so that the race drops nobody and every cell is run.
+    All losses are equal, so that racing drops no configuration and every cell runs.
     """
     rows = dataset.rows((fold.test,))
     scores = dict.fromkeys(METRICS, 0.5)
@@ -74,33 +78,34 @@ def trivial(
     )
 
 
-SETTINGS = CellSettings(train=trivial)
+SETTINGS = CellSettings(train=train_trivial)
 
 
-def memory() -> float:
-    """Memory of this process in MB."""
+def read_memory() -> float:
+    """Return the memory of this process in MB."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-class Watch(SearchProgress):
-    """Notes time and memory at every cell."""
+class Recording(SearchProgress):
+    """Progress that records the time in seconds and the memory in MB at each finished cell."""
 
     def __init__(self, total: int) -> None:
         super().__init__(total, "kl", Console(quiet=True))
-        self.notes: list[tuple[float, float]] = []
+        self.records: list[tuple[float, float]] = []
 
     def cell_finished(self, status: str, total: int, best: tuple[int, float] | None) -> None:
+        """Record a finished cell."""
         super().cell_finished(status, total, best)
-        self.notes.append((time.perf_counter(), memory()))
+        self.records.append((time.perf_counter(), read_memory()))
 
 
-def ours(cells: int) -> dict[str, float]:
-    """The cells through planner, reused actors and ledger."""
+def measure_search(cells: int) -> dict[str, float]:
+    """Return the figures of cells that run through the planner, reused actors and the ledger."""
     data = simulate(subjects=FOLDS, clips=2, windows=5, emotions=3)
     folds = loso_folds(data.subject_names, 0)
     space = Space("trivial", cells // FOLDS, {"dropout": Range(0.1, 0.5, False, False)}, sampler="random")
     planner = Planner(space, FOLDS, seed=0, pace=Pace.for_search(space, FOLDS, CONCURRENCY, "shared", True))
-    watch = Watch(planner.max_cells)
+    progress = Recording(planner.max_cells)
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         assert run_cells(
@@ -108,27 +113,27 @@ def ours(cells: int) -> dict[str, float]:
             SharedDataset(data),
             folds,
             SETTINGS,
-            Reporting(LedgerWriter(Ledger(folder)), watch),
+            Reporting(LedgerWriter(Ledger(folder)), progress),
             CONCURRENCY,
         )
         each = (time.perf_counter() - started) / cells
         assert len(Ledger(folder)) == cells
-    times = [at for at, _ in watch.notes]
+    times = [at for at, _ in progress.records]
     tenth = cells // 10
     return {
         "ms_per_cell": 1000 * each,
-        # The first cell waits for the actors: the first tenth is counted from it on.
+        # The first cell waits for the actors to start, so the first tenth is timed from its end.
         "last_over_first": (times[-1] - times[-tenth]) / (times[tenth - 1] - times[0]),
-        "driver_growth_mb": watch.notes[-1][1] - watch.notes[min(100, tenth)][1],
+        "driver_growth_mb": progress.records[-1][1] - progress.records[min(100, tenth)][1],
     }
 
 
-def plain() -> float:
-    """Milliseconds per cell of plain Ray Tune: a trial per cell, each in a fresh actor."""
+def measure_plain_tune() -> float:
+    """Return the milliseconds per cell of plain Ray Tune: one trial per cell, each in a new actor."""
     data = simulate(subjects=FOLDS, clips=2, windows=5, emotions=3)
     folds = loso_folds(data.subject_names, 0)
     planner = Planner(Space("trivial", 2, {}, sampler="random"), FOLDS, seed=0, racing=False)
-    cells = [planner.ask() for _ in range(PLAIN)]
+    cells = [planner.ask() for _ in range(PLAIN_CELLS)]
 
     def trial(config: dict[str, int]) -> None:
         cell = cells[config["cell"]]
@@ -140,22 +145,25 @@ def plain() -> float:
         started = time.perf_counter()
         tune.Tuner(
             tune.with_resources(trial, {"cpu": 1}),
-            param_space={"cell": tune.grid_search(list(range(PLAIN)))},
+            param_space={"cell": tune.grid_search(list(range(PLAIN_CELLS)))},
             tune_config=tune.TuneConfig(max_concurrent_trials=CONCURRENCY, reuse_actors=False),
             run_config=tune.RunConfig(storage_path=folder, verbose=0),
         ).fit()
-        return 1000 * (time.perf_counter() - started) / PLAIN
+        return 1000 * (time.perf_counter() - started) / PLAIN_CELLS
 
 
 def main() -> None:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cells", type=int, default=5000, help=f"a multiple of {FOLDS}")
-    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument(
+        "--cells", type=int, default=5000, help=f"number of cells, a multiple of {FOLDS} (default: %(default)s)"
+    )
+    parser.add_argument("--repeats", type=int, default=1, help="number of measurements; medians are printed")
     arguments = parser.parse_args()
     with ray_cluster(None, CONCURRENCY):
-        runs = [(ours(arguments.cells), plain()) for _ in range(arguments.repeats)]
+        runs = [(measure_search(arguments.cells), measure_plain_tune()) for _ in range(arguments.repeats)]
     found = {name: round(statistics.median(run[name] for run, _ in runs), 3) for name in runs[0][0]}
-    slow = statistics.median(milliseconds for _, milliseconds in runs)
+    plain = statistics.median(milliseconds for _, milliseconds in runs)
     ratio = statistics.median(milliseconds / run["ms_per_cell"] for run, milliseconds in runs)
     print(
         json.dumps(
@@ -164,7 +172,7 @@ def main() -> None:
                 "cells": arguments.cells,
                 "repeats": arguments.repeats,
                 **found,
-                "plain_ms_per_cell": round(slow, 1),
+                "plain_ms_per_cell": round(plain, 1),
                 "plain_over_ours": round(ratio, 1),
             }
         )

@@ -1,17 +1,19 @@
-"""What racing and rungs save, and what they cost: the same search with and without them, on real and simulated people.
+"""Benchmark of racing and rungs: saved epochs and lost score, on real and simulated subjects.
 
 ``python tests/benchmarks/search_efficiency.py [--wesad DIR] [--seeds 0 1 2 3 4] [--keep DIR]`` prints one JSON line.
-For each data set, over seeds (folds, draws and training all differ):
+For each dataset, over seeds (folds, draws and training differ between them):
 
-- ``epochs``: epochs trained with racing and rungs, as a share of those without (target: at most 0.35)
-- ``chebyshev``: relative change of the mean `per_fold_selection` Chebyshev (target: at most +0.01)
-- ``kl``: the same of KL, on which both searches select
+- ``epochs``: trained epochs with racing and rungs, as a share of those without (target: at most 0.35)
+- ``cells``: the same for cells
+- ``chebyshev``: relative change of the mean Chebyshev distance of `per_fold_selection` (target: at most +0.01)
+- ``kl``: the same for the KL divergence, which is the objective of both searches
+- ``by_seed``, ``columns``: table of all figures with one row per seed
 
-The search without racing is run for real. The raced one trains a part of the same cells, each to the same
-values (the draws are random ones, so both have the same configurations): its planner is led through the
-recorded cells. With ``--check`` the raced search of the first seed is run for real, too, and compared cell by
-cell. Every second of WESAD's windows is taken, so that none overlap and a cell is cheap. With ``--keep`` the
-searches stay there, and are gone on with if they are there already.
+The search without racing runs on Ray. The raced search is replayed: a planner with racing takes the outcomes of the
+recorded cells. This gives the same values, because draws are random and both searches have the same configurations.
+With ``--check`` the raced search of the first seed runs on Ray too, and is compared with the replay cell by cell. Only
+every second window of WESAD is used, so that windows do not overlap and a cell is cheap. With ``--keep`` the runs are
+stored in a directory, and resumed from there if they exist.
 """
 
 from __future__ import annotations
@@ -49,15 +51,14 @@ from helo.search.setup.resume import restore_setup
 from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
 from helo.settings import TrainingSettings
-from helo.storage import LocalFolder
 
 SPACE = read_space(Path(__file__).with_name("efficiency.yaml"))
 CONCURRENCY = 2
 SUBJECTS = 15
 
 
-def every_second(dataset: Dataset) -> Dataset:
-    """Half of the windows."""
+def take_every_second(dataset: Dataset) -> Dataset:
+    """Return a dataset with every second window."""
     groups = None if dataset.groups is None else dataset.groups[::2]
     return replace(
         dataset,
@@ -68,24 +69,22 @@ def every_second(dataset: Dataset) -> Dataset:
     )
 
 
-def search(dataset: Dataset, seed: int, out: Path, racing: bool) -> Run:
-    """A search for real, or what is left of it."""
-    wish = Resources(CONCURRENCY, 1, 0.0)
+def complete_run(dataset: Dataset, seed: int, out: Path, racing: bool) -> Run:
+    """Run a search on Ray, or resume it if `out` exists, and return its complete run."""
+    resources = Resources(CONCURRENCY, 1, 0.0)
     if out.exists():
         found: Run | None = Run.open(out)
-        setup = restore_setup(Run.open(out), dataset, wish)
+        setup = restore_setup(Run.open(out), dataset, resources)
     else:
-        found, setup = (
-            None,
-            SearchSetup(dataset, SPACE, LocalFolder(out), TrainingSettings(seed=seed), wish, racing=racing),
-        )
+        found, training = None, TrainingSettings(seed=seed)
+        setup = SearchSetup(dataset, SPACE, LocalFolder(out), training, resources, racing=racing)
     context = SearchContext(setup, Console(stderr=True), run=found)
     assert run_search(context)
     return context.run
 
 
-def raced(dataset: Dataset, seed: int, whole: Mapping[tuple[int, str], CellRecord]) -> list[CellRecord]:
-    """What the raced search records: a planner led through the cells of the one without racing."""
+def replay_with_racing(dataset: Dataset, seed: int, whole: Mapping[tuple[int, str], CellRecord]) -> list[CellRecord]:
+    """Return the records of the search with racing. `whole` has those of the search without, by (number, fold)."""
     folds = loso_folds(dataset.subject_names, seed)
     pace = Pace.for_search(SPACE, len(folds), CONCURRENCY, "shared", racing=True)
     planner = Planner(SPACE, len(folds), seed, pace=pace)
@@ -107,19 +106,19 @@ def raced(dataset: Dataset, seed: int, whole: Mapping[tuple[int, str], CellRecor
     return records
 
 
-def score(cells: pd.DataFrame, metric: str) -> float:
-    """Mean test score of `per_fold_selection`."""
+def selected_score(cells: pd.DataFrame, metric: str) -> float:
+    """Return the mean test score of `per_fold_selection`."""
     choice = best_per_fold(cells, SPACE.objective)
     assert len(choice) == SUBJECTS
     return float(cells[cells[Column.CONFIGURATION] == cells[Column.FOLD].map(choice)][Prefix.TEST + metric].mean())
 
 
 def compare(dataset: Dataset, seed: int, out: Path, check: bool) -> dict[str, float]:
-    """One seed: the share of epochs, and both scores of both searches."""
-    records = search(dataset, seed, out / f"whole-{seed}", racing=False).ledger.read()
-    few = raced(dataset, seed, {(record.configuration, record.fold): record for record in records})
+    """Return the figures of one seed: shares of epochs and cells, and two metrics of both searches."""
+    records = complete_run(dataset, seed, out / f"whole-{seed}", racing=False).ledger.read()
+    few = replay_with_racing(dataset, seed, {(record.configuration, record.fold): record for record in records})
     if check:
-        real = search(dataset, seed, out / f"raced-{seed}", racing=True).table(TableName.CELLS)
+        real = complete_run(dataset, seed, out / f"raced-{seed}", racing=True).table(TableName.CELLS)
         keys = [Column.CONFIGURATION, Column.FOLD, "status", "epochs", *(Prefix.VAL + metric for metric in METRICS)]
         expected = (
             cells_table(rows_of(enumerate(few)))
@@ -135,20 +134,24 @@ def compare(dataset: Dataset, seed: int, out: Path, check: bool) -> dict[str, fl
         "cells": len(few) / len(records),
     }
     for metric in ("chebyshev", "kl"):
-        found |= {f"{metric}_whole": score(all_cells, metric), f"{metric}_raced": score(few_cells, metric)}
+        found |= {
+            f"{metric}_whole": selected_score(all_cells, metric),
+            f"{metric}_raced": selected_score(few_cells, metric),
+        }
     return found
 
 
 def main() -> None:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--wesad", type=Path, help="folder with windows.csv and SX/SX_quest.csv")
+    parser.add_argument("--wesad", type=Path, help="directory with windows.csv and SX/SX_quest.csv")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--keep", type=Path)
-    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--keep", type=Path, help="directory in which the runs are kept")
+    parser.add_argument("--check", action="store_true", help="run the raced search of the first seed on Ray too")
     arguments = parser.parse_args()
     data = {"simulated": simulate(subjects=SUBJECTS, windows=5)}
     if arguments.wesad is not None:
-        data = {"wesad": every_second(read_feature_table(arguments.wesad)), **data}
+        data = {"wesad": take_every_second(read_feature_table(arguments.wesad)), **data}
     answer: dict[str, object] = {"benchmark": "search_efficiency", "seeds": arguments.seeds}
     with tempfile.TemporaryDirectory() as scratch:
         for name, dataset in data.items():

@@ -1,4 +1,4 @@
-"""A check of a dataset: a test for each thing it warns of, and none of them on data that are right."""
+"""Each warning and note of the dataset check, and no findings on valid data."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ CLIPS = np.tile(np.repeat(np.arange(4), 6), 5)
 
 
 def kinds(dataset: Dataset) -> list[str]:
-    """What a check finds; warnings as they are, notes in brackets."""
+    """Return the kinds of all findings, with notes in brackets."""
     return [finding.kind if finding.warning else f"({finding.kind})" for finding in check(dataset).findings]
 
 
-def said(dataset: Dataset) -> str:
-    """The text of the only finding."""
+def only_text(dataset: Dataset) -> str:
+    """Return the text of the only finding."""
     (finding,) = check(dataset).findings
     return finding.text
 
@@ -46,7 +46,7 @@ def with_feature(values: Any, name: str = "ecg_1") -> Dataset:
     return replace(DATASET, features=features)
 
 
-def some(keep: np.ndarray) -> Dataset:
+def select(keep: np.ndarray) -> Dataset:
     groups, best = DATASET.groups, DATASET.best_possible
     assert groups is not None
     assert best is not None
@@ -60,16 +60,16 @@ def some(keep: np.ndarray) -> Dataset:
     )
 
 
-# --- nothing to warn of -------------------------------------------------------------------------
+# --- valid data -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_made_up_data_are_clean(seed: int) -> None:
+def test_simulated_data_have_no_findings(seed: int) -> None:
     assert kinds(simulate(seed=seed)) == []
     assert kinds(simulate(subjects=3, clips=2, windows=3, emotions=3, seed=seed)) == []
 
 
-def test_wesad_is_clean(wesad_folder: Path) -> None:
+def test_wesad_has_no_findings(wesad_folder: Path) -> None:
     found = check(read_feature_table(wesad_folder))
     assert found.findings == ()
     assert found.labels == (5, 5, 5)  # one report after each condition
@@ -80,14 +80,14 @@ def test_wesad_is_clean(wesad_folder: Path) -> None:
     )
 
 
-def test_an_own_label_for_each_window_is_clean() -> None:
-    """Any feature without repeats then "determines" the label: that is no leak."""
+def test_a_distinct_label_per_window_has_no_findings() -> None:
+    """A feature without repeated values then determines the label, which is not a leak."""
     labels = np.random.default_rng(1).dirichlet(np.ones(6), size=len(DATASET))
     assert kinds(replace(DATASET, labels=labels)) == []
     assert kinds(replace(DATASET, labels=labels, groups=np.arange(len(DATASET)).astype(str))) == []
 
 
-def test_coarse_features_are_clean() -> None:
+def test_rounded_features_have_no_findings() -> None:
     features = DATASET.features.copy()
     features[:, ::2] = np.round(features[:, ::2], 1)
     features[:, 1::4] = features[:, 1::4] > 0
@@ -96,7 +96,7 @@ def test_coarse_features_are_clean() -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10_000), st.floats(0, 0.6))
-def test_gaps_raise_no_alarm_and_are_counted(seed: int, share: float) -> None:
+def test_gaps_have_no_findings_and_are_counted(seed: int, share: float) -> None:
     rng = np.random.default_rng(seed)
     features = DATASET.features.copy()
     features[rng.random(features.shape) < share] = np.nan
@@ -112,11 +112,11 @@ def test_gaps_raise_no_alarm_and_are_counted(seed: int, share: float) -> None:
     assert ecg.absent == np.isnan(features[:, :8]).all(axis=1).sum() >= 24
 
 
-# --- what is counted ----------------------------------------------------------------------------
+# --- counts and scores ----------------------------------------------------------------------------
 
 
-def test_what_is_in_a_dataset() -> None:
-    found = check(some(~((PEOPLE == 1) & (CLIPS == 0))))
+def test_counts() -> None:
+    found = check(select(~((PEOPLE == 1) & (CLIPS == 0))))
     assert (found.subjects, found.windows, found.group_names) == (5, 114, 4)
     assert found.subject_windows == (18, 24, 24)
     assert found.groups == found.labels == (3, 4, 4)
@@ -135,31 +135,33 @@ def test_entropy() -> None:
     assert check(replace(DATASET, labels=np.eye(6)[CLIPS])).entropy == 0
 
 
-def test_scores_are_those_that_a_search_reports() -> None:
-    uneven = some(~((PEOPLE == 1) & (CLIPS > 0)))
+def test_scores_equal_those_of_a_search() -> None:
+    uneven = select(~((PEOPLE == 1) & (CLIPS > 0)))
     table = baselines_table(uneven, loso_folds(uneven.subject_names, seed=0)).groupby("method")
     for method, scores in check(uneven).scores.items():
         expected = table.get_group(method)[[f"test_{metric}" for metric in METRICS]].mean()
         np.testing.assert_allclose([scores[metric] for metric in METRICS], expected, rtol=1e-12)
 
 
-def test_scores_where_others_never_feel_it() -> None:
-    """The mean label of the others, by a difference of sums, must not fall below 0."""
+def test_scores_where_an_emotion_is_zero_for_all_other_subjects() -> None:
+    """The mean label of the other subjects, computed by a difference of sums, must not be negative."""
     labels = np.where(PEOPLE[:, None] == 0, [[0.1, 0.2, 0.7, 0, 0, 0]], [[0.3, 0, 0, 0, 0.3, 0.4]])
     scores = check(replace(DATASET, labels=labels)).scores["train_mean"]
     assert all(np.isfinite(list(scores.values())))
 
 
-# --- what is warned of --------------------------------------------------------------------------
+# --- findings --------------------------------------------------------------------------
 
 
 def test_few_subjects() -> None:
-    assert "2 subjects; one to test on, one to choose by" in said(some(PEOPLE < 2))
-    assert kinds(some(PEOPLE < 3)) == []
+    assert "2 subjects; at least 3 are needed: one to test, one to validate and one to train on" in only_text(
+        select(PEOPLE < 2)
+    )
+    assert kinds(select(PEOPLE < 3)) == []
 
 
 def test_few_windows() -> None:
-    text = said(some((PEOPLE != 3) | (np.arange(120) % 6 == 0)))
+    text = only_text(select((PEOPLE != 3) | (np.arange(120) % 6 == 0)))
     assert text.startswith("very few windows in P04 (4)")
     big = simulate(subjects=3, clips=2, windows=100)
     keep = (big.subjects != "P02") | (np.arange(600) % 200 < 15)
@@ -168,45 +170,45 @@ def test_few_windows() -> None:
 
 
 def test_no_groups() -> None:
-    assert "no column group" in said(replace(DATASET, groups=None))
-    assert "24 windows have an empty group" in said(replace(DATASET, groups=np.where(PEOPLE == 1, " ", "clip")))
+    assert "no column group" in only_text(replace(DATASET, groups=None))
+    assert "24 windows have an empty group" in only_text(replace(DATASET, groups=np.where(PEOPLE == 1, " ", "clip")))
 
 
 def test_one_label_per_subject() -> None:
     alone = replace(DATASET, labels=DATASET.labels[24 * PEOPLE])
-    assert "all windows of every subject have one label" in said(alone)
+    assert "all windows of every subject have one label" in only_text(alone)
     one = np.where((PEOPLE == 2)[:, None], DATASET.labels[0], DATASET.labels)
-    assert "all windows of subject P03 have one label" in said(replace(DATASET, labels=one))
+    assert "all windows of subject P03 have one label" in only_text(replace(DATASET, labels=one))
 
 
 def test_one_label() -> None:
-    assert "the same label" in said(replace(DATASET, labels=np.repeat(DATASET.labels[:1], 120, axis=0)))
+    assert "the same label" in only_text(replace(DATASET, labels=np.repeat(DATASET.labels[:1], 120, axis=0)))
 
 
-def test_an_emotion_that_never_changes() -> None:
+def test_a_constant_emotion() -> None:
     labels = DATASET.labels.copy()
     labels[:, 2] = 0
     labels /= labels.sum(axis=1, keepdims=True)
     assert kinds(replace(DATASET, labels=labels)) == ["(constant emotions)"]
 
 
-def test_a_window_of_two_subjects() -> None:
+def test_a_window_repeated_across_subjects() -> None:
     features = DATASET.features.copy()
     features[30, 3] = np.nan
     features[50:53] = features[[30, 30, 100]]  # P03 has two windows of P02 and one of P05
-    text = said(replace(DATASET, features=features))
+    text = only_text(replace(DATASET, features=features))
     assert text.startswith("5 windows have exactly the features of a window of another subject (such as P0")
 
 
-def test_a_window_that_is_there_twice() -> None:
+def test_a_window_repeated_within_a_subject() -> None:
     features = DATASET.features.copy()
     features[5:7] = features[4]
     dataset = replace(DATASET, features=features)
     assert kinds(dataset) == ["(repeated within subjects)"]
-    assert said(dataset).startswith("2 windows have exactly")
+    assert only_text(dataset).startswith("2 windows have exactly")
 
 
-def test_zeros_have_no_sign() -> None:
+def test_negative_zero_equals_zero() -> None:
     features = DATASET.features.copy()
     features[0, :3], features[50] = 0.0, features[0]
     features[50, :3] = -0.0
@@ -216,15 +218,15 @@ def test_zeros_have_no_sign() -> None:
 
 
 def test_constant_features() -> None:
-    assert said(with_feature(3.0)) == "features with one value: ecg_1"
-    assert said(with_feature(np.where(CLIPS == 1, np.nan, 3.0))) == "features with one value: ecg_1"
-    assert said(with_feature(np.nan)) == "features with one value: ecg_1"
+    assert only_text(with_feature(3.0)) == "features with one value: ecg_1"
+    assert only_text(with_feature(np.where(CLIPS == 1, np.nan, 3.0))) == "features with one value: ecg_1"
+    assert only_text(with_feature(np.nan)) == "features with one value: ecg_1"
 
 
 @pytest.mark.parametrize("values", [PEOPLE, PEOPLE > 2, np.where(CLIPS == 0, np.nan, PEOPLE)])
-def test_features_that_say_who_it_is(values: np.ndarray) -> None:
-    text = said(with_feature(values))
-    assert text == "features with one value in each subject: ecg_1; they say who it is"
+def test_personal_features(values: np.ndarray) -> None:
+    text = only_text(with_feature(values))
+    assert text == "features with one value in each subject: ecg_1; they identify the subject"
 
 
 @pytest.mark.parametrize(
@@ -236,23 +238,23 @@ def test_features_that_say_who_it_is(values: np.ndarray) -> None:
     ],
     ids=["the share itself", "falls with it", "with gaps"],
 )
-def test_features_that_follow_an_emotion(values: np.ndarray) -> None:
-    assert "give the label away: ecg_1 (" in said(with_feature(values))
+def test_features_monotonic_in_an_emotion(values: np.ndarray) -> None:
+    assert "give the label away: ecg_1 (" in only_text(with_feature(values))
 
 
-def test_a_share_of_an_emotion_is_named_for_it() -> None:
-    """With a label of its own for each window, and in one that many windows share."""
+def test_a_revealed_emotion_is_named() -> None:
+    """Distinct labels for all windows, and labels that windows share."""
     labels = np.random.default_rng(1).dirichlet(np.ones(6), size=120)
     own = replace(with_feature(np.log(labels[:, 3])), labels=labels)
-    assert "ecg_1 (fear)" in said(own)
+    assert "ecg_1 (fear)" in only_text(own)
     coarse = np.round(labels, 1) + 0.1
     coarse /= coarse.sum(axis=1, keepdims=True)
-    assert "ecg_1 (fear)" in said(replace(with_feature(-coarse[:, 3]), labels=coarse))
+    assert "ecg_1 (fear)" in only_text(replace(with_feature(-coarse[:, 3]), labels=coarse))
 
 
 @pytest.mark.parametrize("values", [np.random.default_rng(0).permutation(20)[4 * PEOPLE + CLIPS], DATASET.labels[:, 0]])
 def test_a_code_of_the_label(values: np.ndarray) -> None:
-    assert "give the label away: ecg_1 (all emotions)" in said(with_feature(values))
+    assert "give the label away: ecg_1 (all emotions)" in only_text(with_feature(values))
 
 
 @pytest.mark.parametrize(
@@ -261,13 +263,13 @@ def test_a_code_of_the_label(values: np.ndarray) -> None:
     ids=["the clip", "one clip", "the rating"],
 )
 def test_features_fixed_in_groups(values: np.ndarray) -> None:
-    assert said(with_feature(values)).startswith("features with one value in each group of a subject: ecg_1;")
+    assert only_text(with_feature(values)).startswith("features with one value in each group of a subject: ecg_1;")
     assert kinds(replace(with_feature(values), groups=None)) == ["no groups", "features fixed in groups"]
 
 
 @pytest.mark.parametrize("code", ["label", "emotion", "clip", "person"])
-def test_large_data_are_judged_as_small_ones_are(code: str) -> None:
-    """Where a sample is looked at first: more windows than it, in any order."""
+def test_large_data_have_the_findings_of_small_data(code: str) -> None:
+    """Test a sample first where there are more windows than its size, in any order."""
     rng = np.random.default_rng(3)
     base = simulate(subjects=6, clips=20, windows=250)
     order = rng.permutation(len(base))
@@ -315,7 +317,7 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert capsys.readouterr().out.splitlines()[-1].startswith("no warnings")
 
 
-def test_names_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_are_printed_verbatim(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     emotions = {f"[red]{name}": column for name, column in DATASET.schema.emotions.items()}
     schema = replace(DATASET.schema, name="[b]mine", emotions=emotions, best_possible={})
     write_dataset(Dataset(schema, DATASET.subjects, DATASET.features, DATASET.labels), tmp_path / "mine")
@@ -367,7 +369,7 @@ def test_what_is_written_is_what_is_checked(folder: Path) -> None:
 
 @pytest.mark.parametrize("code", ["clip", "emotion", "time"])
 def test_codes_with_noise_on_them_are_seen(code: str) -> None:
-    """No two values are the same, and yet one feature tells nearly all."""
+    """All values of a feature differ, and yet it explains nearly all variance of the labels."""
     base = simulate(subjects=12, clips=6, windows=10)
     assert base.groups is not None
     draw = np.random.default_rng(0)

@@ -101,8 +101,8 @@ def test_a_file_that_is_no_parquet(folder: Path) -> None:
         (lambda t: t.assign(**dict.fromkeys([c for c in t if c.startswith("label_")], 0.0)), "not to 0"),
         (set_cell("label_joy", 5.0), "labels must sum to 1"),
         (lambda t: t.assign(subject="P1"), "at least 2 subjects, got 1"),
-        (lambda t: t.assign(subject=[None, *t["subject"][1:]]), "must name a subject in every row; 1 are"),
-        (lambda t: t.assign(subject=[["a"]] * len(t)), "column 'subject' must hold words"),
+        (lambda t: t.assign(subject=[None, *t["subject"][1:]]), "must name a subject in every row; 1 rows are"),
+        (lambda t: t.assign(subject=[["a"]] * len(t)), "column 'subject' must hold text"),
         (lambda t: t.iloc[:0], "there must be at least one"),
     ],
 )

@@ -90,7 +90,7 @@ def test_the_quick_commands_run(
         assert helo.data.__main__.main(words) == 0, words
         assert capsys.readouterr().err == ""
     mine = read_dataset(tmp_path / "datasets" / "mine").schema
-    assert {modality.name: modality.tokens for modality in mine.modalities} == {"ecg": 2, "eda": 2, "face": 2}
+    assert {modality.name: modality.tokens for modality in mine.modalities} == {"ecg": 2, "eda": 4, "face": 2}
 
 
 def test_the_example_of_a_reader_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Made-up subjects: seeded, learnable, and with a floor that is one."""
+"""Simulated subjects: reproducible, learnable, and with a valid best possible score."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from helo.evaluation.baselines import baselines_table, trivial_predictions
 from helo.evaluation.folds import loso_folds
 
 
-def test_the_seed_decides() -> None:
+def test_equal_seeds_give_equal_data() -> None:
     assert simulate(subjects=3, seed=4).digest == simulate(subjects=3, seed=4).digest
     assert simulate(subjects=3, seed=4).digest != simulate(subjects=3, seed=5).digest
 
@@ -39,7 +39,7 @@ def test_a_report_is_one_per_subject_and_clip() -> None:
             assert len(np.unique(dataset.labels[rows], axis=0)) == 1
 
 
-def test_the_best_possible_is_better_than_any_guess() -> None:
+def test_best_possible_beats_the_trivial_baselines() -> None:
     dataset = simulate()
     table = baselines_table(dataset, loso_folds(dataset.subject_names, seed=0))
     means = table.groupby("method")["test_kl"].mean()
@@ -47,7 +47,7 @@ def test_the_best_possible_is_better_than_any_guess() -> None:
     assert means["best_possible"] < 0.5 * means["uniform"]
 
 
-def test_baselines_have_no_best_where_the_truth_is_unknown() -> None:
+def test_real_data_have_no_best_possible_baseline() -> None:
     dataset = simulate(subjects=3)
     real = replace(dataset, best_possible=None)
     assert set(baselines_table(real, loso_folds(real.subject_names, 0))["method"]) == {
@@ -56,7 +56,7 @@ def test_baselines_have_no_best_where_the_truth_is_unknown() -> None:
     }
 
 
-def test_the_train_mean_does_not_know_the_test_subject() -> None:
+def test_train_mean_does_not_use_the_test_subject() -> None:
     dataset = simulate(subjects=3)
     fold = loso_folds(dataset.subject_names, 0)[0]
     labels = dataset.labels.copy()
@@ -81,7 +81,7 @@ def test_subjects_differ_in_level_more_than_windows_do() -> None:
 
 
 @pytest.mark.parametrize("name", ["subjects", "clips", "windows", "emotions"])
-def test_too_few(name: str) -> None:
+def test_arguments_below_their_minimum(name: str) -> None:
     with pytest.raises(InputError, match=f"{name} must be at least [12], got 0"):
         simulate(**{name: 0})
 

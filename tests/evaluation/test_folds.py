@@ -103,9 +103,9 @@ def test_overlapping_parts_are_a_leak(train: tuple[str, ...], validation: tuple[
 
 
 def test_a_fold_needs_training_and_validation() -> None:
-    with pytest.raises(InputError, match="needs subjects"):
+    with pytest.raises(InputError, match="needs training subjects and inner validation subjects"):
         Fold(test="a", validation=(), train=("b",))
-    with pytest.raises(InputError, match="needs subjects"):
+    with pytest.raises(InputError, match="needs training subjects and inner validation subjects"):
         Fold(test="a", validation=("b",), train=())
 
 

@@ -22,7 +22,8 @@ from helo.metrics import METRICS
 from helo.run.directory import Run
 from helo.run.ledger import HISTORY_COLUMNS, CellRecord, rows_of
 from helo.run.manifest import Manifest
-from helo.run.tables import cells_table, epochs_table, explanations_table, predictions_table, selected
+from helo.run.selection import selected_cells
+from helo.run.tables import cells_table, epochs_table, explanations_table, predictions_table
 from helo.storage import LocalFolder
 
 FOLDS = [
@@ -156,7 +157,7 @@ def test_a_run_has_one_holder_at_a_time_and_is_free_when_it_is_killed(tmp_path: 
             with pytest.raises(InputError) as caught, run.lock():
                 pytest.fail("two holders at a time")
             said = str(caught.value)
-            assert said.startswith(f"{run.folder.here}: is being worked on by process {process.pid} on ")
+            assert said.startswith(f"{run.folder.here}: is in use by process {process.pid} on ")
             assert "\n" not in said
         process.kill()  # SIGKILL: nothing is left to clean up behind it
         process.wait()
@@ -225,7 +226,7 @@ def test_predictions_stand_beside_the_truth() -> None:
 
 def test_explanations_are_those_of_the_selected_cells_in_long_form() -> None:
     records = [*RECORDS, record(2, "a", 0.9)]  # best in no fold, and not in all
-    chosen = selected(cells_table(rows(records)), "kl", 2)
+    chosen = selected_cells(cells_table(rows(records)), "kl", 2)
     assert chosen == {(1, "a"), (0, "b"), (0, "a")}
     table = explanations_table([one for one in records if (one.configuration, one.fold) in chosen])
     assert set(zip(table["configuration"], table["fold"], strict=True)) == {(1, "a"), (0, "b"), (0, "a")}

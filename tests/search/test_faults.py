@@ -349,7 +349,7 @@ def interrupt_while_a_second_search_is_refused(folder: Path, cells: int) -> None
     process.send_signal(signal.SIGCONT)
     assert second.returncode == 2
     assert errors.count("\n") == 1
-    assert f"run: is being worked on by process {process.pid}" in errors
+    assert f"run: is in use by process {process.pid}" in errors
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes of the command
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -372,7 +372,7 @@ def test_damaged_and_foreign_parts_are_set_aside_and_run_again(unbroken: Path, t
     for part in (first, second, third):
         assert f"{Path('run/ledger') / part.name}:" in output
         assert (folder / "set-aside" / part.name).exists()
-    assert "is of another search" in output
+    assert "belongs to another search" in output
     assert_same_tables(tmp_path / "run", unbroken / "run")
 
 

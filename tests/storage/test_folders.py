@@ -196,7 +196,7 @@ def test_an_upload_that_fails_in_the_middle_leaves_what_was_there(
 
 BAD = {
     "http://lab/run": "unknown kind of storage http://; known are s3://, gs:// and paths",
-    "s3://key:secret@lab/run": "s3://…@lab/run: holds credentials, which would end up in the run",
+    "s3://key:secret@lab/run": "s3://…@lab/run: contains credentials, which would be stored in the run",
     "s3://lab": "must be s3://BUCKET/FOLDER",
     "s3:///run": "must be s3://BUCKET/FOLDER",
     "s3://lab/run#first": "must be s3://BUCKET/FOLDER",
@@ -227,7 +227,7 @@ def test_a_uri_with_a_slash_too_few_is_no_path(place: str) -> None:
 
 def test_a_run_does_not_lie_in_another(folder: Folder) -> None:
     folder.write("manifest.json", b"{}")
-    with pytest.raises(InputError, match="lies in a run, and would go with it"):
+    with pytest.raises(InputError, match="lies in a run, and would be deleted with it"):
         require_new_folder(folder / "sub")
     with pytest.raises(InputError, match="is already there"):
         require_new_folder(folder / "manifest.json")

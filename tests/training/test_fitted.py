@@ -282,7 +282,7 @@ def test_a_column_that_is_there_twice(saved: Path, tmp_path: Path, capsys: pytes
     table = pq.read_table(saved / "data" / "windows.parquet")
     pq.write_table(table.append_column("ecg_0", table["ecg_0"]), tmp_path / "twice.parquet")
     assert main([str(saved / "model"), str(tmp_path / "twice.parquet"), "--out", str(tmp_path / "p.csv")]) == 2
-    assert "columns must have different names, but 'ecg_0' is there again" in capsys.readouterr().err
+    assert "columns must have different names, but 'ecg_0' is repeated" in capsys.readouterr().err
 
 
 def test_a_subject_may_be_called_na(saved: Path, tmp_path: Path) -> None:

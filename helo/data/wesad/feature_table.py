@@ -1,4 +1,4 @@
-"""``windows.csv``: a table of features, 30 s windows every 15 s, beside the official ``SX/SX_quest.csv``."""
+"""Reader of ``windows.csv``, a table of features of 30 s windows every 15 s beside ``SX/SX_quest.csv``."""
 
 from __future__ import annotations
 
@@ -18,20 +18,35 @@ from helo.errors import InputError, did_you_mean, shorten
 _WINDOWS: Final = "windows.csv"
 _SUBJECT, _CONDITION, _START, _END = "Subject_ID", "condition", "start_s", "end_s"
 
-# Measured on all 75 conditions, once the constant offset between the two clocks (32.8 to 154.8 s, by subject)
-# is taken out: 0.0 to 14.0 and 20.0 to 35.0. The protocol's label begins at START and stops 20 s before END;
-# windows lie on a grid of 15 s, which the later meditation inherits from the earlier (both have label 4).
+# Without the clock offset (32.8 to 154.8 s by subject), the differences over all 75 conditions range
+# from 0.0 to 14.0 s and from 20.0 to 35.0 s. The protocol label begins at START and ends 20 s before END. Windows lie
+# on a grid of 15 s, which the later meditation shares with the earlier one, since both have label 4.
 _ALLOWED: Final = Allowance("windows begin", (0, 14), (20, 35))
 
 
 def read_feature_table(folder: Path, items: tuple[str, ...] = ITEM_SETS["panas23"]) -> Dataset:
-    """Read the windows of WESAD with an emotion distribution from the self-reports.
+    """Read the windows of WESAD, with emotion distributions from the self-reports.
 
-    The label of a window is r_i / Σ_j r_j, where r_i is the answer (1 to 5) to item i in the report of its
-    subject on its condition: all windows of one condition share it. Groups are the conditions.
+    The label of a window is r_i / Σ_j r_j, where r_i is the answer (1 to 5) to item i in the report of its subject on
+    its condition. All windows of a subject and condition share this label. Groups are the conditions.
 
-    Raises `InputError` for missing or malformed files, and where the times of the windows contradict those
-    of the questionnaire: then a label would have gone to the wrong condition.
+    Parameters
+    ----------
+    folder
+        Folder with ``windows.csv`` and the questionnaires ``SX/SX_quest.csv``.
+    items
+        PANAS items that are the emotions.
+
+    Returns
+    -------
+    Dataset
+        N windows with features (N, 46) in the units of the table and labels (N, E).
+
+    Raises
+    ------
+    InputError
+        If a file is missing or malformed, or the times of the windows contradict the questionnaire. Reports would then
+        be assigned to the wrong condition.
     """
     folder, items = Path(folder), checked_items(items)
     windows = _read_windows(folder)
@@ -58,18 +73,20 @@ def read_feature_table(folder: Path, items: tuple[str, ...] = ITEM_SETS["panas23
 
 
 class _Windows(NamedTuple):
+    """Columns of ``windows.csv``."""
+
     subjects: NDArray[np.str_]  # (N,)
     conditions: NDArray[np.str_]  # (N,)
     times: NDArray[np.float64]  # (N, 2): start and end in seconds of the recording
     features: NDArray[np.float64]  # (N, 46)
 
     def of(self, subject: str, condition: str) -> NDArray[np.bool_]:
-        """Which windows (N,) are this subject's in this condition."""
+        """Return a mask (N,) of the windows of a subject in a condition."""
         which: NDArray[np.bool_] = (self.subjects == subject) & (self.conditions == condition)
         return which
 
     def spans(self, subject: str) -> dict[str, tuple[float, float]]:
-        """Begin of the first and end of the last window of each condition that this subject has windows in."""
+        """Return the start of the first and the end of the last window of a subject by condition, in seconds."""
         found = {}
         for condition in CONDITIONS:
             times = self.times[self.of(subject, condition)]
@@ -79,7 +96,8 @@ class _Windows(NamedTuple):
 
 
 def _read_windows(folder: Path) -> _Windows:
-    import pandas as pd  # half a second that `--help` need not wait for
+    """Read and validate ``windows.csv``."""
+    import pandas as pd  # imported late because it takes half a second; `--help` does not need it
 
     path = folder / _WINDOWS
     if not path.is_file():
@@ -90,7 +108,7 @@ def _read_windows(folder: Path) -> _Windows:
         )
     try:
         table = pd.read_csv(path, dtype={_SUBJECT: str, _CONDITION: str}, low_memory=False)
-    except (OSError, ValueError) as error:  # what pandas raises for a bad table is a ValueError
+    except (OSError, ValueError) as error:  # pandas raises subclasses of ValueError for malformed tables
         raise InputError(f"{path}: cannot be read as a CSV table ({' '.join(str(error).split())})") from None
     try:
         return _checked_windows(table)
@@ -99,9 +117,10 @@ def _read_windows(folder: Path) -> _Windows:
 
 
 def _checked_windows(table: Any) -> _Windows:
+    """Return the columns of a table; raise `InputError` if some are missing or malformed."""
     features = [column for modality in MODALITIES for column in modality.columns]
-    wanted = [_SUBJECT, _CONDITION, _START, _END, *features]
-    missing = [column for column in wanted if column not in table.columns]
+    required = [_SUBJECT, _CONDITION, _START, _END, *features]
+    missing = [column for column in required if column not in table.columns]
     if missing:
         hint = did_you_mean(missing[0], [str(column) for column in table.columns])
         raise InputError(f"column {shorten(map(repr, missing))} is missing{hint}")
@@ -122,7 +141,7 @@ def _checked_windows(table: Any) -> _Windows:
         raise InputError(f"{_START} and {_END} must be finite numbers in every row")
     values = table[features].to_numpy(np.float64, copy=True)
     for part in ("Chest", "Wrist"):
-        # A mean over no responses is 0 / 0: their amplitude is 0. Any other NaN stays: a signal that is missing.
+        # The mean amplitude of no responses is 0 / 0, and is set to 0. Other NaN stay: the signal is missing.
         amplitude, count = (features.index(f"{part}_SCR_{what}") for what in ("Amplitude_Mean", "Count"))
         values[np.isnan(values[:, amplitude]) & (values[:, count] == 0), amplitude] = 0.0
     subjects = np.asarray([f"S{number}" for number in table[_SUBJECT]], dtype=np.str_)

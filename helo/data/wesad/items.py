@@ -1,4 +1,4 @@
-"""The answers of which an emotion distribution is made: PANAS items, and sets of them by name."""
+"""PANAS items that make up an emotion distribution, and named sets of items."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 from helo.errors import InputError, did_you_mean, shorten
 
 CONDITIONS: Final = ("Base", "TSST", "Fun", "Medi 1", "Medi 2")
-"""The five reported conditions. Every subject has all of them, in an order of their own."""
+"""Conditions after which subjects reported. Every subject has all five; their order varies."""
 
 _PANAS: Final = (
     "Active Distressed Interested Inspired Annoyed Strong Guilty Scared Hostile Excited Proud Irritable "
@@ -16,23 +16,40 @@ _PANAS: Final = (
 _DMER: Final = "Inspired Alert Excited Enthusiastic Determined Afraid Nervous Scared Distressed"
 _TSST_ONLY: Final = ("Angry", "Irritated")
 ITEM_SETS: Final = {
-    # Sad is 1 in all 75 reports: it tells nothing, and would only dilute the other shares.
+    # Sad is left out. It is 1 in all 75 reports, so it would only dilute the other shares.
     "panas23": tuple(_PANAS.split()),
-    # The items that DMER has as well.
+    # The items in common with DMER.
     "panas9": tuple(_DMER.split()),
 }
-"""Item sets by name: which answers make up the emotion distribution."""
+"""Item sets by name, each of which makes up an emotion distribution."""
 
 ITEMS: Final = (*ITEM_SETS["panas23"], "Sad")
-"""The PANAS items asked after every condition, in the order of a ``# PANAS`` row."""
+"""PANAS items asked after every condition, in the order of a ``# PANAS`` row."""
 
 TSST_ITEMS: Final = (*ITEM_SETS["panas23"], *_TSST_ONLY, "Sad")
-"""The items asked after the TSST."""
+"""Items asked after the TSST, in the order of a ``# PANAS`` row."""
 
 
 def parse_items(text: str) -> tuple[str, ...]:
-    """The items that `text` names: a set of `ITEM_SETS`, or PANAS items parted by commas.
+    """Parse the name of an item set, or a list of items.
 
+    Parameters
+    ----------
+    text
+        Key of `ITEM_SETS`, or names of PANAS items separated by commas.
+
+    Returns
+    -------
+    tuple of str
+        Names of the items.
+
+    Raises
+    ------
+    InputError
+        If an item is unknown or repeated, is not asked after every condition, or there are fewer than 2 items.
+
+    Examples
+    --------
     >>> parse_items("Happy, Stressed, Sad")
     ('Happy', 'Stressed', 'Sad')
     """
@@ -42,16 +59,16 @@ def parse_items(text: str) -> tuple[str, ...]:
 
 
 def checked_items(items: tuple[str, ...]) -> tuple[str, ...]:
-    """`items` as they are; raise `InputError` unless each is asked after every condition, and named once."""
+    """Return `items`; raise `InputError` unless there are at least 2, each distinct and asked after every condition."""
     for item in items:
         if item in _TSST_ONLY:
-            raise InputError(f"items: {item!r} is asked after TSST only: no label in other conditions")
+            raise InputError(f"items: {item!r} is asked after TSST only, so other conditions would have no label")
         if item not in ITEMS:
             hint = did_you_mean(item, (*ITEMS, *ITEM_SETS))
             raise InputError(f"items: unknown item {item!r}{hint}; known are {', '.join(ITEMS)}")
-    twice = sorted({item for item in items if items.count(item) > 1})
-    if twice:
-        raise InputError(f"items: each may be named once, but {shorten(twice)} is named again")
+    repeated = sorted({item for item in items if items.count(item) > 1})
+    if repeated:
+        raise InputError(f"items: each may be named once, but {shorten(repeated)} is repeated")
     if len(items) < 2:
         raise InputError(f"items: a distribution needs at least 2, got {shorten(items) or 'none'}")
     return items

@@ -1,4 +1,4 @@
-"""``SX_quest.csv``: what a subject answered after each condition, and when the condition was."""
+"""Reader of ``SX_quest.csv``, which holds the answers of a subject and the times of the conditions."""
 
 from __future__ import annotations
 
@@ -15,14 +15,24 @@ from numpy.typing import NDArray
 from helo.data.wesad.items import CONDITIONS, ITEMS, TSST_ITEMS
 from helo.errors import InputError, did_you_mean
 
-# Whoever leaves an item out has not claimed to feel it, and 1 means "not at all". The one case in the data is
-# S5's Nervous after the first meditation; after the second, S5 answered 1.
+# An unanswered item counts as 1, "not at all". The only case in the data is the item Nervous of S5 after the first
+# meditation. After the second meditation, S5 answered 1.
 _ANSWERS: Final = {"1": 1, "2": 2, "3": 3, "4": 4, "5": 5, "Nan": 1}
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a subject answered after one condition; times in seconds on the questionnaire's clock."""
+    """Answers of a subject after one condition.
+
+    Attributes
+    ----------
+    condition
+        Name of the condition.
+    start_s, end_s
+        Start and end of the condition, in seconds on the clock of the questionnaire.
+    answers
+        Item → answer from 1 to 5.
+    """
 
     condition: str
     start_s: int
@@ -32,20 +42,43 @@ class Report:
 
 @dataclass(frozen=True)
 class Questionnaire:
-    """A subject's five reports, in the order in which that subject went through the conditions."""
+    """Five reports of a subject.
+
+    Attributes
+    ----------
+    subject
+        Name of the subject, such as ``S2``.
+    reports
+        Reports in the order in which the subject went through the conditions.
+    """
 
     subject: str
     reports: tuple[Report, ...]
 
 
 def read_quest(path: Path) -> Questionnaire:
-    """Read an official ``SX_quest.csv``; raise `InputError` for whatever in it cannot be right.
+    """Read an official ``SX_quest.csv``.
 
-    Row k of ``# PANAS`` belongs to the k-th condition of ``# ORDER``. Answers are 1 to 5, 24 of them, and
-    26 after the TSST. Times are minutes.seconds with trailing zeros lost: ``50.3`` is 50 min 30 s.
+    Row k of ``# PANAS`` belongs to the k-th condition of ``# ORDER``. It has 24 answers from 1 to 5, and 26 after the
+    TSST. Times have the form minutes.seconds without trailing zeros: ``50.3`` is 50 min 30 s.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    Questionnaire
+        The five reports.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or a row is missing or malformed. The message names the file and the line.
     """
     try:
-        # Spreadsheet programs put a byte order mark in front; utf-8-sig takes it off.
+        # Spreadsheet programs write a byte order mark, which utf-8-sig removes.
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as a UTF-8 text file ({error})") from None
@@ -53,7 +86,25 @@ def read_quest(path: Path) -> Questionnaire:
 
 
 def parse_quest(text: str, where: str) -> Questionnaire:
-    """The questionnaire that `text` holds; `where` names it in errors. See `read_quest`."""
+    """Parse the text of a questionnaire.
+
+    Parameters
+    ----------
+    text
+        Content of a file as described in `read_quest`.
+    where
+        Name of the file, for messages.
+
+    Returns
+    -------
+    Questionnaire
+        The five reports.
+
+    Raises
+    ------
+    InputError
+        If a row is missing or malformed.
+    """
     try:
         return _questionnaire(_rows(text))
     except InputError as error:
@@ -61,18 +112,20 @@ def parse_quest(text: str, where: str) -> Questionnaire:
 
 
 def require_subject(quest: Questionnaire, subject: str, where: str) -> None:
-    """Raise `InputError` if a questionnaire is someone else's."""
+    """Raise `InputError` unless a questionnaire belongs to `subject`; `where` names its file."""
     if quest.subject != subject:
-        raise InputError(f"{where}: must be the questionnaire of {subject}, is that of {quest.subject}")
+        raise InputError(f"{where}: must be the questionnaire of {subject}, but is that of {quest.subject}")
 
 
 class _Row(NamedTuple):
+    """A row, with its line number from 1."""
+
     line: int
     cells: list[str]
 
 
 def _rows(text: str) -> dict[str, list[_Row]]:
-    """Rows by their first word, without the empty cells that fill them up."""
+    """Return the rows by their first cell, without trailing empty cells."""
     rows: dict[str, list[_Row]] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         head, *cells = (cell.strip() for cell in line.split(";"))
@@ -84,6 +137,7 @@ def _rows(text: str) -> dict[str, list[_Row]]:
 
 
 def _questionnaire(rows: dict[str, list[_Row]]) -> Questionnaire:
+    """Build the questionnaire from its rows."""
     order, start, end, subject = (_only(rows, key) for key in ("ORDER", "START", "END", "Subj"))
     conditions = order.cells[: len(CONDITIONS)]
     if sorted(conditions) != sorted(CONDITIONS):
@@ -107,23 +161,25 @@ def _questionnaire(rows: dict[str, list[_Row]]) -> Questionnaire:
 
 
 def _only(rows: dict[str, list[_Row]], key: str) -> _Row:
+    """Return the only row with a key; raise `InputError` if there is none or several."""
     found = rows.get(key, [])
     if len(found) != 1:
-        raise InputError(f"needs exactly one line '# {key};...' (cells parted by ';'), got {len(found)}")
+        raise InputError(f"needs exactly one line '# {key};...' (cells separated by ';'), got {len(found)}")
     return found[0]
 
 
 def _times(row: _Row, name: str) -> list[int]:
+    """Return the times of the five conditions in seconds."""
     if len(row.cells) < len(CONDITIONS):
         raise InputError(f"line {row.line}: {name} must hold {len(CONDITIONS)} times, got {len(row.cells)}")
     return [_seconds(cell, f"line {row.line}: {name}") for cell in row.cells[: len(CONDITIONS)]]
 
 
 def _seconds(text: str, where: str = "time") -> int:
-    """Seconds of a time written as minutes.seconds whose trailing zeros a spreadsheet has dropped.
+    """Return the seconds of a time of the form minutes.seconds without trailing zeros.
 
-    The digits after the dot are the left part of a two-digit number. Read as a float, ``50.3`` would be
-    50 min 3 s or 50.3 minutes; both are wrong.
+    A spreadsheet has removed the trailing zeros, so the digits after the dot start a two-digit number: ``50.3`` is
+    neither 50 min 3 s nor 50.3 min.
 
     >>> [_seconds(text) for text in ("50.3", "50.03", "7.08", "2", "60.2")]
     [3030, 3003, 428, 120, 3620]
@@ -136,6 +192,7 @@ def _seconds(text: str, where: str = "time") -> int:
 
 
 def _answers(row: _Row, condition: str) -> dict[str, int]:
+    """Return the answers of a row by item."""
     items = TSST_ITEMS if condition == "TSST" else ITEMS
     if len(row.cells) != len(items):
         raise InputError(
@@ -149,7 +206,15 @@ def _answers(row: _Row, condition: str) -> dict[str, int]:
 
 
 class Allowance(NamedTuple):
-    """Seconds that what was recorded of a condition may begin after START, and end before END."""
+    """Allowed differences between the times of a recording and of its questionnaire.
+
+    Attributes
+    ----------
+    what
+        Subject and verb of the message, such as "the label begins".
+    after_start, before_end
+        Minimum and maximum time of the recording after START and before END, in seconds.
+    """
 
     what: str
     after_start: tuple[int, int]
@@ -157,12 +222,27 @@ class Allowance(NamedTuple):
 
 
 def check_times(quest: Questionnaire, spans: Mapping[str, tuple[float, float]], allowed: Allowance, where: str) -> None:
-    """Raise `InputError` unless each condition was recorded when the questionnaire says.
+    """Compare the times of the conditions in a recording with those of the questionnaire.
 
-    `spans` maps conditions to their (first, last) second of the recording; a subject need not have all.
-    Recording and questionnaire have clocks of their own: START − first is the same offset c for all of a
-    subject's conditions. The median over conditions finds c in spite of two wrong ones. START and END are
-    whole seconds, so 1 s more than `allowed` passes on each side.
+    The clocks of recording and questionnaire differ by an offset START − first, which is constant for a subject. It is
+    estimated by the median over conditions, which tolerates two wrong conditions. START and END are rounded to seconds,
+    so a difference of 1 s beyond `allowed` is accepted on each side.
+
+    Parameters
+    ----------
+    quest
+        The questionnaire.
+    spans
+        Condition → its first and last second in the recording. Conditions may be missing.
+    allowed
+        Allowed differences.
+    where
+        Name of the file, for messages.
+
+    Raises
+    ------
+    InputError
+        If a condition begins or ends at a different time.
     """
     reports = [report for report in quest.reports if report.condition in spans]
     offset = statistics.median(report.start_s - spans[report.condition][0] for report in reports)
@@ -179,11 +259,25 @@ def check_times(quest: Questionnaire, spans: Mapping[str, tuple[float, float]], 
 
 
 def _span(low: int, high: int) -> str:
+    """Return a range as text."""
     return f"{low} to {high}" if low < high else str(low)
 
 
 def distribution(report: Report, items: tuple[str, ...]) -> NDArray[np.float64]:
-    """The emotion distribution of a report: each item's share r_i / Σ_j r_j of the answers to `items`."""
+    """Return the emotion distribution of a report.
+
+    Parameters
+    ----------
+    report
+        The report, with answers r_i.
+    items
+        Items that make up the distribution.
+
+    Returns
+    -------
+    ndarray
+        Shares r_i / Σ_j r_j (E,) in the order of `items`.
+    """
     answers = np.array([report.answers[item] for item in items], dtype=np.float64)
     shares: NDArray[np.float64] = answers / answers.sum()
     return shares

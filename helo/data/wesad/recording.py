@@ -1,4 +1,4 @@
-"""A subject's recording: what ``SX.pkl`` must hold, and when which condition was."""
+"""Content of ``SX.pkl``: signals of a subject and times of the conditions."""
 
 from __future__ import annotations
 
@@ -14,21 +14,33 @@ from helo.data.wesad.questionnaire import Allowance, Questionnaire, check_times
 from helo.errors import InputError, did_you_mean, shorten
 
 LABEL_RATE: Final = 700
-"""Samples per second of the protocol's label, as of the chest device."""
+"""Sampling rate of the protocol label in Hz, which is that of the chest device."""
 
 _PROTOCOL: Final = {1: "baseline", 2: "stress", 3: "amusement", 4: "meditation"}
 _CODES: Final = {"Base": 1, "TSST": 2, "Fun": 3, "Medi 1": 4, "Medi 2": 4}
 _LABELS: Final = range(8)
 
-# The label of a condition begins at START and stops 20 s before END: so in all 75 conditions, to the second.
+# In all 75 conditions, the label begins at START and ends 20 s before END, to the second.
 _ALLOWED: Final = Allowance("the label begins", (0, 0), (20, 20))
 
 _TOLERANCE_S: Final = 1.0
-"""Seconds by which signals of one recording may differ in length: devices were cut to whole seconds."""
+"""Maximum difference in length between signals of a recording, in seconds; the signals were cut to whole seconds."""
 
 
 class Signal(NamedTuple):
-    """Where a signal lies in the pickle, and its form: rate in Hz, axes, and value of one unit."""
+    """Place and form of a signal in the pickle.
+
+    Attributes
+    ----------
+    device, key
+        Keys of the signal.
+    rate
+        Sampling rate in Hz.
+    axes
+        Number of axes.
+    unit
+        Factor that converts stored values to the unit of the signal.
+    """
 
     device: str
     key: str
@@ -49,16 +61,22 @@ SIGNALS: Final = {
     "temp": Signal("wrist", "TEMP", 4),
     "acc": Signal("wrist", "ACC", 32, axes=3, unit=1 / 64),
 }
-"""The signal of each modality. Units: mV, µS, % (Resp), °C, g."""
+"""Signal of each modality. Units: mV, µS, % (Resp), °C, g."""
 
 
 @dataclass
 class Recording:
     """A checked recording.
 
-    - `label`: (N,) the protocol's label at 700 Hz
-    - `signals`: modality → (n,) or (n, 3) as in `SIGNALS`, NaN or infinite where there is none; whoever is
-      done with a signal removes it, for a recording is large
+    Attributes
+    ----------
+    subject
+        Name of the subject.
+    label
+        Protocol label (N,) at 700 Hz.
+    signals
+        Modality → samples (n,) or (n, 3) as in `SIGNALS`, NaN or infinite where missing. Users remove a signal after
+        use, which frees its memory.
     """
 
     subject: str
@@ -67,7 +85,7 @@ class Recording:
 
 
 class Segment(NamedTuple):
-    """A condition in samples of the label: from `start` until before `stop`."""
+    """A condition, from sample `start` of the label up to, but not including, `stop`."""
 
     condition: str
     start: int
@@ -75,22 +93,41 @@ class Segment(NamedTuple):
 
 
 def make_recording(content: Any, subject: str, names: tuple[str, ...], where: str) -> Recording:
-    """The recording in a pickle's `content`, with the signals of the modalities `names` only.
+    """Build a recording from the content of a pickle.
 
-    Raises `InputError`, which begins with `where`, for whatever is missing or has the wrong form.
+    Parameters
+    ----------
+    content
+        Content of the pickle.
+    subject
+        Name of the subject, by the name of the file.
+    names
+        Modalities whose signals are kept.
+    where
+        Name of the file, for messages.
+
+    Returns
+    -------
+    Recording
+        The recording.
+
+    Raises
+    ------
+    InputError
+        If a key or signal is missing or has the wrong form.
     """
     try:
         top = _mapping(content, "the pickle", ("subject", "signal", "label"))
         if top["subject"] != subject:
-            # A number may have more digits than Python writes.
+            # A number may have more digits than Python can convert to text.
             found = repr(top["subject"])[:40] if isinstance(top["subject"], str) else type(top["subject"]).__name__
-            raise InputError(f"'subject' must be {subject!r} as the file's name says, got {found}")
+            raise InputError(f"'subject' must be {subject!r} like the name of the file, got {found}")
         label = _label(top["label"])
         devices = dict.fromkeys(SIGNALS[name].device for name in names)
         signal = _mapping(top["signal"], "'signal'", tuple(devices))
         for device in devices:
-            wanted = tuple(SIGNALS[name].key for name in names if SIGNALS[name].device == device)
-            _mapping(signal[device], f"'signal' {device!r}", wanted)
+            keys = tuple(SIGNALS[name].key for name in names if SIGNALS[name].device == device)
+            _mapping(signal[device], f"'signal' {device!r}", keys)
         signals = {name: _signal(signal, SIGNALS[name], len(label) / LABEL_RATE) for name in names}
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
@@ -98,6 +135,7 @@ def make_recording(content: Any, subject: str, names: tuple[str, ...], where: st
 
 
 def _mapping(value: Any, what: str, keys: tuple[str, ...]) -> dict[str, Any]:
+    """Return a dictionary; raise `InputError` for other types and missing keys."""
     if not isinstance(value, dict):
         raise InputError(f"{what} must be a dictionary with {', '.join(keys)}, got {type(value).__name__}")
     missing = [key for key in keys if key not in value]
@@ -108,18 +146,20 @@ def _mapping(value: Any, what: str, keys: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _label(value: Any) -> NDArray[np.integer[Any]]:
+    """Return the label as a vector; raise `InputError` for other forms and unknown codes."""
     label: NDArray[Any] = value if isinstance(value, np.ndarray) else np.empty(0)
     if label.ndim == 2 and label.shape[1] == 1:
         label = label[:, 0]
     if label.ndim != 1 or not len(label) or label.dtype.kind not in "iu":
         raise InputError(f"'label' must be whole numbers, {LABEL_RATE} a second, got {_form(value)}")
-    strange = np.unique(label[(label < _LABELS.start) | (label >= _LABELS.stop)])
-    if len(strange):
-        raise InputError(f"'label' must be {_LABELS.start} to {_LABELS.stop - 1}, got {shorten(strange)}")
+    unknown = np.unique(label[(label < _LABELS.start) | (label >= _LABELS.stop)])
+    if len(unknown):
+        raise InputError(f"'label' must be {_LABELS.start} to {_LABELS.stop - 1}, got {shorten(unknown)}")
     return label
 
 
 def _signal(devices: dict[str, Any], form: Signal, seconds: float) -> NDArray[Any]:
+    """Return a signal; raise `InputError` for other forms and lengths."""
     what = f"'signal' {form.device!r} {form.key!r}"
     values: NDArray[Any] = devices[form.device][form.key]
     shape = f"({'N,' if form.axes == 1 else f'N, {form.axes}'})"
@@ -138,6 +178,7 @@ def _signal(devices: dict[str, Any], form: Signal, seconds: float) -> NDArray[An
 
 
 def _form(value: Any) -> str:
+    """Return the type of a value as text."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype} of shape {value.shape}"
     return type(value).__name__
@@ -146,10 +187,28 @@ def _form(value: Any) -> str:
 def find_segments(
     label: NDArray[np.integer[Any]], quest: Questionnaire, where: str, quest_where: str
 ) -> tuple[Segment, ...]:
-    """The five conditions in time order: runs of one label from 1 to 4, named by the questionnaire.
+    """Find the five conditions, which are runs of equal labels from 1 to 4.
 
-    Both meditations have label 4; ORDER says which came first. Raises `InputError` where the runs are not
-    those of ORDER, or not at the times of START and END: then labels would go to the wrong condition.
+    Both meditations have label 4, so ORDER of the questionnaire identifies them.
+
+    Parameters
+    ----------
+    label
+        Protocol label (N,) at 700 Hz.
+    quest
+        Questionnaire of the subject.
+    where, quest_where
+        Names of the pickle and the questionnaire, for messages.
+
+    Returns
+    -------
+    tuple of Segment
+        The conditions in the order of time.
+
+    Raises
+    ------
+    InputError
+        If the runs contradict ORDER, START or END. Reports would then be assigned to the wrong condition.
     """
     edges = np.flatnonzero(np.diff(label)) + 1
     runs = [
@@ -171,9 +230,10 @@ def find_segments(
 
 
 def spans(segments: tuple[Segment, ...]) -> Mapping[str, tuple[float, float]]:
-    """First and last second of each condition."""
+    """Return the first and last second of each condition."""
     return {name: (start / LABEL_RATE, stop / LABEL_RATE) for name, start, stop in segments}
 
 
 def _listed(codes: list[int]) -> str:
+    """Return the names of label codes as text."""
     return shorten((_PROTOCOL[code] for code in codes), 8) or "no condition"

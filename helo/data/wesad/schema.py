@@ -1,4 +1,4 @@
-"""What the columns of a WESAD dataset mean: modalities by device, and the schema."""
+"""Modalities and schema of a WESAD dataset."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ _ACC: Final = (
 
 
 def _named(prefix: str, names: str) -> tuple[str, ...]:
+    """Return names with a prefix."""
     return tuple(prefix + name for name in names.split())
 
 
@@ -32,7 +33,7 @@ COLUMNS: Final = {
     "chest_temp": _named("Chest_TEMP_", "Mean Std Slope"),
     "chest_acc": _named("Chest_ACC_", _ACC),
 }
-"""Feature columns by modality. ``windows.csv`` has the first seven modalities, the download all ten."""
+"""Feature columns by modality. ``windows.csv`` contains the first seven modalities, the download all ten."""
 
 WRIST: Final = ("wrist_eda", "bvp", "temp", "acc")
 CHEST: Final = ("ecg", "emg", "chest_eda", "resp", "chest_temp", "chest_acc")
@@ -41,13 +42,26 @@ DEVICES: Final = {
     "chest": ("ecg", CHEST),
     "both": ("ecg", tuple(name for name in COLUMNS if name in WRIST + CHEST)),
 }
-"""What a device has: its main modality, and all of them in the order of the columns."""
+"""Main modality and all modalities of each choice of devices, in the order of the columns."""
 
 _MOTION: Final = ("acc", "chest_acc")
 
 
 def modalities(names: tuple[str, ...], main: str) -> tuple[Modality, ...]:
-    """Modalities by name. No feature is a channel or a band of another: each is a token of its own."""
+    """Return modalities by name, in which each feature is a token of its own.
+
+    Parameters
+    ----------
+    names
+        Keys of `COLUMNS`.
+    main
+        Name of the main modality.
+
+    Returns
+    -------
+    tuple of Modality
+        The modalities in the order of `names`.
+    """
     return tuple(
         Modality(
             name,
@@ -61,7 +75,7 @@ def modalities(names: tuple[str, ...], main: str) -> tuple[Modality, ...]:
 
 
 MODALITIES: Final = modalities(tuple(COLUMNS)[:7], "ecg")
-"""The seven modalities and 46 feature columns of ``windows.csv``."""
+"""Modalities of ``windows.csv``, with 46 feature columns in total."""
 
 
 def require_device(device: str) -> None:
@@ -73,7 +87,24 @@ def require_device(device: str) -> None:
 def make_schema(
     items: tuple[str, ...], of: tuple[Modality, ...] = MODALITIES, suffix: str = "", more: str = ""
 ) -> Schema:
-    """The schema of a dataset with these emotions and modalities; `more` is what its notes say besides."""
+    """Return the schema of a WESAD dataset.
+
+    Parameters
+    ----------
+    items
+        PANAS items that are the emotions.
+    of
+        Modalities.
+    suffix
+        Suffix of the name.
+    more
+        Text at the end of the notes.
+
+    Returns
+    -------
+    Schema
+        The schema.
+    """
     names = [name for name, known in ITEM_SETS.items() if known == items]
     return Schema(
         name=f"wesad-{names[0] if names else f'custom{len(items)}'}{suffix}",

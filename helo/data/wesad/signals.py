@@ -1,17 +1,16 @@
-"""Features of windows, modality by modality, with the names and meanings of ``windows.csv``.
+"""Features of windows by modality, with the names and definitions of ``windows.csv``.
 
-Signals are filtered, and heart beats and breaths of the chest found, on the whole recording, so that windows
-have no edges of their own; then windows are cut. The pulse at the wrist is treated window by window: the
-threshold of its peaks is an average, and a movement elsewhere in the recording would hide them. Chest signals
-other than ECG and EMG change slowly and are averaged down to 4 Hz (skin conductance responses, temperature)
-or 35 Hz (respiration, movement).
+To avoid edge effects, signals of the chest are filtered, and heart beats and breaths detected, on the whole recording
+before it is cut into windows. The pulse at the wrist is processed window by window, because the threshold of its peaks
+is an average, which movements elsewhere in the recording would raise. Chest signals other than ECG and EMG change
+slowly, and are averaged to 4 Hz (skin conductance responses, temperature) or 35 Hz (respiration, movement).
 
-All but two features of the wrist agree with those of the table (correlation above 0.99). The two are
-`Pulse_Rate` (0.989) and `Wrist_SCR_Count` (0.938): which peaks count there is not published. Those of the chest
-could not be compared: the table came without the signals.
+The features of the wrist agree with those of the table (correlation above 0.99) except for `Pulse_Rate` (0.989) and
+`Wrist_SCR_Count` (0.938), whose peak criteria are not published. Features of the chest could not be compared, since the
+table came without the signals.
 
-Gaps (NaN or infinite samples) are bridged by straight lines; a window with signal in less than half of its
-samples has NaN for all features of that modality.
+Gaps (NaN or infinite samples) are interpolated linearly. Where less than half of the samples of a window are present,
+all features of the modality are NaN.
 """
 
 from __future__ import annotations
@@ -28,40 +27,75 @@ from helo.data.wesad.schema import COLUMNS
 
 Samples = NDArray[np.float64]
 Cut = Callable[[Samples, int], Iterator[tuple[int, Samples]]]
-"""Cuts a signal of some rate in Hz into windows: each with the number of its first sample."""
+"""Function that cuts a signal with a rate in Hz into windows, each with the number of its first sample."""
 
 _SLOW: Final = 4
+"""Rate of averaged skin conductance and temperature in Hz."""
+
 _MOVING: Final = 35
+"""Rate of averaged respiration and chest movement in Hz."""
+
 _INTERVAL_MS: Final = (300.0, 2000.0)
-"""Intervals between heart beats: 200 to 30 a minute. Others are missed or made-up beats, and left out."""
+"""Minimum and maximum interval between heart beats in ms (200 and 30 per minute); others are detection errors."""
 
 _TONE_S: Final = 0.05
-"""Seconds over which the strength of a muscle's signal is taken."""
+"""Length of the moving average of muscle activity, in seconds."""
 
 _FALL_S: Final = 5
+"""Time after a skin conductance peak in which its height is measured, in seconds."""
+
 _ROUNDING: Final = 1e-9
+"""Maximum rounding error of a difference of equal samples, in µS."""
 
 _STILL_G: Final = 0.01
-"""Change of the acceleration from one sample to the next, below which nothing moves."""
+"""Change of acceleration between samples below which there is no movement, in g."""
 
 
 def window_starts(segments: tuple[Segment, ...], window: float, step: float) -> tuple[NDArray[np.intp], list[str]]:
-    """First label sample (N,) of each window, and its condition: every `step` s, wholly inside a segment."""
+    """Place windows inside the conditions.
+
+    Parameters
+    ----------
+    segments
+        The conditions.
+    window, step
+        Length of a window, and time between the starts of successive windows, in seconds.
+
+    Returns
+    -------
+    starts : ndarray
+        First sample (N,) of each window at the rate of the label.
+    conditions : list of str
+        Condition of each window.
+    """
     length, apart = round(window * LABEL_RATE), round(step * LABEL_RATE)
     starts: list[int] = []
     conditions: list[str] = []
     for segment in segments:
-        mine = range(segment.start, segment.stop - length + 1, apart)
-        starts += mine
-        conditions += [segment.condition] * len(mine)
+        inside = range(segment.start, segment.stop - length + 1, apart)
+        starts += inside
+        conditions += [segment.condition] * len(inside)
     return np.asarray(starts, dtype=np.intp), conditions
 
 
 def window_features(recording: Recording, starts: NDArray[np.intp], window: float) -> Samples:
-    """Features (N, F) of windows of `window` seconds that begin at the label samples `starts` (N,).
+    """Compute the features of windows.
 
-    Columns are those of the recording's modalities, in their order. Signals are taken out of `recording` one
-    by one, so that its memory is free again as soon as may be.
+    Signals are removed from `recording` one by one, which frees their memory.
+
+    Parameters
+    ----------
+    recording
+        The recording.
+    starts
+        First sample (N,) of each window at the rate of the label.
+    window
+        Length of a window in seconds.
+
+    Returns
+    -------
+    ndarray
+        Features (N, F) with the columns of the recording's modalities, in the units of the signals.
     """
     names = tuple(recording.signals)
     return np.concatenate([_modality(name, recording.signals.pop(name), starts, window) for name in names], axis=1)
@@ -80,7 +114,7 @@ def _modality(name: str, raw: NDArray[Any], starts: NDArray[np.intp], window: fl
             yield first, signal[first : first + round(window * hertz)]
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of NeuroKit2, about what it does with short and flat signals
+        warnings.simplefilter("ignore")  # NeuroKit2 warns of short and flat signals
         rows = _FEATURES[name](values, rate, cut)
     for place, row in enumerate(rows):
         first = int(starts[place]) * rate // LABEL_RATE
@@ -90,7 +124,7 @@ def _modality(name: str, raw: NDArray[Any], starts: NDArray[np.intp], window: fl
 
 
 def _bridged(raw: NDArray[Any], unit: float) -> tuple[Samples, NDArray[np.bool_]]:
-    """A signal in its unit without gaps, and where (n,) it has none."""
+    """Return a signal in its unit with gaps interpolated, and a mask (n,) of the samples that are present."""
     values = raw.astype(np.float64)
     values *= unit
     columns = values.reshape(len(values), -1)
@@ -103,7 +137,7 @@ def _bridged(raw: NDArray[Any], unit: float) -> tuple[Samples, NDArray[np.bool_]
 
 
 def _averaged(values: Samples, rate: int, lower: int) -> Samples:
-    """A signal at a `lower` rate, which divides `rate`: the mean of each block of samples."""
+    """Return a signal averaged in blocks to a `lower` rate, which must divide `rate`."""
     block = rate // lower
     whole = len(values) // block * block
     mean: Samples = values[:whole].reshape(whole // block, block, *values.shape[1:]).mean(axis=1)
@@ -111,7 +145,7 @@ def _averaged(values: Samples, rate: int, lower: int) -> Samples:
 
 
 def _shape(x: Samples) -> tuple[float, float]:
-    """Skewness and excess kurtosis; NaN of a constant signal."""
+    """Return skewness and excess kurtosis; NaN for a constant signal."""
     apart = x - x.mean()
     deviation = float(x.std())
     if deviation <= 1e-12 * float(np.abs(x).max()):
@@ -120,12 +154,12 @@ def _shape(x: Samples) -> tuple[float, float]:
 
 
 def _peaks(find: Callable[[Samples], Any], x: Samples) -> NDArray[np.intp]:
-    """Places of peaks, none where there is nothing to see."""
+    """Return the samples of peaks; an empty array for signals without peaks."""
     if not np.ptp(x):
         return np.empty(0, dtype=np.intp)
     try:
         found = np.asarray(find(x), dtype=np.float64)
-    except (ValueError, IndexError, ZeroDivisionError):  # what NeuroKit2 raises for a signal without peaks
+    except (ValueError, IndexError, ZeroDivisionError):  # raised by NeuroKit2 for signals without peaks
         return np.empty(0, dtype=np.intp)
     return found[np.isfinite(found)].astype(np.intp)
 
@@ -136,7 +170,7 @@ def _within(places: NDArray[np.intp], first: int, window: Samples) -> NDArray[np
 
 
 def _per_minute(places: NDArray[np.intp], rate: int) -> float:
-    """How often peaks come, from the mean interval between them; NaN of fewer than two."""
+    """Return the rate of peaks per minute by their mean interval; NaN for fewer than two peaks."""
     return float(60 * rate / np.diff(places).mean()) if len(places) > 1 else np.nan
 
 
@@ -151,7 +185,7 @@ def _ecg(values: Samples, rate: int, cut: Cut) -> Iterator[list[float]]:
 
 
 def _heart(beats: NDArray[np.intp], rate: int) -> tuple[float, float, float]:
-    """Beats a minute, and SDNN and RMSSD in ms; NaN of fewer than three intervals."""
+    """Return beats per minute, and SDNN and RMSSD in ms; NaN for fewer than three intervals."""
     intervals = np.diff(beats) * 1000.0 / rate
     good = (intervals >= _INTERVAL_MS[0]) & (intervals <= _INTERVAL_MS[1])
     changes = np.diff(intervals)[good[1:] & good[:-1]]
@@ -165,7 +199,7 @@ def _emg(values: Samples, rate: int, cut: Cut) -> Iterator[list[float]]:
     import neurokit2 as nk
     from scipy.ndimage import uniform_filter1d
 
-    # The strength in mV, a root mean square: NeuroKit2's own amplitude is a square (Teager and Kaiser's energy).
+    # The amplitude is a root mean square in mV. That of NeuroKit2 is a square (the energy of Teager and Kaiser).
     clean = np.asarray(nk.emg_clean(values, sampling_rate=rate)) if np.ptp(values) else np.zeros_like(values)
     amplitude = np.sqrt(np.maximum(uniform_filter1d(clean**2, round(_TONE_S * rate)), 0))
     for _, x in cut(amplitude, rate):
@@ -179,14 +213,14 @@ def _eda(values: Samples, rate: int, cut: Cut) -> Iterator[list[float]]:
 
 
 def _responses(x: Samples) -> tuple[int, float]:
-    """Number and mean height of skin conductance responses: peaks of the signal smoothed over a second.
+    """Return the number and mean height of skin conductance responses.
 
-    A peak's height is how far the signal falls in the 5 s after it. No peak is too low to count, as in
-    ``windows.csv``: a threshold would be a guess, and the mean height tells large from small.
+    Responses are peaks of the signal smoothed over 1 s. The height of a peak is the fall of the signal in the 5 s after
+    it. As in ``windows.csv``, there is no minimum height.
     """
     smooth = np.convolve(x, np.full(_SLOW, 1 / _SLOW), mode="valid")
     change = np.diff(smooth)
-    # Equal samples are equal in spite of rounding: a sensor's steps are far larger.
+    # Steps of the sensor are far larger than rounding errors.
     peaks = np.flatnonzero((change[:-1] > _ROUNDING) & (change[1:] < -_ROUNDING)) + 1
     if not len(peaks):
         return 0, 0.0
@@ -225,17 +259,17 @@ def _respiration(values: Samples, rate: int, cut: Cut) -> Iterator[list[float]]:
 
     peaks = _peaks(find, clean)
     troughs = np.asarray(found.get("RSP_Troughs", []), dtype=np.intp)
-    # A breath's depth: from the last trough before its peak.
+    # The depth of a breath is measured from the last trough before its peak.
     before = np.searchsorted(troughs, peaks) - 1
     depths = np.where(before >= 0, clean[peaks] - clean[troughs[before]], np.nan) if len(troughs) else peaks * np.nan
     for first, x in cut(slow, _MOVING):
         low, high = np.searchsorted(peaks, [first, first + len(x)])
-        mine = depths[low:high][np.isfinite(depths[low:high])]
+        inside = depths[low:high][np.isfinite(depths[low:high])]
         yield [
             x.mean(),
             x.std(),
             _per_minute(peaks[low:high], _MOVING),
-            float(mine.mean()) if len(mine) else np.nan,
+            float(inside.mean()) if len(inside) else np.nan,
         ]
 
 
@@ -253,7 +287,7 @@ def _motion(values: Samples, rate: int, cut: Cut) -> Iterator[list[float]]:
 
 
 def _spectrum(x: Samples, rate: int) -> tuple[float, float]:
-    """Frequency of the strongest oscillation, and power from 0.5 to 5 Hz: Σ |FFT|² / samples."""
+    """Return the dominant frequency in Hz, and the power Σ |FFT|² / samples from 0.5 to 5 Hz."""
     power = np.abs(np.fft.rfft(x - x.mean())) ** 2
     frequency = np.fft.rfftfreq(len(x), 1 / rate)
     strongest = float(frequency[1:][power[1:].argmax()]) if power[1:].any() else np.nan

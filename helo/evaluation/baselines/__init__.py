@@ -1,4 +1,4 @@
-"""What every result stands beside: scores without any signal, and those of plain regressors."""
+"""Baselines: trivial predictions without signals, and fitted regressors."""
 
 from helo.evaluation.baselines.table import baselines_table
 from helo.evaluation.baselines.trivial import trivial_predictions

@@ -1,4 +1,4 @@
-"""One baseline on one fold: choose its settings on the inner validation subjects, score the test subject."""
+"""One fitted baseline on one fold: select its setting on the inner validation subjects, score the test subject."""
 
 from __future__ import annotations
 
@@ -19,15 +19,34 @@ from helo.metrics import METRICS, mean_scores
 from helo.names import Method
 from helo.settings import TrainingSettings
 
-MOST_WINDOWS: Final[dict[str, int]] = {Method.RANDOM_FOREST: 4_000}
-USUALLY_MOST = 10_000
-"""Of more windows to train on, or to choose settings on, so many are drawn by seed, by method: of a million windows,
-neighbours and trees would take longer than the search. With 913 features a fit takes up to a minute then."""
+MAX_WINDOWS_OF: Final[dict[str, int]] = {Method.RANDOM_FOREST: 4_000}
+"""Method → maximum number of windows, where it is not `MAX_WINDOWS`."""
+
+MAX_WINDOWS = 10_000
+"""Maximum number of windows for training, and for selecting a setting; of more, a seeded sample is drawn.
+
+Neighbours and trees would take longer than the search on a million windows. With 10 000 windows of 913 features, a fit
+takes up to a minute.
+"""
 
 
 @dataclass(frozen=True)
 class BaselineResult:
-    """What a finished baseline leaves; fields as in `helo.run.ledger.CellRecord`."""
+    """Result of a finished baseline, with the fields of `helo.run.ledger.CellRecord`.
+
+    Attributes
+    ----------
+    configuration : int
+        Number of the selected setting in `SETTINGS`.
+    params : dict
+        The selected setting.
+    val, test : dict
+        Metric → mean over the inner validation subjects, and over the test subject.
+    windows : ndarray of shape (N,)
+        Row numbers of the test subject's windows in the dataset.
+    predictions : ndarray of shape (N, E)
+        Predicted distributions of these windows.
+    """
 
     configuration: int
     params: dict[str, Any]
@@ -40,34 +59,56 @@ class BaselineResult:
 def run_baseline(
     dataset: Dataset, fold: Fold, method: str, settings: TrainingSettings, deadline: float | None = None
 ) -> BaselineResult | None:
-    """Choose the best of a method's settings by the objective on the validation subjects, and score the test subject.
+    """Select the best setting of a method on the inner validation subjects, and score the test subject.
 
-    With its settings chosen, the method is fitted again to training and validation subjects together: it needs
-    nobody to say when to stop, and this is the strongest honest use of it. HeLo, which is stopped by the validation
-    subjects, trains without them.
+    After the selection, the method is fitted to the training and validation subjects together. This makes the baseline
+    as strong as possible without leakage, because its training does not need validation subjects to stop. The training
+    of HeLo does, so HeLo is fitted to the training subjects only.
 
-    None if the `deadline` (Unix time) comes before the settings are chosen. Raises `DivergedError` if the method
-    predicts what is no distribution, whatever its setting.
+    Parameters
+    ----------
+    dataset : Dataset
+        Windows of all subjects.
+    fold : Fold
+        Subjects of the fold.
+    method : str
+        Key of `SETTINGS`.
+    settings : TrainingSettings
+        Settings that all cells share. `settings.objective` is the metric of the selection.
+    deadline : float, optional
+        Unix time, in seconds, by which the selection must be finished.
+
+    Returns
+    -------
+    BaselineResult or None
+        The result, or None if the deadline passed during the selection.
+
+    Raises
+    ------
+    DivergedError
+        If the predictions of every setting, or of the final fit, are not finite.
     """
-    own, most = cell_seed(settings.seed, fold.test), MOST_WINDOWS.get(method, USUALLY_MOST)
+    seed, max_windows = cell_seed(settings.seed, fold.test), MAX_WINDOWS_OF.get(method, MAX_WINDOWS)
     guard(fold.others, (fold.test,))
     scaling = Scaling.fit(dataset, fold.train, settings.normalise)
-    train, validation = (_some(scaling.part(dataset, who), own, most) for who in (fold.train, fold.validation))
+    train, validation = (
+        _sample(scaling.part(dataset, subjects), seed, max_windows) for subjects in (fold.train, fold.validation)
+    )
     features, labels = train.features, train.labels
-    found: list[tuple[float, int, dict[str, float]]] = []
+    candidates: list[tuple[float, int, dict[str, float]]] = []
     for number, setting in enumerate(SETTINGS[method]):
         if deadline is not None and time.time() >= deadline:
             return None
         with contextlib.suppress(DivergedError):
-            scores = _score(validation, predict(fit(method, setting, features, labels, own), validation))
-            found.append((METRICS[settings.objective].loss(scores[settings.objective]), number, scores))
-    if not found:
-        raise DivergedError(f"{method} predicts no distributions, whatever its setting")
-    _, best, scores = min(found, key=lambda entry: entry[:2])
+            scores = _score(validation, predict(fit(method, setting, features, labels, seed), validation))
+            candidates.append((METRICS[settings.objective].loss(scores[settings.objective]), number, scores))
+    if not candidates:
+        raise DivergedError(f"{method}: predictions are not finite with any of its settings")
+    _, best, scores = min(candidates, key=lambda entry: entry[:2])
     del features
     scaling = Scaling.fit(dataset, fold.others, settings.normalise)
-    everyone = _some(scaling.part(dataset, fold.others), own, most)
-    fitted = fit(method, SETTINGS[method][best], everyone.features, everyone.labels, own)
+    others = _sample(scaling.part(dataset, fold.others), seed, max_windows)
+    fitted = fit(method, SETTINGS[method][best], others.features, others.labels, seed)
     test = scaling.part(dataset, (fold.test,))
     predicted = predict(fitted, test)
     return BaselineResult(
@@ -81,19 +122,20 @@ def run_baseline(
 
 
 def predict(fitted: FittedBaseline, part: Part) -> NDArray[np.float64]:
-    """Distributions (N, E) of a part's windows, block by block: a part may be large."""
+    """Return the predicted distributions (N, E) of a part's windows, computed block by block to limit memory."""
     columns = len(part.dataset.schema.features)
     return np.concatenate([fitted.predict(part.take(block)) for block in row_blocks(len(part), columns)])
 
 
 def _score(part: Part, predicted: NDArray[np.float64]) -> dict[str, float]:
+    """Return the mean scores of predictions, and raise `DivergedError` if they are not finite."""
     if not np.isfinite(predicted).all():
         raise DivergedError("predictions are not finite")
     return mean_scores(part.labels, predicted, part.subjects)
 
 
-def _some(part: Part, seed: int, most: int) -> Part:
-    """A part of so many windows at most, in the order of the data."""
-    if len(part) <= most:
+def _sample(part: Part, seed: int, max_windows: int) -> Part:
+    """Return a random sample of at most `max_windows` windows, in the order of the data."""
+    if len(part) <= max_windows:
         return part
-    return part.only(np.sort(np.random.default_rng(seed).permutation(len(part))[:most]))
+    return part.only(np.sort(np.random.default_rng(seed).permutation(len(part))[:max_windows]))

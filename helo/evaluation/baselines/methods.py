@@ -1,4 +1,4 @@
-"""Plain regressors from signals to emotion distributions, by scikit-learn, each with a few settings to choose from."""
+"""Fitted baselines: regressors from signals to emotion distributions, each with a few settings to select from."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from sklearn.neural_network import MLPRegressor
 from helo.names import Method
 
 SMALLEST: Final = 1e-4
-"""A predicted share is at least this before shares are divided by their sum: least squares also predicts below 0."""
+"""Smallest predicted share before normalisation to sum 1; least squares may predict negative shares."""
 
 LARGEST: Final = 1e12
-"""And at most this: of a window far from all others the exponential of a network may be infinite."""
+"""Largest predicted share before normalisation; the exponential output of a network may overflow."""
 
 PENALTIES: Final = (1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0)
+"""Penalties of the linear methods."""
 
 SETTINGS: Final[dict[str, tuple[dict[str, Any], ...]]] = {
     Method.KNN: tuple({"neighbours": k} for k in (5, 10, 20, 50, 100, 200, 500, 1000)),
@@ -34,37 +35,56 @@ SETTINGS: Final[dict[str, tuple[dict[str, Any], ...]]] = {
     Method.RANDOM_FOREST: tuple({"smallest_leaf": leaf} for leaf in (2, 10, 50, 200)),
     Method.MLP: tuple({"penalty": penalty} for penalty in (5e-3, 5e-2, 0.15, 0.5, 1.5)),
 }
-"""What each method's search tries: as many settings as a careful colleague would, in every fold. A penalty is on the
-squared weights, beside the mean loss over windows, so that it means the same for few and many windows."""
+"""Method → settings among which each fold selects.
+
+A penalty multiplies the squared weights and is added to the mean loss over windows, so it does not depend on the number
+of windows.
+"""
 
 TREES: Final = 100
+"""Number of trees of the random forest."""
+
 HIDDEN: Final = 32
+"""Number of hidden units of the network."""
+
 ITERATIONS: Final = 100
+"""Maximum number of epochs of the network."""
+
 _MLP_BATCH: Final = 200
+"""Number of windows per training batch of the network."""
 
 
 class Regressor(Protocol):
-    """Anything with scikit-learn's ``fit`` and ``predict``."""
+    """Estimator with scikit-learn's ``fit`` and ``predict``."""
 
-    def fit(self, features: NDArray[Any], labels: NDArray[Any]) -> Any: ...
+    def fit(self, features: NDArray[Any], labels: NDArray[Any]) -> Any:
+        """Fit features (N, F) to labels (N, E)."""
 
-    def predict(self, features: NDArray[Any]) -> NDArray[Any]: ...
+    def predict(self, features: NDArray[Any]) -> NDArray[Any]:
+        """Return predictions (N, E) for features (N, F)."""
 
 
 class MaximumEntropy:
-    r"""The linear maximum-entropy model of label distribution learning, fitted by L-BFGS: as SA-BFGS.
+    r"""Linear maximum-entropy model of label distribution learning, fitted by L-BFGS.
 
-    Minimises :math:`\frac1N \sum_n KL(d_n ‖ p_n) + \frac{λ}{2} ‖W‖²` with :math:`p_n = softmax(W x_n + b)`; λ is
-    `penalty`, b is not penalised. Source: X. Geng, "Label Distribution Learning", IEEE TKDE 28(7), 2016 (SA-BFGS,
-    there without penalty). scikit-learn's logistic regression takes classes only: with each window repeated once
-    per emotion, weighted by its share, it would be the same model at E times the work and memory.
+    It minimises :math:`\frac1N \sum_n KL(d_n ‖ p_n) + \frac{λ}{2} ‖W‖²` with :math:`p_n = softmax(W x_n + b)`. λ is
+    `penalty`; b is not penalised. Source: X. Geng, "Label Distribution Learning", IEEE TKDE 28(7), 2016, as SA-BFGS
+    without a penalty. The logistic regression of scikit-learn accepts classes only. With each window repeated once per
+    emotion and weighted by its share, it would fit the same model with E times the time and memory.
+
+    Parameters
+    ----------
+    penalty : float
+        Weight λ of the squared weights.
+    iterations : int
+        Maximum number of L-BFGS iterations.
     """
 
     def __init__(self, penalty: float, iterations: int = 500) -> None:
         self.penalty, self.iterations = penalty, iterations
 
     def fit(self, features: NDArray[Any], labels: NDArray[Any]) -> MaximumEntropy:
-        """(N, F) features, (N, E) distributions."""
+        """Fit features (N, F) to distributions (N, E), and return the model."""
         inputs = self._with_constant(features)
         shape = inputs.shape[1], labels.shape[1]
 
@@ -77,14 +97,14 @@ class MaximumEntropy:
             return float(value), gradient.ravel()
 
         start = np.zeros(shape[0] * shape[1])
-        found = minimize(
+        solution = minimize(
             loss, start, jac=True, method="L-BFGS-B", options={"maxiter": self.iterations, "ftol": 1e-12, "gtol": 1e-6}
         )
-        self.weights = found.x.reshape(shape)
+        self.weights = solution.x.reshape(shape)
         return self
 
     def predict(self, features: NDArray[Any]) -> NDArray[np.float64]:
-        """(N, E) distributions."""
+        """Return the predicted distributions (N, E) for features (N, F)."""
         predicted: NDArray[np.float64] = np.exp(log_softmax(self._with_constant(features) @ self.weights, axis=1))
         return predicted
 
@@ -94,21 +114,43 @@ class MaximumEntropy:
 
 
 def build(method: str, setting: Mapping[str, Any], windows: int, seed: int) -> Regressor:
-    """An unfitted regressor with one of its `SETTINGS`, for so many training windows."""
-    made: Regressor
+    """Return an unfitted regressor.
+
+    Parameters
+    ----------
+    method : str
+        Key of `SETTINGS`.
+    setting : mapping
+        One of the settings of the method.
+    windows : int
+        Number of training windows.
+    seed : int
+        Seed of the random forest and the network.
+
+    Returns
+    -------
+    Regressor
+        The regressor.
+
+    Raises
+    ------
+    ValueError
+        If the method is unknown.
+    """
+    regressor: Regressor
     if method == Method.KNN:
-        made = KNeighborsRegressor(min(setting["neighbours"], windows))
+        regressor = KNeighborsRegressor(min(setting["neighbours"], windows))
     elif method == Method.MAX_ENTROPY:
-        made = MaximumEntropy(setting["penalty"])
+        regressor = MaximumEntropy(setting["penalty"])
     elif method == Method.RIDGE:
-        made = Ridge(setting["penalty"] * windows)
+        regressor = Ridge(setting["penalty"] * windows)
     elif method == Method.RANDOM_FOREST:
-        made = RandomForestRegressor(
+        regressor = RandomForestRegressor(
             TREES, min_samples_leaf=setting["smallest_leaf"], max_features="sqrt", random_state=seed % 2**32
         )
     elif method == Method.MLP:
-        # The Poisson loss of shares that are later divided by their sum is their cross-entropy, but for the sum.
-        made = MLPRegressor(
+        # The Poisson loss is the cross-entropy plus the sum of the predicted shares, which `predict` divides by it.
+        regressor = MLPRegressor(
             loss="poisson",
             hidden_layer_sizes=(HIDDEN,),
             alpha=setting["penalty"] * _MLP_BATCH,
@@ -119,18 +161,26 @@ def build(method: str, setting: Mapping[str, Any], windows: int, seed: int) -> R
         )
     else:
         raise ValueError(f"unknown method {method!r}")
-    return made
+    return regressor
 
 
 @dataclass(frozen=True)
 class FittedBaseline:
-    """A regressor that has seen its training windows, whose (E,) mean label is `scale`."""
+    """Fitted regressor and the scale of its outputs.
+
+    Attributes
+    ----------
+    regressor : Regressor
+        Regressor of the shares divided by `scale`.
+    scale : ndarray of shape (E,)
+        Factor of the outputs: the mean training label for ``mlp``, otherwise 1.
+    """
 
     regressor: Regressor
     scale: NDArray[np.float64]
 
     def predict(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Distributions (N, E) for scaled features (N, F)."""
+        """Return the predicted distributions (N, E) for scaled features (N, F)."""
         with np.errstate(over="ignore"):
             shares = np.clip(self.regressor.predict(_without_gaps(features)) * self.scale, SMALLEST, LARGEST)
         predicted: NDArray[np.float64] = shares / shares.sum(axis=1, keepdims=True)
@@ -140,16 +190,35 @@ class FittedBaseline:
 def fit(
     method: str, setting: Mapping[str, Any], features: NDArray[np.float32], labels: NDArray[np.float64], seed: int
 ) -> FittedBaseline:
-    """Fit a method to scaled features (N, F) and distributions (N, E)."""
-    # A network starts from even outputs; divided by their mean, so are the labels.
+    """Fit a method.
+
+    Parameters
+    ----------
+    method : str
+        Key of `SETTINGS`.
+    setting : mapping
+        One of the settings of the method.
+    features : ndarray of shape (N, F)
+        Scaled features; missing signals are NaN.
+    labels : ndarray of shape (N, E)
+        Emotion distributions.
+    seed : int
+        Seed of the random forest and the network.
+
+    Returns
+    -------
+    FittedBaseline
+        The fitted regressor.
+    """
+    # A network starts from similar outputs for all emotions. Labels divided by their mean are on a similar scale.
     scale = np.maximum(labels.mean(axis=0), SMALLEST) if method == Method.MLP else np.ones(labels.shape[1])
     regressor = build(method, setting, len(features), seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of iterations is part of the method
+        warnings.simplefilter("ignore", ConvergenceWarning)  # The number of iterations is part of the method.
         regressor.fit(_without_gaps(features), labels / scale)
     return FittedBaseline(regressor, scale)
 
 
 def _without_gaps(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A signal that is missing stands at its training mean: these methods know no gaps."""
+    """Return features with missing signals at the training mean, 0, because these methods do not accept NaN."""
     return np.where(np.isnan(features), np.float32(0), features)

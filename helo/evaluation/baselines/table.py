@@ -1,4 +1,4 @@
-"""The baselines of a run as a table: ``baselines.parquet``."""
+"""Table of the baselines of a run, ``baselines.parquet``."""
 
 from __future__ import annotations
 
@@ -17,38 +17,50 @@ from helo.run.ledger import CellRecord
 
 
 def baselines_table(dataset: Dataset, folds: tuple[Fold, ...], records: Sequence[CellRecord] = ()) -> pd.DataFrame:
-    """A row per method and fold: ``method``, ``fold``, ``test_<metric>``, ``val_<metric>``, ``status`` and so on.
+    """Return the scores of all baselines.
 
-    The trivial predictions are made here; those of regressors come from their cells (`records`), whose settings
-    (``params``, JSON) the inner validation subjects chose.
+    Parameters
+    ----------
+    dataset : Dataset
+        Windows of all subjects, for the trivial baselines.
+    folds : tuple of Fold
+        Folds of the run.
+    records : sequence of CellRecord
+        Cells of the fitted baselines.
+
+    Returns
+    -------
+    DataFrame
+        A row per method and fold, with the columns ``method``, ``fold``, ``test_<metric>``, ``val_<metric>``,
+        ``params`` (JSON, selected on the inner validation subjects), ``status``, ``reason`` and ``seconds``.
     """
     rows: list[dict[str, Any]] = []
     for fold in folds:
         test = dataset.rows((fold.test,))
-        labels, who = dataset.labels[test], dataset.subjects[test]
+        labels, subjects = dataset.labels[test], dataset.subjects[test]
         for method, predicted in trivial_predictions(dataset, fold).items():
-            found = {Prefix.TEST + name: value for name, value in mean_scores(labels, predicted, who).items()}
-            rows.append({Column.METHOD: method, Column.FOLD: fold.test, **found, Column.STATUS: Status.COMPLETED})
+            scores = {Prefix.TEST + name: value for name, value in mean_scores(labels, predicted, subjects).items()}
+            rows.append({Column.METHOD: method, Column.FOLD: fold.test, **scores, Column.STATUS: Status.COMPLETED})
     return _table(rows + [_row(record) for record in records])
 
 
 def fitted_baselines_table(records: Sequence[CellRecord]) -> pd.DataFrame:
-    """The part of `baselines_table` that comes from cells."""
+    """Return the rows of `baselines_table` that belong to fitted baselines."""
     return _table([_row(record) for record in records])
 
 
 def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    scores = (side + name for side in (Prefix.TEST, Prefix.VAL) for name in METRICS)
+    scores = (prefix + name for prefix in (Prefix.TEST, Prefix.VAL) for name in METRICS)
     columns = [Column.METHOD, Column.FOLD, *scores, Column.PARAMS, Column.STATUS, Column.REASON, Column.SECONDS]
     return pd.DataFrame(rows, columns=columns).astype({Column.PARAMS: "string", Column.REASON: "string"})
 
 
 def _row(record: CellRecord) -> dict[str, Any]:
-    sides = ((Prefix.TEST, record.test), (Prefix.VAL, record.val))
+    scores_by_prefix = ((Prefix.TEST, record.test), (Prefix.VAL, record.val))
     return {
         Column.METHOD: record.method,
         Column.FOLD: record.fold,
-        **{side + name: value for side, scores in sides for name, value in (scores or {}).items()},
+        **{prefix + name: value for prefix, scores in scores_by_prefix for name, value in (scores or {}).items()},
         Column.PARAMS: json.dumps(dict(record.params), sort_keys=True),
         Column.STATUS: record.status,
         Column.REASON: record.reason,

@@ -1,4 +1,4 @@
-"""The predictions that no model has to be trained for."""
+"""Trivial baselines: predictions that need no training."""
 
 from __future__ import annotations
 
@@ -11,11 +11,23 @@ from helo.names import Estimate
 
 
 def trivial_predictions(dataset: Dataset, fold: Fold) -> dict[str, NDArray[np.float64]]:
-    """Predictions (N, E) for the test subject's windows without looking at a signal.
+    """Return the trivial predictions for the windows of the test subject.
 
-    - ``train_mean``: the mean label of all windows of the other subjects
-    - ``uniform``: the same share for every emotion
-    - ``best_possible``: for simulated data, the best prediction that anyone could make
+    Parameters
+    ----------
+    dataset : Dataset
+        Windows of all subjects.
+    fold : Fold
+        Subjects of the fold.
+
+    Returns
+    -------
+    dict of ndarray of shape (N, E)
+        Predicted distributions by name:
+
+        - ``train_mean``: the mean label of all windows of the other subjects
+        - ``uniform``: the same share for every emotion
+        - ``best_possible``: for simulated data, the best prediction that any method could make
     """
     rows = dataset.rows((fold.test,))
     shape = (len(rows), len(dataset.emotions))

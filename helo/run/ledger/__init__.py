@@ -1,12 +1,12 @@
-"""The append-only record of finished cells: the only truth about a run.
+"""The ledger: the append-only record of the finished cells of a run, from which its tables are made.
 
-A finished cell is a **part**, one Parquet file with one row. Where parts become many they are packed: a **pack** is one
-file with the rows of many. A reader sees each file whole or not at all, whatever ends the process that writes. Files
-carry the identity of their search, so that those of another one are told from its own. The tables of a run are views of
-the ledger and can be made again.
+Each finished cell is first written as a **part**, a Parquet file with one row. When there are many parts, they are
+packed: a **pack** is a Parquet file with the rows of many cells. A reader sees each file whole or not at all, even if
+the writing process is killed. Files carry the identity of their search, so that files of another search are recognised.
 """
 
-from helo.run.ledger.ledger import Ledger, cell_of, cells_in, is_pack, rows_in
+from helo.run.ledger.file_names import cell_of, is_pack, rows_in
+from helo.run.ledger.ledger import Ledger, cells_in
 from helo.run.ledger.record import HISTORY_COLUMNS, ROW, SET_ASIDE, CellRecord, part_name, records_of, rows_of
 from helo.run.ledger.writer import PACK, LedgerWriter
 

@@ -6,7 +6,6 @@ import contextlib
 import fnmatch
 import json
 import os
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -18,12 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from helo.names import FITTED_BASELINES, Column
+from helo.run.ledger.file_names import BASELINE_PARTS, PACKS, PARTS, cell_of, fold_number_of, is_pack, rows_in
 from helo.run.ledger.record import EARLIER, PART, ROW, SET_ASIDE, CellRecord, part_name, records_of, rows_of
 from helo.storage import Folder, open_folder
-
-PACKS: Final = "pack-*-*-*.parquet"
-PARTS: Final = "c*-f*.parquet"
-BASELINE_PARTS: Final = "b-*-f*.parquet"
 
 READERS: Final = 16
 """Number of parts read at the same time. On object storage each takes some 10 ms, mostly waiting."""
@@ -74,10 +70,10 @@ class Ledger:
     def encode(self, rows: pa.Table, schema: pa.Schema, name: str) -> bytes:
         """Return the content of a file of this ledger."""
         stem = PurePosixPath(name).stem
-        told = schema.with_metadata({_IDENTITY: self.identity.encode(), _NAME: stem.encode()})
+        metadata = {_IDENTITY: self.identity.encode(), _NAME: stem.encode()}
         sink = pa.BufferOutputStream()
         pq.write_table(
-            rows.cast(schema).replace_schema_metadata(told.metadata),
+            rows.cast(schema).replace_schema_metadata(metadata),
             sink,
             compression="zstd",
             row_group_size=GROUP,
@@ -108,16 +104,34 @@ class Ledger:
         faults: dict[str, str] | None = None,
         verify: bool = False,
     ) -> Iterator[tuple[list[str], pa.Table]]:
-        """Some columns of HeLo's cells: names of files and their rows, a pack or `BLOCK` parts at a time.
+        """Read columns of HeLo's cells in blocks: one pack, or up to `BLOCK` parts at a time.
 
-        - `columns`: of `ROW`; a field of what a list holds as ``history.val_kl``. Configuration and fold number are
-          added
-        - `done`: files that are left out
-        - `faults`: takes what is wrong with each damaged file; its cells are left out
-        - `verify`: look at whole files, as damage elsewhere in them is not seen otherwise
+        Each cell is returned once, even if several files contain it. If a file is packed during the reading, its cells
+        are read from the pack.
 
-        A cell comes once, in whatever files it is. Files that are packed while this reads are found where they went.
-        Raises `OSError` where the storage does not give a file.
+        Parameters
+        ----------
+        columns : sequence of str
+            Columns of `ROW`. ``history.val_kl`` means one field of the structs in a list. Configuration and fold number
+            are added.
+        done : collection of str, optional
+            Names of files to skip.
+        faults : dict, optional
+            Dictionary to which the fault of each damaged file is added, by file name. Cells of these files are skipped.
+        verify : bool, optional
+            Whether to read and check whole files. Damage in other columns is not detected otherwise.
+
+        Yields
+        ------
+        names : list of str
+            Names of the files of the block.
+        rows : pyarrow.Table
+            One row per cell.
+
+        Raises
+        ------
+        OSError
+            If the storage fails to deliver a file.
         """
         read, faults = set(done), {} if faults is None else faults
         seen: set[int] = set()
@@ -142,16 +156,16 @@ class Ledger:
         faults |= gone
 
     def rows(self, columns: Sequence[str], faults: dict[str, str] | None = None) -> pa.Table:
-        """Some columns of all of HeLo's cells (see `blocks`), in the order configuration, fold number.
+        """Return columns of all of HeLo's cells, in the order configuration, fold number. See `blocks`.
 
-        Words come as a dictionary type.
+        Columns of strings have a dictionary type.
         """
-        tables = [_encoded(table) for _, table in self.blocks(columns, faults=faults)] or [self.nothing(columns)]
+        tables = [_encoded(table) for _, table in self.blocks(columns, faults=faults)] or [self.empty_table(columns)]
         found = pa.concat_tables(tables).unify_dictionaries()
         return found.sort_by([(Column.CONFIGURATION, "ascending"), (Column.FOLD_NUMBER, "ascending")])
 
-    def nothing(self, columns: Sequence[str]) -> pa.Table:
-        """Return a table such as those of `blocks`, without rows."""
+    def empty_table(self, columns: Sequence[str]) -> pa.Table:
+        """Return a table with the columns of `blocks`, without rows."""
         sink = pa.BufferOutputStream()
         pq.write_table(ROW.empty_table(), sink)
         with pq.ParquetFile(pa.BufferReader(sink.getvalue())) as file:
@@ -162,9 +176,24 @@ class Ledger:
         return records_of(self.rows(ROW.names))
 
     def find(self, cells: Collection[tuple[int, int]]) -> list[CellRecord]:
-        """The finished ones of some of HeLo's cells (configuration, fold number), in that order.
+        """Return the records of those of the given cells of HeLo that are finished.
 
-        Read are their parts, and of packs the groups of rows in which they lie. Raises `OSError` as `blocks` does.
+        Only the parts of these cells are read, and only those row groups of packs that contain one of them.
+
+        Parameters
+        ----------
+        cells : collection of (int, int)
+            Configuration and fold number of each cell.
+
+        Returns
+        -------
+        list of CellRecord
+            The records, in the order configuration, fold number.
+
+        Raises
+        ------
+        OSError
+            If the storage fails to deliver a file.
         """
         left, found, read = set(cells), [], set[str]()
         for _ in range(_ROUNDS):
@@ -174,7 +203,7 @@ class Ledger:
                 cell = cell_of(name)
                 if cell is not None and cell not in left:
                     continue
-                part = self._try(partial(self._of_pack, name, left) if cell is None else partial(self._read, name))
+                part = self._try(partial(self._from_pack, name, left) if cell is None else partial(self._read, name))
                 gone |= isinstance(part, FileNotFoundError)
                 if isinstance(part, pa.Table) and len(part):
                     read.add(name)
@@ -203,7 +232,7 @@ class Ledger:
                     raise found
                 records += records_of(found)
             except _UNREADABLE as error:
-                faults[name] = _said(error)
+                faults[name] = _first_line(error)
         return records, faults
 
     def cells_of(self, name: str) -> list[tuple[int, int]]:
@@ -221,9 +250,9 @@ class Ledger:
         return self.folder.where(target)
 
     def each(self, names: Sequence[str], columns: Sequence[str], verify: bool = False) -> list[Any]:
-        """For each file its rows (see `blocks`), or what tells why there are none.
+        """Return for each file its rows (see `blocks`), or the `FileNotFoundError` or `DamagedError` of reading it.
 
-        That is `FileNotFoundError` or `DamagedError`; other errors of the storage are raised.
+        Other errors of the storage are raised.
         """
         if len(names) == 1:
             return [self._try(partial(self._read, names[0], columns, verify))]
@@ -237,90 +266,56 @@ class Ledger:
             return error
 
     def _read(self, name: str, columns: Sequence[str] = tuple(ROW.names), verify: bool = False) -> pa.Table:
-        """Some columns of a file, with configuration and fold number."""
+        """Return columns of a file, with configuration and fold number."""
         if is_pack(name) and not verify:
-            with contextlib.suppress(*_UNREADABLE):  # damage, or a storage that fails: what follows tells them apart
+            with contextlib.suppress(*_UNREADABLE):  # reading the whole file below tells damage from a failing storage
                 return self._parse(self.folder.open(name), name, columns)
         try:
             content = self.folder.read(name)
         except IsADirectoryError as error:
-            raise DamagedError(_said(error)) from None
+            raise DamagedError(_first_line(error)) from None
         try:
             rows = self._parse(pa.BufferReader(content), name, ROW.names if verify else columns)
         except _UNREADABLE as error:
-            raise DamagedError(_said(error)) from None
+            raise DamagedError(_first_line(error)) from None
         if verify:
             with pq.ParquetFile(pa.BufferReader(content)) as file:
-                return _columns(file, columns, _number_of(name))
+                return _columns(file, columns, fold_number_of(name))
         return rows
 
     def _parse(self, source: Any, name: str, columns: Sequence[str]) -> pa.Table:
         with pq.ParquetFile(source, page_checksum_verification=True) as file:
             self._check(file, name)
-            rows = _columns(file, columns, _number_of(name))
+            rows = _columns(file, columns, fold_number_of(name))
         if Column.PARAMS in rows.column_names:
             for text in rows[Column.PARAMS].unique().to_pylist():
                 if not isinstance(json.loads(text), dict):
-                    raise ValueError(f"has hyperparameters that are no mapping ({text})")
+                    raise ValueError(f"hyperparameters must be a mapping, got {text}")
         return rows
 
-    def _of_pack(self, name: str, cells: Collection[tuple[int, int]]) -> pa.Table:
-        """The rows of some cells of a pack."""
-        wanted = [cell in cells for cell in self.cells_of(name)]
-        groups = sorted({place // GROUP for place, one in enumerate(wanted) if one})
+    def _from_pack(self, name: str, cells: Collection[tuple[int, int]]) -> pa.Table:
+        """Return the rows of the given cells in a pack."""
+        selected = [cell in cells for cell in self.cells_of(name)]
+        groups = sorted({row // GROUP for row, is_selected in enumerate(selected) if is_selected})
         if not groups:
             return ROW.empty_table()
         with pq.ParquetFile(self.folder.open(name), page_checksum_verification=True) as file:
             rows = file.read_row_groups(groups)
-        kept = [one for group in groups for one in wanted[group * GROUP : (group + 1) * GROUP]]
-        return rows.filter(pa.array(kept))
+        mask = [is_selected for group in groups for is_selected in selected[group * GROUP : (group + 1) * GROUP]]
+        return rows.filter(pa.array(mask))
 
     def _check(self, file: pq.ParquetFile, name: str) -> None:
-        """Raise `ValueError` for a file that is not what its name says."""
-        metadata, kinds = file.schema_arrow.metadata or {}, (ROW,) if is_pack(name) else (PART, EARLIER)
-        if file.schema_arrow.remove_metadata() not in kinds:
-            raise ValueError("is no part of a ledger")
+        """Raise `ValueError` if the content of a file does not match its name and this search."""
+        metadata = file.schema_arrow.metadata or {}
+        schemas = (ROW,) if is_pack(name) else (PART, EARLIER)
+        if file.schema_arrow.remove_metadata() not in schemas:
+            raise ValueError("is not a file of a ledger")
         if self.identity and metadata.get(_IDENTITY) != self.identity.encode():
-            raise ValueError("is of another search")
+            raise ValueError("belongs to another search")
         if metadata.get(_NAME) != PurePosixPath(name).stem.encode():
-            raise ValueError(f"holds another cell ({metadata.get(_NAME, b'unknown').decode()})")
+            raise ValueError(f"contains another cell ({metadata.get(_NAME, b'unknown').decode()})")
         if file.metadata.num_rows != rows_in(name):
             raise ValueError(f"has {file.metadata.num_rows} rows instead of {rows_in(name)}")
-
-
-def pack_name(number: int, rows: int, mark: str) -> str:
-    """What a pack is called: its number counts up; `mark`, of letters and digits, is of whoever makes it.
-
-    >>> pack_name(3, 1000, "a1b2"), rows_in(pack_name(3, 1000, "a1b2")), rows_in("c00007-f0003.parquet")
-    ('pack-00000003-1000-a1b2.parquet', 1000, 1)
-    """
-    return f"pack-{number:08d}-{rows}-{mark}.parquet"
-
-
-def rows_in(name: str) -> int:
-    """Return the number of cells in a file, from its name."""
-    found = re.fullmatch(r"pack-\d+-(\d+)-\w+\.parquet", name)
-    return int(found[1]) if found else 1
-
-
-def is_pack(name: str) -> bool:
-    """Return whether a file is a pack, from its name."""
-    return rows_in(name) > 1
-
-
-def cell_of(name: str) -> tuple[int, int] | None:
-    """Return the cell (configuration, fold number) of a part from its name; None for other files.
-
-    >>> cell_of("c00007-f0003.parquet"), cell_of("b-ridge-f0003.parquet")
-    ((7, 3), None)
-    """
-    found = re.fullmatch(r"c(\d+)-f(\d+)\.parquet", name)
-    return (int(found[1]), int(found[2])) if found else None
-
-
-def _number_of(name: str) -> int | None:
-    """The fold number of a part, by its name; None for a pack, which has it in its rows."""
-    return None if is_pack(name) else int(PurePosixPath(name).stem.rpartition("-f")[2])
 
 
 def cells_in(rows: pa.Table) -> list[tuple[int, int]]:
@@ -329,16 +324,16 @@ def cells_in(rows: pa.Table) -> list[tuple[int, int]]:
 
 
 def _in_blocks(names: Sequence[str]) -> Iterator[list[str]]:
-    """Each pack alone, and parts some at a time."""
+    """Yield each pack alone, then the parts in blocks of `BLOCK`."""
     parts = [name for name in names if not is_pack(name)]
     yield from ([name] for name in names if is_pack(name))
     yield from (parts[start : start + BLOCK] for start in range(0, len(parts), BLOCK))
 
 
-def _columns(file: pq.ParquetFile, columns: Iterable[str], number: int | None = None) -> pa.Table:
-    """Some columns of a file, and the cells' configurations and fold numbers; `number`: that of a part, which has none.
+def _columns(file: pq.ParquetFile, columns: Iterable[str], fold_number: int | None = None) -> pa.Table:
+    """Return columns of a file, with configuration and fold number.
 
-    What cells learnt is missing from parts of earlier versions, and in their rows.
+    `fold_number` fills the column that parts lack. Columns that parts of earlier versions lack are filled with nulls.
     """
     paths = {}
     for name in (*columns, Column.CONFIGURATION, Column.FOLD_NUMBER):
@@ -347,28 +342,29 @@ def _columns(file: pq.ParquetFile, columns: Iterable[str], number: int | None = 
     rows = file.read(columns=list(paths))
     for name in paths.values():
         if name not in rows.column_names:
-            made = pa.nulls(len(rows), ROW.field(name).type)
-            if name == Column.FOLD_NUMBER and number is not None:
-                made = pa.array([number] * len(rows), pa.int32())
-            rows = rows.append_column(ROW.field(name), made)
+            values = pa.nulls(len(rows), ROW.field(name).type)
+            if name == Column.FOLD_NUMBER and fold_number is not None:
+                values = pa.array([fold_number] * len(rows), pa.int32())
+            rows = rows.append_column(ROW.field(name), values)
     return rows.select(list(dict.fromkeys(paths.values())))
 
 
 def _encoded(rows: pa.Table) -> pa.Table:
-    """Words as places in a list of them: a million cells have few folds, nodes and configurations."""
-    for place, field in enumerate(rows.schema):
+    """Dictionary-encode the columns of strings: a million cells have few distinct folds, nodes and configurations."""
+    for index, field in enumerate(rows.schema):
         if pa.types.is_string(field.type):
-            rows = rows.set_column(place, field.name, rows[place].dictionary_encode())
+            rows = rows.set_column(index, field.name, rows[index].dictionary_encode())
     return rows
 
 
 def _unseen(rows: pa.Table, seen: set[int]) -> pa.Table:
-    """The rows of cells that were not there before."""
+    """Return the rows of cells that are not in `seen`, and add these cells to it."""
     keys = (rows[Column.CONFIGURATION].to_numpy().astype(np.int64) << 32) + rows[Column.FOLD_NUMBER].to_numpy()
     new = [key not in seen for key in keys.tolist()]
     seen.update(keys.tolist())
     return rows if all(new) else rows.filter(pa.array(new))
 
 
-def _said(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or the name of its type if the message is empty."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__

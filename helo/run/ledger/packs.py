@@ -9,7 +9,8 @@ from pathlib import PurePosixPath
 
 import pyarrow as pa
 
-from helo.run.ledger.ledger import READERS, DamagedError, Ledger, is_pack, pack_name
+from helo.run.ledger.file_names import is_pack, pack_name
+from helo.run.ledger.ledger import READERS, DamagedError, Ledger
 from helo.run.ledger.record import ROW, part_name
 
 

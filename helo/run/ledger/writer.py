@@ -10,7 +10,8 @@ from typing import Final, Self
 
 import pyarrow as pa
 
-from helo.run.ledger.ledger import Ledger, is_pack
+from helo.run.ledger.file_names import is_pack
+from helo.run.ledger.ledger import Ledger
 from helo.run.ledger.packs import pack_parts, tidy
 from helo.run.ledger.record import CellRecord
 

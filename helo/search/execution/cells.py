@@ -42,7 +42,9 @@ class Train(Protocol):
         settings: TrainingSettings,
         rungs: Mapping[int, float],
         checkpointer: Checkpointer | None,
-    ) -> CellResult | None: ...
+    ) -> CellResult | None:
+        """Return the result of the cell, or None if it has paused."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -111,13 +111,14 @@ class DrainCheck:
 
     def __init__(self) -> None:
         self._node = ray.get_runtime_context().get_node_id()
-        self._checked, self._leaves = -DRAIN_CHECK_S, False
+        self._checked, self._is_draining = -DRAIN_CHECK_S, False
 
     def __call__(self) -> bool:
+        """Return whether this node is draining. Once it is, it stays so."""
         now = time.monotonic()
-        if not self._leaves and now - self._checked >= DRAIN_CHECK_S:
-            self._checked, self._leaves = now, self._node in _ray_compat.draining_nodes()
-        return self._leaves
+        if not self._is_draining and now - self._checked >= DRAIN_CHECK_S:
+            self._checked, self._is_draining = now, self._node in _ray_compat.draining_nodes()
+        return self._is_draining
 
 
 class LostNodes:

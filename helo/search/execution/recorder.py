@@ -166,6 +166,7 @@ class DeadlineStopper(NotSaved, tune.Stopper):
         self.recorder = recorder
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Return False: no single trial is stopped here."""
         return False
 
     def stop_all(self) -> bool:

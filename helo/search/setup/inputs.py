@@ -1,6 +1,6 @@
-"""From what is asked of a search to its plan: every input is read, and nothing is written.
+"""Reading of the inputs of a search, from a request to a setup. Nothing is written.
 
-Nothing heavy is imported before the values that were asked for are found to be sound.
+The values of the request are checked before any slow import.
 """
 
 from __future__ import annotations
@@ -26,19 +26,38 @@ if TYPE_CHECKING:
     from helo.settings import Engine
 
 IN_MEMORY: Final = "a Dataset in memory"
-"""Stands in a manifest for data that have no path: whoever resumes the run gives them again."""
+"""Entry of a manifest for data without a path. They must be given again to resume the run."""
 
 
 def read_inputs(
-    request: Request, command: str, started: float, more: Sequence[str] = ()
+    request: Request, command: str, started: float, other_problems: Sequence[str] = ()
 ) -> tuple[SearchSetup, Run | None]:
-    """Check what is asked for, read every input, and return the setup, and the run to go on with if there is one.
+    """Check a request and read every input.
 
-    `command`: for the manifest; `started`: Unix time from which the time budget counts; `more`: problems that the
-    caller has found with what is asked. Raises `InputError` with all that is wrong with it, or with the first input
-    that is.
+    Parameters
+    ----------
+    request : Request
+        Values that the user has given.
+    command : str
+        Command or call of the user, for the manifest.
+    started : float
+        Unix time in seconds at which the time budget starts.
+    other_problems : sequence of str
+        Messages about problems that the caller has found.
+
+    Returns
+    -------
+    SearchSetup
+        Setup of the search.
+    Run or None
+        Run to resume.
+
+    Raises
+    ------
+    InputError
+        If the request has problems, with all of them, or if an input is invalid, with the first one.
     """
-    problems = [*problems_of(request), *more]
+    problems = [*problems_of(request), *other_problems]
     if problems:
         raise InputError("; ".join(problems))
     run = None
@@ -46,35 +65,48 @@ def read_inputs(
         from helo.run.directory import Run
 
         run = Run.open(request.resume)
-    return _plan(request, run, command, started), run
+    return _read_setup(request, run, command, started), run
 
 
 def needs_dataset(setup: SearchSetup, run: Run | None) -> bool:
-    """Whether resuming this search needs its dataset: the manifest does not know where it is."""
+    """Return whether the dataset must be given to resume a search, because the manifest has no path of it.
+
+    Parameters
+    ----------
+    setup : SearchSetup
+        Setup of the search.
+    run : Run or None
+        Run of the search, if it has been created.
+
+    Returns
+    -------
+    bool
+        True if the dataset was in memory.
+    """
     return (setup.data if run is None else run.manifest.data) == IN_MEMORY
 
 
-def _plan(request: Request, run: Run | None, command: str, started: float) -> SearchSetup:
-    """Read every input, before anything is written."""
-    data = _data(request, run)
+def _read_setup(request: Request, run: Run | None, command: str, started: float) -> SearchSetup:
+    """Read every input and return the setup of the search."""
+    data = _find_data(request, run)
     if run is None:
-        space = _space(request)
-        named = open_folder(data).name if isinstance(data, str | os.PathLike) else data.schema.name
-        out = open_folder(request.out if request.out is not None else _new_run(f"{named}-{space.name}"))
+        space = _read_space(request)
+        data_name = open_folder(data).name if isinstance(data, str | os.PathLike) else data.schema.name
+        out = open_folder(request.out if request.out is not None else _new_run_path(f"{data_name}-{space.name}"))
         require_new_folder(out, request.spell("out"))
     else:
         out = run.folder
     if out.here is None and _logs_to_files(request):
         raise InputError(
-            f"{request.spell('log')} writes files beside the search, which object storage cannot hold; leave it out, "
-            "or take mlflow with MLFLOW_TRACKING_URI"
+            f"{request.spell('log')} writes local files, which a run on object storage cannot have; leave it out, "
+            "or use mlflow with MLFLOW_TRACKING_URI"
         )
-    dataset = _dataset(data)
+    dataset = _read_data(data)
 
     from helo.search.setup.search_setup import SearchSetup
     from helo.settings import Engine, TrainingSettings
 
-    wish, gpus = _resources(request)
+    resources, gpus = _requested_resources(request)
     if run is None:
         setup = SearchSetup(
             dataset=dataset,
@@ -85,17 +117,17 @@ def _plan(request: Request, run: Run | None, command: str, started: float) -> Se
                 normalise=request.value("normalise"),
                 objective=space.objective,
                 engine=Engine(precision=request.value("precision"), compiled=request.value("compile")),
-                threads=wish.cpus_per_cell,
+                threads=resources.cpus_per_cell,
             ),
-            resources=wish,
+            resources=resources,
             protocol=request.value("protocol"),
             baselines=request.chosen_baselines,
-            racing=request.value("racing") and not space.variants,  # a table needs all of its cells
+            racing=request.value("racing") and not space.variants,  # the table of variants needs all cells
         )
     else:
         from helo.search.setup.resume import restore_setup
 
-        setup = restore_setup(run, dataset, wish, request.spell("data"))
+        setup = restore_setup(run, dataset, resources, request.spell("data"))
     if not gpus and request.address is None:
         _check_engine(setup.training.engine, request.spell)
     budget = request.seconds
@@ -103,7 +135,7 @@ def _plan(request: Request, run: Run | None, command: str, started: float) -> Se
         setup,
         address=request.address,
         gpus=gpus,
-        data=_where(data),
+        data=_location(data),
         command=command,
         deadline=None if budget is None else started + budget,
         loggers=request.loggers,
@@ -112,31 +144,34 @@ def _plan(request: Request, run: Run | None, command: str, started: float) -> Se
 
 
 def _logs_to_files(request: Request) -> bool:
+    """Return whether a requested logger writes files on this machine."""
     return CellLogger.TENSORBOARD in request.loggers or (
         CellLogger.MLFLOW in request.loggers and not os.environ.get("MLFLOW_TRACKING_URI")
     )
 
 
-def _data(request: Request, run: Run | None) -> Dataset | os.PathLike[str] | str:
+def _find_data(request: Request, run: Run | None) -> Dataset | os.PathLike[str] | str:
+    """Return the requested data, or those of the run to resume, or the default."""
     if request.data is not None:
         return request.data
-    known = (run.manifest.data or "") if run else ""
-    if run and known == IN_MEMORY:
+    recorded = (run.manifest.data or "") if run else ""
+    if run and recorded == IN_MEMORY:
         raise InputError(
-            f"{run.folder}: was started with {IN_MEMORY}, so it does not know where the data are; "
+            f"{run.folder}: was started with {IN_MEMORY}, whose location is not recorded; "
             f"give them with {request.spell('data')}"
         )
-    return known or str(DEFAULTS["data"])
+    return recorded or str(DEFAULTS["data"])
 
 
-def _where(data: Dataset | os.PathLike[str] | str) -> str:
-    """Where data are, for the manifest."""
+def _location(data: Dataset | os.PathLike[str] | str) -> str:
+    """Return the location of data, for the manifest."""
     if not isinstance(data, str | os.PathLike):
         return IN_MEMORY
     return SIMULATED if data == SIMULATED else str(place_of(data))
 
 
-def _dataset(data: Dataset | os.PathLike[str] | str) -> Dataset:
+def _read_data(data: Dataset | os.PathLike[str] | str) -> Dataset:
+    """Return the dataset itself, simulated data, or the dataset of a directory."""
     from helo.data import read_dataset, simulate
 
     if not isinstance(data, str | os.PathLike):
@@ -144,34 +179,35 @@ def _dataset(data: Dataset | os.PathLike[str] | str) -> Dataset:
     return simulate() if data == SIMULATED else read_dataset(data)
 
 
-def _space(request: Request) -> Space:
+def _read_space(request: Request) -> Space:
+    """Read the requested space, with the requested number of configurations and sampler."""
     from helo.search.planning.space import Space, load_space, parse_space
 
     given = request.value("space")
     if isinstance(given, Space):
-        given = given.as_dict()  # whoever built it by hand has checked nothing
+        given = given.as_dict()  # a space that was built in Python has not been checked
     if isinstance(given, Mapping):
         space = parse_space(given, request.spell("space"), "unnamed")
     else:
         space = load_space(os.fspath(given))
     if space.variants and (request.configurations is not None or request.sampler is not None):
-        both = f"{request.spell('configurations')} and {request.spell('sampler')}"
-        raise InputError(f"space {space.name} lists its configurations: {both} act on none")
+        arguments = f"{request.spell('configurations')} and {request.spell('sampler')}"
+        raise InputError(f"space {space.name} lists its configurations as variants; leave out {arguments}")
     if request.configurations is not None:
         space = replace(space, configurations=int(request.configurations))
     return space if request.sampler is None else replace(space, sampler=request.sampler)
 
 
 def _check_engine(engine: Engine, spell: Callable[[str], str]) -> None:
-    """On a CPU both have been measured to cost time: nobody wants them there."""
+    """Raise `InputError` for mixed precision or compilation on a CPU, where both make cells slower."""
     mixed, compiled = f"{spell('precision')} {Precision.MIXED}", spell("compile")
-    for given, name in ((engine.precision == Precision.MIXED, mixed), (engine.compiled, compiled)):
-        if given:
-            raise InputError(f"{name} makes cells faster on GPUs only, and this machine has none; leave it out")
+    for is_set, name in ((engine.precision == Precision.MIXED, mixed), (engine.compiled, compiled)):
+        if is_set:
+            raise InputError(f"{name} makes cells faster on GPUs only, and this machine has no GPU; leave it out")
 
 
-def _resources(request: Request) -> tuple[Resources, int]:
-    """What a cell shall get, and how many GPUs this machine has."""
+def _requested_resources(request: Request) -> tuple[Resources, int]:
+    """Return the requested resources and the number of GPUs of this machine."""
     import torch
 
     from helo.search.sizing.resources import Resources
@@ -184,11 +220,12 @@ def _resources(request: Request) -> tuple[Resources, int]:
     return Resources(concurrency, int(request.value("cpus_per_cell")), share), gpus
 
 
-def _new_run(name: str) -> Path:
+def _new_run_path(name: str) -> Path:
+    """Return the path of a new run in ``runs/``, with the current time in its name."""
     from datetime import datetime
 
-    plain = re.sub(r"[^\w.-]+", "-", name).lstrip(".")  # data and spaces may be called anything, folders not
-    base = Path("runs") / f"{plain}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+    safe = re.sub(r"[^\w.-]+", "-", name).lstrip(".")  # names of data and spaces may have characters of paths
+    base = Path("runs") / f"{safe}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     candidate, number = base, 2
     while candidate.exists():
         candidate, number = base.with_name(f"{base.name}-{number}"), number + 1

@@ -1,4 +1,4 @@
-"""What is asked of a search, on the command line or in Python: plain values, and what can be wrong with them."""
+"""Request for a search, from the command line or from Python: plain values and their validation."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ ALL: Final = "all"
 NONE: Final = "none"
 
 ADDRESS_TIMEOUT_S = 5.0
-"""How long to wait for a Ray cluster's port to answer."""
+"""Maximum seconds to wait for an answer from the port of a Ray cluster."""
 
 _SETTINGS: Final = b"\x04"
+"""Type byte of a SETTINGS frame of HTTP/2."""
+
 _HTTP2: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0" + _SETTINGS + bytes(5)
-"""What a client of HTTP/2, which Ray speaks, says first (RFC 9113, section 3.4); the answer is such a frame, too."""
+"""Connection preface of an HTTP/2 client (RFC 9113, section 3.4). Ray speaks HTTP/2 and answers with such a frame."""
 
 DEFAULTS: Final[Mapping[str, Any]] = {
     "data": SIMULATED,
@@ -42,7 +44,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "export_predictions": False,
     "log": (),
 }
-"""What holds where nothing is asked. What is not here is left open: the space, the machine or the run has it."""
+"""Defaults of the fields. Fields that are missing here take their value from the space, the machine or the run."""
 
 FIXED: Final = (
     "out",
@@ -58,24 +60,30 @@ FIXED: Final = (
     "precision",
     "compile",
 )
-"""What decides what is computed: a run that is resumed has it from its manifest."""
+"""Fields that determine the results. A run that is resumed reads them from its manifest."""
 
 
 def as_argument(name: str) -> str:
-    """How a value of a `Request` is called in Python."""
+    """Return the argument of `helo.run_search` that sets a field of a `Request`."""
     return {"data": "dataset"}.get(name, name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """The values that a search can be asked with, None where a user has not given one.
+    """Values that a user has given for a search. Fields without a given value are None.
 
-    - `data`: a dataset, its directory, or ``"simulated"``
-    - `space`: a space, its name or YAML file, or a mapping as in such a file
-    - `baselines`: ``"all"``, ``"none"``, or names, in a list or parted by commas
-    - `gpus_per_cell`: ``"auto"`` or a share
-    - `time_budget`: seconds, or words such as ``"2h"``
-    - `spell`: how a value is called where the user gave it, for messages
+    The fields are the arguments of `helo.run_search`, which documents them.
+
+    Attributes
+    ----------
+    data : Dataset or path or str or None
+        The argument `dataset` of `helo.run_search`.
+    baselines : iterable of str or str or None
+        ``"all"``, ``"none"``, or names in a list or separated by commas.
+    log : sequence of str or str or None
+        Names of `helo.names.CellLogger`, in a list or separated by commas.
+    spell : callable
+        Function that returns the name of a field in messages, as the user wrote it: an argument or an option.
     """
 
     data: Dataset | os.PathLike[str] | str | None = None
@@ -102,25 +110,38 @@ class Request:
 
     @classmethod
     def of_arguments(cls, **values: Any) -> Request:
-        """A request from Python, where a default that is given cannot be told from one that is not."""
+        """Return the request of a call in Python.
+
+        A value that equals the default counts as not given, because Python does not show the difference.
+
+        Parameters
+        ----------
+        **values : Any
+            Value of each field.
+
+        Returns
+        -------
+        Request
+            The request.
+        """
         given: dict[str, Any] = {name: None if _is_default(name, value) else value for name, value in values.items()}
         return cls(**given)
 
     def value(self, name: str) -> Any:
-        """What was given, or the default."""
+        """Return the given value of a field, or its default."""
         given = getattr(self, name)
         return DEFAULTS[name] if given is None else given
 
     @property
     def chosen_baselines(self) -> tuple[str, ...]:
-        """Names from `FITTED_BASELINES`, in its order; raise `InputError` for others."""
+        """Names of the requested baselines, in the order of `FITTED_BASELINES`. Unknown names raise `InputError`."""
         option, given = self.spell("baselines"), self.value("baselines")
         names = _names(given, option)
         if names in ((ALL,), (NONE,)):
             return FITTED_BASELINES if names == (ALL,) else ()
         for name in names:
             if name in (ALL, NONE):
-                raise InputError(f"{option}: {name!r} stands alone, got {given!r}")
+                raise InputError(f"{option}: {name!r} cannot be combined with other names, got {given!r}")
             if name not in FITTED_BASELINES:
                 known = (ALL, NONE, *FITTED_BASELINES)
                 raise InputError(f"{option}: unknown {name!r}{did_you_mean(name, known)}; known are {', '.join(known)}")
@@ -128,19 +149,18 @@ class Request:
 
     @property
     def loggers(self) -> tuple[str, ...]:
-        """Names from `LOGS`; raise `InputError` for others."""
+        """Names of the requested loggers of `helo.names.CellLogger`. Unknown names raise `InputError`."""
         option = self.spell("log")
         names = tuple(dict.fromkeys(_names(self.value("log"), option)))
+        known = enum_values(CellLogger)
         for name in names:
-            if name not in enum_values(CellLogger):
-                raise InputError(
-                    f"{option}: unknown {name!r}{did_you_mean(name, enum_values(CellLogger))}; known are {', '.join(enum_values(CellLogger))}"
-                )
+            if name not in known:
+                raise InputError(f"{option}: unknown {name!r}{did_you_mean(name, known)}; known are {', '.join(known)}")
         return names
 
     @property
     def seconds(self) -> float | None:
-        """The time budget; raise `InputError` if it is no time span, or none that is left."""
+        """Time budget in seconds, or None. An invalid time, or one that is not positive, raises `InputError`."""
         from helo._text import parse_duration
 
         given, option = self.time_budget, self.spell("time_budget")
@@ -149,15 +169,15 @@ class Request:
         try:
             found = parse_duration(given) if isinstance(given, str) else float(given)
         except (TypeError, ValueError):
-            rule = "must be a number and s, m, h or d, such as 90s or 2h"
+            rule = "must be a number with the unit s, m, h or d, such as 90s or 2h"
             raise InputError(f"{option} {rule}, got {given!r}") from None
         if not found > 0:
-            raise InputError(f"{option} must be above 0")
+            raise InputError(f"{option} must be above 0, got {given!r}")
         return found
 
     @property
     def gpu_share(self) -> float | None:
-        """A share of a GPU; None for auto; NaN for what is neither."""
+        """Share of a GPU for each cell. None means auto, and NaN an invalid value."""
         given = self.gpus_per_cell
         if given is None or given == AUTO:
             return None
@@ -167,35 +187,47 @@ class Request:
             return float("nan")
 
     def as_call(self) -> str:
-        """The request as the call that makes it, for the manifest."""
+        """Return the text of the call of `helo.run_search` that makes this request, for the manifest."""
         given = []
         for field in fields(self):
             value, name = getattr(self, field.name), as_argument(field.name)
             if value is None or field.name == "spell":
                 continue
-            plain = not isinstance(value, str | os.PathLike) and field.name in ("data", "space")
+            is_object = not isinstance(value, str | os.PathLike) and field.name in ("data", "space")
             value = os.fspath(value) if isinstance(value, os.PathLike) else value
-            given.append(f"{name}={name if plain else repr(value)}")
+            given.append(f"{name}={name if is_object else repr(value)}")
         return f"helo.run_search({', '.join(given)})"
 
 
 def _is_default(name: str, value: Any) -> bool:
+    """Return whether a value equals the default of a field in type and value."""
     default = DEFAULTS.get(name)
     return type(value) is type(default) and bool(value == default)
 
 
 def problems_of(request: Request) -> list[str]:
-    """Everything that is wrong with the values themselves."""
+    """Return the problems of the values of a request, without reading any input.
+
+    Parameters
+    ----------
+    request : Request
+        Request to check.
+
+    Returns
+    -------
+    list of str
+        A message for each problem.
+    """
     from helo.search.planning.space import SAMPLERS
 
     spell = request.spell
-    problems = _wrong_kinds(request)
-    for name, least in (("configurations", 1), ("concurrency", 1), ("cpus_per_cell", 1), ("seed", 0)):
+    problems = _type_problems(request)
+    for name, minimum in (("configurations", 1), ("concurrency", 1), ("cpus_per_cell", 1), ("seed", 0)):
         value = getattr(request, name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
             problems.append(f"{spell(name)} must be a whole number, got {value!r}")
-        elif value is not None and value < least:
-            problems.append(f"{spell(name)} must be at least {least}, got {value}")
+        elif value is not None and value < minimum:
+            problems.append(f"{spell(name)} must be at least {minimum}, got {value}")
     for name, known in (
         ("sampler", SAMPLERS),
         ("protocol", enum_values(SearchProtocol)),
@@ -221,20 +253,19 @@ def problems_of(request: Request) -> list[str]:
     if request.resume is not None:
         given = [spell(name) for name in FIXED if getattr(request, name) is not None]
         if given:
-            what = f"leave out {shorten(given, 9)}"
-            problems.append(f"{spell('resume')} goes on with what the run was started with; {what}")
+            problems.append(f"{spell('resume')} reads the settings from the run; leave out {shorten(given, 9)}")
     return problems
 
 
-def _wrong_kinds(request: Request) -> list[str]:
-    """What no command line can give: values that are not of the kind that is asked for."""
+def _type_problems(request: Request) -> list[str]:
+    """Return the problems of values of a wrong type, which only Python can give."""
     from helo.data.dataset import Dataset
     from helo.search.planning.space import Space
 
     path = (str, os.PathLike)
-    kinds: dict[str, tuple[tuple[type, ...], str]] = {
+    types: dict[str, tuple[tuple[type, ...], str]] = {
         "data": ((Dataset, *path), f"a Dataset (see helo.data), a dataset directory or {SIMULATED!r}"),
-        "space": ((Space, Mapping, *path), "the name of a space, a YAML file, or a mapping as in one"),
+        "space": ((Space, Mapping, *path), "the name of a space, a YAML file, or a mapping with its keys"),
         "out": (path, "a path"),
         "resume": (path, "the path of a run"),
         "racing": ((bool,), "True or False"),
@@ -242,24 +273,25 @@ def _wrong_kinds(request: Request) -> list[str]:
         "export_predictions": ((bool,), "True or False"),
         "address": ((str,), "auto or HOST:PORT"),
     }
-    values = {name: getattr(request, name) for name in kinds}
+    values = {name: getattr(request, name) for name in types}
     return [
-        f"{request.spell(name)} must be {kinds[name][1]}, got a value of type {type(value).__name__}"
+        f"{request.spell(name)} must be {types[name][1]}, got a value of type {type(value).__name__}"
         for name, value in values.items()
-        if value is not None and not isinstance(value, kinds[name][0])
+        if value is not None and not isinstance(value, types[name][0])
     ]
 
 
 def _names(value: Iterable[str] | str, name: str) -> tuple[str, ...]:
+    """Return names from a list or from a text in which they are separated by commas."""
     if isinstance(value, str):
         return tuple(word.strip() for word in value.split(","))
     if not isinstance(value, Iterable):
-        raise InputError(f"{name} must be names in a list, got {value!r}")
+        raise InputError(f"{name} must be a list of names, got {value!r}")
     return tuple(map(str, value))
 
 
 def _address_problems(address: str, option: str) -> list[str]:
-    """What is wrong with an address. Asking a port is quick; Ray tries for minutes."""
+    """Return the problems of an address. The port is tried first, because Ray retries a wrong address for minutes."""
     import socket
 
     if address == AUTO:
@@ -268,13 +300,11 @@ def _address_problems(address: str, option: str) -> list[str]:
     if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 65536:
         return [f"{option} must be auto or HOST:PORT, got {address!r}"]
     try:
-        with socket.create_connection((host, int(port)), timeout=ADDRESS_TIMEOUT_S) as asked:
-            asked.sendall(_HTTP2)
-            answer = asked.recv(9)
+        with socket.create_connection((host, int(port)), timeout=ADDRESS_TIMEOUT_S) as connection:
+            connection.sendall(_HTTP2)
+            answer = connection.recv(9)
     except OSError as error:
         return [f"{option} {address}: no Ray cluster answers there ({error.strerror or error})"]
     if answer[3:4] != _SETTINGS and not os.environ.get("RAY_USE_TLS"):
-        return [
-            f"{option} {address}: what answers there is no Ray cluster; its port is 6379 unless it was told another"
-        ]
+        return [f"{option} {address}: the server there is not a Ray cluster; the default port of Ray is 6379"]
     return []

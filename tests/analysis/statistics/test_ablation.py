@@ -47,7 +47,7 @@ def test_a_row_per_variant_in_the_order_of_the_space() -> None:
     assert (table["loss_high"][1:] >= table["loss"][1:]).all()
 
 
-def test_losses_are_tested_as_scipy_and_statsmodels_do() -> None:
+def test_tests_of_losses_agree_with_scipy_and_statsmodels() -> None:
     rng = np.random.default_rng(0)
     whole = rng.uniform(0.1, 0.3, 12)
     losses = {
@@ -66,17 +66,17 @@ def test_losses_are_tested_as_scipy_and_statsmodels_do() -> None:
     assert (said.worse, said.p, said.effect) == ("12 of 12", "< 0.001", "+1.00")
 
 
-def test_variants_that_are_the_same_differ_in_nothing() -> None:
+def test_equal_variants_have_no_loss() -> None:
     table = compare_variants(cells(dict.fromkeys(VARIANTS, LOSSES["whole"])), VARIANTS, "kl")
     assert table["p_holm"].tolist()[1:] == [1, 1]
     assert table["effect"].tolist()[1:] == [0, 0]
 
 
-def test_of_a_similarity_less_is_lost() -> None:
+def test_lower_similarity_is_a_loss() -> None:
     assert compare_variants(cells(LOSSES), VARIANTS, "cosine")["loss"].tolist()[1:] == pytest.approx([-0.1, 0.1 / 3])
 
 
-def test_a_variant_is_compared_on_the_subjects_that_it_has() -> None:
+def test_variants_are_compared_on_common_subjects() -> None:
     """One cell that failed, or a run that was cut short, does not empty the table."""
     some = cells(LOSSES)
     some.loc[(some["configuration"] == 2) & (some["fold"] == "S2"), "status"] = "failed"
@@ -86,7 +86,7 @@ def test_a_variant_is_compared_on_the_subjects_that_it_has() -> None:
     np.testing.assert_allclose(table["loss"], [np.nan, 0.1, -0.05])
 
 
-def test_a_variant_without_cells_has_no_scores_and_the_others_keep_theirs() -> None:
+def test_variant_without_cells_leaves_the_scores_of_other_variants() -> None:
     table = compare_variants(cells({name: LOSSES[name] for name in ("whole", "no transport")}), VARIANTS, "kl")
     assert table["subjects"].tolist() == [3, 3, 0]
     np.testing.assert_allclose(table["kl"], [0.2, 0.3, np.nan])

@@ -1,9 +1,9 @@
-"""Tests over subjects against SciPy, statsmodels and autorank, called directly on the same table."""
+"""Statistical tests over subjects, compared with direct calls of SciPy, statsmodels and autorank."""
 
 from __future__ import annotations
 
-import time
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ from helo.analysis.statistics.comparisons import (
 from helo.analysis.statistics.signed_rank import holm_correction, signed_rank_test, smallest_p
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import PermutationMethod, bootstrap, friedmanchisquare, wilcoxon
+from scipy.stats import PermutationMethod, bootstrap, friedmanchisquare, permutation_test, wilcoxon
 from statsmodels.stats.multitest import multipletests
 
 from helo.errors import InputError
@@ -42,7 +42,7 @@ POOL = ("per_fold_selection", "train_mean", "uniform", *FITTED_BASELINES)
 
 
 def score_table(subjects: int, seed: int = 0, estimates: tuple[str, ...] = ALL) -> pd.DataFrame:
-    """Random scores of estimates that differ a little, with subjects of different difficulty."""
+    """Return random scores with small differences between estimates and subjects of different difficulty."""
     rng = np.random.default_rng(seed)
     level = rng.uniform(0.2, 0.6, subjects)
     rows = [
@@ -66,7 +66,7 @@ def better_by(table: pd.DataFrame, reference: str, metric: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("subjects", [6, 15, 19, 20, 49, 73])
-def test_the_test_is_that_of_scipy(subjects: int) -> None:
+def test_signed_rank_test_agrees_with_scipy(subjects: int) -> None:
     differences = np.random.default_rng(subjects).normal(0.3, 1, subjects)
     expected = wilcoxon(differences)
     assert signed_rank_test(differences)[:2] == pytest.approx((expected.statistic, expected.pvalue), rel=1e-12)
@@ -74,7 +74,7 @@ def test_the_test_is_that_of_scipy(subjects: int) -> None:
 
 @pytest.mark.parametrize("subjects", [2, 5, 9, 12])
 @pytest.mark.parametrize("tied", [False, True])
-def test_below_twenty_p_is_that_of_all_permutations(subjects: int, tied: bool) -> None:
+def test_below_twenty_subjects_p_comes_from_all_permutations(subjects: int, tied: bool) -> None:
     differences = np.random.default_rng(subjects).normal(0.2, 0.3, subjects)
     if tied:
         differences = np.round(differences, 1)
@@ -94,7 +94,7 @@ def test_many_tied_differences_are_permuted_at_random_and_reproducibly() -> None
     assert found == signed_rank_test(differences).p
 
 
-def test_zeros_and_infinities_and_too_few() -> None:
+def test_zeros_infinities_and_too_few_differences() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert signed_rank_test([0.0, 0.0, 0.0]) == (0.0, 1.0, 0.0)
@@ -107,7 +107,7 @@ def test_zeros_and_infinities_and_too_few() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from([-3.0, -1.5, -1.0, 0.0, 0.5, 1.0, 2.0, np.inf]), min_size=2, max_size=14))
-def test_turned_round_only_the_sign_of_the_effect_changes(differences: list[float]) -> None:
+def test_negated_differences_change_only_the_sign_of_the_effect(differences: list[float]) -> None:
     one, other = signed_rank_test(differences), signed_rank_test([-value for value in differences])
     assert one.statistic == other.statistic
     assert one.p == pytest.approx(other.p)
@@ -120,7 +120,7 @@ def test_turned_round_only_the_sign_of_the_effect_changes(differences: list[floa
 
 
 @pytest.mark.parametrize("p", [[0.3], [0.04, 0.01], [0.01, 0.01, 0.5, 0.9], [1.0, 1.0], [0.0, 0.02, 0.03, 0.04]])
-def test_holm_is_that_of_statsmodels_and_leaves_out_what_is_unknown(p: list[float]) -> None:
+def test_holm_agrees_with_statsmodels_and_ignores_nan(p: list[float]) -> None:
     found = holm_correction([p[0], np.nan, *p[1:]])
     assert np.isnan(found[1])
     np.testing.assert_allclose(np.delete(found, 1), multipletests(p, method="holm")[1])
@@ -158,13 +158,13 @@ def test_comparisons_agree_with_scipy_and_statsmodels(subjects: int) -> None:
         np.testing.assert_allclose(rows["p_holm"], [p[0], *multipletests(p[1:], method="holm")[1]])
 
 
-def test_only_what_the_search_has_to_beat_is_a_reference() -> None:
+def test_references_exclude_the_search_and_the_bounds() -> None:
     scores = score_table(6, estimates=(*ALL, "mine"))
     assert references(scores) == [*POOL[1:], "mine"]
     assert references(scores[scores["estimate"].isin(["oracle", "uniform"])]) == ["uniform"]
 
 
-def test_only_subjects_that_both_have_are_compared() -> None:
+def test_only_common_subjects_are_compared() -> None:
     scores = score_table(9)
     gone = (scores["estimate"] == "ridge") & scores["fold"].isin(["S00", "S04"])
     found = compare_with_references(scores[~gone], ("kl",)).set_index("reference")
@@ -204,7 +204,7 @@ def test_equal_infinite_and_single_scores() -> None:
 
 
 @pytest.mark.parametrize(("subjects", "seed"), [(2, 0), (5, 1), (12, 2)])
-def test_comparisons_are_orderless(subjects: int, seed: int) -> None:
+def test_comparisons_do_not_depend_on_row_order(subjects: int, seed: int) -> None:
     scores = score_table(subjects, seed)
     shuffled = scores.sample(frac=1, random_state=seed)
     expected = compare_with_references(scores, ("kl", "cosine")).set_index(["metric", "reference"])
@@ -242,7 +242,7 @@ def test_friedman_of_three_methods_and_three_subjects_is_exact() -> None:
     np.testing.assert_allclose(table["kendall_w"], 1)
 
 
-def test_friedman_of_methods_that_are_alike_or_too_few() -> None:
+def test_friedman_of_equal_or_too_few_methods() -> None:
     scores = score_table(9)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -264,7 +264,7 @@ def test_a_method_without_all_subjects_is_not_in_the_pool() -> None:
 
 @pytest.mark.parametrize("metric", ["kl", "cosine"])
 @pytest.mark.parametrize("subjects", [7, 25])
-def test_ranks_are_those_of_autorank(metric: str, subjects: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ranks_agree_with_autorank(metric: str, subjects: int, capsys: pytest.CaptureFixture[str]) -> None:
     scores = score_table(subjects)
     found = rank_methods(scores, metric)
     assert capsys.readouterr() == ("", "")
@@ -284,7 +284,7 @@ def test_ranks_are_those_of_autorank(metric: str, subjects: int, capsys: pytest.
     assert found.mean_ranks[0] == pytest.approx(first.min())  # rank 1 is the best
 
 
-def test_ranks_say_what_they_need() -> None:
+def test_ranks_need_enough_methods_and_subjects() -> None:
     with pytest.raises(InputError, match=r"at least 3 methods and 5 subjects .* got 8 and 4"):
         rank_methods(score_table(4), "kl")
     with pytest.raises(InputError, match="got 2 and 9"):
@@ -294,7 +294,7 @@ def test_ranks_say_what_they_need() -> None:
 # --- optimism, subjects, time
 
 
-def test_the_optimism_gap_is_the_mean_of_what_the_oracle_gains() -> None:
+def test_optimism_gap_is_the_mean_improvement_of_the_oracle() -> None:
     scores = score_table(8, estimates=("per_fold_selection", "oracle"))
     table = measure_optimism(scores).set_index("metric")
     for metric in METRICS:
@@ -318,15 +318,28 @@ def test_the_subject_table_has_all_scores_and_the_skill_of_each_subject() -> Non
     assert subject_table(scores[scores["estimate"] != "train_mean"], "kl")["skill"].isna().all()
 
 
-def test_statistics_of_nineteen_subjects_take_a_second() -> None:
+def test_resampling_is_vectorised_and_done_once_per_sample_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def counted_bootstrap(*args: Any, **kwargs: Any) -> Any:
+        calls.append("bootstrap")
+        return bootstrap(*args, **kwargs)
+
+    def counted_permutations(*args: Any, **kwargs: Any) -> Any:
+        calls.append("permutations")
+        assert kwargs["vectorized"]
+        return permutation_test(*args, **kwargs)
+
+    monkeypatch.setattr("helo.analysis.statistics.estimates.bootstrap", counted_bootstrap)
+    monkeypatch.setattr("scipy.stats.permutation_test", counted_permutations)
     scores = score_table(19)
-    compare_with_references(scores), friedman_test(scores)  # imports
-    began = time.perf_counter()
-    compare_with_references(scores), friedman_test(scores)
-    assert time.perf_counter() - began < 5  # 0.5 s on an idle core
+    compare_with_references(scores)
+    assert calls == ["bootstrap"]  # all differences have 19 subjects and no ties
+    friedman_test(scores)
+    assert calls == ["bootstrap"] + ["permutations"] * len(METRICS)
 
 
-def test_runs_are_compared_on_the_subjects_that_they_share() -> None:
+def test_runs_are_compared_on_common_subjects() -> None:
     rng = np.random.default_rng(4)
     one = pd.DataFrame({"fold": [f"S{n}" for n in range(12)], "estimate": "per_fold_selection", "kl": rng.random(12)})
     other = one.iloc[2:].assign(kl=one["kl"].iloc[2:] - rng.normal(0.1, 0.1, 10))

@@ -33,7 +33,7 @@ def raced(rng: np.random.Generator) -> np.ndarray:
     return scores
 
 
-def test_whole_tables_have_plain_means(rng: np.random.Generator) -> None:
+def test_complete_tables_have_plain_means(rng: np.random.Generator) -> None:
     scores = rng.normal(size=(7, 5))
     means, errors = adjust_means(scores)
     assert means == pytest.approx(scores.mean(axis=1))
@@ -46,14 +46,14 @@ def test_a_configuration_with_all_folds_keeps_its_mean(rng: np.random.Generator)
     assert adjust_means(scores)[0][:6] == pytest.approx(scores[:6].mean(axis=1))
 
 
-def test_easy_folds_do_not_flatter() -> None:
+def test_easy_folds_give_no_advantage() -> None:
     """By hand: fold C is 3 harder than the mean of A and B, so 1 would have had 2.5 + 3 there: mean 3.5."""
     scores = np.array([[1.0, 2.0, 4.5], [2.0, 3.0, np.nan]])
     assert np.nanmean(scores[1]) == scores[0].mean()
     assert adjust_means(scores)[0] == pytest.approx([2.5, 3.5])
 
 
-def test_how_hard_folds_are_changes_no_comparison(rng: np.random.Generator) -> None:
+def test_difficulty_of_folds_changes_no_comparison(rng: np.random.Generator) -> None:
     scores, harder = raced(rng), np.array([3.0, 0.0, -2.0, 5.0, 1.0, -1.0])
     assert adjust_means(scores + harder)[0] == pytest.approx(adjust_means(scores)[0] + 1.0)
     plain = np.nanmean(scores + harder, axis=1) - np.nanmean(scores, axis=1)
@@ -74,7 +74,7 @@ def test_agrees_with_statsmodels(rng: np.random.Generator) -> None:
     assert errors == pytest.approx(wanted.sd)
 
 
-def test_a_fold_of_its_own_for_every_configuration() -> None:
+def test_nested_configurations_with_one_fold_each() -> None:
     """As under nested: the score, less its fold's mean, plus the mean of the folds' means."""
     nan = np.nan
     scores = np.array([[1.0, nan], [3.0, nan], [nan, 10.0], [nan, 11.0], [nan, 15.0]])
@@ -83,7 +83,7 @@ def test_a_fold_of_its_own_for_every_configuration() -> None:
     assert np.isnan(errors).all()
 
 
-def test_infinite_scores_and_none() -> None:
+def test_infinite_and_missing_scores() -> None:
     scores = np.array([[1.0, np.inf], [2.0, 4.0], [np.nan, np.nan], [3.0, 5.0]])
     means, errors = adjust_means(scores)
     assert means[0] == np.inf
@@ -128,7 +128,7 @@ def test_configurations_table() -> None:
     assert not configurations_table(cells, "kl", nested=False, folds=3)["recommended"].any()
 
 
-def test_best_on_test_is_not_what_was_chosen() -> None:
+def test_best_on_test_differs_from_chosen() -> None:
     cells = table((0, "A", 1.0, "completed"), (1, "A", 2.0, "completed"))
     cells["test_kl"] = [5.0, 4.0]
     found = configurations_table(cells, "kl", nested=True)

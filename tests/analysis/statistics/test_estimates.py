@@ -112,7 +112,7 @@ def test_failed_cells_do_not_count(cells: pd.DataFrame, baselines: pd.DataFrame)
     pd.testing.assert_frame_equal(summarise(cells, baselines, "kl", FOLDS), summarise(without, baselines, "kl", FOLDS))
 
 
-def test_stopped_cells_count_for_the_single_configuration_alone(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
+def test_stopped_cells_count_for_the_single_configuration_only(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
     """The configuration that is best over all folds was stopped in some of them."""
     means = cells[cells["configuration"] < 4].groupby("configuration")["val_kl"].mean()
     best = int(means.idxmin())
@@ -131,7 +131,7 @@ def test_stopped_cells_count_for_the_single_configuration_alone(cells: pd.DataFr
     assert not rows(without, *alone).equals(rows(whole, *alone))
 
 
-def test_a_configuration_that_was_stopped_everywhere_can_be_the_single_one(
+def test_configuration_stopped_in_all_folds_can_be_the_single_configuration(
     cells: pd.DataFrame, baselines: pd.DataFrame
 ) -> None:
     stopped = cells[cells["configuration"] == 0].assign(configuration=9, status="stopped", val_kl=0.0)
@@ -150,7 +150,7 @@ def test_failed_cells_have_no_scores_and_stopped_ones_do(cells: pd.DataFrame) ->
     assert set(completed(stopped)["fold"]) == set(cells["fold"]) - {"S3"}
 
 
-def test_skill_is_of_the_means(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
+def test_skill_is_computed_from_means(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
     summary = summarise(cells, baselines, "kl", FOLDS)
     means, skills = by_estimate(summary, "mean"), by_estimate(summary, "skill")
     assert (skills.loc["train_mean"] == 0).all()
@@ -176,7 +176,7 @@ def test_perfect_reference_and_perfect_score() -> None:
     assert skill(1.0, 0.2, "cosine") == 1
 
 
-def test_a_fold_without_a_completed_cell_lacks(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
+def test_fold_without_a_completed_cell_is_missing(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
     broken = cells.assign(status=cells["status"].where(cells["fold"] != "S3", "failed"))
     summary = by_estimate(summarise(broken, baselines, "kl", FOLDS), "subjects")
     assert (summary.loc[["per_fold_selection", "oracle"]] == FOLDS - 1).all(axis=None)
@@ -191,7 +191,7 @@ def test_single_configuration_needs_every_fold_of_the_run(cells: pd.DataFrame, b
     assert (subjects.loc["per_fold_selection"] == FOLDS - 1).all()
 
 
-def test_nothing_completed(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
+def test_run_without_completed_cells(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         summary = summarise(cells.assign(status="failed"), baselines, "kl", FOLDS)
@@ -200,13 +200,13 @@ def test_nothing_completed(cells: pd.DataFrame, baselines: pd.DataFrame) -> None
     assert searched[["mean", "std", "ci_low", "ci_high", "skill"]].isna().all(axis=None)
 
 
-def test_no_baselines_no_skill(cells: pd.DataFrame) -> None:
+def test_no_skill_without_baselines(cells: pd.DataFrame) -> None:
     summary = summarise(cells, empty_baselines(), "kl", FOLDS)
     assert summary["skill"].isna().all()
     assert summary["mean"].notna().all()
 
 
-def test_intervals_drawn_together_are_those_drawn_alone() -> None:
+def test_intervals_computed_together_equal_single_intervals() -> None:
     """To the last bit: a summary does not change with what else is in it."""
     rng = np.random.default_rng(0)
     samples = [rng.random(size) for size in (15, 15, 7, 15, 73, 7)] + [np.full(15, 0.1), np.array([0.3])]
@@ -220,7 +220,7 @@ def test_intervals_drawn_together_are_those_drawn_alone() -> None:
         assert together[place] == tuple(drawn)
 
 
-def test_interval_of_one_and_of_equal_scores_is_quiet() -> None:
+def test_interval_of_one_or_equal_scores_gives_no_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert np.isnan(bootstrap_interval(np.array([0.3]))).all()

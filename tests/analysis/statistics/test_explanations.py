@@ -50,7 +50,7 @@ def plans(*of_folds: list[list[float]]) -> pd.DataFrame:
 ONE, OTHER = [[0.3, 0.2], [0.0, 0.5]], [[0.1, 0.4], [0.2, 0.3]]
 
 
-def test_matrices_are_those_of_the_choices_in_any_order_of_rows() -> None:
+def test_matrices_of_the_selected_configurations_for_any_row_order() -> None:
     table = plans(ONE, OTHER).sample(frac=1, random_state=1)
     found = learnt_matrices(table, CELLS, "kl", "transport_plan")
     assert list(found.matrices) == ["S2", "S3"]
@@ -59,7 +59,7 @@ def test_matrices_are_those_of_the_choices_in_any_order_of_rows() -> None:
     assert found.coverage == "mean of 2 folds"
 
 
-def test_a_cell_that_kept_its_first_weights_learnt_nothing() -> None:
+def test_cell_with_best_epoch_zero_learnt_nothing() -> None:
     cells = CELLS.assign(**{Column.BEST_EPOCH: pd.array([0, 2, 2, 2], dtype="Int64")})
     found = learnt_matrices(plans(ONE, OTHER), cells, "kl", "transport_plan")
     assert list(found.matrices) == ["S3"]
@@ -68,7 +68,7 @@ def test_a_cell_that_kept_its_first_weights_learnt_nothing() -> None:
         learnt_matrices(plans(ONE, OTHER), CELLS.assign(**{Column.BEST_EPOCH: 0}), "kl", "transport_plan")
 
 
-def test_what_is_missing_is_said() -> None:
+def test_missing_explanations_are_reported() -> None:
     with pytest.raises(InputError, match="made before they kept it"):
         learnt_matrices(empty_explanations(), CELLS, "kl", "transport_plan")
     with pytest.raises(InputError, match="no selected configuration has label attention"):
@@ -88,7 +88,7 @@ def test_a_run_without_the_table_has_an_empty_one(run: Run) -> None:
     assert list(Source(run).explanations) == list(empty_explanations())
 
 
-def test_tokens_have_the_names_of_what_they_read() -> None:
+def test_tokens_are_named_after_features_or_modalities() -> None:
     modalities = {
         "ecg": {"role": "physiological", "tokens": 1, "columns": ["rate"]},
         "face": {"role": "behavioural", "tokens": 1, "columns": ["smile", "frown"]},
@@ -102,7 +102,7 @@ def test_tokens_have_the_names_of_what_they_read() -> None:
 # --- transport --------------------------------------------------------------------------------
 
 
-def test_a_plan_is_measured_by_the_product_of_its_marginals() -> None:
+def test_plan_is_divided_by_the_product_of_its_marginals() -> None:
     np.testing.assert_allclose(transport._ratio(np.array(ONE)), [[2, 0.4 / 0.7], [0, 1 / 0.7]])
     # Half of the windows had no plan: the same ratios.
     np.testing.assert_allclose(transport._ratio(np.array(ONE) / 2), transport._ratio(np.array(ONE)))
@@ -129,7 +129,7 @@ def test_transport_info(run: Run) -> None:
     assert transport._build_info(table, cells, "kl", {}).rows == ("physiological 1", "physiological 2")
 
 
-def test_a_subject_has_a_plan_of_its_own(run: Run) -> None:
+def test_plan_of_a_chosen_subject(run: Run) -> None:
     modalities = run.manifest.dataset.modalities
     assert modalities is not None
     given = run.table("explanations"), run.table("cells"), "kl", modalities
@@ -139,7 +139,7 @@ def test_a_subject_has_a_plan_of_its_own(run: Run) -> None:
     np.testing.assert_allclose(np.array(figure.data[0].z), np.log2(info.by_subject["S4"]), atol=0.006)
 
 
-def test_a_plan_that_knows_nothing_is_grey() -> None:
+def test_uniform_plan_is_grey() -> None:
     flat = [[0.25, 0.25], [0.2499, 0.2501]]
     figure = plot_transport(plans(flat, flat), CELLS, "kl", {})
     assert figure.layout.coloraxis.cmax == pytest.approx(np.log2(1.25))
@@ -166,7 +166,7 @@ def test_correlation_info(run: Run) -> None:
     assert info.distance == pytest.approx(np.mean(pairs))
 
 
-def test_emotions_that_go_together_are_neighbours() -> None:
+def test_correlated_emotions_are_neighbours() -> None:
     matrix = np.eye(4)
     matrix[0, 2] = matrix[2, 0] = matrix[1, 3] = matrix[3, 1] = 0.9
     order = correlation._order(matrix)
@@ -190,7 +190,7 @@ def test_without_a_learned_correlation_the_data_stands_alone(run: Run) -> None:
         plot_correlation(empty_explanations(), run.table("predictions")[:0], run.table("cells"), "kl", EMOTIONS)
 
 
-def test_the_table_that_a_search_writes_is_the_one_that_is_read() -> None:
+def test_table_written_by_a_search_is_readable() -> None:
     now, scores = datetime(2026, 1, 2, tzinfo=UTC), dict.fromkeys(METRICS, 0.5)
     plan = np.array(ONE, dtype=np.float32)
     records = [

@@ -59,7 +59,7 @@ def cells_of(rng: np.random.Generator, configurations: int = 60, folds: int = 6,
 
 
 @pytest.mark.parametrize("nested", [False, True])
-def test_finds_what_mattered(rng: np.random.Generator, nested: bool) -> None:
+def test_relevant_hyperparameters_are_most_important(rng: np.random.Generator, nested: bool) -> None:
     found = compute_importance(cells_of(rng, 120 if nested else 60, nested=nested), "kl", SPACE, nested)
     assert found["parameter"][0] == "learning_rate"
     assert found["share"].sum() == pytest.approx(1)
@@ -70,7 +70,7 @@ def test_finds_what_mattered(rng: np.random.Generator, nested: bool) -> None:
     assert set(found["parameter"]) == set(SPACE) - {"epochs"}
 
 
-def test_similarities_are_the_better_the_higher(rng: np.random.Generator) -> None:
+def test_similarities_are_maximised(rng: np.random.Generator) -> None:
     """The learning rate's best values are few for one sign and many for the other, so the shares differ."""
     cells = cells_of(rng)
     cells["val_cosine"] = -cells["val_kl"]
@@ -79,7 +79,7 @@ def test_similarities_are_the_better_the_higher(rng: np.random.Generator) -> Non
     assert not compute_importance(cells, "kl", SPACE).equals(compute_importance(cells, "cosine", SPACE))
 
 
-def test_chance_is_told_from_effect(rng: np.random.Generator) -> None:
+def test_noise_level_separates_effects_from_chance(rng: np.random.Generator) -> None:
     """Scores that depend on nothing leave the noise about once in twenty times."""
     above = []
     for _ in range(4):
@@ -90,7 +90,7 @@ def test_chance_is_told_from_effect(rng: np.random.Generator) -> None:
     assert np.mean(above) <= 0.3
 
 
-def test_a_parameter_counts_only_where_it_acts(rng: np.random.Generator) -> None:
+def test_parameter_counts_only_where_it_acts(rng: np.random.Generator) -> None:
     """α is good where transport is fused; where it is linear, its values are all there is, and must not matter."""
     cells = cells_of(rng)
     fused = cells["param_transport"] == "fused"
@@ -101,7 +101,7 @@ def test_a_parameter_counts_only_where_it_acts(rng: np.random.Generator) -> None
     pd.testing.assert_frame_equal(compute_importance(idle, "kl", SPACE).set_index("parameter"), found)
 
 
-def test_repeats_itself_and_is_quiet(rng: np.random.Generator, caplog: pytest.LogCaptureFixture) -> None:
+def test_importance_is_reproducible_and_quiet(rng: np.random.Generator, caplog: pytest.LogCaptureFixture) -> None:
     cells = cells_of(rng, configurations=12)
     before = optuna.logging.get_verbosity()
     optuna.logging.enable_propagation()
@@ -124,7 +124,7 @@ def test_one_subject_has_no_interval(rng: np.random.Generator) -> None:
     assert found["share"].notna().all()
 
 
-def test_says_why_there_is_none(rng: np.random.Generator) -> None:
+def test_reason_for_missing_importance_is_reported(rng: np.random.Generator) -> None:
     cells = cells_of(rng, configurations=LEAST)
     with pytest.raises(InputError, match="at least 10 configurations with scores, got 9: too few to tell"):
         compute_importance(cells[cells["configuration"] < LEAST - 1], "kl", SPACE)
@@ -135,7 +135,7 @@ def test_says_why_there_is_none(rng: np.random.Generator) -> None:
         compute_importance(cells, "kl", {name: {"value": 1} for name in SPACE})  # as in a space that lists variants
 
 
-def test_effects_of_choices_and_whole_numbers(rng: np.random.Generator) -> None:
+def test_effects_of_choices_and_integers(rng: np.random.Generator) -> None:
     cells = cells_of(rng)
     table = configurations_table(cells, "kl", nested=False)
     found = compute_marginal_effects(table, "kl", SPACE).set_index(["parameter", "level"])
@@ -150,7 +150,7 @@ def test_effects_of_choices_and_whole_numbers(rng: np.random.Generator) -> None:
     assert found.loc["attention_depth", "to"].tolist() == [1.0, 2.0, 3.0]
 
 
-def test_effects_of_numbers_are_cut_at_quantiles(rng: np.random.Generator) -> None:
+def test_effects_of_numbers_are_binned_at_quantiles(rng: np.random.Generator) -> None:
     found = compute_marginal_effects(configurations_table(cells_of(rng), "kl", nested=False), "kl", SPACE)
     rates = found[found["parameter"] == "learning_rate"]
     assert rates["configurations"].tolist() == [12] * 5
@@ -159,7 +159,7 @@ def test_effects_of_numbers_are_cut_at_quantiles(rng: np.random.Generator) -> No
     assert found.loc[found["parameter"] == "ot_alpha", "configurations"].sum() < 60
 
 
-def test_cuts_lie_halfway_on_the_scale_of_the_space() -> None:
+def test_bin_edges_lie_halfway_on_the_scale_of_the_space() -> None:
     rates = [1e-4, 2e-4, 3e-4, 4e-4, 1e-2, 2e-2, 3e-2, 4e-2]
     table = pd.DataFrame(
         {"configuration": range(8), "param_learning_rate": rates, "adjusted_val_kl": [1.0] * 4 + [2.0] * 4}

@@ -15,7 +15,7 @@ def axes(columns: dict[str, list[Any]], parameters: dict[str, Any] | None = None
     return {axis.name: axis for axis in searched_parameters(table, parameters or {})}
 
 
-def test_what_does_not_act_is_left_out() -> None:
+def test_inactive_parameters_are_left_out() -> None:
     found = axes(
         {
             "transport": ["linear", "fused", "fused", "none"],
@@ -31,7 +31,7 @@ def test_what_does_not_act_is_left_out() -> None:
     assert found["transport"].values.index.tolist() == [0, 1, 2, 3]
 
 
-def test_nothing_varies_where_it_acts() -> None:
+def test_parameters_constant_where_they_act_are_left_out() -> None:
     found = axes({"transport": ["linear", "linear", "fused"], "ot_alpha": [0.1, 0.2, 0.3]})
     assert set(found) == {"transport"}
 
@@ -65,7 +65,7 @@ def test_scales_and_bounds() -> None:
     assert not found["dropout"].log  # 0 has no logarithm
 
 
-def test_what_the_space_fixes_is_not_searched() -> None:
+def test_fixed_parameters_are_not_searched() -> None:
     found = axes(
         {"width": [16, 32], "heads": [1, 2], "dropout": [0.1, 0.2]},
         {"width": {"value": 16}, "heads": {"low": 1, "high": 4}},

@@ -134,7 +134,7 @@ def test_processes_give_the_same_and_end(official: Official, tmp_path: Path) -> 
     # What goes wrong in a process comes out as it would without.
     official.path("S14").write_bytes(b"")
     said = refused(official, jobs=2, cache=tmp_path / "others")
-    assert said.startswith(f"{official.path('S14')}: is not a whole pickle")
+    assert said.startswith(f"{official.path('S14')}: is not a complete pickle")
     assert multiprocessing.active_children() == []
 
 
@@ -260,7 +260,7 @@ def test_finished_subjects_are_not_read_again(
     path = official.path(done)
     about, whole = path.stat(), path.read_bytes()
     path.write_bytes(b"x" * len(whole))
-    assert "is not a whole pickle" in refused(official)
+    assert "is not a complete pickle" in refused(official)
     os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
     lines: list[str] = []
     dataset = read(official, cache=parts, log=lines.append)
@@ -323,7 +323,7 @@ def test_broken_pickles_are_named(official: Official) -> None:
     path = official.path("S2")
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    assert refused(official).startswith(f"{path}: is not a whole pickle of numeric arrays (")
+    assert refused(official).startswith(f"{path}: is not a complete pickle of numeric arrays (")
     path.write_bytes(b"cos\nsystem\n(S'touch made'\ntR.")
     assert refused(official).startswith(f"{path}: names 'os.system', but a pickle of WESAD names NumPy arrays only")
     official.content["S2"]["label"] = official.content["S2"]["label"][:-1400]
@@ -345,10 +345,10 @@ def test_a_recording_that_contradicts_its_questionnaire_is_refused(official: Off
 def test_files_of_someone_else_are_refused(official: Official) -> None:
     official.content["S2"]["subject"] = "S3"
     official.write()
-    assert refused(official) == f"{official.path()}: 'subject' must be 'S2' as the file's name says, got 'S3'"
+    assert refused(official) == f"{official.path()}: 'subject' must be 'S2' like the name of the file, got 'S3'"
     lines = (official.folder / "S14" / "S14_quest.csv").read_text()
     (official.folder / "S2" / "S2_quest.csv").write_text(lines)
-    assert "S2_quest.csv: must be the questionnaire of S2, is that of S14" in refused(official)
+    assert "S2_quest.csv: must be the questionnaire of S2, but is that of S14" in refused(official)
 
 
 @pytest.mark.parametrize(
@@ -372,7 +372,7 @@ def test_broken_archives_are_refused(official: Official) -> None:
     archive = zipped(official.folder)
     whole = archive.read_bytes()
     archive.write_bytes(whole[: len(whole) // 2])
-    assert refused(official, archive).startswith(f"{archive}: is not a whole zip file (")
+    assert refused(official, archive).startswith(f"{archive}: is not a complete zip file (")
     # The directory at the end is whole, but the first pickle is not what its checksum says.
     where = whole.index(b"WESAD/S2/S2.pkl") + 5000
     archive.write_bytes(
@@ -397,7 +397,7 @@ def test_archives_that_claim_too_much_or_hold_a_subject_twice_are_refused(offici
         for prefix in ("a", "b"):
             written.write(official.path(), f"{prefix}/S2/S2.pkl")
     assert refused(official, archive).endswith(
-        "must hold each subject once, but S2 is there as a/S2/S2.pkl, b/S2/S2.pkl"
+        "must hold each subject once, but S2 appears as a/S2/S2.pkl, b/S2/S2.pkl"
     )
 
 

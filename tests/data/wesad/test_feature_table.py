@@ -165,7 +165,7 @@ def test_missing_files_and_columns_are_named(small: Path) -> None:
 
 def test_the_questionnaire_of_someone_else_is_refused(small: Path) -> None:
     shutil.copyfile(small / "S14" / "S14_quest.csv", small / "S2" / "S2_quest.csv")
-    with pytest.raises(InputError, match="must be the questionnaire of S2, is that of S14"):
+    with pytest.raises(InputError, match="must be the questionnaire of S2, but is that of S14"):
         read_feature_table(small)
 
 

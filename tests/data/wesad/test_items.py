@@ -26,7 +26,7 @@ def test_items_of_a_set_and_by_name() -> None:
         ("happy,sad", "(did you mean 'Happy'?)"),
         ("Happy,", "unknown item ''; known are Active, "),
         ("Happy", "at least 2, got Happy"),
-        ("Happy,Sad,Happy", "each may be named once, but Happy is named again"),
+        ("Happy,Sad,Happy", "each may be named once, but Happy is repeated"),
         ("Happy,Angry", "'Angry' is asked after TSST only"),
         ("Irritated,Happy", "'Irritated' is asked after TSST only"),
     ],

@@ -126,7 +126,7 @@ def test_nothing_in_a_pickle_is_run(tmp_path: Path, protocol: int, place: str) -
 )
 def test_every_other_name_is_refused(module: str, name: str) -> None:
     said = refused(named(module, name, b"S'true'\n"))
-    assert f"names '{module}.{name}', but a pickle of WESAD names NumPy arrays only; nothing of it was run" in said
+    assert f"names '{module}.{name}', but a pickle of WESAD names NumPy arrays only; no code was run" in said
     # The same by the opcodes that Python 3 and old classes use.
     texts = b"".join(b"\x8c" + bytes([len(text)]) + text.encode() for text in (module, name))
     assert f"names '{module}.{name}'" in refused(b"\x80\x04" + texts + b"\x93.")
@@ -146,38 +146,41 @@ FLOAT = b"cnumpy\ndtype\n(S'f8'\nI0\nI1\ntR"
         (named("numpy", "dtype", b"S'S5'\n"), "not dtype 'S5'"),
         (named("numpy", "dtype", b"S'f8,O'\n"), "not dtype 'f8,O'"),
         (named("numpy", "dtype", b"S'datetime64'\n"), "not dtype 'datetime64'"),
-        (named("numpy", "dtype", b"I5\n"), "a string is needed, got int"),
-        (FLOAT + b"(I3\nS'<'\nN(S'x'\ntNI-1\nI-1\nI0\ntb.", "plain numbers, no structures"),
-        (FLOAT + b"(I3\nS'?'\nNNNI-1\nI-1\nI0\ntb.", "plain numbers, no structures"),
-        (named("numpy", "ndarray", b"I5\n"), "numpy.ndarray is not to be called"),
-        (named("numpy.core.multiarray", "_reconstruct", b"cnumpy\ndtype\nI0\n"), "only numpy.ndarray is to be made"),
+        (named("numpy", "dtype", b"I5\n"), "a string must be text, got int"),
+        (FLOAT + b"(I3\nS'<'\nN(S'x'\ntNI-1\nI-1\nI0\ntb.", "plain numbers, not structures"),
+        (FLOAT + b"(I3\nS'?'\nNNNI-1\nI-1\nI0\ntb.", "plain numbers, not structures"),
+        (named("numpy", "ndarray", b"I5\n"), "numpy.ndarray must not be called"),
+        (
+            named("numpy.core.multiarray", "_reconstruct", b"cnumpy\ndtype\nI0\n"),
+            "only numpy.ndarray may be constructed",
+        ),
         (named("numpy.core.multiarray", "scalar", FLOAT, b"I5\n"), "must have a dtype and bytes"),
-        (named("_codecs", "encode", b"Vx\nVrot13\n"), "only text is encoded, as latin1"),
+        (named("_codecs", "encode", b"Vx\nVrot13\n"), "only text may be encoded, as latin1"),
         (named("_codecs", "encode", b"Vx\n", b"Vlatin1\n") + b"", None),
-        (b"cnumpy\ndtype\n(dS'__doc__'\nS'x'\nsb.", "a function cannot be altered"),
-        (b"cnumpy\nndarray\n(N(dS'_call'\nI1\nstb.", "a function cannot be altered"),
+        (b"cnumpy\ndtype\n(dS'__doc__'\nS'x'\nsb.", "a function must not be altered"),
+        (b"cnumpy\nndarray\n(N(dS'_call'\nI1\nstb.", "a function must not be altered"),
         (ARRAY + b".", "an array has no content"),
         (ARRAY + b"(I1\n(I2\nt" + FLOAT + b"I00\nS'12345678'\ntb.", "dtype float64 has 8 bytes"),
         (ARRAY + b"(I1\n(I-1\nt" + FLOAT + b"I00\nS''\ntb.", "one or two axes, got shape (-1,)"),
         (ARRAY + b"(I1\n(I1\nI1\nI1\nt" + FLOAT + b"I00\nS'12345678'\ntb.", "one or two axes"),
         (ARRAY + b"(I1\n(I1\nt" + FLOAT + b"I00\n(lI1\natb.", "must have a shape, a dtype and bytes"),
         (ARRAY + b"(I1\n(I1\ntNI00\nS'12345678'\ntb.", "must have a shape, a dtype and bytes"),
-        (ARRAY + b"I5\nb.", "is not a whole pickle"),
-        (b"P1234\n.", "refers to an object elsewhere"),
+        (ARRAY + b"I5\nb.", "is not a complete pickle"),
+        (b"P1234\n.", "refers to an external object"),
         (FLOAT + b".", "holds a Dtype"),
         (b"(lp0\ng0\na.", "holds a list"),
         (b"(dp0\nS'a'\ng0\ns.", "has dictionaries of more than 3 levels or 32 keys"),
         (b"(d" + b"".join(b"S'%d'\nI1\ns" % key for key in range(33)) + b".", "more than 3 levels or 32 keys"),
-        (b"(dI1\nI2\ns.", "a string is needed, got int"),
-        (b"", "is not a whole pickle"),
-        (b".", "is not a whole pickle"),
-        (b"PK\x03\x04 no pickle at all", "is not a whole pickle"),
+        (b"(dI1\nI2\ns.", "a string must be text, got int"),
+        (b"", "is not a complete pickle"),
+        (b".", "is not a complete pickle"),
+        (b"PK\x03\x04 no pickle at all", "is not a complete pickle"),
         (b"\x80\xff.", "unsupported pickle protocol"),
-        (b"S'no end", "is not a whole pickle"),
-        (b"I1\n.I2\n.", "goes on after its end"),
-        (b"h\x05.", "is not a whole pickle"),
-        (b"\x8a\xff" + b"\xff" * 3, "is not a whole pickle"),
-        (b"\x80\x04\x8e" + struct.pack("<Q", 2**62) + b"x.", "is not a whole pickle"),
+        (b"S'no end", "is not a complete pickle"),
+        (b"I1\n.I2\n.", "has data after its end"),
+        (b"h\x05.", "is not a complete pickle"),
+        (b"\x8a\xff" + b"\xff" * 3, "is not a complete pickle"),
+        (b"\x80\x04\x8e" + struct.pack("<Q", 2**62) + b"x.", "is not a complete pickle"),
     ],
 )
 def test_what_is_no_numeric_array_is_refused(content: bytes, said: str | None) -> None:
@@ -200,4 +203,4 @@ def test_a_pickle_cut_short_anywhere_is_refused(python2: Callable[[Any], bytes])
     content = {"subject": "S2", "label": np.arange(50), "signal": {"chest": {"ECG": np.linspace(0, 1, 20)}}}
     for whole in (python2(content), pickle.dumps(content, protocol=2)):
         for end in range(0, len(whole) - 1, 7):
-            assert re.search("is not a whole pickle of numeric arrays .*; download it again", refused(whole[:end]))
+            assert re.search("is not a complete pickle of numeric arrays .*; download it again", refused(whole[:end]))

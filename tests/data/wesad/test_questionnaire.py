@@ -97,7 +97,7 @@ def test_quest_counts_no_answer_as_not_at_all(quest_lines: Lines, write_quest: W
     [
         ("# ORDER", "# ODER", "exactly one line '# ORDER;...'"),
         ("# START", "# STRT", "exactly one line '# START;...'"),
-        ("# END", "# START", "exactly one line '# START;...' (cells parted by ';'), got 2"),
+        ("# END", "# START", "exactly one line '# START;...' (cells separated by ';'), got 2"),
         ("# Subj;S2", "# Subj;", "Subj must name the subject"),
         ("Medi 2;sRead", "sRead;fRead", "line 2: ORDER must begin with Base, TSST, Fun, Medi 1, Medi 2"),
         ("Medi 1;Fun", "Medi1;Fun", "(did you mean 'Medi 1'?)"),

@@ -61,7 +61,7 @@ def test_lengths_may_differ_by_a_second(extra: float) -> None:
     [
         ([1, 2], "the pickle must be a dictionary with subject, signal, label, got list"),
         ({"subject": "S2", "signals": {}, "label": 1}, "the key 'signal' (did you mean 'signals'?); it has subject,"),
-        (changed(subject="S3"), "'subject' must be 'S2' as the file's name says, got 'S3'"),
+        (changed(subject="S3"), "'subject' must be 'S2' like the name of the file, got 'S3'"),
         (changed(subject=2), "got int"),
         (changed(signal=None), "'signal' must be a dictionary with chest, wrist, got NoneType"),
         (changed(signal={"chest": {}}), "'signal' must have the key 'wrist'"),

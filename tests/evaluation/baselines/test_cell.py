@@ -65,7 +65,7 @@ def test_settings_are_chosen_on_the_validation_subjects_and_fitted_to_all_others
 
 def test_of_many_windows_some_are_drawn(dataset: Dataset, fold: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run_baseline(dataset, fold, Method.RIDGE, TrainingSettings())
-    monkeypatch.setattr("helo.evaluation.baselines.cell.USUALLY_MOST", 10)
+    monkeypatch.setattr("helo.evaluation.baselines.cell.MAX_WINDOWS", 10)
     few, again = (run_baseline(dataset, fold, Method.RIDGE, TrainingSettings()) for _ in range(2))
     assert few.val != whole.val
     assert few.val == again.val

@@ -160,20 +160,20 @@ DAMAGES = {
     "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-1000]), "magic bytes not found"),
     "head only": (lambda path: path.write_bytes(path.read_bytes()[:100]), "magic bytes not found"),
     "a folder": (lambda path: (path.unlink(), path.mkdir()), "directory"),
-    "foreign": (lambda path: Ledger(path.parent, "other").append(record(1), 0), "is of another search"),
-    "nameless": (lambda path: Ledger(path.parent).append(record(1), 0), "is of another search"),
-    "other columns": (lambda path: rewritten(path, pa.table({"configuration": [1]})), "is no part of a ledger"),
-    "a column less": (lambda path: rewritten(path, pq.read_table(path).drop(["test"])), "is no part of a ledger"),
+    "foreign": (lambda path: Ledger(path.parent, "other").append(record(1), 0), "belongs to another search"),
+    "nameless": (lambda path: Ledger(path.parent).append(record(1), 0), "belongs to another search"),
+    "other columns": (lambda path: rewritten(path, pa.table({"configuration": [1]})), "is not a file of a ledger"),
+    "a column less": (lambda path: rewritten(path, pq.read_table(path).drop(["test"])), "is not a file of a ledger"),
     "half of what was learnt": (
         lambda path: rewritten(path, pq.read_table(path).drop(["plan"])),
-        "is no part of a ledger",
+        "is not a file of a ledger",
     ),
     "other types": (
         lambda path: rewritten(
             path,
             (table := pq.read_table(path)).set_column(0, "configuration", table["configuration"].cast(pa.int64())),
         ),
-        "is no part of a ledger",
+        "is not a file of a ledger",
     ),
     "no row": (lambda path: rewritten(path, pq.read_table(path)[:0]), "has 0 rows instead of 1"),
     "two rows": (
@@ -182,11 +182,11 @@ DAMAGES = {
     ),
     "another name": (
         lambda path: (path.parent / Ledger(path.parent, "mine").append(record(7), 0)).replace(path),
-        "holds another cell (c00007-f0000)",
+        "contains another cell (c00007-f0000)",
     ),
     "another fold": (
         lambda path: (path.parent / Ledger(path.parent, "mine").append(record(1), 7)).replace(path),
-        "holds another cell (c00001-f0007)",
+        "contains another cell (c00001-f0007)",
     ),
     "a page": (lambda path: flip(path), "CRC checksum verification failed"),
     "no JSON": (lambda path: with_params(path, "{half"), "Expecting property name"),

@@ -238,7 +238,7 @@ def test_columns_of_packs_and_parts_are_the_same(tmp_path: Path) -> None:
     assert after.column_names == ["params", "val", "history", "configuration", "fold_number"]
     assert after["history"].to_pylist()[1] == [{"val_kl": 0.0}, {"val_kl": 0.5}]
     _, block = next(ledger.blocks(["params", "history.val_kl"]))
-    assert ledger.nothing(["params", "history.val_kl"]).schema == block.schema.remove_metadata()
+    assert ledger.empty_table(["params", "history.val_kl"]).schema == block.schema.remove_metadata()
 
 
 def test_a_writer_packs_while_it_writes(folder: Folder) -> None:
@@ -275,7 +275,7 @@ def test_damaged_packs_are_reported_and_left_out(tmp_path: Path) -> None:
     path.write_bytes(content[:-20])
     assert "magic bytes" in read()[1][name]
     pq.write_table(ROW.empty_table(), path)
-    assert read()[1] == {name: "is of another search"}
+    assert read()[1] == {name: "belongs to another search"}
     assert len(read()[0]) == len(CELLS) - 10
     seen = 0
     for place in range(0, len(content), 499):

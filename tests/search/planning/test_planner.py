@@ -1,4 +1,4 @@
-"""The planner alone, on made-up losses: the same cells whatever the workers do, and only validation losses in."""
+"""Tests of the planner on simulated losses: its cells do not depend on the workers, and it sees no test score."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ RANDOM = dataclasses.replace(TPE, sampler="random")
 SAMPLERS = pytest.mark.parametrize("space", [TPE, RANDOM], ids=["tpe", "random"])
 FOLDS = 5
 MANY_FOLDS = 9
-"""Enough for two looks."""
+"""Number of folds that gives two looks."""
 
 Curve = Callable[[PlannedCell], tuple[float, ...]]
-"""The losses by epoch that a cell has if nothing stops it; empty if it fails."""
+"""Function that returns the losses of a cell by epoch if no rung stops it; empty if the cell fails."""
 
 Key = tuple[int, int]
 
 
 @dataclasses.dataclass(frozen=True)
-class Ran:
-    """All there is to say of a cell that ran."""
+class FinishedCell:
+    """Cell that has run, with its outcome."""
 
     params: Mapping[str, Any]
     rungs: Mapping[int, float]
@@ -58,8 +58,8 @@ class Ran:
         return len(self.outcome.curve) - 1
 
 
-def rough(cell: PlannedCell) -> tuple[float, ...]:
-    """A noisy valley at ot_entropy 0.03, harder folds, patience that ends some cells, and some that fail."""
+def noisy_losses(cell: PlannedCell) -> tuple[float, ...]:
+    """Return noisy losses, lowest at ot_entropy 0.03. Folds differ, some cells end early, and some fail."""
     text = f"{sorted(cell.params.items())}/{cell.fold}"
     generator = np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"))
     if cell.configuration % 7 == 4 and cell.fold % 2:
@@ -70,12 +70,12 @@ def rough(cell: PlannedCell) -> tuple[float, ...]:
     return tuple(curve.tolist())
 
 
-def smooth(cell: PlannedCell) -> tuple[float, ...]:
+def smooth_losses(cell: PlannedCell) -> tuple[float, ...]:
     return (abs(math.log(cell.params["ot_entropy"] / 0.03)) + 0.1 * cell.fold,)
 
 
 def train(cell: PlannedCell, curve: Curve) -> Outcome:
-    """What a worker does: it goes on until a rung or the end stops it."""
+    """Return the outcome of a cell, as a worker does: train until a rung stops it or the curve ends."""
     losses = curve(cell)
     if not losses:
         return Outcome(Status.FAILED)
@@ -87,70 +87,71 @@ def train(cell: PlannedCell, curve: Curve) -> Outcome:
 
 def run(
     planner: Planner,
-    curve: Curve = smooth,
+    curve: Curve = smooth_losses,
     workers: int = 1,
     seed: int = 0,
-    most: int | None = None,
-    mishaps: float = 0.0,
+    max_cells: int | None = None,
+    failure_rate: float = 0.0,
     newest: bool = False,
-) -> dict[Key, Ran]:
-    """So many workers, of which any may be the next to finish, until the end or until `most` cells are told.
+) -> dict[Key, FinishedCell]:
+    """Run a search with a number of workers, and return its finished cells in the order in which they ended.
 
-    - `mishaps`: how often a worker dies under its cell
-    - `newest`: whether always the last cell to start is the first to finish
+    - `max_cells`: number of finished cells after which the search is interrupted
+    - `failure_rate`: probability that a worker dies and its cell is retried
+    - `newest`: always finish the cell that started last, instead of a random one
     """
     generator = np.random.default_rng(seed)
-    done: dict[Key, Ran] = {}
+    done: dict[Key, FinishedCell] = {}
     running: list[PlannedCell] = []
-    while not planner.finished and len(done) != most:
+    while not planner.finished and len(done) != max_cells:
         while len(running) < workers and (cell := planner.ask()) is not None:
             running.append(cell)
-        if planner.finished:  # the last cells were restored ones
+        if planner.finished:  # the last cells were restored
             break
         assert len(running) == planner.running_cells > 0
         cell = running.pop(-1 if newest else int(generator.integers(len(running))))
-        if generator.random() < mishaps and planner.retry(cell):
+        if generator.random() < failure_rate and planner.retry(cell):
             continue
         key = cell.configuration, cell.fold
         assert key not in done
-        done[key] = Ran(dict(cell.params), dict(cell.rungs), train(cell, curve))
+        done[key] = FinishedCell(dict(cell.params), dict(cell.rungs), train(cell, curve))
         planner.tell(cell, done[key].outcome)
     return done
 
 
-def go_on(make: Callable[..., Planner], done: Mapping[Key, Ran]) -> Planner:
-    """A new process: all that is left of the old one are its finished cells, as JSON keeps them."""
-    known = {number: json.loads(json.dumps(ran.params)) for (number, _), ran in done.items()}
-    planner = make(recorded_params=known)
+def restart(make: Callable[..., Planner], done: Mapping[Key, FinishedCell]) -> Planner:
+    """Return a planner as in a new process, from the finished cells and from parameters that were stored as JSON."""
+    recorded = {number: json.loads(json.dumps(ran.params)) for (number, _), ran in done.items()}
+    planner = make(recorded_params=recorded)
     planner.restore({key: ran.outcome for key, ran in done.items()})
     assert planner.finished_cells == len(done)
     assert planner.running_cells == 0
     return planner
 
 
-def params_by_configuration(cells: Mapping[Key, Ran]) -> dict[int, Mapping[str, Any]]:
+def params_by_configuration(cells: Mapping[Key, FinishedCell]) -> dict[int, Mapping[str, Any]]:
     return {number: ran.params for (number, _), ran in cells.items()}
 
 
 def trials(planner: Planner) -> dict[str, list[tuple[Any, ...]]]:
-    """A planner's studies, without the time of day at which they were asked for."""
+    """Return the trials of a planner by study, without their times."""
     return {
         name: [(one.state, one.params, one.value, one.intermediate_values) for one in found]
         for name, found in planner.studies().items()
     }
 
 
-def statuses(cells: Mapping[Key, Ran]) -> set[str]:
+def statuses(cells: Mapping[Key, FinishedCell]) -> set[str]:
     return {ran.outcome.status for ran in cells.values()}
 
 
-# --- which cells ------------------------------------------------------------------------------
+# --- cells of a search ------------------------------------------------------------------------------
 
 
 @SAMPLERS
 def test_without_racing_every_cell_runs_once_to_its_end(space: Space) -> None:
     planner = Planner(space, FOLDS, seed=1, racing=False)
-    cells = run(planner, rough, workers=3)
+    cells = run(planner, noisy_losses, workers=3)
     assert set(cells) == {(number, fold) for number in range(space.configurations) for fold in range(FOLDS)}
     assert planner.finished_cells == planner.max_cells == space.configurations * FOLDS
     assert statuses(cells) == {Status.COMPLETED, Status.FAILED}
@@ -160,9 +161,9 @@ def test_without_racing_every_cell_runs_once_to_its_end(space: Space) -> None:
 
 
 @pytest.mark.parametrize("protocol", enum_values(SearchProtocol))
-def test_a_configuration_is_the_same_in_all_its_folds_and_can_be_built(protocol: str) -> None:
+def test_configuration_is_valid_and_the_same_in_all_folds(protocol: str) -> None:
     seen: dict[int, Any] = {}
-    for (number, _), ran in run(Planner(TPE, FOLDS, 1, protocol), rough).items():
+    for (number, _), ran in run(Planner(TPE, FOLDS, 1, protocol), noisy_losses).items():
         assert seen.setdefault(number, ran.params) == ran.params
         Configuration.from_params(ran.params)
         for name, entry in TPE.searched.items():
@@ -172,17 +173,17 @@ def test_a_configuration_is_the_same_in_all_its_folds_and_can_be_built(protocol:
 
 @SAMPLERS
 @pytest.mark.parametrize("protocol", enum_values(SearchProtocol))
-def test_the_same_again_for_the_same_seed(space: Space, protocol: str) -> None:
-    once, again = (run(Planner(space, FOLDS, 1, protocol), rough) for _ in range(2))
+def test_same_seed_gives_the_same_search(space: Space, protocol: str) -> None:
+    once, again = (run(Planner(space, FOLDS, 1, protocol), noisy_losses) for _ in range(2))
     assert once == again
     assert list(once) == list(again)
-    other = run(Planner(space, FOLDS, 2, protocol), rough)
+    other = run(Planner(space, FOLDS, 2, protocol), noisy_losses)
     assert params_by_configuration(once) != params_by_configuration(other)
 
 
-def test_folds_come_in_a_seeded_order() -> None:
+def test_order_of_folds_is_seeded() -> None:
     def order(space: Space, seed: int, **other: Any) -> tuple[int, ...]:
-        cells = run(Planner(space, FOLDS, seed, **other), most=FOLDS)
+        cells = run(Planner(space, FOLDS, seed, **other), max_cells=FOLDS)
         return tuple(fold for _, fold in cells)
 
     orders = {order(TPE, seed, racing=False) for seed in range(20)}
@@ -193,7 +194,7 @@ def test_folds_come_in_a_seeded_order() -> None:
     )
 
 
-def test_every_configuration_sees_the_folds_in_the_same_order() -> None:
+def test_all_configurations_run_the_folds_in_the_same_order() -> None:
     cells = run(Planner(RANDOM, FOLDS, seed=3, racing=False))
     seen = {number: [fold for other, fold in cells if other == number] for number, _ in cells}
     assert len(seen) == RANDOM.configurations
@@ -203,7 +204,7 @@ def test_every_configuration_sees_the_folds_in_the_same_order() -> None:
 @pytest.mark.parametrize("name", ["demo", "small", "full"])
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 @pytest.mark.parametrize("protocol", enum_values(SearchProtocol))
-def test_first_comes_first(name: str, sampler: str, protocol: str) -> None:
+def test_first_configuration_has_the_values_of_first(name: str, sampler: str, protocol: str) -> None:
     space = dataclasses.replace(load_space(name), sampler=sampler)
     planner = Planner(space, FOLDS, 9, protocol)
     asked = [planner.ask() for _ in range(FOLDS if protocol == SearchProtocol.NESTED else 1)]
@@ -213,7 +214,7 @@ def test_first_comes_first(name: str, sampler: str, protocol: str) -> None:
         assert cell.configuration == (cell.fold if protocol == SearchProtocol.NESTED else 0)
 
 
-def test_the_rest_of_the_first_configuration_is_drawn() -> None:
+def test_other_values_of_the_first_configuration_are_drawn() -> None:
     space = dataclasses.replace(RANDOM, first={"ot_entropy": 0.1})
     drawn = params_by_configuration(run(Planner(space, FOLDS, seed=0)))
     assert drawn[0]["ot_entropy"] == 0.1
@@ -221,15 +222,15 @@ def test_the_rest_of_the_first_configuration_is_drawn() -> None:
     assert drawn[1]["ot_entropy"] != 0.1
 
 
-def test_random_draws_depend_on_no_result() -> None:
+def test_random_draws_do_not_depend_on_results() -> None:
     expected = params_by_configuration(run(Planner(RANDOM, FOLDS, seed=4, racing=False)))
-    for workers, curve in ((1, rough), (2, lambda cell: (1.0,)), (1000, lambda cell: ())):
+    for workers, curve in ((1, noisy_losses), (2, lambda cell: (1.0,)), (1000, lambda cell: ())):
         cells = run(Planner(RANDOM, FOLDS, seed=4, racing=False), curve, workers, seed=workers)
         assert params_by_configuration(cells) == expected
 
 
-def test_tpe_learns_from_what_it_is_told() -> None:
-    """The same startup; then other losses, other proposals, nearer to the valley."""
+def test_tpe_learns_from_outcomes() -> None:
+    """After the same startup, different losses lead to different draws, each nearer to its optimum."""
     space = dataclasses.replace(TPE, configurations=40)
 
     def proposed(valley: float) -> list[float]:
@@ -238,14 +239,14 @@ def test_tpe_learns_from_what_it_is_told() -> None:
         return [math.log(drawn[number]["ot_entropy"]) for number in range(space.configurations)]
 
     low, high = proposed(2e-3), proposed(0.5)
-    startup = 12  # ten, and the generation that is proposed before the last of these ten are over
+    startup = 12  # ten, and the generation that is drawn before the last of these ten have ended
     assert low[:startup] == high[:startup]
     assert low[startup:] != high[startup:]
     assert np.median(low[startup:]) + 1 < np.median(high[startup:])
 
 
-def test_test_scores_have_no_way_in() -> None:
-    """What the planner can be given: a cell, which holds no score, and validation losses."""
+def test_interface_of_planner_has_no_test_scores() -> None:
+    """A planner receives cells, which have no scores, and outcomes, which have validation losses only."""
     assert list(inspect.signature(Planner.tell).parameters) == ["self", "cell", "outcome"]
     assert list(inspect.signature(Planner.restore).parameters) == ["self", "outcomes"]
     assert list(inspect.signature(Planner.__init__).parameters) == [
@@ -257,7 +258,7 @@ def test_test_scores_have_no_way_in() -> None:
     ]
 
 
-# --- whatever the workers do ------------------------------------------------------------------
+# --- independence of the workers ------------------------------------------------------------------
 
 
 CASES = [
@@ -277,17 +278,17 @@ def maker(sampler: str, protocol: str, folds: int, pace: Pace) -> Callable[..., 
 
 
 @EACH_CASE
-def test_the_cells_do_not_depend_on_the_workers(sampler: str, protocol: str, folds: int, pace: Pace) -> None:
+def test_cells_do_not_depend_on_the_workers(sampler: str, protocol: str, folds: int, pace: Pace) -> None:
     make = maker(sampler, protocol, folds, pace)
     alone = make()
-    expected = run(alone, rough)
-    # The losses are such that everything happens that can:
+    expected = run(alone, noisy_losses)
+    # The losses are chosen so that every status occurs, and racing drops configurations.
     assert statuses(expected) == {Status.COMPLETED, Status.STOPPED, Status.FAILED}
     assert (len(expected) < TPE.configurations * folds) is (protocol == SearchProtocol.SHARED)
     assert alone.finished_cells == alone.max_cells == len(expected)
     for workers, seed, newest in ((2, 1, False), (4, 2, False), (1000, 3, False), (1000, 4, True)):
         planner = make()
-        cells = run(planner, rough, workers, seed, newest=newest)
+        cells = run(planner, noisy_losses, workers, seed, newest=newest)
         assert cells == expected
         assert {key: ran.epochs for key, ran in cells.items()} == {key: ran.epochs for key, ran in expected.items()}
         assert planner.best() == alone.best()
@@ -295,27 +296,27 @@ def test_the_cells_do_not_depend_on_the_workers(sampler: str, protocol: str, fol
 
 
 @EACH_CASE
-def test_a_search_that_is_killed_goes_on_as_if_it_had_not_been(
+def test_interrupted_search_resumes_as_if_it_had_not_been_interrupted(
     sampler: str, protocol: str, folds: int, pace: Pace
 ) -> None:
     make = maker(sampler, protocol, folds, pace)
     alone = make()
-    expected = run(alone, rough)
+    expected = run(alone, noisy_losses)
     generator = np.random.default_rng(len(sampler) + folds)
     for _ in range(3):
         planner = make()
         done: dict[Key, Ran] = {}
-        while not planner.finished:  # killed again and again, at any moment, with any number of cells under way
+        while not planner.finished:  # interrupted repeatedly, with any number of running cells
             part = run(
                 planner,
-                rough,
+                noisy_losses,
                 int(generator.integers(1, 6)),
                 int(generator.integers(100)),
-                most=int(generator.integers(0, 40)),
+                max_cells=int(generator.integers(0, 40)),
             )
             assert not part.keys() & done.keys()
             done |= part
-            planner = go_on(make, done)
+            planner = restart(make, done)
         assert done == expected
         assert planner.finished_cells == planner.max_cells == len(expected)
         assert planner.best() == alone.best()
@@ -323,8 +324,8 @@ def test_a_search_that_is_killed_goes_on_as_if_it_had_not_been(
         assert planner.ask() is None
 
 
-def test_what_is_known_stays_what_it_is() -> None:
-    """Another version of Optuna may draw other values: those of finished cells are not drawn again."""
+def test_recorded_params_are_not_drawn_again() -> None:
+    """Another version of Optuna may draw other values, so the values of finished cells must be kept."""
     other = {**RANDOM.full_params({"ot_entropy": 0.5, "attention_depth": 2, "width": 32})}
     cells = run(Planner(RANDOM, 3, 0, SearchProtocol.NESTED, recorded_params={4: other}))
     expected = run(Planner(RANDOM, 3, 0, SearchProtocol.NESTED))
@@ -335,9 +336,11 @@ def test_what_is_known_stays_what_it_is() -> None:
 
 
 @pytest.mark.parametrize("protocol", enum_values(SearchProtocol))
-def test_workers_that_die_change_no_cell(protocol: str) -> None:
+def test_dying_workers_do_not_change_cells(protocol: str) -> None:
     planner = Planner(TPE, FOLDS, 7, protocol)
-    assert run(planner, rough, workers=4, seed=1, mishaps=0.3) == run(Planner(TPE, FOLDS, 7, protocol), rough)
+    assert run(planner, noisy_losses, workers=4, seed=1, failure_rate=0.3) == run(
+        Planner(TPE, FOLDS, 7, protocol), noisy_losses
+    )
     assert planner.finished_cells == planner.max_cells
 
 
@@ -345,14 +348,14 @@ def test_workers_that_die_change_no_cell(protocol: str) -> None:
 
 
 @SAMPLERS
-def test_nested_has_as_many_cells_as_shared_without_racing_and_no_number_twice(space: Space) -> None:
+def test_nested_numbers_each_cell_once(space: Space) -> None:
     planner = Planner(space, FOLDS, 1, SearchProtocol.NESTED)
-    cells = run(planner, rough)
+    cells = run(planner, noisy_losses)
     numbers = [number for number, _ in cells]
     assert sorted(numbers) == list(range(space.configurations * FOLDS))
     assert [sum(fold == one for _, fold in cells) for one in range(FOLDS)] == [space.configurations] * FOLDS
     assert len(cells) == planner.max_cells == Planner(space, FOLDS, 1, racing=False).max_cells
-    # Folds draw from streams of their own. (Configurations of two folds may still be equal, but not all of them.)
+    # Each fold has its own random stream. Single configurations of two folds may be equal, but not all of them.
     drawn = {
         fold: [cells[key].params["ot_entropy"] for key in sorted(cells) if key[1] == fold] for fold in range(FOLDS)
     }
@@ -360,31 +363,32 @@ def test_nested_has_as_many_cells_as_shared_without_racing_and_no_number_twice(s
 
 
 @SAMPLERS
-def test_nothing_passes_between_the_folds_of_nested(space: Space) -> None:
+def test_folds_of_nested_do_not_affect_each_other(space: Space) -> None:
     mine = 2
 
     def elsewhere(cell: PlannedCell) -> tuple[float, ...]:
-        return rough(cell) if cell.fold == mine else (5.0, *(-loss for loss in rough(cell)))
+        return noisy_losses(cell) if cell.fold == mine else (5.0, *(-loss for loss in noisy_losses(cell)))
 
-    expected = run(Planner(space, FOLDS, 1, SearchProtocol.NESTED), rough)
+    expected = run(Planner(space, FOLDS, 1, SearchProtocol.NESTED), noisy_losses)
     cells = run(Planner(space, FOLDS, 1, SearchProtocol.NESTED), elsewhere, workers=3)
     assert {key: ran for key, ran in cells.items() if key[1] == mine} == {
         key: ran for key, ran in expected.items() if key[1] == mine
     }
     assert any(cells[key].rungs != ran.rungs for key, ran in expected.items() if key[1] != mine)
-    shared = [run(Planner(space, FOLDS, 1), curve) for curve in (rough, elsewhere)]
-    assert shared[0].keys() != shared[1].keys()  # this test would see it if something did
+    shared = [run(Planner(space, FOLDS, 1), curve) for curve in (noisy_losses, elsewhere)]
+    # Under ``shared`` the other folds matter. So this test is able to detect an effect.
+    assert shared[0].keys() != shared[1].keys()
 
 
-def test_nested_goes_round_the_folds() -> None:
+def test_nested_alternates_between_folds() -> None:
     planner = Planner(TPE, FOLDS, 1, SearchProtocol.NESTED)
     first = [planner.ask() for _ in range(FOLDS)]
     assert sorted(cell.fold for cell in first if cell is not None) == list(range(FOLDS))
 
 
-def test_nested_has_no_best_configuration_and_a_study_for_each_fold() -> None:
+def test_nested_has_one_study_per_fold_and_no_best_configuration() -> None:
     planner = Planner(RANDOM, 3, 1, SearchProtocol.NESTED)
-    cells = run(planner, rough)
+    cells = run(planner, noisy_losses)
     assert planner.best() is None
     studies = planner.studies()
     assert set(studies) == {"fold 0", "fold 1", "fold 2"}
@@ -403,30 +407,30 @@ BAD = (3, 8)
 GOOD = 5
 
 
-def plain(cell: PlannedCell) -> tuple[float, ...]:
-    """Two configurations are worse with everyone, one is better, the others are all alike on average."""
+def clear_losses(cell: PlannedCell) -> tuple[float, ...]:
+    """Return losses with two configurations worse on every subject, one better, and the others equal on average."""
     level = {**dict.fromkeys(BAD, 9.0), GOOD: 0.5}.get(cell.configuration, 1.0)
     wobble = 0.1 * (-1) ** (cell.configuration + cell.fold)
     return tuple(level + wobble + 0.01 * (EPOCHS - epoch) for epoch in range(EPOCHS + 1))
 
 
-def test_what_is_clearly_worse_is_dropped_and_the_best_sees_all_folds() -> None:
+def test_clearly_worse_configurations_are_dropped_and_the_best_runs_all_folds() -> None:
     planner = Planner(RANDOM, MANY_FOLDS, seed=0)
     first = Looks.for_folds(MANY_FOLDS).folds[0]
     total = RANDOM.configurations * MANY_FOLDS
-    mosts = [planner.max_cells]
-    cells: dict[Key, Ran] = {}
+    max_cells = [planner.max_cells]
+    cells: dict[Key, FinishedCell] = {}
     for cell in iter(planner.ask, None):
-        outcome = train(cell, plain)
-        cells[cell.configuration, cell.fold] = Ran(cell.params, cell.rungs, outcome)
+        outcome = train(cell, clear_losses)
+        cells[cell.configuration, cell.fold] = FinishedCell(cell.params, cell.rungs, outcome)
         planner.tell(cell, outcome)
-        mosts.append(planner.max_cells)
+        max_cells.append(planner.max_cells)
     seen = {number: sum(other == number for other, _ in cells) for number in range(RANDOM.configurations)}
     assert [seen[number] for number in BAD] == [first] * len(BAD)
     assert seen[GOOD] == MANY_FOLDS
-    assert mosts[0] == total
-    assert mosts == sorted(mosts, reverse=True)
-    assert mosts[-1] == len(cells) == sum(seen.values()) < total
+    assert max_cells[0] == total
+    assert max_cells == sorted(max_cells, reverse=True)
+    assert max_cells[-1] == len(cells) == sum(seen.values()) < total
     best = planner.best()
     assert best is not None
     assert best[0] == GOOD
@@ -438,8 +442,8 @@ def test_what_is_clearly_worse_is_dropped_and_the_best_sees_all_folds() -> None:
 
 @pytest.mark.parametrize("workers", [1, 1000])
 @pytest.mark.parametrize("pace", [Pace(), Pace(generation=2, lag=5)])
-def test_a_generation_waits_at_a_look_for_the_one_before_it(workers: int, pace: Pace) -> None:
-    """The last to start are the first to finish, and still the first configuration of all drops the others."""
+def test_generation_waits_at_a_look_for_the_previous_one(workers: int, pace: Pace) -> None:
+    """Cells that start last finish first. The first configuration still causes the others to be dropped."""
     planner = Planner(RANDOM, MANY_FOLDS, seed=0, pace=pace)
     cells = run(planner, lambda cell: (float(cell.configuration > 0),) * (EPOCHS + 1), workers, newest=True)
     seen = [sum(other == number for other, _ in cells) for number in range(RANDOM.configurations)]
@@ -447,11 +451,11 @@ def test_a_generation_waits_at_a_look_for_the_one_before_it(workers: int, pace: 
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_best_of_all_folds_is_never_dropped(seed: int) -> None:
-    """If one configuration is best in every fold, no order of folds and no rung may cost it."""
+def test_configuration_that_is_best_in_every_fold_is_never_dropped(seed: int) -> None:
+    """Neither the order of the folds nor a rung may end a configuration that is best in every fold."""
 
     def curve(cell: PlannedCell) -> tuple[float, ...]:
-        losses = rough(dataclasses.replace(cell, params={**cell.params, "seed": seed}))
+        losses = noisy_losses(dataclasses.replace(cell, params={**cell.params, "seed": seed}))
         return tuple(loss - 9.0 for loss in losses or (1.0, 1.0)) if cell.configuration == GOOD else losses
 
     planner = Planner(TPE, MANY_FOLDS, seed)
@@ -463,7 +467,7 @@ def test_the_best_of_all_folds_is_never_dropped(seed: int) -> None:
     assert best[0] == GOOD
 
 
-def test_cells_of_equal_configurations_all_run() -> None:
+def test_equal_configurations_are_not_dropped() -> None:
     planner = Planner(TPE, MANY_FOLDS, seed=0)
     cells = run(planner, lambda cell: (1.0,) * (EPOCHS + 1))
     assert statuses(cells) == {Status.COMPLETED}
@@ -471,7 +475,7 @@ def test_cells_of_equal_configurations_all_run() -> None:
 
 
 def test_rungs_compare_within_a_fold_only() -> None:
-    """One fold is harder than all others: its cells are not stopped for it."""
+    """The cells of a fold with higher losses than all other folds are not stopped."""
 
     def curve(cell: PlannedCell) -> tuple[float, ...]:
         return tuple(100.0 * (cell.fold == 1) - epoch for epoch in range(EPOCHS + 1))
@@ -483,7 +487,7 @@ def test_rungs_compare_within_a_fold_only() -> None:
         assert ran.rungs == (rungs if number >= 2 else {})
 
 
-def test_a_stopped_cell_is_no_rival_at_the_rungs_that_it_did_not_reach() -> None:
+def test_stopped_cell_counts_only_at_the_rungs_it_reached() -> None:
     levels = (5.0, 6.0, 7.0, 4.0, 4.0, 4.0)
     space = dataclasses.replace(RANDOM, configurations=len(levels))
     cells = run(Planner(space, 1, seed=0), lambda cell: (levels[cell.configuration],) * (EPOCHS + 1))
@@ -496,7 +500,7 @@ def test_a_stopped_cell_is_no_rival_at_the_rungs_that_it_did_not_reach() -> None
     assert cells[4, 0].rungs == {2: 5.0, 4: 4.0}  # the second of four, the first of three
 
 
-def test_a_stopped_cell_counts_with_the_best_it_had_reached() -> None:
+def test_stopped_cell_counts_with_its_best_loss() -> None:
     def curve(cell: PlannedCell) -> tuple[float, ...]:
         late = cell.configuration == 2
         return (9.0, 8.0, 7.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0) if late else (9.0, *[5.0] * EPOCHS)
@@ -509,16 +513,16 @@ def test_a_stopped_cell_counts_with_the_best_it_had_reached() -> None:
     assert planner.best() == (0, 5.0)
 
 
-def test_the_loss_of_an_outcome_is_its_best_epoch() -> None:
+def test_loss_of_an_outcome_is_that_of_its_best_epoch() -> None:
     assert Outcome(Status.COMPLETED, (0.5, 0.2, 0.3)).loss == 0.2
     assert Outcome(Status.STOPPED, (-0.5, -0.7)).loss == -0.7
     assert Outcome(Status.FAILED).loss is None
 
 
-def test_a_failed_cell_drops_its_configuration_at_the_next_look() -> None:
+def test_failed_cell_drops_its_configuration_at_the_next_look() -> None:
     planner = Planner(RANDOM, MANY_FOLDS, seed=0)
     early, late = Looks.for_folds(MANY_FOLDS).folds
-    order = list(run(Planner(RANDOM, MANY_FOLDS, 0, racing=False), most=MANY_FOLDS))
+    order = list(run(Planner(RANDOM, MANY_FOLDS, 0, racing=False), max_cells=MANY_FOLDS))
     fails = {(4, order[0][1]), (7, order[early][1]), (9, order[late][1])}
     cells = run(planner, lambda cell: () if (cell.configuration, cell.fold) in fails else (1.0, 1.0))
     seen = [sum(other == number for other, _ in cells) for number in range(RANDOM.configurations)]
@@ -528,7 +532,7 @@ def test_a_failed_cell_drops_its_configuration_at_the_next_look() -> None:
     assert planner.best() == (0, 1.0)
 
 
-def test_a_failed_cell_rules_its_configuration_out_without_racing_too() -> None:
+def test_failed_cell_excludes_its_configuration_without_racing() -> None:
     planner = Planner(TPE, FOLDS, seed=0, racing=False)
     cells = run(
         planner,
@@ -542,7 +546,7 @@ def test_a_failed_cell_rules_its_configuration_out_without_racing_too() -> None:
 @SAMPLERS
 @pytest.mark.parametrize("protocol", enum_values(SearchProtocol))
 @pytest.mark.parametrize("racing", [False, True])
-def test_a_search_in_which_all_fails_comes_to_its_end(space: Space, protocol: str, racing: bool) -> None:
+def test_search_ends_if_all_cells_fail(space: Space, protocol: str, racing: bool) -> None:
     planner = Planner(space, FOLDS, 0, protocol, racing)
     cells = run(planner, lambda cell: (), workers=3)
     dropped = racing and protocol == SearchProtocol.SHARED
@@ -554,9 +558,9 @@ def test_a_search_in_which_all_fails_comes_to_its_end(space: Space, protocol: st
 
 @pytest.mark.parametrize("protocol", enum_values(SearchProtocol))
 @pytest.mark.parametrize(("configurations", "folds"), [(1, 1), (1, 5), (2, 1), (3, 4), (5, 6)])
-def test_the_smallest_searches_come_to_their_end(protocol: str, configurations: int, folds: int) -> None:
+def test_smallest_searches_end(protocol: str, configurations: int, folds: int) -> None:
     planner = Planner(dataclasses.replace(TPE, configurations=configurations), folds, 0, protocol)
-    cells = run(planner, smooth, workers=2)
+    cells = run(planner, smooth_losses, workers=2)
     assert len(cells) == planner.finished_cells == planner.max_cells <= configurations * folds
     assert planner.finished
 
@@ -564,7 +568,7 @@ def test_the_smallest_searches_come_to_their_end(protocol: str, configurations: 
 # --- best -------------------------------------------------------------------------------------
 
 
-def test_best_is_the_least_mean_over_all_folds() -> None:
+def test_best_has_the_lowest_mean_loss_over_all_folds() -> None:
     planner = Planner(RANDOM, FOLDS, seed=0, racing=False)
     assert planner.best() is None
     table = np.random.default_rng(0).uniform(size=(RANDOM.configurations, FOLDS))
@@ -581,7 +585,7 @@ def test_best_is_the_least_mean_over_all_folds() -> None:
     assert planner.finished_cells == table.size
 
 
-def test_the_first_of_equals_is_best_whichever_came_home_first() -> None:
+def test_ties_are_broken_by_number_and_not_by_time() -> None:
     for seed in range(5):
         planner = Planner(RANDOM, FOLDS, seed=0, racing=False, pace=Pace(generation=6))
         run(planner, lambda cell: (0.5,), workers=60, seed=seed)
@@ -589,7 +593,7 @@ def test_the_first_of_equals_is_best_whichever_came_home_first() -> None:
 
 
 def test_losses_may_be_negative() -> None:
-    """Cosine and intersection are maximised: their loss is their negative."""
+    """Cosine and intersection are maximised, so their loss is the negative metric."""
     planner = Planner(RANDOM, FOLDS, seed=0)
     run(planner, lambda cell: (0.0, -0.1 * cell.configuration))
     best = planner.best()
@@ -598,10 +602,10 @@ def test_losses_may_be_negative() -> None:
     assert best[1] == pytest.approx(-1.1)
 
 
-# --- mishaps ----------------------------------------------------------------------------------
+# --- failures ----------------------------------------------------------------------------------
 
 
-def test_a_lost_cell_comes_next_and_at_most_so_often() -> None:
+def test_lost_cell_is_retried_next_and_at_most_max_attempts_times() -> None:
     planner = Planner(TPE, FOLDS, seed=0, racing=False)
     cell = planner.ask()
     assert cell is not None
@@ -622,7 +626,7 @@ def test_a_lost_cell_comes_next_and_at_most_so_often() -> None:
     assert planner.finished
 
 
-def test_a_cell_that_was_too_large_is_scaled_each_time() -> None:
+def test_gpu_factor_grows_with_each_out_of_memory_retry() -> None:
     planner = Planner(TPE, FOLDS, seed=0)
     cell = planner.ask()
     assert cell is not None
@@ -636,7 +640,7 @@ def test_a_cell_that_was_too_large_is_scaled_each_time() -> None:
     assert planner.ask() == dataclasses.replace(cell, attempt=3, gpu_factor=4)
 
 
-def test_a_lost_last_cell_is_handed_out_again() -> None:
+def test_lost_last_cell_is_retried() -> None:
     planner = Planner(dataclasses.replace(TPE, configurations=1), FOLDS, seed=0)
     cells = [cell for cell in (planner.ask() for _ in range(FOLDS - 1)) if cell is not None]
     assert len(cells) == FOLDS - 1
@@ -653,7 +657,7 @@ def test_a_lost_last_cell_is_handed_out_again() -> None:
     assert planner.finished
 
 
-def test_a_cell_is_told_once() -> None:
+def test_second_outcome_of_a_cell_is_refused() -> None:
     planner = Planner(TPE, FOLDS, seed=0)
     cell = planner.ask()
     assert cell is not None
@@ -664,9 +668,9 @@ def test_a_cell_is_told_once() -> None:
     assert planner.studies()["shared"] == []
 
 
-def test_cells_that_the_search_never_comes_to_do_no_harm() -> None:
+def test_outcomes_of_cells_outside_the_search_are_ignored() -> None:
     planner = Planner(RANDOM, MANY_FOLDS, seed=0)
-    cells = run(planner, plain)
+    cells = run(planner, clear_losses)
     dropped = next((BAD[0], fold) for fold in range(MANY_FOLDS) if (BAD[0], fold) not in cells)
     strange = {(RANDOM.configurations, 0), (0, MANY_FOLDS), dropped}
     done = {key: ran.outcome for key, ran in cells.items()} | dict.fromkeys(strange, Outcome(Status.COMPLETED, (0.1,)))
@@ -677,9 +681,9 @@ def test_cells_that_the_search_never_comes_to_do_no_harm() -> None:
 
 
 @pytest.mark.parametrize("lost", [0, 1, 7])
-def test_a_lost_cell_in_the_middle_is_run_again_and_those_behind_it_are_not(lost: int) -> None:
-    """As when a file of the ledger is damaged: what comes after the gap is taken when its turn comes."""
-    cells = run(Planner(RANDOM, MANY_FOLDS, seed=0), plain)
+def test_only_missing_cells_run_again_after_a_restore(lost: int) -> None:
+    """A damaged file of the ledger leaves a gap. Outcomes behind the gap are used once the search reaches them."""
+    cells = run(Planner(RANDOM, MANY_FOLDS, seed=0), clear_losses)
     done = {key: ran.outcome for key, ran in cells.items()}
     gaps = [list(done)[lost * number] for number in (1, 2)] if lost else [next(iter(done))]
     for gap in dict.fromkeys(gaps):
@@ -687,14 +691,14 @@ def test_a_lost_cell_in_the_middle_is_run_again_and_those_behind_it_are_not(lost
     again = Planner(RANDOM, MANY_FOLDS, seed=0, recorded_params=params_by_configuration(cells))
     again.restore(done)
     assert not again.finished
-    assert set(run(again, plain)) == set(gaps)
+    assert set(run(again, clear_losses)) == set(gaps)
     assert again.finished_cells == len(cells)
 
 
-def test_restoring_nothing_changes_nothing() -> None:
+def test_restoring_without_outcomes_changes_nothing() -> None:
     planner = Planner(TPE, FOLDS, seed=0)
     planner.restore({})
-    assert run(planner, rough) == run(Planner(TPE, FOLDS, seed=0), rough)
+    assert run(planner, noisy_losses) == run(Planner(TPE, FOLDS, seed=0), noisy_losses)
 
 
 # --- pace -------------------------------------------------------------------------------------
@@ -702,7 +706,7 @@ def test_restoring_nothing_changes_nothing() -> None:
 
 @pytest.mark.parametrize("racing", [False, True])
 @pytest.mark.parametrize("protocol", enum_values(SearchProtocol))
-def test_on_a_small_machine_the_pace_does_not_depend_on_its_cells_at_a_time(protocol: str, racing: bool) -> None:
+def test_pace_at_low_concurrency_is_constant(protocol: str, racing: bool) -> None:
     found = {Pace.for_search(TPE, 15, concurrency, protocol, racing) for concurrency in range(1, 5)}
     assert found == {Pace(generation=2, lag=1)}
 
@@ -717,11 +721,11 @@ def test_on_a_small_machine_the_pace_does_not_depend_on_its_cells_at_a_time(prot
         (15, SearchProtocol.NESTED, True, Pace(2, 1)),
     ],
 )
-def test_a_large_machine_runs_further_ahead(concurrency: int, protocol: str, racing: bool, expected: Pace) -> None:
+def test_lookahead_and_lag_grow_with_concurrency(concurrency: int, protocol: str, racing: bool, expected: Pace) -> None:
     assert Pace.for_search(TPE, 15, concurrency, protocol, racing) == expected
 
 
-def test_longer_searches_have_larger_generations() -> None:
+def test_generations_grow_with_the_number_of_configurations() -> None:
     spaces = [dataclasses.replace(TPE, configurations=number) for number in (1, 16, 40, 64, 1000)]
     assert [Pace.for_search(space, 15, 1, SearchProtocol.SHARED, True) for space in spaces] == [
         Pace(2, 1),
@@ -735,7 +739,7 @@ def test_longer_searches_have_larger_generations() -> None:
 @pytest.mark.parametrize("protocol", enum_values(SearchProtocol))
 @pytest.mark.parametrize("racing", [False, True])
 @pytest.mark.parametrize("concurrency", [1, 4, 16])
-def test_the_pace_keeps_all_workers_busy_at_the_start(protocol: str, racing: bool, concurrency: int) -> None:
+def test_pace_keeps_all_workers_busy_at_the_start(protocol: str, racing: bool, concurrency: int) -> None:
     pace = Pace.for_search(RANDOM, 15, concurrency, protocol, racing)
     planner = Planner(RANDOM, 15, 0, protocol, racing, pace)
     assert None not in [planner.ask() for _ in range(concurrency)]

@@ -1,4 +1,4 @@
-"""A race against its own definition: the rules as plain, slow loops over all that is known, on small searches."""
+"""Tests of the race: comparison with a slow reference implementation, on small searches."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ SEARCHED = {
 }
 
 
-class Plain:
-    """What `Race` has to do, without anything that makes it fast."""
+class ReferenceRace:
+    """Slow implementation of `Race` that follows the rules literally."""
 
     def __init__(self, space: Space, folds: tuple[int, ...], racing: bool, pace: Pace) -> None:
         self.space, self.folds, self.racing, self.pace = space, folds, racing, pace
@@ -43,10 +43,10 @@ class Plain:
         self.ends = (*self.looks.folds, len(folds))
         self.params: list[dict[str, Any]] = []
         self.alive: list[bool] = []
-        self.stages: list[int] = []  # of each generation; after the last, or without members left, it is over
+        self.stages: list[int] = []  # of each generation, which ends after the last stage or without members
         self.waiting: list[tuple[int, int]] = []
         self.running: list[tuple[int, int]] = []
-        self.told: dict[tuple[int, int], Outcome] = {}
+        self.outcomes: dict[tuple[int, int], Outcome] = {}
         self.advance()
 
     def members(self, generation: int) -> range:
@@ -58,7 +58,7 @@ class Plain:
         return ended or not any(self.alive[number] for number in self.members(generation))
 
     def losses(self, number: int, folds: int) -> list[float | None]:
-        outcomes = [self.told.get((number, fold)) for fold in self.folds[:folds]]
+        outcomes = [self.outcomes.get((number, fold)) for fold in self.folds[:folds]]
         return [None if outcome is None else outcome.loss for outcome in outcomes]
 
     def ask(self) -> tuple[int, int, dict[int, float]] | None:
@@ -75,7 +75,7 @@ class Plain:
         for rung in rung_epochs(self.params[number]["epochs"]) if self.racing else ():
             best = sorted(
                 min(outcome.curve[: rung + 1])
-                for (other, its), outcome in self.told.items()
+                for (other, its), outcome in self.outcomes.items()
                 if its == fold and other <= number - self.pace.lag and outcome.status != Status.FAILED
                 if outcome.status == Status.COMPLETED or len(outcome.curve) > rung
             )
@@ -85,7 +85,7 @@ class Plain:
 
     def tell(self, number: int, fold: int, outcome: Outcome) -> None:
         self.running.remove((number, fold))
-        self.told[number, fold] = outcome
+        self.outcomes[number, fold] = outcome
         self.advance()
 
     def advance(self) -> None:
@@ -130,7 +130,7 @@ class Plain:
         draws = study.ConfigurationSampler(self.space, SEED, "race")
         for number in range(max(0, len(self.stages) - self.pace.lookahead + 1) * self.pace.generation):
             losses = [loss for loss in self.losses(number, len(self.folds)) if loss is not None]
-            failed = len(losses) < sum(its == number for its, _ in self.told)
+            failed = len(losses) < sum(its == number for its, _ in self.outcomes)
             draws.add_trials([draws.make_trial(self.params[number], losses, len(losses) == len(self.folds), failed)])
         end = min(len(self.params) + self.pace.generation, self.space.configurations)
         for number in range(len(self.params), end):
@@ -139,15 +139,15 @@ class Plain:
         self.stages.append(-1)
 
 
-def cell(race: Race, number: int, fold: int, rungs: dict[int, float], rough: int, failures: float) -> Outcome:
-    """What a worker makes of a cell; the coarser, the more ties."""
+def cell(race: Race, number: int, fold: int, rungs: dict[int, float], decimals: int, failures: float) -> Outcome:
+    """Return the outcome of a cell. Fewer decimals give more ties."""
     digest = hashlib.sha256(f"{number}/{fold}/{race.entries[number].params}".encode()).digest()
     draw = np.random.default_rng(int.from_bytes(digest[:8], "big"))
     if draw.random() < failures:
         return Outcome(Status.FAILED)
     epochs = int(race.entries[number].params["epochs"])
     level = race.entries[number].params["dropout"] * 4 + fold + 0.5 * draw.normal()
-    losses = np.round(level + draw.normal(size=1 + min(epochs, int(draw.integers(0, 20)))), rough).tolist()
+    losses = np.round(level + draw.normal(size=1 + min(epochs, int(draw.integers(0, 20)))), decimals).tolist()
     for epoch in range(1, len(losses) - 1):
         if min(losses[: epoch + 1]) > rungs.get(epoch, math.inf):
             return Outcome(Status.STOPPED, losses[: epoch + 1])
@@ -162,70 +162,70 @@ def cell(race: Race, number: int, fold: int, rungs: dict[int, float], rough: int
     racing=st.booleans(),
     pace=st.builds(Pace, st.integers(1, 9), st.integers(1, 12), st.integers(1, 5)),
     workers=st.sampled_from([1, 3, 40, 1000]),
-    rough=st.sampled_from([1, 9]),
+    decimals=st.sampled_from([1, 9]),
     failures=st.sampled_from([0.0, 0.1, 0.6]),
     order=st.integers(0, 99),
 )
-def test_a_race_keeps_to_its_definition(
+def test_race_equals_reference_implementation(
     sampler: str,
     configurations: int,
     folds: int,
     pace: Pace,
     racing: bool,
     workers: int,
-    rough: int,
+    decimals: int,
     failures: float,
     order: int,
 ) -> None:
     space = Space("two", configurations, SEARCHED, {}, sampler)
     generator = np.random.default_rng(order)
     seen = tuple(generator.permutation(folds).tolist())
-    race, plain = Race(space, seen, SEED, "race", racing, pace, {}), Plain(space, seen, racing, pace)
+    race, reference = Race(space, seen, SEED, "race", racing, pace, {}), ReferenceRace(space, seen, racing, pace)
     running: list[tuple[int, int, dict[int, float]]] = []
     while not race.finished:
         while len(running) < workers:
             asked = race.ask()
-            assert asked == plain.ask()
+            assert asked == reference.ask()
             if asked is None:
                 break
             running.append(asked)
-            assert race.entries[asked[0]].params == plain.params[asked[0]]
+            assert race.entries[asked[0]].params == reference.params[asked[0]]
         number, fold, rungs = running.pop(int(generator.integers(len(running))))
-        outcome = cell(race, number, fold, rungs, rough, failures)
+        outcome = cell(race, number, fold, rungs, decimals, failures)
         race.tell(number, fold, outcome)
-        plain.tell(number, fold, outcome)
+        reference.tell(number, fold, outcome)
     assert not running
-    assert not plain.waiting
-    assert len(plain.params) == configurations
-    assert [entry.alive for entry in race.entries] == plain.alive
-    assert race.skipped_cells == configurations * folds - len(plain.told)
+    assert not reference.waiting
+    assert len(reference.params) == configurations
+    assert [entry.alive for entry in race.entries] == reference.alive
+    assert race.skipped_cells == configurations * folds - len(reference.outcomes)
 
 
-# --- lanes ------------------------------------------------------------------------------------
+# --- fold schedule ------------------------------------------------------------------------------------
 
 
-def test_a_cell_waits_for_those_that_its_rungs_come_from() -> None:
-    lane = FoldSchedule(lag=2)
-    lane.add(range(5))
-    assert lane.next_cell == 0
-    assert [lane.start(4), lane.start(4)] == [{}, {}]
-    assert lane.next_cell is None  # 2 waits for 0
-    lane.end(1, [7.0] * 5, finished=True)
-    assert lane.next_cell is None
-    lane.end(0, [5.0] * 5, finished=True)
-    assert lane.next_cell == 2
-    assert lane.start(4) == {}  # 1 is over, and too near to count
-    assert lane.next_cell == 3
-    assert lane.start(4) == {1: 5.0, 2: 5.0}
-    assert lane.next_cell is None
+def test_cell_waits_for_the_cells_that_decide_its_rungs() -> None:
+    schedule = FoldSchedule(lag=2)
+    schedule.add(range(5))
+    assert schedule.next_cell == 0
+    assert [schedule.start(4), schedule.start(4)] == [{}, {}]
+    assert schedule.next_cell is None  # cell 2 waits for cell 0
+    schedule.end(1, [7.0] * 5, finished=True)
+    assert schedule.next_cell is None
+    schedule.end(0, [5.0] * 5, finished=True)
+    assert schedule.next_cell == 2
+    assert schedule.start(4) == {}  # cell 1 has ended, but is within the lag
+    assert schedule.next_cell == 3
+    assert schedule.start(4) == {1: 5.0, 2: 5.0}
+    assert schedule.next_cell is None
 
 
-def test_without_a_lag_nobody_waits() -> None:
-    lane = FoldSchedule(lag=None)
-    lane.add([1, 2])
-    lane.add([5])
-    assert [(lane.next_cell, lane.start(8)) for _ in range(3)] == [(1, {}), (2, {}), (5, {})]
-    assert lane.next_cell is None
+def test_cells_do_not_wait_without_a_lag() -> None:
+    schedule = FoldSchedule(lag=None)
+    schedule.add([1, 2])
+    schedule.add([5])
+    assert [(schedule.next_cell, schedule.start(8)) for _ in range(3)] == [(1, {}), (2, {}), (5, {})]
+    assert schedule.next_cell is None
 
 
 # --- size -------------------------------------------------------------------------------------
@@ -234,14 +234,14 @@ def test_without_a_lag_nobody_waits() -> None:
 @pytest.mark.parametrize(
     "options", [[], ["--no-racing"], ["--sampler", "tpe"], ["--protocol", "nested", "--cells", "500"]]
 )
-def test_a_search_of_many_cells_is_simulated_and_restored(
+def test_scale_benchmark_runs_and_restores_its_search(
     options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The benchmark itself, small: it restores its search from half of the cells and from all, and checks that."""
+    """Run the benchmark with few cells. It checks that its search is restored from half of the cells and from all."""
     monkeypatch.setattr(sys, "argv", [str(BENCHMARK), "--cells", "2000", "--workers", "50", *options])
     runpy.run_path(str(BENCHMARK), run_name="__main__")
     answer = json.loads(capsys.readouterr().out)
-    found, most = answer["planner"], answer["configurations"] * 73
-    assert 0 < found["cells"] <= most
-    assert (found["cells"] == most) is bool({"--no-racing", "nested"} & set(options))
+    found, all_cells = answer["planner"], answer["configurations"] * 73
+    assert 0 < found["cells"] <= all_cells
+    assert (found["cells"] == all_cells) is bool({"--no-racing", "nested"} & set(options))
     assert 0 < found["workers_busy"] <= 1

@@ -1,4 +1,4 @@
-"""Search spaces: those that come along, and every mistake in one's own said at once."""
+"""Tests of search spaces: bundled ones, and the messages about mistakes in a file."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def read(folder: Path, text: str) -> Space:
 def message(folder: Path, text: str) -> str:
     with pytest.raises(InputError) as caught:
         read(folder, text)
-    said = str(caught.value)
-    assert "\n" not in said
-    assert said.startswith(f"{folder / 'own.yaml'}: ")
-    return said
+    text_of_error = str(caught.value)
+    assert "\n" not in text_of_error
+    assert text_of_error.startswith(f"{folder / 'own.yaml'}: ")
+    return text_of_error
 
 
-def test_demo_small_and_full_come_along() -> None:
+def test_demo_small_and_full_are_bundled() -> None:
     assert {"demo", "small", "full"} <= set(bundled_spaces())
 
 
 @pytest.mark.parametrize("name", sorted(bundled_spaces()))
-def test_bundled_spaces_can_be_built_at_every_corner(name: str) -> None:
+def test_corners_of_bundled_spaces_are_valid_configurations(name: str) -> None:
     space = load_space(name)
     assert space.name == name
     assert space.about
@@ -46,18 +46,18 @@ def test_bundled_spaces_can_be_built_at_every_corner(name: str) -> None:
     for values in itertools.product(*ends):
         Configuration.from_params(space.full_params(dict(zip(space.searched, values, strict=True))))
     first = space.preset_values(0)
-    assert first, "the first configuration should be a sensible one"
+    assert first, "a bundled space should define its first configuration"
     Configuration.from_params(space.full_params(first))
 
 
-def test_full_covers_what_is_asked_for() -> None:
+def test_ranges_of_full_space() -> None:
     searched = load_space("full").searched
     assert searched["ot_entropy"] == Range(1e-3, 1.0, log=True, whole=False)
     assert searched["alignment_weight"] == Range(1e-3, 10.0, log=True, whole=False)
     assert searched["attention_depth"] == Range(1, 6, log=False, whole=True)
 
 
-def test_own_space(tmp_path: Path) -> None:
+def test_space_from_a_file(tmp_path: Path) -> None:
     space = read(
         tmp_path,
         "name: mine\nabout: a try\nconfigurations: 7\nsampler: random\nobjective: cosine\n"
@@ -82,14 +82,14 @@ def test_own_space(tmp_path: Path) -> None:
     assert space.full_params({"width": 16}) == {**DEFAULTS, "epochs": 30, "learning_rate": 0.01, "width": 16}
 
 
-def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
+def test_omitted_keys_have_defaults(tmp_path: Path) -> None:
     space = read(tmp_path, GOOD)
     assert (space.name, space.about, space.sampler, space.objective) == ("own", "", "tpe", "kl")
     assert space.first == {}
     assert space.fixed == {}
 
 
-def test_as_dict_is_what_was_read() -> None:
+def test_as_dict_has_the_entries_of_the_file() -> None:
     plain = load_space("full").as_dict()
     assert plain["parameters"]["ot_entropy"] == {"low": 1e-3, "high": 1.0, "log": True}
     assert plain["parameters"]["width"] == {"choices": [16, 32, 64, 128]}
@@ -129,9 +129,9 @@ PARAMETER_MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("parameters", "said"), PARAMETER_MISTAKES)
-def test_a_mistake_in_a_parameter(tmp_path: Path, parameters: str, said: str) -> None:
-    assert said in message(tmp_path, f"configurations: 4\nparameters: {parameters}\n")
+@pytest.mark.parametrize(("parameters", "expected"), PARAMETER_MISTAKES)
+def test_message_about_a_mistake_in_a_parameter(tmp_path: Path, parameters: str, expected: str) -> None:
+    assert expected in message(tmp_path, f"configurations: 4\nparameters: {parameters}\n")
 
 
 TOP_MISTAKES = [
@@ -158,19 +158,19 @@ TOP_MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("text", "said"), TOP_MISTAKES)
-def test_a_mistake_at_the_top(tmp_path: Path, text: str, said: str) -> None:
-    assert said in message(tmp_path, text)
+@pytest.mark.parametrize(("text", "expected"), TOP_MISTAKES)
+def test_message_about_a_mistake_at_the_top_level(tmp_path: Path, text: str, expected: str) -> None:
+    assert expected in message(tmp_path, text)
 
 
 @pytest.mark.parametrize("value", ["0.09", "0.51", "2", "high", ".nan", "true", "[0.2]"])
-def test_first_lies_in_its_own_range(tmp_path: Path, value: str) -> None:
+def test_value_in_first_outside_its_range_is_refused(tmp_path: Path, value: str) -> None:
     assert "first: dropout must lie in its range or choices under parameters, got" in message(
         tmp_path, f"{GOOD}first: {{dropout: {value}}}"
     )
 
 
-def test_first_is_one_of_the_choices(tmp_path: Path) -> None:
+def test_value_in_first_must_be_one_of_the_choices(tmp_path: Path) -> None:
     text = "configurations: 2\nparameters: {{width: {{choices: [16, 32]}}}}\nfirst: {{width: {}}}\n"
     assert read(tmp_path, text.format(32)).first == {"width": 32}
     assert "first: width must lie in its range or choices under parameters, got 24" in message(
@@ -179,12 +179,12 @@ def test_first_is_one_of_the_choices(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [0.1, 0.5])
-def test_both_ends_are_in_a_range(tmp_path: Path, value: float) -> None:
+def test_range_includes_both_ends(tmp_path: Path, value: float) -> None:
     assert read(tmp_path, f"{GOOD}first: {{dropout: {value}}}").first == {"dropout": value}
 
 
-def test_all_mistakes_in_one_line(tmp_path: Path) -> None:
-    said = message(
+def test_all_mistakes_are_in_one_line(tmp_path: Path) -> None:
+    found = message(
         tmp_path,
         "configurations: 0\nsampler: grid\nobjective: loss\nfrist: {}\nparameters: {dropuot: 0.1, epochs: 0}\n",
     )
@@ -196,11 +196,11 @@ def test_all_mistakes_in_one_line(tmp_path: Path) -> None:
         "'dropuot'",
         "epochs must",
     ):
-        assert part in said
+        assert part in found
 
 
 @pytest.mark.parametrize(
-    ("width", "heads", "said"),
+    ("width", "heads", "expected"),
     [
         ("{choices: [16, 32]}", "{choices: [2, 3]}", "heads must divide width, got width 16 and heads 3"),
         ("{choices: [16, 30]}", "4", "heads must divide width, got width 30 and heads 4"),
@@ -208,28 +208,28 @@ def test_all_mistakes_in_one_line(tmp_path: Path) -> None:
         ("30", "4", "heads must divide width, got width 30 and heads 4"),
     ],
 )
-def test_every_width_takes_every_number_of_heads(tmp_path: Path, width: str, heads: str, said: str) -> None:
+def test_heads_must_divide_width_in_all_combinations(tmp_path: Path, width: str, heads: str, expected: str) -> None:
     text = f"configurations: 2\nparameters: {{width: {width}, heads: {heads}}}\n"
-    assert said in message(tmp_path, text)
+    assert expected in message(tmp_path, text)
 
 
 def test_width_is_checked_against_the_default_heads(tmp_path: Path) -> None:
     assert "got width 15 and heads 2" in message(tmp_path, "configurations: 2\nparameters: {width: 15}\n")
 
 
-def test_a_key_given_twice(tmp_path: Path) -> None:
+def test_duplicate_key_is_refused(tmp_path: Path) -> None:
     assert "key 'dropout' is given twice" in message(
         tmp_path, "configurations: 4\nparameters:\n  dropout: 0.1\n  dropout: 0.2\n"
     )
 
 
 @pytest.mark.parametrize("name", ["smal", "nosuch", "", "spaces/mine", "small.yml.bak"])
-def test_an_unknown_space(name: str) -> None:
+def test_unknown_space_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=r"unknown space .* are ablation, demo, full, small.*path of a \.yaml file"):
         load_space(name)
 
 
-def test_an_unknown_space_has_a_nearest(tmp_path: Path) -> None:
+def test_message_about_unknown_space_suggests_the_closest(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="did you mean 'small'"):
         load_space("smal")
     with pytest.raises(InputError, match="cannot be read"):
@@ -248,38 +248,41 @@ variants:
 """
 
 
-def test_variants_are_configurations_in_their_order(tmp_path: Path) -> None:
+def test_variants_are_configurations_in_the_order_of_the_file(tmp_path: Path) -> None:
     space = read(tmp_path, ABLATION)
     assert space.configurations == 3
     assert list(space.variants) == ["whole model", "no transport", "no alignment"]
     whole = [space.full_params(space.preset_values(number) or {}) for number in range(3)]
     base = {**DEFAULTS, "width": 16, "alignment_weight": 2.0}
     assert whole == [base, base | {"transport": "none"}, base | {"alignment_weight": 0.0}]
-    assert set(space.searched) == {"transport", "alignment_weight"}  # what is the same in all is not searched
+    assert set(space.searched) == {
+        "transport",
+        "alignment_weight",
+    }  # hyperparameters that are equal in all variants are fixed
     assert space.fixed == {"width": 16}
 
 
-def test_a_study_hands_variants_out_in_their_order(tmp_path: Path) -> None:
+def test_sampler_returns_variants_in_the_order_of_the_file(tmp_path: Path) -> None:
     space = read(tmp_path, ABLATION)
     drawn = [ConfigurationSampler(space, 3, "shared").draw(number) for number in range(3)]
     assert drawn == [space.preset_values(number) for number in range(3)]
 
 
 @pytest.mark.parametrize("name", sorted(bundled_spaces()))
-def test_a_space_comes_back_from_its_dict(name: str) -> None:
+def test_parse_space_inverts_as_dict(name: str) -> None:
     space = load_space(name)
     assert parse_space(json.loads(json.dumps(space.as_dict())), "manifest", name) == space
 
 
 @pytest.mark.parametrize("head", ["", "parameters: {transport: linear}\n", "parameters: {}\n"])
-def test_variants_need_no_parameters(tmp_path: Path, head: str) -> None:
-    """Also where each of them is changed by some variant: the run could not be resumed otherwise."""
+def test_variants_do_not_need_parameters(tmp_path: Path, head: str) -> None:
+    """A space whose parameters are all changed by variants must survive `as_dict`, or its run could not be resumed."""
     space = read(tmp_path, head + "variants:\n  a:\n  b: {transport: none}\n")
     assert parse_space(json.loads(json.dumps(space.as_dict())), "manifest", space.name) == space
     assert list(space.variants.values()) == [{"transport": "linear"}, {"transport": "none"}]
 
 
-def test_the_ablation_table_has_the_papers_rows() -> None:
+def test_ablation_space_has_the_rows_of_the_paper() -> None:
     space = load_space("ablation")
     whole, *others = space.variants.values()
     assert (whole["transport"], whole["label_attention"], whole["modalities"]) == ("linear", "correlated", "both")
@@ -296,7 +299,7 @@ def test_the_ablation_table_has_the_papers_rows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "expected"),
     [
         ("{transport: none}", "{transport: nothing}", "variant 'no transport': transport must be one of linear"),
         ("{transport: none}", "{transpart: none}", "did you mean 'transport'?"),
@@ -324,14 +327,14 @@ def test_the_ablation_table_has_the_papers_rows() -> None:
         ),
     ],
 )
-def test_wrong_variants(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_message_about_a_mistake_in_variants(tmp_path: Path, old: str, new: str, expected: str) -> None:
     assert old in ABLATION
-    with pytest.raises(InputError, match=re.escape(said)):
+    with pytest.raises(InputError, match=re.escape(expected)):
         read(tmp_path, ABLATION.replace(old, new))
 
 
 @pytest.mark.parametrize(
-    ("parameters", "said"),
+    ("parameters", "expected"),
     [
         ("{ot_alpha: {low: 0, high: 1}}", "ot_alpha acts only where transport is fused"),
         ("{transport: none, ot_entropy: {low: 0.1, high: 1}}", "ot_entropy acts only where there is"),
@@ -348,12 +351,12 @@ def test_wrong_variants(tmp_path: Path, old: str, new: str, said: str) -> None:
         ("{transport: 1}", "transport must be one of linear"),
     ],
 )
-def test_hyperparameters_that_could_not_act(tmp_path: Path, parameters: str, said: str) -> None:
-    with pytest.raises(InputError, match=re.escape(said)):
+def test_hyperparameter_without_effect_is_refused(tmp_path: Path, parameters: str, expected: str) -> None:
+    with pytest.raises(InputError, match=re.escape(expected)):
         read(tmp_path, f"configurations: 3\nparameters: {parameters}\n")
 
 
-def test_a_word_can_be_searched(tmp_path: Path) -> None:
+def test_words_can_be_searched(tmp_path: Path) -> None:
     text = "configurations: 3\nparameters: {transport: {choices: [fused, none]}, ot_alpha: {low: 0, high: 1}}\n"
     space = read(tmp_path, text)
     assert space.searched["transport"] == Choices(("fused", "none"))

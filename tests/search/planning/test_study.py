@@ -1,4 +1,4 @@
-"""Draws: a function of seed, study, number and what was learnt; and trials as Optuna knows them."""
+"""Tests of draws, which depend on seed, study, number and earlier results only, and of Optuna trials."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BOTH = pytest.mark.parametrize("space", [SPACE, RANDOM], ids=["tpe", "random"])
 
 
 def trials(space: Space, valley: float, count: int = 20) -> list[FrozenTrial]:
-    """Random configurations whose loss is least at an entropy."""
+    """Return trials of random configurations whose loss is lowest at the `ot_entropy` of `valley`."""
     draws = study.ConfigurationSampler(dataclasses.replace(space, sampler="random"), 5, "x")
     found = []
     for number in range(count):
@@ -65,7 +65,7 @@ def test_distributions_are_those_of_the_space() -> None:
 
 
 @BOTH
-def test_a_draw_lies_in_the_space(space: Space) -> None:
+def test_draw_lies_in_the_space(space: Space) -> None:
     for number in range(15):
         drawn = draw(space, number=number, learnt=trials(SPACE, 0.03))
         assert set(drawn) == set(space.searched)
@@ -74,7 +74,7 @@ def test_a_draw_lies_in_the_space(space: Space) -> None:
 
 
 @BOTH
-def test_a_draw_needs_no_memory_and_no_global_state(space: Space) -> None:
+def test_draw_does_not_depend_on_earlier_draws_or_global_state(space: Space) -> None:
     learnt = trials(SPACE, 0.03)
     np.random.seed(1)  # noqa: NPY002 - the global state is what is tested
     expected = draw(space, learnt=learnt)
@@ -85,8 +85,8 @@ def test_a_draw_needs_no_memory_and_no_global_state(space: Space) -> None:
 
 
 @BOTH
-def test_draws_of_one_study_do_not_see_each_other(space: Space) -> None:
-    """One after the other, learning on the way: each is what it would be alone."""
+def test_draws_of_one_study_are_independent(space: Space) -> None:
+    """In a sequence of draws with results in between, each draw equals that of a new sampler."""
     learnt = trials(SPACE, 0.03)
     draws = study.ConfigurationSampler(space, 0, "shared")
     recorded = {"ot_entropy": 0.5, "dropout": 0.25, "attention_depth": 2, "width": 16}
@@ -100,7 +100,7 @@ def test_draws_of_one_study_do_not_see_each_other(space: Space) -> None:
 
 
 @BOTH
-def test_a_draw_depends_on_seed_study_and_number(space: Space) -> None:
+def test_draw_depends_on_seed_study_and_number(space: Space) -> None:
     for learnt in ([], trials(SPACE, 0.03)):
         entropies = {
             draw(space, seed, label, number, learnt)["ot_entropy"]
@@ -111,8 +111,8 @@ def test_a_draw_depends_on_seed_study_and_number(space: Space) -> None:
         assert len(entropies) == 8
 
 
-def test_derived_seeds_stay_what_they_are() -> None:
-    """Runs are resumed by later versions: these numbers must never change."""
+def test_derived_seeds_are_stable() -> None:
+    """Later versions resume runs, so these numbers must never change."""
     assert study.derived_seed(0, "shared", 0) == 2499588919
     assert study.derived_seed(12, "fold 3", 45) == 2270305016
 
@@ -127,7 +127,7 @@ def test_tpe_learns_and_random_does_not() -> None:
 
 
 @pytest.mark.parametrize(("configurations", "startup"), [(1, 2), (8, 2), (16, 4), (40, 10), (400, 10)])
-def test_tpe_draws_a_quarter_at_random_first(configurations: int, startup: int) -> None:
+def test_first_quarter_of_tpe_draws_is_random(configurations: int, startup: int) -> None:
     space = dataclasses.replace(SPACE, configurations=configurations)
     random = draw(RANDOM)
     assert draw(space, learnt=trials(SPACE, 0.03, startup - 1)) == random
@@ -135,7 +135,7 @@ def test_tpe_draws_a_quarter_at_random_first(configurations: int, startup: int) 
 
 
 @BOTH
-def test_first_is_the_first_of_every_study_and_its_rest_is_drawn(space: Space) -> None:
+def test_every_study_starts_with_first_and_draws_its_other_values(space: Space) -> None:
     for label in ("shared", "fold 0", "fold 1"):
         assert draw(space, label=label, number=0).items() >= SPACE.first.items()
     rest = {draw(space, label=f"fold {fold}", number=0)["dropout"] for fold in range(3)}
@@ -145,7 +145,7 @@ def test_first_is_the_first_of_every_study_and_its_rest_is_drawn(space: Space) -
 
 @BOTH
 @pytest.mark.parametrize("number", [0, 3])
-def test_known_values_are_taken_to_the_bit(space: Space, number: int) -> None:
+def test_recorded_values_are_used_exactly(space: Space, number: int) -> None:
     recorded = {"ot_entropy": 0.1 + 0.2, "dropout": 1 / 3, "attention_depth": 2, "width": 16}
     assert (
         draw(space, number=number, recorded={**recorded, "epochs": 8, "heads": 4}, learnt=trials(SPACE, 0.03))
@@ -153,7 +153,7 @@ def test_known_values_are_taken_to_the_bit(space: Space, number: int) -> None:
     )
 
 
-def test_a_trial_has_the_means_over_its_folds() -> None:
+def test_trial_has_running_means_over_folds() -> None:
     params = SPACE.full_params({"ot_entropy": 0.5, "dropout": 0.25, "attention_depth": 2, "width": 16})
     whole = study.ConfigurationSampler(SPACE, 0, "x").make_trial(params, [0.5, 0.25, 1.5], complete=True)
     assert whole.state == TrialState.COMPLETE
@@ -163,7 +163,7 @@ def test_a_trial_has_the_means_over_its_folds() -> None:
     assert whole.distributions == study.optuna_distributions(SPACE)
 
 
-def test_dropped_is_pruned_and_failed_has_failed() -> None:
+def test_states_of_dropped_and_failed_trials() -> None:
     params = SPACE.full_params({"ot_entropy": 0.5, "dropout": 0.25, "attention_depth": 2, "width": 16})
     dropped = study.ConfigurationSampler(SPACE, 0, "x").make_trial(params, [0.5, 0.25], complete=False)
     assert (dropped.state, dropped.value) == (TrialState.PRUNED, None)
