@@ -51,6 +51,7 @@ from helo.search.setup.resume import restore_setup
 from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
 from helo.settings import TrainingSettings
+from helo.storage import LocalFolder
 
 SPACE = read_space(Path(__file__).with_name("efficiency.yaml"))
 CONCURRENCY = 2

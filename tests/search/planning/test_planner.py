@@ -305,7 +305,7 @@ def test_interrupted_search_resumes_as_if_it_had_not_been_interrupted(
     generator = np.random.default_rng(len(sampler) + folds)
     for _ in range(3):
         planner = make()
-        done: dict[Key, Ran] = {}
+        done: dict[Key, FinishedCell] = {}
         while not planner.finished:  # interrupted repeatedly, with any number of running cells
             part = run(
                 planner,
