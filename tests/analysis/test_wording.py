@@ -35,11 +35,11 @@ def test_note_that_shared_proposals_use_the_other_folds() -> None:
 def test_note_that_racing_uses_the_other_folds() -> None:
     caution, rungs = said(protocol=SearchProtocol.SHARED, racing=True)
     assert caution.startswith("Protocol shared: one study proposes the configurations for all folds")
-    assert "The same holds for racing" in caution
+    assert "Racing has the same effect" in caution
     assert DROPPED_EARLY in caution
     assert "Only the proposals are affected" not in caution
     assert rungs.startswith(STOPPED_EARLY)
-    assert "never chosen in its fold" in rungs
+    assert "never selected in its fold" in rungs
 
 
 def test_nested_is_unbiased_and_has_no_configuration_to_deploy() -> None:
@@ -143,7 +143,7 @@ def test_optimism_gap_is_stated() -> None:
     (said,) = optimism_note(table, "kl")
     assert "KL would look better by 0.0500 (25.0 % of 0.2000, 95 % interval" in said
     same = measure_optimism(score_table(per_fold_selection=[0.2, 0.2], oracle=[0.2, 0.2]))
-    assert optimism_note(same, "kl") == ["Optimism gap: none on KL. Test scores would have chosen the same cells."]
+    assert optimism_note(same, "kl") == ["Optimism gap: none on KL. Selection by test score would give the same cells."]
     (least,) = optimism_note(table, "kl", without_choice=2)
     assert "This is a lower bound: in 2 of 3 folds only one cell ran to its end" in least
     assert optimism_note(measure_optimism(score_table(train_mean=[0.2])), "kl") == []

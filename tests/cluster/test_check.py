@@ -509,7 +509,7 @@ KUBERNETES: dict[str, tuple[Mutation, str]] = {
     ),
     "an image without a version": (
         container(put("image", "a/b:v1")),
-        "must have a tag that starts with 2.60.0-py311-gpu and so names Ray and Python, got v1",
+        "must have a tag that starts with 2.60.0-py311-gpu, the versions of Ray and Python, got v1",
     ),
     "a misspelt key": (
         group(rename("maxReplicas", "maxReplica")),

@@ -60,7 +60,7 @@ SETTINGS = CellSettings(TrainingSettings(seed=3))
 NODES = 4
 WAIT_S = 120.0
 VOLATILE = ["seconds", "node", "started", "finished"]
-# Workers cannot import this file: what they run of it travels with them.
+# Workers cannot import this module, so its functions are pickled by value.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
