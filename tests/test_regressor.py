@@ -99,12 +99,12 @@ NO_DISTRIBUTIONS = dict.fromkeys(
     "the targets of this check have one column or do not sum to 1; `ScalarTarget` passes it",
 ) | {
     "check_positive_only_tag_during_fit": (
-        "the target is one column of class numbers, which is refused before the negative inputs are read; with a target "
-        "that `ScalarTarget` scales, negative inputs are accepted"
+        "the target is one column of class numbers, which is refused before the negative inputs are read; with a "
+        "target that `ScalarTarget` scales, negative inputs are accepted"
     ),
     "check_regressor_multioutput": (
-        "the five targets are arbitrary real numbers, not distributions; the check has no counterpart for `ScalarTarget`, "
-        "which has one output"
+        "the five targets are arbitrary real numbers, not distributions; the check has no counterpart for "
+        "`ScalarTarget`, which has one output"
     ),
 }
 
