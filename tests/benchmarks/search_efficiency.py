@@ -42,7 +42,7 @@ from helo.run.ledger import CellRecord, rows_of
 from helo.run.selection import best_per_fold
 from helo.run.tables import cells_table
 from helo.search.context import SearchContext
-from helo.search.driver import run_search
+from helo.search.driver import run_remaining_cells
 from helo.search.planning.outcome import Outcome
 from helo.search.planning.pace import Pace
 from helo.search.planning.planner import Planner
@@ -80,7 +80,7 @@ def complete_run(dataset: Dataset, seed: int, out: Path, racing: bool) -> Run:
         found, training = None, TrainingSettings(seed=seed)
         setup = SearchSetup(dataset, SPACE, LocalFolder(out), training, resources, racing=racing)
     context = SearchContext(setup, Console(stderr=True), run=found)
-    assert run_search(context)
+    assert run_remaining_cells(context)
     return context.run
 
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from helo.data import Dataset, simulate
 from helo.names import Column, Estimate, Method, Prefix, SearchProtocol, TableName
 from helo.search.context import SearchContext
-from helo.search.driver import run_search
+from helo.search.driver import run_remaining_cells
 from helo.search.execution.connection import ray_cluster
 from helo.search.planning.space import Choices, Range, Space
 from helo.search.setup.search_setup import SearchSetup
@@ -45,7 +45,7 @@ def skill(dataset: Dataset, out: Path) -> pd.DataFrame:
     training, resources = TrainingSettings(seed=1), Resources(2, 1, 0)
     setup = SearchSetup(dataset, SPACE, LocalFolder(out), training, resources, baselines=BASELINES)
     context = SearchContext(setup, Console(quiet=True))
-    assert run_search(context)
+    assert run_remaining_cells(context)
     run = context.run
     summary = write_summary(read_source(run))
     wide = summary.pivot(index=Column.ESTIMATE, columns=Column.METRIC, values=Column.SKILL)
@@ -131,7 +131,7 @@ def test_nested_folds_do_not_depend_on_their_test_subject(tmp_path: Path) -> Non
             protocol=SearchProtocol.NESTED,
         )
         context = SearchContext(setup, Console(quiet=True))
-        assert run_search(context)
+        assert run_remaining_cells(context)
         run = context.run
         cells = run.table(TableName.CELLS).drop(columns=["seconds", "node", "started", "finished"])
         assert len(cells) == 5 * 6

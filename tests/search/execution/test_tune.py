@@ -25,7 +25,7 @@ from helo.run.directory import Run
 from helo.run.ledger import Ledger, LedgerWriter
 from helo.run.manifest import Manifest
 from helo.search.context import SearchContext
-from helo.search.driver import run_search
+from helo.search.driver import run_remaining_cells
 from helo.search.execution.cells import CellSettings
 from helo.search.execution.connection import SharedDataset, ray_cluster
 from helo.search.execution.progress import SearchProgress
@@ -83,7 +83,7 @@ def search(dataset: Dataset, out: Path, space: Space = SPACE, concurrency: int =
     resources = Resources(concurrency, 1, given.pop("share", 0))
     setup = SearchSetup(dataset, space, LocalFolder(out), TrainingSettings(seed=3), resources, **given)
     context = SearchContext(setup, Console(quiet=True))
-    assert run_search(context)
+    assert run_remaining_cells(context)
     run = context.run
     return run.table(TableName.CELLS).drop(columns=VOLATILE)
 
