@@ -137,8 +137,8 @@ _ALL = (
         "Which hyperparameters matter",
         "How strongly each searched hyperparameter decides whether a configuration is among the best"
         " (PED-ANOVA), with a"
-        " 95 % interval from resampled subjects. A bar within its band is not informative: shuffled scores give"
-        " as much.",
+        " 95 % interval from resampled subjects. A bar that does not exceed its noise band is not informative,"
+        " because shuffled scores reach the same value.",
         lambda source: plot_importance(source.importance),
         _has_search,
         slow=True,

@@ -1,10 +1,11 @@
 #!/bin/bash
-# A search on a Slurm cluster. From the project's folder, with the project in .venv:
+# A search on a Slurm cluster. Submit it in the project's folder, with the project installed in .venv:
 #
 #   sbatch cluster/slurm.sh /shared/runs/wesad --data /shared/datasets/wesad --space full
 #
-# The first word is the run directory, on a file system that all nodes see; the others go to helo.search. The same line
-# again, or Slurm's requeueing, goes on with a run that is there. Node types and account: add your site's own lines.
+# The first argument is the run directory, on a file system that all nodes share. The other arguments are passed to
+# helo.search. If the run exists, the job resumes it, after a second submission as well as after requeueing by Slurm.
+# Add the #SBATCH lines that your site needs, such as account and partition.
 #SBATCH --job-name=helo
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -28,7 +29,7 @@ shift
 if [ -e "$run/manifest.json" ]; then
     search=(--resume "$run")
     if [ $# -gt 0 ]; then
-        echo "resuming $run as it was begun; left out: $*"
+        echo "resuming $run with its original options; ignored: $*"
     fi
 else
     search=(--out "$run" "$@")
@@ -37,7 +38,7 @@ fi
 # shellcheck source=/dev/null
 source "${HELO_VENV:-.venv}/bin/activate"
 
-# Others share the network: who does not know this job's token is refused by its Ray.
+# Other users share the network. This job's Ray refuses connections without the token.
 RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN
 export RAY_USAGE_STATS_ENABLED=0 RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300
@@ -46,7 +47,7 @@ hosts=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head=${hosts%%$'\n'*}
 port=$((20000 + SLURM_JOB_ID % 10000))
 
-# Ray on every node, the search on the first; when it ends, so does Ray.
+# Start Ray on every node and the search on the first node. Ray stops when the search ends.
 srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --kill-on-bad-exit=1 \
     ray symmetric-run --address "$head:$port" --min-nodes "$SLURM_JOB_NUM_NODES" \
     --num-cpus="${SLURM_CPUS_PER_TASK:-1}" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" \

@@ -121,7 +121,7 @@ def compute_importance(
     )
     axes = [axis for axis in searched_parameters(tried.reset_index(), parameters) if axis.defined]
     if not axes:
-        raise InputError("no hyperparameter was searched, so none can be told from another")
+        raise InputError("importance needs at least one searched hyperparameter, got none")
     names = [axis.name for axis in axes]
     with _quiet():
         evaluate = _evaluator(axes, scores.index[kept])

@@ -39,7 +39,8 @@ NOT_REPORTABLE: Final = "not reportable"
 _FITTED = (
     "The fitted baselines choose their settings on the inner validation subjects and are then fitted to all subjects"
     " but the test subject. HeLo is not refitted: the inner validation subjects decide when its training stops, so it"
-    " trains without them. The best fitted baseline is named by its test score, which favours it."
+    " trains without them. The best fitted baseline is selected by its test score, so the comparison is"
+    " biased in its favour."
 )
 _LISTED = (
     "The configurations are the variants that the space lists; no sampler proposed any. In the table of estimates,"
@@ -48,26 +49,27 @@ _LISTED = (
     " per_fold_selection."
 )
 _SHARED = (
-    "Protocol shared: one study proposes the configurations for all folds. Its proposals have therefore seen the other"
-    " folds, in which the test subject of this fold was used for training or validation."
+    "Protocol shared: one study proposes the configurations for all folds. The proposals therefore depend on the"
+    " other folds, in which the test subject of this fold is a training or validation subject."
 )
 _SHARED_CHOICE = (
-    " Only the proposals are affected: the choice in each fold uses the inner validation subjects of that fold alone."
+    " Only the proposals are affected: the selection in each fold uses the inner validation subjects of that fold"
+    " alone."
 )
 _SHARED_RACING = (
-    " The same holds for racing: a configuration that did badly on the first folds was not tried on the others. Among"
-    " the remaining configurations, the choice in each fold uses the inner validation subjects of that fold alone."
+    " Racing has the same effect: a configuration that scored badly in the first folds was not run in the others. Among"
+    " the remaining configurations, the selection in each fold uses the inner validation subjects of that fold alone."
     " Protocol nested avoids both effects."
 )
 _NESTED = (
     "Protocol nested: each fold has its own study and nothing passes between folds, so per_fold_selection is an"
     " unbiased estimate. No configuration is in all folds, so there is no single_configuration: the estimate describes"
-    " the search itself. To deploy a model, run the search on all subjects. Among the choices of the folds, the one"
-    " nearest to all others (the medoid) is a fair start."
+    " the search itself. For deployment, the report recommends the medoid of the folds' selections, the"
+    " configuration nearest to all others."
 )
 _RUNGS = (
-    "A cell that was clearly behind the others of its fold was stopped early. Such a cell is never chosen in its fold."
-    " In a mean over folds, it counts with the score that it had reached."
+    "A cell that was clearly behind the others of its fold was stopped early. Such a cell is never selected in its"
+    " fold. In a mean over folds, it counts with the score that it had reached."
 )
 _SUBJECT_SCALED = (
     "Features were scaled within each subject. This uses the unlabelled windows of the test subject, but never its"
@@ -97,12 +99,12 @@ def optimism_note(table: pd.DataFrame, objective: str, without_choice: int = 0) 
     if not row["subjects"] or math.isnan(row["gap"]):
         return []
     if row["gap"] == 0:
-        return [f"Optimism gap: none on {label}. Test scores would have chosen the same cells."]
+        return [f"Optimism gap: none on {label}. Selection by test score would give the same cells."]
     interval = ""
     if not math.isnan(row["gap_low"]):
         interval = f", 95 % interval {format_score(row['gap_low'])} to {format_score(row['gap_high'])}"
     sentence = (
-        f"Optimism gap: had test scores chosen the configurations (oracle), {label} would look better by"
+        f"Optimism gap: if the configurations had been selected by test score (oracle), {label} would look better by"
         f" {format_score(row['gap'])} ({row['per_cent']:.1f} % of {format_score(row['score'])}{interval})."
     )
     if without_choice:
@@ -165,8 +167,8 @@ def unconverged_note(per_cell: pd.Series) -> list[str]:
         return []
     return [
         f"In {affected} of {count(len(per_cell), 'cell')}, some transport plans did not converge (at most"
-        f" {per_cell.max():.0f} in an epoch). In these cells, the value of the entropic regularisation is less"
-        " meaningful."
+        f" {per_cell.max():.0f} in an epoch). In these cells, the plans deviate from the"
+        " solution for the given entropic regularisation."
     ]
 
 

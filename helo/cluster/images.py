@@ -29,7 +29,7 @@ def check_image(faults: Faults, place: Place, image: Any, gpu: bool) -> None:
         return
     found = re.match(r"(\d+(?:\.\w+)+)(?:-py(\d)(\d+))?(-|$)", tag)
     if found is None:
-        faults.add(place, f"must have a tag that starts with {right} and so names Ray and Python, got {tag}")
+        faults.add(place, f"must have a tag that starts with {right}, the versions of Ray and Python, got {tag}")
     elif found[1] != ray_version():
         faults.add(place, f"must have Ray {ray_version()}, tag {right}, got {image}")
     elif found[2] is None or f"{found[2]}.{found[3]}" != PYTHON:

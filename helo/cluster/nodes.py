@@ -104,7 +104,10 @@ def read_nodes(path: Path) -> list[Nodes]:
     cloud = provider.get("type") if isinstance(provider, Mapping) else None
     if "apiVersion" in content or cloud not in (None, "aws"):
         whose = "Kubernetes" if "apiVersion" in content else str(cloud)
-        raise InputError(f"{path}: prices are known for AWS only, not for {whose}; give --price USD for an hour of all")
+        raise InputError(
+            f"{path}: prices are known for AWS only, not for {whose}; "
+            "give the price of the whole cluster per hour with --price USD"
+        )
     types = content.get("available_node_types")
     if not isinstance(types, Mapping) or not types:
         raise InputError(f"{path}: available_node_types must map names to node types, got {types!r}")

@@ -30,7 +30,9 @@ def build_parser() -> argparse.ArgumentParser:
     makers = [_simulate_parser(kinds), _wesad_parser(kinds), _dmer_parser(kinds), _table_parser(kinds)]
     for maker in makers:
         maker.add_argument("--out", type=Path, required=True, metavar="DIR", help="dataset directory to make")
-    check = kinds.add_parser("check", help="describe a dataset and warn of what would make its scores meaningless")
+    check = kinds.add_parser(
+        "check", help="describe a dataset and warn of problems that would make its scores meaningless"
+    )
     check.add_argument("folder", metavar="DIR", help="dataset directory, or its URI")
     check.add_argument("--strict", action="store_true", help="exit with 1 if there are warnings")
     return parser
@@ -63,7 +65,10 @@ def _wesad_parser(kinds: Any) -> argparse.ArgumentParser:
         "S2/S2_quest.csv ...",
     )
     parser.add_argument(
-        "--items", default="panas23", metavar="SET", help="panas23, panas9, or NAME,NAME,… (default: panas23)"
+        "--items",
+        default="panas23",
+        metavar="SET",
+        help="PANAS items of the label: panas23, panas9, or NAME,NAME,… (default: panas23)",
     )
     download = parser.add_argument_group("the official download only")
     download.add_argument(
@@ -71,7 +76,7 @@ def _wesad_parser(kinds: Any) -> argparse.ArgumentParser:
     )
     download.add_argument("--window", type=float, metavar="SECONDS", help="length of a window (default: 30)")
     download.add_argument(
-        "--step", type=float, metavar="SECONDS", help="time between the beginnings of windows (default: 15)"
+        "--step", type=float, metavar="SECONDS", help="time between the starts of windows (default: 15)"
     )
     download.add_argument(
         "--jobs", type=int, metavar="N", help="number of subjects read at a time (default: by cores and memory)"

@@ -17,7 +17,7 @@ from helo.names import Normalisation, SearchProtocol
 from helo.run.manifest import Manifest
 
 STOPPED_EARLY = "A cell that was clearly behind the others of its fold was stopped early."
-DROPPED_EARLY = "a configuration that did badly on the first folds was not tried on the others"
+DROPPED_EARLY = "a configuration that scored badly in the first folds was not run in the others"
 
 
 def said(**manifest: Any) -> list[str]:
@@ -35,11 +35,11 @@ def test_note_that_shared_proposals_use_the_other_folds() -> None:
 def test_note_that_racing_uses_the_other_folds() -> None:
     caution, rungs = said(protocol=SearchProtocol.SHARED, racing=True)
     assert caution.startswith("Protocol shared: one study proposes the configurations for all folds")
-    assert "The same holds for racing" in caution
+    assert "Racing has the same effect" in caution
     assert DROPPED_EARLY in caution
     assert "Only the proposals are affected" not in caution
     assert rungs.startswith(STOPPED_EARLY)
-    assert "never chosen in its fold" in rungs
+    assert "never selected in its fold" in rungs
 
 
 def test_nested_is_unbiased_and_has_no_configuration_to_deploy() -> None:
@@ -71,7 +71,7 @@ def test_minimal_manifest_gives_no_notes() -> None:
     assert method_notes(Manifest()) == []
 
 
-def score_table(**by_estimate: Sequence[float]) -> pd.DataFrame:
+def score_table(**by_estimate: Sequence[float] | np.ndarray) -> pd.DataFrame:
     rows = [
         (estimate, f"S{number}", *[value] * len(METRICS))
         for estimate, values in by_estimate.items()
@@ -143,7 +143,7 @@ def test_optimism_gap_is_stated() -> None:
     (said,) = optimism_note(table, "kl")
     assert "KL would look better by 0.0500 (25.0 % of 0.2000, 95 % interval" in said
     same = measure_optimism(score_table(per_fold_selection=[0.2, 0.2], oracle=[0.2, 0.2]))
-    assert optimism_note(same, "kl") == ["Optimism gap: none on KL. Test scores would have chosen the same cells."]
+    assert optimism_note(same, "kl") == ["Optimism gap: none on KL. Selection by test score would give the same cells."]
     (least,) = optimism_note(table, "kl", without_choice=2)
     assert "This is a lower bound: in 2 of 3 folds only one cell ran to its end" in least
     assert optimism_note(measure_optimism(score_table(train_mean=[0.2])), "kl") == []

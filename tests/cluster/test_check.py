@@ -1,4 +1,4 @@
-"""Cluster files: those that come with the project are sound, and every planted mistake is said in one line."""
+"""Check of cluster files: the shipped files are valid, and every planted mistake is reported in one line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Mutation = Callable[[Any], object]
 
 
 def documents(name: str) -> Any:
-    """A shipped file as plain data: no anchors, so that a change is in one place; a list where there are several."""
+    """Return a shipped file as plain data without anchors: a list if it has several documents."""
     found = [yaml.safe_load(yaml.dump(each, Dumper=Plain, sort_keys=False)) for each in read_documents(FOLDER / name)]
     return found if len(found) > 1 else found[0]
 
@@ -44,7 +44,7 @@ def faults(folder: Path, content: Any) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_what_comes_with_the_project_is_sound(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_shipped_files_are_valid(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(FOLDER / name)]) == 0
     said, wrong = capsys.readouterr()
     assert wrong == ""
@@ -87,7 +87,7 @@ def within(key: Any, change: Mutation) -> Mutation:
 
 
 def swap(number: int, old: str, new: str) -> Mutation:
-    """In one command of a list, another word."""
+    """Return a mutation that replaces a word in one command of a list."""
 
     def change(commands: Any) -> None:
         assert old in commands[number]
@@ -323,7 +323,7 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
 
 
 @pytest.mark.parametrize("name", PLANTED)
-def test_a_mistake_is_said_in_one_line(tmp_path: Path, name: str) -> None:
+def test_a_mistake_is_reported_in_one_line(tmp_path: Path, name: str) -> None:
     change, expected = PLANTED[name]
     content = documents("aws.yaml")
     change(content)
@@ -332,7 +332,7 @@ def test_a_mistake_is_said_in_one_line(tmp_path: Path, name: str) -> None:
     assert "\n" not in said
 
 
-def test_all_mistakes_are_said_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_mistakes_are_reported_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chosen = [
         "misspelt key of EC2",
         "size of the wrong type",
@@ -424,7 +424,7 @@ def test_mistakes_in_the_lab(tmp_path: Path, name: str) -> None:
     assert expected in said
 
 
-def test_machines_of_the_lab_may_idle(tmp_path: Path) -> None:
+def test_local_machines_may_be_idle(tmp_path: Path) -> None:
     content = documents("local.yaml")
     content["idle_timeout_minutes"] = 600
     assert faults(tmp_path, content) == ()
@@ -443,7 +443,7 @@ POLICY: dict[str, tuple[Mutation, str]] = {
 
 
 @pytest.mark.parametrize("name", POLICY)
-def test_what_the_head_may_not_start_is_said_where_its_policy_is_there(tmp_path: Path, name: str) -> None:
+def test_workers_that_the_policy_of_the_head_forbids_are_reported(tmp_path: Path, name: str) -> None:
     change, expected = POLICY[name]
     content = documents("aws.yaml")
     change(content)
@@ -457,9 +457,7 @@ def test_what_the_head_may_not_start_is_said_where_its_policy_is_there(tmp_path:
     assert said.startswith("aws-policy-head.json: cannot be read (")
 
 
-def test_the_price_is_of_a_region_and_of_spot_where_there_is_spot(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_price_depends_on_region_and_spot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = documents("aws.yaml")
     content["provider"].update(region="eu-west-1", availability_zone="eu-west-1a")
     for entry in content["available_node_types"].values():
@@ -509,7 +507,7 @@ KUBERNETES: dict[str, tuple[Mutation, str]] = {
     ),
     "an image without a version": (
         container(put("image", "a/b:v1")),
-        "must have a tag that starts with 2.60.0-py311-gpu and so names Ray and Python, got v1",
+        "must have a tag that starts with 2.60.0-py311-gpu, the versions of Ray and Python, got v1",
     ),
     "a misspelt key": (
         group(rename("maxReplicas", "maxReplica")),
@@ -576,7 +574,7 @@ def test_mistakes_on_kubernetes(tmp_path: Path, name: str) -> None:
     assert expected in said
 
 
-def test_a_fence_is_as_good_as_a_token(tmp_path: Path) -> None:
+def test_a_network_policy_replaces_a_token(tmp_path: Path) -> None:
     parts = documents("kuberay.yaml")
     parts[0]["spec"].pop("authOptions")
     parts.append({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": {"podSelector": {}}})
@@ -608,9 +606,7 @@ def test_mistakes_on_slurm(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "5", "- 1\n", "a: [", "a: &a [*a]\n", "\x00", "provider:\n- type: aws\n", "---\n---\n"]
 )
-def test_what_is_no_cluster_file_is_said_in_one_line(
-    tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_other_files_are_rejected_in_one_line(tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "file.yaml"
     path.write_text(text, encoding="utf-8")
     assert main(["check", str(path)]) == 2
@@ -621,7 +617,7 @@ def test_what_is_no_cluster_file_is_said_in_one_line(
 
 
 @pytest.mark.parametrize(("name", "text"), [("policy.json", '{"Statement": []}'), ("tidy.sh", "#!/bin/bash\nls\n")])
-def test_a_file_of_something_else_is_said_to_be_that(
+def test_the_kind_of_another_file_is_reported(
     tmp_path: Path, name: str, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8")
@@ -638,13 +634,13 @@ def test_a_file_of_something_else_is_said_to_be_that(
         (["--cpus-per-cell", "0"], "must be at least 1"),
     ],
 )
-def test_bad_shares(words: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_shares_are_rejected(words: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(FOLDER / "aws.yaml"), *words]) == 2
     assert expected in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("package", "name"), [("botocore", "aws.yaml"), ("jsonschema", "gcp.yaml")])
-def test_what_has_to_be_installed_is_said(package: str, name: str) -> None:
+def test_a_missing_package_is_reported(package: str, name: str) -> None:
     code = (
         f"import sys; sys.modules[{package!r}] = None; from helo.cluster.__main__ import main; "
         f"sys.exit(main(['check', {str(FOLDER / name)!r}]))"

@@ -1,4 +1,4 @@
-"""What the cluster folder says and grants: its commands run or parse, versions are pinned, policies small."""
+"""The cluster folder: its commands run or parse, its versions are pinned, and its policies are minimal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ README = (FOLDER / "README.md").read_text(encoding="utf-8")
 
 
 def commands(*first: str) -> list[list[str]]:
-    """The README's command lines that begin with these words."""
+    """Return the command lines of the README that begin with these words."""
     blocks = re.findall(r"^```sh\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
     lines = [
         shlex.split(line.removesuffix(" &").removesuffix(" > /dev/null"))
@@ -37,7 +37,7 @@ def commands(*first: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("words", commands("python"), ids=" ".join)
-def test_our_commands_run(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_of_the_project_run(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert words[:3] == ["python", "-m", "helo.cluster"]
     assert main(words[3:]) == 0
@@ -58,7 +58,7 @@ def test_commands_of_ray_parse(words: list[str]) -> None:
         build_parser().parse_args(search[3:])
 
 
-def test_there_are_commands_and_few_of_them() -> None:
+def test_the_readme_has_a_small_number_of_commands() -> None:
     assert len(commands("python")) == 5
     assert len(commands("ray")) >= 6
     start = README[README.index("export BUCKET") : README.index("```\n\n`ray dashboard` keeps")]
@@ -66,12 +66,12 @@ def test_there_are_commands_and_few_of_them() -> None:
     assert len(start.splitlines()) - 1 <= 6
 
 
-def test_links_lead_somewhere() -> None:
+def test_links_have_targets() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert "://" in target or (FOLDER / target).exists(), target
 
 
-def test_versions_are_those_that_are_pinned() -> None:
+def test_versions_match_the_pinned_ones() -> None:
     pinned = re.search(r"^ray==(.*)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert pinned is not None
     assert ray_version() == pinned[1]
@@ -91,8 +91,8 @@ def listed(value: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["aws-policy-head.json", "aws-policy-worker.json"])
-def test_policies_grant_no_more_than_they_must(name: str) -> None:
-    """No action by pattern; every resource by name, but for Describe, which EC2 grants for all or none."""
+def test_policies_grant_minimal_permissions(name: str) -> None:
+    """No action is a pattern. Every resource is named, except for Describe, which EC2 grants for all or none."""
     for statement in statements(name):
         actions, resources = listed(statement["Action"]), listed(statement["Resource"])
         assert statement["Effect"] == "Allow"
@@ -106,7 +106,7 @@ def test_policies_grant_no_more_than_they_must(name: str) -> None:
             assert statement["Condition"]
 
 
-def test_workers_reach_the_bucket_only() -> None:
+def test_workers_may_access_only_the_bucket() -> None:
     assert {
         action.split(":")[0] for one in statements("aws-policy-worker.json") for action in listed(one["Action"])
     } == {"s3"}
@@ -114,7 +114,7 @@ def test_workers_reach_the_bucket_only() -> None:
     assert passed["Resource"] == "arn:aws:iam::ACCOUNT:role/helo-worker"
 
 
-def test_the_head_may_start_the_workers_of_the_file_and_no_others() -> None:
+def test_the_head_may_start_only_the_workers_of_the_file() -> None:
     types = read_yaml(FOLDER / "aws.yaml")["available_node_types"]
     workers = {entry["node_config"]["InstanceType"] for name, entry in types.items() if name != "head"}
     (one,) = [one for one in statements("aws-policy-head.json") if one["Sid"] == "StartWorkersOfThisCluster"]
@@ -122,7 +122,7 @@ def test_the_head_may_start_the_workers_of_the_file_and_no_others() -> None:
 
 
 def batch(folder: Path, *words: str, scontrol: str = "seq -f node%g 50000") -> subprocess.CompletedProcess[str]:
-    """Run the batch script with Slurm's commands replaced by such as print what they are asked."""
+    """Run the batch script with Slurm's commands replaced by scripts that print their arguments."""
     programs, venv = folder / "programs", folder / "venv" / "bin"
     programs.mkdir()
     venv.mkdir(parents=True)
@@ -143,7 +143,7 @@ def batch(folder: Path, *words: str, scontrol: str = "seq -f node%g 50000") -> s
     )
 
 
-def test_a_job_starts_a_search_and_goes_on_with_one_that_is_there(tmp_path: Path) -> None:
+def test_a_job_starts_a_search_and_resumes_an_existing_run(tmp_path: Path) -> None:
     for name in ("first", "again"):
         (tmp_path / name).mkdir()
     done = batch(tmp_path / "first", "runs", "--data", "my data")
@@ -154,24 +154,24 @@ def test_a_job_starts_a_search_and_goes_on_with_one_that_is_there(tmp_path: Path
     (tmp_path / "again" / "runs" / "manifest.json").touch()
     done = batch(tmp_path / "again", "runs", "--data", "my data")
     said, started = done.stdout.splitlines()
-    assert said == "resuming runs as it was begun; left out: --data my data"
+    assert said == "resuming runs with its original options; ignored: --data my data"
     assert started.endswith("-- python -m helo.search --address auto --resume runs")
 
 
 @pytest.mark.parametrize("words", [[], ["--data", "d"], ["s3://bucket/run", "--data", "d"]], ids=repr)
-def test_a_job_without_a_folder_of_its_run_is_refused_in_one_line(tmp_path: Path, words: list[str]) -> None:
+def test_a_job_without_a_run_directory_is_rejected_in_one_line(tmp_path: Path, words: list[str]) -> None:
     done = batch(tmp_path, *words)
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
     assert line.endswith(f"RUN must be a folder, got '{words[0] if words else ''}'")
 
 
-def test_a_job_whose_machines_are_not_known_ends_with_that_fault(tmp_path: Path) -> None:
+def test_a_job_ends_with_the_error_of_scontrol(tmp_path: Path) -> None:
     done = batch(tmp_path, "runs", scontrol="echo no such nodes >&2; exit 3")
     assert (done.returncode, done.stdout, done.stderr) == (3, "", "no such nodes\n")
 
 
-def test_the_batch_script_names_options_that_ray_has() -> None:
+def test_the_batch_script_uses_existing_options_of_ray() -> None:
     from ray.scripts.scripts import cli
 
     text = (FOLDER / "slurm.sh").read_text(encoding="utf-8").replace("\\\n", " ")

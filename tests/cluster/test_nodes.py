@@ -1,4 +1,4 @@
-"""Cluster files: which machines they ask for, what these cost, and one clear line about a bad file."""
+"""Nodes and prices read from cluster files, and the messages about invalid files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def read(folder: Path, text: str) -> list[Nodes]:
     return read_nodes(path)
 
 
-def test_the_head_comes_first_and_counts_as_a_machine(tmp_path: Path) -> None:
+def test_the_head_is_the_first_node(tmp_path: Path) -> None:
     assert read(tmp_path, GOOD) == [
         Nodes("head", "m5.large", 1, Instance(usd=0.096, cpus=2, gpus=0, mem_gib=8), head=True),
         Nodes("workers", "g5.xlarge", 4, Instance(usd=1.006, cpus=4, gpus=1, gpu_gib=24, mem_gib=16), head=False),
@@ -40,7 +40,7 @@ def test_the_head_comes_first_and_counts_as_a_machine(tmp_path: Path) -> None:
     ]
 
 
-def test_a_head_that_may_have_workers_of_its_type_counts_them_too(tmp_path: Path) -> None:
+def test_workers_of_the_type_of_the_head_are_counted(tmp_path: Path) -> None:
     text = """
 available_node_types: {all: {max_workers: 3, node_config: {InstanceType: m5.large}}}
 head_node_type: all
@@ -50,7 +50,7 @@ head_node_type: all
     assert (workers.most, workers.head, workers.kind) == (3, False, "m5.large")
 
 
-def test_workers_on_spot_are_known(tmp_path: Path) -> None:
+def test_spot_workers_are_recognised(tmp_path: Path) -> None:
     spot = "InstanceType: g5.xlarge, InstanceMarketOptions: {MarketType: spot}"
     found = read(tmp_path, GOOD.replace("InstanceType: g5.xlarge", spot))
     assert [nodes.name for nodes in found if nodes.spot] == ["workers"]
@@ -73,13 +73,13 @@ head_node_type: h
         ("max_workers: 0", {"dear": 0, "cheap": 0}),
     ],
 )
-def test_workers_are_counted_as_ray_counts_them_the_dearest_first(
+def test_worker_limits_are_filled_with_the_most_expensive_type_first(
     tmp_path: Path, cap: str, counts: dict[str, int]
 ) -> None:
     assert {nodes.name: nodes.most for nodes in read(tmp_path, cap + CAPPED) if not nodes.head} == counts
 
 
-def test_known_machines_have_a_price_and_something_to_compute_with() -> None:
+def test_listed_machines_have_a_price_and_cpus() -> None:
     prices = price_list()
     known, source = prices.instances, prices.source
     assert f", {prices.region}, " in source
@@ -116,7 +116,7 @@ def test_known_machines_have_a_price_and_something_to_compute_with() -> None:
         ("head_node_type: head", "head_node_type: head\nhead_node_type: head", "given twice"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_said_in_one_line(tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_a_fault_of_a_file_is_reported_in_one_line(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert GOOD.count(old) == 1
     with pytest.raises(InputError) as caught:
         read(tmp_path, GOOD.replace(old, new))
@@ -126,7 +126,7 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(tmp_path: Path, old: str,
     assert "\n" not in said
 
 
-def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere\.yaml: cannot be read"):
         read_nodes(tmp_path / "nowhere.yaml")
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
@@ -137,7 +137,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "whose"), [("gcp", "gcp"), ("local", "local"), ("kuberay", "Kubernetes")])
-def test_elsewhere_no_price_is_known(name: str, whose: str) -> None:
+def test_other_providers_have_no_prices(name: str, whose: str) -> None:
     path = Path(__file__).parents[2] / "cluster" / f"{name}.yaml"
     with pytest.raises(InputError, match=f"prices are known for AWS only, not for {whose}; give --price"):
         read_nodes(path)

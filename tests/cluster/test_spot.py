@@ -1,4 +1,4 @@
-"""Spot notices: a metadata service that speaks the clouds' protocols, and a Ray cluster whose node is taken."""
+"""Interruption notices of spot instances, with a simulated metadata service and a real Ray cluster."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TOKEN = "a-token"
 
 
 class Metadata(ThreadingHTTPServer):
-    """What a machine of AWS or Google is told about itself; `notice` is what it is told last."""
+    """Simulated metadata service of AWS and Google Cloud. `notice` is the current interruption notice of AWS."""
 
     notice: str | None = None
     preempted = "FALSE"
@@ -72,24 +72,32 @@ def metadata() -> Iterator[Metadata]:
     server.server_close()
 
 
-def action(seconds: float) -> str:
-    end = datetime.now(UTC) + timedelta(seconds=seconds)
+def seconds_from_now(seconds: float) -> datetime:
+    """Return a time as precise as those in the notices of AWS, which have whole seconds."""
+    return datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=seconds)
+
+
+def action(end: datetime) -> str:
+    """Return the notice of AWS that a machine is terminated at a time."""
     return f'{{"action": "terminate", "time": "{end.strftime("%Y-%m-%dT%H:%M:%SZ")}"}}'
 
 
-def test_a_notice_of_aws(metadata: Metadata) -> None:
+def test_the_notice_of_aws_gives_the_remaining_seconds(metadata: Metadata) -> None:
     assert aws_notice(metadata.base) is None
-    metadata.notice = action(120)
-    left = aws_notice(metadata.base)
-    assert left is not None
-    assert 100 <= left <= 120 - SPARE
-    metadata.notice = action(-60)
+    end = seconds_from_now(120)
+    metadata.notice = action(end)
+    before = datetime.now(UTC)
+    remaining = aws_notice(metadata.base)
+    after = datetime.now(UTC)
+    assert remaining is not None
+    assert max(int((end - after).total_seconds()) - SPARE, 0) <= remaining <= (end - before).total_seconds() - SPARE
+    metadata.notice = action(seconds_from_now(-60))
     assert aws_notice(metadata.base) == 0
     metadata.notice = "not JSON"
     assert aws_notice(metadata.base) == 120 - SPARE
 
 
-def test_a_notice_of_google(metadata: Metadata) -> None:
+def test_the_notice_of_google_gives_a_fixed_time(metadata: Metadata) -> None:
     assert gcp_notice(metadata.base) is None
     metadata.preempted = "TRUE"
     assert gcp_notice(metadata.base) == 30 - SPARE
@@ -128,14 +136,14 @@ print(*state.get_draining_nodes().items(), flush=True)
 
 
 @pytest.mark.slow
-def test_a_notice_drains_this_node_of_a_real_cluster(
+def test_a_notice_drains_the_node_of_this_machine(
     metadata: Metadata, tmp_path_factory: pytest.TempPathFactory, free_ports: Callable[[int], list[int]]
 ) -> None:
-    """A head and a busy worker on this machine: at the notice the worker, and only it, is draining until the end."""
+    """After the notice, the busy worker node drains until the termination, and the head node does not."""
     folder = tmp_path_factory.mktemp("r")
     port, client, *agents = free_ports(4)
     address = f"127.0.0.1:{port}"
-    # A token of this cluster's own: it neither needs nor makes one in the user's home.
+    # A separate token, so that none is read from or written to the user's home.
     environment = {
         **os.environ,
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -145,7 +153,7 @@ def test_a_notice_drains_this_node_of_a_real_cluster(
     started: list[subprocess.Popen[str]] = []
 
     def start(words: list[str], **pipes: Any) -> subprocess.Popen[str]:
-        """A process in a group of its own, so that all it starts ends with it, and nobody else's Ray does."""
+        """Start a process in a separate group, so that its children can be ended with it."""
         process = subprocess.Popen(words, env=environment, start_new_session=True, text=True, **pipes)
         started.append(process)
         return process
@@ -174,7 +182,8 @@ def test_a_notice_drains_this_node_of_a_real_cluster(
         watcher = start([sys.executable, "-m", "helo.cluster", *words], stdout=subprocess.PIPE)
         time.sleep(1)
         assert watcher.poll() is None
-        metadata.notice = action(120)
+        termination = seconds_from_now(120)
+        metadata.notice = action(termination)
         said, _ = watcher.communicate(timeout=60)
         assert watcher.returncode == 0
         assert f"Ray drains node {node}" in said
@@ -184,8 +193,9 @@ def test_a_notice_drains_this_node_of_a_real_cluster(
         drained = busy.stdout.readline()
         assert drained.count(",") == 1
         assert node in drained
+        # Ray counts the remaining whole seconds from the arrival of the command, so its deadline may be later.
         end = int(drained.rstrip(")\n").split()[-1]) / 1000
-        assert 60 < end - time.time() < 120
+        assert termination.timestamp() - SPARE - 1 <= end <= time.time() + 120
     finally:
         for process in reversed(started):
             if process.poll() is None:
@@ -199,6 +209,7 @@ def test_a_notice_drains_this_node_of_a_real_cluster(
 
 
 def wait_for(port: int) -> None:
+    """Wait until a port accepts connections; fail after a minute."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with socket.socket() as asked:
@@ -206,4 +217,4 @@ def wait_for(port: int) -> None:
             if asked.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.2)
-    raise AssertionError(f"nothing answers at port {port}")
+    raise AssertionError(f"port {port} accepts no connections")

@@ -1,4 +1,4 @@
-"""The run directory: made whole or not at all, and tables that follow from the ledger."""
+"""Run directories: atomic creation, locks, and tables that are computed from the ledger."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WINDOWS = {"a": [0, 1], "b": [2, 3]}
 
 
 def record(configuration: int, fold: str, kl: float | None, **params: object) -> CellRecord:
-    """A completed cell with a validation KL, or a failed one."""
+    """Return the record of a completed cell with this validation KL, or of a failed cell if it is None."""
     plain = (configuration, fold, {"width": 8, **params})
     if kl is None:
         return CellRecord(*plain, "failed", 0, 0.1, "here", WHEN, WHEN, reason="diverged")
@@ -67,7 +67,7 @@ RECORDS = [record(0, "a", 0.3), record(0, "b", 0.1), record(1, "a", 0.2, extra=1
 
 
 def rows(records: Sequence[CellRecord]) -> pa.Table:
-    """Records as the ledger gives them."""
+    """Return records as rows of the ledger."""
     return rows_of([("ab".index(one.fold), one) for one in records])
 
 
@@ -79,13 +79,13 @@ def test_a_run_can_be_opened_again(tmp_path: Path) -> None:
     assert run.ledger.read() == []
 
 
-def test_a_path_that_is_there_is_refused(tmp_path: Path) -> None:
+def test_an_existing_path_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="already there"):
         Run.create(tmp_path, Manifest(), FOLDS)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_creation_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for target in (tmp_path / "file" / "run", tmp_path / "file" / "a" / "b"):
         with pytest.raises(InputError, match="cannot be written"):
@@ -96,7 +96,7 @@ def test_a_run_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("manifest", "folds"), [({"seed": object()}, FOLDS), ({}, [{"test": {1}}])], ids=["manifest", "folds"]
 )
-def test_what_cannot_be_written_as_json_leaves_nothing(tmp_path: Path, manifest: dict[str, Any], folds: Any) -> None:
+def test_values_that_are_not_json_leave_nothing(tmp_path: Path, manifest: dict[str, Any], folds: Any) -> None:
     (tmp_path / "there").mkdir()
     with pytest.raises(TypeError, match="not JSON serializable"):
         Run.create(tmp_path / "there" / "deep" / "deeper" / "run", Manifest.from_dict(manifest), folds)
@@ -114,15 +114,15 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_new_run_has_its_folders_and_no_hidden_files(tmp_path: Path) -> None:
+def test_a_new_run_has_manifest_and_folds_and_no_hidden_files(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", Manifest(identity="abc"), FOLDS)
     assert {path.name for path in run.folder.here.iterdir()} == {"manifest.json", "folds.json"}
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     assert run.checkpoints == LocalFolder(tmp_path / "run" / "checkpoints")
-    assert run.ledger.identity == Run.open(run.folder.here).ledger.identity == "abc"
+    assert run.ledger.identity == Run.open(str(run.folder)).ledger.identity == "abc"
 
 
-def test_a_new_run_has_the_permissions_that_its_user_gives(tmp_path: Path) -> None:
+def test_a_new_run_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         run = Run.create(tmp_path / "run", Manifest(), FOLDS)
@@ -133,7 +133,7 @@ def test_a_new_run_has_the_permissions_that_its_user_gives(tmp_path: Path) -> No
 
 @contextmanager
 def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that has the lock of a run, until it is killed or its input ends."""
+    """Start another process that holds the lock of a run until it is killed or its input ends."""
     code = (
         "import sys; from helo.run.directory import Run\n"
         "with Run.open(sys.argv[1]).lock():\n    print('locked', flush=True)\n    sys.stdin.read()\n"
@@ -150,25 +150,25 @@ def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def test_a_run_has_one_holder_at_a_time_and_is_free_when_it_is_killed(tmp_path: Path) -> None:
+def test_a_run_has_one_holder_and_is_free_when_the_holder_is_killed(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", Manifest(), FOLDS)
-    with holder(run.folder.here) as process:
+    with holder(tmp_path / "run") as process:
         for _ in range(2):
             with pytest.raises(InputError) as caught, run.lock():
                 pytest.fail("two holders at a time")
-            said = str(caught.value)
-            assert said.startswith(f"{run.folder.here}: is in use by process {process.pid} on ")
-            assert "\n" not in said
-        process.kill()  # SIGKILL: nothing is left to clean up behind it
+            message = str(caught.value)
+            assert message.startswith(f"{run.folder.here}: is in use by process {process.pid} on ")
+            assert "\n" not in message
+        process.kill()  # SIGKILL: the process cannot clean up
         process.wait()
         with run.lock():
             assert f"process {os.getpid()} on" in (run.folder.here / "lock").read_text()
             assert str(process.pid) not in (run.folder.here / "lock").read_text()
 
 
-def test_a_lock_is_free_again_after_its_block_and_after_an_error_in_it(tmp_path: Path) -> None:
+def test_a_lock_is_free_after_its_block_and_after_an_error_in_it(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", Manifest(), FOLDS)
-    with run.lock(), pytest.raises(InputError, match=f"by process {os.getpid()} on"), Run.open(run.folder.here).lock():
+    with run.lock(), pytest.raises(InputError, match=f"by process {os.getpid()} on"), Run.open(str(run.folder)).lock():
         pytest.fail("two holders at a time")
     with pytest.raises(KeyboardInterrupt), run.lock():
         raise KeyboardInterrupt
@@ -176,7 +176,7 @@ def test_a_lock_is_free_again_after_its_block_and_after_an_error_in_it(tmp_path:
         pass
 
 
-def test_what_is_no_run(tmp_path: Path) -> None:
+def test_folders_that_are_not_runs(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a run directory"):
         Run.open(tmp_path)
     (tmp_path / "manifest.json").write_text("{half")
@@ -184,7 +184,7 @@ def test_what_is_no_run(tmp_path: Path) -> None:
         Run.open(tmp_path)
 
 
-def test_tables(tmp_path: Path) -> None:
+def test_tables_are_written_from_the_ledger(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", Manifest(), FOLDS)
     with pytest.raises(InputError, match=r"cells\.parquet: is missing"):
         run.table("cells")
@@ -206,7 +206,7 @@ def test_tables(tmp_path: Path) -> None:
         run.table("cells")
 
 
-def test_cells_have_all_parameters_and_scores() -> None:
+def test_cells_have_all_hyperparameters_and_scores() -> None:
     cells = cells_table(rows(RECORDS))
     assert list(cells["configuration"]) == [0, 0, 1, 1]
     assert cells["param_extra"].tolist()[2] == 1
@@ -216,7 +216,7 @@ def test_cells_have_all_parameters_and_scores() -> None:
     assert cells.loc[3, "reason"] == "diverged"
 
 
-def test_predictions_stand_beside_the_truth() -> None:
+def test_predictions_have_the_true_distributions_of_their_windows() -> None:
     table = predictions_table(RECORDS, TRUTH)
     mine = table[(table["fold"] == "b") & (table["configuration"] == 0)]
     assert mine["window"].tolist() == [2, 3]
@@ -224,14 +224,14 @@ def test_predictions_stand_beside_the_truth() -> None:
     assert mine["pred_joy"].tolist() == [0.5, 0.5]
 
 
-def test_explanations_are_those_of_the_selected_cells_in_long_form() -> None:
-    records = [*RECORDS, record(2, "a", 0.9)]  # best in no fold, and not in all
+def test_explanations_of_selected_cells_in_long_form() -> None:
+    records = [*RECORDS, record(2, "a", 0.9)]  # best in no fold, and without a score in every fold
     chosen = selected_cells(cells_table(rows(records)), "kl", 2)
     assert chosen == {(1, "a"), (0, "b"), (0, "a")}
     table = explanations_table([one for one in records if (one.configuration, one.fold) in chosen])
     assert set(zip(table["configuration"], table["fold"], strict=True)) == {(1, "a"), (0, "b"), (0, "a")}
     plan = table[table["kind"] == "transport_plan"]
-    assert plan["fold"].tolist() == ["b"] * 3  # the others have none
+    assert plan["fold"].tolist() == ["b"] * 3  # the other cells have no transport plan
     assert plan[["row", "column"]].to_numpy().tolist() == [[0, 0], [0, 1], [0, 2]]
     assert plan["value"].to_numpy() == pytest.approx([0.1, 0.5, 0.0])
     mine = table[(table["kind"] == "label_correlation") & (table["configuration"] == 1)]

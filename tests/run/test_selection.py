@@ -1,6 +1,8 @@
-"""Selection reads validation scores, and nothing else; a stopped cell is never the choice of its fold."""
+"""Selection of configurations from validation scores."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -27,13 +29,13 @@ def test_best_overall_needs_all_folds() -> None:
     assert best_overall(TABLE, "kl", 1) == 2
 
 
-def test_higher_may_be_better() -> None:
+def test_metrics_of_which_higher_is_better() -> None:
     table = TABLE.rename(columns={"val_kl": "val_cosine"})
     assert best_per_fold(table, "cosine") == {"a": 0, "b": 1}
     assert best_overall(table, "cosine", 2) == 0
 
 
-def test_the_first_among_equals() -> None:
+def test_ties_go_to_the_lowest_configuration() -> None:
     table = cells((3, "a", 0.1), (1, "a", 0.1), (2, "a", 0.1))
     assert best_per_fold(table, "kl") == {"a": 1}
     assert best_overall(table, "kl", 1) == 1
@@ -45,12 +47,12 @@ def test_failed_cells_do_not_count() -> None:
     assert best_overall(table, "kl", 2) == 1
 
 
-def test_a_stopped_cell_is_never_the_choice_of_its_fold() -> None:
+def test_a_stopped_cell_is_never_selected_in_its_fold() -> None:
     table = pd.concat([TABLE, cells((9, "a", 0.0), (9, "b", 0.0), (9, "c", 0.0), status="stopped")])
     assert best_per_fold(table, "kl") == {"a": 2, "b": 0}
 
 
-def test_in_a_mean_a_stopped_cell_counts_with_what_it_had_reached() -> None:
+def test_in_a_mean_a_stopped_cell_counts_with_its_score_before_the_stop() -> None:
     stopped = cells((9, "b", 0.15), status="stopped")
     assert best_overall(pd.concat([TABLE, cells((9, "a", 0.1)), stopped]), "kl", 2) == 9
     assert best_overall(pd.concat([TABLE, cells((9, "a", 0.2)), stopped]), "kl", 2) == 1
@@ -70,14 +72,14 @@ def test_test_scores_are_not_read() -> None:
     assert best_overall(tempting, "kl", 2) == best_overall(TABLE, "kl", 2)
 
 
-def test_nothing_done_yet() -> None:
+def test_without_cells_nothing_is_selected() -> None:
     assert best_per_fold(TABLE.iloc[:0], "kl") == {}
     assert best_overall(TABLE.iloc[:0], "kl", 2) is None
     assert medoid(TABLE.iloc[:0], "kl") is None
 
 
-def nested(*choices: dict[str, object], spare: bool = True) -> pd.DataFrame:
-    """A fold for each of `choices`, whose best configuration has these hyperparameters, and one that is worse."""
+def nested(*choices: Mapping[str, object], spare: bool = True) -> pd.DataFrame:
+    """Return the cells of one fold per choice: one with its hyperparameters, and with `spare` a worse one."""
     rows = []
     for number, params in enumerate(choices):
         common = {"fold": f"S{number}", "status": "completed"}
@@ -88,7 +90,7 @@ def nested(*choices: dict[str, object], spare: bool = True) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def test_the_medoid_is_the_choice_in_the_middle() -> None:
+def test_the_medoid_is_the_central_choice() -> None:
     rates = [{"param_rate": rate} for rate in (1e-1, 1e-4, 1e-2, 2e-4, 9.0)]
     assert medoid(nested(*rates), "kl") == 12
     assert medoid(nested(*rates[:3]), "kl") == 12
@@ -104,7 +106,7 @@ def test_the_medoid_is_one_of_the_choices_of_completed_cells() -> None:
 
 
 @pytest.mark.parametrize("change", [np.log, np.sqrt, lambda rate: 1000 * rate])
-def test_units_and_logarithms_do_not_matter_to_the_medoid(change: object) -> None:
+def test_the_medoid_does_not_depend_on_units_and_logarithms(change: object) -> None:
     def table(values: np.ndarray) -> pd.DataFrame:
         return nested(*({"param_rate": rate, "param_size": size} for rate, size in values), spare=False)
 
@@ -113,19 +115,19 @@ def test_units_and_logarithms_do_not_matter_to_the_medoid(change: object) -> Non
         assert medoid(table(change(rates)), "kl") == medoid(table(rates), "kl")
 
 
-def test_words_are_near_if_they_are_equal() -> None:
+def test_categories_are_equal_or_different() -> None:
     words = [{"param_fusion": word, "param_on": word == "gate"} for word in ("mean", "concat", "concat", "gate")]
     assert medoid(nested(*words, spare=False), "kl") == 11
 
 
-def test_numbers_and_words_both_count() -> None:
+def test_numbers_and_categories_both_count() -> None:
     choices = [
         {"param_rate": 1.0, "param_fusion": "mean"},
         {"param_rate": 2.0, "param_fusion": "gate"},
         {"param_rate": 3.0, "param_fusion": "mean"},
         {"param_rate": 4.0, "param_fusion": "mean"},
     ]
-    assert medoid(nested(*choices), "kl") == 12  # 2.0 is as central, but its word is nobody else's
+    assert medoid(nested(*choices), "kl") == 12  # 2.0 is as central, but no other choice has its category
 
 
 def test_the_medoid_reads_neither_test_scores_nor_the_order_of_rows() -> None:
@@ -137,11 +139,11 @@ def test_the_medoid_reads_neither_test_scores_nor_the_order_of_rows() -> None:
     assert medoid(table.sample(frac=1, random_state=0), "kl") == expected
 
 
-def test_of_one_fold_the_medoid_is_its_choice() -> None:
+def test_the_medoid_of_one_fold_is_its_choice() -> None:
     assert medoid(nested({"param_rate": 3.0}), "kl") == 10
 
 
-def test_what_is_recommended_trains_for_the_median_of_the_best_epochs() -> None:
+def test_the_recommended_epochs_are_the_median_of_the_best_epochs() -> None:
     table = pd.DataFrame(
         {
             "configuration": [0, 0, 0, 1, 1, 1],

@@ -1,4 +1,4 @@
-"""The study on disk: what Optuna reads there is what the search found."""
+"""Export of the study, as Optuna reads it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FOLDS = 6
 
 
 def searched(protocol: str) -> Planner:
-    """A search with configurations that are complete, dropped and failed."""
+    """Return the planner of a search with complete, dropped and failed configurations."""
     planner = Planner(SPACE, FOLDS, 0, protocol)
     generator = np.random.default_rng(0)
     for cell in iter(planner.ask, None):
@@ -60,7 +60,7 @@ def run(tmp_path: Path) -> Run:
 
 
 @pytest.mark.parametrize("protocol", enum_values(SearchProtocol))
-def test_optuna_reads_what_the_search_found(run: Run, protocol: str) -> None:
+def test_optuna_reads_the_trials_of_the_search(run: Run, protocol: str) -> None:
     planner = searched(protocol)
     write_study(run, SPACE, planner.studies())
     studies = opened(run)
@@ -85,10 +85,10 @@ def test_the_best_trial_is_the_best_configuration(run: Run) -> None:
     assert (best.number, best.value) == planner.best()
 
 
-def test_written_again_it_is_replaced_and_nothing_else_is_left(run: Run) -> None:
+def test_a_second_export_replaces_the_first_and_leaves_no_other_files(run: Run) -> None:
     before = {path.name for path in run.folder.here.iterdir()}
     write_study(run, SPACE, searched(SearchProtocol.NESTED).studies())
-    (run.folder.here / ".study.log").write_text("what a killed search left\n")
+    (run.folder.here / ".study.log").write_text("left by a killed search\n")
     write_study(run, SPACE, searched(SearchProtocol.SHARED).studies())
     assert {path.name for path in run.folder.here.iterdir()} == before | {"study.log"}
     assert set(opened(run)) == {"shared"}

@@ -1,4 +1,4 @@
-"""What goes wrong in a night, done for real: killed workers, drivers and nodes, full disks, damaged files."""
+"""Real faults: killed workers, drivers and nodes, full disks, damaged files."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ parameters:
   learning_rate: {{low: 1e-4, high: 1e-2, log: true}}
 """
 KILLS = int(os.environ.get("HELO_TEST_KILLS", "3"))
-"""How often the driver is killed: every start of Ray takes its time."""
+"""Number of times that the driver is killed. Each time starts Ray anew, which takes seconds."""
 
 VOLATILE = ["seconds", "node", "started", "finished"]
-# Workers cannot import this file: what they run of it travels with them.
+# Workers cannot import this module, so its functions are pickled by value.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
@@ -85,7 +85,7 @@ def trivial(
     rungs: Mapping[int, float],
     checkpointer: Checkpointer | None,
 ) -> CellResult:
-    """A cell that trains nothing."""
+    """Return a result without training."""
     rows = dataset.rows((fold.test,))
     scores = dict.fromkeys(METRICS, configuration.ot_entropy)
     return CellResult(
@@ -103,7 +103,7 @@ def trivial(
 def run(
     dataset: Dataset, train: Train, folder: Path, gpus: float = 0, configurations: int = 3
 ) -> tuple[list[CellRecord], Planner]:
-    """All cells on the cluster at hand."""
+    """Run all cells on the current cluster and return their records and the planner."""
     folder.mkdir(exist_ok=True)
     folds = loso_folds(dataset.subject_names, 0)
     planner = Planner(replace(SPACE, configurations=configurations), len(folds), seed=0, racing=False)
@@ -120,16 +120,16 @@ def run(
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    """Ray for several tests: each start takes seconds. The GPU is logical."""
+    """Ray cluster that several tests share, because each start takes seconds. Its GPU is logical."""
     with ray_cluster(None, 2, gpus=1):
         yield
 
 
 @pytest.mark.usefixtures("cluster")
-def test_a_killed_worker_costs_no_cell_and_what_fails_fails_alone(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_killed_worker_loses_no_cell_and_failures_stay_in_their_cells(dataset: Dataset, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
 
-    def wild(
+    def faulty(
         dataset: Dataset,
         fold: Fold,
         configuration: Configuration,
@@ -147,13 +147,13 @@ def test_a_killed_worker_costs_no_cell_and_what_fails_fails_alone(dataset: Datas
         return trivial(dataset, fold, configuration, settings, rungs, checkpointer)
 
     with ray_cluster(None, 2):
-        records, planner = run(dataset, wild, tmp_path / "ledger")
+        records, planner = run(dataset, faulty, tmp_path / "ledger")
     assert mark.exists()
     failed = [record for record in records if record.status == Status.FAILED]
     assert {record.fold for record in failed} == {"P01", "P03"}
     assert all(str(record.reason).startswith("out of memory: ") for record in failed if record.fold == "P01")
     assert all("cannot be trained" in str(record.reason) for record in failed if record.fold == "P03")
-    assert planner.best() is None  # no configuration has seen all folds
+    assert planner.best() is None  # no configuration has a score in every fold
 
 
 @pytest.mark.usefixtures("cluster")
@@ -184,7 +184,7 @@ def test_a_cell_that_always_kills_its_worker_fails_after_some_attempts(dataset: 
 
 @pytest.mark.usefixtures("cluster")
 def test_a_cell_out_of_gpu_memory_gets_a_larger_share(dataset: Dataset, tmp_path: Path) -> None:
-    """On a logical GPU: Ray lends out shares of what is not there, by the same rules."""
+    """Use a logical GPU, of which Ray assigns shares by the same rules as of a real GPU."""
 
     def needs_half(
         dataset: Dataset,
@@ -210,14 +210,14 @@ def test_a_cell_out_of_gpu_memory_gets_a_larger_share(dataset: Dataset, tmp_path
 
 @pytest.fixture
 def two_nodes() -> Iterator[Cluster]:
-    """A head that lends nothing, and two workers."""
-    ray.shutdown()  # what the tests above share: a process uses one cluster
+    """Cluster with a head that runs no cells. The test adds its workers."""
+    ray.shutdown()  # disconnect from the cluster of the tests above: a process uses one cluster
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     yield cluster
     cluster.shutdown()
 
 
-def test_a_node_that_goes_costs_no_cell(dataset: Dataset, tmp_path: Path, two_nodes: Cluster) -> None:
+def test_a_removed_node_loses_no_cell(dataset: Dataset, tmp_path: Path, two_nodes: Cluster) -> None:
     nodes = [two_nodes.add_node(num_cpus=1) for _ in range(2)]
     two_nodes.wait_for_nodes()
     ready, go = tmp_path / "ready", tmp_path / "go"
@@ -274,14 +274,14 @@ def done(*words: str, cwd: Path) -> str:
 
 
 def parts(place: Path | str) -> dict[str, str]:
-    """The finished cells, of HeLo and of baselines, by name, with a hash of each."""
+    """Return the name and hash of each file of a finished cell, of HeLo and of baselines."""
     folder = open_folder(place) / "ledger"
-    names = [name for name in folder.names() if name[0] in "bc"]  # no hidden one, whose writer was killed
+    names = [name for name in folder.names() if name[0] in "bc"]  # skips hidden files, whose writers were killed
     return {name: hashlib.sha256(folder.read(name)).hexdigest() for name in names}
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> bool:
-    """Wait until it holds or the process has ended; True if it holds."""
+    """Wait until the condition holds or the process has ended, and return whether the condition holds."""
     deadline = time.monotonic() + 120
     while not condition():
         if process.poll() is not None:
@@ -292,7 +292,7 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> b
 
 
 def assert_same_tables(path: Path | str, other: Path) -> None:
-    """What was computed is the same, to the bit, in cells and baselines."""
+    """Assert that the results of cells and baselines are the same, to the bit."""
     for name, volatile in ((TableName.CELLS, VOLATILE), (TableName.BASELINES, ["seconds"])):
         one, two = (Run.open(run).table(name).drop(columns=volatile) for run in (path, other))
         pd.testing.assert_frame_equal(one, two, check_exact=True)
@@ -300,57 +300,57 @@ def assert_same_tables(path: Path | str, other: Path) -> None:
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A search that nothing happened to."""
+    """Folder of a search without faults."""
     folder = tmp_path_factory.mktemp("unbroken")
     (folder / "space.yaml").write_text(YAML.format(configurations=5))
     done("--space", "space.yaml", "--baselines", "ridge", "--out", "run", cwd=folder)
     return folder
 
 
-def test_kills_and_ctrl_c_change_nothing_and_two_searches_do_not_share_a_run(unbroken: Path, tmp_path: Path) -> None:
+def test_kills_and_ctrl_c_do_not_change_results_and_a_second_search_is_refused(unbroken: Path, tmp_path: Path) -> None:
     generator = np.random.default_rng(int.from_bytes(os.urandom(4)))
     words = ["--space", str(unbroken / "space.yaml"), "--baselines", "ridge", "--out", "run"]
     run_path = tmp_path / "run"
     seen: dict[str, str] = {}
     for kill in range(KILLS):
         process = command(*words, cwd=tmp_path)
-        more = len(seen) + int(generator.integers(0, 8))
-        waits = wait_for(lambda: (run_path / "manifest.json").exists() and len(parts(run_path)) >= more, process)  # noqa: B023
+        target = len(seen) + int(generator.integers(0, 8))
+        waits = wait_for(lambda: (run_path / "manifest.json").exists() and len(parts(run_path)) >= target, process)  # noqa: B023
         if waits and process.poll() is None:
             time.sleep(float(generator.uniform(0, 0.3)))
         process.kill()
         _, errors = process.communicate(timeout=60)
         assert "Traceback" not in errors
-        seen = nothing_lost(seen, run_path)
+        seen = parts_without_loss(seen, run_path)
         words = ["--resume", "run"]
-        if kill == 0:  # while there is enough left to interrupt
+        if kill == 0:  # while enough cells are left to interrupt
             interrupt_while_a_second_search_is_refused(tmp_path, cells=len(seen) + 4)
-            seen = nothing_lost(seen, run_path)
+            seen = parts_without_loss(seen, run_path)
     done("--resume", "run", cwd=tmp_path)
-    nothing_lost(seen, run_path)
+    parts_without_loss(seen, run_path)
     assert_same_tables(run_path, unbroken / "run")
     assert Run.open(run_path).checkpoints.names() == []
 
 
-def nothing_lost(seen: dict[str, str], path: Path) -> dict[str, str]:
-    """The parts that are there now, the ones seen before among them as they were."""
+def parts_without_loss(seen: dict[str, str], path: Path) -> dict[str, str]:
+    """Return the present parts, and assert that all parts seen before are among them unchanged."""
     found = parts(path)
     assert seen.items() <= found.items(), "a finished cell was lost or written again"
     return found
 
 
 def interrupt_while_a_second_search_is_refused(folder: Path, cells: int) -> None:
-    """Go on with the run up to so many parts, try to work on it twice, and press Ctrl-C."""
+    """Resume the run until it has this number of parts, start a second search on it, and press Ctrl-C."""
     process = command("--resume", "run", cwd=folder)
     assert wait_for(lambda: len(parts(folder / "run")) >= cells, process)
-    process.send_signal(signal.SIGSTOP)  # else it is through with its cells before the second one has started
+    process.send_signal(signal.SIGSTOP)  # otherwise it may finish before the second search starts
     second = command("--resume", "run", cwd=folder)
     _, errors = second.communicate(timeout=60)
     process.send_signal(signal.SIGCONT)
     assert second.returncode == 2
     assert errors.count("\n") == 1
     assert f"run: is in use by process {process.pid}" in errors
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes of the command
+    os.killpg(process.pid, signal.SIGINT)  # a terminal signals all processes of the command
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "resume with: python -m helo.search --resume run" in errors
@@ -378,7 +378,7 @@ def test_damaged_and_foreign_parts_are_set_aside_and_run_again(unbroken: Path, t
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of its own with little room."""
+    """Folder on a file system of 200 KiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
@@ -390,7 +390,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_full_disk_ends_the_search_which_goes_on_when_there_is_room(unbroken: Path, small_disk: Path) -> None:
+def test_a_full_disk_ends_the_search_and_it_resumes_when_there_is_space(unbroken: Path, small_disk: Path) -> None:
     words = ["--space", str(unbroken / "space.yaml"), "--baselines", "ridge", "--out", "disk/run"]
     process = command(*words, cwd=small_disk.parent)
     _, errors = process.communicate(timeout=120)
@@ -406,7 +406,7 @@ def test_a_full_disk_ends_the_search_which_goes_on_when_there_is_room(unbroken: 
     assert_same_tables(small_disk / "run", unbroken / "run")
 
 
-def test_time_is_up_in_the_middle_of_cells_that_go_on_where_they_were(dataset: Dataset, tmp_path: Path) -> None:
+def test_cells_that_pause_at_the_deadline_resume_from_their_checkpoints(dataset: Dataset, tmp_path: Path) -> None:
     space = replace(SPACE, sampler="random", fixed={**SPACE.fixed, "epochs": 6})
     folds = loso_folds(dataset.subject_names, 0)
 
@@ -430,7 +430,7 @@ def test_time_is_up_in_the_middle_of_cells_that_go_on_where_they_were(dataset: D
         assert complete is (seconds is None)
         return ledger
 
-    def late(
+    def past_deadline(
         dataset: Dataset,
         fold: Fold,
         configuration: Configuration,
@@ -442,7 +442,7 @@ def test_time_is_up_in_the_middle_of_cells_that_go_on_where_they_were(dataset: D
         checkpointer.deadline = 0.0  # in the past, so the cell pauses after its first epoch
         return train_cell(dataset, fold, configuration, settings, rungs, checkpointer)
 
-    def goes_on(
+    def resuming(
         dataset: Dataset,
         fold: Fold,
         configuration: Configuration,
@@ -459,8 +459,8 @@ def test_time_is_up_in_the_middle_of_cells_that_go_on_where_they_were(dataset: D
 
     with ray_cluster(None, 2):
         kept = LocalFolder(tmp_path / "run/checkpoints")
-        for seconds in (8, 40):  # the second only where workers start as slowly as that
-            assert part(tmp_path / "run", late, seconds).read() == []
+        for seconds in (8, 40):  # the second only if workers start so slowly that no cell has paused
+            assert part(tmp_path / "run", past_deadline, seconds).read() == []
             if kept.names():
                 break
         states = [CheckpointFile(kept, name, 0).load(torch.device("cpu")) for name in kept.names()]
@@ -469,7 +469,7 @@ def test_time_is_up_in_the_middle_of_cells_that_go_on_where_they_were(dataset: D
         cell = Planner(space, len(folds), seed=0).ask()
         assert cell is not None
         first, started = cell.params["ot_entropy"], folds[cell.fold].test
-        resumed = part(tmp_path / "run", goes_on, seconds=None)
+        resumed = part(tmp_path / "run", resuming, seconds=None)
         whole = part(tmp_path / "whole", train_cell, seconds=None)
     assert not list((tmp_path / "run/checkpoints").iterdir())
     pd.testing.assert_frame_equal(
@@ -479,11 +479,13 @@ def test_time_is_up_in_the_middle_of_cells_that_go_on_where_they_were(dataset: D
     )
 
 
-def test_a_run_on_object_storage_outlives_its_driver(unbroken: Path, object_storage: str, tmp_path: Path) -> None:
+def test_a_run_on_object_storage_can_be_resumed_on_another_machine(
+    unbroken: Path, object_storage: str, tmp_path: Path
+) -> None:
     place = f"{object_storage}/runs/killed"
     process = command("--space", str(unbroken / "space.yaml"), "--baselines", "ridge", "--out", place, cwd=tmp_path)
     assert wait_for(lambda: len(parts(place)) > 9, process)
-    os.killpg(process.pid, signal.SIGKILL)  # the driver and all that it has started: the machine is gone
+    os.killpg(process.pid, signal.SIGKILL)  # the driver and all its processes, as if the machine failed
     process.communicate(timeout=60)
     seen = parts(place)
     (tmp_path / "elsewhere").mkdir()
@@ -498,4 +500,4 @@ def test_a_run_on_object_storage_outlives_its_driver(unbroken: Path, object_stor
         *("manifest.json", "folds.json", "ledger", "model", "report.html", "study.log"),
         *(f"{table}.parquet" for table in ("cells", "epochs", "predictions", "explanations", "baselines", "summary")),
     }
-    assert not list(tmp_path.rglob("*.parquet")), "the run is there, and nowhere else"
+    assert not list(tmp_path.rglob("*.parquet")), "the run has files on this machine"

@@ -1,4 +1,4 @@
-"""Planted leaks: what only the identity of a person tells must not help with a person never seen."""
+"""Planted leaks: knowledge of a person's identity must not improve predictions for a new person."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from rich.console import Console
 from helo.data import Dataset, simulate
 from helo.names import Column, Estimate, Method, Prefix, SearchProtocol, TableName
 from helo.search.context import SearchContext
-from helo.search.driver import run_search
+from helo.search.driver import run_remaining_cells
 from helo.search.execution.connection import ray_cluster
 from helo.search.planning.space import Choices, Range, Space
 from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
 from helo.settings import TrainingSettings
+from helo.storage import LocalFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
 
 BASELINES = (Method.KNN, Method.RIDGE)
-"""Two that could learn identities by heart; that no baseline sees its test subject is tested fold by fold."""
+"""Baselines that could memorise identities. Other tests check for each fold that no baseline sees its test subject."""
 
 HONEST = [Estimate.PER_FOLD_SELECTION, *BASELINES]
 
@@ -40,10 +41,11 @@ SPACE = Space(
 
 
 def skill(dataset: Dataset, out: Path) -> pd.DataFrame:
-    """Skill against the train mean by measure (columns) after a whole search, of the search and of all baselines."""
-    setup = SearchSetup(dataset, SPACE, out, TrainingSettings(seed=1), Resources(2, 1, 0), baselines=BASELINES)
+    """Run a search and return its skill and that of its baselines against the train mean, by metric (columns)."""
+    training, resources = TrainingSettings(seed=1), Resources(2, 1, 0)
+    setup = SearchSetup(dataset, SPACE, LocalFolder(out), training, resources, baselines=BASELINES)
     context = SearchContext(setup, Console(quiet=True))
-    assert run_search(context)
+    assert run_remaining_cells(context)
     run = context.run
     summary = write_summary(read_source(run))
     wide = summary.pivot(index=Column.ESTIMATE, columns=Column.METRIC, values=Column.SKILL)
@@ -52,14 +54,14 @@ def skill(dataset: Dataset, out: Path) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    """Ray for all searches: each start takes seconds."""
+    """Ray cluster that all searches share, because each start takes seconds."""
     with ray_cluster(None, 2):
         yield
 
 
 @pytest.fixture(scope="module")
 def identity() -> Dataset:
-    """Each person has one report for everything, and signals by which the person can be told apart."""
+    """Data in which each subject has a single label and signals that identify the subject."""
     generator = np.random.default_rng(7)
     base = simulate(subjects=8, clips=2, windows=20, emotions=5, seed=7)
     person = np.unique(base.subjects, return_inverse=True)[1]
@@ -80,14 +82,14 @@ def test_identity_does_not_help_with_a_new_person(identity: Dataset, tmp_path: P
     assert gained.loc[Estimate.ORACLE, "chebyshev"] >= gained.loc[Estimate.PER_FOLD_SELECTION, "chebyshev"]
 
 
-def test_the_same_search_does_find_the_leak_where_the_split_has_one(identity: Dataset, tmp_path: Path) -> None:
-    """The test above has teeth: with windows of every person on both sides, identity gives labels away."""
+def test_the_same_search_finds_the_leak_of_a_wrong_split(identity: Dataset, tmp_path: Path) -> None:
+    """Check the power of the test above: with windows of every person on both sides, identity reveals labels."""
     mixed = np.array([f"P{number % 8 + 1:02d}" for number in np.random.default_rng(0).permutation(len(identity))])
     gained = skill(replace(identity, subjects=mixed), tmp_path / "run")
     assert (gained.loc[HONEST, "kl"] > 0.6).all(), gained
 
 
-def test_reports_shuffled_between_people_show_no_skill(tmp_path: Path) -> None:
+def test_labels_shuffled_between_people_show_no_skill(tmp_path: Path) -> None:
     base = simulate(subjects=8, clips=4, windows=10, seed=3)
     reports = base.labels.reshape(32, 10, -1)[np.random.default_rng(5).permutation(32)]
     shuffled = replace(
@@ -100,8 +102,8 @@ def test_reports_shuffled_between_people_show_no_skill(tmp_path: Path) -> None:
     assert (gained.loc[HONEST, ["kl", "chebyshev"]] < 0.1).all(axis=None), gained
 
 
-def test_nested_folds_know_nothing_of_their_test_subject(tmp_path: Path) -> None:
-    """Another person in the test subject's place: its fold's cells are the same in all but the test scores."""
+def test_nested_folds_do_not_depend_on_their_test_subject(tmp_path: Path) -> None:
+    """Replace the data of a test subject: in the cells of its fold only the test scores change."""
     base = simulate(subjects=5, clips=2, windows=6, emotions=3)
     generator = np.random.default_rng(0)
     mine = base.subjects == "P02"
@@ -123,13 +125,13 @@ def test_nested_folds_know_nothing_of_their_test_subject(tmp_path: Path) -> None
         setup = SearchSetup(
             dataset,
             space,
-            tmp_path / name,
+            LocalFolder(tmp_path / name),
             TrainingSettings(seed=1),
             Resources(2, 1, 0),
             protocol=SearchProtocol.NESTED,
         )
         context = SearchContext(setup, Console(quiet=True))
-        assert run_search(context)
+        assert run_remaining_cells(context)
         run = context.run
         cells = run.table(TableName.CELLS).drop(columns=["seconds", "node", "started", "finished"])
         assert len(cells) == 5 * 6
@@ -145,6 +147,6 @@ def test_nested_folds_know_nothing_of_their_test_subject(tmp_path: Path) -> None
     pd.testing.assert_frame_equal(same, of(cells_with, True).drop(columns=tests), check_exact=True)
     pd.testing.assert_frame_equal(of(epochs, True), of(epochs_with, True), check_exact=True)
     assert {"completed", "stopped"} <= set(same["status"])
-    # The test has teeth: the test scores do change, and so do the folds in which that person trains or validates.
+    # Check the power of this test: the test scores and the other folds, which use that subject, do change.
     assert (of(cells, True)[tests] != of(cells_with, True)[tests]).all(axis=None)
     assert not of(cells, False)["val_kl"].equals(of(cells_with, False)["val_kl"])

@@ -1,4 +1,4 @@
-"""Cells of a node share one copy of the data: what a further cell takes does not grow with them."""
+"""Cells of a node share one copy of the data, so the memory of a further cell does not grow with the data."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def noise(windows: int) -> Dataset:
 
 
 def cell(dataset: Dataset, fold: Fold) -> tuple[int, bool, bool]:
-    """Bytes that a cell takes for itself; whether its features are the store's; whether anybody could change them."""
+    """Return the bytes that a cell adds, whether it scales features when used, and whether they are writeable."""
     import torch
 
     torch.set_num_threads(1)
-    # What the first step of a process loads is there before, as in an actor that has trained a cell.
+    # Train one epoch before the measurement, because the first step of a process loads libraries.
     warm = noise(40)
     before_data = fold_data(warm, loso_folds(warm.subject_names, 0)[0], "train")
     CellTraining(warm.schema, before_data, SMALL, TrainingSettings()).run_epoch()
@@ -64,7 +64,7 @@ def cell(dataset: Dataset, fold: Fold) -> tuple[int, bool, bool]:
     return taken, training.windows.resident is None, dataset.features.flags.writeable
 
 
-def test_a_further_cell_takes_no_copy_of_the_data() -> None:
+def test_a_further_cell_has_no_copy_of_the_data() -> None:
     dataset = noise(60_000)
     size = dataset.features.nbytes
     assert size > 200e6

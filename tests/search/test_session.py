@@ -1,4 +1,4 @@
-"""A search from Python: the command's cells, and one that is interrupted goes on."""
+"""Searches from Python: the same cells as the command, and interrupted searches that are resumed."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ helo.run_search(read_dataset("data"), space="space.yaml", baselines=["ridge"], o
 """
 
 
-def same_tables(run: RunResult, other: Run) -> None:
-    """What was computed is the same, to the bit."""
+def assert_same_tables(run: RunResult, other: Run) -> None:
+    """Assert that all results are the same, to the bit."""
     for name, volatile in VOLATILE.items():
         one, two = getattr(run, name).drop(columns=volatile), other.table(name).drop(columns=volatile)
         pd.testing.assert_frame_equal(one, two, check_exact=True)
@@ -50,7 +50,7 @@ def same_tables(run: RunResult, other: Run) -> None:
 
 @pytest.fixture
 def notebook() -> Iterator[None]:
-    """A process that runs Ray already, with workers that its searches share."""
+    """Ray in this process, as in a notebook, with workers that its searches share."""
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield
     ray.shutdown()
@@ -58,10 +58,10 @@ def notebook() -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("notebook")
-def test_python_gives_the_cells_of_the_command_though_interrupted(
+def test_an_interrupted_search_from_python_has_the_cells_of_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The command to its end; a script that starts Ray itself and is interrupted; a notebook that goes on."""
+    """Run the command to its end, interrupt a script that starts Ray itself, and resume its run in a notebook."""
     monkeypatch.chdir(tmp_path)
     write_dataset(simulate(subjects=4, clips=2, windows=5, emotions=3), tmp_path / "data")
     (tmp_path / "space.yaml").write_text(SPACE)
@@ -80,7 +80,7 @@ def test_python_gives_the_cells_of_the_command_though_interrupted(
     torch.set_num_threads(2)
     try:
         with pytest.raises(InputError, match=r"this process uses the Ray cluster at .* already"):
-            with_address(read_dataset("data"))
+            search_on_another_cluster(read_dataset("data"))
         run = helo.run_search(read_dataset("data"), resume="run", progress=False)
         assert ray.is_initialized()
         assert torch.get_num_threads() == 2
@@ -89,16 +89,16 @@ def test_python_gives_the_cells_of_the_command_though_interrupted(
     assert capsys.readouterr() == ("", "")
     assert run.complete is True
     assert set(kept) <= {*whole.ledger.files()}
-    same_tables(run, whole)
+    assert_same_tables(run, whole)
     assert run.manifest["identity"] == whole.manifest.identity
-    assert run.verdict == helo.load_run(whole.folder.here).verdict
+    assert run.verdict == helo.load_run(str(whole.folder)).verdict
     pd.testing.assert_frame_equal(run.summary, whole.table("summary"), check_dtype=False)
     assert (tmp_path / "run" / "report.html").exists()
     np.testing.assert_array_equal(run.model.predict("data"), helo.load_model("whole/model").predict("data"))
 
 
 def interrupt_script(folder: Path) -> None:
-    """Run `SCRIPT` until some cells are finished, and interrupt it as a terminal does."""
+    """Run `SCRIPT` until some cells are finished, and interrupt its process group as a terminal does."""
     (folder / "script.py").write_text(SCRIPT)
     process = subprocess.Popen(
         [sys.executable, "script.py"],
@@ -120,9 +120,9 @@ def interrupt_script(folder: Path) -> None:
     assert errors.strip().endswith("cells are finished; resume with: helo.run_search(dataset, resume='run')")
 
 
-def with_address(dataset: Dataset) -> None:
-    """Ask for another cluster than the one that this process uses; it has to be one that answers as Ray does."""
-    import grpc
+def search_on_another_cluster(dataset: Dataset) -> None:
+    """Request another cluster than that of this process. A gRPC server answers the port check like Ray."""
+    import grpc  # type: ignore[import-untyped]
 
     other = grpc.server(ThreadPoolExecutor(1))
     port = other.add_insecure_port("127.0.0.1:0")
@@ -133,8 +133,8 @@ def with_address(dataset: Dataset) -> None:
         other.stop(None)
 
 
-def cells(run: Run, *statuses: str) -> Run:
-    """The run with a cell per status; those that failed say why."""
+def with_cells(run: Run, *statuses: str) -> Run:
+    """Write the table of a run with a cell per status, each with a reason."""
     rows = [
         {"configuration": 0, "fold": f"S{number}", "status": status, "reason": "first line\nthe loss is nan"}
         for number, status in enumerate(statuses)
@@ -148,24 +148,24 @@ def run(tmp_path: Path) -> Run:
     return Run.create(tmp_path / "run", Manifest(), [])
 
 
-def test_a_search_of_which_some_cells_failed_warns(run: Run) -> None:
-    said, failed = describe_failures(cells(run, Status.COMPLETED, Status.FAILED, Status.FAILED))
-    assert (said, failed) == ("2 of 3 cells failed, the first (configuration 0, fold S1): the loss is nan", False)
+def test_a_search_warns_if_some_cells_failed(run: Run) -> None:
+    message, failed = describe_failures(with_cells(run, Status.COMPLETED, Status.FAILED, Status.FAILED))
+    assert (message, failed) == ("2 of 3 cells failed, the first (configuration 0, fold S1): the loss is nan", False)
     with pytest.warns(UserWarning, match="2 of 3 cells failed"):
-        assert result_of(SearchEnd(run, None, False, said, failed)).complete is True
+        assert result_of(SearchEnd(run, None, False, message, failed)).complete is True
 
 
-def test_a_search_of_which_all_cells_failed_has_failed(run: Run) -> None:
-    said, failed = describe_failures(cells(run, Status.FAILED, Status.FAILED))
+def test_a_search_fails_if_all_cells_failed(run: Run) -> None:
+    message, failed = describe_failures(with_cells(run, Status.FAILED, Status.FAILED))
     with pytest.raises(SearchError, match=r"run: 2 of 2 cells failed, the first .configuration 0, fold S0.: the loss"):
-        result_of(SearchEnd(run, None, False, said, failed))
+        result_of(SearchEnd(run, None, False, message, failed))
 
 
-def test_where_no_cell_failed_nothing_is_said(run: Run) -> None:
-    assert describe_failures(cells(run, Status.COMPLETED, Status.COMPLETED)) == (None, False)
+def test_failures_are_not_described_if_no_cell_failed(run: Run) -> None:
+    assert describe_failures(with_cells(run, Status.COMPLETED, Status.COMPLETED)) == (None, False)
 
 
-def test_out_of_time_returns_what_is_there_and_an_interruption_does_not(run: Run) -> None:
+def test_the_end_of_the_time_budget_returns_a_result_and_an_interruption_raises(run: Run) -> None:
     assert result_of(SearchEnd(run, "time is up; resume", False, None, False)).complete is False
     with pytest.raises(KeyboardInterrupt, match="interrupted; resume"):
         result_of(SearchEnd(run, "interrupted; resume", True, None, False))

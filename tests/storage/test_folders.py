@@ -26,7 +26,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
     return open_folder(request.getfixturevalue("object_storage")) / "deep" / "run"
 
 
-def test_what_is_written_is_read(folder: Folder) -> None:
+def test_written_files_are_read_back(folder: Folder) -> None:
     assert folder.is_new()
     assert folder.names() == []
     folder.write("a.txt", b"one")
@@ -59,7 +59,7 @@ def test_a_stamp_changes_with_the_file(folder: Folder) -> None:
     assert first != none == 0
 
 
-def test_a_file_that_was_not_finished_is_not_there(folder: Folder) -> None:
+def test_an_unfinished_file_does_not_appear(folder: Folder) -> None:
     folder.write("a", b"before")
 
     def half() -> None:
@@ -76,7 +76,7 @@ def test_a_file_that_was_not_finished_is_not_there(folder: Folder) -> None:
     assert folder.read("a") == b"all of it"
 
 
-def test_a_folder_is_filled_whole_or_not_at_all(folder: Folder) -> None:
+def test_a_folder_is_written_whole_or_not_at_all(folder: Folder) -> None:
 
     def half() -> None:
         with folder.filled(last="a") as staging:
@@ -96,7 +96,7 @@ def test_a_folder_is_filled_whole_or_not_at_all(folder: Folder) -> None:
         require_new_folder(folder)
 
 
-def test_json(folder: Folder) -> None:
+def test_json_round_trip(folder: Folder) -> None:
     folder.write_json("a.json", {"ä": [1]})
     assert folder.read_json("a.json") == {"ä": [1]}
     folder.write("b.json", b"{half")
@@ -106,7 +106,7 @@ def test_json(folder: Folder) -> None:
         assert str(caught.value).startswith(f"{folder.where(name)}: cannot be read")
 
 
-def test_a_folder_travels_to_other_processes(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_can_be_pickled(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.write("a", b"1")
     sent = pickle.dumps(folder)
     for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
@@ -115,7 +115,7 @@ def test_a_folder_travels_to_other_processes(folder: Folder, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs"])
-def test_a_storage_that_does_not_answer_is_one_line(
+def test_an_unreachable_storage_is_reported_in_one_line(
     monkeypatch: pytest.MonkeyPatch, free_ports: Callable[[int], list[int]], scheme: str
 ) -> None:
     place = f"{scheme}://lab/run?endpoint_override=127.0.0.1:{free_ports(1)[0]}&scheme=http"
@@ -128,7 +128,7 @@ def test_a_storage_that_does_not_answer_is_one_line(
 
 
 class Refusing(BaseHTTPRequestHandler):
-    """Stands before an object storage and refuses the second piece of every upload."""
+    """Proxy of an object storage that rejects the second part of every multipart upload."""
 
     protocol_version = "HTTP/1.1"
     behind = ""
@@ -172,7 +172,7 @@ class Refusing(BaseHTTPRequestHandler):
         """Nothing."""
 
 
-def test_an_upload_that_fails_in_the_middle_leaves_what_was_there(
+def test_a_failed_upload_leaves_the_previous_object(
     storage_server: str, object_storage: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(Refusing, "behind", storage_server)
@@ -210,7 +210,7 @@ BAD = {
 
 @pytest.mark.parametrize("place", BAD)
 @pytest.mark.parametrize("use", [open_folder, place_of, read_dataset, helo.load_run, helo.load_model])
-def test_a_uri_that_can_be_none_is_one_line(use: Callable[[str], object], place: str) -> None:
+def test_an_invalid_uri_is_reported_in_one_line(use: Callable[[str], object], place: str) -> None:
     with pytest.raises(InputError) as caught:
         use(place)
     assert BAD[place] in str(caught.value)
@@ -218,14 +218,14 @@ def test_a_uri_that_can_be_none_is_one_line(use: Callable[[str], object], place:
 
 
 @pytest.mark.parametrize("place", ["s3:/lab/run", "s3:lab/run", "gs:/lab/run"])
-def test_a_uri_with_a_slash_too_few_is_no_path(place: str) -> None:
-    """The run would lie on a machine that is given back."""
+def test_a_uri_with_a_missing_slash_is_not_taken_for_a_path(place: str) -> None:
+    """Otherwise the run would be written to the local disk, and be lost with a rented machine."""
     with pytest.raises(InputError) as caught:
         open_folder(place)
     assert re.search(r"did you mean (s3|gs)://lab/run\?", str(caught.value))
 
 
-def test_a_run_does_not_lie_in_another(folder: Folder) -> None:
+def test_a_run_inside_another_run_is_rejected(folder: Folder) -> None:
     folder.write("manifest.json", b"{}")
     with pytest.raises(InputError, match="lies in a run, and would be deleted with it"):
         require_new_folder(folder / "sub")
@@ -233,12 +233,12 @@ def test_a_run_does_not_lie_in_another(folder: Folder) -> None:
         require_new_folder(folder / "manifest.json")
 
 
-def test_a_bucket_that_is_not_there_is_said(object_storage: str) -> None:
+def test_a_missing_bucket_is_reported(object_storage: str) -> None:
     with pytest.raises(StorageError, match="there is no bucket 'none'"):
         open_folder("s3://none/run").write("a", b"1")
 
 
-def test_what_is_a_uri() -> None:
+def test_uris_are_told_from_paths() -> None:
     assert is_uri("gs://lab/run")
     for path in ("run", "/run", "C://run", "a b://run", "s3:/run"):
         assert not is_uri(path), path

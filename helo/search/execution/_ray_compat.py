@@ -40,7 +40,8 @@ def set_environment() -> None:
     """Set the environment variables that configure Ray and Ray Tune for a search.
 
     Read in Ray 2.60 (`ray.tune.constants` and others). `tune.TuneConfig` and `tune.RunConfig` have no such options. If
-    Ray drops a variable, a search prints more or writes files that it does not read; its results stay the same.
+    Ray drops a variable, a search may print more, write files that it does not read, or queue fewer cells; its results
+    stay the same.
     """
     os.environ.update(_ENVIRONMENT)
 
@@ -82,10 +83,12 @@ def discard_metric_history(trial: Any) -> None:
 
 
 def enable_token_authentication() -> bool:
-    """Let this process use the token that ``ray start`` stored for this user, and return whether there is a token.
+    """Let this process use the token stored for this user, and return whether token authentication is enabled.
 
-    Read in Ray 2.60 (`ray._private.authentication`). ``ray start`` uses the stored token, `ray.init` does not. If the
-    part changes, clusters that ask for a token can be joined only with ``RAY_AUTH_MODE=token`` in the environment.
+    ``RAY_AUTH_MODE`` takes precedence if it is set. Read in Ray 2.60 (`ray._private.authentication`). Unlike ``ray
+    start``, `ray.init` uses the stored token only for a local cluster or the address ``auto``, not for an explicit
+    address. If the part changes, clusters that ask for a token can be joined at an explicit address only with
+    ``RAY_AUTH_MODE=token`` in the environment.
     """
     try:
         from ray._private.authentication.authentication_token_setup import (

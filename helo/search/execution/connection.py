@@ -112,8 +112,8 @@ def ray_cluster(address: str | None, cpus: int = 1, gpus: float = 0) -> Iterator
 def _connect(address: str, **options: Any) -> None:
     """Connect to a Ray cluster, with this user's token if the cluster asks for one.
 
-    The first attempt goes without the token: the nodes of a cluster without tokens could not answer a process that uses
-    one.
+    The first attempt leaves token authentication to Ray. Only if it fails is the stored token enabled, because the
+    nodes of a cluster without tokens could not answer a process that uses one.
     """
     try:
         ray.init(address=address, **options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,7 +89,14 @@ def test_a_baseline_after_its_deadline_has_no_result(dataset: Dataset, fold: Fol
 def test_the_table_has_trivial_and_fitted_rows(dataset: Dataset) -> None:
     folds = loso_folds(dataset.subject_names, 0)
     now = datetime.now(UTC)
-    common = {"fold": "P02", "epochs": 0, "seconds": 1.0, "node": "here", "started": now, "finished": now}
+    common: dict[str, Any] = {
+        "fold": "P02",
+        "epochs": 0,
+        "seconds": 1.0,
+        "node": "here",
+        "started": now,
+        "finished": now,
+    }
     scores = dict.fromkeys(METRICS, 0.5)
     records = [
         CellRecord(

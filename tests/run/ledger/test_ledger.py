@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -55,9 +56,9 @@ def test_round_trip(tmp_path: Path) -> None:
         np.testing.assert_array_equal(getattr(back, name), getattr(whole, name), strict=True)
 
 
-def test_parts_that_do_not_say_what_a_cell_learnt_are_read(tmp_path: Path) -> None:
+def test_parts_of_earlier_versions_without_learnt_columns_are_read(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, "mine")
-    learnt = {"correlation": np.eye(2, dtype=np.float32), "plan": np.ones((1, 1), dtype=np.float32)}
+    learnt: dict[str, Any] = {"correlation": np.eye(2, dtype=np.float32), "plan": np.ones((1, 1), dtype=np.float32)}
     for number in range(2):
         path = tmp_path / ledger.append(record(number, **learnt), 0)
     rewritten(path, pq.read_table(path).drop(["correlation", "plan"]))
@@ -95,7 +96,7 @@ def test_order_is_configuration_then_fold(tmp_path: Path) -> None:
     ]
 
 
-def test_what_a_killed_writer_leaves_is_not_read(tmp_path: Path) -> None:
+def test_unfinished_files_of_a_killed_writer_are_not_read(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     (tmp_path / ".c00000-f0000.parquet").write_bytes(b"PAR1 half a file")
     assert ledger.files() == []
@@ -105,7 +106,7 @@ def test_what_a_killed_writer_leaves_is_not_read(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["c00000-f0000.parquet"]
 
 
-def test_a_cell_written_again_replaces_itself(tmp_path: Path) -> None:
+def test_a_cell_written_twice_is_read_once(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.append(record(seconds=1.0), 0)
     ledger.append(record(seconds=2.0), 0)
@@ -118,7 +119,7 @@ def test_an_unwritable_record_adds_no_part(tmp_path: Path) -> None:
     assert Ledger(tmp_path).files() == []
 
 
-def test_a_full_disk_leaves_no_half_part(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_no_incomplete_part(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.append(record(), 0)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -131,7 +132,7 @@ def test_a_full_disk_leaves_no_half_part(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["c00000-f0000.parquet"]
 
 
-def test_part_names_sort_as_their_numbers() -> None:
+def test_part_names_sort_by_configuration_and_fold() -> None:
     assert part_name(3, 12) == "c00003-f0012"
     keys = [(configuration, fold) for configuration in (0, 9, 10, 99999) for fold in (0, 9, 10, 9999)]
     names = [part_name(*key) for key in keys]
@@ -194,7 +195,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_parts_that_are_none_are_reported_and_left_out(tmp_path: Path, damage: str) -> None:
+def test_invalid_parts_are_reported_and_skipped(tmp_path: Path, damage: str) -> None:
     ledger = Ledger(tmp_path, "mine")
     for number in range(3):
         path = tmp_path / ledger.append(record(number), 0)
@@ -210,7 +211,7 @@ def test_parts_that_are_none_are_reported_and_left_out(tmp_path: Path, damage: s
     assert len(ledger.files()) == 3
 
 
-def test_every_truncation_of_a_part_is_found(tmp_path: Path) -> None:
+def test_every_truncation_of_a_part_is_detected(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, "mine")
     path = tmp_path / ledger.append(record(), 0)
     whole = path.read_bytes()
@@ -223,7 +224,7 @@ def test_every_truncation_of_a_part_is_found(tmp_path: Path) -> None:
     assert ledger.inspect() == ([record()], {})
 
 
-def test_a_ledger_without_an_identity_reads_all(tmp_path: Path) -> None:
+def test_a_ledger_without_an_identity_reads_all_files(tmp_path: Path) -> None:
     Ledger(tmp_path, "mine").append(record(0), 0)
     Ledger(tmp_path, "other").append(record(1), 0)
     Ledger(tmp_path).append(record(2), 0)
@@ -231,7 +232,7 @@ def test_a_ledger_without_an_identity_reads_all(tmp_path: Path) -> None:
     assert [cell.configuration for cell in Ledger(tmp_path, "other").read()] == [1]
 
 
-def test_setting_aside_never_overwrites(tmp_path: Path) -> None:
+def test_setting_a_file_aside_never_overwrites_another(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     moved = []
     for number in range(3):
@@ -249,7 +250,7 @@ def test_setting_aside_never_overwrites(tmp_path: Path) -> None:
     assert ledger.inspect() == ([record()], {})
 
 
-def test_baselines_have_parts_of_their_own(tmp_path: Path) -> None:
+def test_baselines_have_separate_parts(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, "search")
     ledger.append(record(4, "S2"), 0)
     for method in ("mlp", "knn"):
@@ -260,7 +261,7 @@ def test_baselines_have_parts_of_their_own(tmp_path: Path) -> None:
     assert len(ledger.baseline_parts()) == 2
 
 
-def test_a_part_of_an_unknown_method_is_no_part(tmp_path: Path) -> None:
+def test_a_part_of_an_unknown_method_is_ignored(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.append(record(0, "S2", method="magic"), 0)
     assert ledger.read_baselines() == []

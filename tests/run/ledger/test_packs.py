@@ -21,7 +21,7 @@ WHEN = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 
 
 def record(configuration: int, fold: int) -> CellRecord:
-    """A cell that tells from its scores which it is."""
+    """Return a record whose scores identify its cell."""
     scores = dict.fromkeys(METRICS, configuration + fold / 10)
     history = tuple({"epoch": epoch, **dict.fromkeys(HISTORY_COLUMNS, epoch / 2)} for epoch in range(fold + 1))
     return CellRecord(
@@ -55,8 +55,8 @@ def filled(folder: Folder) -> Ledger:
     return ledger
 
 
-def assert_whole(ledger: Ledger) -> None:
-    """Every cell is there once, as it was written."""
+def assert_complete(ledger: Ledger) -> None:
+    """Assert that every cell is in the ledger once, as it was written."""
     assert [(cell.configuration, cell.fold) for cell in ledger.read()] == [(one, f"S{two}") for one, two in CELLS]
     for cell, back in zip(CELLS, ledger.read(), strict=True):
         wanted = record(*cell)
@@ -67,18 +67,18 @@ def assert_whole(ledger: Ledger) -> None:
         )
 
 
-def test_packs_hold_what_their_parts_held(folder: Folder) -> None:
+def test_packs_contain_the_rows_of_their_parts(folder: Folder) -> None:
     ledger = filled(folder)
     pack_parts(ledger, 10)
     packs, parts = ledger.files()[:2], ledger.files()[2:]
     assert [name.rpartition("-")[0] for name in packs] == ["pack-00000001-10", "pack-00000002-10"]
     assert parts == [f"c00005-f000{fold}.parquet" for fold in range(4)]
     assert len(ledger) == len(CELLS)
-    assert_whole(ledger)
+    assert_complete(ledger)
     assert ledger.inspect()[1] == {}
 
 
-def test_some_cells_are_found_in_packs_and_parts(folder: Folder) -> None:
+def test_selected_cells_are_found_in_packs_and_parts(folder: Folder) -> None:
     ledger = filled(folder)
     pack_parts(ledger, 10)
     found = ledger.find([(5, 3), (0, 2), (3, 1), (9, 9)])
@@ -87,8 +87,8 @@ def test_some_cells_are_found_in_packs_and_parts(folder: Folder) -> None:
 
 
 @pytest.mark.parametrize("deletions", range(4))
-def test_a_packing_that_was_cut_short_loses_and_doubles_nothing(tmp_path: Path, deletions: int) -> None:
-    """The pack is written, and the process ends after some of its parts are deleted."""
+def test_interrupted_packing_neither_loses_nor_duplicates_cells(tmp_path: Path, deletions: int) -> None:
+    """The process ends after the pack is written and some of its parts are deleted."""
 
     class Dying(LocalFolder):
         left: ClassVar = [deletions]
@@ -104,13 +104,13 @@ def test_a_packing_that_was_cut_short_loses_and_doubles_nothing(tmp_path: Path, 
         pack_parts(Ledger(Dying(tmp_path), "mine"), 10)
     ledger = Ledger(tmp_path, "mine")
     assert len(ledger) > len(CELLS)  # by names alone
-    assert_whole(ledger)
+    assert_complete(ledger)
     with LedgerWriter(ledger):  # a search that goes on
         assert len(ledger) == len(CELLS)
-    assert_whole(ledger)
+    assert_complete(ledger)
 
 
-def test_a_reader_misses_nothing_that_is_packed_while_it_reads(tmp_path: Path) -> None:
+def test_a_reader_finds_cells_that_are_packed_while_it_reads(tmp_path: Path) -> None:
     class Packing(LocalFolder):
         """Packs the ledger once, at the first reading of a part, as another process would."""
 
@@ -129,7 +129,7 @@ def test_a_reader_misses_nothing_that_is_packed_while_it_reads(tmp_path: Path) -
     assert faults == {}
 
 
-def test_cells_that_are_packed_while_they_are_looked_for_are_found(tmp_path: Path) -> None:
+def test_selected_cells_are_found_although_they_are_packed_meanwhile(tmp_path: Path) -> None:
     class Packing(LocalFolder):
         """Packs the ledger once, between the list of its files and the first of them."""
 
@@ -147,8 +147,8 @@ def test_cells_that_are_packed_while_they_are_looked_for_are_found(tmp_path: Pat
     assert [(cell.configuration, cell.fold) for cell in found] == [(0, "S2"), (3, "S1"), (5, "S3")]
 
 
-def test_two_who_believe_that_a_ledger_is_theirs_lose_no_cell(tmp_path: Path) -> None:
-    """A machine that slept packs what it has seen, while another search has gone on and packs, too."""
+def test_two_writers_that_both_pack_a_ledger_lose_no_cell(tmp_path: Path) -> None:
+    """A machine that slept packs the parts it knows, after another search has resumed the run and packed too."""
 
     class Slow(LocalFolder):
         def write(self, name: str, content: bytes) -> None:
@@ -164,7 +164,7 @@ def test_two_who_believe_that_a_ledger_is_theirs_lose_no_cell(tmp_path: Path) ->
     assert {(cell.configuration, int(cell.fold[1])) for cell in ours.read()} == {*CELLS, (9, 9)}
 
 
-def test_who_has_lost_the_ledger_packs_nothing(tmp_path: Path) -> None:
+def test_a_search_that_lost_its_lock_packs_nothing(tmp_path: Path) -> None:
     def guard() -> None:
         raise OSError("taken over")
 
@@ -175,7 +175,7 @@ def test_who_has_lost_the_ledger_packs_nothing(tmp_path: Path) -> None:
     assert ledger.files() == before
 
 
-def test_a_storage_that_fails_is_no_damage(tmp_path: Path) -> None:
+def test_a_failing_storage_is_not_reported_as_damage(tmp_path: Path) -> None:
     class Refusing(LocalFolder):
         def read(self, name: str) -> bytes:
             raise PermissionError("ACCESS_DENIED")
@@ -193,7 +193,7 @@ def test_a_storage_that_fails_is_no_damage(tmp_path: Path) -> None:
     assert faults == {}
 
 
-def test_damage_in_columns_that_are_not_asked_for_is_seen_by_who_verifies(tmp_path: Path) -> None:
+def test_verification_detects_damage_in_unread_columns(tmp_path: Path) -> None:
     ledger = filled(LocalFolder(tmp_path))
     pack_parts(ledger, 10)
     name = ledger.files()[0]
@@ -212,7 +212,7 @@ def test_damage_in_columns_that_are_not_asked_for_is_seen_by_who_verifies(tmp_pa
         assert {tuple(table.column_names) for table in rows} == {("params", "configuration", "fold_number")}
 
 
-def test_why_parts_are_not_packed_is_told_once(tmp_path: Path) -> None:
+def test_a_failure_to_pack_is_reported_once(tmp_path: Path) -> None:
     class Full(LocalFolder):
         def write(self, name: str, content: bytes) -> None:
             if name.startswith("pack-"):
@@ -226,10 +226,10 @@ def test_why_parts_are_not_packed_is_told_once(tmp_path: Path) -> None:
             if writer._packing is not None:
                 writer._packing.join()
     assert said == ["parts of the ledger are not packed: no room for packs"]
-    assert_whole(Ledger(tmp_path, "mine"))
+    assert_complete(Ledger(tmp_path, "mine"))
 
 
-def test_columns_of_packs_and_parts_are_the_same(tmp_path: Path) -> None:
+def test_packs_and_parts_have_the_same_columns(tmp_path: Path) -> None:
     ledger = filled(LocalFolder(tmp_path))
     before = ledger.rows(["params", "val", "history.val_kl"])
     pack_parts(ledger, 10)
@@ -247,11 +247,11 @@ def test_a_writer_packs_while_it_writes(folder: Folder) -> None:
             writer.append(record(*cell), cell[1])
     ledger = Ledger(folder, "mine")
     assert any(name.startswith("pack-") for name in ledger.files())
-    assert_whole(ledger)
+    assert_complete(ledger)
     assert not any(thread.name == "helo-pack" for thread in threading.enumerate())
 
 
-def test_a_writer_that_is_not_allowed_to_writes_nothing(tmp_path: Path) -> None:
+def test_a_writer_without_the_lock_writes_nothing(tmp_path: Path) -> None:
     def guard() -> None:
         raise OSError("taken over")
 
@@ -260,7 +260,7 @@ def test_a_writer_that_is_not_allowed_to_writes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_damaged_packs_are_reported_and_left_out(tmp_path: Path) -> None:
+def test_damaged_packs_are_reported_and_skipped(tmp_path: Path) -> None:
     ledger = filled(LocalFolder(tmp_path))
     pack_parts(ledger, 10)
     name = ledger.files()[1]
@@ -287,4 +287,4 @@ def test_damaged_packs_are_reported_and_left_out(tmp_path: Path) -> None:
             assert all(str(one.params["width"] + int(one.fold[1]) / 10) == str(one.test["kl"]) for one in records)
     assert seen > 10
     path.write_bytes(content)
-    assert_whole(ledger)
+    assert_complete(ledger)

@@ -21,7 +21,7 @@ PARAMS = {"width": 8, "heads": 2, "epochs": 1, "batch_size": 16}
 SETTINGS = CellSettings(TrainingSettings())
 
 
-def test_a_record_has_all_that_the_cell_found(dataset: Dataset, fold: Fold, tmp_path: Path) -> None:
+def test_a_record_contains_all_results_of_the_cell(dataset: Dataset, fold: Fold, tmp_path: Path) -> None:
     record = run_cell(PlannedCell(2, 0, PARAMS), dataset, (fold,), SETTINGS).record
     expected = train_cell(dataset, fold, Configuration.from_params(PARAMS), TrainingSettings())
     assert record is not None
@@ -35,7 +35,7 @@ def test_a_record_has_all_that_the_cell_found(dataset: Dataset, fold: Fold, tmp_
         np.testing.assert_array_equal(getattr(back, name), getattr(expected, name), strict=True)
 
 
-def test_a_baseline_explains_nothing(dataset: Dataset, fold: Fold) -> None:
+def test_a_baseline_has_no_explanations(dataset: Dataset, fold: Fold) -> None:
     record = run_cell(BaselineCell(Method.RIDGE, 0), dataset, (fold,), SETTINGS).record
     assert record is not None
     assert record.status == "completed"

@@ -1,4 +1,4 @@
-"""The search on real Ray: every cell once, whatever runs beside it, and at little cost."""
+"""Searches on Ray: each cell runs once, results do not depend on concurrency, and scheduling costs little."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from helo.run.directory import Run
 from helo.run.ledger import Ledger, LedgerWriter
 from helo.run.manifest import Manifest
 from helo.search.context import SearchContext
-from helo.search.driver import run_search
+from helo.search.driver import run_remaining_cells
 from helo.search.execution.cells import CellSettings
 from helo.search.execution.connection import SharedDataset, ray_cluster
 from helo.search.execution.progress import SearchProgress
@@ -37,6 +37,7 @@ from helo.search.planning.space import Range, Space
 from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
 from helo.settings import TrainingSettings
+from helo.storage import LocalFolder
 from helo.training.cell import CellResult, Checkpointer
 
 SPACE = Space(
@@ -45,7 +46,7 @@ SPACE = Space(
     searched={"ot_entropy": Range(0.01, 1.0, True, False), "dropout": Range(0.1, 0.5, False, False)},
     fixed={"width": 8, "heads": 2, "epochs": 2, "batch_size": 256},
 )
-# Workers cannot import this file: what they run of it travels with them.
+# Workers cannot import this module, so its functions are pickled by value.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 VOLATILE = ["seconds", "node", "started", "finished"]
 
@@ -63,7 +64,7 @@ def trivial(
     rungs: Mapping[int, float],
     checkpointer: Checkpointer | None,
 ) -> CellResult:
-    """A cell that trains nothing: what is left is the cost of scheduling and writing."""
+    """Return a result without training, so that only scheduling and writing take time."""
     rows = dataset.rows((fold.test,))
     scores = dict.fromkeys(METRICS, configuration.ot_entropy)
     return CellResult(
@@ -80,16 +81,16 @@ def trivial(
 
 def search(dataset: Dataset, out: Path, space: Space = SPACE, concurrency: int = 1, **given: Any) -> pd.DataFrame:
     resources = Resources(concurrency, 1, given.pop("share", 0))
-    setup = SearchSetup(dataset, space, out, TrainingSettings(seed=3), resources, **given)
+    setup = SearchSetup(dataset, space, LocalFolder(out), TrainingSettings(seed=3), resources, **given)
     context = SearchContext(setup, Console(quiet=True))
-    assert run_search(context)
+    assert run_remaining_cells(context)
     run = context.run
     return run.table(TableName.CELLS).drop(columns=VOLATILE)
 
 
 @pytest.mark.slow
 def test_cells_share_a_logical_gpu(dataset: Dataset, tmp_path: Path) -> None:
-    """In a Ray of the search's own, so before those that share one."""
+    """Runs before the tests that share a cluster, because the search starts Ray itself."""
     space = dataclasses.replace(SPACE, configurations=1)
     cells = search(dataset, tmp_path / "run", space, concurrency=2, share=0.5, gpus=1, racing=False)
     assert (cells["status"] == Status.COMPLETED).all()
@@ -97,7 +98,7 @@ def test_cells_share_a_logical_gpu(dataset: Dataset, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    """Ray for several searches: each start takes seconds."""
+    """Ray cluster that several searches share, because each start takes seconds."""
     with ray_cluster(None, 3):
         yield
 
@@ -105,10 +106,8 @@ def cluster() -> Iterator[None]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 @pytest.mark.parametrize("protocol", ["shared", "nested"])
-def test_the_same_search_gives_the_same_cells_whatever_runs_beside(
-    dataset: Dataset, tmp_path: Path, protocol: str
-) -> None:
-    """TPE, racing and rungs: they learn from what is over, and yet not from who was faster."""
+def test_the_cells_of_a_search_do_not_depend_on_concurrency(dataset: Dataset, tmp_path: Path, protocol: str) -> None:
+    """TPE, racing and rungs learn from finished cells, but not from the order in which they finish."""
     space = dataclasses.replace(SPACE, configurations=6, fixed={**SPACE.fixed, "epochs": 8})
     once = search(dataset, tmp_path / "a", space, protocol=protocol)
     assert Status.STOPPED in set(once["status"])
@@ -117,7 +116,7 @@ def test_the_same_search_gives_the_same_cells_whatever_runs_beside(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
-def test_a_stopped_cell_is_the_beginning_of_the_whole_one(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_stopped_cell_equals_the_first_epochs_of_the_whole_cell(dataset: Dataset, tmp_path: Path) -> None:
     space = dataclasses.replace(SPACE, configurations=6, sampler="random", fixed={**SPACE.fixed, "epochs": 8})
     raced = search(dataset, tmp_path / "raced", space, 2)
     whole = search(dataset, tmp_path / "whole", space, 2, racing=False)
@@ -141,7 +140,7 @@ def test_a_stopped_cell_is_the_beginning_of_the_whole_one(dataset: Dataset, tmp_
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_cells_share_few_worker_processes(tmp_path: Path) -> None:
-    """500 trivial cells, each recorded once. A new process for each of them would cost seconds."""
+    """Run 500 trivial cells. A new process for each cell would take seconds."""
     data = simulate(subjects=10, clips=2, windows=5, emotions=3)
     folds = loso_folds(data.subject_names, 0)
     space = dataclasses.replace(SPACE, configurations=50, sampler="random")
@@ -150,7 +149,7 @@ def test_cells_share_few_worker_processes(tmp_path: Path) -> None:
     (tmp_path / "ledger").mkdir()
     workers.mkdir()
 
-    def noted(
+    def logged(
         dataset: Dataset,
         fold: Fold,
         configuration: Configuration,
@@ -164,7 +163,7 @@ def test_cells_share_few_worker_processes(tmp_path: Path) -> None:
     reporting = Reporting(LedgerWriter(ledger), SearchProgress(500, "kl", Console(quiet=True)))
     with ray_cluster(None, 2):
         started = time.perf_counter()
-        assert run_cells(Queue(planner), SharedDataset(data), folds, CellSettings(train=noted), reporting, 2)
+        assert run_cells(Queue(planner), SharedDataset(data), folds, CellSettings(train=logged), reporting, 2)
         seconds = (time.perf_counter() - started) / 500
     records = ledger.read()
     assert len(records) == 500
@@ -173,7 +172,7 @@ def test_cells_share_few_worker_processes(tmp_path: Path) -> None:
     assert len(list(workers.iterdir())) <= 2
 
 
-def test_a_run_directory_that_is_there_is_never_touched(tmp_path: Path) -> None:
+def test_an_existing_run_directory_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     with pytest.raises(ValueError, match="already there"):
         Run.create(tmp_path / "run", Manifest(), [])

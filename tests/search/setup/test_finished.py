@@ -1,4 +1,4 @@
-"""From the ledger to the planner: validation losses only, and a search that goes on where it was."""
+"""Finished cells from the ledger to the planner: validation losses only, and an exact resumption."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def record(
     losses: Sequence[float] = (0.5, 0.25),
     **params: Any,
 ) -> CellRecord:
-    """A cell; the measures of an epoch are a loss and its tenfold, hundredfold and so on."""
+    """Return the record of a cell. The metrics of an epoch are its loss times 1, 10, 100 and so on."""
     history = tuple(
         {"epoch": epoch, **dict.fromkeys(HISTORY_COLUMNS, 7.0)}
         | {f"val_{metric}": loss * 10**number for number, metric in enumerate(METRICS)}
@@ -53,8 +53,8 @@ def record(
 
 
 def finished(records: Sequence[CellRecord], objective: str = "kl") -> FinishedCells:
-    """What a search that goes on takes from a ledger with these cells."""
-    number = {fold.test: place for place, fold in enumerate(FOLDS)}
+    """Return the finished cells that a resumed search reads from a ledger with these records."""
+    number = {fold.test: index for index, fold in enumerate(FOLDS)}
     found = FinishedCells(objective)
     for record in records:
         found.add(rows_of([(number[record.fold], record)]))
@@ -65,9 +65,9 @@ def recorded(cell: PlannedCell, folds: tuple[Fold, ...] = FOLDS) -> CellRecord:
     return record(cell.configuration, folds[cell.fold].test, losses=(0.5, cell.params["dropout"]), **cell.params)
 
 
-def run(planner: Planner, most: int) -> list[CellRecord]:
+def run(planner: Planner, max_cells: int) -> list[CellRecord]:
     records: list[CellRecord] = []
-    while len(records) < most and (cell := planner.ask()) is not None:
+    while len(records) < max_cells and (cell := planner.ask()) is not None:
         records.append(recorded(cell))
         planner.tell(cell, Outcome.of_record(records[-1], "kl"))
     return records
@@ -82,31 +82,31 @@ def test_the_outcome_is_the_validation_loss_by_epoch(status: str, metric: str) -
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_a_search_that_goes_on_knows_what_it_was_told(metric: str) -> None:
+def test_a_resumed_search_has_the_outcomes_of_its_cells(metric: str) -> None:
     cells = [record(), record(1, "S3", Status.STOPPED, (0.5, 0.25, 0.75)), record(1, "S2", Status.FAILED, ())]
-    number = {fold.test: place for place, fold in enumerate(FOLDS)}
-    told = {(cell.configuration, number[cell.fold]): Outcome.of_record(cell, metric) for cell in cells}
-    known = finished(cells, metric).outcomes
-    assert {cell: Outcome(one.status, tuple(one.curve)) for cell, one in known.items()} == told
+    number = {fold.test: index for index, fold in enumerate(FOLDS)}
+    expected = {(cell.configuration, number[cell.fold]): Outcome.of_record(cell, metric) for cell in cells}
+    outcomes = finished(cells, metric).outcomes
+    assert {cell: Outcome(one.status, tuple(one.curve)) for cell, one in outcomes.items()} == expected
 
 
 def test_a_failed_cell_has_no_loss() -> None:
     assert Outcome.of_record(record(status=Status.FAILED, losses=()), "kl") == Outcome(Status.FAILED)
 
 
-def test_test_scores_stay_behind() -> None:
+def test_outcomes_do_not_depend_on_test_scores() -> None:
     one = record()
     other = dataclasses.replace(one, test=dict.fromkeys(METRICS, 99.0))
     assert Outcome.of_record(one, "kl") == Outcome.of_record(other, "kl")
 
 
-def test_known_params_are_those_of_all_configurations() -> None:
+def test_params_of_all_configurations_are_read() -> None:
     records = [record(3, "S2", width=8), record(3, "S3", Status.FAILED, (), width=8), record(5, "S2", width=16)]
     assert finished(records).params == {3: {"width": 8}, 5: {"width": 16}}
     assert finished([]).params == {}
 
 
-def test_cells_of_one_configuration_agree_on_it() -> None:
+def test_cells_of_a_configuration_must_have_the_same_params() -> None:
     records = [record(3, "S2", width=8), record(3, "S3", width=16)]
     with pytest.raises(InputError) as caught:
         finished(records)
@@ -115,7 +115,7 @@ def test_cells_of_one_configuration_agree_on_it() -> None:
 
 @pytest.mark.parametrize("protocol", enum_values(SearchProtocol))
 @pytest.mark.parametrize("done", [0, 1, 13])
-def test_a_search_goes_on_where_it_was(protocol: str, done: int) -> None:
+def test_a_resumed_search_runs_the_remaining_cells(protocol: str, done: int) -> None:
     def plan(records: Sequence[CellRecord]) -> Planner:
         return Planner(SPACE, len(FOLDS), 1, protocol, recorded_params=finished(records).params)
 

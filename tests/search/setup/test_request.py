@@ -1,10 +1,11 @@
-"""What is asked of a search, in Python and on the command line: the same rules, in the words of each."""
+"""Requests from Python and from the command line: the same rules, with messages in the words of each."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
-import time
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,12 @@ SPACE = {"configurations": 3, "parameters": {"width": {"choices": [8, 16]}, "hea
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def planned(**asked: Any) -> tuple[SearchSetup, Run | None]:
+def setup_of(**asked: Any) -> tuple[SearchSetup, Run | None]:
     request = Request.of_arguments(**asked)
     return read_inputs(request, request.as_call(), started=1000.0)
 
@@ -48,8 +49,8 @@ def from_command(*words: str) -> SearchSetup:
 
 
 def started(dataset: Dataset, out: Path, **asked: Any) -> Run:
-    """The directory of a search that has only begun."""
-    setup, _ = planned(data=dataset, out=out, **asked)
+    """Create the run directory of a search without finished cells."""
+    setup, _ = setup_of(data=dataset, out=out, **asked)
     folds = loso_folds(dataset.subject_names, setup.seed)
     return Run.create(out, build_manifest(setup, folds, Resources(1, 1, 0.0), Pace(1, 1)), folds_as_json(folds))
 
@@ -67,7 +68,7 @@ def test_every_value_can_be_given_in_python_and_on_the_command_line() -> None:
     assert {command._option(name) for name in values} <= set(options)
 
 
-def test_the_same_values_make_the_same_plan(tmp_path: Path) -> None:
+def test_the_same_values_make_the_same_setup(tmp_path: Path) -> None:
     write_dataset(simulate(subjects=4, clips=2, windows=3, emotions=3), tmp_path / "mine")
     words = [
         "--data",
@@ -101,7 +102,7 @@ def test_the_same_values_make_the_same_plan(tmp_path: Path) -> None:
         "mlflow",
         "--export-predictions",
     ]
-    asked, _ = planned(
+    asked, _ = setup_of(
         data=tmp_path / "mine",
         space="small",
         configurations=np.int64(2),
@@ -125,8 +126,8 @@ def test_the_same_values_make_the_same_plan(tmp_path: Path) -> None:
     assert (other.baselines, other.racing, other.deadline) == (("knn", "ridge"), False, 8200.0)
 
 
-def test_without_values_both_plan_the_demo() -> None:
-    setup, run = planned(data="simulated", space="demo", racing=True, seed=0, baselines="all")
+def test_without_values_both_search_the_demo() -> None:
+    setup, run = setup_of(data="simulated", space="demo", racing=True, seed=0, baselines="all")
     other = from_command()
     assert run is None
     assert setup.dataset.digest == other.dataset.digest == simulate().digest
@@ -136,7 +137,7 @@ def test_without_values_both_plan_the_demo() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("arguments", "message"),
     [
         ({"concurrency": 0}, "concurrency must be at least 1, got 0"),
         ({"configurations": 2.5}, "configurations must be a whole number, got 2.5"),
@@ -174,25 +175,25 @@ def test_without_values_both_plan_the_demo() -> None:
         ({"resume": "run"}, "run: is not a run directory"),
     ],
 )
-def test_wrong_values(asked: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_wrong_values(arguments: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
-        planned(**asked)
-    assert said in str(caught.value)
+        setup_of(**arguments)
+    assert message in str(caught.value)
     assert "--" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_that_is_there_is_not_written_over(tmp_path: Path) -> None:
+def test_an_existing_run_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     with pytest.raises(InputError, match="run: is already there; choose another out or remove it"):
-        planned(out="run")
+        setup_of(out="run")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 @pytest.mark.parametrize("asked", [{"precision": "mixed"}, {"compile": True}])
-def test_what_pays_on_gpus_only_is_refused_without_one(asked: dict[str, Any]) -> None:
+def test_mixed_precision_and_compilation_are_refused_without_a_gpu(asked: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=rf"^{next(iter(asked))}.* makes cells faster on GPUs only"):
-        planned(**asked)
+        setup_of(**asked)
 
 
 # --- spaces -----------------------------------------------------------------------------------
@@ -200,58 +201,58 @@ def test_what_pays_on_gpus_only_is_refused_without_one(asked: dict[str, Any]) ->
 
 def test_a_space_can_be_a_mapping_or_an_object(dataset: Dataset) -> None:
     by_hand = Space("unnamed", 3, {"width": Choices((8, 16))}, {"heads": 2, "epochs": 2})
-    of_mapping, of_object = (planned(data=dataset, space=space)[0] for space in (SPACE, by_hand))
+    of_mapping, of_object = (setup_of(data=dataset, space=space)[0] for space in (SPACE, by_hand))
     assert of_mapping.space == of_object.space
     assert of_mapping.space.searched == {"width": Choices((8, 16))}
 
 
 @pytest.mark.parametrize("name", ["demo", "small", "full", "ablation"])
-def test_a_bundled_space_as_an_object_is_itself(name: str, dataset: Dataset) -> None:
-    assert planned(data=dataset, space=load_space(name))[0].space == load_space(name)
+def test_a_bundled_space_can_be_given_as_an_object(name: str, dataset: Dataset) -> None:
+    assert setup_of(data=dataset, space=load_space(name))[0].space == load_space(name)
 
 
 def test_a_space_built_by_hand_is_checked(dataset: Dataset) -> None:
     with pytest.raises(InputError, match="width: each choice must be"):
-        planned(data=dataset, space=Space("mine", 3, {"width": Choices((0, 16))}))
+        setup_of(data=dataset, space=Space("mine", 3, {"width": Choices((0, 16))}))
 
 
 def test_a_table_of_variants_is_not_raced(dataset: Dataset) -> None:
     variants: Mapping[str, Any] = {"whole": {}, "without": {"transport": "none"}}
-    assert not planned(data=dataset, space={"variants": variants})[0].racing
-    assert planned(data=dataset, space=SPACE)[0].racing
+    assert not setup_of(data=dataset, space={"variants": variants})[0].racing
+    assert setup_of(data=dataset, space=SPACE)[0].racing
 
 
 # --- data in memory ---------------------------------------------------------------------------
 
 
-def test_data_in_memory_are_used_as_they_are(dataset: Dataset) -> None:
-    setup, _ = planned(data=dataset, space=SPACE)
+def test_data_in_memory_are_used_without_a_copy(dataset: Dataset) -> None:
+    setup, _ = setup_of(data=dataset, space=SPACE)
     assert setup.dataset is dataset
     assert setup.data == IN_MEMORY
     assert setup.command == "helo.run_search(dataset=dataset, space=space)"
 
 
-def test_a_run_is_not_called_what_no_folder_can_be(dataset: Dataset) -> None:
+def test_names_of_new_runs_have_no_characters_of_paths(dataset: Dataset) -> None:
     odd = dataclasses.replace(dataset, schema=dataclasses.replace(dataset.schema, name="../my/study"))
-    setup, _ = planned(data=odd, space=SPACE)
+    setup, _ = setup_of(data=odd, space=SPACE)
     assert setup.out.here.parent == Path("runs")
     assert setup.out.name.startswith("-my-study-unnamed-")
 
 
-def test_a_run_of_data_in_memory_asks_for_them(dataset: Dataset, tmp_path: Path) -> None:
+def test_resuming_a_run_of_data_in_memory_needs_the_same_data(dataset: Dataset, tmp_path: Path) -> None:
     run = started(dataset, tmp_path / "run", space=SPACE, seed=4)
     assert run.manifest.data == IN_MEMORY
     with pytest.raises(InputError, match=r"was started with a Dataset in memory.* give them with dataset$"):
-        planned(resume=run.folder.here)
+        setup_of(resume=run.folder.here)
     other = simulate(subjects=4, clips=3, windows=4, seed=1)
     with pytest.raises(InputError, match=r"is not the data of .*; give the right ones with dataset$"):
-        planned(resume=run.folder.here, data=other)
-    setup, found = planned(resume=run.folder.here, data=dataset, seed=0)
+        setup_of(resume=run.folder.here, data=other)
+    setup, found = setup_of(resume=run.folder.here, data=dataset, seed=0)
     assert found is not None
     assert (setup.seed, setup.out, setup.dataset) == (4, run.folder, dataset)
 
 
-def test_the_command_goes_on_where_python_began(
+def test_the_command_resumes_a_run_that_python_started(
     dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = started(dataset, tmp_path / "run", space=SPACE)
@@ -266,16 +267,27 @@ def test_the_command_goes_on_where_python_began(
     )
 
 
-def test_data_that_have_a_path_are_found_again(dataset: Dataset, tmp_path: Path) -> None:
+def test_resuming_reads_the_data_from_the_recorded_path(dataset: Dataset, tmp_path: Path) -> None:
     write_dataset(dataset, tmp_path / "mine")
-    setup, _ = planned(data="mine", space=SPACE, out="run")
+    setup, _ = setup_of(data="mine", space=SPACE, out="run")
     folds = loso_folds(dataset.subject_names, 0)
     Run.create(setup.out, build_manifest(setup, folds, Resources(1, 1, 0.0), Pace(1, 1)), folds_as_json(folds))
-    assert planned(data="simulated", resume="run")[0].dataset.digest == dataset.digest
+    assert setup_of(data="simulated", resume="run")[0].dataset.digest == dataset.digest
 
 
-def test_nothing_heavy_is_waited_for_where_the_values_are_wrong() -> None:
-    began = time.perf_counter()
-    with pytest.raises(InputError):
-        helo.run_search(seed=-1)
-    assert time.perf_counter() - began < 1
+SLOW_IMPORTS = ("torch", "ray", "optuna", "sklearn", "pandas")
+
+
+def test_wrong_values_are_refused_before_slow_imports() -> None:
+    code = f"""
+import sys
+import helo
+from helo.errors import InputError
+
+try:
+    helo.run_search(seed=-1)
+except InputError:
+    print("refused after the import of", [name for name in {SLOW_IMPORTS} if name in sys.modules])
+"""
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output == "refused after the import of []\n"
