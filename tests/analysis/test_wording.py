@@ -71,7 +71,7 @@ def test_minimal_manifest_gives_no_notes() -> None:
     assert method_notes(Manifest()) == []
 
 
-def score_table(**by_estimate: Sequence[float]) -> pd.DataFrame:
+def score_table(**by_estimate: Sequence[float] | np.ndarray) -> pd.DataFrame:
     rows = [
         (estimate, f"S{number}", *[value] * len(METRICS))
         for estimate, values in by_estimate.items()

@@ -139,6 +139,8 @@ def test_statistics_do_not_depend_on_how_many_windows_are_looked_at_together(
     blockwise = Scaling.fit(dataset, fold.train, "train")
     assert whole.mean is not None
     assert whole.std is not None
+    assert blockwise.mean is not None
+    assert blockwise.std is not None
     np.testing.assert_allclose(blockwise.mean, whole.mean, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(blockwise.std, whole.std, rtol=1e-12)
     np.testing.assert_allclose(whole.mean, dataset.features[dataset.rows(fold.train)].mean(axis=0), rtol=1e-4)
@@ -156,6 +158,8 @@ def test_train_scaling_sees_training_subjects_only(dataset: Dataset, fold: Fold)
     np.testing.assert_array_equal(after.mean, before.mean)
     np.testing.assert_array_equal(after.std, before.std)
     other = Scaling.fit(changed(dataset, fold.train), fold.train, "train")
+    assert before.mean is not None
+    assert other.mean is not None
     assert not np.allclose(other.mean, before.mean)
 
 

@@ -30,6 +30,7 @@ def test_kl_of_a_label_with_zeros_is_finite() -> None:
     loss = kl_loss(torch.tensor([[1.0, 0.0]]), logits.log_softmax(dim=-1))
     loss.backward()
     assert loss.item() == pytest.approx(np.log(2))
+    assert logits.grad is not None
     assert torch.isfinite(logits.grad).all()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -171,7 +172,7 @@ ABLATIONS = (
 )
 
 
-def named(changes: dict[str, object]) -> str:
+def named(changes: dict[str, Any]) -> str:
     return " ".join(f"{name}={value}" for name, value in changes.items())
 
 
@@ -278,7 +279,7 @@ def test_larger_entropy_gives_more_even_plans(trained: HeLo) -> None:
 
 
 @pytest.mark.parametrize("changes", ABLATIONS, ids=named)
-def test_every_ablation_learns_with_all_it_has(changes: dict[str, object]) -> None:
+def test_every_ablation_learns_with_all_it_has(changes: dict[str, Any]) -> None:
     """No part is left in a model that does not use it: it would be counted, decayed and saved for nothing."""
     model = train(build(configuration=replace(SMALL, **changes)), steps=2)
     output = model(windows())

@@ -22,6 +22,7 @@ from helo.search.planning.space import Choices, Range, Space
 from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
 from helo.settings import TrainingSettings
+from helo.storage import LocalFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
 
@@ -41,7 +42,8 @@ SPACE = Space(
 
 def skill(dataset: Dataset, out: Path) -> pd.DataFrame:
     """Run a search and return its skill and that of its baselines against the train mean, by metric (columns)."""
-    setup = SearchSetup(dataset, SPACE, out, TrainingSettings(seed=1), Resources(2, 1, 0), baselines=BASELINES)
+    training, resources = TrainingSettings(seed=1), Resources(2, 1, 0)
+    setup = SearchSetup(dataset, SPACE, LocalFolder(out), training, resources, baselines=BASELINES)
     context = SearchContext(setup, Console(quiet=True))
     assert run_remaining_cells(context)
     run = context.run
@@ -123,7 +125,7 @@ def test_nested_folds_do_not_depend_on_their_test_subject(tmp_path: Path) -> Non
         setup = SearchSetup(
             dataset,
             space,
-            tmp_path / name,
+            LocalFolder(tmp_path / name),
             TrainingSettings(seed=1),
             Resources(2, 1, 0),
             protocol=SearchProtocol.NESTED,

@@ -32,7 +32,7 @@ QUICK = Configuration(width=8, epochs=3, learning_rate=1e-2, batch_size=16)
 
 @pytest.fixture(scope="module")
 def cell(dataset: Dataset, fold: Fold) -> CellResult:
-    return train_cell(dataset, fold, QUICK, TrainingSettings(seed=0))
+    return trained(dataset, fold, QUICK)
 
 
 def start(dataset: Dataset, fold: Fold, configuration: Configuration = QUICK, seed: int = 0) -> CellTraining:
@@ -63,7 +63,7 @@ def with_features(dataset: Dataset, subject: str, factor: float) -> Dataset:
 def test_the_same_cell_is_the_same_to_the_bit(dataset: Dataset, fold: Fold, cell: CellResult) -> None:
     torch.rand(7)
     np.random.default_rng().normal()
-    assert_same(cell, train_cell(dataset, fold, QUICK, TrainingSettings(seed=0)))
+    assert_same(cell, trained(dataset, fold, QUICK))
 
 
 def test_cells_do_not_disturb_each_other(dataset: Dataset, fold: Fold, cell: CellResult) -> None:
@@ -197,7 +197,7 @@ def test_windows_that_are_too_many_to_keep_are_scaled_when_they_are_used(
     monkeypatch.setattr("helo.training.fitting.RESIDENT_BYTES", 0)
     monkeypatch.setattr("helo.training.fitting.SCORING_BATCH", 5)
     assert start(dataset, fold).windows.resident is None
-    assert_same(train_cell(dataset, fold, QUICK, TrainingSettings()), cell)
+    assert_same(trained(dataset, fold, QUICK), cell)
 
 
 def test_a_broken_signal_of_a_validation_subject_is_divergence(dataset: Dataset, fold: Fold) -> None:
@@ -243,6 +243,8 @@ def test_a_cell_keeps_what_its_model_says(dataset: Dataset, fold: Fold) -> None:
     training, test, cell = best_model(dataset, fold, QUICK)
     with torch.no_grad():
         output = training.model(torch.from_numpy(test.features))
+    assert cell.correlation is not None
+    assert cell.plan is not None
     np.testing.assert_allclose(cell.correlation, training.model.correlation().detach().numpy(), atol=1e-6)
     np.testing.assert_allclose(np.diag(cell.correlation), 1, atol=1e-6)
     assert output.transport is not None
@@ -276,6 +278,8 @@ def test_the_mean_plan_is_over_all_chunks(
     monkeypatch.setattr("helo.training.fitting.SCORING_BATCH", 5)  # 12 windows: the last chunk is shorter
     chunked = train_cell(dataset, fold, QUICK, TrainingSettings(seed=0))
     assert chunked is not None
+    assert chunked.plan is not None
+    assert cell.plan is not None
     np.testing.assert_allclose(chunked.plan, cell.plan, atol=1e-5)
 
 

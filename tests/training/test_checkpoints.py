@@ -79,7 +79,7 @@ def test_a_cell_that_paused_ends_as_one_that_did_not(
 def test_a_cell_that_pauses_after_every_epoch_ends_as_one_that_did_not(
     dataset: Dataset, fold: Fold, cell: CellResult, tmp_path: Path
 ) -> None:
-    results = []
+    results: list[CellResult | None] = []
     while not results or results[-1] is None:
         checkpointer = CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER, deadline=PAST)
         results.append(train_cell(dataset, fold, QUICK, TrainingSettings(), checkpointer=checkpointer))

@@ -28,7 +28,7 @@ from helo.names import FileName, Normalisation, enum_values
 from helo.predict import main
 from helo.settings import TrainingSettings
 from helo.training.fitted import FittedModel, fit_model
-from helo.training.fitting import Windows
+from helo.training.fitting import Fitting, Windows
 
 QUICK = Configuration(width=8, epochs=3, learning_rate=1e-2, batch_size=16)
 
@@ -58,13 +58,12 @@ def test_what_is_loaded_predicts_the_same(model: FittedModel, dataset: Dataset, 
 def test_it_is_the_network_that_was_trained(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """The model's predictions are those of the weights in training, on the windows as they were scaled there."""
     seen = {}
-    original = helo.training.fitted.Fitting
 
-    class Watched(original):  # type: ignore[misc, valid-type]
+    class Watched(Fitting):
         def run_epoch(self) -> dict[str, float]:
             row = super().run_epoch()
             seen["last"] = self.predict(Windows(self.windows.part, torch.device("cpu")))
-            return row  # type: ignore[no-any-return]
+            return row
 
     monkeypatch.setattr("helo.training.fitted.Fitting", Watched)
     fitted = fit_model(dataset, QUICK, 2, TrainingSettings())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,7 +91,14 @@ def test_when_time_is_up_a_baseline_is_not_finished(dataset: Dataset, fold: Fold
 def test_the_table_has_trivial_and_fitted_rows(dataset: Dataset) -> None:
     folds = loso_folds(dataset.subject_names, 0)
     now = datetime.now(UTC)
-    common = {"fold": "P02", "epochs": 0, "seconds": 1.0, "node": "here", "started": now, "finished": now}
+    common: dict[str, Any] = {
+        "fold": "P02",
+        "epochs": 0,
+        "seconds": 1.0,
+        "node": "here",
+        "started": now,
+        "finished": now,
+    }
     scores = dict.fromkeys(METRICS, 0.5)
     records = [
         CellRecord(

@@ -128,13 +128,16 @@ def test_known_figures_of_wesad(
 @pytest.mark.slow
 def test_known_figures_of_a_forest_on_wesad(wesad_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole trees on all features, as the known figures have them."""
-    from functools import partial
+    from sklearn.ensemble import RandomForestRegressor
 
     import helo.evaluation.baselines.methods as methods
     from helo.data.wesad import read_feature_table
 
-    whole = partial(methods.RandomForestRegressor)
-    monkeypatch.setattr(methods, "RandomForestRegressor", lambda trees, **k: whole(40, **k | {"max_features": 1.0}))
+    monkeypatch.setattr(
+        methods,
+        "RandomForestRegressor",
+        lambda _, **options: RandomForestRegressor(40, **options | {"max_features": 1.0}),
+    )
     found = scores(read_feature_table(wesad_folder), Method.RANDOM_FOREST, {"smallest_leaf": 1})
     for metric, value in {"chebyshev": 0.0408, "clark": 0.909, "kl": 0.0770}.items():
         assert found[metric] == pytest.approx(value, rel=0.02)

@@ -37,6 +37,7 @@ from helo.search.planning.space import Range, Space
 from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
 from helo.settings import TrainingSettings
+from helo.storage import LocalFolder
 from helo.training.cell import CellResult, Checkpointer
 
 SPACE = Space(
@@ -80,7 +81,7 @@ def trivial(
 
 def search(dataset: Dataset, out: Path, space: Space = SPACE, concurrency: int = 1, **given: Any) -> pd.DataFrame:
     resources = Resources(concurrency, 1, given.pop("share", 0))
-    setup = SearchSetup(dataset, space, out, TrainingSettings(seed=3), resources, **given)
+    setup = SearchSetup(dataset, space, LocalFolder(out), TrainingSettings(seed=3), resources, **given)
     context = SearchContext(setup, Console(quiet=True))
     assert run_remaining_cells(context)
     run = context.run
