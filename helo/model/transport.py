@@ -194,8 +194,8 @@ def _marginal(like: Tensor, present: Tensor | None) -> Tensor:
 def entropic_plan(cost: Tensor, epsilon: float, a: Tensor | None = None, b: Tensor | None = None) -> Transport:
     """Solve the linear problem for a batch of costs.
 
-    `cost` (B, n, m) lies in [0, 1]. `a` (B, n) and `b` (B, m) are the marginals, uniform by default. A plan is 0 where a
-    marginal sums to 0. The plans are differentiable in the cost. Raise `ValueError` if `epsilon` is not positive.
+    `cost` (B, n, m) lies in [0, 1]. `a` (B, n) and `b` (B, m) are the marginals, uniform by default. A plan is 0 where
+    a marginal sums to 0. The plans are differentiable in the cost. Raise `ValueError` if `epsilon` is not positive.
     """
     a = _marginal(cost[:, :, 0], None) if a is None else a
     b = _marginal(cost[:, 0, :], None) if b is None else b
