@@ -96,15 +96,15 @@ NO_DISTRIBUTIONS = dict.fromkeys(
         "check_n_features_in",
         "check_fit2d_predict1d",
     ],
-    "the targets of this check have one column or do not sum to 1; `ScalarTarget` passes it",
+    "the targets of this check have one column or do not sum to 1; it runs with `ScalarTarget`",
 ) | {
     "check_positive_only_tag_during_fit": (
-        "the target is one column of class numbers, which is refused before the negative inputs are read; with a target "
-        "that `ScalarTarget` scales, negative inputs are accepted"
+        "the target of this check is one column of class numbers, which is no distribution; with the target that "
+        "`ScalarTarget` scales, negative features are accepted"
     ),
     "check_regressor_multioutput": (
-        "the five targets are arbitrary real numbers, not distributions; the check has no counterpart for `ScalarTarget`, "
-        "which has one output"
+        "the five targets of this check are arbitrary real numbers, not distributions; it does not run with "
+        "`ScalarTarget`, which has one output"
     ),
 }
 

@@ -48,7 +48,7 @@ def plot_importance(importance: pd.DataFrame) -> go.Figure:
     Parameters
     ----------
     importance : pandas.DataFrame
-        Table of importances from `helo.analysis.statistics.importance.importance`.
+        Table of importances from `helo.analysis.statistics.importance.compute_importance`.
 
     Returns
     -------

@@ -175,7 +175,7 @@ def plot_parallel(
     configurations : pandas.DataFrame
         Table from `helo.analysis.statistics.configurations.configurations_table`.
     effects : pandas.DataFrame
-        Table of marginal effects from `helo.analysis.statistics.importance.marginal_effects`.
+        Table of marginal effects from `helo.analysis.statistics.importance.compute_marginal_effects`.
         A hyperparameter is nearer to the score if its mean scores differ more. A narrow page shows only the nearest.
     objective : str
         Metric of the validation scores.

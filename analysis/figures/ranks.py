@@ -55,7 +55,7 @@ def plot_ranks(ranks: Ranks) -> go.Figure:
     Parameters
     ----------
     ranks : Ranks
-        Mean ranks from `helo.analysis.statistics.comparisons.ranks`.
+        Mean ranks from `helo.analysis.statistics.comparisons.rank_methods`.
 
     Returns
     -------

@@ -125,7 +125,7 @@ def plot_slices(
     configurations : pandas.DataFrame
         Table from `helo.analysis.statistics.configurations.configurations_table`.
     effects : pandas.DataFrame
-        Table of marginal effects from `helo.analysis.statistics.importance.marginal_effects`.
+        Table of marginal effects from `helo.analysis.statistics.importance.compute_marginal_effects`.
     objective : str
         Metric of the validation scores.
     folds : int

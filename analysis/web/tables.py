@@ -73,8 +73,8 @@ def render_estimates(summary: pd.DataFrame, objective: str) -> str:
         rows.append(([f"{escape_html(estimate)}{remark}", *values], kind))
     return render_table(["Estimate", "Skill", *_HEADS, "Subjects"], rows) + render_note(
         "Means over test subjects, and below them 95 % percentile bootstrap intervals, which tend to be too narrow"
-        f" with few subjects. ↓ lower is better, ↑ higher is better. Skill: position of {METRICS[objective].label} between"
-        f" {Estimate.TRAIN_MEAN} (0 %) and a perfect score (100 %)."
+        " with few subjects. ↓ lower is better, ↑ higher is better. Skill: position of"
+        f" {METRICS[objective].label} between {Estimate.TRAIN_MEAN} (0 %) and a perfect score (100 %)."
     )
 
 

@@ -68,8 +68,8 @@ def ablation_note(table: pd.DataFrame, objective: str, first: str) -> str:
     subjects, others = int(table["subjects"].max()), len(table) - 1
     return (
         f"Scores are means over the test subjects that a variant shares with {first}. Lost: mean"
-        f" worsening of {METRICS[objective].label} relative to {first} over these subjects (positive is worse), with its"
-        " 95 % bootstrap interval. p: Wilcoxon's signed-rank test over subjects, with Holm's correction for"
+        f" worsening of {METRICS[objective].label} relative to {first} over these subjects (positive is worse), with"
+        " its 95 % bootstrap interval. p: Wilcoxon's signed-rank test over subjects, with Holm's correction for"
         f" {count(others, 'variant')}. Effect: from -1 (better for all subjects whose scores differ) to +1 (worse for"
         f" all). Where p is {ALPHA} or more, no difference could be shown{power_note(subjects, others)}."
     )

@@ -47,7 +47,7 @@ def check_node(faults: Faults, place: Place, config: Mapping[str, Any], head: bo
     profile = mapping(config.get(ACCOUNT))
     if not profile.get("Name") and not profile.get("Arn"):
         reason = "Ray gives the head all rights on EC2 and S3" if head else "workers cannot reach the bucket"
-        faults.missing(place, "IamInstanceProfile", f"must have a Name or an Arn; otherwise {reason}")
+        faults.missing(place, ACCOUNT, f"must have a Name or an Arn; otherwise {reason}")
     if not sequence(config.get("SecurityGroupIds")) and "NetworkInterfaces" not in config:
         faults.missing(
             place,

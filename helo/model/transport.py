@@ -130,10 +130,8 @@ def cosine_cost(source: Tensor, target: Tensor) -> Tensor:
 
     Parameters
     ----------
-    source : Tensor of shape (B, n, d)
-        Source tokens.
-    target : Tensor of shape (B, m, d)
-        Target tokens.
+    source, target : Tensor of shape (B, n, d) and (B, m, d)
+        Tokens.
 
     Returns
     -------
@@ -179,10 +177,7 @@ def transport(
         If `settings.epsilon` is not positive.
     """
     epsilon, kind = settings.epsilon, settings.kind
-    marginals = (
-        _marginal(source[..., 0], source_present),
-        _marginal(target[..., 0], target_present),
-    )
+    marginals = _marginal(source[..., 0], source_present), _marginal(target[..., 0], target_present)
     if kind == TransportKind.LINEAR:
         return entropic_plan(cosine_cost(source, target), epsilon, *marginals)
     cost = cosine_cost(source, target) if kind == TransportKind.FUSED else None
@@ -199,28 +194,8 @@ def _marginal(like: Tensor, present: Tensor | None) -> Tensor:
 def entropic_plan(cost: Tensor, epsilon: float, a: Tensor | None = None, b: Tensor | None = None) -> Transport:
     """Solve the linear problem for a batch of costs.
 
-    The plans are differentiable in the cost.
-
-    Parameters
-    ----------
-    cost : Tensor of shape (B, n, m)
-        Costs in [0, 1].
-    epsilon : float
-        Weight ε > 0 of the entropic regularisation.
-    a : Tensor of shape (B, n), optional
-        Marginals of the rows, uniform by default.
-    b : Tensor of shape (B, m), optional
-        Marginals of the columns, uniform by default.
-
-    Returns
-    -------
-    Transport
-        Plans and their errors. A plan is 0 where a marginal sums to 0.
-
-    Raises
-    ------
-    ValueError
-        If `epsilon` is not positive.
+    `cost` (B, n, m) lies in [0, 1]. `a` (B, n) and `b` (B, m) are the marginals, uniform by default. A plan is 0 where
+    a marginal sums to 0. The plans are differentiable in the cost. Raise `ValueError` if `epsilon` is not positive.
     """
     a = _marginal(cost[:, :, 0], None) if a is None else a
     b = _marginal(cost[:, 0, :], None) if b is None else b
@@ -239,34 +214,9 @@ def gromov_plan(
 ) -> Transport:
     """Solve the problem with its quadratic term.
 
-    The plans are differentiable in the distances and in the cost.
-
-    Parameters
-    ----------
-    source : Tensor of shape (B, n, n)
-        Distances within the source, in [0, 1].
-    target : Tensor of shape (B, m, m)
-        Distances within the target, in [0, 1].
-    epsilon : float
-        Weight ε > 0 of the entropic regularisation.
-    a : Tensor of shape (B, n)
-        Marginals of the source.
-    b : Tensor of shape (B, m)
-        Marginals of the target.
-    cost : Tensor of shape (B, n, m), optional
-        Costs between source and target, in [0, 1]. Without them α is 1.
-    alpha : float
-        Weight α of the quadratic term.
-
-    Returns
-    -------
-    Transport
-        Plans and their errors.
-
-    Raises
-    ------
-    ValueError
-        If `epsilon` is not positive.
+    `source` (B, n, n) and `target` (B, m, m) are distances within each set, `a` (B, n) and `b` (B, m) the marginals.
+    `cost` (B, n, m) holds the costs between the sets; without it α is 1. All distances and costs lie in [0, 1]. The
+    plans are differentiable in them. Raise `ValueError` if `epsilon` is not positive.
     """
     if cost is None:
         cost, alpha = torch.zeros_like(a.unsqueeze(2) * b.unsqueeze(1)), 1.0

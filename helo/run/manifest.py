@@ -162,7 +162,7 @@ class Resumption:
 
 @dataclass(frozen=True)
 class RecordedSearch:
-    """Everything in a manifest that decides which cells a search computes. All values are present and valid."""
+    """The settings of a manifest that a search is resumed with, checked. The digests are None where it lacks them."""
 
     seed: int
     protocol: str
@@ -186,10 +186,12 @@ class Manifest:
     ----------
     name, started, command, data : str or None
         Name of the run directory, start (ISO 8601, UTC), command, and location of the data.
-    seed, protocol, racing, pace, normalise, precision, compiled, cpus_per_cell, space, folds, baselines
-        The settings that decide which cells are computed.
+    seed, protocol, racing, pace, normalise, precision, compiled, cpus_per_cell, space, folds
+        The settings that decide which cells of HeLo are computed.
+    baselines : tuple of str or None
+        Fitted baselines of the search.
     identity : str or None
-        Digest of these settings and of the data. Files of the ledger carry it.
+        Digest of these settings, except the baselines, and of the data. Files of the ledger carry it.
     dataset : DatasetRecord
         Description of the data.
     circumstances : Circumstances
@@ -291,7 +293,7 @@ class Manifest:
     def with_resumption(self, resumption: Resumption) -> Manifest:
         """Return this manifest with one more entry in ``resumed``."""
         document = self.as_dict()
-        document["resumed"] = [*document.get("resumed", []), resumption.as_dict()]
+        document["resumed"] = [*(_get(document, "resumed", list) or []), resumption.as_dict()]
         return Manifest.from_dict(document)
 
     def recorded_search(self, where: object) -> RecordedSearch:
@@ -322,7 +324,12 @@ class Manifest:
         folds_digest = _require(found, "folds", dict, where).get("digest")
         counts = {name: pace[name] for name in ("generation", "lag", "ahead") if name in pace}
         if not {"generation", "lag"} <= set(counts) or not all(map(_is_count, counts.values())):
-            raise InputError(f"{where}: pace must have generation, lag, ahead, whole numbers above 0, got {pace}")
+            raise InputError(
+                f"{where}: pace must have generation, lag and optionally ahead, whole numbers above 0, got {pace}"
+            )
+        cpus_per_cell = _require(found, "cpus_per_cell", int, where)
+        if not _is_count(cpus_per_cell):
+            raise InputError(f"{where}: cpus_per_cell must be a whole number above 0, got {cpus_per_cell}")
         baselines = _require(found, "baselines", list, where)
         if not all(name in FITTED_BASELINES for name in baselines) or len(set(baselines)) < len(baselines):
             raise InputError(
@@ -336,7 +343,7 @@ class Manifest:
             normalise=str(self.normalise),
             precision=str(self.precision),
             compiled=_require(found, "compiled", bool, where),
-            cpus_per_cell=_require(found, "cpus_per_cell", int, where),
+            cpus_per_cell=cpus_per_cell,
             space=space,
             folds_digest=folds_digest,
             dataset_digest=dataset_digest,
@@ -377,4 +384,4 @@ def _require(found: Mapping[str, Any], key: str, kind: type[T], where: object) -
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and value > 0
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0

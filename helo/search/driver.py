@@ -39,7 +39,7 @@ from helo.storage import FolderLock, LocalFolder
 from helo.training.checkpoints import CheckpointStore
 
 
-def run_search(context: SearchContext) -> bool:
+def run_remaining_cells(context: SearchContext) -> bool:
     """Run the remaining cells of a search and write the tables of its run.
 
     A search that ends early leaves the tables of its finished cells.

@@ -1,6 +1,6 @@
 """Run a search to its end: cells, tables, summary, report and model. The command and Python share it.
 
-This is the only module of `helo` in which the search and `helo.analysis` meet.
+Besides the package itself, this is the only module of `helo` in which the search and `helo.analysis` meet.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from helo.names import Column, Status, TableName
 from helo.run.directory import Run
 from helo.search.context import SearchContext
 from helo.search.deliver import deliver_model
-from helo.search.driver import run_search
+from helo.search.driver import run_remaining_cells
 from helo.search.setup.inputs import needs_dataset
 from helo.search.setup.search_setup import SearchSetup
 
@@ -89,7 +89,7 @@ def complete_search(
     """
     line = None
     try:
-        complete = run_search(context)
+        complete = run_remaining_cells(context)
         run = context.run
         finished = len(run.ledger)
         is_out_of_time = context.setup.deadline is not None and time.time() >= context.setup.deadline

@@ -180,7 +180,9 @@ def make_run(tmp_path: Path) -> Callable[..., Run]:
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The synthetic run as it is, built once."""
-    return build(tmp_path_factory.mktemp("analysis") / "run").folder.here
+    path = tmp_path_factory.mktemp("analysis") / "run"
+    build(path)
+    return path
 
 
 @pytest.fixture

@@ -164,24 +164,25 @@ def served(*runs: Path) -> Iterator[str]:
 
 def test_a_dashboard_follows_a_search(browser: Browser, run: Run) -> None:
     """Show a finished run beside a search whose cells arrive one after another."""
-    other = run.folder.here.with_name("growing")
-    shutil.copytree(run.folder.here, other)
+    whole = Path(str(run.folder))
+    other = whole.with_name("growing")
+    shutil.copytree(whole, other)
     for table in ("cells", "epochs", "predictions"):
         (other / f"{table}.parquet").unlink()
     held = sorted((other / "ledger").glob("c*.parquet"))[-5:]
-    for part in held:
-        part.rename(other / part.name)
+    for file in held:
+        file.rename(other / file.name)
     cells = len(list((other / "ledger").glob("c*.parquet")))
-    with served(run.folder.here, other) as address, opened(browser, address) as page:
+    with served(whole, other) as address, opened(browser, address) as page:
         page.wait_for_selector(".js-plotly-plot .main-svg")
         growing = page.locator(".overview").nth(1)
         assert f"{cells} of at most 45 cells" in growing.inner_text()
         beside = page.locator("#compared tbody tr")
         assert beside.count() == 2
         assert "growing (2)" in beside.nth(1).inner_text()
-        for part in held:
+        for file in held:
             cells += 1
-            (other / part.name).rename(part)
+            (other / file.name).rename(file)
             growing.get_by_text(f"{cells} of at most 45 cells").wait_for(timeout=30_000)
         for part, shown in PARTS.items():
             page.get_by_text(shown, exact=True).first.click()

@@ -20,7 +20,7 @@ SEARCHED = ("learning_rate", "dropout", "width", "fusion")
 
 
 def found(run: Run, **manifest: Any) -> dict[str, str]:
-    return dict(describe_run(Source(Run(run.folder.here, Manifest.from_dict({**run.manifest.as_dict(), **manifest})))))
+    return dict(describe_run(Source(Run(run.folder, Manifest.from_dict({**run.manifest.as_dict(), **manifest})))))
 
 
 def words(cells: pd.DataFrame, number: int) -> str:
@@ -91,7 +91,7 @@ def test_racing_is_on_or_off(run: Run, racing: bool, expected: str) -> None:
 
 def test_facts_missing_from_the_manifest_are_left_out(run: Run) -> None:
     assert "Racing" not in found(run)
-    assert set(dict(describe_run(Source(Run(run.folder.here, Manifest()))))) == {
+    assert set(dict(describe_run(Source(Run(run.folder, Manifest()))))) == {
         "Run",
         "Cells",
         "Why cells failed",

@@ -209,7 +209,7 @@ def test_predictions_info(run: Run, cells: pd.DataFrame) -> None:
         assert side[2][2] == pytest.approx(rows[[prefix + e for e in EMOTIONS]].mean().tolist())
         assert sum(side[2][2] or ()) == pytest.approx(1)
     for everyone, side in zip(info.everyone, (info.reported, info.predicted), strict=True):
-        assert everyone[1] == pytest.approx(np.mean([of_subject[1] for of_subject in side], axis=0))
+        assert everyone[1] == pytest.approx(np.mean([of_subject[1] or () for of_subject in side], axis=0))
     figure = choose(plot_predictions(table, cells, "kl"), subject="S4")
     assert figure.data[4].y == pytest.approx(info.reported[2][2], abs=1e-5)
     with pytest.raises(InputError, match="did you mean 'S4'"):

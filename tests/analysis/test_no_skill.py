@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -90,7 +91,13 @@ def searched(dataset: Dataset, seed: int) -> pd.DataFrame:
             assert result is not None
             now = datetime.now(UTC)
             fields = {name: getattr(result, name) for name in ("epochs", "best_epoch", "val", "test")}
-            common = {"status": Status.COMPLETED, "seconds": 0.0, "node": "here", "started": now, "finished": now}
+            common: dict[str, Any] = {
+                "status": Status.COMPLETED,
+                "seconds": 0.0,
+                "node": "here",
+                "started": now,
+                "finished": now,
+            }
             records.append(CellRecord(configuration=number, fold=fold.test, params=params, **common, **fields))
     return subject_scores(cells_table(rows_of(enumerate(records))), baselines_table(dataset, folds), "kl", len(folds))
 

@@ -28,13 +28,13 @@ EVIL = "</script><script>alert(1)</script>"
 class Page(HTMLParser):
     """The scripts, the tags with what they would fetch, and the visible text of a page."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         super().__init__()
         self.scripts: list[tuple[dict[str, str | None], str]] = []
         self.fetched: list[str] = []
         self.text = ""
         self._inside = ""
-        self.feed(path.read_text(encoding="utf-8"))
+        self.feed(Path(path).read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._inside = tag
@@ -152,7 +152,7 @@ def test_one_subject_and_one_configuration(make_run: Callable[..., Run]) -> None
 
 def test_minimal_manifest_is_enough(make_run: Callable[..., Run]) -> None:
     run = make_run()
-    bare = Run(run.folder.here, Manifest.from_dict({"space": {"objective": "kl"}}))
+    bare = Run(run.folder, Manifest.from_dict({"space": {"objective": "kl"}}))
     assert "run on unnamed data" in Page(write_report(read_source(bare))).text
 
 

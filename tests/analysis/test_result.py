@@ -60,16 +60,16 @@ def test_tables_equal_the_files(run: Run) -> None:
 
 def test_importance_needs_enough_configurations(run: Run, make_run: Callable[..., Run]) -> None:
     many = make_run("many", configurations=12)
-    pd.testing.assert_frame_equal(helo.load_run(many.folder.here).importance, Source(many).importance)
+    pd.testing.assert_frame_equal(helo.load_run(str(many.folder)).importance, Source(many).importance)
     with pytest.raises(InputError, match="too few to tell"):
-        helo.load_run(run.folder.here).importance  # noqa: B018
+        helo.load_run(str(run.folder)).importance  # noqa: B018
 
 
 # --- figures ----------------------------------------------------------------------------------
 
 
 def test_every_figure_of_the_report_has_a_name(make_run: Callable[..., Run]) -> None:
-    result = helo.load_run(make_run(configurations=12).folder.here)
+    result = helo.load_run(str(make_run(configurations=12).folder))
     assert result.figures == tuple(EXHIBITS)
     for name in result.figures:
         assert isinstance(result.figure(name), go.Figure)
@@ -77,7 +77,7 @@ def test_every_figure_of_the_report_has_a_name(make_run: Callable[..., Run]) -> 
 
 def test_no_progress_figure_without_draws(run: Run) -> None:
     listed = Run(
-        run.folder.here,
+        run.folder,
         Manifest.from_dict(
             {**run.manifest.as_dict(), "space": {"objective": "kl", "variants": {"whole": {}, "less": {}}}}
         ),
@@ -86,7 +86,7 @@ def test_no_progress_figure_without_draws(run: Run) -> None:
 
 
 def test_a_figure_shows_the_chosen_subject(run: Run) -> None:
-    result = helo.load_run(run.folder.here)
+    result = helo.load_run(str(run.folder))
     first, second = (result.figure("predictions", subject=name).to_dict()["data"] for name in ("S2", "S3"))
     assert first != second
     with pytest.raises(InputError, match="unknown subject 'S99'"):
@@ -97,14 +97,14 @@ def test_a_figure_shows_the_chosen_subject(run: Run) -> None:
 
 def test_an_unknown_figure_is_refused(run: Run) -> None:
     with pytest.raises(InputError, match=r"unknown figure 'slice' \(did you mean 'slices'\?\); known are estimates, "):
-        helo.load_run(run.folder.here).figure("slice")
+        helo.load_run(str(run.folder)).figure("slice")
 
 
 # --- how it shows itself ----------------------------------------------------------------------
 
 
 def test_html_shows_verdict_and_estimates(run: Run) -> None:
-    result = helo.load_run(run.folder.here)
+    result = helo.load_run(str(run.folder))
     for shown in (repr(result), result._repr_html_()):
         assert str(run.folder.here) in shown
         assert result.verdict in " ".join(shown.split())
@@ -113,7 +113,7 @@ def test_html_shows_verdict_and_estimates(run: Run) -> None:
 
 def test_html_fits_a_screen(make_run: Callable[..., Run]) -> None:
     for built in (make_run(), make_run("one", subjects=("S2",))):
-        first, *lines = repr(helo.load_run(built.folder.here)).splitlines()
+        first, *lines = repr(helo.load_run(str(built.folder))).splitlines()
         assert str(built.folder.here) in first
         assert len(lines) < 25
         assert all(len(line) <= 80 for line in lines)
@@ -121,7 +121,7 @@ def test_html_fits_a_screen(make_run: Callable[..., Run]) -> None:
 
 
 def test_html_needs_no_style_sheet(run: Run) -> None:
-    shown = helo.load_run(run.folder.here)._repr_html_()
+    shown = helo.load_run(str(run.folder))._repr_html_()
     assert "class=" not in shown
     assert shown.count("text-align: left") == 7  # the head and six estimates
     assert "not reportable" in shown
@@ -130,13 +130,13 @@ def test_html_needs_no_style_sheet(run: Run) -> None:
 def test_names_are_escaped(make_run: Callable[..., Run]) -> None:
     run = make_run("evil")
     run.write_table(TableName.BASELINES, run.table(TableName.BASELINES).replace({"method": {"uniform": EVIL}}))
-    shown = helo.load_run(run.folder.here)._repr_html_()
+    shown = helo.load_run(str(run.folder))._repr_html_()
     assert "&lt;script&gt;" in shown
     assert "<script" not in shown
 
 
 def test_html_shows_why_results_are_missing(make_run: Callable[..., Run]) -> None:
-    result = helo.load_run(make_run(without=(TableName.CELLS,)).folder.here)
+    result = helo.load_run(str(make_run(without=(TableName.CELLS,)).folder))
     for shown in (repr(result), result._repr_html_()):
         assert "cells.parquet: is missing; the search has not got that far" in shown
 
@@ -145,7 +145,7 @@ def test_html_shows_why_results_are_missing(make_run: Callable[..., Run]) -> Non
 
 
 def test_ledger_is_read_while_a_search_runs(going_on: Run) -> None:
-    result = helo.load_run(going_on.folder.here)
+    result = helo.load_run(str(going_on.folder))
     pd.testing.assert_frame_equal(result.cells, cells_table(going_on.ledger.rows(CELL_COLUMNS)))
     assert list(result.cells[Column.FOLD]) == ["S2", "S3"]
     assert result.epochs.empty
@@ -161,8 +161,8 @@ def test_ledger_is_read_while_a_search_runs(going_on: Run) -> None:
 def test_is_complete(make_run: Callable[..., Run]) -> None:
     run = make_run(configurations=2)
     assert RunResult(run, complete=True).complete is True
-    assert helo.load_run(run.folder.here).complete is False
-    racing = Run(run.folder.here, Manifest.from_dict({**run.manifest.as_dict(), "racing": True}))
+    assert helo.load_run(str(run.folder)).complete is False
+    racing = Run(run.folder, Manifest.from_dict({**run.manifest.as_dict(), "racing": True}))
     assert RunResult(racing).complete is None
     for configuration in range(2):
         for number, fold in enumerate(run.folds):
@@ -190,7 +190,7 @@ def test_is_complete(make_run: Callable[..., Run]) -> None:
 def test_broken_run_is_reported_in_one_line(run: Run, file: str, content: str, said: str) -> None:
     (run.folder.here / file).write_text(content, encoding="utf-8")
     with pytest.raises(InputError) as caught:
-        helo.load_run(run.folder.here)
+        helo.load_run(str(run.folder))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -202,9 +202,9 @@ def test_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 
 def test_missing_model_is_reported(run: Run) -> None:
     with pytest.raises(InputError, match="model: is not there; a model is fitted at the end of a search"):
-        helo.load_run(run.folder.here).model  # noqa: B018
+        helo.load_run(str(run.folder)).model  # noqa: B018
 
 
 def test_the_report_is_written_again(run: Run) -> None:
-    assert helo.load_run(run.folder.here).report() == run.report
+    assert helo.load_run(str(run.folder)).report() == run.report
     assert run.report.stat().st_size > 100_000

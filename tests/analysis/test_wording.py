@@ -17,7 +17,7 @@ from helo.names import Normalisation, SearchProtocol
 from helo.run.manifest import Manifest
 
 STOPPED_EARLY = "A cell that was clearly behind the others of its fold was stopped early."
-DROPPED_EARLY = "a configuration that did badly on the first folds was not tried on the others"
+DROPPED_EARLY = "a configuration that scored badly in the first folds was not run in the others"
 
 
 def said(**manifest: Any) -> list[str]:
@@ -71,7 +71,7 @@ def test_minimal_manifest_gives_no_notes() -> None:
     assert method_notes(Manifest()) == []
 
 
-def score_table(**by_estimate: Sequence[float]) -> pd.DataFrame:
+def score_table(**by_estimate: Sequence[float] | np.ndarray) -> pd.DataFrame:
     rows = [
         (estimate, f"S{number}", *[value] * len(METRICS))
         for estimate, values in by_estimate.items()

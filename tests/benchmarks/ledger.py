@@ -137,7 +137,7 @@ def resume(path: Path, cells: int) -> dict[str, float]:
     def plan() -> Planner:
         configurations = -(-cells // SUBJECTS) + 1000
         space = Space("full", configurations, SEARCHED, FIXED, sampler="random")
-        planner = Planner(space, SUBJECTS, 0, racing=False, known=finished.params)
+        planner = Planner(space, SUBJECTS, 0, racing=False, recorded_params=finished.params)
         planner.restore(finished.outcomes)
         return planner
 
@@ -163,7 +163,12 @@ def append(folder: Path, cells: int) -> dict[str, float]:
         singles.append(record, 0)
     names = singles.files()
     with LedgerWriter(Ledger(folder / "packed"), pack=cells // 2) as writer:
-        seconds, _ = timed(lambda: [writer.append(record, 0) for _, record in records])
+
+        def append_all() -> None:
+            for _, record in records:
+                writer.append(record, 0)
+
+        seconds, _ = timed(append_all)
     one_by_one, _ = timed(lambda: [pq.read_table(alone / name) for name in names])
     packed, _ = timed(lambda: Ledger(folder / "packed").rows(ROW.names))
     return {"cells_per_s": cells / seconds, "packed_reads_faster": one_by_one / packed}

@@ -225,7 +225,7 @@ def dashboard(run: Run, records: list[CellRecord]) -> dict[str, float]:
         (run.folder.here / f"{table}.parquet").unlink()
     gc.freeze()  # as the dashboard's server does
     started = time.perf_counter()
-    watched = WatchedRun(run.folder.here)
+    watched = WatchedRun(str(run.folder))
     found = {"dashboard_start_s": round(time.perf_counter() - started, 1)}
     coming = iter(records[-held:])
     for part in PARTS:
@@ -264,7 +264,7 @@ def main() -> None:
             "cells": len(records),
             "epochs": len(records) * (arguments.epochs + 1),
         }
-        pages = {"report": (REPORT, run.report), "naive": (NAIVE, path / "naive.html")}
+        pages = {"report": (REPORT, Path(run.report)), "naive": (NAIVE, path / "naive.html")}
         for name, (code, page) in pages.items():
             found[name] = timed(code.format(path=str(path))) | {"mb": round(page.stat().st_size / 2**20, 1)}
             if arguments.chromium and name == "report":

@@ -17,6 +17,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -25,6 +26,7 @@ import numpy as np
 from ray import tune
 from rich.console import Console
 
+from helo.configuration import Configuration
 from helo.data import Dataset, simulate
 from helo.evaluation.folds import Fold, loso_folds
 from helo.metrics import METRICS
@@ -39,7 +41,8 @@ from helo.search.planning.pace import Pace
 from helo.search.planning.planner import Planner
 from helo.search.planning.queue import Queue
 from helo.search.planning.space import Range, Space
-from helo.training.cell import CellResult
+from helo.settings import TrainingSettings
+from helo.training.cell import CellResult, Checkpointer
 
 FOLDS = 50
 
@@ -49,7 +52,14 @@ PLAIN_CELLS = 40
 CONCURRENCY = 2
 
 
-def train_trivial(dataset: Dataset, fold: Fold, *_: object) -> CellResult:
+def train_trivial(
+    dataset: Dataset,
+    fold: Fold,
+    configuration: Configuration,
+    settings: TrainingSettings,
+    rungs: Mapping[int, float],
+    checkpointer: Checkpointer | None,
+) -> CellResult:
     """Return the result of a cell without training it: a history of 20 epochs, and predictions of the usual size.
 
     All losses are equal, so that racing drops no configuration and every cell runs.
@@ -126,7 +136,9 @@ def measure_plain_tune() -> float:
     cells = [planner.ask() for _ in range(PLAIN_CELLS)]
 
     def trial(config: dict[str, int]) -> None:
-        run_cell(cells[config["cell"]], data, folds, SETTINGS)
+        cell = cells[config["cell"]]
+        assert cell is not None
+        run_cell(cell, data, folds, SETTINGS)
         tune.report({"done": 1})
 
     with tempfile.TemporaryDirectory() as folder:

@@ -42,7 +42,7 @@ from helo.run.ledger import CellRecord, rows_of
 from helo.run.selection import best_per_fold
 from helo.run.tables import cells_table
 from helo.search.context import SearchContext
-from helo.search.driver import run_search
+from helo.search.driver import run_remaining_cells
 from helo.search.planning.outcome import Outcome
 from helo.search.planning.pace import Pace
 from helo.search.planning.planner import Planner
@@ -51,6 +51,7 @@ from helo.search.setup.resume import restore_setup
 from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
 from helo.settings import TrainingSettings
+from helo.storage import LocalFolder
 
 SPACE = read_space(Path(__file__).with_name("efficiency.yaml"))
 CONCURRENCY = 2
@@ -76,9 +77,10 @@ def complete_run(dataset: Dataset, seed: int, out: Path, racing: bool) -> Run:
         found: Run | None = Run.open(out)
         setup = restore_setup(Run.open(out), dataset, resources)
     else:
-        found, setup = None, SearchSetup(dataset, SPACE, out, TrainingSettings(seed=seed), resources, racing=racing)
+        found, training = None, TrainingSettings(seed=seed)
+        setup = SearchSetup(dataset, SPACE, LocalFolder(out), training, resources, racing=racing)
     context = SearchContext(setup, Console(stderr=True), run=found)
-    assert run_search(context)
+    assert run_remaining_cells(context)
     return context.run
 
 

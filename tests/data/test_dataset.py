@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def labels_with(row: int, *values: float) -> Dataset:
         ({"role": "behavioural"}, "only a physiological modality can be main"),
     ],
 )
-def test_a_modality_that_cannot_be(change: dict[str, object], message: str) -> None:
+def test_a_modality_that_cannot_be(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         replace(ECG, **change)
 

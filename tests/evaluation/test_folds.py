@@ -1,4 +1,4 @@
-"""Leave-one-subject-out: who is in which part, and what the scaling may look at."""
+"""Tests of leave-one-subject-out folds and of the scaling of their parts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def names(count: int) -> tuple[str, ...]:
 
 
 def changed(dataset: Dataset, subjects: tuple[str, ...]) -> Dataset:
-    """The same data, but the features of some subjects are others."""
+    """Return the dataset with other features for some subjects."""
     features: NDArray[np.float32] = dataset.features.copy()
     features[dataset.rows(subjects)] = 3 * features[dataset.rows(subjects)] + 5
     return replace(dataset, features=features)
@@ -81,7 +81,7 @@ def test_too_few_subjects(count: int) -> None:
 
 
 @pytest.mark.parametrize("validation", [-1, 0, 4])
-def test_validation_must_leave_someone_to_train_on(validation: int) -> None:
+def test_validation_must_leave_a_training_subject(validation: int) -> None:
     with pytest.raises(InputError, match=f"1 <= validation subjects <= 3 must hold, got {validation}"):
         loso_folds(names(5), seed=0, validation=validation)
 
@@ -131,7 +131,7 @@ def test_parts_hold_the_windows_of_their_subjects(dataset: Dataset, fold: Fold, 
     assert sorted(everything) == list(range(len(dataset)))
 
 
-def test_statistics_do_not_depend_on_how_many_windows_are_looked_at_together(
+def test_statistics_do_not_depend_on_the_size_of_blocks(
     dataset: Dataset, fold: Fold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = Scaling.fit(dataset, fold.train, "train")
@@ -139,6 +139,8 @@ def test_statistics_do_not_depend_on_how_many_windows_are_looked_at_together(
     blockwise = Scaling.fit(dataset, fold.train, "train")
     assert whole.mean is not None
     assert whole.std is not None
+    assert blockwise.mean is not None
+    assert blockwise.std is not None
     np.testing.assert_allclose(blockwise.mean, whole.mean, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(blockwise.std, whole.std, rtol=1e-12)
     np.testing.assert_allclose(whole.mean, dataset.features[dataset.rows(fold.train)].mean(axis=0), rtol=1e-4)
@@ -156,13 +158,13 @@ def test_train_scaling_sees_training_subjects_only(dataset: Dataset, fold: Fold)
     np.testing.assert_array_equal(after.mean, before.mean)
     np.testing.assert_array_equal(after.std, before.std)
     other = Scaling.fit(changed(dataset, fold.train), fold.train, "train")
+    assert before.mean is not None
+    assert other.mean is not None
     assert not np.allclose(other.mean, before.mean)
 
 
 @pytest.mark.parametrize("normalise", enum_values(Normalisation))
-def test_what_a_cell_trains_on_does_not_depend_on_the_test_subject(
-    dataset: Dataset, fold: Fold, normalise: str
-) -> None:
+def test_training_windows_do_not_depend_on_the_test_subject(dataset: Dataset, fold: Fold, normalise: str) -> None:
     before = fold_data(dataset, fold, normalise)
     after = fold_data(changed(dataset, (fold.test,)), fold, normalise)
     np.testing.assert_array_equal(after.train.features, before.train.features)
@@ -174,9 +176,9 @@ def test_subject_scaling_makes_each_subject_standard(dataset: Dataset, fold: Fol
     parts = (data.train, data.validation, held_out_part(dataset, fold_data(dataset, fold, "subject")))
     for part in parts:
         for subject in np.unique(part.subjects):
-            mine = part.features[part.subjects == subject]
-            np.testing.assert_allclose(mine.mean(axis=0), 0, atol=1e-5)
-            np.testing.assert_allclose(mine.std(axis=0), 1, atol=1e-5)
+            values = part.features[part.subjects == subject]
+            np.testing.assert_allclose(values.mean(axis=0), 0, atol=1e-5)
+            np.testing.assert_allclose(values.std(axis=0), 1, atol=1e-5)
 
 
 def test_subject_scaling_removes_gains_and_offsets(dataset: Dataset, fold: Fold) -> None:
@@ -201,7 +203,7 @@ def test_an_unknown_normalisation_is_refused(dataset: Dataset, fold: Fold) -> No
         fold_data(dataset, fold, "none")
 
 
-def test_a_feature_that_is_still_in_training_says_nothing_about_anyone() -> None:
+def test_a_feature_that_is_constant_in_training_becomes_zero_for_all() -> None:
     base = simulate(subjects=4, clips=2, windows=3)
     fold = loso_folds(base.subject_names, 0)[0]
     features = base.features.copy()
@@ -221,20 +223,20 @@ def without(dataset: Dataset, rows: NDArray[np.intp], column: int) -> Dataset:
 
 
 @pytest.mark.parametrize("normalise", ["train", "subject"])
-def test_what_is_missing_counts_in_no_statistic(dataset: Dataset, fold: Fold, normalise: str) -> None:
+def test_missing_signals_are_ignored_by_the_statistics(dataset: Dataset, fold: Fold, normalise: str) -> None:
     gaps = without(dataset, np.arange(0, len(dataset), 3), 0)
     train = fold_data(gaps, fold, normalise).train
-    there = ~np.isnan(train.features[:, 0])
-    assert (~there).sum() == np.isin(train.rows, np.arange(0, len(dataset), 3)).sum() > 0
+    present = ~np.isnan(train.features[:, 0])
+    assert (~present).sum() == np.isin(train.rows, np.arange(0, len(dataset), 3)).sum() > 0
     whole = fold_data(dataset, fold, normalise).train
     np.testing.assert_array_equal(train.features[:, 1:], whole.features[:, 1:])
-    groups = [there] if normalise == "train" else [there & (train.subjects == name) for name in fold.train]
-    for mine in groups:
-        assert train.features[mine, 0].mean() == pytest.approx(0, abs=1e-5)
-        assert train.features[mine, 0].std() == pytest.approx(1, abs=1e-5)
+    groups = [present] if normalise == "train" else [present & (train.subjects == name) for name in fold.train]
+    for group in groups:
+        assert train.features[group, 0].mean() == pytest.approx(0, abs=1e-5)
+        assert train.features[group, 0].std() == pytest.approx(1, abs=1e-5)
 
 
-def test_a_signal_that_nobody_was_trained_on_stays_missing(dataset: Dataset, fold: Fold) -> None:
+def test_a_signal_that_is_missing_in_training_stays_missing(dataset: Dataset, fold: Fold) -> None:
     gaps = without(dataset, dataset.rows(fold.train), 0)
     assert np.isnan(held_out_part(gaps, fold_data(gaps, fold, "train")).features[:, 0]).all()
     assert np.isfinite(held_out_part(gaps, fold_data(gaps, fold, "train")).features[:, 1:]).all()

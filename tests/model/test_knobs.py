@@ -1,4 +1,4 @@
-"""Every hyperparameter acts on a cell as its name says, signals may be missing, and engines agree."""
+"""Tests of the effect of each hyperparameter on a cell, of missing signals and of engines."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def trained(dataset: Dataset, fold: Fold, epochs: int = 10, **changes: Any) -> C
 
 
 def correlation_distance(training: CellTraining) -> float:
-    """How far the learned label correlation is from that of the training labels."""
+    """Return the distance between the learned label correlation and that of the training labels."""
     with torch.no_grad():
         return alignment_loss(training.model.correlation(), training.correlation).item()
 
@@ -63,7 +63,7 @@ def test_the_alignment_weight_moves_the_learned_correlation(dataset: Dataset, fo
 
 
 def test_alignment_weight_0_switches_alignment_off(dataset: Dataset, fold: Fold) -> None:
-    """Whatever the correlation of the data, training is the same."""
+    """Training does not depend on the label correlation of the data."""
     off, other = (start(dataset, fold, replace(QUICK, alignment_weight=0.0)) for _ in range(2))
     other.correlation = -other.correlation
     for training in (off, other):
@@ -98,7 +98,7 @@ def test_plans_get_more_even_with_entropy_in_a_trained_model(dataset: Dataset, f
 
 
 def test_unconverged_plans_are_counted(dataset: Dataset, fold: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of the training windows and all of the validation windows, if no plan gets a step."""
+    """Without Newton steps, the plans of all training and validation windows are unconverged."""
     monkeypatch.setattr("helo.model.sinkhorn.LAST_STEPS", 0)
     monkeypatch.setattr("helo.model.sinkhorn.STAGE_STEPS", 0)
     training = start(dataset, fold, replace(QUICK, ot_entropy=1e-3))
@@ -108,7 +108,7 @@ def test_unconverged_plans_are_counted(dataset: Dataset, fold: Fold, monkeypatch
 
 
 def test_weight_decay_acts_on_weights_alone(dataset: Dataset, fold: Fold) -> None:
-    """The prior, embeddings, norms and biases are what the data say, however much weights decay."""
+    """The prior, embeddings, norms and biases do not decay."""
     model = start(dataset, fold).model
     decayed, kept = parameter_groups(model, 0.5)
     assert (decayed["weight_decay"], kept["weight_decay"]) == (0.5, 0.0)
@@ -122,7 +122,7 @@ def test_weight_decay_acts_on_weights_alone(dataset: Dataset, fold: Fold) -> Non
 
 
 def test_permuted_emotions_permute_the_predictions(dataset: Dataset, fold: Fold) -> None:
-    """Emotions have no order: a model whose embeddings, weights and prior are permuted predicts the same."""
+    """A model with permuted embeddings, weights and prior gives the same predictions, permuted."""
     training = trained(dataset, fold, epochs=2)
     order = torch.randperm(len(dataset.emotions), generator=torch.Generator().manual_seed(1))
     before = training.predict(training.validation)
@@ -134,7 +134,7 @@ def test_permuted_emotions_permute_the_predictions(dataset: Dataset, fold: Fold)
 
 @pytest.mark.parametrize("epsilon", [1e-3, 0.1])
 def test_gradients_agree_with_finite_differences(dataset: Dataset, fold: Fold, epsilon: float) -> None:
-    """The slope of the whole loss along a random direction of all parameters, in float64."""
+    """The derivative of the total loss along a random direction of all parameters is right in float64."""
     training = trained(dataset, fold, epochs=2, ot_entropy=epsilon)
     model = training.model.double().train()
     features, labels = training.windows.batch(torch.arange(8)).double(), training.labels[:8].double()
@@ -165,7 +165,7 @@ def test_gradients_agree_with_finite_differences(dataset: Dataset, fold: Fold, e
 
 
 def with_gaps(dataset: Dataset, *modalities: str, subject: str | None = None) -> Dataset:
-    """Every third window, or all of a subject's, without some modalities."""
+    """Remove some modalities from every third window, or from all windows of a subject."""
     features: NDArray[np.float32] = dataset.features.copy()
     rows = np.arange(0, len(dataset), 3) if subject is None else dataset.rows((subject,))
     for name in modalities:

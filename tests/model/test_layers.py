@@ -1,4 +1,4 @@
-"""Dropout that keeps the expectation, and parts that know which tokens are there."""
+"""Tests of layers: dropout keeps the expectation, and absent tokens are ignored."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from helo.model.layers import Attention, Classifier, Dropout, EncoderLayer, Labe
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.9])
 def test_dropout_drops_its_share_and_keeps_the_expectation(share: float) -> None:
     torch.manual_seed(0)
-    dropped = Dropout(share).train()(torch.ones(200_003))  # not a multiple of the draws in a word
+    dropped = Dropout(share).train()(torch.ones(200_003))  # Not a multiple of the draws per word.
     zero = (dropped == 0).double().mean().item()
     assert zero == pytest.approx(share, abs=5e-3)
     assert dropped[dropped > 0].unique().numel() == 1
     assert dropped.double().mean().item() == pytest.approx(1, abs=1e-2)
 
 
-def test_dropout_draws_each_element_by_itself() -> None:
-    """Sixteen bits of one word make four draws: neighbours must not know of each other."""
+def test_dropout_draws_elements_independently() -> None:
+    """The four draws of one word are independent."""
     torch.manual_seed(0)
     kept = (Dropout(0.5).train()(torch.ones(100_000)) > 0).double()
     for lag in range(1, 9):
         assert torch.corrcoef(torch.stack([kept[:-lag], kept[lag:]]))[0, 1].abs() < 0.02
 
 
-def test_dropout_follows_the_seed_and_rests_in_evaluation() -> None:
+def test_dropout_follows_the_seed_and_is_off_in_evaluation() -> None:
     layer, x = Dropout(0.5), torch.randn(7, 5)
     assert layer.eval()(x) is x
     assert Dropout(0.0).train()(x) is x
@@ -37,7 +37,7 @@ def test_dropout_follows_the_seed_and_rests_in_evaluation() -> None:
     assert not torch.equal(layer(x), one)
 
 
-def test_dropout_passes_gradients_where_it_keeps() -> None:
+def test_dropout_passes_gradients_to_kept_elements() -> None:
     torch.manual_seed(0)
     x = torch.ones(50, requires_grad=True)
     dropped = Dropout(0.5).train()(x)
@@ -53,13 +53,13 @@ def tokens() -> torch.Tensor:
 
 @pytest.fixture
 def present() -> torch.Tensor:
-    there = torch.ones(3, 6, dtype=torch.bool)
-    there[0, [1, 4]] = False
-    there[2] = False
-    return there
+    present = torch.ones(3, 6, dtype=torch.bool)
+    present[0, [1, 4]] = False
+    present[2] = False
+    return present
 
 
-def test_attention_asks_only_what_is_there(tokens: torch.Tensor, present: torch.Tensor) -> None:
+def test_attention_ignores_absent_tokens(tokens: torch.Tensor, present: torch.Tensor) -> None:
     torch.manual_seed(0)
     attention, query = Attention(8, 2), torch.randn(3, 4, 8)
     answers = attention(query, tokens, present)
@@ -68,7 +68,7 @@ def test_attention_asks_only_what_is_there(tokens: torch.Tensor, present: torch.
     assert (answers[2] == 0).all()
 
 
-def test_an_encoder_layer_does_not_read_what_is_absent(tokens: torch.Tensor, present: torch.Tensor) -> None:
+def test_an_encoder_layer_ignores_absent_tokens(tokens: torch.Tensor, present: torch.Tensor) -> None:
     torch.manual_seed(0)
     layer = EncoderLayer(8, 2, 0.3).eval()
     read = layer(tokens, present)
@@ -77,9 +77,7 @@ def test_an_encoder_layer_does_not_read_what_is_absent(tokens: torch.Tensor, pre
 
 
 @pytest.mark.parametrize("correlated", [True, False])
-def test_label_attention_does_not_read_what_is_absent(
-    tokens: torch.Tensor, present: torch.Tensor, correlated: bool
-) -> None:
+def test_label_attention_ignores_absent_tokens(tokens: torch.Tensor, present: torch.Tensor, correlated: bool) -> None:
     torch.manual_seed(0)
     attention, labels = LabelAttention(8, correlated), torch.randn(5, 8)
     correlation = torch.nn.functional.normalize(labels, dim=1) @ torch.nn.functional.normalize(labels, dim=1).T
@@ -88,8 +86,8 @@ def test_label_attention_does_not_read_what_is_absent(
     assert (answers[2] == 0).all()
 
 
-def test_label_attention_is_that_of_the_textbook(tokens: torch.Tensor) -> None:
-    """Projecting queries and answers instead of all tokens changes the order of products and nothing else."""
+def test_label_attention_agrees_with_its_definition(tokens: torch.Tensor) -> None:
+    """Projecting queries and answers instead of all tokens changes the order of the products only."""
     torch.manual_seed(0)
     attention, labels = LabelAttention(8, True), torch.randn(5, 8)
     with torch.no_grad():
@@ -104,7 +102,7 @@ def test_label_attention_is_that_of_the_textbook(tokens: torch.Tensor) -> None:
     torch.testing.assert_close(attention(labels, tokens, correlation), expected)
 
 
-def test_the_mean_is_over_what_is_there(tokens: torch.Tensor, present: torch.Tensor) -> None:
+def test_mean_token_ignores_absent_tokens(tokens: torch.Tensor, present: torch.Tensor) -> None:
     mean = mean_token(tokens, present)
     torch.testing.assert_close(mean[0], tokens[0, present[0]].mean(dim=0))
     assert (mean[2] == 0).all()

@@ -1,4 +1,4 @@
-"""The two losses against SciPy and NumPy."""
+"""Tests of the two losses against SciPy and NumPy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_kl_agrees_with_scipy() -> None:
     assert loss.item() == pytest.approx(entropy(d, p, axis=1).mean())
 
 
-def test_kl_is_zero_at_the_label_and_its_gradient_too() -> None:
+def test_kl_and_its_gradient_are_zero_at_the_label() -> None:
     d = torch.tensor([[0.2, 0.3, 0.5]])
     logits = d.log().requires_grad_()
     loss = kl_loss(d, logits.log_softmax(dim=-1))
@@ -30,6 +30,7 @@ def test_kl_of_a_label_with_zeros_is_finite() -> None:
     loss = kl_loss(torch.tensor([[1.0, 0.0]]), logits.log_softmax(dim=-1))
     loss.backward()
     assert loss.item() == pytest.approx(np.log(2))
+    assert logits.grad is not None
     assert torch.isfinite(logits.grad).all()
 
 
@@ -45,7 +46,7 @@ def test_alignment_is_the_mean_over_pairs_of_different_emotions() -> None:
 
 
 def test_alignment_does_not_shrink_with_more_emotions() -> None:
-    """The diagonals agree always: were they counted, few emotions would look better aligned than many."""
+    """The diagonals always agree; counting them would lower the loss for few emotions."""
     for emotions in (2, 5, 9):
         learned = torch.full((emotions, emotions), 0.5).fill_diagonal_(1.0)
         assert alignment_loss(learned, torch.eye(emotions)).item() == pytest.approx(0.25)

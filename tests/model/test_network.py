@@ -1,8 +1,9 @@
-"""HeLo: what it predicts before it has learned, what it learns, and what it must not depend on."""
+"""Tests of HeLo: first predictions, training, ablations and missing signals."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def targets(count: int = 12, seed: int = 2) -> Tensor:
 
 
 def train(model: HeLo, steps: int = 2, learning_rate: float = 1e-2) -> HeLo:
-    """Some steps of both losses: the classifier's weights start at 0, so one is needed before inputs matter."""
+    """Train for some steps, because the weights of the classifier start at 0 and ignore the input."""
     optimiser = torch.optim.Adam(model.parameters(), lr=learning_rate)
     features, labels = windows(), targets()
     for _ in range(steps):
@@ -56,7 +57,7 @@ def trained() -> HeLo:
 
 
 def schema_of(*modalities: tuple[str, str, int, int]) -> Schema:
-    """A schema of (name, role, tokens, features per token); the first modality is the main one."""
+    """Return a schema of (name, role, tokens, features per token); the first modality is the main one."""
     return replace(
         SCHEMA,
         modalities=tuple(
@@ -86,7 +87,7 @@ def test_starts_from_the_mean_label() -> None:
     torch.testing.assert_close(predicted, MEAN.expand(12, EMOTIONS), atol=1e-5, rtol=0)
 
 
-def test_an_emotion_that_nobody_reported_starts_near_zero() -> None:
+def test_an_emotion_without_reports_starts_near_zero() -> None:
     mean = torch.tensor([0.5, 0.5, 0.0, 0.0, 0.0, 0.0])
     predicted = HeLo(SCHEMA, SMALL, mean).eval()(windows()).log_predicted.exp()
     assert torch.isfinite(predicted.log()).all()
@@ -171,7 +172,7 @@ ABLATIONS = (
 )
 
 
-def named(changes: dict[str, object]) -> str:
+def named(changes: dict[str, Any]) -> str:
     return " ".join(f"{name}={value}" for name, value in changes.items())
 
 
@@ -236,8 +237,8 @@ def test_a_modality_may_have_any_name(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["ecg", "eda", "motion"])
-def test_tokens_keep_their_own_features(trained: HeLo, name: str) -> None:
-    """The order of tokens is a matter of naming: moved together with their maps, they say the same.
+def test_permuted_tokens_with_permuted_maps_predict_the_same(trained: HeLo, name: str) -> None:
+    """Tokens that are permuted together with their maps give the same prediction.
 
     A reshape that mixed tokens with features, as in the release, would fail here.
     """
@@ -260,7 +261,7 @@ def test_tokens_keep_their_own_features(trained: HeLo, name: str) -> None:
 
 
 def test_the_order_of_modalities_does_not_matter_for_shapes() -> None:
-    """The main modality is the query wherever it stands in the file."""
+    """The main modality is the query at any position in the schema."""
     schema = replace(SCHEMA, modalities=SCHEMA.modalities[::-1])
     assert build(schema)(windows(schema=schema)).transport.plan.shape[1] == schema.main.tokens
 
@@ -278,8 +279,8 @@ def test_larger_entropy_gives_more_even_plans(trained: HeLo) -> None:
 
 
 @pytest.mark.parametrize("changes", ABLATIONS, ids=named)
-def test_every_ablation_learns_with_all_it_has(changes: dict[str, object]) -> None:
-    """No part is left in a model that does not use it: it would be counted, decayed and saved for nothing."""
+def test_every_parameter_of_an_ablation_is_trained(changes: dict[str, Any]) -> None:
+    """A model has no unused parameters, which would be counted, decayed and saved."""
     model = train(build(configuration=replace(SMALL, **changes)), steps=2)
     output = model(windows())
     loss = kl_loss(targets(), output.log_predicted)
@@ -307,7 +308,7 @@ def test_transport_makes_a_difference(trained: HeLo) -> None:
     predicted = {}
     for kind in ("linear", "gromov", "fused", "none"):
         model = build(configuration=replace(SMALL, transport=kind, ot_entropy=0.02))
-        model.load_state_dict(state)  # transport itself has nothing to learn
+        model.load_state_dict(state)  # Transport has no parameters.
         predicted[kind] = model.eval()(windows()).log_predicted.exp()
     for one in predicted:
         for other in predicted:
@@ -315,7 +316,7 @@ def test_transport_makes_a_difference(trained: HeLo) -> None:
 
 
 def test_the_bias_of_label_attention_is_that_of_the_correlation(trained: HeLo) -> None:
-    """With γ = 0 it is plain attention; with γ = 1 emotions that go together look at the same tokens."""
+    """γ = 0 gives plain attention; with γ = 1 correlated emotions attend to the same tokens."""
     plain = build(configuration=replace(SMALL, label_attention="plain")).eval()
     plain.load_state_dict({k: v for k, v in trained.state_dict().items() if k != "label_attention.strength"})
     biased = build().eval()
@@ -343,9 +344,9 @@ PHYSIOLOGICAL = [modality.name for modality in SCHEMA.physiological]
 BEHAVIOURAL = [modality.name for modality in SCHEMA.behavioural]
 
 
-@pytest.mark.parametrize("gone", [[name] for name in EVERY] + [PHYSIOLOGICAL, BEHAVIOURAL, EVERY], ids=" ".join)
-def test_a_window_without_a_signal_is_predicted_and_learnt_from(ablated: HeLo, gone: list[str]) -> None:
-    features = without(windows(), [1, 4], *gone)
+@pytest.mark.parametrize("missing", [[name] for name in EVERY] + [PHYSIOLOGICAL, BEHAVIOURAL, EVERY], ids=" ".join)
+def test_windows_with_missing_signals_are_predicted_and_trained_on(ablated: HeLo, missing: list[str]) -> None:
+    features = without(windows(), [1, 4], *missing)
     output = ablated(features)
     assert torch.isfinite(output.log_predicted).all()
     assert output.unconverged == 0
@@ -355,31 +356,31 @@ def test_a_window_without_a_signal_is_predicted_and_learnt_from(ablated: HeLo, g
         assert parameter.grad is None or torch.isfinite(parameter.grad).all(), name
 
 
-@pytest.mark.parametrize("gone", [[name] for name in EVERY] + [PHYSIOLOGICAL, BEHAVIOURAL], ids=" ".join)
-def test_the_other_windows_do_not_notice(ablated: HeLo, gone: list[str]) -> None:
+@pytest.mark.parametrize("missing", [[name] for name in EVERY] + [PHYSIOLOGICAL, BEHAVIOURAL], ids=" ".join)
+def test_a_missing_signal_does_not_change_other_windows(ablated: HeLo, missing: list[str]) -> None:
     whole = ablated(windows()).log_predicted
-    gaps = ablated(without(windows(), [1], *gone)).log_predicted
+    gaps = ablated(without(windows(), [1], *missing)).log_predicted
     others = [row for row in range(12) if row != 1]
     torch.testing.assert_close(gaps[others], whole[others], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("gone", [[name] for name in EVERY] + [PHYSIOLOGICAL, BEHAVIOURAL], ids=" ".join)
-def test_what_is_missing_says_nothing(trained: HeLo, gone: list[str]) -> None:
-    """Not the value that stands for it, but none: the mean of a signal is a statement, its absence is not."""
+@pytest.mark.parametrize("missing", [[name] for name in EVERY] + [PHYSIOLOGICAL, BEHAVIOURAL], ids=" ".join)
+def test_a_missing_signal_has_no_effect_on_the_prediction(trained: HeLo, missing: list[str]) -> None:
+    """A missing signal differs from a signal at its mean, and its former values have no effect."""
     features = windows()
-    gaps = trained(without(features, [1], *gone)).log_predicted[1]
+    gaps = trained(without(features, [1], *missing)).log_predicted[1]
     zeros = features.clone()
-    for name in gone:
+    for name in missing:
         zeros[1, SCHEMA.slices[name]] = 0.0
     assert (gaps - trained(zeros).log_predicted[1]).abs().max() > 1e-6
-    changed = features.clone()  # nothing that the signal could have been comes through
-    for name in gone:
+    changed = features.clone()  # The prediction must not depend on the masked values.
+    for name in missing:
         changed[1, SCHEMA.slices[name]] = 7.0
-    assert torch.equal(trained(without(changed, [1], *gone)).log_predicted[1], gaps)
+    assert torch.equal(trained(without(changed, [1], *missing)).log_predicted[1], gaps)
 
 
-def test_a_missing_modality_is_as_a_schema_without_it() -> None:
-    """The second physiological modality masked everywhere: its answers are 0, whatever its encoder is."""
+def test_a_missing_modality_equals_a_schema_without_it() -> None:
+    """The answers of a modality that is masked everywhere are 0, for any weights of its encoder."""
     model = train(build(), steps=10).eval()
     gaps = without(windows(), list(range(12)), "eda")
     before = model(gaps).log_predicted
@@ -389,7 +390,7 @@ def test_a_missing_modality_is_as_a_schema_without_it() -> None:
     assert torch.equal(model(gaps).log_predicted, before)
 
 
-def test_a_single_missing_feature_stands_at_its_mean(trained: HeLo) -> None:
+def test_a_single_missing_feature_is_replaced_by_its_mean(trained: HeLo) -> None:
     modality = next(modality for modality in SCHEMA.modalities if modality.token_features > 1)
     column = SCHEMA.slices[modality.name].start
     gaps, zero = windows(), windows()
@@ -397,14 +398,14 @@ def test_a_single_missing_feature_stands_at_its_mean(trained: HeLo) -> None:
     torch.testing.assert_close(trained(gaps).log_predicted, trained(zero).log_predicted, rtol=0, atol=1e-5)
 
 
-def test_without_any_signal_the_labels_speak_for_themselves(ablated: HeLo) -> None:
-    """All such windows get the same prediction."""
+def test_windows_without_any_signal_get_the_same_prediction(ablated: HeLo) -> None:
+    """All windows without any signal get the same prediction."""
     predicted = ablated(without(windows(), [1, 4], *EVERY)).log_predicted
     torch.testing.assert_close(predicted[1], predicted[4])
 
 
 def test_an_absent_token_has_no_mass_in_the_plan(trained: HeLo) -> None:
-    """Main and behavioural; without the whole main modality its tokens stand for what the others said."""
+    """Absent tokens have no mass, except main tokens that carry the answers of other modalities."""
     first = SCHEMA.slices[SCHEMA.main.name].start
     token = SCHEMA.main.token_features
     gaps = windows()

@@ -1,4 +1,4 @@
-"""Plans: marginals, limits in ε, agreement with POT's own solvers, the gradient, and tokens that are absent."""
+"""Tests of transport plans: marginals, limits in ε, agreement with POT's solvers, gradients and absent tokens."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from helo.model.transport import (
 
 EPSILONS = (1e-3, 3e-3, 1e-2, 0.03, 0.1, 1.0, 10.0)
 SAFE = (0.05, 0.1, 0.5, 2.0)
-"""Where POT's solvers converge, too."""
+"""Values of ε with which POT's solvers converge too."""
 
 KINDS = ("linear", "gromov", "fused")
 
@@ -88,7 +88,7 @@ def test_every_plan_of_a_batch_of_tokens_converges(epsilon: float, shape: tuple[
 @pytest.mark.parametrize("shape", [(18, 32), (28, 27)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_costs_full_of_ties_converge(shape: tuple[int, int], dtype: torch.dtype) -> None:
-    """Five values only: at small ε the hardest problems, as the optimal matching is not one but many."""
+    """Costs of five values have many optimal matchings, and are the hardest problems at small ε."""
     for seed in range(3):
         tied = (torch.rand(256, *shape, generator=torch.Generator().manual_seed(seed)) * 4).round() / 4
         result = entropic_plan(tied.to(dtype), 1e-3)
@@ -96,7 +96,7 @@ def test_costs_full_of_ties_converge(shape: tuple[int, int], dtype: torch.dtype)
 
 
 def test_degenerate_costs_converge() -> None:
-    """All costs the same, a matching with ties, and tokens that are all alike."""
+    """Equal costs, a matching with ties, and equal tokens converge."""
     ties = torch.ones(5, 5) - torch.eye(5)
     hard = torch.stack([torch.zeros(5, 5), torch.ones(5, 5), ties, torch.eye(5), ties[:, [0, 0, 1, 1, 2]]])
     for epsilon in EPSILONS:
@@ -105,7 +105,7 @@ def test_degenerate_costs_converge() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_entropy_rises_with_epsilon(kind: str) -> None:
-    """In every sample if linear; the others are not convex, and may meet another optimum of a sample at another ε."""
+    """The entropy rises in every sample for ``linear``; the other kinds may reach another optimum at another ε."""
     entropies = torch.stack(
         [entropy(transport(*pair(16), TransportSettings(epsilon, kind)).plan) for epsilon in EPSILONS]
     )
@@ -131,11 +131,11 @@ def test_small_epsilon_gives_the_unregularised_optimum() -> None:
 @pytest.mark.parametrize("epsilon", SAFE)
 def test_linear_agrees_with_pots_single_solver(epsilon: float) -> None:
     cost = costs()
-    for one, mine in zip(cost.numpy(), entropic_plan(cost, epsilon).plan.numpy(), strict=True):
+    for one, computed in zip(cost.numpy(), entropic_plan(cost, epsilon).plan.numpy(), strict=True):
         reference = ot.sinkhorn(
             uniform(5), uniform(6), one, epsilon, method="sinkhorn_log", numItermax=20000, stopThr=1e-12
         )
-        np.testing.assert_allclose(mine, reference, atol=1e-8)
+        np.testing.assert_allclose(computed, reference, atol=1e-8)
 
 
 @pytest.mark.parametrize("epsilon", SAFE)
@@ -143,14 +143,14 @@ def test_linear_agrees_with_pots_single_solver(epsilon: float) -> None:
 def test_gromov_and_fused_agree_with_pots_single_solver(
     kind: str, alpha: float, epsilon: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """α is POT's, and POT's ε is (1 + α) times ours, whose cost is divided by that."""
+    """α is defined as in POT; POT's ε is (1 + α) times the ε of `transport`."""
     monkeypatch.setattr("helo.model.transport.MIRROR_TOLERANCE", 1e-9)
     monkeypatch.setattr("helo.model.transport.SMALLEST_STEP", 1e-12)
     source, target = pair()
-    mine = transport(source, target, TransportSettings(epsilon, kind, alpha)).plan.numpy()
+    computed = transport(source, target, TransportSettings(epsilon, kind, alpha)).plan.numpy()
     inner, outer = cosine_cost(source, source).numpy(), cosine_cost(target, target).numpy()
     between = cosine_cost(source, target).numpy()
-    for number, plan in enumerate(mine):
+    for number, plan in enumerate(computed):
         reference = ot.gromov.entropic_fused_gromov_wasserstein(
             between[number],
             inner[number],
@@ -172,25 +172,25 @@ def test_gromov_and_fused_agree_with_pots_single_solver(
 @pytest.mark.parametrize("kind", ["gromov", "fused"])
 @pytest.mark.parametrize("epsilon", EPSILONS)
 @pytest.mark.parametrize("shape", [(7, 17), (18, 32)])
-def test_plans_called_converged_are_where_mirror_descent_leads(
+def test_converged_plans_are_near_the_fixed_point(
     shape: tuple[int, int], epsilon: float, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Short steps are no proof of a solution: near a saddle all are short."""
+    """Short steps do not prove convergence, because all steps near a saddle are short."""
     source, target = pair(16, *shape, width=32)
     found = transport(source, target, TransportSettings(epsilon, kind))
     assert not found.unconverged.any()
     monkeypatch.setattr("helo.model.transport.MIRROR_TOLERANCE", 1e-7)
     monkeypatch.setattr("helo.model.transport.SMALLEST_STEP", 1e-10)
     monkeypatch.setattr("helo.model.transport.MIRROR_STEPS", 3000)
-    there = transport(source, target, TransportSettings(epsilon, kind))
-    away = (found.plan - there.plan).abs().sum(dim=(1, 2))
-    assert not there.unconverged.any()
-    assert (away < 5 * TOLERANCE).all()
+    solution = transport(source, target, TransportSettings(epsilon, kind))
+    distance = (found.plan - solution.plan).abs().sum(dim=(1, 2))
+    assert not solution.unconverged.any()
+    assert (distance < 5 * TOLERANCE).all()
 
 
 @pytest.mark.parametrize("steps", [3, 6])
 def test_the_gradient_of_an_unfinished_plan_is_bounded(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not the solution, but no explosion: the cell goes on, and counts it."""
+    """The gradient of an unconverged plan stays finite, so the cell can continue."""
     source, target = (side.float().requires_grad_() for side in pair(16, 18, 32, 32))
     monkeypatch.setattr("helo.model.transport.MIRROR_STEPS", steps)
     result = transport(source, target, TransportSettings(3e-3, "gromov"))
@@ -200,8 +200,8 @@ def test_the_gradient_of_an_unfinished_plan_is_bounded(steps: int, monkeypatch: 
         assert slope.abs().max() < 100
 
 
-def test_a_saddle_is_left() -> None:
-    """Tokens almost equally far from each other: the product of the marginals is stationary, and no optimum."""
+def test_mirror_descent_leaves_a_saddle() -> None:
+    """For almost equidistant tokens, the product of the marginals is nearly stationary but not optimal."""
     noise = torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     near, other = torch.eye(8) + 1e-3 * noise, torch.eye(8) + 1e-3 * noise.flip(0)
     result = transport(near, other, TransportSettings(1e-3, "gromov"))
@@ -209,7 +209,7 @@ def test_a_saddle_is_left() -> None:
     assert not result.unconverged.all()
 
 
-def test_fused_lies_between_its_ends() -> None:
+def test_fused_lies_between_linear_and_gromov() -> None:
     source, target = pair()
     for alpha, kind in ((0.0, "linear"), (1.0, "gromov")):
         torch.testing.assert_close(
@@ -222,7 +222,7 @@ def test_fused_lies_between_its_ends() -> None:
 
 
 def test_gromov_finds_a_rotated_and_shuffled_copy() -> None:
-    """Relations between tokens are the same in any coordinates, so it matches what linear transport cannot."""
+    """Distances between tokens do not depend on the coordinates, so Gromov–Wasserstein recovers the matching."""
     source = tokens(1, 4, 3, seed=5)
     rotation = torch.linalg.qr(tokens(1, 3, 3, seed=6)[0]).Q
     order = torch.tensor([2, 0, 3, 1])
@@ -251,16 +251,16 @@ def test_gradient_agrees_with_finite_differences(kind: str, epsilon: float, monk
 def test_gradient_agrees_with_unrolled_iterations(epsilon: float) -> None:
     cost = costs().requires_grad_()
     upstream = torch.randn(cost.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    (mine,) = torch.autograd.grad((entropic_plan(cost, epsilon).plan * upstream).sum(), cost)
+    (computed,) = torch.autograd.grad((entropic_plan(cost, epsilon).plan * upstream).sum(), cost)
     unrolled = ot.batch.solve_batch(
         cost, reg=epsilon, max_iter=5000, tol=1e-12, method="log_sinkhorn", grad="autodiff"
     ).plan
     (reference,) = torch.autograd.grad((unrolled * upstream).sum(), cost)
-    torch.testing.assert_close(mine, reference, rtol=0, atol=1e-4 * reference.abs().max().item())
+    torch.testing.assert_close(computed, reference, rtol=0, atol=1e-4 * reference.abs().max().item())
 
 
-def test_gradient_does_not_see_a_constant_in_the_cost() -> None:
-    """Adding to a row or a column changes no plan, so such directions have no slope."""
+def test_gradient_ignores_constants_in_the_cost() -> None:
+    """A constant added to a row or a column does not change the plan, so the gradient in this direction is 0."""
     cost = costs().requires_grad_()
     upstream = torch.randn(cost.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     (slope,) = torch.autograd.grad((entropic_plan(cost, 0.2).plan * upstream).sum(), cost)
@@ -279,14 +279,14 @@ def test_gradient_is_finite_at_both_ends_in_float32(kind: str, epsilon: float) -
         assert torch.isfinite(slope).all()
 
 
-def test_plans_that_have_not_settled_are_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a few steps of mirror descent, gromov at small ε is not where it would stay; at large ε it is."""
+def test_plans_far_from_the_fixed_point_are_unconverged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few steps of mirror descent suffice at large ε, but not at small ε."""
     monkeypatch.setattr("helo.model.transport.MIRROR_STEPS", 3)
     assert transport(*pair(), TransportSettings(1e-3, "gromov")).unconverged.all()
     assert not transport(*pair(), TransportSettings(10.0, "gromov")).unconverged.any()
 
 
-def test_plans_that_miss_their_marginals_are_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plans_that_miss_their_marginals_are_unconverged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("helo.model.sinkhorn.LAST_STEPS", 1)
     monkeypatch.setattr("helo.model.sinkhorn.STAGE_STEPS", 1)
     easy = torch.zeros(5, 6, dtype=torch.float64)
@@ -318,9 +318,9 @@ def test_wrong_kinds_and_weights_are_refused() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("epsilon", EPSILONS)
 def test_a_plan_does_not_depend_on_the_rest_of_the_batch(kind: str, epsilon: float) -> None:
-    """Beside easy and hard problems, or alone: each stops by itself."""
+    """The plan of a sample is the same alone and beside easier or harder samples."""
     source, target = pair(6)
-    source[0] = source[0, :1]  # all alike: solved at once
+    source[0] = source[0, :1]  # Equal tokens: solved immediately.
     together = transport(source, target, TransportSettings(epsilon, kind))
     for number in range(6):
         alone = transport(source[number : number + 1], target[number : number + 1], TransportSettings(epsilon, kind))
@@ -336,7 +336,7 @@ def test_permuted_tokens_permute_the_plan(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_roles_of_source_and_target_are_alike(kind: str) -> None:
+def test_swapping_source_and_target_transposes_the_plan(kind: str) -> None:
     source, target = pair()
     torch.testing.assert_close(
         transport(source, target, TransportSettings(0.05, kind)).plan,
@@ -348,15 +348,15 @@ def test_the_roles_of_source_and_target_are_alike(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("epsilon", [3e-3, 0.1, 1.0])
-def test_an_absent_token_is_as_if_it_were_not_there(kind: str, epsilon: float) -> None:
+def test_an_absent_token_equals_a_removed_token(kind: str, epsilon: float) -> None:
     source, target = pair()
-    there, wanted = torch.ones(4, 5, dtype=torch.bool), torch.ones(4, 6, dtype=torch.bool)
-    there[1, [0, 3]] = False
-    wanted[2, 5] = False
-    result = transport(source, target, TransportSettings(epsilon, kind, 0.5), there, wanted)
+    source_present, target_present = torch.ones(4, 5, dtype=torch.bool), torch.ones(4, 6, dtype=torch.bool)
+    source_present[1, [0, 3]] = False
+    target_present[2, 5] = False
+    result = transport(source, target, TransportSettings(epsilon, kind, 0.5), source_present, target_present)
     assert not result.unconverged.any()
     for number in range(4):
-        rows, columns = there[number], wanted[number]
+        rows, columns = source_present[number], target_present[number]
         alone = transport(
             source[number, rows][None], target[number, columns][None], TransportSettings(epsilon, kind)
         ).plan[0]
@@ -366,11 +366,11 @@ def test_an_absent_token_is_as_if_it_were_not_there(kind: str, epsilon: float) -
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_sample_without_tokens_has_no_plan_and_no_slope(kind: str) -> None:
-    (source, target), there = pair(), torch.ones(4, 5, dtype=torch.bool)
-    there[1] = False
+def test_a_sample_without_tokens_has_a_zero_plan_and_a_zero_gradient(kind: str) -> None:
+    (source, target), source_present = pair(), torch.ones(4, 5, dtype=torch.bool)
+    source_present[1] = False
     source.requires_grad_()
-    result = transport(source, target, TransportSettings(0.05, kind, 0.5), there)
+    result = transport(source, target, TransportSettings(0.05, kind, 0.5), source_present)
     assert (result.plan[1] == 0).all()
     assert not result.unconverged.any()
     (slope,) = torch.autograd.grad(result.plan.square().sum(), source)
@@ -378,11 +378,11 @@ def test_a_sample_without_tokens_has_no_plan_and_no_slope(kind: str) -> None:
     assert (slope[1] == 0).all()
 
 
-def test_a_target_without_mass_gets_nothing_and_passes_no_slope() -> None:
+def test_a_target_without_mass_gets_zeros_and_a_finite_gradient() -> None:
     source, target = (side.requires_grad_() for side in pair())
-    wanted = torch.ones(4, 6, dtype=torch.bool)
-    wanted[1, 2] = False
-    carried = transported(transport(source, target, TransportSettings(0.1), target_present=wanted).plan, source)
+    target_present = torch.ones(4, 6, dtype=torch.bool)
+    target_present[1, 2] = False
+    carried = transported(transport(source, target, TransportSettings(0.1), target_present=target_present).plan, source)
     assert (carried[1, 2] == 0).all()
     for slope in torch.autograd.grad((10 * carried).square().sum(), (source, target)):
         assert torch.isfinite(slope).all()
@@ -397,7 +397,7 @@ def test_cosine_cost_lies_between_same_and_opposite() -> None:
     assert ((cost >= 0) & (cost <= 1)).all()
 
 
-def test_cosine_cost_does_not_see_lengths() -> None:
+def test_cosine_cost_ignores_token_lengths() -> None:
     a, b = tokens(3, 5), tokens(3, 6, seed=1)
     torch.testing.assert_close(cosine_cost(7 * a, 0.01 * b), cosine_cost(a, b))
 

@@ -119,7 +119,7 @@ def test_a_new_run_has_manifest_and_folds_and_no_hidden_files(tmp_path: Path) ->
     assert {path.name for path in run.folder.here.iterdir()} == {"manifest.json", "folds.json"}
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     assert run.checkpoints == LocalFolder(tmp_path / "run" / "checkpoints")
-    assert run.ledger.identity == Run.open(run.folder.here).ledger.identity == "abc"
+    assert run.ledger.identity == Run.open(str(run.folder)).ledger.identity == "abc"
 
 
 def test_a_new_run_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
 
 def test_a_run_has_one_holder_and_is_free_when_the_holder_is_killed(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", Manifest(), FOLDS)
-    with holder(run.folder.here) as process:
+    with holder(tmp_path / "run") as process:
         for _ in range(2):
             with pytest.raises(InputError) as caught, run.lock():
                 pytest.fail("two holders at a time")
@@ -168,7 +168,7 @@ def test_a_run_has_one_holder_and_is_free_when_the_holder_is_killed(tmp_path: Pa
 
 def test_a_lock_is_free_after_its_block_and_after_an_error_in_it(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", Manifest(), FOLDS)
-    with run.lock(), pytest.raises(InputError, match=f"by process {os.getpid()} on"), Run.open(run.folder.here).lock():
+    with run.lock(), pytest.raises(InputError, match=f"by process {os.getpid()} on"), Run.open(str(run.folder)).lock():
         pytest.fail("two holders at a time")
     with pytest.raises(KeyboardInterrupt), run.lock():
         raise KeyboardInterrupt

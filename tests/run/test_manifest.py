@@ -97,8 +97,14 @@ def test_the_recorded_search_has_the_settings_of_the_manifest() -> None:
         ({"racing": "on"}, "here: racing is missing or wrong"),
         ({"protocol": "other"}, "here: is not the manifest of a search that this version can resume"),
         ({"identity": None}, "here: is not the manifest of a search that this version can resume"),
-        ({"pace": {"generation": 2, "lag": 0, "ahead": 2}}, "here: pace must have generation, lag, ahead, whole"),
-        ({"pace": {"lag": 1}}, "here: pace must have generation, lag, ahead, whole numbers above 0, got {'lag': 1}"),
+        (
+            {"pace": {"generation": 2, "lag": 0, "ahead": 2}},
+            "here: pace must have generation, lag and optionally ahead, whole",
+        ),
+        (
+            {"pace": {"lag": 1}},
+            "here: pace must have generation, lag and optionally ahead, whole numbers above 0, got {'lag': 1}",
+        ),
         ({"baselines": ["ridge", "ridge"]}, "here: baselines must be different ones of knn, .*got .'ridge', 'ridge'."),
     ],
 )

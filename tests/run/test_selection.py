@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -76,7 +78,7 @@ def test_without_cells_nothing_is_selected() -> None:
     assert medoid(TABLE.iloc[:0], "kl") is None
 
 
-def nested(*choices: dict[str, object], spare: bool = True) -> pd.DataFrame:
+def nested(*choices: Mapping[str, object], spare: bool = True) -> pd.DataFrame:
     """Return the cells of one fold per choice: one with its hyperparameters, and with `spare` a worse one."""
     rows = []
     for number, params in enumerate(choices):

@@ -29,6 +29,7 @@ from helo.search.planning.space import Space
 from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
 from helo.settings import TrainingSettings
+from helo.storage import LocalFolder
 from helo.training.fitted import FittedModel
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -39,7 +40,9 @@ QUICK = {**DEFAULTS, "width": 8, "batch_size": 16, "epochs": 4}
 def finished_search(dataset: Dataset, tmp_path: Path) -> tuple[SearchSetup, Run]:
     """Finished search of one configuration, whose cells took two seconds per epoch."""
     folds = loso_folds(dataset.subject_names, 0)
-    setup = SearchSetup(dataset, Space("one", 1, {}), tmp_path / "run", TrainingSettings(), Resources(1, 1, 0))
+    setup = SearchSetup(
+        dataset, Space("one", 1, {}), LocalFolder(tmp_path / "run"), TrainingSettings(), Resources(1, 1, 0)
+    )
     run = Run.create(setup.out, Manifest(identity="this"), folds_as_json(folds))
     for number, fold in enumerate(folds):
         scores = dict.fromkeys(METRICS, 0.1)
@@ -64,7 +67,7 @@ def test_the_model_is_fitted_once(finished_search: tuple[SearchSetup, Run]) -> N
     setup, run = finished_search
     output = output_of(setup, run)
     assert "fitting configuration 0 to all 4 subjects, 2 epochs (about 4 s)" in output
-    model = load_model(run.model)
+    model = load_model(str(run.model))
     assert model.facts["recommended"] == {"configuration": 0, "protocol": "shared", "run": "this"}
     assert {"python", "torch"} <= set(model.facts["versions"])
     assert output_of(setup, run) == ""

@@ -16,12 +16,13 @@ from rich.console import Console
 from helo.data import Dataset, simulate
 from helo.names import Column, Estimate, Method, Prefix, SearchProtocol, TableName
 from helo.search.context import SearchContext
-from helo.search.driver import run_search
+from helo.search.driver import run_remaining_cells
 from helo.search.execution.connection import ray_cluster
 from helo.search.planning.space import Choices, Range, Space
 from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
 from helo.settings import TrainingSettings
+from helo.storage import LocalFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
 
@@ -41,9 +42,10 @@ SPACE = Space(
 
 def skill(dataset: Dataset, out: Path) -> pd.DataFrame:
     """Run a search and return its skill and that of its baselines against the train mean, by metric (columns)."""
-    setup = SearchSetup(dataset, SPACE, out, TrainingSettings(seed=1), Resources(2, 1, 0), baselines=BASELINES)
+    training, resources = TrainingSettings(seed=1), Resources(2, 1, 0)
+    setup = SearchSetup(dataset, SPACE, LocalFolder(out), training, resources, baselines=BASELINES)
     context = SearchContext(setup, Console(quiet=True))
-    assert run_search(context)
+    assert run_remaining_cells(context)
     run = context.run
     summary = write_summary(read_source(run))
     wide = summary.pivot(index=Column.ESTIMATE, columns=Column.METRIC, values=Column.SKILL)
@@ -123,13 +125,13 @@ def test_nested_folds_do_not_depend_on_their_test_subject(tmp_path: Path) -> Non
         setup = SearchSetup(
             dataset,
             space,
-            tmp_path / name,
+            LocalFolder(tmp_path / name),
             TrainingSettings(seed=1),
             Resources(2, 1, 0),
             protocol=SearchProtocol.NESTED,
         )
         context = SearchContext(setup, Console(quiet=True))
-        assert run_search(context)
+        assert run_remaining_cells(context)
         run = context.run
         cells = run.table(TableName.CELLS).drop(columns=["seconds", "node", "started", "finished"])
         assert len(cells) == 5 * 6

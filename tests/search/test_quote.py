@@ -13,6 +13,7 @@ from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.probe import CellCost
 from helo.search.sizing.resources import Resources
 from helo.settings import TrainingSettings
+from helo.storage import LocalFolder
 
 GPU = Instance(usd=1.0, cpus=8, gpus=1, gpu_gib=24)
 CPU = Instance(usd=0.3, cpus=8, gpus=0)
@@ -23,7 +24,7 @@ LARGEST = CellCost(0.1, 2**30, 3 * 2**30, 24 * 2**30)
 def setup(**requested: object) -> SearchSetup:
     resources = replace(Resources(None, 1, 0.0), **requested)  # type: ignore[arg-type]
     training = TrainingSettings(threads=resources.cpus_per_cell)
-    return SearchSetup(simulate(subjects=4), load_space("demo"), Path("nowhere"), training, resources)
+    return SearchSetup(simulate(subjects=4), load_space("demo"), LocalFolder(Path("nowhere")), training, resources)
 
 
 def test_hours_of_fewer_cells_than_workers_are_the_hours_of_one_cell() -> None:

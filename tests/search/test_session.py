@@ -91,7 +91,7 @@ def test_an_interrupted_search_from_python_has_the_cells_of_the_command(
     assert set(kept) <= {*whole.ledger.files()}
     assert_same_tables(run, whole)
     assert run.manifest["identity"] == whole.manifest.identity
-    assert run.verdict == helo.load_run(whole.folder.here).verdict
+    assert run.verdict == helo.load_run(str(whole.folder)).verdict
     pd.testing.assert_frame_equal(run.summary, whole.table("summary"), check_dtype=False)
     assert (tmp_path / "run" / "report.html").exists()
     np.testing.assert_array_equal(run.model.predict("data"), helo.load_model("whole/model").predict("data"))
@@ -122,7 +122,7 @@ def interrupt_script(folder: Path) -> None:
 
 def search_on_another_cluster(dataset: Dataset) -> None:
     """Request another cluster than that of this process. A gRPC server answers the port check like Ray."""
-    import grpc
+    import grpc  # type: ignore[import-untyped]
 
     other = grpc.server(ThreadPoolExecutor(1))
     port = other.add_insecure_port("127.0.0.1:0")

@@ -1,4 +1,4 @@
-"""A cell: reproducible, better than no model at all, and blind to its test subject while it trains."""
+"""Tests of a cell: reproducibility, scores, rungs, and no leakage from the test subject."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ QUICK = Configuration(width=8, epochs=3, learning_rate=1e-2, batch_size=16)
 
 @pytest.fixture(scope="module")
 def cell(dataset: Dataset, fold: Fold) -> CellResult:
-    return train_cell(dataset, fold, QUICK, TrainingSettings(seed=0))
+    return trained(dataset, fold, QUICK)
 
 
 def start(dataset: Dataset, fold: Fold, configuration: Configuration = QUICK, seed: int = 0) -> CellTraining:
@@ -41,12 +41,12 @@ def start(dataset: Dataset, fold: Fold, configuration: Configuration = QUICK, se
 
 def assert_same(one: CellResult, other: CellResult) -> None:
     np.testing.assert_array_equal(one.predictions, other.predictions)
-    assert repr(one.history) == repr(other.history)  # the first row has NaN, which differs from itself
+    assert repr(one.history) == repr(other.history)  # Not ==: the first row has NaN.
     assert (one.val, one.test, one.best_epoch) == (other.val, other.test, other.best_epoch)
 
 
 def best_model(dataset: Dataset, fold: Fold, configuration: Configuration) -> tuple[CellTraining, Part, CellResult]:
-    """A cell after its end, with the weights that it kept, and its test subject's windows."""
+    """Return a finished training with its best weights, and the windows of the test subject."""
     training = start(dataset, fold, configuration)
     while not training.finished:
         training.run_epoch()
@@ -63,16 +63,16 @@ def with_features(dataset: Dataset, subject: str, factor: float) -> Dataset:
 def test_the_same_cell_is_the_same_to_the_bit(dataset: Dataset, fold: Fold, cell: CellResult) -> None:
     torch.rand(7)
     np.random.default_rng().normal()
-    assert_same(cell, train_cell(dataset, fold, QUICK, TrainingSettings(seed=0)))
+    assert_same(cell, trained(dataset, fold, QUICK))
 
 
-def test_cells_do_not_disturb_each_other(dataset: Dataset, fold: Fold, cell: CellResult) -> None:
-    mine, other = start(dataset, fold), start(dataset, fold, replace(QUICK, dropout=0.6, epochs=9), seed=5)
-    while not mine.finished:
+def test_concurrent_cells_do_not_affect_each_other(dataset: Dataset, fold: Fold, cell: CellResult) -> None:
+    training, other = start(dataset, fold), start(dataset, fold, replace(QUICK, dropout=0.6, epochs=9), seed=5)
+    while not training.finished:
         other.run_epoch()
         torch.rand(3)
-        mine.run_epoch()
-    assert_same(cell, mine.score(held_out_part(dataset, fold_data(dataset, fold, "train"))))
+        training.run_epoch()
+    assert_same(cell, training.score(held_out_part(dataset, fold_data(dataset, fold, "train"))))
 
 
 def test_a_cell_leaves_the_random_stream_of_the_process_alone(dataset: Dataset, fold: Fold) -> None:
@@ -148,7 +148,7 @@ def test_scores_are_those_of_the_best_epochs_weights(dataset: Dataset, fold: Fol
     np.testing.assert_array_equal(training.predict(training.validation), snapshots[training.best_epoch])
 
 
-def test_patience_ends_a_cell_that_gets_no_better(dataset: Dataset, fold: Fold) -> None:
+def test_patience_ends_a_cell_without_improvement(dataset: Dataset, fold: Fold) -> None:
     hopeless = replace(QUICK, learning_rate=1.0, epochs=50, patience=2)
     cell = train_cell(dataset, fold, hopeless, TrainingSettings())
     assert cell.epochs == cell.best_epoch + 2 < 50
@@ -166,13 +166,13 @@ def test_test_scores_belong_to_the_predictions(dataset: Dataset, fold: Fold, cel
 
 
 @pytest.mark.parametrize("normalise", enum_values(Normalisation))
-def test_nothing_of_the_test_subject_reaches_training(dataset: Dataset, fold: Fold, normalise: str) -> None:
+def test_training_does_not_depend_on_the_test_subject(dataset: Dataset, fold: Fold, normalise: str) -> None:
     labels = dataset.labels.copy()
     labels[dataset.rows((fold.test,))] = np.eye(len(dataset.emotions))[0]
     generator = np.random.default_rng(0)
     features = dataset.features.copy()
-    mine = dataset.rows((fold.test,))
-    features[mine] = 50 * generator.normal(size=features[mine].shape)
+    test_rows = dataset.rows((fold.test,))
+    features[test_rows] = 50 * generator.normal(size=features[test_rows].shape)
     poisoned = replace(dataset, features=features, labels=labels)
     before = train_cell(dataset, fold, QUICK, TrainingSettings(normalise=normalise))
     after = train_cell(poisoned, fold, QUICK, TrainingSettings(normalise=normalise))
@@ -181,8 +181,8 @@ def test_nothing_of_the_test_subject_reaches_training(dataset: Dataset, fold: Fo
     assert after.test != before.test
 
 
-def test_no_order_of_windows_reaches_the_test_subjects_predictions(dataset: Dataset, fold: Fold) -> None:
-    """A window of the test subject is predicted from itself and the weights alone (`train` scaling)."""
+def test_test_predictions_do_not_depend_on_the_order_of_windows(dataset: Dataset, fold: Fold) -> None:
+    """With ``train`` scaling, the prediction for a window depends on this window and the weights only."""
     training = start(dataset, fold)
     training.run_epoch()
     test = held_out_part(dataset, fold_data(dataset, fold, "train"))
@@ -191,23 +191,23 @@ def test_no_order_of_windows_reaches_the_test_subjects_predictions(dataset: Data
     np.testing.assert_allclose(training.predict(Windows(backwards, CPU))[::-1], predicted, atol=1e-4)
 
 
-def test_windows_that_are_too_many_to_keep_are_scaled_when_they_are_used(
+def test_windows_above_the_memory_limit_are_scaled_batch_by_batch(
     dataset: Dataset, fold: Fold, cell: CellResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("helo.training.fitting.RESIDENT_BYTES", 0)
     monkeypatch.setattr("helo.training.fitting.SCORING_BATCH", 5)
     assert start(dataset, fold).windows.resident is None
-    assert_same(train_cell(dataset, fold, QUICK, TrainingSettings()), cell)
+    assert_same(trained(dataset, fold, QUICK), cell)
 
 
 def test_a_broken_signal_of_a_validation_subject_is_divergence(dataset: Dataset, fold: Fold) -> None:
-    """Finite, but beyond what float32 can square: the predictions are no numbers."""
+    """Features whose squares overflow float32 give predictions that are not finite."""
     broken = with_features(dataset, fold.validation[0], 1e30)
     with pytest.raises(DivergedError, match="predictions are not finite after epoch 0"):
         train_cell(broken, fold, QUICK, TrainingSettings())
 
 
-def test_weights_that_are_no_numbers_are_divergence(dataset: Dataset, fold: Fold) -> None:
+def test_weights_that_are_not_finite_are_divergence(dataset: Dataset, fold: Fold) -> None:
     training = start(dataset, fold)
     with torch.no_grad():
         training.model.labels[0] = torch.nan
@@ -215,8 +215,8 @@ def test_weights_that_are_no_numbers_are_divergence(dataset: Dataset, fold: Fold
         training.run_epoch()
 
 
-def test_a_wild_learning_rate_stays_finite(dataset: Dataset, fold: Fold) -> None:
-    """Gradients are clipped: the largest step size that a space may ask for is bad, not fatal."""
+def test_training_with_a_large_learning_rate_stays_finite(dataset: Dataset, fold: Fold) -> None:
+    """Gradients are clipped, so training with the largest learning rate of a search space stays finite."""
     cell = train_cell(dataset, fold, replace(QUICK, learning_rate=1.0), TrainingSettings())
     assert np.isfinite(cell.predictions).all()
     assert all(math.isfinite(value) for value in cell.test.values())
@@ -239,15 +239,17 @@ def test_one_large_batch_and_single_windows_both_train(dataset: Dataset, fold: F
 # --- what a cell learnt -----------------------------------------------------------------------
 
 
-def test_a_cell_keeps_what_its_model_says(dataset: Dataset, fold: Fold) -> None:
+def test_a_cell_keeps_the_correlation_and_the_plan_of_its_model(dataset: Dataset, fold: Fold) -> None:
     training, test, cell = best_model(dataset, fold, QUICK)
     with torch.no_grad():
         output = training.model(torch.from_numpy(test.features))
+    assert cell.correlation is not None
+    assert cell.plan is not None
     np.testing.assert_allclose(cell.correlation, training.model.correlation().detach().numpy(), atol=1e-6)
     np.testing.assert_allclose(np.diag(cell.correlation), 1, atol=1e-6)
     assert output.transport is not None
     np.testing.assert_allclose(cell.plan, output.transport.plan.mean(dim=0).numpy(), atol=1e-6)
-    assert len({*np.asarray(cell.plan).ravel().tolist()}) > 1  # or any mean would do
+    assert len({*np.asarray(cell.plan).ravel().tolist()}) > 1  # Otherwise any mean would pass.
 
 
 def test_the_mean_plan_has_the_marginals_of_the_tokens(dataset: Dataset, fold: Fold) -> None:
@@ -259,7 +261,7 @@ def test_the_mean_plan_has_the_marginals_of_the_tokens(dataset: Dataset, fold: F
     np.testing.assert_allclose(cell.plan.sum(axis=0), 1 / columns, atol=2e-3)
 
 
-def test_a_token_that_is_never_there_has_no_mass_in_the_mean_plan(dataset: Dataset, fold: Fold) -> None:
+def test_a_token_that_is_always_absent_has_no_mass_in_the_mean_plan(dataset: Dataset, fold: Fold) -> None:
     features = dataset.features.copy()
     token = dataset.schema.slices[dataset.schema.main.name].start
     width = dataset.schema.main.token_features
@@ -273,13 +275,15 @@ def test_a_token_that_is_never_there_has_no_mass_in_the_mean_plan(dataset: Datas
 def test_the_mean_plan_is_over_all_chunks(
     dataset: Dataset, fold: Fold, cell: CellResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("helo.training.fitting.SCORING_BATCH", 5)  # 12 windows: the last chunk is shorter
+    monkeypatch.setattr("helo.training.fitting.SCORING_BATCH", 5)  # The last chunk of the 12 windows is shorter.
     chunked = train_cell(dataset, fold, QUICK, TrainingSettings(seed=0))
     assert chunked is not None
+    assert chunked.plan is not None
+    assert cell.plan is not None
     np.testing.assert_allclose(chunked.plan, cell.plan, atol=1e-5)
 
 
-def test_what_a_configuration_leaves_out_is_not_kept(dataset: Dataset, fold: Fold) -> None:
+def test_results_of_omitted_parts_are_none(dataset: Dataset, fold: Fold) -> None:
     plain = train_cell(dataset, fold, replace(QUICK, epochs=1, label_attention="none"), TrainingSettings())
     assert plain is not None
     assert plain.correlation is None
@@ -306,18 +310,18 @@ def trained(
 
 
 def best_losses(cell: CellResult, objective: str = "kl") -> list[float]:
-    """The best loss up to each epoch."""
+    """Return the best loss up to each epoch."""
     losses = [METRICS[objective].loss(row[Prefix.VAL + objective]) for row in cell.history]
     return [min(losses[: epoch + 1]) for epoch in range(len(losses))]
 
 
 def assert_equal_in_all_but(one: CellResult, other: CellResult, *names: str) -> None:
     for name in {entry.name for entry in fields(CellResult)} - {*names}:
-        mine, its = getattr(one, name), getattr(other, name)
-        if isinstance(mine, np.ndarray):
-            np.testing.assert_array_equal(mine, its)
+        first, second = getattr(one, name), getattr(other, name)
+        if isinstance(first, np.ndarray):
+            np.testing.assert_array_equal(first, second)
         else:
-            assert repr(mine) == repr(its), name
+            assert repr(first) == repr(second), name
 
 
 @pytest.fixture(scope="module")
@@ -326,12 +330,12 @@ def longer(dataset: Dataset, fold: Fold) -> CellResult:
 
 
 @pytest.mark.parametrize("epoch", [1, 3, 5])
-def test_a_rung_stops_what_is_behind_it_and_nothing_else(
+def test_a_rung_stops_cells_with_a_larger_loss_only(
     dataset: Dataset, fold: Fold, longer: CellResult, epoch: int
 ) -> None:
     reached = best_losses(longer)[epoch]
     assert not longer.stopped
-    on = trained(dataset, fold, rungs={epoch: reached})  # as good as the rung is good enough
+    on = trained(dataset, fold, rungs={epoch: reached})  # A loss equal to the rung passes.
     assert_equal_in_all_but(on, longer)
     cell = trained(dataset, fold, rungs={epoch: math.nextafter(reached, -math.inf)})
     assert cell.stopped
@@ -339,7 +343,7 @@ def test_a_rung_stops_what_is_behind_it_and_nothing_else(
     assert repr(cell.history) == repr(longer.history[: epoch + 1])
 
 
-def test_a_stopped_cell_has_the_scores_of_one_that_was_meant_to_be_so_short(dataset: Dataset, fold: Fold) -> None:
+def test_a_stopped_cell_equals_a_cell_with_fewer_epochs(dataset: Dataset, fold: Fold) -> None:
     short = trained(dataset, fold, replace(LONGER, epochs=2))
     stopped = trained(dataset, fold, rungs={2: -1.0})
     assert (short.stopped, stopped.stopped) == (False, True)
@@ -352,8 +356,8 @@ def test_the_first_rung_that_a_cell_misses_stops_it(dataset: Dataset, fold: Fold
     assert_equal_in_all_but(trained(dataset, fold, rungs={7: -1.0, 100: -1.0}), longer)
 
 
-def test_a_rung_looks_at_the_best_epoch_so_far(dataset: Dataset, fold: Fold) -> None:
-    """A cell that has become worse since is judged by the weights that it would keep."""
+def test_a_rung_compares_the_best_epoch_so_far(dataset: Dataset, fold: Fold) -> None:
+    """A rung compares the loss of the best weights, also if the last epoch is worse."""
     wild = replace(LONGER, learning_rate=0.5, patience=6)
     free = trained(dataset, fold, wild)
     losses, best = [row["val_kl"] for row in free.history], best_losses(free)
@@ -369,7 +373,7 @@ def test_a_similarity_is_a_negative_loss_at_a_rung(dataset: Dataset, fold: Fold)
     assert trained(dataset, fold, objective="cosine", rungs={2: reached - 1e-9}).stopped
 
 
-def test_a_cell_at_its_end_has_not_been_stopped(dataset: Dataset, fold: Fold, longer: CellResult) -> None:
+def test_a_finished_cell_is_not_stopped(dataset: Dataset, fold: Fold, longer: CellResult) -> None:
     assert_equal_in_all_but(trained(dataset, fold, rungs={LONGER.epochs: -1.0}), longer)
     impatient = replace(LONGER, learning_rate=1.0, epochs=50, patience=2)
     free = trained(dataset, fold, impatient)
@@ -377,7 +381,7 @@ def test_a_cell_at_its_end_has_not_been_stopped(dataset: Dataset, fold: Fold, lo
     assert_equal_in_all_but(trained(dataset, fold, impatient, rungs={free.epochs: -1.0}), free)
 
 
-def test_stopped_is_said_while_training(dataset: Dataset, fold: Fold) -> None:
+def test_stopped_is_known_during_training(dataset: Dataset, fold: Fold) -> None:
     training = CellTraining(
         dataset.schema, fold_data(dataset, fold, "train"), QUICK, TrainingSettings(), rungs={1: -1.0}
     )
@@ -386,14 +390,14 @@ def test_stopped_is_said_while_training(dataset: Dataset, fold: Fold) -> None:
     assert training.stopped
     assert not training.finished
     training.run_epoch()
-    assert not training.stopped  # it is the epoch of the rung that decides
+    assert not training.stopped  # A rung stops a cell at its own epoch only.
     training.run_epoch()
     assert training.finished
     assert not training.stopped
 
 
-def test_a_cell_starts_where_its_state_was_taken(dataset: Dataset, fold: Fold) -> None:
-    """Without a file between: see test_checkpoints for one."""
+def test_a_cell_resumes_from_its_state(dataset: Dataset, fold: Fold) -> None:
+    """Checkpoints in files are tested in `test_checkpoints`."""
     one, other = start(dataset, fold), start(dataset, fold)
     one.run_epoch()
     other.restore(copy.deepcopy(one.state()))
@@ -401,5 +405,5 @@ def test_a_cell_starts_where_its_state_was_taken(dataset: Dataset, fold: Fold) -
     for training in (one, other):
         training.run_epoch()
     assert repr(one.history) == repr(other.history)
-    for mine, its in zip(one.model.state_dict().values(), other.model.state_dict().values(), strict=True):
-        assert torch.equal(mine, its)
+    for first, second in zip(one.model.state_dict().values(), other.model.state_dict().values(), strict=True):
+        assert torch.equal(first, second)

@@ -1,4 +1,4 @@
-"""Checkpoints: a cell that pauses ends as if it had not, and a bad file costs time at most."""
+"""Tests of checkpoints: a paused cell ends like an uninterrupted one, and invalid files are ignored."""
 
 from __future__ import annotations
 
@@ -48,23 +48,23 @@ def trained(dataset: Dataset, fold: Fold, **other: Any) -> CellResult:
 
 def assert_same(one: CellResult, other: CellResult) -> None:
     for name in (entry.name for entry in fields(CellResult)):
-        mine, its = getattr(one, name), getattr(other, name)
-        if isinstance(mine, np.ndarray):
-            assert mine.dtype == its.dtype
-            assert mine.tobytes() == its.tobytes()
+        first, second = getattr(one, name), getattr(other, name)
+        if isinstance(first, np.ndarray):
+            assert first.dtype == second.dtype
+            assert first.tobytes() == second.tobytes()
         else:
-            assert repr(mine) == repr(its), name  # the first row of a history has NaN, which differs from itself
+            assert repr(first) == repr(second), name  # Not ==: the first row of a history has NaN.
 
 
 @pytest.mark.parametrize("epochs", range(EPOCHS))
-def test_a_cell_that_paused_ends_as_one_that_did_not(
+def test_a_paused_cell_equals_an_uninterrupted_one(
     dataset: Dataset, fold: Fold, cell: CellResult, tmp_path: Path, epochs: int
 ) -> None:
     before = start(dataset, fold)
     for _ in range(epochs):
         before.run_epoch()
     assert not CheckpointFile(LocalFolder(tmp_path), "cell.pt", interval=0).after_epoch(before)
-    before.run_epoch()  # what it does after that is lost with its process
+    before.run_epoch()  # Not in the checkpoint.
     torch.rand(5)
     after = start(dataset, fold)
     state = CheckpointFile(LocalFolder(tmp_path), "cell.pt", interval=0).load(CPU)
@@ -76,10 +76,10 @@ def test_a_cell_that_paused_ends_as_one_that_did_not(
     assert_same(after.score(held_out_part(dataset, fold_data(dataset, fold, "train"))), cell)
 
 
-def test_a_cell_that_pauses_after_every_epoch_ends_as_one_that_did_not(
+def test_a_cell_that_pauses_after_every_epoch_equals_an_uninterrupted_one(
     dataset: Dataset, fold: Fold, cell: CellResult, tmp_path: Path
 ) -> None:
-    results = []
+    results: list[CellResult | None] = []
     while not results or results[-1] is None:
         checkpointer = CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER, deadline=PAST)
         results.append(train_cell(dataset, fold, QUICK, TrainingSettings(), checkpointer=checkpointer))
@@ -88,7 +88,7 @@ def test_a_cell_that_pauses_after_every_epoch_ends_as_one_that_did_not(
 
 
 @pytest.mark.parametrize("every", [0, NEVER])
-def test_keeping_states_changes_nothing(
+def test_saving_checkpoints_does_not_change_the_result(
     dataset: Dataset, fold: Fold, cell: CellResult, tmp_path: Path, every: float
 ) -> None:
     checkpointer = CheckpointFile(LocalFolder(tmp_path), "cell.pt", every, deadline=FUTURE)
@@ -97,7 +97,7 @@ def test_keeping_states_changes_nothing(
     if every == 0:
         state = checkpointer.load(CPU)
         assert state is not None
-        assert state["epoch"] == EPOCHS - 1  # a cell at its end needs no state
+        assert state["epoch"] == EPOCHS - 1  # A finished cell needs no checkpoint.
 
 
 def test_rungs_hold_after_a_pause(dataset: Dataset, fold: Fold, cell: CellResult, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_rungs_hold_after_a_pause(dataset: Dataset, fold: Fold, cell: CellResult
     assert_same(trained(dataset, fold, rungs=rungs, checkpointer=checkpointer), expected)
 
 
-def test_the_clock_decides_when_a_state_is_kept(dataset: Dataset, fold: Fold, tmp_path: Path) -> None:
+def test_checkpoints_are_saved_at_intervals_of_time(dataset: Dataset, fold: Fold, tmp_path: Path) -> None:
     training = start(dataset, fold)
     path = tmp_path / "cell.pt"
     assert CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER).after_epoch(training) is False
@@ -123,7 +123,7 @@ def test_the_clock_decides_when_a_state_is_kept(dataset: Dataset, fold: Fold, tm
     assert path.exists()
 
 
-def test_a_state_is_kept_again_only_when_it_is_time(dataset: Dataset, fold: Fold, tmp_path: Path) -> None:
+def test_a_checkpoint_is_replaced_only_when_one_is_due(dataset: Dataset, fold: Fold, tmp_path: Path) -> None:
     training = start(dataset, fold)
     checkpointer = CheckpointFile(LocalFolder(tmp_path), "cell.pt", interval=3600)
     checkpointer._last_saved -= 3601  # an hour ago
@@ -133,13 +133,13 @@ def test_a_state_is_kept_again_only_when_it_is_time(dataset: Dataset, fold: Fold
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_kept_is_nothing_to_load(tmp_path: Path) -> None:
+def test_loading_without_a_checkpoint_gives_none(tmp_path: Path) -> None:
     assert CheckpointFile(LocalFolder(tmp_path), "cell.pt", 0).load(CPU) is None
     (tmp_path / ".cell.pt").write_bytes(b"half a file, from a process that was killed")
     assert CheckpointFile(LocalFolder(tmp_path), "cell.pt", 0).load(CPU) is None
 
 
-def test_a_damaged_file_counts_as_none(dataset: Dataset, fold: Fold, cell: CellResult, tmp_path: Path) -> None:
+def test_a_damaged_file_is_ignored(dataset: Dataset, fold: Fold, cell: CellResult, tmp_path: Path) -> None:
     path = tmp_path / "cell.pt"
     training = start(dataset, fold)
     training.run_epoch()
@@ -151,11 +151,11 @@ def test_a_damaged_file_counts_as_none(dataset: Dataset, fold: Fold, cell: CellR
         path.write_bytes(damage)
         assert CheckpointFile(LocalFolder(tmp_path), "cell.pt", 0).load(CPU) is None
     assert_same(trained(dataset, fold, checkpointer=CheckpointFile(LocalFolder(tmp_path), "cell.pt", 0)), cell)
-    assert CheckpointFile(LocalFolder(tmp_path), "cell.pt", 0).load(CPU) is not None  # a good one has taken its place
+    assert CheckpointFile(LocalFolder(tmp_path), "cell.pt", 0).load(CPU) is not None  # A valid file has replaced it.
 
 
 class Harm:
-    """What a pickle may do to those who load it."""
+    """Object whose unpickling runs code."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -174,11 +174,11 @@ def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
         (tmp_path / "cell.pt").write_bytes(content)
         assert CheckpointFile(LocalFolder(tmp_path), "cell.pt", 0).load(CPU) is None
         assert not mark.exists()
-    pickle.loads(pickle.dumps(Harm(mark)))  # noqa: S301 - the test has teeth: this one does it
+    pickle.loads(pickle.dumps(Harm(mark)))  # noqa: S301 - proves that unpickling would run the code
     assert mark.is_dir()
 
 
-def test_a_folder_that_cannot_be_written_does_no_harm(
+def test_a_folder_that_is_not_writable_does_not_fail_the_cell(
     dataset: Dataset, fold: Fold, cell: CellResult, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_bytes(b"")
@@ -191,7 +191,7 @@ def test_a_folder_that_cannot_be_written_does_no_harm(
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
-def test_a_cell_pauses_when_its_machine_leaves(dataset: Dataset, fold: Fold, cell: CellResult, tmp_path: Path) -> None:
+def test_a_cell_pauses_when_its_node_drains(dataset: Dataset, fold: Fold, cell: CellResult, tmp_path: Path) -> None:
     answers = iter([False, True])
     checkpointer = CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER, is_draining=lambda: next(answers))
     assert train_cell(dataset, fold, QUICK, TrainingSettings(), checkpointer=checkpointer) is None
@@ -214,8 +214,8 @@ def test_a_checkpointer_records_whether_its_file_may_exist(dataset: Dataset, fol
     assert writer.may_exist
 
 
-def test_a_state_has_numbers_and_tensors_only(dataset: Dataset, fold: Fold) -> None:
-    """Else it could be written, and never read again."""
+def test_a_checkpoint_has_plain_values_and_tensors_only(dataset: Dataset, fold: Fold) -> None:
+    """Checkpoints with other objects could be written, but not read."""
     training = start(dataset, fold)
     training.run_epoch()
 

@@ -1,4 +1,4 @@
-"""A fitted model: predicts what it predicted when it was made, from a fresh process, and says what does not fit."""
+"""Tests of fitted models: fitting, saving, loading, predictions and errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from helo.names import FileName, Normalisation, enum_values
 from helo.predict import main
 from helo.settings import TrainingSettings
 from helo.training.fitted import FittedModel, fit_model
-from helo.training.fitting import Windows
+from helo.training.fitting import Fitting, Windows
 
 QUICK = Configuration(width=8, epochs=3, learning_rate=1e-2, batch_size=16)
 
@@ -46,7 +46,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Path:
     return folder
 
 
-def test_what_is_loaded_predicts_the_same(model: FittedModel, dataset: Dataset, tmp_path: Path) -> None:
+def test_a_loaded_model_predicts_the_same(model: FittedModel, dataset: Dataset, tmp_path: Path) -> None:
     model.save(tmp_path / "model")
     loaded = helo.load_model(tmp_path / "model")
     np.testing.assert_array_equal(loaded.predict(dataset), model.predict(dataset))
@@ -55,16 +55,15 @@ def test_what_is_loaded_predicts_the_same(model: FittedModel, dataset: Dataset, 
     assert loaded.facts["epochs"] == 2
 
 
-def test_it_is_the_network_that_was_trained(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The model's predictions are those of the weights in training, on the windows as they were scaled there."""
+def test_a_fitted_model_holds_the_trained_network(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Predictions equal those of the weights in training, with the scaling of training."""
     seen = {}
-    original = helo.training.fitted.Fitting
 
-    class Watched(original):  # type: ignore[misc, valid-type]
+    class Watched(Fitting):
         def run_epoch(self) -> dict[str, float]:
             row = super().run_epoch()
             seen["last"] = self.predict(Windows(self.windows.part, torch.device("cpu")))
-            return row  # type: ignore[no-any-return]
+            return row
 
     monkeypatch.setattr("helo.training.fitted.Fitting", Watched)
     fitted = fit_model(dataset, QUICK, 2, TrainingSettings())
@@ -72,7 +71,7 @@ def test_it_is_the_network_that_was_trained(dataset: Dataset, monkeypatch: pytes
     assert np.abs(fitted.predict(dataset) - dataset.labels.mean(axis=0)).max() > 0.01
 
 
-def test_from_a_fresh_process_without_ray(saved: Path, dataset: Dataset) -> None:
+def test_prediction_in_a_new_process_does_not_import_ray(saved: Path, dataset: Dataset) -> None:
     code = (
         "import sys; from helo.predict import main; status = main(sys.argv[1:]); "
         "assert not {'ray', 'optuna'} & set(sys.modules); sys.exit(status)"
@@ -100,7 +99,7 @@ def test_without_epochs_it_predicts_the_mean_label(dataset: Dataset) -> None:
     np.testing.assert_allclose(predicted, np.broadcast_to(dataset.labels.mean(axis=0), predicted.shape), atol=1e-6)
 
 
-def test_new_people_need_no_labels_and_may_lack_a_sensor(saved: Path, dataset: Dataset, tmp_path: Path) -> None:
+def test_new_subjects_may_lack_labels_and_a_sensor(saved: Path, dataset: Dataset, tmp_path: Path) -> None:
     new = simulate(subjects=2, clips=2, windows=3, seed=9)
     features = new.features.copy()
     features[:, new.schema.slices["eda"]] = np.nan
@@ -114,7 +113,7 @@ def test_new_people_need_no_labels_and_may_lack_a_sensor(saved: Path, dataset: D
     np.testing.assert_allclose(predicted, expected, atol=1e-6)
 
 
-def test_a_data_frame_will_do(saved: Path, dataset: Dataset) -> None:
+def test_a_data_frame_is_accepted(saved: Path, dataset: Dataset) -> None:
     model = helo.load_model(saved / "model")
     table = pd.read_parquet(saved / "data" / "windows.parquet")
     np.testing.assert_array_equal(model.predict(table.iloc[:, ::-1]), model.predict(dataset))
@@ -122,7 +121,7 @@ def test_a_data_frame_will_do(saved: Path, dataset: Dataset) -> None:
         model.predict(table.drop(columns="eda_1").assign(resp_0="low"))
 
 
-def test_another_unit_is_noticed(
+def test_features_in_another_unit_are_warned_about(
     saved: Path, dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = pd.read_parquet(saved / "data" / "windows.parquet")
@@ -132,7 +131,7 @@ def test_another_unit_is_noticed(
     assert f"(another unit?): ecg_1 ({len(dataset)} windows)" in capsys.readouterr().out
 
 
-def test_single_windows_are_noticed(dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_single_windows_are_warned_about(dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fit_model(dataset, QUICK, 1, TrainingSettings(normalise="subject")).save(tmp_path / "model")
     table = pd.DataFrame(dataset.features[:1], columns=list(dataset.schema.features)).assign(subject="N1")
     table.to_csv(tmp_path / "one.csv", index=False)
@@ -140,7 +139,7 @@ def test_single_windows_are_noticed(dataset: Dataset, tmp_path: Path, capsys: py
     assert "some subjects have few windows: N1 (1); all features of a single window become 0" in capsys.readouterr().out
 
 
-def test_the_run_is_not_its_model(saved: Path) -> None:
+def test_the_folder_of_a_run_is_not_a_model(saved: Path) -> None:
     with pytest.raises(InputError, match=r"saved0: has no model.json \(did you mean .*saved0/model\?\)"):
         helo.load_model(saved)
 
@@ -148,13 +147,13 @@ def test_the_run_is_not_its_model(saved: Path) -> None:
 def test_each_subject_is_scaled_by_its_own_windows(dataset: Dataset) -> None:
     model = fit_model(dataset, QUICK, 2, TrainingSettings(normalise="subject"))
     features = dataset.features.copy()
-    mine = dataset.rows(("P02",))
-    features[mine] = features[mine] * 3 + 1
+    rows = dataset.rows(("P02",))
+    features[rows] = features[rows] * 3 + 1
     moved = replace(dataset, features=features)
     np.testing.assert_allclose(model.predict(moved), model.predict(dataset), atol=1e-4)
 
 
-def test_a_wrong_schema_is_said_column_by_column(saved: Path, dataset: Dataset, tmp_path: Path) -> None:
+def test_a_wrong_schema_is_reported_by_column(saved: Path, dataset: Dataset, tmp_path: Path) -> None:
     model = helo.load_model(saved / "model")
     table = pd.read_parquet(saved / "data" / "windows.parquet")
     table = table.rename(columns={"ecg_0": "ECG_0"}).drop(columns=["resp_1"]).assign(eda_2="high")
@@ -172,7 +171,9 @@ def test_a_wrong_schema_is_said_column_by_column(saved: Path, dataset: Dataset, 
     assert "eda_1" not in said
 
 
-def test_other_modalities_in_the_datasets_schema_are_said(saved: Path, dataset: Dataset, tmp_path: Path) -> None:
+def test_other_modalities_in_the_schema_of_the_dataset_are_reported(
+    saved: Path, dataset: Dataset, tmp_path: Path
+) -> None:
     modalities = list(dataset.schema.modalities)
     at = [modality.name for modality in modalities].index("resp")
     modalities[at] = replace(modalities[at], tokens=1, columns=modalities[at].columns[::-1])
@@ -194,7 +195,7 @@ class Bomb:
 
 
 def spoil(folder: Path, how: str) -> str:
-    """Damage a copy of a model; return what the error has to name."""
+    """Damage a copy of a model and return the text that the error must contain."""
     text, weights = folder / FileName.MODEL_DESCRIPTION, folder / FileName.WEIGHTS
     content = json.loads(text.read_text())
     if how == "no weights":
@@ -245,7 +246,7 @@ def spoil(folder: Path, how: str) -> str:
         "weights without numbers",
     ],
 )
-def test_a_spoilt_model_is_refused_in_one_line(
+def test_a_damaged_model_is_refused_in_one_line(
     saved: Path, tmp_path: Path, how: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(saved / "model", tmp_path / "model")
@@ -268,7 +269,7 @@ def test_a_spoilt_model_is_refused_in_one_line(
         (["{model}", "{model}/weights.safetensors", "--out", "{tmp}/p.csv"], "weights.safetensors: must end in .csv"),
     ],
 )
-def test_wrong_words(
+def test_invalid_arguments_are_refused(
     saved: Path, tmp_path: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     known = {"model": saved / "model", "data": saved / "data", "tmp": tmp_path}
@@ -279,7 +280,7 @@ def test_wrong_words(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_column_that_is_there_twice(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_duplicate_column_is_refused(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = pq.read_table(saved / "data" / "windows.parquet")
     pq.write_table(table.append_column("ecg_0", table["ecg_0"]), tmp_path / "twice.parquet")
     assert main([str(saved / "model"), str(tmp_path / "twice.parquet"), "--out", str(tmp_path / "p.csv")]) == 2
@@ -294,7 +295,7 @@ def test_a_subject_may_be_called_na(saved: Path, tmp_path: Path) -> None:
         assert signals.subject_names == ("NA",)
 
 
-def test_what_is_there_is_not_overwritten(saved: Path, tmp_path: Path) -> None:
+def test_an_existing_file_is_not_overwritten(saved: Path, tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("mine")
     assert main([str(saved / "model"), str(saved / "data"), "--out", str(tmp_path / "p.csv")]) == 2
     assert (tmp_path / "p.csv").read_text() == "mine"

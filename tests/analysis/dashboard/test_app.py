@@ -23,7 +23,7 @@ from helo.run.directory import Run
 
 
 def client_of(*runs: Run) -> FlaskClient:
-    app = build_app([WatchedRun(run.folder.here) for run in runs], refresh=1.0)
+    app = build_app([WatchedRun(str(run.folder)) for run in runs], refresh=1.0)
     _only_for_this_machine(app.server)
     return app.server.test_client()
 
@@ -55,7 +55,7 @@ def test_a_part_is_laid_out_for_every_run(run: Run, make_run: Callable[..., Run]
 
 
 def test_only_figures_that_are_new_are_sent(run: Run) -> None:
-    watched = WatchedRun(run.folder.here)
+    watched = WatchedRun(str(run.folder))
     client = build_app([watched], refresh=1.0).server.test_client()
     place = {"name": "subjects", "run": 0}
     known = watched.figure("subjects")["made"]
@@ -95,8 +95,8 @@ def test_runs_of_the_same_data_are_compared(make_run: Callable[..., Run]) -> Non
     manifest = other.manifest.as_dict()
     manifest |= {"dataset": manifest["dataset"] | {"digest": "of other data"}}
     other.folder.write_json(FileName.MANIFEST, manifest)
-    assert compare_runs([WatchedRun(first.folder.here)]) == []
-    shown = str(compare_runs([WatchedRun(run.folder.here) for run in (first, second, other)]))
+    assert compare_runs([WatchedRun(str(first.folder))]) == []
+    shown = str(compare_runs([WatchedRun(str(run.folder)) for run in (first, second, other)]))
     assert "first (1)" in shown
     assert "6 of 6" not in shown  # both are the same, so nobody is better
     assert "0 of 6" in shown
@@ -107,7 +107,7 @@ def test_runs_without_scores_are_left_out(make_run: Callable[..., Run]) -> None:
     empty = make_run("empty", without=("cells", "epochs", "predictions"))
     failed = make_run("failed")
     failed.write_table("cells", failed.table("cells").assign(status="failed"))
-    watched = [WatchedRun(run.folder.here) for run in (make_run("whole"), empty, failed)]
+    watched = [WatchedRun(str(run.folder)) for run in (make_run("whole"), empty, failed)]
     assert compare_runs(watched) == []
 
 

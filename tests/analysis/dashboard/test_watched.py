@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from helo.analysis.dashboard import watched as module
@@ -49,7 +48,7 @@ def settle() -> None:
 
 
 def test_a_new_cell_is_read(running: Run) -> None:
-    watched = WatchedRun(running.folder.here)
+    watched = WatchedRun(str(running.folder))
     first = watched.refresh()
     assert watched.refresh() == first  # nothing is new
     before = watched.figure("subjects")
@@ -64,7 +63,7 @@ def test_a_new_cell_is_read(running: Run) -> None:
 
 
 def test_removed_parts_are_dropped_and_broken_parts_noted(running: Run) -> None:
-    watched = WatchedRun(running.folder.here)
+    watched = WatchedRun(str(running.folder))
     parts = running.ledger.files()
     running.ledger.set_aside(parts[0])
     running.ledger.folder.write("c00007-f0003.parquet", b"half a")
@@ -74,7 +73,7 @@ def test_removed_parts_are_dropped_and_broken_parts_noted(running: Run) -> None:
 
 
 def test_tables_replace_the_ledger_once_written(running: Run, make_run: Callable[..., Run]) -> None:
-    watched = WatchedRun(running.folder.here)
+    watched = WatchedRun(str(running.folder))
     assert any("has not written its tables" in note for note in watched.overview().notes)
     assert "predictions.parquet: is missing" in watched.figure("predictions")["reason"]
     whole = make_run("whole")
@@ -90,7 +89,7 @@ def test_slow_figures_are_drawn_in_a_thread_and_again_after_changes(
     running: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "REST", 0)
-    watched = WatchedRun(running.folder.here)
+    watched = WatchedRun(str(running.folder))
     before = watched.version
     assert "will appear soon" in watched.figure("learning")["reason"]
     settle()
@@ -106,7 +105,7 @@ def test_slow_figures_are_drawn_in_a_thread_and_again_after_changes(
 
 
 def test_slow_figures_are_not_drawn_again_during_their_pause(running: Run) -> None:
-    watched = WatchedRun(running.folder.here)
+    watched = WatchedRun(str(running.folder))
     watched.figure("learning")
     settle()
     first = watched.figure("learning")["figure"]
@@ -120,7 +119,7 @@ def test_slow_figures_are_not_drawn_again_during_their_pause(running: Run) -> No
 
 @pytest.mark.parametrize("name", sorted(EXHIBITS))
 def test_figures_equal_those_of_the_report(run: Run, name: str) -> None:
-    watched = WatchedRun(run.folder.here)
+    watched = WatchedRun(str(run.folder))
     watched.figure(name)
     settle()
     watched.refresh()
@@ -133,7 +132,7 @@ def test_figures_equal_those_of_the_report(run: Run, name: str) -> None:
 
 
 def test_a_run_without_cells_gives_the_reason(make_run: Callable[..., Run]) -> None:
-    run: Path = make_run(without=("cells", "epochs", "predictions", "baselines")).folder.here
-    watched = WatchedRun(run)
+    run = make_run(without=("cells", "epochs", "predictions", "baselines"))
+    watched = WatchedRun(str(run.folder))
     assert "cells.parquet: is missing" in watched.overview().progress
     assert watched.choices() == ([], [])

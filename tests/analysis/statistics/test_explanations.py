@@ -118,7 +118,9 @@ def test_a_token_without_mass_has_no_ratio() -> None:
 
 def test_transport_info(run: Run) -> None:
     cells, table = run.table("cells"), run.table("explanations")
-    info = transport._build_info(table, cells, "kl", run.manifest.dataset.modalities)
+    modalities = run.manifest.dataset.modalities
+    assert modalities is not None
+    info = transport._build_info(table, cells, "kl", modalities)
     assert (info.rows, info.columns) == (("eda level", "eda slope"), ("ACC 1", "ACC 2", "ACC 3"))
     choice = best_per_fold(cells, "kl")
     mine = table[(table["kind"] == "transport_plan") & (table["configuration"] == table["fold"].map(choice))]
@@ -128,7 +130,9 @@ def test_transport_info(run: Run) -> None:
 
 
 def test_plan_of_a_chosen_subject(run: Run) -> None:
-    given = run.table("explanations"), run.table("cells"), "kl", run.manifest.dataset.modalities
+    modalities = run.manifest.dataset.modalities
+    assert modalities is not None
+    given = run.table("explanations"), run.table("cells"), "kl", modalities
     info = transport._build_info(*given)
     figure = choose(plot_transport(*given), subject="S4")
     np.testing.assert_allclose(np.array(figure.data[0].customdata), info.by_subject["S4"], atol=0.006)

@@ -184,22 +184,23 @@ def test_all_real_subjects_have_the_segments_and_windows_of_the_table(wesad_fold
         with np.load(quest.parent / f"{subject}_wrist.npz") as kept:
             wrist = {"ACC": kept["acc32"].astype(np.float64), "BVP": kept["bvp64"][:, None].astype(np.float64)}
             wrist |= {"EDA": kept["eda4"][:, None].astype(np.float64), "TEMP": kept["temp4"][:, None]}
-            content = {"subject": subject, "signal": {"wrist": wrist}, "label": np.repeat(kept["label4"], 175)}
+            states = np.repeat(kept["label4"], 175)
+            content = {"subject": subject, "signal": {"wrist": wrist}, "label": states}
         (tmp_path / subject).mkdir()
         (tmp_path / subject / quest.name).write_bytes(quest.read_bytes())
         (tmp_path / subject / f"{subject}.pkl").write_bytes(pickle.dumps(content, protocol=2))
 
         # Each condition begins at START and stops 20 s before END, but for one offset of the clocks.
         reports = read_quest(quest).reports
-        segments = find_segments(content["label"], read_quest(quest), "S.pkl", "S_quest.csv")
+        segments = find_segments(states, read_quest(quest), "S.pkl", "S_quest.csv")
         offsets = [report.start_s - segment.start / 700 for report, segment in zip(reports, segments, strict=True)]
         ends = [report.end_s - 20 - segment.stop / 700 for report, segment in zip(reports, segments, strict=True)]
         assert np.ptp(offsets + ends) <= 0.25
         code = {"Base": 1, "TSST": 2, "Fun": 3, "Medi 1": 4, "Medi 2": 4}
         for segment in segments:
-            inside = content["label"][segment.start : segment.stop]
+            inside = states[segment.start : segment.stop]
             assert (inside == code[segment.condition]).all()
-            assert content["label"][segment.start - 1] != inside[0] != content["label"][segment.stop]
+            assert states[segment.start - 1] != inside[0] != states[segment.stop]
 
     dataset = read_download(tmp_path, ITEMS, DownloadSettings(device="wrist"), jobs=1)
     assert len(dataset.subject_names) == 15
@@ -209,8 +210,8 @@ def test_all_real_subjects_have_the_segments_and_windows_of_the_table(wesad_fold
     rows, matched = [], []
     for subject in dataset.subject_names:
         label = np.load(wesad_folder / subject / f"{subject}_wrist.npz")["label4"]
-        quest = read_quest(wesad_folder / subject / f"{subject}_quest.csv")
-        starts, conditions = window_starts(find_segments(np.repeat(label, 175), quest, "", ""), 30.0, 15.0)
+        questionnaire = read_quest(wesad_folder / subject / f"{subject}_quest.csv")
+        starts, conditions = window_starts(find_segments(np.repeat(label, 175), questionnaire, "", ""), 30.0, 15.0)
         mine = np.flatnonzero(dataset.subjects == subject)
         assert dataset.groups is not None
         assert dataset.groups[mine].tolist() == conditions

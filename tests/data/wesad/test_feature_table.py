@@ -45,7 +45,7 @@ def windows_table(subjects: dict[int, tuple[str, ...]]) -> pd.DataFrame:
 @pytest.fixture
 def small(tmp_path: Path, quest_lines: Lines, write_quest: Write) -> Path:
     """A directory of two subjects who went through the conditions in different orders."""
-    orders = {2: ORDER, 14: ("Base", "Fun", "Medi 2", "TSST", "Medi 1")}
+    orders: dict[int, tuple[str, ...]] = {2: ORDER, 14: ("Base", "Fun", "Medi 2", "TSST", "Medi 1")}
     for number, order in orders.items():
         write_quest(tmp_path, quest_lines(f"S{number}", order), f"S{number}")
     windows_table(orders).to_csv(tmp_path / "windows.csv", index=False)

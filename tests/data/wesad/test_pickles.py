@@ -17,7 +17,7 @@ import pytest
 from helo.data.wesad.pickles import read_pickle
 from helo.errors import InputError
 
-VALUES = {
+VALUES: dict[str, np.ndarray] = {
     "f8": np.linspace(-1, 1, 12).reshape(4, 3),
     "f4 by column": np.asfortranarray(np.arange(6, dtype=np.float32).reshape(3, 2)),
     "i4": np.array([0, 1, 2, -7], dtype=np.int32),
@@ -48,7 +48,7 @@ def named(module: str, name: str, *arguments: bytes) -> bytes:
 @pytest.mark.parametrize("name", VALUES)
 def test_arrays_come_back_as_they_were(protocol: int, name: str) -> None:
     content = {"subject": "S2", "signal": {"chest": {name: VALUES[name]}}, "count": np.float64(2.5)}
-    found = read(pickle.dumps(content, protocol=protocol))
+    found: dict[str, Any] = read(pickle.dumps(content, protocol=protocol))
     array = found["signal"]["chest"][name]
     assert array.dtype == VALUES[name].dtype
     np.testing.assert_array_equal(array, VALUES[name])

@@ -1,10 +1,11 @@
-"""A baseline on a fold: chosen by the validation subjects, blind to the test subject, fitted again to all others."""
+"""Tests of fitted baselines on a fold: selection of settings, final fit and no leakage from the test subject."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,14 +25,12 @@ from helo.settings import TrainingSettings
 
 @pytest.mark.parametrize("normalise", enum_values(Normalisation))
 @pytest.mark.parametrize("method", FITTED_BASELINES)
-def test_the_test_subject_changes_nothing_but_its_own_score(
-    dataset: Dataset, fold: Fold, method: str, normalise: str
-) -> None:
+def test_the_test_subject_affects_its_own_score_only(dataset: Dataset, fold: Fold, method: str, normalise: str) -> None:
     before = run_baseline(dataset, fold, method, TrainingSettings(normalise=normalise))
     features, labels = dataset.features.copy(), dataset.labels.copy()
-    mine = dataset.rows((fold.test,))
-    features[mine] *= np.linspace(1, 9, len(mine))[:, None].astype(np.float32)
-    labels[mine] = np.roll(labels[mine], 1, axis=1)
+    test_rows = dataset.rows((fold.test,))
+    features[test_rows] *= np.linspace(1, 9, len(test_rows))[:, None].astype(np.float32)
+    labels[test_rows] = np.roll(labels[test_rows], 1, axis=1)
     after = run_baseline(
         replace(dataset, features=features, labels=labels), fold, method, TrainingSettings(normalise=normalise)
     )
@@ -62,7 +61,7 @@ def test_settings_are_chosen_on_the_validation_subjects_and_fitted_to_all_others
     np.testing.assert_array_equal(result.windows, test.rows)
 
 
-def test_of_many_windows_some_are_drawn(dataset: Dataset, fold: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_of_many_windows_is_drawn(dataset: Dataset, fold: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run_baseline(dataset, fold, Method.RIDGE, TrainingSettings())
     monkeypatch.setattr("helo.evaluation.baselines.cell.MAX_WINDOWS", 10)
     few, again = (run_baseline(dataset, fold, Method.RIDGE, TrainingSettings()) for _ in range(2))
@@ -73,8 +72,8 @@ def test_of_many_windows_some_are_drawn(dataset: Dataset, fold: Fold, monkeypatc
 
 
 @pytest.mark.parametrize("method", FITTED_BASELINES)
-def test_a_wild_window_costs_no_baseline(dataset: Dataset, fold: Fold, method: str) -> None:
-    """An artefact, thousands of standard deviations away, in a validation and in a test window."""
+def test_artefacts_do_not_fail_a_baseline(dataset: Dataset, fold: Fold, method: str) -> None:
+    """Artefacts of thousands of standard deviations in validation and test windows do not fail a baseline."""
     features = dataset.features.copy()
     for person in (fold.validation[0], fold.test):
         features[dataset.rows((person,))[0], 0] *= 1e5
@@ -83,14 +82,21 @@ def test_a_wild_window_costs_no_baseline(dataset: Dataset, fold: Fold, method: s
     assert np.isfinite(list(result.test.values())).all()
 
 
-def test_when_time_is_up_a_baseline_is_not_finished(dataset: Dataset, fold: Fold) -> None:
+def test_a_baseline_after_its_deadline_has_no_result(dataset: Dataset, fold: Fold) -> None:
     assert run_baseline(dataset, fold, Method.RIDGE, TrainingSettings(), deadline=0.0) is None
 
 
 def test_the_table_has_trivial_and_fitted_rows(dataset: Dataset) -> None:
     folds = loso_folds(dataset.subject_names, 0)
     now = datetime.now(UTC)
-    common = {"fold": "P02", "epochs": 0, "seconds": 1.0, "node": "here", "started": now, "finished": now}
+    common: dict[str, Any] = {
+        "fold": "P02",
+        "epochs": 0,
+        "seconds": 1.0,
+        "node": "here",
+        "started": now,
+        "finished": now,
+    }
     scores = dict.fromkeys(METRICS, 0.5)
     records = [
         CellRecord(

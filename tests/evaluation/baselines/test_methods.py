@@ -1,4 +1,4 @@
-"""Plain regressors: distributions out, the same as independent implementations, and the figures known for WESAD."""
+"""Tests of fitted baselines: valid distributions, agreement with other implementations, known figures of WESAD."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def example(windows: int = 60, features: int = 4, emotions: int = 3) -> tuple[ND
     return inputs, shares / shares.sum(axis=1, keepdims=True)
 
 
-def test_every_method_has_settings_to_choose_from() -> None:
+def test_every_method_has_several_settings() -> None:
     assert set(SETTINGS) == set(FITTED_BASELINES)
     assert all(len(settings) > 2 for settings in SETTINGS.values())
 
@@ -52,7 +52,7 @@ def test_the_same_seed_gives_the_same_predictions(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", FITTED_BASELINES)
-def test_a_missing_signal_stands_at_its_training_mean(method: str) -> None:
+def test_a_missing_signal_is_replaced_by_its_training_mean(method: str) -> None:
     inputs, labels = example()
     gaps = inputs.copy()
     gaps[5, 2] = np.nan
@@ -71,7 +71,7 @@ def test_neighbours_are_averaged() -> None:
     np.testing.assert_allclose(predicted[0], labels[nearest].mean(axis=0), rtol=1e-6)
 
 
-def test_few_windows_are_neighbours_all() -> None:
+def test_all_of_few_windows_are_neighbours() -> None:
     inputs, labels = example(windows=3)
     predicted = fit(Method.KNN, {"neighbours": 200}, inputs, labels, 0).predict(inputs)
     np.testing.assert_allclose(predicted, np.broadcast_to(labels.mean(axis=0), (3, 3)))
@@ -81,15 +81,15 @@ def test_few_windows_are_neighbours_all() -> None:
 @settings(max_examples=4, deadline=None)
 def test_maximum_entropy_is_logistic_regression_on_weighted_classes(penalty: float) -> None:
     inputs, labels = example()
-    inputs = inputs.astype(np.float64)  # scikit-learn computes in the precision that it is given
+    inputs = inputs.astype(np.float64)  # scikit-learn computes in the precision of its input.
     windows, emotions = labels.shape
-    mine = MaximumEntropy(penalty).fit(inputs, labels).predict(inputs)
+    predicted = MaximumEntropy(penalty).fit(inputs, labels).predict(inputs)
     regression = LogisticRegression(C=1 / (penalty * windows), tol=1e-8, max_iter=5000)
     regression.fit(np.repeat(inputs, emotions, axis=0), np.tile(np.arange(emotions), windows), labels.ravel())
-    np.testing.assert_allclose(mine, regression.predict_proba(inputs), atol=1e-4)
+    np.testing.assert_allclose(predicted, regression.predict_proba(inputs), atol=1e-4)
 
 
-def test_least_squares_below_zero_is_cut_off() -> None:
+def test_negative_shares_of_least_squares_are_clipped() -> None:
     inputs, labels = example()
     labels[:, 0], labels[:, 1:] = 0, 0.5
     predicted = fit(Method.RIDGE, {"penalty": 1e-3}, inputs, labels, 0).predict(inputs)
@@ -97,7 +97,7 @@ def test_least_squares_below_zero_is_cut_off() -> None:
 
 
 def scores(dataset: Dataset, method: str, setting: dict[str, float]) -> dict[str, float]:
-    """Means over the test subjects of plain leave-one-subject-out: fitted to all others, scaled by them."""
+    """Return mean scores of leave-one-subject-out without validation: fitted to and scaled by all other subjects."""
     found = []
     for fold in loso_folds(dataset.subject_names, 0):
         scaling = Scaling.fit(dataset, fold.others, "train")
@@ -127,14 +127,17 @@ def test_known_figures_of_wesad(
 
 @pytest.mark.slow
 def test_known_figures_of_a_forest_on_wesad(wesad_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whole trees on all features, as the known figures have them."""
-    from functools import partial
+    """The known figures belong to unpruned trees on all features."""
+    from sklearn.ensemble import RandomForestRegressor
 
     import helo.evaluation.baselines.methods as methods
     from helo.data.wesad import read_feature_table
 
-    whole = partial(methods.RandomForestRegressor)
-    monkeypatch.setattr(methods, "RandomForestRegressor", lambda trees, **k: whole(40, **k | {"max_features": 1.0}))
+    monkeypatch.setattr(
+        methods,
+        "RandomForestRegressor",
+        lambda _, **options: RandomForestRegressor(40, **options | {"max_features": 1.0}),
+    )
     found = scores(read_feature_table(wesad_folder), Method.RANDOM_FOREST, {"smallest_leaf": 1})
     for metric, value in {"chebyshev": 0.0408, "clark": 0.909, "kl": 0.0770}.items():
         assert found[metric] == pytest.approx(value, rel=0.02)
@@ -142,7 +145,7 @@ def test_known_figures_of_a_forest_on_wesad(wesad_folder: Path, monkeypatch: pyt
 
 @pytest.mark.optional
 def test_pyldl_agrees(wesad_folder: Path) -> None:
-    """AA-kNN to the last digits; SA-BFGS, which has no constant term unless its features have one, to 2 %."""
+    """AA-kNN agrees to rounding; SA-BFGS, whose constant term is a feature, agrees within 2 %."""
     os.environ.setdefault("KERAS_BACKEND", "torch")
     algorithms = pytest.importorskip("pyldl.algorithms", reason="optional referee: pip install python-ldl")
     from helo.data.wesad import read_feature_table
@@ -158,11 +161,11 @@ def test_pyldl_agrees(wesad_folder: Path) -> None:
 
     referee = algorithms.AA_KNN(k=5)
     referee.fit(inputs, train.labels)
-    mine = fit(Method.KNN, {"neighbours": 5}, train.features, train.labels, 0).predict(test.features)
-    assert score(mine) == pytest.approx(score(referee.predict(asked)), rel=1e-6)
+    predicted = fit(Method.KNN, {"neighbours": 5}, train.features, train.labels, 0).predict(test.features)
+    assert score(predicted) == pytest.approx(score(referee.predict(asked)), rel=1e-6)
 
     referee = algorithms.SA_BFGS()
     referee.fit(np.column_stack([inputs, np.ones(len(inputs))]), train.labels)
     expected = score(referee.predict(np.column_stack([asked, np.ones(len(asked))])))
-    mine = fit(Method.MAX_ENTROPY, {"penalty": 0.0}, train.features, train.labels, 0).predict(test.features)
-    assert score(mine) == pytest.approx(expected, rel=0.02)
+    predicted = fit(Method.MAX_ENTROPY, {"penalty": 0.0}, train.features, train.labels, 0).predict(test.features)
+    assert score(predicted) == pytest.approx(expected, rel=0.02)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -57,7 +58,7 @@ def test_round_trip(tmp_path: Path) -> None:
 
 def test_parts_of_earlier_versions_without_learnt_columns_are_read(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, "mine")
-    learnt = {"correlation": np.eye(2, dtype=np.float32), "plan": np.ones((1, 1), dtype=np.float32)}
+    learnt: dict[str, Any] = {"correlation": np.eye(2, dtype=np.float32), "plan": np.ones((1, 1), dtype=np.float32)}
     for number in range(2):
         path = tmp_path / ledger.append(record(number, **learnt), 0)
     rewritten(path, pq.read_table(path).drop(["correlation", "plan"]))

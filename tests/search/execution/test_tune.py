@@ -25,7 +25,7 @@ from helo.run.directory import Run
 from helo.run.ledger import Ledger, LedgerWriter
 from helo.run.manifest import Manifest
 from helo.search.context import SearchContext
-from helo.search.driver import run_search
+from helo.search.driver import run_remaining_cells
 from helo.search.execution.cells import CellSettings
 from helo.search.execution.connection import SharedDataset, ray_cluster
 from helo.search.execution.progress import SearchProgress
@@ -37,6 +37,7 @@ from helo.search.planning.space import Range, Space
 from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
 from helo.settings import TrainingSettings
+from helo.storage import LocalFolder
 from helo.training.cell import CellResult, Checkpointer
 
 SPACE = Space(
@@ -80,9 +81,9 @@ def trivial(
 
 def search(dataset: Dataset, out: Path, space: Space = SPACE, concurrency: int = 1, **given: Any) -> pd.DataFrame:
     resources = Resources(concurrency, 1, given.pop("share", 0))
-    setup = SearchSetup(dataset, space, out, TrainingSettings(seed=3), resources, **given)
+    setup = SearchSetup(dataset, space, LocalFolder(out), TrainingSettings(seed=3), resources, **given)
     context = SearchContext(setup, Console(quiet=True))
-    assert run_search(context)
+    assert run_remaining_cells(context)
     run = context.run
     return run.table(TableName.CELLS).drop(columns=VOLATILE)
 

@@ -304,7 +304,8 @@ def test_interrupted_search_resumes_as_if_it_had_not_been_interrupted(
     expected = run(alone, noisy_losses)
     generator = np.random.default_rng(len(sampler) + folds)
     for _ in range(3):
-        planner, done = make(), {}
+        planner = make()
+        done: dict[Key, FinishedCell] = {}
         while not planner.finished:  # interrupted repeatedly, with any number of running cells
             part = run(
                 planner,
@@ -595,7 +596,10 @@ def test_losses_may_be_negative() -> None:
     """Cosine and intersection are maximised, so their loss is the negative metric."""
     planner = Planner(RANDOM, FOLDS, seed=0)
     run(planner, lambda cell: (0.0, -0.1 * cell.configuration))
-    assert planner.best() == (11, pytest.approx(-1.1))
+    best = planner.best()
+    assert best is not None
+    assert best[0] == 11
+    assert best[1] == pytest.approx(-1.1)
 
 
 # --- failures ----------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ def test_cell_that_ended_early_counts_at_every_rung() -> None:
 
 
 def test_earlier_cells_may_have_more_or_fewer_epochs() -> None:
-    curves = [[3.0, 2.0], list(range(200, 0, -1))]
+    curves = [[3.0, 2.0], [float(loss) for loss in range(200, 0, -1)]]
     assert limits(curves, [True, True], 100) == {25: 2.0, 50: 2.0}
 
 
