@@ -60,12 +60,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _report(arguments: argparse.Namespace) -> int:
     """Print the estimates of a run, and write summary.parquet and report.html into its directory."""
     # Imported here so that --help does not wait for pandas and plotly.
+    from rich.console import Console
+
     from helo.analysis.export import write_export
     from helo.analysis.report import write_report, write_summary
     from helo.analysis.source import read_source
     from helo.analysis.terminal import print_summary
-    from rich.console import Console
-
     from helo.run.directory import Run
 
     console = Console()
@@ -100,8 +100,9 @@ def _dashboard(arguments: argparse.Namespace) -> int:
         raise InputError(f"--port must be from 0 to 65535, got {arguments.port}")
     if not 0.5 <= arguments.refresh <= 3600:
         raise InputError(f"--refresh must be from 0.5 to 3600 seconds, got {arguments.refresh:g}")
-    from helo.analysis.dashboard.server import serve
     from rich.console import Console
+
+    from helo.analysis.dashboard.server import serve
 
     console = Console()
 

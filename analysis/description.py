@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from helo._text import format_duration
 from helo.analysis.source import Source
 from helo.analysis.statistics.ablation import variant_of
 from helo.analysis.wording import describe_variants
-
-from helo._text import format_duration
 from helo.configuration import DEFAULTS, acting
 from helo.errors import InputError, shorten
 from helo.names import Column, Precision, Prefix, Status

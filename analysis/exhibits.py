@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import plotly.graph_objects as go
+
 from helo.analysis.figures import (
     plot_comparisons,
     plot_correlation,
@@ -25,7 +26,6 @@ from helo.analysis.figures import (
     plot_transport,
 )
 from helo.analysis.source import Source
-
 from helo.errors import InputError, did_you_mean
 
 PARTS: Final = {

@@ -9,13 +9,13 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+
+from helo._text import make_printable
 from helo.analysis.source import Source
 from helo.analysis.statistics.comparisons import count_corrected
 from helo.analysis.statistics.signed_rank import ALPHA
 from helo.analysis.web.standalone import write_figures
 from helo.analysis.wording import NOT_REPORTABLE, format_percent, format_score
-
-from helo._text import make_printable
 from helo.errors import InputError, require_new
 from helo.metrics import METRICS
 from helo.names import Column, Estimate, TableName

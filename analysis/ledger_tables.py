@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 import pyarrow as pa
-from helo.analysis.statistics.estimates import count_unconverged
 
+from helo.analysis.statistics.estimates import count_unconverged
 from helo.evaluation.baselines.table import fitted_baselines_table
 from helo.names import FITTED_BASELINES, Column, TableName
 from helo.run.directory import Run

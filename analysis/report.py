@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
+
 from helo.analysis.description import describe_run
 from helo.analysis.exhibits import EXHIBITS, PARTS, Exhibit
 from helo.analysis.source import Source
@@ -22,7 +23,6 @@ from helo.analysis.web.page import (
     render_terms,
 )
 from helo.analysis.wording import MEANINGS
-
 from helo.errors import InputError
 from helo.names import Column, Estimate, FileName, TableName
 

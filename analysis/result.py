@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import plotly.graph_objects as go
+from rich.console import Console
+
 from helo.analysis.exhibits import EXHIBITS, find_exhibit
 from helo.analysis.figures import choose
 from helo.analysis.report import write_report
@@ -18,8 +20,6 @@ from helo.analysis.source import Source, read_source
 from helo.analysis.terminal import estimates_table
 from helo.analysis.web.page import escape_html
 from helo.analysis.wording import NOT_REPORTABLE, format_percent, format_score
-from rich.console import Console
-
 from helo.errors import InputError
 from helo.metrics import METRICS
 from helo.names import Column, Estimate, FileName

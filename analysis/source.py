@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import pandas as pd
+
 from helo.analysis.ledger_tables import LedgerTables, is_behind
 from helo.analysis.statistics.ablation import compare_variants, first_variant_cells
 from helo.analysis.statistics.comparisons import (
@@ -38,7 +39,6 @@ from helo.analysis.wording import (
     untrained_note,
     verdict,
 )
-
 from helo.errors import InputError
 from helo.metrics import METRICS
 from helo.names import Column, FileName, Prefix, SearchProtocol, TableName

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import pandas as pd
+from rich.console import Console
+from rich.measure import Measurement
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from helo._text import make_printable
 from helo.analysis.source import Source
 from helo.analysis.statistics.ablation import VARIANT
 from helo.analysis.wording import (
@@ -13,13 +20,6 @@ from helo.analysis.wording import (
     format_score,
     loss_words,
 )
-from rich.console import Console
-from rich.measure import Measurement
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
-
-from helo._text import make_printable
 from helo.metrics import METRICS
 from helo.names import Column, Estimate
 

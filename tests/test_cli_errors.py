@@ -13,12 +13,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import helo.analysis.__main__
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+import helo.analysis.__main__
 import helo.data.__main__
 import helo.search.__main__
 from helo.data import simulate, write_dataset

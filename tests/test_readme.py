@@ -10,13 +10,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import helo.analysis.__main__
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
 import helo
+import helo.analysis.__main__
 import helo.cluster.__main__
 import helo.data.__main__
 import helo.predict

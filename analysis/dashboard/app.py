@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import helo.analysis.web
 from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
+
+import helo.analysis.web
+from helo._text import make_printable
 from helo.analysis.dashboard.compared import compare_runs
 from helo.analysis.dashboard.watched import Overview, WatchedRun
 from helo.analysis.exhibits import EXHIBITS, PARTS
 from helo.analysis.figures import KINDS
 from helo.analysis.web.page import PLOTLY_OPTIONS, THEMES
-
-from helo._text import make_printable
 from helo.names import Column
 
 ASSETS: Final = Path(helo.analysis.web.__file__).parent

@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 from dash import html
+
+from helo._text import make_printable
 from helo.analysis.dashboard.watched import WatchedRun
 from helo.analysis.source import Source
 from helo.analysis.statistics.comparisons import compare_across_runs
 from helo.analysis.wording import format_difference, format_effect, format_p, format_percent, format_score
-
-from helo._text import make_printable
 from helo.errors import InputError
 from helo.metrics import METRICS
 from helo.names import Column, Estimate

@@ -11,10 +11,10 @@ import socket
 from collections.abc import Callable, Sequence
 
 from flask import Flask, abort, request
-from helo.analysis.dashboard.app import build_app
-from helo.analysis.dashboard.watched import WatchedRun
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from helo.analysis.dashboard.app import build_app
+from helo.analysis.dashboard.watched import WatchedRun
 from helo.errors import InputError
 
 

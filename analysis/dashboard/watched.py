@@ -11,12 +11,11 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import uuid4
 
+from helo._text import format_duration
 from helo.analysis.exhibits import EXHIBITS
 from helo.analysis.ledger_tables import LedgerTables, is_behind
 from helo.analysis.source import Source
 from helo.analysis.web.page import figure_to_json
-
-from helo._text import format_duration
 from helo.errors import InputError, StorageError
 from helo.names import Column, FileName, Status, TableName
 from helo.run.directory import Run

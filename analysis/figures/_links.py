@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import plotly.graph_objects as go
-from helo.analysis.figures._style import escape_label
 
+from helo.analysis.figures._style import escape_label
 from helo.errors import InputError, did_you_mean
 from helo.names import Column
 

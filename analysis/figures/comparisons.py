@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+
 from helo.analysis.figures._style import (
     BLUE,
     GREY,
@@ -19,7 +20,6 @@ from helo.analysis.figures._style import (
 )
 from helo.analysis.statistics.signed_rank import ALPHA
 from helo.analysis.wording import format_difference, format_effect, format_p
-
 from helo.errors import InputError
 from helo.metrics import METRICS
 from helo.names import Column

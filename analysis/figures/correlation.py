@@ -8,6 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
+
 from helo.analysis.figures._links import add_choices
 from helo.analysis.figures._style import (
     DIVERGING,
@@ -21,10 +25,6 @@ from helo.analysis.figures._style import (
     wrap_label,
 )
 from helo.analysis.statistics.explanations import learnt_matrices
-from numpy.typing import NDArray
-from scipy.cluster.hierarchy import leaves_list, linkage
-from scipy.spatial.distance import squareform
-
 from helo.data.label_correlation import label_correlation
 from helo.errors import InputError
 from helo.names import Column, Explanation, Prefix

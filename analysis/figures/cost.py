@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from helo._text import format_duration
 from helo.analysis.figures._links import build_owners
 from helo.analysis.figures._style import (
     BLUE,
@@ -21,9 +24,6 @@ from helo.analysis.figures._style import (
     make_figure,
 )
 from helo.analysis.statistics.schedule import Schedule, Stretch, infer_schedule, join_cells
-from numpy.typing import NDArray
-
-from helo._text import format_duration
 from helo.names import Column, Status
 
 STATUSES = (Status.COMPLETED, Status.STOPPED, Status.FAILED)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
+
 from helo.analysis.figures._style import (
     ESTIMATE_COLOURS,
     GREY,
@@ -20,7 +21,6 @@ from helo.analysis.figures._style import (
     update_narrow_layout,
 )
 from helo.analysis.wording import NOT_REPORTABLE, format_score
-
 from helo.errors import InputError
 from helo.metrics import METRICS
 from helo.names import Column, Estimate

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from numpy.typing import NDArray
+
 from helo.analysis.figures._links import build_grid_owners, build_owners
 from helo.analysis.figures._style import (
     DIVERGING,
@@ -20,8 +22,6 @@ from helo.analysis.figures._style import (
     make_figure,
 )
 from helo.analysis.statistics.estimates import scored, skill
-from numpy.typing import NDArray
-
 from helo.errors import InputError
 from helo.metrics import METRICS
 from helo.names import Column, Estimate, Prefix, Status

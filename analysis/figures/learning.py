@@ -8,11 +8,11 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from numpy.typing import NDArray
+
 from helo.analysis.figures._links import add_choices, build_owners
 from helo.analysis.figures._style import BLUE, GREY, escape_label, format_validation_title, make_figure
 from helo.analysis.statistics.estimates import scored
-from numpy.typing import NDArray
-
 from helo.errors import InputError
 from helo.names import Column, Prefix
 from helo.run.selection import best_per_fold

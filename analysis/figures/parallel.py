@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+
 from helo.analysis.figures._links import build_owners
 from helo.analysis.figures._style import (
     BLUE,
@@ -25,7 +26,6 @@ from helo.analysis.figures._style import (
 )
 from helo.analysis.figures.slices import build_log_ticks
 from helo.analysis.statistics.parameters import SearchedParameter, searched_parameters
-
 from helo.errors import InputError
 from helo.metrics import METRICS
 from helo.names import Column, Prefix

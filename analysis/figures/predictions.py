@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
+
 from helo.analysis.figures._links import add_choices
 from helo.analysis.figures._style import (
     GREY,
@@ -19,7 +20,6 @@ from helo.analysis.figures._style import (
     update_narrow_layout,
 )
 from helo.analysis.statistics.estimates import chosen_cells
-
 from helo.errors import InputError
 from helo.names import Column, Prefix
 from helo.run.selection import best_per_fold

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from numpy.typing import NDArray
+
 from helo.analysis.figures._links import build_owners
 from helo.analysis.figures._style import (
     BLUE,
@@ -20,8 +22,6 @@ from helo.analysis.figures._style import (
 )
 from helo.analysis.statistics.configurations import adjusted_means
 from helo.analysis.statistics.estimates import completed, scored
-from numpy.typing import NDArray
-
 from helo.errors import InputError
 from helo.metrics import METRICS
 from helo.names import Column, Prefix

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import plotly.graph_objects as go
+
 from helo.analysis.figures._style import (
     ESTIMATE_COLOURS,
     GREY,

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
-from helo.analysis.figures._style import BLUE, GREY, NARROW, ORANGE, VERMILLION, make_figure
 
+from helo.analysis.figures._style import BLUE, GREY, NARROW, ORANGE, VERMILLION, make_figure
 from helo.errors import InputError
 from helo.names import Column, Status
 

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+
 from helo.analysis.figures._links import build_owners
 from helo.analysis.figures._style import (
     BLUE,
@@ -22,7 +23,6 @@ from helo.analysis.figures._style import (
     update_narrow_layout,
 )
 from helo.analysis.statistics.parameters import SearchedParameter, searched_parameters
-
 from helo.errors import InputError
 from helo.names import Column, Prefix
 

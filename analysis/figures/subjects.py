@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
+
 from helo.analysis.figures._links import build_owners
 from helo.analysis.figures._style import BLUE, GREY, VERMILLION, escape_label, format_metric_title, make_figure
 from helo.analysis.statistics.estimates import best_fitted_baseline, paired
-
 from helo.errors import InputError
 from helo.metrics import METRICS
 from helo.names import Estimate

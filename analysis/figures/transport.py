@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from numpy.typing import NDArray
+
 from helo.analysis.figures._links import add_choices
 from helo.analysis.figures._style import DIVERGING, NARROW, add_colour_bar, build_note, escape_label, make_figure
 from helo.analysis.statistics.explanations import learnt_matrices, token_names
-from numpy.typing import NDArray
-
 from helo.names import Explanation
 
 Matrix = NDArray[np.float64]

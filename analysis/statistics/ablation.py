@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import pandas as pd
+
 from helo.analysis.statistics.estimates import bootstrap_interval, completed
 from helo.analysis.statistics.signed_rank import holm_correction, signed_rank_test
-
 from helo.metrics import METRICS
 from helo.names import Column, Prefix
 

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+
 from helo.analysis.statistics.estimates import bootstrap_intervals, by_subject, skill
 from helo.analysis.statistics.quiet import quiet
 from helo.analysis.statistics.signed_rank import ALPHA, FEW, RESAMPLES, holm_correction, signed_rank_test
-from numpy.typing import NDArray
-
 from helo.errors import InputError
 from helo.metrics import METRICS
 from helo.names import FITTED_BASELINES, Column, Estimate

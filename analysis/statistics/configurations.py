@@ -11,11 +11,11 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-from helo.analysis.statistics.estimates import completed, scored
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+from helo.analysis.statistics.estimates import completed, scored
 from helo.metrics import METRICS
 from helo.names import Column, Prefix, Status
 from helo.run.selection import best_per_fold, recommended

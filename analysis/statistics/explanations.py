@@ -7,9 +7,9 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
-from helo.analysis.statistics.estimates import chosen_cells
 from numpy.typing import NDArray
 
+from helo.analysis.statistics.estimates import chosen_cells
 from helo.errors import InputError
 from helo.names import Column, Explanation, Role
 from helo.run.selection import best_per_fold

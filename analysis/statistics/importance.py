@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
 from helo.analysis.statistics.configurations import adjust_means, score_matrix
 from helo.analysis.statistics.estimates import CONFIDENCE, bootstrap_interval
 from helo.analysis.statistics.parameters import SearchedParameter, searched_parameters
 from helo.analysis.statistics.quiet import quiet
-from numpy.typing import NDArray
-from scipy import stats
-
 from helo.errors import InputError
 from helo.metrics import METRICS
 from helo.names import Column, Prefix

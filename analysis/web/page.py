@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import plotly.graph_objects as go
 import plotly.io
-from helo.analysis.figures import BLUE, DARK, LIGHT, SKY
 from plotly.offline import get_plotlyjs
 
 from helo._text import make_printable
+from helo.analysis.figures import BLUE, DARK, LIGHT, SKY
 
 # With this policy the browser fetches nothing, even if a name in the data injects markup.
 _POLICY: Final = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"

@@ -9,7 +9,6 @@ from helo.analysis.exhibits import EXHIBITS
 from helo.analysis.figures import CHOICES
 from helo.analysis.source import Source
 from helo.analysis.web.page import escape_html, figure_to_json, render_figure, render_menu, render_page, render_part
-
 from helo.errors import InputError
 
 

@@ -6,6 +6,7 @@ import html
 from typing import Final
 
 import pandas as pd
+
 from helo.analysis.source import Source
 from helo.analysis.statistics.ablation import VARIANT
 from helo.analysis.statistics.comparisons import count_corrected
@@ -22,7 +23,6 @@ from helo.analysis.wording import (
     loss_words,
     power_note,
 )
-
 from helo.data.dataset import natural_key
 from helo.errors import InputError
 from helo.metrics import METRICS

@@ -6,9 +6,9 @@ from collections.abc import Hashable, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
+
 from helo.analysis.statistics.signed_rank import ALPHA
 from helo.analysis.wording.numbers import count, format_difference, format_effect, format_p, power_note
-
 from helo.metrics import METRICS
 
 

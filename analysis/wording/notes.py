@@ -6,9 +6,9 @@ import math
 from typing import Final
 
 import pandas as pd
+
 from helo.analysis.statistics.estimates import chosen_cells, completed
 from helo.analysis.wording.numbers import count, format_score
-
 from helo.metrics import METRICS
 from helo.names import Column, Estimate, Method, Normalisation, SearchProtocol, Status
 from helo.run.manifest import Manifest

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import pandas as pd
+
 from helo.analysis.statistics.comparisons import compare_with_references, count_corrected
 from helo.analysis.statistics.estimates import best_fitted_baseline
 from helo.analysis.statistics.signed_rank import ALPHA, smallest_p
 from helo.analysis.wording.numbers import count, format_difference, format_effect, format_score, p_equals, power_note
-
 from helo.metrics import METRICS
 from helo.names import FITTED_BASELINES, Column, Estimate
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from helo.analysis.exhibits import EXHIBITS, PARTS
 from helo.analysis.report import write_report
 from helo.analysis.source import read_source
-
 from helo.run.directory import Run
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import plotly.io
 import pytest
+
 from helo.analysis.figures import cost, plot_cost, plot_timeline
 from helo.analysis.statistics.schedule import Stretch, infer_schedule, join_cells
-
 from helo.errors import InputError
 from helo.run.directory import Run
 

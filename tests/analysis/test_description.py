@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
+
 from helo.analysis.description import describe_run
 from helo.analysis.source import Source
-
 from helo.names import TableName
 from helo.run.directory import Run
 from helo.run.manifest import Manifest

@@ -9,12 +9,12 @@ from pathlib import Path
 import pandas as pd
 import plotly.io
 import pytest
+
 from helo.analysis import export
 from helo.analysis.exhibits import EXHIBITS
 from helo.analysis.export import latex_table, write_export
 from helo.analysis.source import Source
 from helo.analysis.wording import format_score
-
 from helo.errors import InputError
 from helo.metrics import METRICS
 from helo.run.directory import Run

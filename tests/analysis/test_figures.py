@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+
 from helo.analysis.figures import (
     comparisons,
     estimates,
@@ -28,7 +29,6 @@ from helo.analysis.statistics.comparisons import Ranks
 from helo.analysis.statistics.comparisons import compare_with_references as compare
 from helo.analysis.statistics.comparisons import rank_methods as mean_ranks
 from helo.analysis.statistics.estimates import subject_scores, summarise
-
 from helo.errors import InputError
 from helo.run.directory import Run
 from helo.run.selection import best_per_fold

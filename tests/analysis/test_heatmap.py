@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import plotly.io
 import pytest
+
 from helo.analysis.figures import heatmap, plot_heatmap
 from helo.analysis.statistics.estimates import empty_baselines
-
 from helo.errors import InputError
 from helo.metrics import METRICS
 from helo.run.directory import Run

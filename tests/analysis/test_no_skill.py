@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+
 from helo.analysis.statistics.estimates import subject_scores
 from helo.analysis.wording import verdict
-
 from helo.configuration import Configuration
 from helo.data import Dataset, simulate
 from helo.evaluation.baselines.table import baselines_table

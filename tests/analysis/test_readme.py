@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from helo.analysis.exhibits import EXHIBITS, PARTS
 from helo.analysis.export import LATEX_FILE, csv_tables
 from helo.analysis.source import Source
-
 from helo.names import FITTED_BASELINES, Estimate, TableName
 from helo.run.directory import Run
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
 from helo.analysis.__main__ import deprecated_main, main
 from helo.analysis.exhibits import EXHIBITS
 from helo.analysis.report import write_report, write_summary
 from helo.analysis.source import read_source
-
 from helo.errors import InputError
 from helo.run.directory import Run
 from helo.run.manifest import Manifest

@@ -9,11 +9,11 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+
+import helo
 from helo.analysis.exhibits import EXHIBITS
 from helo.analysis.result import RunResult
 from helo.analysis.source import Source
-
-import helo
 from helo.configuration import DEFAULTS
 from helo.errors import InputError
 from helo.metrics import METRICS

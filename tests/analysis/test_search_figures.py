@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+
 from helo.analysis.figures import (
     importance,
     parallel,
@@ -23,7 +24,6 @@ from helo.analysis.figures import (
 from helo.analysis.figures._style import NARROW
 from helo.analysis.statistics.configurations import adjusted_means, configurations_table
 from helo.analysis.statistics.importance import compute_marginal_effects
-
 from helo.errors import InputError
 from helo.run.directory import Run
 

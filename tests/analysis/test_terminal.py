@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from rich.console import Console
+
 from helo.analysis.report import write_summary
 from helo.analysis.source import read_source
 from helo.analysis.statistics.estimates import subject_scores
 from helo.analysis.terminal import print_summary
 from helo.analysis.wording import verdict
-from rich.console import Console
-
 from helo.errors import InputError
 from helo.metrics import METRICS
 from helo.run.directory import Run

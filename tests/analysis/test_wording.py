@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+
 from helo.analysis.statistics.comparisons import compare_with_references, measure_optimism
 from helo.analysis.statistics.signed_rank import signed_rank_test
 from helo.analysis.wording import best_baseline_note, failure_notes, method_notes, optimism_note, verdict
-
 from helo.metrics import METRICS
 from helo.names import Normalisation, SearchProtocol
 from helo.run.manifest import Manifest

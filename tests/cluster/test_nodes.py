@@ -139,5 +139,5 @@ def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "whose"), [("gcp", "gcp"), ("local", "local"), ("kuberay", "Kubernetes")])
 def test_other_providers_have_no_prices(name: str, whose: str) -> None:
     path = Path(__file__).parents[2] / "cluster" / f"{name}.yaml"
-    with pytest.raises(InputError, match=f"prices are known for AWS only, not for {whose}; give --price"):
+    with pytest.raises(InputError, match=f"prices are known for AWS only, not for {whose}; give the price"):
         read_nodes(path)

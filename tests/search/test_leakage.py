@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helo.analysis.report import write_summary
-from helo.analysis.source import read_source
 from rich.console import Console
 
+from helo.analysis.report import write_summary
+from helo.analysis.source import read_source
 from helo.data import Dataset, simulate
 from helo.names import Column, Estimate, Method, Prefix, SearchProtocol, TableName
 from helo.search.context import SearchContext

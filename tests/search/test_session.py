@@ -16,10 +16,10 @@ import pandas as pd
 import pytest
 import ray
 import torch
-from helo.analysis.result import RunResult
 
 import helo
 import helo.search.__main__ as command
+from helo.analysis.result import RunResult
 from helo.data import Dataset, read_dataset, simulate, write_dataset
 from helo.errors import InputError, SearchError
 from helo.names import Status, TableName

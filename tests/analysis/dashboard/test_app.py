@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+
 from helo.analysis.__main__ import main
 from helo.analysis.dashboard.app import build_app
 from helo.analysis.dashboard.compared import compare_runs
 from helo.analysis.dashboard.server import _listening, _only_for_this_machine
 from helo.analysis.dashboard.watched import WatchedRun
 from helo.analysis.exhibits import EXHIBITS
-
 from helo.names import FileName
 from helo.run.directory import Run
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
+
 from helo.analysis.dashboard import watched as module
 from helo.analysis.dashboard.watched import WatchedRun
 from helo.analysis.exhibits import EXHIBITS
 from helo.analysis.source import read_source
-
 from helo.metrics import METRICS
 from helo.run.directory import Run
 from helo.run.ledger import CellRecord

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from helo.analysis.statistics.ablation import compare_variants, first_variant_cells, variant_of
-from helo.analysis.statistics.estimates import variant_scores
-from helo.analysis.wording import describe_variants, loss_words, verdict
 from scipy.stats import wilcoxon
 from statsmodels.stats.multitest import multipletests
 
+from helo.analysis.statistics.ablation import compare_variants, first_variant_cells, variant_of
+from helo.analysis.statistics.estimates import variant_scores
+from helo.analysis.wording import describe_variants, loss_words, verdict
 from helo.metrics import METRICS
 
 VARIANTS = {

@@ -10,6 +10,11 @@ import pandas as pd
 import pytest
 from autorank import autorank
 from autorank._util import get_sorted_rank_groups
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import PermutationMethod, bootstrap, friedmanchisquare, permutation_test, wilcoxon
+from statsmodels.stats.multitest import multipletests
+
 from helo.analysis.statistics.comparisons import (
     compare_across_runs,
     compare_with_references,
@@ -20,11 +25,6 @@ from helo.analysis.statistics.comparisons import (
     subject_table,
 )
 from helo.analysis.statistics.signed_rank import holm_correction, signed_rank_test, smallest_p
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.stats import PermutationMethod, bootstrap, friedmanchisquare, permutation_test, wilcoxon
-from statsmodels.stats.multitest import multipletests
-
 from helo.errors import InputError
 from helo.metrics import METRICS
 from helo.names import FITTED_BASELINES

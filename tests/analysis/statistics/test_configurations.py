@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from helo.analysis.statistics.configurations import adjust_means, adjusted_means, configurations_table
 
+from helo.analysis.statistics.configurations import adjust_means, adjusted_means, configurations_table
 from helo.metrics import METRICS
 from helo.run.directory import Run
 

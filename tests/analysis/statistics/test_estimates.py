@@ -7,6 +7,8 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import bootstrap
+
 from helo.analysis.statistics.estimates import (
     bootstrap_interval,
     bootstrap_intervals,
@@ -18,8 +20,6 @@ from helo.analysis.statistics.estimates import (
     subject_scores,
     summarise,
 )
-from scipy.stats import bootstrap
-
 from helo.metrics import METRICS
 from helo.run.directory import Run
 

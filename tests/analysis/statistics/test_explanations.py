@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import plotly.io
 import pytest
+
 from helo.analysis.figures import correlation, plot_correlation, plot_transport, transport
 from helo.analysis.figures._links import choose
 from helo.analysis.source import Source
 from helo.analysis.statistics.explanations import empty_explanations, learnt_matrices, token_names
-
 from helo.errors import InputError
 from helo.metrics import METRICS
 from helo.names import Column

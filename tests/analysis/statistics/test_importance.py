@@ -10,10 +10,10 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
+
 from helo.analysis.statistics.configurations import adjusted_means, configurations_table
 from helo.analysis.statistics.estimates import bootstrap_interval
 from helo.analysis.statistics.importance import BIN_LEAST, LEAST, compute_importance, compute_marginal_effects
-
 from helo.errors import InputError
 from helo.metrics import METRICS
 

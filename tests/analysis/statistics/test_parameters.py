@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import pandas as pd
+
 from helo.analysis.statistics.parameters import SearchedParameter, searched_parameters
 
 
