@@ -39,6 +39,13 @@ class RunResult:
     the search has not yet produced its data. For a search that is running or was interrupted, `cells` and `epochs`
     hold the cells that its ledger has.
 
+    Parameters
+    ----------
+    run : Run
+        The run directory.
+    complete : bool, optional
+        Whether every cell is finished. Without it, `complete` is derived from the run directory.
+
     Attributes
     ----------
     path : pathlib.Path or str
@@ -186,6 +193,7 @@ class RunResult:
         Returns
         -------
         plotly.graph_objects.Figure
+            The figure, as in the report.
 
         Raises
         ------
@@ -195,7 +203,13 @@ class RunResult:
         return choose(find_exhibit(name).plot(self._source), subject, configuration)
 
     def report(self) -> Path | str:
-        """Write ``report.html`` into the run directory and return its path or URI."""
+        """Write ``report.html`` into the run directory.
+
+        Returns
+        -------
+        pathlib.Path or str
+            Path of the report, or its URI on object storage.
+        """
         return write_report(self._source)
 
     def __repr__(self) -> str:

@@ -31,7 +31,7 @@ _Score = TypeVar("_Score", float, NDArray[Any])
 class Metric:
     """A metric of emotion distribution learning.
 
-    Attributes
+    Parameters
     ----------
     name : str
         Name in tables and commands.

@@ -50,7 +50,7 @@ _MEAN, _STD = "scaling.mean", "scaling.std"
 class FittedModel:
     """HeLo with its weights and everything else that its predictions depend on.
 
-    Attributes
+    Parameters
     ----------
     schema : Schema
         Modalities and emotions.

@@ -53,7 +53,7 @@ _DRAWING_KEYS = ("configurations", "sampler", "first")
 class Space:
     """Search space: hyperparameters, and how configurations are chosen.
 
-    Attributes
+    Parameters
     ----------
     name : str
         Name of the space.
