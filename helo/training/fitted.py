@@ -10,7 +10,9 @@ import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -20,12 +22,13 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from helo._text import make_printable
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset, Signals, row_blocks
 from helo.data.directory import parse_schema
 from helo.data.schema import Schema
 from helo.data.unlabelled import read_signals, signals_from_frame
-from helo.errors import InputError
+from helo.errors import InputError, shorten
 from helo.evaluation.folds import cell_seed
 from helo.evaluation.scaling import Scaling
 from helo.model.network import HeLo
@@ -77,6 +80,34 @@ class FittedModel:
     def emotions(self) -> tuple[str, ...]:
         """Emotions, in the order of the columns of a prediction."""
         return tuple(self.schema.emotions)
+
+    def __repr__(self) -> str:
+        rows = [("FittedModel", self.schema.name), *((f"  {name}:", text) for name, text in self._description())]
+        return "\n".join(
+            fill(make_printable(f"{name} {text}"), 100, subsequent_indent="    ", max_lines=4, placeholder=" …")
+            for name, text in rows
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the table that a notebook shows, with inline styles and escaped text."""
+        style = "text-align: left; vertical-align: top; padding: 2px 12px 2px 0"
+        rows = "".join(
+            f'<tr><th style="{style}">{name}</th><td style="{style}">{escape(make_printable(text))}</td></tr>'
+            for name, text in self._description()
+        )
+        title = escape(make_printable(self.schema.name))
+        return f'<div><b>FittedModel {title}</b><table style="border-collapse: collapse">{rows}</table></div>'
+
+    def _description(self) -> list[tuple[str, str]]:
+        """Return the rows of a short description: name and text."""
+        params = (f"{name}={value}" for name, value in self.configuration.as_params().items())
+        return [
+            ("modalities", shorten([modality.name for modality in self.schema.modalities], most=8)),
+            ("emotions", shorten(self.emotions, most=8)),
+            ("fitted to", f"{len(self.subjects)} subjects, {self.facts.get('epochs', 'unknown')} epochs"),
+            ("scaling", self.scaling.normalise),
+            ("hyperparameters", ", ".join(params)),
+        ]
 
     def predict(self, windows: Signals | pd.DataFrame | Path | str) -> NDArray[np.float64]:
         """Predict the emotion distributions of windows.

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -299,3 +300,25 @@ def test_an_existing_file_is_not_overwritten(saved: Path, tmp_path: Path) -> Non
     (tmp_path / "p.csv").write_text("mine")
     assert main([str(saved / "model"), str(saved / "data"), "--out", str(tmp_path / "p.csv")]) == 2
     assert (tmp_path / "p.csv").read_text() == "mine"
+
+
+def test_a_model_describes_itself_on_a_screen(dataset: Dataset) -> None:
+    model = fit_model(dataset, QUICK, 1, TrainingSettings())
+    lines = repr(model).splitlines()
+    assert lines[0] == "FittedModel simulated"
+    assert "  fitted to: 4 subjects, 1 epochs" in lines
+    assert "  emotions: joy, enthusiasm, tension, fear, sadness, fatigue" in lines
+    assert "width=8" in repr(model)
+    named = replace(model, schema=replace(dataset.schema, name="<b>" + "x" * 500), facts={"epochs": "<i>\x1b[31m"})
+    assert max(map(len, repr(named).splitlines())) <= 100
+    assert len(repr(named).splitlines()) <= 25
+    assert "\x1b" not in repr(named)
+    page = ElementTree.fromstring(named._repr_html_())  # well-formed, so names are escaped
+    assert [row[0].text for row in page.iter("tr")] == [
+        "modalities",
+        "emotions",
+        "fitted to",
+        "scaling",
+        "hyperparameters",
+    ]
+    assert "class=" not in named._repr_html_()
