@@ -84,9 +84,9 @@ def edit(dataset: Path, change: Callable[[pd.DataFrame], Any]) -> None:
 
 
 def test_missing_dataset(refused: Refused) -> None:
-    said = refused.search("--data", "nowhere")
-    assert "nowhere: no such dataset directory" in said
-    assert "windows.parquet and dataset.yaml" in said
+    message = refused.search("--data", "nowhere")
+    assert "nowhere: no such dataset directory" in message
+    assert "windows.parquet and dataset.yaml" in message
 
 
 @pytest.mark.parametrize("name", ["windows.parquet", "dataset.yaml"])
@@ -126,9 +126,9 @@ def test_features_that_are_not_finite(refused: Refused, dataset: Path, value: fl
         table.loc[5, "eda_1"] = value
 
     edit(dataset, change)
-    said = refused.search("--data", "mine")
-    assert "features must be finite numbers" in said
-    assert "row 5 of column 'eda_1'" in said
+    message = refused.search("--data", "mine")
+    assert "features must be finite numbers" in message
+    assert "row 5 of column 'eda_1'" in message
 
 
 @pytest.mark.parametrize("value", [np.nan, None])
@@ -164,9 +164,9 @@ def test_labels_that_are_no_distribution(refused: Refused, dataset: Path, values
         table.loc[4, LABELS] = values
 
     edit(dataset, change)
-    said = refused.search("--data", "mine")
-    assert rule in said
-    assert "row 4" in said
+    message = refused.search("--data", "mine")
+    assert rule in message
+    assert "row 4" in message
 
 
 # --- 5: too few subjects ----------------------------------------------------------------------
@@ -176,26 +176,26 @@ def test_labels_that_are_no_distribution(refused: Refused, dataset: Path, values
 def test_too_few_subjects(refused: Refused, dataset: Path, subjects: int, least: int) -> None:
     kept = [f"P{number + 1:02d}" for number in range(subjects)]
     edit(dataset, lambda table: table[table["subject"].isin(kept)])
-    said = refused.search("--data", "mine", "--out", "deep/run")
-    assert f"needs at least {least} subjects" in said
-    assert f"got {subjects}" in said
+    message = refused.search("--data", "mine", "--out", "deep/run")
+    assert f"needs at least {least} subjects" in message
+    assert f"got {subjects}" in message
 
 
 # --- 6: an unknown emotion --------------------------------------------------------------------
 
 
 def test_unknown_emotion(refused: Refused) -> None:
-    said = refused.data("wesad", "nowhere", "--items", "Happyy,Stressed", "--out", "out")
-    assert "Happyy" in said
-    assert "did you mean 'Happy'?" in said
+    message = refused.data("wesad", "nowhere", "--items", "Happyy,Stressed", "--out", "out")
+    assert "Happyy" in message
+    assert "did you mean 'Happy'?" in message
 
 
 def test_unknown_emotion_column(refused: Refused, dataset: Path) -> None:
     schema = dataset / "dataset.yaml"
     schema.write_text(schema.read_text().replace("joy: label_joy", "joy: label_joyy"))
-    said = refused.search("--data", "mine")
-    assert "column 'label_joyy' is missing" in said
-    assert "did you mean 'label_joy'?" in said
+    message = refused.search("--data", "mine")
+    assert "column 'label_joyy' is missing" in message
+    assert "did you mean 'label_joy'?" in message
 
 
 # --- 7 and 8: a space that is unknown or misspelt ---------------------------------------------
@@ -208,9 +208,9 @@ def test_unknown_space(refused: Refused) -> None:
 
 def test_misspelt_keys_of_a_space(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text("configurations: 3\nsamplr: tpe\nparameters: {droput: 0.1}\n")
-    said = refused.search("--space", "own.yaml")
-    assert "unknown key 'samplr' (did you mean 'sampler'?)" in said
-    assert "unknown hyperparameter 'droput' (did you mean 'dropout'?)" in said
+    message = refused.search("--space", "own.yaml")
+    assert "unknown key 'samplr' (did you mean 'sampler'?)" in message
+    assert "unknown hyperparameter 'droput' (did you mean 'dropout'?)" in message
 
 
 # --- 9: an output that cannot be written ------------------------------------------------------
@@ -225,8 +225,8 @@ def test_unwritable_run(refused: Refused, tmp_path: Path, out: str) -> None:
 @pytest.mark.parametrize("out", ["file/set", "/proc/helo"])
 def test_unwritable_dataset(refused: Refused, tmp_path: Path, out: str) -> None:
     (tmp_path / "file").touch()
-    said = refused.data("simulate", "--subjects", 3, "--out", out)
-    assert said.startswith(f"{out}: cannot be written")
+    message = refused.data("simulate", "--subjects", 3, "--out", out)
+    assert message.startswith(f"{out}: cannot be written")
 
 
 # --- 10: an output that is there --------------------------------------------------------------
@@ -241,15 +241,15 @@ def test_an_output_that_is_there(refused: Refused, tmp_path: Path, kind: str) ->
         out.mkdir()
         if kind == "full":
             (out / "manifest.json").write_text("{}")
-    for said in (refused.search("--out", "out"), refused.data("simulate", "--out", "out")):
-        assert said == "out: is already there; choose another --out or remove it"
+    for message in (refused.search("--out", "out"), refused.data("simulate", "--out", "out")):
+        assert message == "out: is already there; choose another --out or remove it"
 
 
 # --- numbers, resources, addresses ------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--concurrency", "0"], "--concurrency must be at least 1, got 0"),
         (["--cpus-per-cell", "-2"], "--cpus-per-cell must be at least 1, got -2"),
@@ -282,14 +282,14 @@ def test_an_output_that_is_there(refused: Refused, tmp_path: Path, kind: str) ->
         (["--address", ""], "--address must be auto or HOST:PORT"),
     ],
 )
-def test_wrong_values(refused: Refused, words: list[str], said: str) -> None:
-    assert said in refused.search(*words)
+def test_wrong_values(refused: Refused, words: list[str], message: str) -> None:
+    assert message in refused.search(*words)
 
 
 def test_all_wrong_values_in_one_line(refused: Refused) -> None:
-    said = refused.search("--seed", -1, "--concurrency", 0)
-    assert "--seed must" in said
-    assert "--concurrency must" in said
+    message = refused.search("--seed", -1, "--concurrency", 0)
+    assert "--seed must" in message
+    assert "--concurrency must" in message
 
 
 class Quiet(BaseHTTPRequestHandler):
@@ -313,12 +313,12 @@ def test_what_answers_at_the_address_is_no_ray(refused: Refused) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_share_of_no_gpu(refused: Refused) -> None:
-    said = refused.search("--gpus-per-cell", 0.5)
-    assert said == "--gpus-per-cell must be 0 or auto on this machine, which has 0 GPUs, got 0.5"
+    message = refused.search("--gpus-per-cell", 0.5)
+    assert message == "--gpus-per-cell must be 0 or auto on this machine, which has 0 GPUs, got 0.5"
 
 
-def test_nobody_answers_at_the_address(refused: Refused) -> None:
-    with socket.socket() as taken:  # bound, but it does not listen: whoever calls is turned away at once
+def test_no_server_answers_at_the_address(refused: Refused) -> None:
+    with socket.socket() as taken:  # bound, but it does not listen: a connection is refused at once
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         assert f"--address {address}: no Ray cluster answers there" in refused.search("--address", address)

@@ -66,9 +66,9 @@ def test_real_difference_is_detected() -> None:
 
 def test_a_search_that_is_worse_has_no_skill() -> None:
     rng = np.random.default_rng(13)
-    said = [verdict(score_table(rng, -0.1, 0.05, False), "kl") for _ in range(20)]
-    assert not any(map(says_skill, said))
-    assert all(sentences.startswith("Worse than the train mean, so no skill") for sentences in said)
+    verdicts = [verdict(score_table(rng, -0.1, 0.05, False), "kl") for _ in range(20)]
+    assert not any(map(says_skill, verdicts))
+    assert all(sentences.startswith("Worse than the train mean, so no skill") for sentences in verdicts)
 
 
 # --- real runs
@@ -109,9 +109,9 @@ def simulated(seed: int) -> Dataset:
 @pytest.mark.slow
 def test_shuffled_labels_give_no_skill() -> None:
     """In at least 19 of 20 runs."""
-    said = [verdict(searched(shuffled(simulated(seed), seed), seed), "kl") for seed in range(SHUFFLES)]
-    shown = [sentences for sentences in said if says_skill(sentences)]
-    print(f"no skill in {SHUFFLES - len(shown)} of {SHUFFLES} runs", *said, sep="\n")
+    verdicts = [verdict(searched(shuffled(simulated(seed), seed), seed), "kl") for seed in range(SHUFFLES)]
+    shown = [sentences for sentences in verdicts if says_skill(sentences)]
+    print(f"no skill in {SHUFFLES - len(shown)} of {SHUFFLES} runs", *verdicts, sep="\n")
     assert len(shown) <= SHUFFLES / 20, shown
 
 

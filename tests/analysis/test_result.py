@@ -178,7 +178,7 @@ def test_is_complete(make_run: Callable[..., Run]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "said"),
+    ("file", "content", "message"),
     [
         ("manifest.json", "{", "manifest.json: cannot be read"),
         ("manifest.json", "[]", "manifest.json: is not the manifest of a run"),
@@ -187,11 +187,11 @@ def test_is_complete(make_run: Callable[..., Run]) -> None:
         ("folds.json", "", "folds.json: cannot be read"),
     ],
 )
-def test_broken_run_is_reported_in_one_line(run: Run, file: str, content: str, said: str) -> None:
+def test_broken_run_is_reported_in_one_line(run: Run, file: str, content: str, message: str) -> None:
     (run.folder.here / file).write_text(content, encoding="utf-8")
     with pytest.raises(InputError) as caught:
         helo.load_run(str(run.folder))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

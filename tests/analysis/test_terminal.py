@@ -113,9 +113,9 @@ def test_verdict_of_similarities_and_without_scores(run: Run) -> None:
     scores = subject_scores(cells, baselines, "cosine")
     wide = scores.pivot(index="fold", columns="estimate", values="cosine")
     better = int((wide["per_fold_selection"] > wide["train_mean"]).sum())
-    said = verdict(scores, "cosine")
-    assert said.startswith("Skill is shown: on Cosine, the search beats the train mean")
-    assert f"for {better} of 6 subjects" in said
+    message = verdict(scores, "cosine")
+    assert message.startswith("Skill is shown: on Cosine, the search beats the train mean")
+    assert f"for {better} of 6 subjects" in message
     nothing = subject_scores(cells.assign(status="failed"), baselines, "cosine")
     assert "nothing to judge" in verdict(nothing, "cosine")
 

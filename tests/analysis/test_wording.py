@@ -1,4 +1,4 @@
-"""What a reader is told about how a run was made."""
+"""Notes on how a run was made."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ STOPPED_EARLY = "A cell that was clearly behind the others of its fold was stopp
 DROPPED_EARLY = "a configuration that scored badly in the first folds was not run in the others"
 
 
-def said(**manifest: Any) -> list[str]:
+def notes_for(**manifest: Any) -> list[str]:
     return method_notes(Manifest.from_dict(manifest))
 
 
 def test_note_that_shared_proposals_use_the_other_folds() -> None:
-    (caution,) = said(protocol=SearchProtocol.SHARED, racing=False)
+    (caution,) = notes_for(protocol=SearchProtocol.SHARED, racing=False)
     assert caution.startswith("Protocol shared: one study proposes the configurations for all folds")
     assert "Only the proposals are affected" in caution
     assert DROPPED_EARLY not in caution
-    assert said(protocol=SearchProtocol.SHARED) == [caution]  # a manifest from before there was racing
+    assert notes_for(protocol=SearchProtocol.SHARED) == [caution]  # a manifest from before there was racing
 
 
 def test_note_that_racing_uses_the_other_folds() -> None:
-    caution, rungs = said(protocol=SearchProtocol.SHARED, racing=True)
+    caution, rungs = notes_for(protocol=SearchProtocol.SHARED, racing=True)
     assert caution.startswith("Protocol shared: one study proposes the configurations for all folds")
     assert "Racing has the same effect" in caution
     assert DROPPED_EARLY in caution
@@ -43,7 +43,7 @@ def test_note_that_racing_uses_the_other_folds() -> None:
 
 
 def test_nested_is_unbiased_and_has_no_configuration_to_deploy() -> None:
-    (caution,) = said(protocol=SearchProtocol.NESTED, racing=False)
+    (caution,) = notes_for(protocol=SearchProtocol.NESTED, racing=False)
     assert caution.startswith("Protocol nested: each fold has its own study and nothing passes between folds")
     assert "per_fold_selection is an unbiased estimate" in caution
     assert "there is no single_configuration" in caution
@@ -51,8 +51,8 @@ def test_nested_is_unbiased_and_has_no_configuration_to_deploy() -> None:
 
 
 def test_under_nested_cells_are_stopped_but_no_configuration_is_dropped() -> None:
-    caution, rungs = said(protocol=SearchProtocol.NESTED, racing=True)
-    assert [caution] == said(protocol=SearchProtocol.NESTED, racing=False)
+    caution, rungs = notes_for(protocol=SearchProtocol.NESTED, racing=True)
+    assert [caution] == notes_for(protocol=SearchProtocol.NESTED, racing=False)
     assert rungs.startswith(STOPPED_EARLY)
     assert DROPPED_EARLY not in caution + rungs
 
@@ -60,9 +60,9 @@ def test_under_nested_cells_are_stopped_but_no_configuration_is_dropped() -> Non
 @pytest.mark.parametrize("protocol", [SearchProtocol.SHARED, SearchProtocol.NESTED])
 @pytest.mark.parametrize("racing", [False, True])
 def test_scaling_within_subjects_is_the_last_note(protocol: str, racing: bool) -> None:
-    plain = said(protocol=protocol, racing=racing, normalise=Normalisation.TRAIN)
-    assert plain == said(protocol=protocol, racing=racing)
-    *rest, scaled = said(protocol=protocol, racing=racing, normalise=Normalisation.SUBJECT)
+    plain = notes_for(protocol=protocol, racing=racing, normalise=Normalisation.TRAIN)
+    assert plain == notes_for(protocol=protocol, racing=racing)
+    *rest, scaled = notes_for(protocol=protocol, racing=racing, normalise=Normalisation.SUBJECT)
     assert rest == plain
     assert scaled.startswith("Features were scaled within each subject")
 
@@ -87,40 +87,40 @@ def judged(*gains: float) -> str:
 
 def test_skill_is_stated_with_its_test() -> None:
     gains = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, -0.05)
-    said = judged(*gains)
-    assert said.startswith("Skill is shown: on KL, the search beats the train mean")
+    notes_for = judged(*gains)
+    assert notes_for.startswith("Skill is shown: on KL, the search beats the train mean")
     assert (
         f"for 6 of 7 subjects (mean 0.7071 against 1.000; p = {signed_rank_test(gains).p:.3f}, effect size +0.93)"
-        in said
+        in notes_for
     )
-    assert "no skill" not in said.lower()
+    assert "no skill" not in notes_for.lower()
 
 
 def test_a_gain_within_chance_is_no_skill() -> None:
-    said = judged(0.1, -0.2, 0.3, -0.35, 0.5, 0.6, -0.05)
-    assert said.startswith("No skill is shown")
-    assert "may do as well: the mean gain lies between -0." in said
+    notes_for = judged(0.1, -0.2, 0.3, -0.35, 0.5, 0.6, -0.05)
+    assert notes_for.startswith("No skill is shown")
+    assert "may do as well: the mean gain lies between -0." in notes_for
     assert judged(*[0.0] * 8).startswith("No skill is shown")
 
 
 def test_worse_score_is_no_skill_and_is_stated() -> None:
-    said = judged(*[-0.1, -0.2, -0.3, -0.4, -0.5, -0.6])
-    assert said.startswith("Worse than the train mean, so no skill: on KL, the search beats")
-    assert "for 0 of 6 subjects" in said
+    notes_for = judged(*[-0.1, -0.2, -0.3, -0.4, -0.5, -0.6])
+    assert notes_for.startswith("Worse than the train mean, so no skill: on KL, the search beats")
+    assert "for 0 of 6 subjects" in notes_for
 
 
 def test_five_subjects_are_too_few_for_skill() -> None:
-    said = judged(0.1, 0.2, 0.3, 0.4, 0.5)
-    assert said.startswith("No skill is shown")
-    assert "5 subjects are too few to decide: with fewer than 6, no result can reach p < 0.05." in said
+    notes_for = judged(0.1, 0.2, 0.3, 0.4, 0.5)
+    assert notes_for.startswith("No skill is shown")
+    assert "5 subjects are too few to decide: with fewer than 6, no result can reach p < 0.05." in notes_for
     assert "1 subject is too few to decide" in judged(0.1)
     assert judged(0.1, 0.2, 0.3, 0.4, 0.5, 0.6).startswith("Skill is shown")
 
 
 def test_a_mean_and_a_majority_that_disagree_are_no_skill() -> None:
-    said = judged(*np.linspace(0.01, 0.02, 14), -5.0)
-    assert said.startswith("No skill is shown")
-    assert "The mean and most subjects point in opposite directions." in said
+    notes_for = judged(*np.linspace(0.01, 0.02, 14), -5.0)
+    assert notes_for.startswith("No skill is shown")
+    assert "The mean and most subjects point in opposite directions." in notes_for
 
 
 def test_regressor_is_better_only_if_the_test_is_significant() -> None:
@@ -140,8 +140,8 @@ def test_regressor_is_better_only_if_the_test_is_significant() -> None:
 
 def test_optimism_gap_is_stated() -> None:
     table = measure_optimism(score_table(per_fold_selection=[0.2, 0.2, 0.2], oracle=[0.1, 0.2, 0.15]))
-    (said,) = optimism_note(table, "kl")
-    assert "KL would look better by 0.0500 (25.0 % of 0.2000, 95 % interval" in said
+    (notes_for,) = optimism_note(table, "kl")
+    assert "KL would look better by 0.0500 (25.0 % of 0.2000, 95 % interval" in notes_for
     same = measure_optimism(score_table(per_fold_selection=[0.2, 0.2], oracle=[0.2, 0.2]))
     assert optimism_note(same, "kl") == ["Optimism gap: none on KL. Selection by test score would give the same cells."]
     (least,) = optimism_note(table, "kl", without_choice=2)
@@ -153,13 +153,14 @@ def test_best_regressor_is_named_with_the_search() -> None:
     scores = score_table(
         per_fold_selection=(0.1, 0.2, 0.3), train_mean=(0.5, 0.5, 0.5), knn=(0.2, 0.2, 0.5), ridge=(0.2, 0.1, 0.2)
     )
-    (said,) = best_baseline_note(scores, "kl")
-    assert "The best of 2 fitted baselines on the same folds is ridge, with a mean KL of 0.1667." in said
+    (notes_for,) = best_baseline_note(scores, "kl")
+    assert "The best of 2 fitted baselines on the same folds is ridge, with a mean KL of 0.1667." in notes_for
     assert (
-        "The search, with 0.2000, shows no significant difference: it is better for 1 of 3 subjects (p = 1.000" in said
+        "The search, with 0.2000, shows no significant difference: it is better for 1 of 3 subjects (p = 1.000"
+        in notes_for
     )
-    assert "by Holm's correction for 2 comparisons" in said
-    assert "with 3 subjects and 2 comparisons, no corrected p can be below 0.05" in said
+    assert "by Holm's correction for 2 comparisons" in notes_for
+    assert "with 3 subjects and 2 comparisons, no corrected p can be below 0.05" in notes_for
     alone = best_baseline_note(scores[scores["estimate"] != "ridge"], "kl")
     assert alone[0].startswith("The fitted baseline on the same folds is knn, with a mean KL of")
 

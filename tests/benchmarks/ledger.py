@@ -1,13 +1,12 @@
-"""A ledger of a million cells: written, read for a search that goes on, and made into tables.
+"""A ledger of a million cells: written, read by a resumed search, and made into tables.
 
     python tests/benchmarks/ledger.py [--cells 1000000] [--appended 2000] [--folder DIR]
 
 A simulated search (73 subjects, 30 epochs a cell; nothing is trained) has its cells in packs, as the search's own
-writer leaves them. Measured, each in a process of its own so that memory is its own: appending cells one by one with
-the packing that goes on beside (cells per second), ``cells.parquet`` made from the ledger and read back, and a search
-that goes on: the ledger read, and its planner brought to where it was. What a user would do instead is one file per
-cell, as most tools leave it, read one after the other: that is measured on some of the cells, and given as a ratio.
-Prints one JSON line.
+writer leaves them. Three things are measured, each in its own process because memory is measured too: appending cells
+one by one while they are packed (cells per second); writing ``cells.parquet`` from the ledger and reading it; and
+resuming a search (reading the ledger and restoring the planner). The alternative is one file per cell, as most tools
+write it, read one after the other. It is measured on some of the cells and given as a ratio. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -127,7 +126,7 @@ def tables(path: Path) -> dict[str, float]:
 
 
 def resume(path: Path, cells: int) -> dict[str, float]:
-    """A search that goes on, up to where it would hand out the next cell."""
+    """Resume a search up to the point where it would hand out the next cell."""
     ledger, finished = Run.open(path).ledger, FinishedCells("kl")
 
     def read() -> None:

@@ -70,7 +70,7 @@ def write(folder: Path, windows: int) -> None:
 
 
 def own_bytes() -> int:
-    """Memory that this process shares with nobody."""
+    """Return the memory of this process that no other process shares."""
     return int(psutil.Process().memory_full_info().uss)
 
 

@@ -46,20 +46,20 @@ def faults(folder: Path, content: Any) -> tuple[str, ...]:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_files_are_valid(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(FOLDER / name)]) == 0
-    said, wrong = capsys.readouterr()
+    message, wrong = capsys.readouterr()
     assert wrong == ""
-    assert said.startswith(f"{FOLDER / name}: no faults found\n")
+    assert message.startswith(f"{FOLDER / name}: no faults found\n")
 
 
 def test_price_and_filling(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(FOLDER / "aws.yaml"), "--gpus-per-cell", "0.3", "--cpus-per-cell", "1"]) == 0
-    said = capsys.readouterr().out
+    message = capsys.readouterr().out
     one = "3 cells by GPU (0.3 each), 4 by CPU (1 each); 3 at a time; 0.1 GPU and 1 CPU left over"
-    assert f"gpu-t4: up to 8 of 4 CPUs and 1 GPU; {one}\n" in said
-    assert "cpu: up to 8 of 8 CPUs; no GPU; 8 cells by CPU (1 each) at a time; nothing left over\n" in said
-    assert f"price: at most {0.096 + 8 * 1.006:.2f} USD per hour: m5.large, 8 × g5.xlarge, on demand" in said
-    assert "idle: 0.096 USD per hour for the head alone" in said
-    assert "placeholders: ami-0123456789abcdef0, sg-0123456789abcdef0; " in said
+    assert f"gpu-t4: up to 8 of 4 CPUs and 1 GPU; {one}\n" in message
+    assert "cpu: up to 8 of 8 CPUs; no GPU; 8 cells by CPU (1 each) at a time; nothing left over\n" in message
+    assert f"price: at most {0.096 + 8 * 1.006:.2f} USD per hour: m5.large, 8 × g5.xlarge, on demand" in message
+    assert "idle: 0.096 USD per hour for the head alone" in message
+    assert "placeholders: ami-0123456789abcdef0, sg-0123456789abcdef0; " in message
 
 
 def node(name: str, change: Mutation) -> Mutation:
@@ -254,7 +254,7 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
         "setup_commands: must install with -c constraints.txt",
     ),
     "project not brought": (drop("file_mounts"), "file_mounts: must copy the project"),
-    "nobody hears the notice": (
+    "no process watches for the notice": (
         put("worker_start_ray_commands", ["ray start"]),
         "worker_start_ray_commands: must start `python -m helo.cluster",
     ),
@@ -266,7 +266,7 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
         within(WORKERS, swap(2, "6379", "6380")),
         f"{WORKERS}[2]: must use port 6379 of the head, got --address with port 6380",
     ),
-    "workers that join nobody": (
+    "workers without a head to join": (
         within(WORKERS, swap(1, "--address=$RAY_HEAD_IP:6379 ", "")),
         f"{WORKERS}: must run `ray start --address=$RAY_HEAD_IP:6379`, so that workers join the cluster",
     ),
@@ -327,9 +327,9 @@ def test_a_mistake_is_reported_in_one_line(tmp_path: Path, name: str) -> None:
     change, expected = PLANTED[name]
     content = documents("aws.yaml")
     change(content)
-    (said,) = faults(tmp_path, content)
-    assert expected in said
-    assert "\n" not in said
+    (message,) = faults(tmp_path, content)
+    assert expected in message
+    assert "\n" not in message
 
 
 def test_all_mistakes_are_reported_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -348,8 +348,8 @@ def test_all_mistakes_are_reported_together(tmp_path: Path, capsys: pytest.Captu
         PLANTED[name][0](content)
     path = write(tmp_path, content)
     assert main(["check", str(path)]) == 2
-    said, wrong = capsys.readouterr()
-    assert said == ""
+    message, wrong = capsys.readouterr()
+    assert message == ""
     lines = wrong.splitlines()
     assert len(lines) == len(chosen)
     assert all(line.startswith(f"helo-cluster: error: {path}: ") for line in lines)
@@ -395,8 +395,8 @@ def test_mistakes_on_google_cloud(tmp_path: Path, name: str) -> None:
     change, expected = GOOGLE[name]
     content = documents("gcp.yaml")
     change(content)
-    (said,) = faults(tmp_path, content)
-    assert expected in said
+    (message,) = faults(tmp_path, content)
+    assert expected in message
 
 
 LAB: dict[str, tuple[Mutation, str]] = {
@@ -408,7 +408,7 @@ LAB: dict[str, tuple[Mutation, str]] = {
         lambda content: content.update(min_workers=1, max_workers=1),
         "max_workers: must be at least 2, the number of worker_ips, got 1",
     ),
-    "workers that nobody starts": (
+    "workers that are never started": (
         within(HEAD, swap(1, "--autoscaling-config=", "--no-config=")),
         "with --autoscaling-config=",
     ),
@@ -420,8 +420,8 @@ def test_mistakes_in_the_lab(tmp_path: Path, name: str) -> None:
     change, expected = LAB[name]
     content = documents("local.yaml")
     change(content)
-    (said,) = faults(tmp_path, content)
-    assert expected in said
+    (message,) = faults(tmp_path, content)
+    assert expected in message
 
 
 def test_local_machines_may_be_idle(tmp_path: Path) -> None:
@@ -450,11 +450,11 @@ def test_workers_that_the_policy_of_the_head_forbids_are_reported(tmp_path: Path
     assert faults(tmp_path, content) == ()
     policy = tmp_path / "aws-policy-head.json"
     policy.write_bytes((FOLDER / policy.name).read_bytes())
-    (said,) = faults(tmp_path, content)
-    assert expected in said
+    (message,) = faults(tmp_path, content)
+    assert expected in message
     policy.write_text("{", encoding="utf-8")
-    (said,) = faults(tmp_path, content)
-    assert said.startswith("aws-policy-head.json: cannot be read (")
+    (message,) = faults(tmp_path, content)
+    assert message.startswith("aws-policy-head.json: cannot be read (")
 
 
 def test_the_price_depends_on_region_and_spot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -501,7 +501,7 @@ KUBERNETES: dict[str, tuple[Mutation, str]] = {
         f"{FIRST}.template.spec.containers[0].image: must have Ray 2.60.0, tag 2.60.0-py311-gpu, "
         "got registry.example/helo-search:2.9.3-py311-gpu",
     ),
-    "another Ray, said by the cluster": (
+    "another Ray, named by the cluster": (
         cluster(put("rayVersion", "2.9.3")),
         "RayCluster.spec.rayVersion: must be '2.60.0', got '2.9.3'",
     ),
@@ -534,7 +534,7 @@ KUBERNETES: dict[str, tuple[Mutation, str]] = {
         "must be ray.io/v1, got",
     ),
     "no cluster": (lambda parts: parts.pop(0), "kind: must be RayCluster in one document, got 'RayJob'"),
-    "nobody to search on": (
+    "no node for the search": (
         lambda parts: parts[1]["spec"].pop("clusterSelector"),
         "RayJob.spec.clusterSelector: must name the RayCluster",
     ),
@@ -570,8 +570,8 @@ def test_mistakes_on_kubernetes(tmp_path: Path, name: str) -> None:
     change, expected = KUBERNETES[name]
     content = documents("kuberay.yaml")
     change(content)
-    (said,) = faults(tmp_path, content)
-    assert expected in said
+    (message,) = faults(tmp_path, content)
+    assert expected in message
 
 
 def test_a_network_policy_replaces_a_token(tmp_path: Path) -> None:
@@ -599,8 +599,8 @@ def test_mistakes_on_slurm(tmp_path: Path, name: str) -> None:
     text = (FOLDER / "slurm.sh").read_text(encoding="utf-8")
     assert old in text
     (tmp_path / "job.sh").write_text(text.replace(old, new), encoding="utf-8")
-    (said,) = check(tmp_path / "job.sh").faults
-    assert expected in said
+    (message,) = check(tmp_path / "job.sh").faults
+    assert expected in message
 
 
 @pytest.mark.parametrize(
@@ -610,8 +610,8 @@ def test_other_files_are_rejected_in_one_line(tmp_path: Path, text: str, capsys:
     path = tmp_path / "file.yaml"
     path.write_text(text, encoding="utf-8")
     assert main(["check", str(path)]) == 2
-    said, wrong = capsys.readouterr()
-    assert said == ""
+    message, wrong = capsys.readouterr()
+    assert message == ""
     assert all(line.startswith("helo-cluster: error: ") for line in wrong.splitlines())
     assert wrong
 

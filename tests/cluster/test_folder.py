@@ -153,8 +153,8 @@ def test_a_job_starts_a_search_and_resumes_an_existing_run(tmp_path: Path) -> No
     (tmp_path / "again" / "runs").mkdir()
     (tmp_path / "again" / "runs" / "manifest.json").touch()
     done = batch(tmp_path / "again", "runs", "--data", "my data")
-    said, started = done.stdout.splitlines()
-    assert said == "resuming runs with its original options; ignored: --data my data"
+    message, started = done.stdout.splitlines()
+    assert message == "resuming runs with its original options; ignored: --data my data"
     assert started.endswith("-- python -m helo.search --address auto --resume runs")
 
 

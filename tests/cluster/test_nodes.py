@@ -120,10 +120,10 @@ def test_a_fault_of_a_file_is_reported_in_one_line(tmp_path: Path, old: str, new
     assert GOOD.count(old) == 1
     with pytest.raises(InputError) as caught:
         read(tmp_path, GOOD.replace(old, new))
-    said = str(caught.value)
-    assert said.startswith(f"{tmp_path / 'cluster.yaml'}: ")
-    assert message in said
-    assert "\n" not in said
+    output = str(caught.value)
+    assert output.startswith(f"{tmp_path / 'cluster.yaml'}: ")
+    assert message in output
+    assert "\n" not in output
 
 
 def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:

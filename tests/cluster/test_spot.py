@@ -184,9 +184,9 @@ def test_a_notice_drains_the_node_of_this_machine(
         assert watcher.poll() is None
         termination = seconds_from_now(120)
         metadata.notice = action(termination)
-        said, _ = watcher.communicate(timeout=60)
+        message, _ = watcher.communicate(timeout=60)
         assert watcher.returncode == 0
-        assert f"Ray drains node {node}" in said
+        assert f"Ray drains node {node}" in message
 
         busy.stdin.write("\n")
         busy.stdin.flush()

@@ -336,7 +336,7 @@ def edit(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path], Non
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (shutil.rmtree, "mine: no such dataset directory"),
         (lambda f: (f / "dataset.yaml").unlink(), "file dataset.yaml is missing"),
@@ -349,7 +349,7 @@ def edit(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path], Non
     ],
 )
 def test_malformed(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], spoil: Callable[[Path], Any], said: str
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], spoil: Callable[[Path], Any], message: str
 ) -> None:
     spoil(folder)
     before = sorted(tmp_path.rglob("*"))
@@ -359,7 +359,7 @@ def test_malformed(
     (line,) = err.splitlines()
     assert line.startswith("helo-data: error: ")
     assert str(folder) in line
-    assert said in line
+    assert message in line
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -191,12 +191,12 @@ def test_any_names_have_one_order(names: set[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "output"),
     [("P01 ", "give one person one name"), ("p01", "give one person one name"), (" ", "must have a name")],
 )
-def test_one_person_under_two_names_is_refused(name: str, said: str) -> None:
+def test_one_person_under_two_names_is_refused(name: str, output: str) -> None:
     base = simulate(subjects=3, clips=1, windows=2)
     subjects = base.subjects.astype("<U8")
     subjects[-1] = name
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=output):
         replace(base, subjects=subjects)

@@ -155,10 +155,10 @@ def test_any_order_of_clips(tmp_path_factory: pytest.TempPathFactory, clips: lis
 def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert main(["dmer", str(folder), "--out", str(out)]) == 0
-    said = capsys.readouterr().out
-    assert "subject 10 (3 of 3): 6 windows" in said
-    assert "dmer, 3 subjects, 18 windows, 913 features (eeg, gsr, ppg, video), 10 emotions" in said
-    assert said.splitlines()[-1] == f"next: python -m helo.data check {out}"
+    message = capsys.readouterr().out
+    assert "subject 10 (3 of 3): 6 windows" in message
+    assert "dmer, 3 subjects, 18 windows, 913 features (eeg, gsr, ppg, video), 10 emotions" in message
+    assert message.splitlines()[-1] == f"next: python -m helo.data check {out}"
     assert read_dataset(out).digest == read_dmer(folder).digest
     assert main(["dmer", str(folder), "--leave-out", "2", "--out", str(tmp_path / "two")]) == 0
     assert read_dataset(tmp_path / "two").subject_names == ("1", "10")
@@ -207,7 +207,7 @@ def put(name: str, where: Any, value: object) -> Callable[[dict[str, Any]], None
 
 
 @pytest.mark.parametrize(
-    ("spoil", "place", "said"),
+    ("spoil", "place", "message"),
     [
         (lambda f: (f / "2.mat").write_text("no MATLAB " * 40), "2.mat", "cannot be read as a MATLAB file"),
         (lambda f: (f / "2.mat").write_bytes(b""), "2.mat", "cannot be read as a MATLAB file"),
@@ -241,7 +241,7 @@ def test_malformed(
     capsys: pytest.CaptureFixture[str],
     spoil: Callable[[Path], Any],
     place: str,
-    said: str,
+    message: str,
 ) -> None:
     spoil(folder)
     before = sorted(tmp_path.rglob("*"))
@@ -249,12 +249,12 @@ def test_malformed(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("helo-data: error: ")
     assert str(folder / place) in line
-    assert said in line
+    assert message in line
     assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--leave-out", "2,99"], "subject 99 cannot be left out: there is no 99.mat"),
         (["--leave-out", "1,2"], "needs at least 2 subjects, got 10 (left out: 1, 2)"),
@@ -263,11 +263,11 @@ def test_malformed(
     ],
 )
 def test_wrong_options(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
     assert main(["dmer", str(folder), *words, "--out", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert said in line
+    assert message in line
     assert not (tmp_path / "out").exists()
 
 

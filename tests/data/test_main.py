@@ -40,12 +40,12 @@ def test_options_of_the_download_are_refused_where_they_do_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], named: str
 ) -> None:
     (tmp_path / "windows.csv").write_text("Subject_ID\n")
-    said = refusal(["wesad", str(tmp_path), *words, "--out", str(tmp_path / "out")], capsys)
-    assert said.startswith(f"{tmp_path}: {named}: these apply to the official download only")
+    message = refusal(["wesad", str(tmp_path), *words, "--out", str(tmp_path / "out")], capsys)
+    assert message.startswith(f"{tmp_path}: {named}: these apply to the official download only")
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--window", "0"], "--window must be above 0, got 0"),
         (["--step", "-1", "--jobs", "0"], "--step must be above 0, got -1; --jobs must be above 0, got 0"),
@@ -54,11 +54,11 @@ def test_options_of_the_download_are_refused_where_they_do_nothing(
     ],
 )
 def test_times_and_jobs_that_cannot_be(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
     (tmp_path / "S2").mkdir()
     (tmp_path / "S2" / "S2.pkl").touch()
-    assert refusal(["wesad", str(tmp_path), *words, "--out", str(tmp_path / "out")], capsys) == said
+    assert refusal(["wesad", str(tmp_path), *words, "--out", str(tmp_path / "out")], capsys) == message
     assert [path.name for path in tmp_path.iterdir()] == ["S2"]
 
 

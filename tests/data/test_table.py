@@ -274,7 +274,7 @@ def with_break(rows: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda f: f / "nowhere.csv", "nowhere.csv: no such file"),
         (lambda f: f, "must end in .csv, .csv.gz, .tsv, .parquet"),
@@ -312,8 +312,10 @@ def with_break(rows: list[str]) -> None:
         (parquet(no_labels), "row 4 (counted from 0): the emotions must sum to more than 0"),
     ],
 )
-def test_malformed(tmp_path: Path, capsys: pytest.CaptureFixture[str], make: Callable[[Path], Path], said: str) -> None:
-    assert said in refusal(tmp_path, capsys, make(tmp_path), WORDS)
+def test_malformed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], make: Callable[[Path], Path], message: str
+) -> None:
+    assert message in refusal(tmp_path, capsys, make(tmp_path), WORDS)
 
 
 def refusal(tmp_path: Path, capsys: pytest.CaptureFixture[str], path: Path, words: list[str]) -> str:
@@ -334,7 +336,7 @@ def replaced(old: str, new: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (replaced(MODALITIES[0], "ecg"), "--modality must be NAME=ROLE:PATTERN,PATTERN,…[:TOKENS], got 'ecg'"),
         (replaced(MODALITIES[0], "ecg=physiological"), "--modality must be NAME=ROLE"),
@@ -356,8 +358,8 @@ def replaced(old: str, new: str) -> list[str]:
         ([*WORDS, "--main", "ecgg"], "got 'ecgg' (did you mean 'ecg'?)"),
     ],
 )
-def test_wrong_options(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str) -> None:
-    assert said in refusal(tmp_path, capsys, save(frame(), tmp_path / "t.csv"), words)
+def test_wrong_options(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
+    assert message in refusal(tmp_path, capsys, save(frame(), tmp_path / "t.csv"), words)
 
 
 @pytest.mark.parametrize(

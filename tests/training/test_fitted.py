@@ -161,15 +161,15 @@ def test_a_wrong_schema_is_reported_by_column(saved: Path, dataset: Dataset, tmp
     table.to_parquet(tmp_path / "wrong.parquet")
     with pytest.raises(InputError) as error:
         read_signals(tmp_path / "wrong.parquet", model.schema)
-    said = str(error.value)
-    assert "wrong.parquet" in said
+    message = str(error.value)
+    assert "wrong.parquet" in message
     for part in (
         "column 'ecg_0' (modality ecg) is missing",
         "column 'resp_1' (modality resp) is missing",
         "column 'eda_2' (modality eda) must hold numbers",
     ):
-        assert part in said
-    assert "eda_1" not in said
+        assert part in message
+    assert "eda_1" not in message
 
 
 def test_other_modalities_in_the_schema_of_the_dataset_are_reported(
@@ -253,15 +253,15 @@ def test_a_damaged_model_is_refused_in_one_line(
     shutil.copytree(saved / "model", tmp_path / "model")
     where = spoil(tmp_path / "model", how)
     assert main([str(tmp_path / "model"), str(saved / "data"), "--out", str(tmp_path / "p.parquet")]) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert str(tmp_path / "model" / where) in said
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert str(tmp_path / "model" / where) in message
     assert not (tmp_path / "p.parquet").exists()
     assert not (tmp_path / "model" / "bomb").exists()
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["nowhere", "{data}", "--out", "{tmp}/p.parquet"], "nowhere: no such model"),
         (["{model}", "{tmp}/none.csv", "--out", "{tmp}/p.parquet"], "none.csv: no such file"),
@@ -271,12 +271,12 @@ def test_a_damaged_model_is_refused_in_one_line(
     ],
 )
 def test_invalid_arguments_are_refused(
-    saved: Path, tmp_path: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    saved: Path, tmp_path: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     known = {"model": saved / "model", "data": saved / "data", "tmp": tmp_path}
     assert main([word.format(**known) for word in words]) == 2
     error = capsys.readouterr().err
-    assert said in error
+    assert message in error
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 

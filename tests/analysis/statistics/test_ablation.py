@@ -61,9 +61,9 @@ def test_tests_of_losses_agree_with_scipy_and_statsmodels() -> None:
     np.testing.assert_allclose(table["p_holm"], [np.nan, *multipletests(p, method="holm")[1]])
     assert table["effect"][1] == 1  # worse for all: the first one is better
     assert loss_words(table.to_dict("records")[0]) == ("–",) * 5
-    said = loss_words(table.to_dict("records")[1])
-    assert said.lost.startswith("+")
-    assert (said.worse, said.p, said.effect) == ("12 of 12", "< 0.001", "+1.00")
+    message = loss_words(table.to_dict("records")[1])
+    assert message.lost.startswith("+")
+    assert (message.worse, message.p, message.effect) == ("12 of 12", "< 0.001", "+1.00")
 
 
 def test_equal_variants_have_no_loss() -> None:
@@ -109,6 +109,6 @@ def test_the_verdict_is_about_the_first_variant() -> None:
     chosen = pd.DataFrame({"estimate": "per_fold_selection", "fold": ["S0"], **{m: [0.9] for m in METRICS}})
     trivial = pd.DataFrame({"estimate": "train_mean", "fold": ["S0", "S1", "S2"], **{m: [0.25] * 3 for m in METRICS}})
     scores = variant_scores(first_variant_cells(found, VARIANTS), pd.concat([chosen, trivial]))
-    said = verdict(scores, "kl", "the first variant (whole)")
-    assert "on KL, the first variant (whole) beats the train mean" in said
-    assert "for 2 of 3 subjects (mean 0.2000 against 0.2500" in said
+    message = verdict(scores, "kl", "the first variant (whole)")
+    assert "on KL, the first variant (whole) beats the train mean" in message
+    assert "for 2 of 3 subjects (mean 0.2000 against 0.2500" in message

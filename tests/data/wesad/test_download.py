@@ -133,8 +133,8 @@ def test_processes_give_the_same_and_end(official: Official, tmp_path: Path) -> 
     assert multiprocessing.active_children() == []
     # What goes wrong in a process comes out as it would without.
     official.path("S14").write_bytes(b"")
-    said = refused(official, jobs=2, cache=tmp_path / "others")
-    assert said.startswith(f"{official.path('S14')}: is not a complete pickle")
+    message = refused(official, jobs=2, cache=tmp_path / "others")
+    assert message.startswith(f"{official.path('S14')}: is not a complete pickle")
     assert multiprocessing.active_children() == []
 
 
@@ -256,7 +256,7 @@ def test_finished_subjects_are_not_read_again(
     (line,) = told
     done = line.split(":")[0]
     assert any(path.name.startswith(f"{done}-") for path in parts.iterdir())
-    # The finished subject's pickle becomes rubbish of the same size and time: whoever opened it would say so.
+    # The finished subject's pickle becomes rubbish of the same size and time: opening it would fail.
     path = official.path(done)
     about, whole = path.stat(), path.read_bytes()
     path.write_bytes(b"x" * len(whole))
@@ -333,9 +333,11 @@ def test_broken_pickles_are_named(official: Official) -> None:
 
 def test_a_recording_that_contradicts_its_questionnaire_is_refused(official: Official) -> None:
     quest = official.write_quest("S2", ("Base", "Fun", "Medi 1", "TSST", "Medi 2"))
-    said = refused(official)
-    assert said.startswith(f"{official.path()}: 'label' has baseline, stress, meditation, amusement, meditation, but")
-    assert f"by ORDER in {quest} it must have baseline, amusement" in said
+    message = refused(official)
+    assert message.startswith(
+        f"{official.path()}: 'label' has baseline, stress, meditation, amusement, meditation, but"
+    )
+    assert f"by ORDER in {quest} it must have baseline, amusement" in message
     official.write_quest("S2")
     official.content["S2"]["label"][: 15 * 700] = 0  # the first condition begins 5 s late
     official.write()
@@ -352,7 +354,7 @@ def test_files_of_someone_else_are_refused(official: Official) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"device": "wrists"}, "device: must be one of wrist, chest, both, got 'wrists' (did you mean 'wrist'?)"),
         ({"window": 5.0}, "window: must be at least 10 seconds, got 5"),
@@ -364,8 +366,8 @@ def test_files_of_someone_else_are_refused(official: Official) -> None:
         ({"device": "chest"}, "S2.pkl: 'signal' must have the key 'chest'; it has wrist"),
     ],
 )
-def test_wrong_settings_are_refused(official: Official, settings: dict[str, Any], said: str) -> None:
-    assert refused(official, **settings).endswith(said)
+def test_wrong_settings_are_refused(official: Official, settings: dict[str, Any], message: str) -> None:
+    assert refused(official, **settings).endswith(message)
 
 
 def test_broken_archives_are_refused(official: Official) -> None:
@@ -391,8 +393,8 @@ def test_archives_that_claim_too_much_or_hold_a_subject_twice_are_refused(offici
     assert whole[entry : entry + 4] == b"PK\x01\x02"
     whole[entry + 24 : entry + 28] = (2**32 - 2).to_bytes(4, "little")
     archive.write_bytes(bytes(whole))
-    said = refused(official, archive)
-    assert said.startswith(f"{archive}: WESAD/S2/S2.pkl: has 4.3 GB, more than any file of WESAD")
+    message = refused(official, archive)
+    assert message.startswith(f"{archive}: WESAD/S2/S2.pkl: has 4.3 GB, more than any file of WESAD")
     with zipfile.ZipFile(archive, "w") as written:
         for prefix in ("a", "b"):
             written.write(official.path(), f"{prefix}/S2/S2.pkl")

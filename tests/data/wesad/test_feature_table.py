@@ -125,7 +125,7 @@ def test_a_subject_may_lack_windows_of_a_condition(small: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"condition": "Medi1"}, "unknown condition 'Medi1' (did you mean 'Medi 1'?)"),
         ({"condition": np.nan}, "unknown condition 'nan'"),
@@ -137,9 +137,9 @@ def test_a_subject_may_lack_windows_of_a_condition(small: Path) -> None:
         ({"SDNN": np.inf}, "features must be finite numbers"),
     ],
 )
-def test_wrong_tables_are_refused(small: Path, changes: dict[str, object], said: str) -> None:
+def test_wrong_tables_are_refused(small: Path, changes: dict[str, object], message: str) -> None:
     edit_windows(small, **changes)
-    with pytest.raises(InputError, match=re.escape(said)) as caught:
+    with pytest.raises(InputError, match=re.escape(message)) as caught:
         read_feature_table(small)
     assert "\n" not in str(caught.value)
 

@@ -19,7 +19,7 @@ def test_items_of_a_set_and_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("Happy,Nervos", "unknown item 'Nervos' (did you mean 'Nervous'?)"),
         ("panas32", "(did you mean 'panas23'?)"),
@@ -31,6 +31,6 @@ def test_items_of_a_set_and_by_name() -> None:
         ("Irritated,Happy", "'Irritated' is asked after TSST only"),
     ],
 )
-def test_items_refused(text: str, said: str) -> None:
-    with pytest.raises(InputError, match=re.escape(said)):
+def test_items_refused(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
         parse_items(text)

@@ -33,10 +33,10 @@ def read(content: bytes) -> Any:
 def refused(content: bytes) -> str:
     with pytest.raises(InputError) as caught:
         read(content)
-    said = str(caught.value)
-    assert said.startswith("S2.pkl: ")
-    assert "\n" not in said
-    return said
+    message = str(caught.value)
+    assert message.startswith("S2.pkl: ")
+    assert "\n" not in message
+    return message
 
 
 def named(module: str, name: str, *arguments: bytes) -> bytes:
@@ -88,8 +88,8 @@ def test_nothing_in_a_pickle_is_run(tmp_path: Path, protocol: int, place: str) -
     elif place == "behind an array":
         evil = {"signal": np.array([1.0]), "label": {"deep": [evil]}}
     content = pickle.dumps(evil, protocol=protocol)
-    said = refused(content)
-    assert "names '" in said or "dtype 'O8'" in said
+    message = refused(content)
+    assert "names '" in message or "dtype 'O8'" in message
     assert not target.exists()
     pickle.loads(content)  # noqa: S301 — to show that the file is as dangerous as it is meant to be
     assert target.exists()  # it would have been made
@@ -125,8 +125,8 @@ def test_nothing_in_a_pickle_is_run(tmp_path: Path, protocol: int, place: str) -
     ],
 )
 def test_every_other_name_is_refused(module: str, name: str) -> None:
-    said = refused(named(module, name, b"S'true'\n"))
-    assert f"names '{module}.{name}', but a pickle of WESAD names NumPy arrays only; no code was run" in said
+    message = refused(named(module, name, b"S'true'\n"))
+    assert f"names '{module}.{name}', but a pickle of WESAD names NumPy arrays only; no code was run" in message
     # The same by the opcodes that Python 3 and old classes use.
     texts = b"".join(b"\x8c" + bytes([len(text)]) + text.encode() for text in (module, name))
     assert f"names '{module}.{name}'" in refused(b"\x80\x04" + texts + b"\x93.")
@@ -138,7 +138,7 @@ FLOAT = b"cnumpy\ndtype\n(S'f8'\nI0\nI1\ntR"
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (named("numpy", "dtype", b"S'O8'\nI0\nI1\n"), "an array must hold numbers, not dtype 'O8'"),
         (named("numpy", "dtype", b"S'O'\n"), "not dtype 'O'"),
@@ -183,11 +183,11 @@ FLOAT = b"cnumpy\ndtype\n(S'f8'\nI0\nI1\ntR"
         (b"\x80\x04\x8e" + struct.pack("<Q", 2**62) + b"x.", "is not a complete pickle"),
     ],
 )
-def test_what_is_no_numeric_array_is_refused(content: bytes, said: str | None) -> None:
-    if said is None:
+def test_what_is_no_numeric_array_is_refused(content: bytes, message: str | None) -> None:
+    if message is None:
         assert read(content) == "x"
     else:
-        assert said in refused(content)
+        assert message in refused(content)
 
 
 def test_extension_codes_are_looked_up_by_name_too() -> None:

@@ -93,7 +93,7 @@ def test_quest_counts_no_answer_as_not_at_all(quest_lines: Lines, write_quest: W
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("# ORDER", "# ODER", "exactly one line '# ORDER;...'"),
         ("# START", "# STRT", "exactly one line '# START;...'"),
@@ -119,17 +119,17 @@ def test_quest_counts_no_answer_as_not_at_all(quest_lines: Lines, write_quest: W
     ],
 )
 def test_quest_refuses_wrong_lines(
-    changed: Callable[[str, str], list[str]], write_quest: Write, tmp_path: Path, old: str, new: str, said: str
+    changed: Callable[[str, str], list[str]], write_quest: Write, tmp_path: Path, old: str, new: str, message: str
 ) -> None:
     path = write_quest(tmp_path, changed(old, new))
-    with pytest.raises(InputError, match=re.escape(said)) as caught:
+    with pytest.raises(InputError, match=re.escape(message)) as caught:
         read_quest(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("place", "cells", "said"),
+    ("place", "cells", "message"),
     [
         (0, answers()[:-1], "line 6: PANAS after Base must hold 24 answers (24, but 26 after TSST), got 23"),
         (0, tsst_answers(), "PANAS after Base must hold 24 answers"),
@@ -142,11 +142,11 @@ def test_quest_refuses_wrong_lines(
     ],
 )
 def test_quest_refuses_wrong_answers(
-    quest_lines: Lines, write_quest: Write, tmp_path: Path, place: int, cells: list[str], said: str
+    quest_lines: Lines, write_quest: Write, tmp_path: Path, place: int, cells: list[str], message: str
 ) -> None:
     lines = quest_lines()
     lines[5 + place] = row("PANAS", *cells)
-    with pytest.raises(InputError, match=re.escape(said)):
+    with pytest.raises(InputError, match=re.escape(message)):
         read_quest(write_quest(tmp_path, lines))
 
 

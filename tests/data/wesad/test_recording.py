@@ -57,7 +57,7 @@ def test_lengths_may_differ_by_a_second(extra: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("whole", "said"),
+    ("whole", "message"),
     [
         ([1, 2], "the pickle must be a dictionary with subject, signal, label, got list"),
         ({"subject": "S2", "signals": {}, "label": 1}, "the key 'signal' (did you mean 'signals'?); it has subject,"),
@@ -86,8 +86,8 @@ def test_lengths_may_differ_by_a_second(extra: float) -> None:
         (content(ECG=np.float64(1)), "got float64"),
     ],
 )
-def test_wrong_content_is_refused(whole: Any, said: str) -> None:
-    with pytest.raises(InputError, match=re.escape(said)) as caught:
+def test_wrong_content_is_refused(whole: Any, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)) as caught:
         make_recording(whole, "S2", CHEST + WRIST, "S2.pkl")
     assert str(caught.value).startswith("S2.pkl: ")
     assert "\n" not in str(caught.value)
@@ -120,7 +120,7 @@ def test_both_meditations_are_told_apart_by_their_place() -> None:
 
 
 @pytest.mark.parametrize(
-    ("codes", "said"),
+    ("codes", "message"),
     [
         ((1, 3, 4, 2, 4), "'label' has baseline, amusement, meditation, stress, meditation, but by ORDER in S2_quest"),
         ((1, 2, 4, 3), "must have baseline, stress, meditation, amusement, meditation"),
@@ -128,16 +128,16 @@ def test_both_meditations_are_told_apart_by_their_place() -> None:
         ((0, 6), "'label' has no condition, but"),
     ],
 )
-def test_runs_that_order_does_not_know_are_refused(codes: tuple[int, ...], said: str) -> None:
-    with pytest.raises(InputError, match=re.escape(said)) as caught:
+def test_runs_that_order_does_not_know_are_refused(codes: tuple[int, ...], message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)) as caught:
         find_segments(label(*codes), quest(), "S2.pkl", "S2_quest.csv")
     assert str(caught.value).startswith("S2.pkl: ")
 
 
 @pytest.mark.parametrize("late", [-2, 2, 30])
 def test_a_condition_at_another_time_is_refused(late: int) -> None:
-    said = f"S2.pkl: against S2_quest.csv: subject S2, Medi 1: the label begins {-late} s after START (right: 0)"
-    with pytest.raises(InputError, match=re.escape(said)):
+    message = f"S2.pkl: against S2_quest.csv: subject S2, Medi 1: the label begins {-late} s after START (right: 0)"
+    with pytest.raises(InputError, match=re.escape(message)):
         find_segments(label(1, 2, 4, 3, 4), quest(late=late), "S2.pkl", "S2_quest.csv")
 
 

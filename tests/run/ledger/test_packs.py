@@ -1,4 +1,4 @@
-"""Parts that become packs: no cell is lost or counted twice, whatever ends the packing and whoever reads meanwhile."""
+"""Parts that become packs: no cell is lost or counted twice, whatever ends the packing, and while others read."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_interrupted_packing_neither_loses_nor_duplicates_cells(tmp_path: Path, 
     ledger = Ledger(tmp_path, "mine")
     assert len(ledger) > len(CELLS)  # by names alone
     assert_complete(ledger)
-    with LedgerWriter(ledger):  # a search that goes on
+    with LedgerWriter(ledger):  # a resumed search
         assert len(ledger) == len(CELLS)
     assert_complete(ledger)
 
@@ -219,13 +219,13 @@ def test_a_failure_to_pack_is_reported_once(tmp_path: Path) -> None:
                 raise OSError("no room for packs")
             super().write(name, content)
 
-    said: list[str] = []
-    with LedgerWriter(Ledger(Full(tmp_path), "mine"), pack=5, tell=said.append) as writer:
+    message: list[str] = []
+    with LedgerWriter(Ledger(Full(tmp_path), "mine"), pack=5, tell=message.append) as writer:
         for cell in CELLS:
             writer.append(record(*cell), cell[1])
             if writer._packing is not None:
                 writer._packing.join()
-    assert said == ["parts of the ledger are not packed: no room for packs"]
+    assert message == ["parts of the ledger are not packed: no room for packs"]
     assert_complete(Ledger(tmp_path, "mine"))
 
 
