@@ -270,7 +270,7 @@ def test_search_fails_if_every_cell_fails(here: Here, tmp_path: Path) -> None:
 
 def test_the_commands_of_the_readme_on_wesad(wesad_search: Path, tmp_path: Path) -> None:
     shutil.copytree(wesad_search, tmp_path, dirs_exist_ok=True)
-    output = done("analysis", "report", "runs/wesad", "--export", "runs/wesad/export", cwd=tmp_path)
+    output = done("helo.analysis", "report", "runs/wesad", "--export", "runs/wesad/export", cwd=tmp_path)
     assert "report.html" in output
     assert {"summary.csv", "estimates.tex", "figures"} <= {
         one.name for one in (tmp_path / "runs/wesad/export").iterdir()
