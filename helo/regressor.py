@@ -218,7 +218,7 @@ dropout, learning_rate, weight_decay, batch_size, epochs, patience
         subjects = np.zeros(len(X), np.intp) if groups is None else _encode(groups, len(X))[1]
         return self.model_.predict(Signals(self._schema, subjects.astype(np.str_), self._features(X)))
 
-    def negative_kl(self, X: Any, Y: Any) -> float:
+    def negative_kl(self, X: Any, Y: Any, groups: ArrayLike | None = None) -> float:
         """Return the negative mean Kullback–Leibler divergence of predictions from labels; higher is better.
 
         ``scoring=HeLoRegressor.negative_kl`` uses it in a cross-validation or a search.
@@ -229,13 +229,15 @@ dropout, learning_rate, weight_decay, batch_size, epochs, patience
             Features.
         Y : array-like of shape (N, E)
             Emotion distributions.
+        groups : array-like of shape (N,), optional
+            Subject of each row, see `predict`.
 
         Returns
         -------
         float
             Negative mean over rows of KL(Y ‖ prediction), in nats.
         """
-        return -float(window_scores(Y, self.predict(X))["kl"].mean())
+        return -float(window_scores(Y, self.predict(X, groups))["kl"].mean())
 
     def __sklearn_tags__(self) -> Tags:
         """Return the tags of scikit-learn: missing values are allowed and the target has several columns."""

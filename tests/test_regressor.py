@@ -199,6 +199,14 @@ def test_a_grid_search_over_groups(dataset: Dataset) -> None:
     assert search.best_score_ < 0
 
 
+def test_the_score_scales_the_windows_of_each_subject(dataset: Dataset) -> None:
+    X, Y, subjects = dataset.features, dataset.labels, dataset.subjects
+    model = HeLoRegressor(**QUICK, normalise="subject").fit(X, Y, subjects)
+    expected = -window_scores(Y, model.predict(X, subjects))["kl"].mean()
+    assert model.negative_kl(X, Y, subjects) == pytest.approx(expected, abs=1e-12)
+    assert model.negative_kl(X, Y, subjects) != model.negative_kl(X, Y)
+
+
 def test_missing_signals_are_allowed(dataset: Dataset) -> None:
     gaps = dataset.features.copy()
     gaps[::3, 0] = np.nan

@@ -45,6 +45,10 @@ def read_dataset(place: os.PathLike[str] | str) -> Dataset:
         key.
     """
     folder = open_folder(place)
+    if folder.here is not None and folder.here.is_file():
+        raise InputError(
+            f"{folder}: is a file, not a dataset directory; make one from a table with python -m helo.data table"
+        )
     names = names_in(folder, f"no such dataset directory (it needs {FileName.WINDOWS} and {FileName.SCHEMA})")
     for name in (FileName.SCHEMA, FileName.WINDOWS):
         if name not in names:

@@ -178,3 +178,9 @@ def test_parents_are_made_and_nothing_is_left_beside(tmp_path: Path) -> None:
         "dataset.yaml",
         "windows.parquet",
     ]
+
+
+def test_a_table_in_place_of_a_directory_is_refused_with_the_command_to_use(tmp_path: Path) -> None:
+    (tmp_path / "windows.csv").write_text("a,b", encoding="utf-8")
+    with pytest.raises(InputError, match=r"windows\.csv: is a file, not a dataset directory; .*helo\.data table"):
+        read_dataset(tmp_path / "windows.csv")
