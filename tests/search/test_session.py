@@ -109,12 +109,12 @@ def interrupt_script(folder: Path) -> None:
         text=True,
         start_new_session=True,
     )
-    ledger, deadline = folder / "run" / "ledger", time.monotonic() + 120
+    ledger, deadline = folder / "run" / "ledger", time.monotonic() + 400
     while len(list(ledger.glob("c*-f*.parquet"))) < 3 and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=240)
     assert "run directory: run" in output
     assert errors.strip().splitlines()[-1].startswith("KeyboardInterrupt: interrupted; ")
     assert errors.strip().endswith("cells are finished; resume with: helo.run_search(dataset, resume='run')")

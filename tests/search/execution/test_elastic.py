@@ -58,7 +58,7 @@ SPACE = Space(
 )
 SETTINGS = CellSettings(TrainingSettings(seed=3))
 NODES = 4
-WAIT_S = 120.0
+WAIT_S = 400.0
 """Seconds after which a test that waits for an event fails."""
 
 VOLATILE = ["seconds", "node", "started", "finished"]
