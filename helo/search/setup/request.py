@@ -202,7 +202,9 @@ class Request:
 def _is_default(name: str, value: Any) -> bool:
     """Return whether a value equals the default of a field in type and value."""
     default = DEFAULTS.get(name)
-    return type(value) is type(default) and bool(value == default)
+    # A string equals the member of an enumeration that has its value.
+    is_same_type = type(value) is type(default) or (isinstance(value, str) and isinstance(default, str))
+    return is_same_type and bool(value == default)
 
 
 def problems_of(request: Request) -> list[str]:

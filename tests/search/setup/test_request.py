@@ -291,3 +291,12 @@ except InputError:
 """
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output == "refused after the import of []\n"
+
+
+@pytest.mark.parametrize("name", sorted(DEFAULTS))
+def test_an_argument_that_equals_its_default_counts_as_not_given(name: str) -> None:
+    """Resuming refuses settings that are given, and in Python every argument has a value."""
+    default = DEFAULTS[name]
+    plain = str(default) if isinstance(default, str) else default  # the default of `helo.run_search`
+    assert getattr(Request.of_arguments(**{name: plain}), name) is None
+    assert getattr(Request.of_arguments(**{name: default}), name) is None
