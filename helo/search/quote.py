@@ -18,6 +18,7 @@ from helo.cluster.nodes import Nodes, price_list, read_nodes
 from helo.errors import InputError
 from helo.evaluation.folds import loso_folds
 from helo.run.directory import Run
+from helo.search.setup.budget import describe_budget
 from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.probe import (
     CellCost,
@@ -93,6 +94,8 @@ def print_quote(
     folds = loso_folds(setup.dataset.subject_names, setup.seed)
     device = "cuda" if setup.gpus and setup.resources.gpus_per_cell != 0 else "cpu"
     configurations = [largest_configuration(setup.space), *sample_configurations(setup.space, setup.seed)]
+    for line in describe_budget(setup, folds):
+        show(line)
     show(f"timing {len(configurations)} configurations on one fold …")
     dataset, window_share = thin_dataset(setup.dataset)
     training = setup.training_on(device)
