@@ -54,6 +54,7 @@ def test_shapes(name: str) -> None:
     assert set(np.unique(dataset.subjects, return_counts=True)[1]) == {windows}
     assert dataset.features.shape[1] == features
     assert len(dataset.emotions) == emotions
+    assert dataset.groups is not None
     assert len(np.unique(dataset.groups)) == STUDIES[name].clips
     assert not dataset.missing
 
