@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from helo.configuration import Configuration
 from helo.data.schema import Schema
@@ -21,9 +19,6 @@ from helo.names import Column, Prefix
 from helo.settings import TrainingSettings
 from helo.training.fitting import Fitting
 from helo.training.windows import Batches, Windows
-
-SNAPSHOTS = 4
-"""Number of epochs, evenly spaced, whose weights are kept besides those of epoch 0 and of the last epoch."""
 
 Scores = dict[str, float]
 """Losses, unconverged plans and inner validation metrics of one member after one epoch."""
@@ -53,8 +48,6 @@ class MemberTraining(Fitting):
     ----------
     history : list of list of dict
         Scores of each member after each epoch, from epoch 0.
-    snapshots : dict
-        Epoch → averaged weights of all members after it.
     """
 
     def __init__(
@@ -71,7 +64,6 @@ class MemberTraining(Fitting):
         self._labels = [one.validation.labels for one in data]
         self._subjects = [one.validation.subjects for one in data]
         self.history: list[list[Scores]] = []
-        self.snapshots: dict[int, dict[str, Tensor]] = {}
         nothing = {Column.TRAIN_LOSS: math.nan, Column.ALIGNMENT_LOSS: math.nan, Column.UNCONVERGED: 0.0}
         self._record([dict(nothing) for _ in data])
 
@@ -80,10 +72,6 @@ class MemberTraining(Fitting):
         rows = super().run_epoch()
         self._record(rows)
         return rows
-
-    def end(self) -> None:
-        """Keep the weights of the last epoch."""
-        self._keep()
 
     def out_of_fold(self) -> list[NDArray[np.float64]]:
         """Return the predictions (N, E) of each member for its inner validation windows, with the averaged weights."""
@@ -123,14 +111,9 @@ class MemberTraining(Fitting):
             plain = {**row, **{Prefix.VAL + name: value for name, value in scores.items()}}
             entries.append({str(name): value for name, value in plain.items()})
         self.history.append(entries)
-        if self.epoch % math.ceil(self.configuration.epochs / SNAPSHOTS) == 0:
-            self._keep()
-
-    def _keep(self) -> None:
-        self.snapshots[self.epoch] = {name: value.clone() for name, value in self.averaged.state_dict().items()}
 
 
-_PROGRESS = ("epoch", "steps", "history", "snapshots")
+_PROGRESS = ("epoch", "steps", "history")
 
 
 def joint_curve(history: Sequence[Sequence[Scores]], sizes: Sequence[int], objective: str) -> list[float]:
@@ -204,8 +187,3 @@ def untrained_scores(data: SplitData) -> tuple[Scores, NDArray[np.float64]]:
     row: Scores = {Column.TRAIN_LOSS: math.nan, Column.ALIGNMENT_LOSS: math.nan, Column.UNCONVERGED: 0.0}
     row |= {Prefix.VAL + name: value for name, value in scores.items()}
     return {str(name): value for name, value in row.items()}, predicted
-
-
-def loaded_weights(snapshots: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Return the weights of the members of several trainings as those of one model."""
-    return {name: torch.cat([snapshot[name] for snapshot in snapshots]) for name in snapshots[0]}

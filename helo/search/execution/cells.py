@@ -25,7 +25,7 @@ from helo.settings import TrainingSettings
 from helo.training.cell import CellResult, Checkpointer, train_cell
 from helo.training.checkpoints import CheckpointFile, CheckpointStore, never_draining
 
-_SCORES = ("val", "test", "windows", "predictions")
+_SCORES = ("val", "test", "test_by_group", "windows", "predictions")
 
 
 class Train(Protocol):
@@ -242,7 +242,7 @@ def _run_helo_cell(
     )
     if result is None:
         return None
-    names = ("epochs", "best_epoch", "history", "correlation", "plan", *_SCORES)
+    names = ("epochs", "best_epoch", "history", "first_losses", "correlation", "plan", *_SCORES)
     return {
         "status": Status.STOPPED if result.stopped else Status.COMPLETED,
         **{name: getattr(result, name) for name in names},
