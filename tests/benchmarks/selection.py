@@ -19,7 +19,6 @@ Without ``--wesad`` and ``--study`` the data are those of `helo.data.simulate`. 
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 import os
 import sys
@@ -80,13 +79,6 @@ def read_dataset(arguments: argparse.Namespace) -> Dataset:
     return simulate(subjects=15, windows=5, seed=arguments.seed)
 
 
-def make_folds(dataset: Dataset, seed: int, inner_folds: int | None) -> tuple[Fold, ...]:
-    """Return the folds of all subjects."""
-    if "inner_folds" in inspect.signature(loso_folds).parameters:
-        return loso_folds(dataset.subject_names, seed, inner_folds)
-    return loso_folds(dataset.subject_names, seed)
-
-
 def draw_configurations(arguments: argparse.Namespace, windows: int) -> list[dict[str, Any]]:
     """Return the hyperparameters of random configurations, for models that are trained on `windows` windows."""
     space = replace(load_space(arguments.space).resolve(windows), sampler="random", first={})
@@ -142,7 +134,7 @@ def main() -> None:
     arguments = parser.parse_args()
     start = time.perf_counter()
     dataset = read_dataset(arguments)
-    all_folds = make_folds(dataset, arguments.seed, arguments.inner_folds)
+    all_folds = loso_folds(dataset.subject_names, arguments.seed, arguments.inner_folds)
     folds = all_folds[arguments.first_fold :: arguments.every_fold]
     configurations = draw_configurations(arguments, count_training_windows(dataset, all_folds))
     cells = [(fold, params) for fold in folds for params in configurations]
