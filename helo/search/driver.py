@@ -141,6 +141,8 @@ def _announce(context: SearchContext, resources: Resources, is_resumed: bool) ->
         f"{len(dataset.subject_names)} folds, protocol {setup.protocol}, {racing}; "
         f"{resources.concurrency} cells at a time{share}; seed {setup.seed}"
     )
+    for note in setup.notes:
+        context.print(note)
     if dataset.missing:
         context.print(f"missing signals: {dataset.missing}")
     finished = f", {len(run.ledger)} cells are finished" if is_resumed else ""

@@ -93,6 +93,8 @@ def print_quote(
     folds = loso_folds(setup.dataset.subject_names, setup.seed)
     device = "cuda" if setup.gpus and setup.resources.gpus_per_cell != 0 else "cpu"
     configurations = [largest_configuration(setup.space), *sample_configurations(setup.space, setup.seed)]
+    for note in setup.notes:
+        show(note)
     show(f"timing {len(configurations)} configurations on one fold …")
     dataset, window_share = thin_dataset(setup.dataset)
     training = setup.training_on(device)

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ from helo.search.planning.space_parameters import Choices, Range, parse_paramete
 __all__ = ["SAMPLERS", "Choices", "Range", "Space", "bundled_spaces", "load_space", "parse_space", "read_space"]
 
 SAMPLERS = ("tpe", "random")
-_KEYS = ("name", "about", "configurations", "sampler", "objective", "parameters", "first", "variants")
+_KEYS = ("name", "about", "configurations", "sampler", "objective", "parameters", "first", "variants", "left_out")
 _DRAWING_KEYS = ("configurations", "sampler", "first")
 
 
@@ -73,6 +73,8 @@ class Space:
         Values of searched hyperparameters in the first configuration. The other values are drawn.
     variants : mapping of str to mapping
         Name → values of all searched hyperparameters. Empty if configurations are drawn.
+    left_out : tuple of str
+        Sentences on what `helo.search.planning.space_for_data.space_for_roles` has left out for the data of a search.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Space:
     about: str = ""
     first: Mapping[str, Any] = field(default_factory=dict)
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     def preset_values(self, number: int) -> Mapping[str, Any] | None:
         """Return the searched values of configuration `number` that are not drawn, or None if all are drawn."""
@@ -98,7 +101,9 @@ class Space:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the space as plain values, for the manifest. `parse_space` is the inverse."""
-        about = {"name": self.name, "about": self.about, "objective": self.objective}
+        about: dict[str, Any] = {"name": self.name, "about": self.about, "objective": self.objective}
+        if self.left_out:
+            about["left_out"] = list(self.left_out)
         fixed = {name: {"value": value} for name, value in self.fixed.items()}
         if self.variants:
             variants = {name: dict(values) for name, values in self.variants.items()}
@@ -176,7 +181,7 @@ def parse_space(content: Mapping[str, Any], where: str, name: str) -> Space:
     """
     if "variants" in content:
         return _parse_listed(content, where, name)
-    problems = _unknown_keys(content)
+    problems = _key_problems(content)
     configurations = content.get("configurations")
     if not isinstance(configurations, int) or isinstance(configurations, bool) or configurations < 1:
         problems.append(f"configurations must be a whole number of at least 1, got {configurations!r}")
@@ -200,11 +205,16 @@ def parse_space(content: Mapping[str, Any], where: str, name: str) -> Space:
         searched=searched,
         fixed=fixed,
         first=first,
+        left_out=tuple(content.get("left_out", ())),
     )
 
 
-def _unknown_keys(content: Mapping[str, Any]) -> list[str]:
-    return [f"unknown key {key!r}{did_you_mean(str(key), _KEYS)}" for key in content if key not in _KEYS]
+def _key_problems(content: Mapping[str, Any]) -> list[str]:
+    problems = [f"unknown key {key!r}{did_you_mean(str(key), _KEYS)}" for key in content if key not in _KEYS]
+    left_out = content.get("left_out", [])
+    if not isinstance(left_out, list) or not all(isinstance(sentence, str) for sentence in left_out):
+        problems.append(f"left_out must be a list of sentences, got {left_out!r}")
+    return problems
 
 
 def _check_objective(objective: Any, problems: list[str]) -> None:
@@ -215,7 +225,7 @@ def _check_objective(objective: Any, problems: list[str]) -> None:
 
 def _parse_listed(content: Mapping[str, Any], where: str, name: str) -> Space:
     """Return a space whose configurations are listed as variants."""
-    problems = _unknown_keys(content)
+    problems = _key_problems(content)
     problems += [f"{key} cannot be given together with variants" for key in _DRAWING_KEYS if key in content]
     objective, variants = content.get("objective", "kl"), content["variants"]
     _check_objective(objective, problems)
@@ -233,16 +243,44 @@ def _parse_listed(content: Mapping[str, Any], where: str, name: str) -> Space:
         problems.append(f"variants must be at least two, so that they can be compared, got {len(models)}")
     if problems:
         raise InputError(f"{where}: {'; '.join(problems)}")
-    changing = [key for key in base if len({params[key] for params in models.values()}) > 1]
-    return Space(
+    space = Space(
         name=str(content.get("name", name)),
         about=str(content.get("about", "")),
         configurations=len(models),
         sampler="listed",
         objective=objective,
-        searched={key: Choices(tuple(dict.fromkeys(params[key] for params in models.values()))) for key in changing},
-        fixed={key: value for key, value in fixed.items() if key not in changing},
-        variants={variant: {key: params[key] for key in changing} for variant, params in models.items()},
+        searched={},
+        fixed=fixed,
+        left_out=tuple(content.get("left_out", ())),
+    )
+    return with_variants(space, models)
+
+
+def with_variants(space: Space, models: Mapping[str, Mapping[str, Any]]) -> Space:
+    """Return a space with other variants.
+
+    Parameters
+    ----------
+    space : Space
+        Space whose name, objective and fixed hyperparameters are kept.
+    models : mapping of str to mapping
+        Name → values of all hyperparameters. The first variant is the reference of the others. A hyperparameter that
+        has no effect in a variant gets the value of the reference.
+
+    Returns
+    -------
+    Space
+    """
+    reference = next(iter(models.values()))
+    values = {variant: {**reference, **acting(params)} for variant, params in models.items()}
+    changing = [key for key in reference if len({params[key] for params in values.values()}) > 1]
+    common = {key: value for key, value in reference.items() if value != DEFAULTS[key]}
+    return replace(
+        space,
+        configurations=len(models),
+        searched={key: Choices(tuple(dict.fromkeys(params[key] for params in values.values()))) for key in changing},
+        fixed={key: value for key, value in (*space.fixed.items(), *common.items()) if key not in changing},
+        variants={variant: {key: params[key] for key in changing} for variant, params in values.items()},
     )
 
 

@@ -103,11 +103,13 @@ def _read_setup(request: Request, run: Run | None, command: str, started: float)
         )
     dataset = _read_data(data)
 
+    from helo.search.planning.space_for_data import space_for_roles
     from helo.search.setup.search_setup import SearchSetup
     from helo.settings import Engine, TrainingSettings
 
     resources, gpus = _requested_resources(request)
     if run is None:
+        space = space_for_roles(space, dataset.schema.roles)
         setup = SearchSetup(
             dataset=dataset,
             space=space,
