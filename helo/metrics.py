@@ -210,6 +210,56 @@ def mean_scores(reported: ArrayLike, predicted: ArrayLike, subjects: NDArray[np.
     return {name: float(np.mean([scores[name] for scores in by_subject.values()])) for name in METRICS}
 
 
+def mean_scores_by_group(
+    reported: ArrayLike, predicted: ArrayLike, subjects: NDArray[np.str_], groups: NDArray[np.str_]
+) -> dict[str, float]:
+    """Return the six metrics after averaging the windows of each subject in each group.
+
+    Reported and predicted distributions are averaged over the windows that a subject has in a group (a clip or a
+    condition). The metrics of these averages are averaged over the groups of each subject and then over subjects. All
+    groups of a subject have the same weight, however many windows they have.
+
+    Parameters
+    ----------
+    reported, predicted : array-like of shape (N, E)
+        Distributions, see `window_scores`.
+    subjects, groups : ndarray of shape (N,)
+        Subject and group of each row. Rows of different subjects are never averaged, even if their groups have the same
+        name.
+
+    Returns
+    -------
+    dict
+        Metric → mean.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or a row is not a distribution.
+
+    Examples
+    --------
+    >>> subjects, groups = np.array(["S2", "S2"]), np.array(["film", "film"])
+    >>> mean_scores_by_group([[0.5, 0.5], [0.5, 0.5]], [[0.25, 0.75], [0.75, 0.25]], subjects, groups)["chebyshev"]
+    0.0
+    """
+    d, p = _distributions(reported, "reported"), _distributions(predicted, "predicted")
+    for name, values in (("subjects", subjects), ("groups", groups)):
+        if values.shape != (len(d),):
+            raise ValueError(f"{name} must have shape ({len(d)},), got {values.shape}")
+    subject_codes, group_codes = (np.unique(names, return_inverse=True)[1] for names in (subjects, groups))
+    pairs = subject_codes * (int(group_codes.max()) + 1) + group_codes
+    _, first_rows, codes = np.unique(pairs, return_index=True, return_inverse=True)
+    return mean_scores(_means(d, codes), _means(p, codes), subjects[first_rows])
+
+
+def _means(values: NDArray[np.float64], codes: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return the mean (E,) of the rows of `values` (N, E) that share a code (N,), for the codes 0, 1, 2 and so on."""
+    sums = np.stack([np.bincount(codes, weights=column) for column in values.T], axis=1)
+    means: NDArray[np.float64] = sums / np.bincount(codes)[:, None]
+    return means
+
+
 def _distributions(values: ArrayLike, what: str) -> NDArray[np.float64]:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 2 or array.shape[0] == 0 or array.shape[1] == 0:

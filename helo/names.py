@@ -50,6 +50,7 @@ class TableName(_Name):
     EXPLANATIONS = "explanations"
     BASELINES = "baselines"
     SUMMARY = "summary"
+    SUMMARY_BY_GROUP = "summary_by_group"
     SUBJECTS = "subjects"
     COMPARISONS = "comparisons"
     ABLATION = "ablation"
@@ -59,6 +60,7 @@ class TableName(_Name):
     FRIEDMAN = "friedman"
     OPTIMISM = "optimism"
     ESTIMATES = "estimates"
+    ESTIMATES_BY_GROUP = "estimates_by_group"
 
 
 class Column(_Name):
@@ -107,6 +109,7 @@ class Prefix(_Name):
     PARAM = "param_"
     VAL = "val_"
     TEST = "test_"
+    TEST_BY_GROUP = "test_by_group_"  # scores after averaging a subject's windows in each group
     TRUE = "true_"
     PREDICTED = "pred_"
     ADJUSTED = "adjusted_"  # a mean over folds, adjusted for which folds a configuration ran in

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from scipy.spatial import distance
 from scipy.special import rel_entr
 from scipy.stats import entropy
 
-from helo.metrics import KL_FLOOR, METRICS, mean_scores, subject_scores, window_scores
+from helo.metrics import KL_FLOOR, METRICS, mean_scores, mean_scores_by_group, subject_scores, window_scores
 
 Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -174,6 +175,35 @@ def test_rows_of_a_subject_may_be_scattered() -> None:
 def test_subjects_must_match_the_rows() -> None:
     with pytest.raises(ValueError, match=r"subjects must have shape \(2,\), got \(3,\)"):
         subject_scores(GOOD, GOOD, np.array(["a", "b", "c"]))
+
+
+def test_scores_by_group_agree_with_pandas() -> None:
+    """Groups of different size, with scattered rows and names that subjects share; one subject lacks a group."""
+    generator = np.random.default_rng(1)
+    names = [("a", "x")] * 5 + [("a", "y")] + [("b", "x")] * 2 + [("b", "z")] * 3 + [("c", "y")] * 4
+    order = generator.permutation(len(names))
+    who, where = np.array(names)[order].T
+    d, p = generator.dirichlet(np.ones(4), size=(2, len(names)))
+    table = pd.DataFrame(np.hstack([d, p])).groupby([who, where]).mean()
+    by_metric = pd.DataFrame(window_scores(table.iloc[:, :4], table.iloc[:, 4:]), index=table.index)
+    expected = by_metric.groupby(level=0).mean().mean().to_dict()
+    assert mean_scores_by_group(d, p, who, where) == pytest.approx(expected)
+    assert mean_scores(d, p, who) != pytest.approx(expected)
+
+
+def test_scores_by_group_of_single_windows_are_those_of_the_windows() -> None:
+    generator = np.random.default_rng(2)
+    d, p = generator.dirichlet(np.ones(4), size=(2, 6))
+    who, where = np.array(["a", "b"] * 3), np.array(["x", "x", "y", "y", "z", "z"])
+    assert mean_scores_by_group(d, p, who, where) == pytest.approx(mean_scores(d, p, who))
+
+
+def test_scores_by_group_need_a_distribution_and_a_group_for_each_row() -> None:
+    who = np.array(["a", "a"])
+    with pytest.raises(ValueError, match=r"groups must have shape \(2,\), got \(1,\)"):
+        mean_scores_by_group(GOOD, GOOD, who, np.array(["x"]))
+    with pytest.raises(ValueError, match="predicted must sum to 1; row 0"):  # although the average would
+        mean_scores_by_group(GOOD, [[0.5, 0.4], [0.5, 0.6]], who, who)
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -205,6 +205,21 @@ class Signals:
                 subjects[modality.name] = tuple(name for name in self.subject_names if name not in present)
         return Missing(absent, {name: names for name, names in subjects.items() if names}, scattered, len(self))
 
+    @cached_property
+    def averaged_groups(self) -> NDArray[np.str_] | None:
+        """Groups within which predictions can be averaged, of shape (N,).
+
+        None without groups, and if each group of each subject is a single window: an average would change nothing.
+        """
+        if self.groups is None:
+            return None
+        seen: set[tuple[str, str]] = set()
+        for pair in zip(self.subjects, self.groups, strict=True):
+            if pair in seen:
+                return self.groups
+            seen.add(pair)
+        return None
+
     def rows(self, subjects: tuple[str, ...]) -> NDArray[np.intp]:
         """Return the row numbers of the windows of `subjects`, in the order of the data."""
         return np.flatnonzero(np.isin(self.subjects, subjects))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from helo.data.dataset import Dataset, Signals, row_blocks
 from helo.errors import InputError
+from helo.metrics import mean_scores_by_group
 from helo.names import Normalisation, enum_values
 
 Positions = NDArray[np.intp] | slice
@@ -59,6 +60,16 @@ class Part:
     def features(self) -> NDArray[np.float32]:
         """Scaled features (N, F) of all windows, computed at each access."""
         return self.take(slice(None))
+
+    def scores_by_group(self, predicted: NDArray[np.floating]) -> dict[str, float] | None:
+        """Return the scores of predictions (N, E) by group, see `helo.metrics.mean_scores_by_group`.
+
+        None if there are no groups to average, see `Signals.averaged_groups`.
+        """
+        groups = self.dataset.averaged_groups
+        if groups is None:
+            return None
+        return mean_scores_by_group(self.labels, predicted, self.subjects, groups[self.rows])
 
     def only(self, positions: NDArray[np.intp]) -> Part:
         """Return the part that holds the windows at some positions."""

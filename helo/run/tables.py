@@ -29,6 +29,7 @@ CELL_COLUMNS: Final = (
     Column.FINISHED,
     Prefix.VAL.removesuffix("_"),
     Prefix.TEST.removesuffix("_"),
+    Prefix.TEST_BY_GROUP.removesuffix("_"),
 )
 """Columns of the ledger that `cells_table` needs."""
 
@@ -47,7 +48,8 @@ def cells_table(rows: pa.Table) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Cells in the order of `rows`, with hyperparameters (``param_…``) and scores (``val_…``, ``test_…``).
+        Cells in the order of `rows`, with hyperparameters (``param_…``) and scores (``val_…``, ``test_…``). If a cell
+        has scores by group, there are also columns ``test_by_group_…``.
     """
     texts = rows[Column.PARAMS].combine_chunks()
     if not pa.types.is_dictionary(texts.type):
@@ -66,8 +68,10 @@ def cells_table(rows: pa.Table) -> pd.DataFrame:
         columns=[Prefix.PARAM + name for name in names],
     )
     table = pd.concat([table, values.take(texts.indices.to_numpy()).reset_index(drop=True)], axis=1)
-    for side in (Prefix.VAL, Prefix.TEST):
+    for side in (Prefix.VAL, Prefix.TEST, Prefix.TEST_BY_GROUP):
         scores = rows[side.removesuffix("_")]
+        if side == Prefix.TEST_BY_GROUP and scores.null_count == len(scores):
+            continue
         table = table.assign(**{side + metric: pc.struct_field(scores, metric).to_numpy() for metric in METRICS})
     others = {
         Column.STATUS: _strings(rows[Column.STATUS]),

@@ -29,6 +29,7 @@ from helo.search.export import write_study
 from helo.search.planning.pace import Pace
 from helo.search.planning.planner import Planner
 from helo.search.planning.queue import Queue
+from helo.search.setup.budget import describe_budget
 from helo.search.setup.finished import FinishedCells
 from helo.search.setup.manifest import build_manifest, record_resumption
 from helo.search.setup.search_setup import SearchSetup
@@ -79,7 +80,7 @@ def run_remaining_cells(context: SearchContext) -> bool:
             lock = stack.enter_context(run.lock())
             # Written at the start, so that a dashboard can compare the first cells with the trivial baselines.
             run.write_table(TableName.BASELINES, baselines_table(setup.dataset, folds))
-        _announce(context, resources, is_resumed)
+        _announce(context, folds, resources, is_resumed)
         return _run_cells(context, queue, folds, resources, lock, is_external)
 
 
@@ -129,7 +130,7 @@ def _run_cells(
     return complete
 
 
-def _announce(context: SearchContext, resources: Resources, is_resumed: bool) -> None:
+def _announce(context: SearchContext, folds: tuple[Fold, ...], resources: Resources, is_resumed: bool) -> None:
     """Print the data, the space, the resources and the run directory of a search."""
     setup, run = context.setup, context.run
     dataset, space = setup.dataset, setup.space
@@ -143,6 +144,8 @@ def _announce(context: SearchContext, resources: Resources, is_resumed: bool) ->
     )
     for note in setup.notes:
         context.print(note)
+    for line in describe_budget(setup, folds):
+        context.print(line)
     if dataset.missing:
         context.print(f"missing signals: {dataset.missing}")
     finished = f", {len(run.ledger)} cells are finished" if is_resumed else ""

@@ -18,6 +18,7 @@ from helo.cluster.nodes import Nodes, price_list, read_nodes
 from helo.errors import InputError
 from helo.evaluation.folds import loso_folds
 from helo.run.directory import Run
+from helo.search.setup.budget import describe_budget
 from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.probe import (
     CellCost,
@@ -95,6 +96,8 @@ def print_quote(
     configurations = [largest_configuration(setup.space), *sample_configurations(setup.space, setup.seed)]
     for note in setup.notes:
         show(note)
+    for line in describe_budget(setup, folds):
+        show(line)
     show(f"timing {len(configurations)} configurations on one fold …")
     dataset, window_share = thin_dataset(setup.dataset)
     training = setup.training_on(device)

@@ -52,6 +52,8 @@ class CellResult:
         Learned label correlation; None without label attention.
     plan : ndarray of shape (n, m), optional
         Mean transport plan over these windows; None without transport.
+    test_by_group : dict, optional
+        Like `test`, but after averaging the windows in each group; None without groups to average.
     """
 
     stopped: bool
@@ -64,6 +66,7 @@ class CellResult:
     predictions: NDArray[np.float32]
     correlation: NDArray[np.float32] | None = None
     plan: NDArray[np.float32] | None = None
+    test_by_group: dict[str, float] | None = None
 
 
 class CellTraining(Fitting):
@@ -153,6 +156,7 @@ class CellTraining(Fitting):
             predictions=answer.predicted.astype(np.float32),
             correlation=answer.correlation,
             plan=answer.plan,
+            test_by_group=test.scores_by_group(answer.predicted),
         )
 
     def state(self) -> dict[str, Any]:

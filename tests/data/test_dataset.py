@@ -211,3 +211,10 @@ def test_one_person_under_two_names_is_refused(name: str, output: str) -> None:
     subjects[-1] = name
     with pytest.raises(InputError, match=output):
         replace(base, subjects=subjects)
+
+
+def test_groups_are_averaged_if_one_of_them_has_two_windows_of_a_subject() -> None:
+    assert DATASET.averaged_groups is DATASET.groups
+    assert replace(DATASET, groups=None).averaged_groups is None
+    assert replace(DATASET, groups=np.array(list("abcd") * 3)).averaged_groups is None  # shared by subjects only
+    assert replace(DATASET, groups=np.array([*"abcd" * 2, *"abca"])).averaged_groups is not None

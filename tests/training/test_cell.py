@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from helo.errors import DivergedError
 from helo.evaluation.baselines import baselines_table
 from helo.evaluation.folds import Fold, cell_seed, fold_data, held_out_part, loso_folds
 from helo.evaluation.scaling import Part
-from helo.metrics import METRICS, mean_scores
+from helo.metrics import METRICS, mean_scores, window_scores
 from helo.names import Column, Estimate, Normalisation, Prefix, enum_values
 from helo.run.ledger import HISTORY_COLUMNS
 from helo.settings import TrainingSettings
@@ -104,6 +105,25 @@ def test_beats_the_mean_label_on_new_subjects() -> None:
     for metric in METRICS:
         score = np.mean([cell.test[metric] for cell in cells])
         assert METRICS[metric].loss(float(score)) < METRICS[metric].loss(means["test_" + metric]), metric
+
+
+def test_scores_by_group_are_those_of_averaged_windows(dataset: Dataset, fold: Fold, cell: CellResult) -> None:
+    assert dataset.groups is not None
+    labels = pd.DataFrame(dataset.labels[cell.windows]).groupby(dataset.groups[cell.windows]).mean()
+    predicted = pd.DataFrame(cell.predictions).groupby(dataset.groups[cell.windows]).mean()
+    expected = {name: values.mean() for name, values in window_scores(labels, predicted).items()}
+    assert cell.test_by_group == pytest.approx(expected, abs=1e-6)
+    assert cell.test_by_group != pytest.approx(cell.test, abs=1e-6)
+
+
+@pytest.mark.parametrize("of_one_window", [True, False])
+def test_without_groups_to_average_a_cell_has_no_scores_by_group(
+    dataset: Dataset, fold: Fold, cell: CellResult, of_one_window: bool
+) -> None:
+    groups = np.arange(len(dataset)).astype(str) if of_one_window else None
+    other = trained(replace(dataset, groups=groups), fold, QUICK)
+    assert other.test_by_group is None
+    assert_same(other, cell)
 
 
 def test_history_has_a_row_per_epoch(cell: CellResult) -> None:

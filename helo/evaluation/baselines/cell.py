@@ -46,6 +46,8 @@ class BaselineResult:
         Row numbers of the test subject's windows in the dataset.
     predictions : ndarray of shape (N, E)
         Predicted distributions of these windows.
+    test_by_group : dict, optional
+        Like `test`, but after averaging the windows in each group; None without groups to average.
     """
 
     configuration: int
@@ -54,6 +56,7 @@ class BaselineResult:
     test: dict[str, float]
     windows: NDArray[np.int64]
     predictions: NDArray[np.float32]
+    test_by_group: dict[str, float] | None = None
 
 
 def run_baseline(
@@ -118,6 +121,7 @@ def run_baseline(
         test=_score(test, predicted),
         windows=test.rows.astype(np.int64),
         predictions=predicted.astype(np.float32),
+        test_by_group=test.scores_by_group(predicted),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,7 +11,7 @@ import pandas as pd
 from helo.data.dataset import Dataset
 from helo.evaluation.baselines.trivial import trivial_predictions
 from helo.evaluation.folds import Fold
-from helo.metrics import METRICS, mean_scores
+from helo.metrics import METRICS, mean_scores, mean_scores_by_group
 from helo.names import Column, Prefix, Status
 from helo.run.ledger import CellRecord
 
@@ -32,14 +32,18 @@ def baselines_table(dataset: Dataset, folds: tuple[Fold, ...], records: Sequence
     -------
     DataFrame
         A row per method and fold, with the columns ``method``, ``fold``, ``test_<metric>``, ``val_<metric>``,
-        ``params`` (JSON, selected on the inner validation subjects), ``status``, ``reason`` and ``seconds``.
+        ``params`` (JSON, selected on the inner validation subjects), ``status``, ``reason`` and ``seconds``. With
+        groups to average (see `Signals.averaged_groups`), there are also columns ``test_by_group_<metric>``.
     """
     rows: list[dict[str, Any]] = []
     for fold in folds:
         test = dataset.rows((fold.test,))
-        labels, subjects = dataset.labels[test], dataset.subjects[test]
+        labels, subjects, groups = dataset.labels[test], dataset.subjects[test], dataset.averaged_groups
         for method, predicted in trivial_predictions(dataset, fold).items():
-            scores = {Prefix.TEST + name: value for name, value in mean_scores(labels, predicted, subjects).items()}
+            scores = _columns(Prefix.TEST, mean_scores(labels, predicted, subjects))
+            if groups is not None:
+                by_group = mean_scores_by_group(labels, predicted, subjects, groups[test])
+                scores |= _columns(Prefix.TEST_BY_GROUP, by_group)
             rows.append({Column.METHOD: method, Column.FOLD: fold.test, **scores, Column.STATUS: Status.COMPLETED})
     return _table(rows + [_row(record) for record in records])
 
@@ -50,19 +54,27 @@ def fitted_baselines_table(records: Sequence[CellRecord]) -> pd.DataFrame:
 
 
 def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    scores = (prefix + name for prefix in (Prefix.TEST, Prefix.VAL) for name in METRICS)
+    has_groups = any(column.startswith(Prefix.TEST_BY_GROUP) for row in rows for column in row)
+    prefixes = (Prefix.TEST, Prefix.TEST_BY_GROUP, Prefix.VAL) if has_groups else (Prefix.TEST, Prefix.VAL)
+    scores = (prefix + name for prefix in prefixes for name in METRICS)
     columns = [Column.METHOD, Column.FOLD, *scores, Column.PARAMS, Column.STATUS, Column.REASON, Column.SECONDS]
     return pd.DataFrame(rows, columns=columns).astype({Column.PARAMS: "string", Column.REASON: "string"})
 
 
 def _row(record: CellRecord) -> dict[str, Any]:
-    scores_by_prefix = ((Prefix.TEST, record.test), (Prefix.VAL, record.val))
     return {
         Column.METHOD: record.method,
         Column.FOLD: record.fold,
-        **{prefix + name: value for prefix, scores in scores_by_prefix for name, value in (scores or {}).items()},
+        **_columns(Prefix.TEST, record.test),
+        **_columns(Prefix.TEST_BY_GROUP, record.test_by_group),
+        **_columns(Prefix.VAL, record.val),
         Column.PARAMS: json.dumps(dict(record.params), sort_keys=True),
         Column.STATUS: record.status,
         Column.REASON: record.reason,
         Column.SECONDS: record.seconds,
     }
+
+
+def _columns(prefix: str, scores: Mapping[str, float] | None) -> dict[str, Any]:
+    """Return the columns of some scores; none without scores."""
+    return {prefix + name: value for name, value in (scores or {}).items()}

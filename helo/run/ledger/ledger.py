@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from helo.names import FITTED_BASELINES, Column
 from helo.run.ledger.file_names import BASELINE_PARTS, PACKS, PARTS, cell_of, fold_number_of, is_pack, rows_in
-from helo.run.ledger.record import EARLIER, PART, ROW, SET_ASIDE, CellRecord, part_name, records_of, rows_of
+from helo.run.ledger.record import PART, ROW, SET_ASIDE, CellRecord, is_readable, part_name, records_of, rows_of
 from helo.storage import Folder, open_folder
 
 READERS: Final = 16
@@ -300,15 +300,14 @@ class Ledger:
         if not groups:
             return ROW.empty_table()
         with pq.ParquetFile(self.folder.open(name), page_checksum_verification=True) as file:
-            rows = file.read_row_groups(groups)
+            rows = _with_all(file.read_row_groups(groups), ROW.names)
         mask = [is_selected for group in groups for is_selected in selected[group * GROUP : (group + 1) * GROUP]]
         return rows.filter(pa.array(mask))
 
     def _check(self, file: pq.ParquetFile, name: str) -> None:
         """Raise `ValueError` if the content of a file does not match its name and this search."""
         metadata = file.schema_arrow.metadata or {}
-        schemas = (ROW,) if is_pack(name) else (PART, EARLIER)
-        if file.schema_arrow.remove_metadata() not in schemas:
+        if not is_readable(file.schema_arrow.remove_metadata(), ROW if is_pack(name) else PART):
             raise ValueError("is not a file of a ledger")
         if self.identity and metadata.get(_IDENTITY) != self.identity.encode():
             raise ValueError("belongs to another search")
@@ -340,13 +339,18 @@ def _columns(file: pq.ParquetFile, columns: Iterable[str], fold_number: int | No
         column, _, field = name.partition(".")
         paths[f"{column}.list.element.{field}" if field else column] = column
     rows = file.read(columns=list(paths))
-    for name in paths.values():
+    if fold_number is not None and Column.FOLD_NUMBER not in rows.column_names:
+        numbers = pa.array([fold_number] * len(rows), pa.int32())
+        rows = rows.append_column(ROW.field(Column.FOLD_NUMBER), numbers)
+    return _with_all(rows, list(dict.fromkeys(paths.values())))
+
+
+def _with_all(rows: pa.Table, names: Sequence[str]) -> pa.Table:
+    """Return the named columns of `ROW`; columns that `rows` lacks are null."""
+    for name in names:
         if name not in rows.column_names:
-            values = pa.nulls(len(rows), ROW.field(name).type)
-            if name == Column.FOLD_NUMBER and fold_number is not None:
-                values = pa.array([fold_number] * len(rows), pa.int32())
-            rows = rows.append_column(ROW.field(name), values)
-    return rows.select(list(dict.fromkeys(paths.values())))
+            rows = rows.append_column(ROW.field(name), pa.nulls(len(rows), ROW.field(name).type))
+    return rows.select(names)
 
 
 def _encoded(rows: pa.Table) -> pa.Table:

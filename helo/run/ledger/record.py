@@ -49,12 +49,13 @@ PART = pa.schema(
         ("predictions", _MATRIX),
         ("correlation", _MATRIX),
         ("plan", _MATRIX),
+        ("test_by_group", _SCORES),
     ]
 )
 """Schema of a part."""
 
-EARLIER = pa.schema(list(PART)[:-2])
-"""Schema of parts of earlier versions, without label correlation and transport plan."""
+OPTIONAL = frozenset({"correlation", "plan", "test_by_group"})
+"""Columns that files of earlier versions may lack. Their values are null then."""
 
 ROW = PART.append(pa.field(Column.FOLD_NUMBER, pa.int32()))
 """Schema of a pack, and of the tables that the ledger returns."""
@@ -116,6 +117,8 @@ class CellRecord:
         ones. None without transport.
     method : str
         A `helo.names.Method`.
+    test_by_group : mapping or None
+        Like `test`, but after averaging the windows in each group. None without groups to average.
     """
 
     configuration: int
@@ -137,6 +140,14 @@ class CellRecord:
     correlation: NDArray[np.float32] | None = field(default=None, repr=False)
     plan: NDArray[np.float32] | None = field(default=None, repr=False)
     method: str = Method.HELO
+    test_by_group: Mapping[str, float] | None = None
+
+
+def is_readable(found: pa.Schema, schema: pa.Schema) -> bool:
+    """Return whether a file has all columns of a schema except for some of `OPTIONAL`, and no others."""
+    return found.equals(
+        pa.schema([field for field in schema if field.name in found.names or field.name not in OPTIONAL])
+    )
 
 
 def rows_of(records: Iterable[tuple[int, CellRecord]]) -> pa.Table:

@@ -25,7 +25,7 @@ from helo.settings import TrainingSettings
 from helo.training.cell import CellResult, Checkpointer, train_cell
 from helo.training.checkpoints import CheckpointFile, CheckpointStore, never_draining
 
-_SCORES = ("val", "test", "windows", "predictions")
+_SCORES = ("val", "test", "test_by_group", "windows", "predictions")
 
 
 class Train(Protocol):

@@ -11,7 +11,10 @@
       ot_entropy: {low: 1e-3, high: 1, log: true}
       attention_depth: {low: 1, high: 3}
       width: {choices: [16, 32]}
-      epochs: 20                # fixed; the same as {value: 20}
+      dropout: 0.3              # fixed; the same as {value: 0.3}
+      batch_size: auto          # follows from the number of training windows, as do epochs and patience
+      epochs: auto
+    steps: 300                  # optional: training steps of a model, which decide the epochs
     first: {ot_entropy: 0.1}    # optional: values of the first configuration
 
 Hyperparameters that a space does not mention keep the default of `helo.configuration`.
@@ -40,12 +43,32 @@ from helo._yaml import read_yaml
 from helo.configuration import ACTS_WHERE, DEFAULTS, PARAMETERS, acting, configuration_problems
 from helo.errors import InputError, did_you_mean, shorten
 from helo.metrics import METRICS
-from helo.search.planning.space_parameters import Choices, Range, parse_parameters
+from helo.search.planning.space_parameters import (
+    Choices,
+    Range,
+    automatic_problems,
+    parse_parameters,
+    steps_problems,
+    variant_parameters,
+    width_and_heads_problems,
+)
+from helo.training.budget import AUTO, STEPS, resolve_automatic, with_defaults_for_auto
 
 __all__ = ["SAMPLERS", "Choices", "Range", "Space", "bundled_spaces", "load_space", "parse_space", "read_space"]
 
 SAMPLERS = ("tpe", "random")
-_KEYS = ("name", "about", "configurations", "sampler", "objective", "parameters", "first", "variants", "left_out")
+_KEYS = (
+    "name",
+    "about",
+    "configurations",
+    "sampler",
+    "objective",
+    "parameters",
+    "first",
+    "variants",
+    "steps",
+    "left_out",
+)
 _DRAWING_KEYS = ("configurations", "sampler", "first")
 
 
@@ -62,7 +85,8 @@ class Space:
     searched : mapping of str to Range or Choices
         Hyperparameters that may differ between configurations.
     fixed : mapping
-        Hyperparameters with one value for all configurations.
+        Hyperparameters with one value for all configurations. Batch size, epochs and patience may be ``"auto"``
+        until `resolve` replaces it.
     sampler : str
         ``"tpe"``, ``"random"``, or ``"listed"`` for a space with variants.
     objective : str
@@ -73,6 +97,8 @@ class Space:
         Values of searched hyperparameters in the first configuration. The other values are drawn.
     variants : mapping of str to mapping
         Name → values of all searched hyperparameters. Empty if configurations are drawn.
+    steps : int or None
+        Training steps of a model with automatic epochs. None stands for `helo.training.budget.STEPS`.
     left_out : tuple of str
         Sentences on what `helo.search.planning.space_for_data.space_for_roles` has left out for the data of a search.
     """
@@ -86,7 +112,13 @@ class Space:
     about: str = ""
     first: Mapping[str, Any] = field(default_factory=dict)
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    steps: int | None = None
     left_out: tuple[str, ...] = ()
+
+    @property
+    def automatic(self) -> tuple[str, ...]:
+        """Hyperparameters that the number of training windows determines."""
+        return tuple(name for name, value in self.fixed.items() if value == AUTO)
 
     def preset_values(self, number: int) -> Mapping[str, Any] | None:
         """Return the searched values of configuration `number` that are not drawn, or None if all are drawn."""
@@ -97,11 +129,38 @@ class Space:
 
     def full_params(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of all hyperparameters: drawn, fixed, and defaults."""
+        if self.automatic:
+            raise ValueError(f"space {self.name} must be resolved first: {', '.join(self.automatic)} are automatic")
         return {**DEFAULTS, **self.fixed, **drawn}
+
+    def resolve(self, windows: int) -> Space:
+        """Return the space with numbers in place of automatic hyperparameters.
+
+        Parameters
+        ----------
+        windows : int
+            Number of windows that a model is trained on.
+
+        Returns
+        -------
+        Space
+
+        Examples
+        --------
+        >>> space = Space("tiny", 1, {}, {"batch_size": "auto", "epochs": "auto"}, steps=100)
+        >>> space.resolve(windows=240).fixed
+        {'batch_size': 16, 'epochs': 7}
+        """
+        if not self.automatic:
+            return self
+        resolved = resolve_automatic({**DEFAULTS, **self.fixed}, windows, self.steps or STEPS)
+        return replace(self, fixed={name: resolved[name] for name in self.fixed}, steps=None)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the space as plain values, for the manifest. `parse_space` is the inverse."""
         about: dict[str, Any] = {"name": self.name, "about": self.about, "objective": self.objective}
+        if self.steps is not None:
+            about["steps"] = self.steps
         if self.left_out:
             about["left_out"] = list(self.left_out)
         fixed = {name: {"value": value} for name, value in self.fixed.items()}
@@ -192,8 +251,9 @@ def parse_space(content: Mapping[str, Any], where: str, name: str) -> Space:
     searched, fixed = parse_parameters(content.get("parameters"), problems)
     first = content.get("first", {})
     _check_first(first, searched, problems)
+    problems += automatic_problems(searched, fixed) + steps_problems(content.get("steps"), fixed)
     if not problems:
-        problems += _width_and_heads_problems(searched, fixed) + _ineffective_parameters(searched, fixed)
+        problems += width_and_heads_problems(searched, fixed) + _ineffective_parameters(searched, fixed)
     if problems:
         raise InputError(f"{where}: {'; '.join(problems)}")
     return Space(
@@ -205,6 +265,7 @@ def parse_space(content: Mapping[str, Any], where: str, name: str) -> Space:
         searched=searched,
         fixed=fixed,
         first=first,
+        steps=content.get("steps"),
         left_out=tuple(content.get("left_out", ())),
     )
 
@@ -237,50 +298,25 @@ def _parse_listed(content: Mapping[str, Any], where: str, name: str) -> Space:
     if not isinstance(variants, dict):
         problems.append(f"variants must map names to the hyperparameters that they change, got {variants!r}")
         variants = {}
+    problems += steps_problems(content.get("steps"), fixed)
     base = {**DEFAULTS, **fixed}
     models = _variant_params(variants, base, problems)
     if len(models) < 2 and not problems:
         problems.append(f"variants must be at least two, so that they can be compared, got {len(models)}")
     if problems:
         raise InputError(f"{where}: {'; '.join(problems)}")
-    space = Space(
+    found = variant_parameters(models)
+    return Space(
         name=str(content.get("name", name)),
         about=str(content.get("about", "")),
         configurations=len(models),
         sampler="listed",
         objective=objective,
-        searched={},
-        fixed=fixed,
+        searched=found.searched,
+        fixed={key: value for key, value in (fixed | found.shared).items() if key not in found.searched},
+        variants=found.variants,
+        steps=content.get("steps"),
         left_out=tuple(content.get("left_out", ())),
-    )
-    return with_variants(space, models)
-
-
-def with_variants(space: Space, models: Mapping[str, Mapping[str, Any]]) -> Space:
-    """Return a space with other variants.
-
-    Parameters
-    ----------
-    space : Space
-        Space whose name, objective and fixed hyperparameters are kept.
-    models : mapping of str to mapping
-        Name → values of all hyperparameters. The first variant is the reference of the others. A hyperparameter that
-        has no effect in a variant gets the value of the reference.
-
-    Returns
-    -------
-    Space
-    """
-    reference = next(iter(models.values()))
-    values = {variant: {**reference, **acting(params)} for variant, params in models.items()}
-    changing = [key for key in reference if len({params[key] for params in values.values()}) > 1]
-    common = {key: value for key, value in reference.items() if value != DEFAULTS[key]}
-    return replace(
-        space,
-        configurations=len(models),
-        searched={key: Choices(tuple(dict.fromkeys(params[key] for params in values.values()))) for key in changing},
-        fixed={key: value for key, value in (*space.fixed.items(), *common.items()) if key not in changing},
-        variants={variant: {key: params[key] for key in changing} for variant, params in values.items()},
     )
 
 
@@ -306,8 +342,14 @@ def _apply_changes(
     found: list[str] = []
     ranges, changed = parse_parameters(changes, found) if changes else ({}, {})
     found += [f"{key} must be a value, not a range or choices" for key in ranges]
+    found += [
+        f"{key}: auto must hold for all variants, under parameters, got {base[key]} there and {value} here"
+        for key, value in changed.items()
+        if AUTO in (value, base[key])
+    ]
+    found = found or automatic_problems(changed, base)
     params = {**base, **changed}
-    found = found or configuration_problems(params)
+    found = found or configuration_problems(with_defaults_for_auto(params))
     reference = next(iter(models.values()), params)
     different = [key for key in changed if changed[key] != reference[key]]
     effective = acting(params)
@@ -342,19 +384,3 @@ def _ineffective_parameters(searched: dict[str, Range | Choices], fixed: dict[st
         for name in acting({**DEFAULTS, **dict(zip(words, values, strict=True))})
     }
     return [f"{name} acts only where {ACTS_WHERE[name]}" for name in searched if name not in effective]
-
-
-def _width_and_heads_problems(searched: dict[str, Range | Choices], fixed: dict[str, Any]) -> list[str]:
-    """Return the problems of all combinations of width and heads, so that no cell fails because of them later."""
-    values: list[list[Any]] = []
-    for name in ("width", "heads"):
-        entry = searched.get(name)
-        if isinstance(entry, Range):
-            return [f"{name} must be a value or choices, not a range, because heads must divide width"]
-        values.append(list(entry.values) if entry else [fixed.get(name, DEFAULTS[name])])
-    problems = {
-        problem
-        for width, heads in itertools.product(*values)
-        for problem in configuration_problems({**DEFAULTS, "width": width, "heads": heads})
-    }
-    return [shorten(sorted(problems), 2)] if problems else []

@@ -9,7 +9,8 @@ from typing import Any, Final
 from helo.configuration import DEFAULTS, acting, roles_read
 from helo.errors import InputError, shorten
 from helo.names import ModalitySelection, TransportKind
-from helo.search.planning.space import Choices, Space, with_variants
+from helo.search.planning.space import Choices, Space
+from helo.search.planning.space_parameters import variant_parameters
 
 _MAX_NAMES: Final = 12  # hyperparameters or variants in a sentence
 
@@ -90,7 +91,7 @@ def _without_variants(adapted: Space, requested: Space, role: str, neutral: Mapp
     other_role: list[str] = []
     same: dict[str, list[str]] = {}  # kept variant → variants that are the same model
     for variant, values in requested.variants.items():
-        params = requested.full_params(values)
+        params = {**DEFAULTS, **requested.fixed, **values}
         if params["modalities"] not in (ModalitySelection.BOTH, role):
             other_role.append(variant)
             continue
@@ -103,12 +104,18 @@ def _without_variants(adapted: Space, requested: Space, role: str, neutral: Mapp
     reasons = [f"{shorten(names, _MAX_NAMES)} (the same model as {twin})" for twin, names in same.items()]
     if other_role:
         reasons.append(f"{shorten(other_role, _MAX_NAMES)} (reads no {role} modality)")
-    if not reasons:
-        return with_variants(adapted, kept)
     sentence = f"variants left out on such data: {'; '.join(reasons)}"
     if len(kept) < 2:
         raise InputError(
             f"space {requested.name}: variants must be at least two, so that they can be compared, but {len(kept)} "
             f"remains on data whose modalities are all {role}; {sentence}"
         )
-    return replace(with_variants(adapted, kept), left_out=(*requested.left_out, sentence))
+    found = variant_parameters(kept)
+    return replace(
+        adapted,
+        configurations=len(kept),
+        searched=found.searched,
+        fixed={key: value for key, value in (adapted.fixed | found.shared).items() if key not in found.searched},
+        variants=found.variants,
+        left_out=requested.left_out + ((sentence,) if reasons else ()),
+    )

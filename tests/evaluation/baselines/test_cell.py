@@ -8,16 +8,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from helo.data.dataset import Dataset
 from helo.data.simulated import simulate
-from helo.evaluation.baselines import baselines_table
+from helo.evaluation.baselines import baselines_table, trivial_predictions
 from helo.evaluation.baselines.cell import run_baseline
 from helo.evaluation.baselines.methods import SETTINGS, fit
 from helo.evaluation.folds import Fold, cell_seed, loso_folds
 from helo.evaluation.scaling import Scaling
-from helo.metrics import METRICS, mean_scores
+from helo.metrics import METRICS, mean_scores, window_scores
 from helo.names import FITTED_BASELINES, Method, Normalisation, enum_values
 from helo.run.ledger import CellRecord
 from helo.settings import TrainingSettings
@@ -59,6 +60,11 @@ def test_settings_are_chosen_on_the_validation_subjects_and_fitted_to_all_others
     fitted = fit(Method.RIDGE, result.params, others.features, others.labels, cell_seed(0, fold.test))
     np.testing.assert_allclose(result.predictions, fitted.predict(test.features), atol=1e-6)
     np.testing.assert_array_equal(result.windows, test.rows)
+    assert dataset.groups is not None
+    groups = dataset.groups[test.rows]
+    both = (pd.DataFrame(values).groupby(groups).mean() for values in (test.labels, result.predictions))
+    expected = {name: values.mean() for name, values in window_scores(*both).items()}
+    assert result.test_by_group == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_sample_of_many_windows_is_drawn(dataset: Dataset, fold: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,8 +118,21 @@ def test_the_table_has_trivial_and_fitted_rows(dataset: Dataset) -> None:
     ]
     table = baselines_table(dataset, folds, records)
     assert len(table) == 3 * len(folds) + 2
+    assert not [name for name in baselines_table(replace(dataset, groups=None), folds, records) if "by_group" in name]
     ridge, mlp = (table[table["method"] == name].iloc[0] for name in ("ridge", "mlp"))
     assert json.loads(ridge["params"]) == {"penalty": 0.1}
     assert (ridge["test_kl"], ridge["val_kl"], ridge["status"]) == (0.5, 0.5, "completed")
     assert np.isnan(mlp["test_kl"])
     assert (mlp["status"], mlp["reason"]) == ("failed", "no")
+
+
+def test_trivial_baselines_have_scores_by_group(dataset: Dataset, fold: Fold) -> None:
+    rows = dataset.rows((fold.test,))
+    assert dataset.groups is not None
+    table = baselines_table(dataset, (fold,)).set_index("method")
+    for method, predicted in trivial_predictions(dataset, fold).items():
+        both = (
+            pd.DataFrame(values).groupby(dataset.groups[rows]).mean() for values in (dataset.labels[rows], predicted)
+        )
+        for metric, values in window_scores(*both).items():
+            assert table.loc[method, f"test_by_group_{metric}"] == pytest.approx(values.mean()), (method, metric)

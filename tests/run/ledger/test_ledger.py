@@ -14,6 +14,7 @@ import pytest
 
 from helo.metrics import METRICS
 from helo.run.ledger import HISTORY_COLUMNS, SET_ASIDE, CellRecord, Ledger, part_name
+from helo.run.ledger.record import OPTIONAL
 
 SCORES = {name: 0.1 * number for number, name in enumerate(METRICS)}
 
@@ -38,6 +39,7 @@ def test_round_trip(tmp_path: Path) -> None:
         best_epoch=1,
         val=SCORES,
         test=SCORES,
+        test_by_group={name: 2 * value for name, value in SCORES.items()},
         history=history,
         windows=np.arange(4, dtype=np.int64),
         predictions=predictions,
@@ -56,16 +58,24 @@ def test_round_trip(tmp_path: Path) -> None:
         np.testing.assert_array_equal(getattr(back, name), getattr(whole, name), strict=True)
 
 
-def test_parts_of_earlier_versions_without_learnt_columns_are_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("missing", [("correlation", "plan", "test_by_group"), ("test_by_group",), tuple(OPTIONAL)])
+def test_columns_that_parts_of_earlier_versions_lack_are_none(tmp_path: Path, missing: tuple[str, ...]) -> None:
     ledger = Ledger(tmp_path, "mine")
-    learnt: dict[str, Any] = {"correlation": np.eye(2, dtype=np.float32), "plan": np.ones((1, 1), dtype=np.float32)}
+    later: dict[str, Any] = {
+        "correlation": np.eye(2, dtype=np.float32),
+        "plan": np.ones((1, 1), dtype=np.float32),
+        "test_by_group": SCORES,
+    }
     for number in range(2):
-        path = tmp_path / ledger.append(record(number, **learnt), 0)
-    rewritten(path, pq.read_table(path).drop(["correlation", "plan"]))
+        path = tmp_path / ledger.append(record(number, **later), 0)
+    rewritten(path, pq.read_table(path).drop(list(missing)))
     (new, old), faults = ledger.inspect()
     assert faults == {}
-    assert old == record(1)
+    assert [name for name in later if getattr(old, name) is None] == [name for name in later if name in missing]
     assert new.plan is not None
+    assert new.test_by_group == SCORES
+    rows = ledger.rows(["test", "test_by_group"])
+    assert rows["test_by_group"].to_pylist() == [SCORES, None]  # the columns of packs and tables
 
 
 def test_a_failed_cell_needs_no_scores(tmp_path: Path) -> None:
@@ -164,8 +174,8 @@ DAMAGES = {
     "nameless": (lambda path: Ledger(path.parent).append(record(1), 0), "belongs to another search"),
     "other columns": (lambda path: rewritten(path, pa.table({"configuration": [1]})), "is not a file of a ledger"),
     "a column less": (lambda path: rewritten(path, pq.read_table(path).drop(["test"])), "is not a file of a ledger"),
-    "half of what was learnt": (
-        lambda path: rewritten(path, pq.read_table(path).drop(["plan"])),
+    "a column more": (
+        lambda path: rewritten(path, (table := pq.read_table(path)).append_column("more", table["plan"])),
         "is not a file of a ledger",
     ),
     "other types": (

@@ -14,6 +14,7 @@ import pytest
 from helo.metrics import METRICS
 from helo.run.ledger import HISTORY_COLUMNS, ROW, CellRecord, Ledger, LedgerWriter, records_of
 from helo.run.ledger.packs import pack_parts
+from helo.run.ledger.record import OPTIONAL
 from helo.storage import Folder, LocalFolder, open_folder
 
 CELLS = [(configuration, fold) for configuration in range(6) for fold in range(4)]
@@ -65,6 +66,21 @@ def assert_complete(ledger: Ledger) -> None:
         assert (back.params, back.history, back.test, back.started) == (
             *(wanted.params, wanted.history, wanted.test, wanted.started),
         )
+
+
+def test_packs_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    ledger = filled(LocalFolder(tmp_path))
+    pack_parts(ledger, 10)
+    for path in tmp_path.glob("pack-*.parquet"):
+        pq.write_table(pq.read_table(path).drop(list(OPTIONAL)), path)  # keeps the metadata
+    assert_complete(ledger)
+    assert ledger.inspect()[1] == {}
+    assert [(cell.configuration, cell.test_by_group) for cell in ledger.find({(1, 3), (5, 0)})] == [
+        (1, None),
+        (5, None),
+    ]
+    pack_parts(ledger, 2)
+    assert_complete(ledger)
 
 
 def test_packs_contain_the_rows_of_their_parts(folder: Folder) -> None:

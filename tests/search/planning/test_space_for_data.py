@@ -33,7 +33,7 @@ def test_data_of_both_kinds_leave_a_space_unchanged(name: str) -> None:
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("name", bundled_spaces())
 def test_bundled_spaces_on_data_of_one_kind(name: str, role: str) -> None:
-    space = space_for_roles(load_space(name), [role, role])
+    space = space_for_roles(load_space(name), [role, role]).resolve(windows=240)
     assert space.left_out
     for number in range(space.configurations):
         params = space.full_params(ConfigurationSampler(space, 0, "test").draw(number))
