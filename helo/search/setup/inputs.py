@@ -113,7 +113,7 @@ def _read_setup(request: Request, run: Run | None, command: str, started: float)
     if run is None:
         space = space_for_roles(space, dataset.schema.roles)
         if space.automatic:
-            folds = loso_folds(dataset.subject_names, int(request.value("seed")))
+            folds = loso_folds(dataset.subject_names, int(request.value("seed")), request.inner_folds)
             space = space.resolve(count_training_windows(dataset, folds))
         setup = SearchSetup(
             dataset=dataset,
@@ -127,6 +127,7 @@ def _read_setup(request: Request, run: Run | None, command: str, started: float)
                 threads=resources.cpus_per_cell,
             ),
             resources=resources,
+            inner_folds=request.inner_folds,
             protocol=request.value("protocol"),
             baselines=request.chosen_baselines,
             racing=request.value("racing") and not space.variants,  # the table of variants needs all cells

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 from helo.configuration import single_role_note
 from helo.data.dataset import Dataset
+from helo.evaluation.folds import Fold, loso_folds
 from helo.names import SearchProtocol
 from helo.run.ledger import PACK
 from helo.search.planning.pace import Pace
@@ -37,6 +39,9 @@ class SearchSetup:
         of the engine stays ``"cpu"`` here: it is chosen where a cell runs.
     resources : Resources
         The resources that the user requests. Open values (None) are settled when the machine or cluster is known.
+    inner_folds : int or None
+        Number K of inner splits of a fold, and of members of a cell. None means the default for the number of
+        subjects, see `helo.evaluation.folds.loso_folds`.
     protocol : str
         A `helo.names.SearchProtocol`.
     racing : bool
@@ -73,6 +78,7 @@ class SearchSetup:
     out: Folder
     training: TrainingSettings
     resources: Resources
+    inner_folds: int | None = None
     protocol: str = SearchProtocol.SHARED
     racing: bool = True
     baselines: tuple[str, ...] = ()
@@ -97,7 +103,6 @@ class SearchSetup:
                 f"training.threads must be the CPUs of a cell ({self.resources.cpus_per_cell}), "
                 f"got {self.training.threads}"
             )
-
         if space_for_roles(self.space, self.dataset.schema.roles) != self.space:
             raise ValueError("space must be adapted to the roles of the data's modalities, see space_for_roles")
 
@@ -106,6 +111,11 @@ class SearchSetup:
         """Sentences on data whose modalities all have one role; none for other data."""
         note = single_role_note(self.dataset.schema.roles)
         return (*([] if note is None else [note]), *self.space.left_out)
+
+    @cached_property
+    def folds(self) -> tuple[Fold, ...]:
+        """Folds of the search."""
+        return loso_folds(self.dataset.subject_names, self.seed, self.inner_folds)
 
     @property
     def seed(self) -> int:
