@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +19,11 @@ from helo.training.cell import train_cell
 from helo.training.fitted import fit_model, load_model
 
 ROLES = ["physiological", "behavioural"]
-QUICK = Configuration(width=8, epochs=6, learning_rate=1e-2, batch_size=16)
+QUICK = Configuration(width=8, epochs=3, learning_rate=1e-2, batch_size=16)
 
 
 def data(role: str) -> Dataset:
-    return simulate(subjects=5, clips=4, windows=6, modalities=role)
+    return simulate(subjects=4, clips=3, windows=6, modalities=role)
 
 
 def as_one_modality(dataset: Dataset) -> Dataset:
@@ -43,13 +44,12 @@ def with_gaps(dataset: Dataset) -> Dataset:
     return replace(dataset, features=features)
 
 
-@pytest.mark.parametrize("selection", ["both", "role"])
 @pytest.mark.parametrize("role", ROLES)
-@pytest.mark.parametrize("change", [lambda whole: whole, as_one_modality, with_gaps], ids=["whole", "single", "gaps"])
-def test_a_cell_learns_from_signals_of_one_kind(change: object, role: str, selection: str) -> None:
-    dataset = change(data(role))  # type: ignore[operator]
-    configuration = replace(QUICK, modalities=role if selection == "role" else "both")
-    (fold, *_) = loso_folds(dataset.subject_names, seed=0)
+@pytest.mark.parametrize("change", [as_one_modality, with_gaps])
+def test_a_cell_learns_from_signals_of_one_kind(change: Callable[[Dataset], Dataset], role: str) -> None:
+    dataset = change(data(role))
+    configuration = replace(QUICK, modalities=role)
+    (fold, *_) = loso_folds(dataset.subject_names, 0, inner_folds=2)
     result = train_cell(dataset, fold, configuration, TrainingSettings(normalise="subject"))
     assert result is not None
     assert result.plan is None

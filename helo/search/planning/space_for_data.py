@@ -115,7 +115,7 @@ def _without_variants(adapted: Space, requested: Space, role: str, neutral: Mapp
         adapted,
         configurations=len(kept),
         searched=found.searched,
-        fixed={key: value for key, value in (adapted.fixed | found.shared).items() if key not in found.searched},
+        fixed={key: value for key, value in {**adapted.fixed, **found.shared}.items() if key not in found.searched},
         variants=found.variants,
         left_out=requested.left_out + ((sentence,) if reasons else ()),
     )
