@@ -70,6 +70,8 @@ from helo.training.cell import first_members, train_cell
 SPACE = Path(__file__).with_name("efficiency.yaml")
 CONCURRENCY = 2
 SUBJECTS = 15
+"""Default number of simulated subjects."""
+
 TESTED = ("kl", "chebyshev")
 """Metrics of the test subject in the answer."""
 
@@ -276,7 +278,7 @@ def datasets(arguments: argparse.Namespace) -> Iterator[tuple[str, Dataset]]:
             ),
         )
     if not arguments.wesad_only:
-        yield "simulated", simulate(subjects=SUBJECTS, windows=5)
+        yield "simulated", simulate(subjects=arguments.subjects, windows=5)
 
 
 def make_problem(dataset: Dataset, seed: int, arguments: argparse.Namespace) -> Problem:
@@ -322,6 +324,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=1.0, help="epochs, as a share of those of the space")
     parser.add_argument("--every-fold", type=int, default=1, help="use the folds of every Nth subject")
     parser.add_argument("--every-window", type=int, default=2, help="use every Nth window of WESAD")
+    parser.add_argument("--subjects", type=int, default=SUBJECTS, help="number of simulated subjects")
     parser.add_argument("--processes", type=int, default=2, help="cells that run at a time")
     parser.add_argument("--keep", type=Path, help="directory in which finished cells are stored")
     parser.add_argument("--check", action="store_true", help="run the raced search of the first seed with Ray too")
