@@ -40,10 +40,10 @@ class HeLoRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         modality is the query of the fusion (by default the first physiological one). Without groups all columns are
         one physiological modality.
     transport, ot_entropy, ot_alpha, alignment_weight, label_attention, modalities, attention_depth, width, heads, \
-dropout, learning_rate, weight_decay, batch_size, epochs, patience
+dropout, learning_rate, weight_decay, batch_size, epochs
         Hyperparameters, see `helo.configuration.Configuration`. ``modalities="both"`` reads the roles that the
-        column groups have: with one role only, that role. ``"auto"``, the default of `batch_size`, `epochs` and
-        `patience`, derives them from the number of training windows, see `helo.training.budget.training_budget`.
+        column groups have: with one role only, that role. ``"auto"``, the default of `batch_size` and
+        `epochs`, derives them from the number of training windows, see `helo.training.budget.training_budget`.
     normalise : {"train", "subject"}, default="train"
         Windows that the scaling statistics of features come from, see `helo.evaluation.scaling.Scaling`.
         ``"subject"`` needs ``groups`` in `fit`, see `predict` for its use there.
@@ -115,7 +115,6 @@ dropout, learning_rate, weight_decay, batch_size, epochs, patience
         weight_decay: float = DEFAULTS["weight_decay"],
         batch_size: int | str = AUTO,
         epochs: int | str = AUTO,
-        patience: int | str = AUTO,
         normalise: str = "train",
         validation_fraction: float = 0.25,
         random_state: int | np.random.RandomState | None = 0,
@@ -136,7 +135,6 @@ dropout, learning_rate, weight_decay, batch_size, epochs, patience
         self.weight_decay = weight_decay
         self.batch_size = batch_size
         self.epochs = epochs
-        self.patience = patience
         self.normalise = normalise
         self.validation_fraction = validation_fraction
         self.random_state = random_state

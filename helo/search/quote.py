@@ -121,7 +121,7 @@ def print_quote(
         f"{format_duration(cell_seconds)} per cell that trains all its epochs)"
     )
     if setup.racing:
-        show("racing, rungs and patience usually reduce this to about a third; --no-racing trains more")
+        show("racing and rungs usually reduce this to about a third; --no-racing trains more")
     if setup.baselines:
         baseline_cells = len(setup.baselines) * len(folds)
         show(f"baselines: {baseline_cells} more cells, each of which takes seconds on data of ordinary size")
