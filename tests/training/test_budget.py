@@ -56,7 +56,7 @@ def test_epochs_follow_from_given_steps_within_limits(steps: int, epochs: int) -
 def test_given_values_are_kept() -> None:
     assert training_budget(2_140, batch_size=64).steps_per_epoch == 34
     assert training_budget(2_140, batch_size=64).epochs == 9
-    assert training_budget(2_140, epochs=5) == (128, 17, 5)
+    assert training_budget(2_140, epochs=5) == (64, 34, 5)
 
 
 def test_only_automatic_hyperparameters_are_replaced() -> None:

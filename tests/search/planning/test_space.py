@@ -95,7 +95,7 @@ def test_as_dict_has_the_entries_of_the_file() -> None:
     assert plain["parameters"]["width"] == {"choices": [16, 32, 64, 128]}
     assert plain["parameters"]["epochs"] == {"value": "auto"}
     assert plain["steps"] == 600
-    assert load_space("full").resolve(2140).as_dict()["parameters"]["epochs"] == {"value": 36}
+    assert load_space("full").resolve(2140).as_dict()["parameters"]["epochs"] == {"value": 18}
     assert "steps" not in load_space("full").resolve(2140).as_dict()
 
 
