@@ -16,12 +16,10 @@ from helo.configuration import DEFAULTS, Configuration
 from helo.data.dataset import LABEL_SUM_TOLERANCE, Dataset, Signals
 from helo.data.schema import Modality, Schema
 from helo.errors import InputError, did_you_mean
-from helo.evaluation.folds import Fold, FoldData
 from helo.evaluation.scaling import Scaling
 from helo.metrics import window_scores
 from helo.names import ModalitySelection, Normalisation, Role, enum_values
-from helo.settings import TrainingSettings
-from helo.training.cell import CellTraining
+from helo.training.budget import AUTO, resolve_automatic, with_defaults_for_auto
 from helo.training.fitted import FittedModel
 from helo.training.fitting import Fitting
 
@@ -44,7 +42,8 @@ class HeLoRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     transport, ot_entropy, ot_alpha, alignment_weight, label_attention, modalities, attention_depth, width, heads, \
 dropout, learning_rate, weight_decay, batch_size, epochs, patience
         Hyperparameters, see `helo.configuration.Configuration`. ``modalities="both"`` reads the roles that the
-        column groups have: with one role only, that role.
+        column groups have: with one role only, that role. ``"auto"``, the default of `batch_size`, `epochs` and
+        `patience`, derives them from the number of training windows, see `helo.training.budget.training_budget`.
     normalise : {"train", "subject"}, default="train"
         Windows that the scaling statistics of features come from, see `helo.evaluation.scaling.Scaling`.
         ``"subject"`` needs ``groups`` in `fit`, see `predict` for its use there.
@@ -91,14 +90,9 @@ dropout, learning_rate, weight_decay, batch_size, epochs, patience
     >>> from helo.data import simulate
     >>> data = simulate(subjects=4, clips=2, windows=4)
     >>> model = HeLoRegressor(width=8, epochs=2)
-    >>> predicted = cross_val_predict(
-    ...     model,
-    ...     data.features,
-    ...     data.labels,
-    ...     groups=data.subjects,
-    ...     cv=LeaveOneGroupOut(),
-    ...     params={"groups": data.subjects},
-    ... )
+    >>> X, Y, groups = data.features, data.labels, data.subjects
+    >>> split = LeaveOneGroupOut()
+    >>> predicted = cross_val_predict(model, X, Y, groups=groups, cv=split, params={"groups": groups})
     >>> predicted.shape == data.labels.shape
     True
     """
@@ -119,9 +113,9 @@ dropout, learning_rate, weight_decay, batch_size, epochs, patience
         dropout: float = DEFAULTS["dropout"],
         learning_rate: float = DEFAULTS["learning_rate"],
         weight_decay: float = DEFAULTS["weight_decay"],
-        batch_size: int = DEFAULTS["batch_size"],
-        epochs: int = DEFAULTS["epochs"],
-        patience: int = DEFAULTS["patience"],
+        batch_size: int | str = AUTO,
+        epochs: int | str = AUTO,
+        patience: int | str = AUTO,
         normalise: str = "train",
         validation_fraction: float = 0.25,
         random_state: int | np.random.RandomState | None = 0,
@@ -170,22 +164,23 @@ dropout, learning_rate, weight_decay, batch_size, epochs, patience
         ValueError
             If a hyperparameter, a column group, X, Y or `groups` is not valid. The message names the rule.
         """
-        configuration = self._configuration()
+        params = self._params()
+        Configuration.from_params(with_defaults_for_auto(params))
         self._check_settings()
-        emotions = [str(name) for name in Y.columns] if hasattr(Y, "columns") else None
+        emotions = [str(name) for name in getattr(Y, "columns", ())]
         X, Y = validate_data(
             self, X, Y, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=2, multi_output=True
         )
         Y = _check_distributions(Y)
         if groups is None and self.normalise == Normalisation.SUBJECT:
             raise ValueError("groups must name the subject of each row with normalise='subject', got None")
-        self._schema, self._columns = self._make_schema(
-            emotions or [f"emotion{number}" for number in range(Y.shape[1])]
-        )
-        self._selection = _present_roles(self._schema, configuration.modalities)
-        configuration = Configuration.from_params({**configuration.as_params(), "modalities": self._selection})
+        emotions = emotions or [f"emotion{number}" for number in range(Y.shape[1])]
+        self._schema, self._columns = self._make_schema(emotions)
+        self._selection = _present_roles(self._schema, params["modalities"])
         random_state = check_random_state(self.random_state)
         subjects, validation = self._split(len(X), groups, random_state)
+        params = resolve_automatic(params, windows=int((~np.isin(subjects, validation)).sum()))
+        configuration = Configuration.from_params({**params, "modalities": self._selection})
         dataset = Dataset(self._schema, subjects, self._features(X), Y)
         seed = int(random_state.randint(2**31 - 1))
         threads = torch.get_num_threads()
@@ -248,11 +243,11 @@ dropout, learning_rate, weight_decay, batch_size, epochs, patience
         tags.target_tags.positive_only = True
         return tags
 
-    def _configuration(self) -> Configuration:
+    def _params(self) -> dict[str, Any]:
+        """Return the hyperparameters as plain values, some of which may be ``"auto"``."""
         values = {name: getattr(self, name) for name in DEFAULTS}
         # A parameter grid may hold NumPy scalars, which are neither int nor float.
-        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
-        return Configuration.from_params(plain)
+        return {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
 
     def _check_settings(self) -> None:
         if self.normalise not in enum_values(Normalisation):
@@ -264,8 +259,9 @@ dropout, learning_rate, weight_decay, batch_size, epochs, patience
 
     def _make_schema(self, emotions: Sequence[str]) -> tuple[Schema, NDArray[np.intp]]:
         """Return the schema and, in its order, the index of each feature's column in X (-1: a placeholder)."""
-        names = [str(name) for name in getattr(self, "feature_names_in_", ())]
-        names = names or [f"x{number}" for number in range(self.n_features_in_)]
+        names = [
+            str(name) for name in getattr(self, "feature_names_in_", map("x{}".format, range(self.n_features_in_)))
+        ]
         groups = self.column_groups or {"signals": {"columns": range(len(names))}}
         main = next((name for name, group in groups.items() if group.get("main")), None)
         modalities, columns = [], []
@@ -325,28 +321,18 @@ dropout, learning_rate, weight_decay, batch_size, epochs, patience
         return codes.astype(np.str_), tuple(str(code) for code in drawn)
 
     def _train(self, dataset: Dataset, configuration: Configuration, validation: tuple[str, ...], seed: int) -> None:
-        training: Fitting
         train = tuple(name for name in dataset.subject_names if name not in validation)
         # Of one subject, the statistics of all windows are those of the subject.
         alone = len(self._subject_names) == 1
         scaling = Scaling.fit(dataset, train, Normalisation.TRAIN if alone else self.normalise)
-        if validation:
-            fold = Fold(_TEST, validation, train)
-            data = FoldData(fold, scaling, scaling.part(dataset, train), scaling.part(dataset, validation))
-            training = cell = CellTraining(dataset.schema, data, configuration, TrainingSettings(seed=seed))
-            while not cell.finished:
-                cell.run_epoch()
-            cell.model.load_state_dict(cell.best_weights)
-            self.best_epoch_, self.history_ = cell.best_epoch, cell.history
-        else:
-            training = Fitting(dataset.schema, scaling.part(dataset, train), configuration, seed)
-            for _ in range(configuration.epochs):
-                training.run_epoch()
-            self.best_epoch_, self.history_ = training.epoch, []
+        training = Fitting(dataset.schema, [scaling.part(dataset, train)], configuration, [seed])
+        for _ in range(configuration.epochs):
+            training.run_epoch()
+        self.best_epoch_, self.history_ = training.epoch, []
         self.n_iter_ = training.epoch
         if alone and self.normalise == Normalisation.SUBJECT:
             scaling = Scaling(Normalisation.SUBJECT)
-        network = training.model.cpu().eval()
+        network = training.averaged.cpu().eval()
         self.model_ = FittedModel(
             dataset.schema, configuration, scaling, network, self._subject_names, {"epochs": self.best_epoch_}
         )

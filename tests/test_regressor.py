@@ -22,6 +22,7 @@ from helo.configuration import DEFAULTS
 from helo.data.dataset import Dataset
 from helo.data.simulated import simulate
 from helo.metrics import window_scores
+from helo.training.budget import AUTO, AUTOMATIC, STEPS
 
 QUICK: dict[str, Any] = {"width": 8, "epochs": 3, "learning_rate": 1e-2, "batch_size": 16}
 
@@ -116,7 +117,8 @@ def test_checks_of_scikit_learn(estimator: Any, check: Any) -> None:
 
 def test_hyperparameters_and_defaults_are_those_of_a_configuration() -> None:
     parameters = inspect.signature(HeLoRegressor.__init__).parameters
-    assert {name: parameters[name].default for name in DEFAULTS} == DEFAULTS
+    expected = DEFAULTS | dict.fromkeys(AUTOMATIC, AUTO)
+    assert {name: parameters[name].default for name in DEFAULTS} == expected
     others = set(parameters) - set(DEFAULTS)
     assert others == {"self", "column_groups", "normalise", "validation_fraction", "random_state", "threads"}
 
@@ -255,3 +257,18 @@ def test_targets_must_be_distributions(dataset: Dataset, change: Any, message: s
 def test_groups_must_match_the_rows(dataset: Dataset) -> None:
     with pytest.raises(ValueError, match="groups must have one entry for each of the"):
         HeLoRegressor(**QUICK).fit(dataset.features, dataset.labels, dataset.subjects[:-1])
+
+
+def test_batch_and_epochs_follow_from_the_training_rows() -> None:
+    """A small table is trained for as many steps as a large one."""
+    data = simulate(subjects=5, clips=2, windows=8)
+    model = HeLoRegressor(width=8, patience=1000).fit(data.features, data.labels, data.subjects)
+    assert (model.model_.configuration.batch_size, model.n_iter_) == (16, STEPS // 4)  # 64 of 80 rows train
+    quick = HeLoRegressor(width=8, epochs=2).fit(data.features, data.labels)
+    assert (quick.n_iter_, quick.model_.configuration.patience) == (2, 2)
+
+
+def test_a_wrong_word_for_the_epochs_is_refused() -> None:
+    data = simulate(subjects=3, clips=2, windows=2)
+    with pytest.raises(ValueError, match="epochs must be a whole number from 1 to 10000, got 'many'"):
+        HeLoRegressor(epochs="many").fit(data.features, data.labels)

@@ -13,7 +13,7 @@ import pandas as pd
 from helo.cluster.filling import Node
 from helo.errors import InputError
 from helo.evaluation.baselines import baselines_table
-from helo.evaluation.folds import Fold, folds_as_json, loso_folds
+from helo.evaluation.folds import Fold, folds_as_json
 from helo.names import Column, Prefix, TableName
 from helo.run.directory import Run
 from helo.run.ledger import LedgerWriter, rows_in
@@ -29,6 +29,7 @@ from helo.search.export import write_study
 from helo.search.planning.pace import Pace
 from helo.search.planning.planner import Planner
 from helo.search.planning.queue import Queue
+from helo.search.setup.budget import describe_budget
 from helo.search.setup.finished import FinishedCells
 from helo.search.setup.manifest import build_manifest, record_resumption
 from helo.search.setup.search_setup import SearchSetup
@@ -55,7 +56,7 @@ def run_remaining_cells(context: SearchContext) -> bool:
         Whether every cell is finished.
     """
     setup = context.setup
-    folds = loso_folds(setup.dataset.subject_names, setup.seed)
+    folds = setup.folds
     is_resumed = context.has_run
     with ExitStack() as stack:
         if is_resumed:
@@ -79,7 +80,7 @@ def run_remaining_cells(context: SearchContext) -> bool:
             lock = stack.enter_context(run.lock())
             # Written at the start, so that a dashboard can compare the first cells with the trivial baselines.
             run.write_table(TableName.BASELINES, baselines_table(setup.dataset, folds))
-        _announce(context, resources, is_resumed)
+        _announce(context, folds, resources, is_resumed)
         return _run_cells(context, queue, folds, resources, lock, is_external)
 
 
@@ -129,7 +130,7 @@ def _run_cells(
     return complete
 
 
-def _announce(context: SearchContext, resources: Resources, is_resumed: bool) -> None:
+def _announce(context: SearchContext, folds: tuple[Fold, ...], resources: Resources, is_resumed: bool) -> None:
     """Print the data, the space, the resources and the run directory of a search."""
     setup, run = context.setup, context.run
     dataset, space = setup.dataset, setup.space
@@ -138,9 +139,12 @@ def _announce(context: SearchContext, resources: Resources, is_resumed: bool) ->
     context.print(
         f"{dataset.schema.name}: {len(dataset.subject_names)} subjects, {len(dataset)} windows, "
         f"{len(dataset.emotions)} emotions; space {space.name}: {space.configurations} configurations × "
-        f"{len(dataset.subject_names)} folds, protocol {setup.protocol}, {racing}; "
+        f"{len(dataset.subject_names)} folds × {len(folds[0].splits)} inner splits, "
+        f"protocol {setup.protocol}, {racing}; "
         f"{resources.concurrency} cells at a time{share}; seed {setup.seed}"
     )
+    for line in describe_budget(setup, folds):
+        context.print(line)
     if dataset.missing:
         context.print(f"missing signals: {dataset.missing}")
     finished = f", {len(run.ledger)} cells are finished" if is_resumed else ""

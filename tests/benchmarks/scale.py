@@ -130,7 +130,7 @@ def simulate_search(
 
 def measure_planner(configurations: int, workers: int, sampler: str, protocol: str, racing: bool) -> dict[str, Any]:
     """Return the figures of a whole search, and of restoring it from half of its cells and from all."""
-    space = replace(load_space("full"), configurations=configurations, sampler=sampler)
+    space = replace(load_space("full").resolve(windows=2000), configurations=configurations, sampler=sampler)
     pace = Pace.for_search(space, FOLDS, workers, protocol, racing)
     outcomes, params, found = simulate_search(Planner(space, FOLDS, SEED, protocol, racing, pace), workers)
     for name, count in (("half", len(outcomes) // 2), ("all", len(outcomes))):

@@ -24,7 +24,9 @@ LARGEST = CellCost(0.1, 2**30, 3 * 2**30, 24 * 2**30)
 def setup(**requested: object) -> SearchSetup:
     resources = replace(Resources(None, 1, 0.0), **requested)  # type: ignore[arg-type]
     training = TrainingSettings(threads=resources.cpus_per_cell)
-    return SearchSetup(simulate(subjects=4), load_space("demo"), LocalFolder(Path("nowhere")), training, resources)
+    return SearchSetup(
+        simulate(subjects=4), load_space("demo").resolve(300), LocalFolder(Path("nowhere")), training, resources
+    )
 
 
 def test_hours_of_fewer_cells_than_workers_are_the_hours_of_one_cell() -> None:

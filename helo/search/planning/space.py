@@ -11,7 +11,10 @@
       ot_entropy: {low: 1e-3, high: 1, log: true}
       attention_depth: {low: 1, high: 3}
       width: {choices: [16, 32]}
-      epochs: 20                # fixed; the same as {value: 20}
+      dropout: 0.3              # fixed; the same as {value: 0.3}
+      batch_size: auto          # follows from the number of training windows, as do epochs and patience
+      epochs: auto
+    steps: 300                  # optional: training steps of a model, which decide the epochs
     first: {ot_entropy: 0.1}    # optional: values of the first configuration
 
 Hyperparameters that a space does not mention keep the default of `helo.configuration`.
@@ -31,7 +34,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -40,12 +43,19 @@ from helo._yaml import read_yaml
 from helo.configuration import ACTS_WHERE, DEFAULTS, PARAMETERS, acting, configuration_problems
 from helo.errors import InputError, did_you_mean, shorten
 from helo.metrics import METRICS
-from helo.search.planning.space_parameters import Choices, Range, parse_parameters
+from helo.search.planning.space_parameters import (
+    Choices,
+    Range,
+    automatic_problems,
+    parse_parameters,
+    steps_problems,
+)
+from helo.training.budget import AUTO, STEPS, resolve_automatic, with_defaults_for_auto
 
 __all__ = ["SAMPLERS", "Choices", "Range", "Space", "bundled_spaces", "load_space", "parse_space", "read_space"]
 
 SAMPLERS = ("tpe", "random")
-_KEYS = ("name", "about", "configurations", "sampler", "objective", "parameters", "first", "variants")
+_KEYS = ("name", "about", "configurations", "sampler", "objective", "parameters", "first", "variants", "steps")
 _DRAWING_KEYS = ("configurations", "sampler", "first")
 
 
@@ -62,7 +72,8 @@ class Space:
     searched : mapping of str to Range or Choices
         Hyperparameters that may differ between configurations.
     fixed : mapping
-        Hyperparameters with one value for all configurations.
+        Hyperparameters with one value for all configurations. Batch size, epochs and patience may be ``"auto"``
+        until `resolve` replaces it.
     sampler : str
         ``"tpe"``, ``"random"``, or ``"listed"`` for a space with variants.
     objective : str
@@ -73,6 +84,8 @@ class Space:
         Values of searched hyperparameters in the first configuration. The other values are drawn.
     variants : mapping of str to mapping
         Name → values of all searched hyperparameters. Empty if configurations are drawn.
+    steps : int or None
+        Training steps of a model with automatic epochs. None stands for `helo.training.budget.STEPS`.
     """
 
     name: str
@@ -84,6 +97,12 @@ class Space:
     about: str = ""
     first: Mapping[str, Any] = field(default_factory=dict)
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    steps: int | None = None
+
+    @property
+    def automatic(self) -> tuple[str, ...]:
+        """Hyperparameters that the number of training windows determines."""
+        return tuple(name for name, value in self.fixed.items() if value == AUTO)
 
     def preset_values(self, number: int) -> Mapping[str, Any] | None:
         """Return the searched values of configuration `number` that are not drawn, or None if all are drawn."""
@@ -94,11 +113,38 @@ class Space:
 
     def full_params(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of all hyperparameters: drawn, fixed, and defaults."""
+        if self.automatic:
+            raise ValueError(f"space {self.name} must be resolved first: {', '.join(self.automatic)} are automatic")
         return {**DEFAULTS, **self.fixed, **drawn}
+
+    def resolve(self, windows: int) -> Space:
+        """Return the space with numbers in place of automatic hyperparameters.
+
+        Parameters
+        ----------
+        windows : int
+            Number of windows that a model is trained on.
+
+        Returns
+        -------
+        Space
+
+        Examples
+        --------
+        >>> space = Space("tiny", 1, {}, {"batch_size": "auto", "epochs": "auto"}, steps=100)
+        >>> space.resolve(windows=240).fixed
+        {'batch_size': 16, 'epochs': 7}
+        """
+        if not self.automatic:
+            return self
+        resolved = resolve_automatic({**DEFAULTS, **self.fixed}, windows, self.steps or STEPS)
+        return replace(self, fixed={name: resolved[name] for name in self.fixed}, steps=None)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the space as plain values, for the manifest. `parse_space` is the inverse."""
-        about = {"name": self.name, "about": self.about, "objective": self.objective}
+        about: dict[str, Any] = {"name": self.name, "about": self.about, "objective": self.objective}
+        if self.steps is not None:
+            about["steps"] = self.steps
         fixed = {name: {"value": value} for name, value in self.fixed.items()}
         if self.variants:
             variants = {name: dict(values) for name, values in self.variants.items()}
@@ -187,6 +233,7 @@ def parse_space(content: Mapping[str, Any], where: str, name: str) -> Space:
     searched, fixed = parse_parameters(content.get("parameters"), problems)
     first = content.get("first", {})
     _check_first(first, searched, problems)
+    problems += automatic_problems(searched, fixed) + steps_problems(content.get("steps"), fixed)
     if not problems:
         problems += _width_and_heads_problems(searched, fixed) + _ineffective_parameters(searched, fixed)
     if problems:
@@ -200,6 +247,7 @@ def parse_space(content: Mapping[str, Any], where: str, name: str) -> Space:
         searched=searched,
         fixed=fixed,
         first=first,
+        steps=content.get("steps"),
     )
 
 
@@ -227,6 +275,7 @@ def _parse_listed(content: Mapping[str, Any], where: str, name: str) -> Space:
     if not isinstance(variants, dict):
         problems.append(f"variants must map names to the hyperparameters that they change, got {variants!r}")
         variants = {}
+    problems += steps_problems(content.get("steps"), fixed)
     base = {**DEFAULTS, **fixed}
     models = _variant_params(variants, base, problems)
     if len(models) < 2 and not problems:
@@ -243,6 +292,7 @@ def _parse_listed(content: Mapping[str, Any], where: str, name: str) -> Space:
         searched={key: Choices(tuple(dict.fromkeys(params[key] for params in models.values()))) for key in changing},
         fixed={key: value for key, value in fixed.items() if key not in changing},
         variants={variant: {key: params[key] for key in changing} for variant, params in models.items()},
+        steps=content.get("steps"),
     )
 
 
@@ -268,8 +318,14 @@ def _apply_changes(
     found: list[str] = []
     ranges, changed = parse_parameters(changes, found) if changes else ({}, {})
     found += [f"{key} must be a value, not a range or choices" for key in ranges]
+    found += [
+        f"{key}: auto must hold for all variants, under parameters, got {base[key]} there and {value} here"
+        for key, value in changed.items()
+        if AUTO in (value, base[key])
+    ]
+    found = found or automatic_problems(changed, base)
     params = {**base, **changed}
-    found = found or configuration_problems(params)
+    found = found or configuration_problems(with_defaults_for_auto(params))
     reference = next(iter(models.values()), params)
     different = [key for key in changed if changed[key] != reference[key]]
     effective = acting(params)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from helo.configuration import PARAMETERS, Rule
 from helo.errors import InputError, did_you_mean
+from helo.training.budget import AUTO, AUTOMATIC
 
 _RANGE_KEYS = ("low", "high", "log", "choices")
+
+MAX_STEPS = 10_000_000
+"""Largest value of the key ``steps`` of a space."""
 
 
 @dataclass(frozen=True)
@@ -89,20 +94,60 @@ def parse_parameters(entries: Any, problems: list[str]) -> tuple[dict[str, Range
             )
         elif isinstance(entry, dict) and set(entry) != {"value"}:
             try:
-                searched[name] = _parse_searched(rule, entry)
+                searched[name] = _parse_searched(rule, entry, name in AUTOMATIC)
             except InputError as error:
                 problems.append(f"{name}: {error}")
         else:
             value = entry["value"] if isinstance(entry, dict) else entry
-            if rule.problem(value):
+            if name in AUTOMATIC and value == AUTO:
+                fixed[name] = AUTO
+            elif rule.problem(value):
                 problems.append(f"{name} {rule.problem(value)}")
             else:
                 fixed[name] = rule.kind(value)
     return searched, fixed
 
 
-def _parse_searched(rule: Rule, entry: dict[str, Any]) -> Range | Choices:
+def automatic_problems(varied: Collection[str], fixed: Mapping[str, Any]) -> list[str]:
+    """Return a problem for each `AUTO` whose value would differ between configurations.
+
+    Parameters
+    ----------
+    varied : collection of str
+        Hyperparameters that are searched, or that a variant changes.
+    fixed : mapping
+        Values that all other configurations have.
+
+    Returns
+    -------
+    list of str
+    """
+    problems = []
+    for place, name in enumerate(AUTOMATIC):
+        if fixed.get(name) == AUTO:
+            problems += [
+                f"{name}: auto needs one value of {other} for all configurations"
+                for other in AUTOMATIC[:place]
+                if other in varied
+            ]
+    return problems
+
+
+def steps_problems(steps: Any, fixed: Mapping[str, Any]) -> list[str]:
+    """Return the problems of the key ``steps`` of a space. None, a missing key, has no problem."""
+    if steps is None:
+        return []
+    if not isinstance(steps, int) or isinstance(steps, bool) or not 1 <= steps <= MAX_STEPS:
+        return [f"steps must be a whole number from 1 to {MAX_STEPS}, got {steps!r}"]
+    if fixed.get("epochs") != AUTO:
+        return [f"steps acts only with epochs: auto, got epochs: {fixed.get('epochs', 'a range, choices or nothing')}"]
+    return []
+
+
+def _parse_searched(rule: Rule, entry: dict[str, Any], can_be_auto: bool) -> Range | Choices:
     """Return the range or the choices of a hyperparameter; raise `InputError` at the first mistake."""
+    if can_be_auto and AUTO in (entry.get("low"), entry.get("high"), *_as_list(entry.get("choices"))):
+        raise InputError("auto must be the only value, not part of a range or of choices")
     for key in entry:
         if key not in _RANGE_KEYS:
             raise InputError(f"unknown key {key!r}{did_you_mean(str(key), _RANGE_KEYS)}")
@@ -119,6 +164,10 @@ def _parse_searched(rule: Rule, entry: dict[str, Any]) -> Range | Choices:
     if len(set(choices)) < len(choices):
         raise InputError(f"choices must differ, got {choices}")
     return Choices(tuple(rule.kind(value) for value in choices))
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _parse_range(rule: Rule, entry: dict[str, Any]) -> Range:

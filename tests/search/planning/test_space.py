@@ -38,7 +38,7 @@ def test_demo_small_and_full_are_bundled() -> None:
 
 @pytest.mark.parametrize("name", sorted(bundled_spaces()))
 def test_corners_of_bundled_spaces_are_valid_configurations(name: str) -> None:
-    space = load_space(name)
+    space = load_space(name).resolve(windows=300)
     assert space.name == name
     assert space.about
     assert space.configurations >= 1
@@ -93,7 +93,10 @@ def test_as_dict_has_the_entries_of_the_file() -> None:
     plain = load_space("full").as_dict()
     assert plain["parameters"]["ot_entropy"] == {"low": 1e-3, "high": 1.0, "log": True}
     assert plain["parameters"]["width"] == {"choices": [16, 32, 64, 128]}
-    assert plain["parameters"]["epochs"] == {"value": 32}
+    assert plain["parameters"]["epochs"] == {"value": "auto"}
+    assert plain["steps"] == 600
+    assert load_space("full").resolve(2140).as_dict()["parameters"]["epochs"] == {"value": 36}
+    assert "steps" not in load_space("full").resolve(2140).as_dict()
 
 
 PARAMETER_MISTAKES = [
@@ -361,3 +364,69 @@ def test_words_can_be_searched(tmp_path: Path) -> None:
     space = read(tmp_path, text)
     assert space.searched["transport"] == Choices(("fused", "none"))
     assert ConfigurationSampler(space, 0, "shared").draw(1)["transport"] in ("fused", "none")
+
+
+# --- automatic batch and epochs -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(bundled_spaces()))
+def test_batch_and_epochs_of_bundled_spaces_follow_from_the_data(name: str) -> None:
+    space = load_space(name)
+    assert {"batch_size", "epochs"} <= set(space.automatic)
+    for windows in (160, 2_140, 800_000):
+        resolved = space.resolve(windows)
+        assert not resolved.automatic
+        assert parse_space(json.loads(json.dumps(resolved.as_dict())), "manifest", name) == resolved
+
+
+def test_small_has_enough_configurations_for_importance() -> None:
+    assert load_space("small").configurations >= 12
+
+
+def test_a_space_gives_its_steps(tmp_path: Path) -> None:
+    text = "configurations: 2\nsteps: 90\nparameters: {batch_size: 32, epochs: auto}\n"
+    space = read(tmp_path, text)
+    assert (space.steps, space.automatic) == (90, ("epochs",))
+    assert space.resolve(320).fixed == {"batch_size": 32, "epochs": 9}
+    assert parse_space(json.loads(json.dumps(space.as_dict())), "here", "own") == space
+
+
+def test_an_automatic_space_has_no_configurations_before_it_is_resolved() -> None:
+    with pytest.raises(ValueError, match="must be resolved first: batch_size, epochs"):
+        load_space("small").full_params({})
+
+
+AUTO_MISTAKES = [
+    ("parameters: {dropout: auto}", "dropout must be a number from 0 to 0.9, got 'auto'"),
+    ("parameters: {batch_size: {choices: [auto, 64]}}", "batch_size: auto must be the only value, not part of a range"),
+    ("parameters: {epochs: {low: auto, high: 64}}", "epochs: auto must be the only value, not part of a range"),
+    (
+        "parameters: {batch_size: {choices: [32, 64]}, epochs: auto}",
+        "epochs: auto needs one value of batch_size for all configurations",
+    ),
+    ("steps: 300\nparameters: {epochs: 20}", "steps acts only with epochs: auto, got epochs: 20"),
+    ("steps: 300\nparameters: {dropout: 0.1}", "steps acts only with epochs: auto"),
+    ("steps: 0\nparameters: {epochs: auto}", "steps must be a whole number from 1 to 10000000, got 0"),
+    ("steps: auto\nparameters: {epochs: auto}", "steps must be a whole number from 1 to 10000000, got 'auto'"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), AUTO_MISTAKES)
+def test_message_about_a_mistaken_auto(tmp_path: Path, text: str, expected: str) -> None:
+    found = message(tmp_path, f"configurations: 4\n{text}\n")
+    assert expected in found
+    assert ";" not in found
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("{epochs: 30}", "variant 'b': epochs: auto must hold for all variants, under parameters, got auto there"),
+        ("{patience: auto}", "variant 'b': patience: auto must hold for all variants"),
+        ("{batch_size: 8}", "variant 'b': epochs: auto needs one value of batch_size for all configurations"),
+    ],
+)
+def test_message_about_a_mistaken_auto_in_a_variant(tmp_path: Path, change: str, expected: str) -> None:
+    found = message(tmp_path, f"parameters: {{epochs: auto}}\nvariants: {{a: {{}}, b: {change}}}\n")
+    assert expected in found
+    assert ";" not in found

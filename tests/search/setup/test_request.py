@@ -208,7 +208,7 @@ def test_a_space_can_be_a_mapping_or_an_object(dataset: Dataset) -> None:
 
 @pytest.mark.parametrize("name", ["demo", "small", "full", "ablation"])
 def test_a_bundled_space_can_be_given_as_an_object(name: str, dataset: Dataset) -> None:
-    assert setup_of(data=dataset, space=load_space(name))[0].space == load_space(name)
+    assert setup_of(data=dataset, space=load_space(name))[0].space == setup_of(data=dataset, space=name)[0].space
 
 
 def test_a_space_built_by_hand_is_checked(dataset: Dataset) -> None:

@@ -26,14 +26,14 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_largest_configuration_of_full_space() -> None:
-    params = largest_configuration(load_space("full"))
-    assert (params["width"], params["heads"], params["attention_depth"], params["batch_size"]) == (128, 8, 6, 256)
+    params = largest_configuration(load_space("full").resolve(windows=2000))
+    assert (params["width"], params["heads"], params["attention_depth"], params["batch_size"]) == (128, 8, 6, 128)
     Configuration.from_params(params)
 
 
 @pytest.mark.parametrize("name", ["demo", "small", "full"])
 def test_sampled_configurations_lie_in_the_space(name: str) -> None:
-    space = load_space(name)
+    space = load_space(name).resolve(windows=2000)
     found = sample_configurations(space, seed=1)
     assert len({params["learning_rate"] for params in found}) == TIMED_CONFIGURATIONS
     for params in found:
@@ -42,7 +42,7 @@ def test_sampled_configurations_lie_in_the_space(name: str) -> None:
 
 
 def test_only_listed_variants_are_probed() -> None:
-    space = load_space("ablation")
+    space = load_space("ablation").resolve(windows=2000)
     params = [space.full_params(values) for values in space.variants.values()]
     assert largest_configuration(space) in params
     assert largest_configuration(space)["transport"] == "fused"
@@ -57,7 +57,7 @@ def test_largest_configuration_is_one_of_the_variants() -> None:
 
 def test_measured_cost_has_seconds_and_memory() -> None:
     data = simulate(subjects=4, clips=2, windows=5, emotions=3)
-    params = largest_configuration(load_space("demo"))
+    params = largest_configuration(load_space("demo").resolve(windows=30))
     found = measure_cell(data, loso_folds(data.subject_names, 0)[0], params, TrainingSettings())
     assert 0 < found.seconds_per_epoch < 60
     assert found.memory > 50 * 2**20  # torch alone
