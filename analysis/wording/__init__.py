@@ -8,6 +8,7 @@ from helo.analysis.wording.notes import (
     failure_notes,
     method_notes,
     optimism_note,
+    training_end_note,
     unconverged_note,
     untrained_note,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "optimism_note",
     "p_equals",
     "power_note",
+    "training_end_note",
     "unconverged_note",
     "untrained_note",
     "verdict",
