@@ -33,6 +33,7 @@ def run_search(  # noqa: PLR0913 -- each setting of a search is an argument
     racing: bool = True,
     seed: int = 0,
     normalise: str = "train",
+    inner_folds: int | None = None,
     baselines: Iterable[str] | str = "all",
     concurrency: int | None = None,
     cpus_per_cell: int = 1,
@@ -76,6 +77,9 @@ def run_search(  # noqa: PLR0913 -- each setting of a search is an argument
     normalise : {"train", "subject"}
         Source of the statistics that scale features: the training subjects, or each subject on its own. The latter
         uses the unlabelled windows of the test subject.
+    inner_folds : int, optional
+        Number K of inner splits of the other subjects, and of models of a cell, which are averaged. With 1 there is a
+        single split. The default is 5, or the number of other subjects if that is smaller.
     baselines : iterable of str or str
         ``"all"``, ``"none"``, or names from `helo.names.FITTED_BASELINES`.
     concurrency : int, optional
@@ -130,6 +134,7 @@ def run_search(  # noqa: PLR0913 -- each setting of a search is an argument
         racing=racing,
         seed=seed,
         normalise=normalise,
+        inner_folds=inner_folds,
         baselines=baselines,
         concurrency=concurrency,
         cpus_per_cell=cpus_per_cell,

@@ -74,6 +74,8 @@ class Column(_Name):
     METHOD = "method"
     PARAMS = "params"
     HISTORY = "history"
+    FIRST_LOSSES = "first_losses"
+    VAL = "val"
     STATUS = "status"
     REASON = "reason"
     EPOCH = "epoch"

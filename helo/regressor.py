@@ -16,13 +16,10 @@ from helo.configuration import DEFAULTS, Configuration
 from helo.data.dataset import LABEL_SUM_TOLERANCE, Dataset, Signals
 from helo.data.schema import Modality, Schema
 from helo.errors import InputError, did_you_mean
-from helo.evaluation.folds import Fold, FoldData
 from helo.evaluation.scaling import Scaling
 from helo.metrics import window_scores
 from helo.names import ModalitySelection, Normalisation, Role, enum_values
-from helo.settings import TrainingSettings
 from helo.training.budget import AUTO, resolve_automatic, with_defaults_for_auto
-from helo.training.cell import CellTraining
 from helo.training.fitted import FittedModel
 from helo.training.fitting import Fitting
 
@@ -324,28 +321,18 @@ dropout, learning_rate, weight_decay, batch_size, epochs, patience
         return codes.astype(np.str_), tuple(str(code) for code in drawn)
 
     def _train(self, dataset: Dataset, configuration: Configuration, validation: tuple[str, ...], seed: int) -> None:
-        training: Fitting
         train = tuple(name for name in dataset.subject_names if name not in validation)
         # Of one subject, the statistics of all windows are those of the subject.
         alone = len(self._subject_names) == 1
         scaling = Scaling.fit(dataset, train, Normalisation.TRAIN if alone else self.normalise)
-        if validation:
-            fold = Fold(_TEST, validation, train)
-            data = FoldData(fold, scaling, scaling.part(dataset, train), scaling.part(dataset, validation))
-            training = cell = CellTraining(dataset.schema, data, configuration, TrainingSettings(seed=seed))
-            while not cell.finished:
-                cell.run_epoch()
-            cell.model.load_state_dict(cell.best_weights)
-            self.best_epoch_, self.history_ = cell.best_epoch, cell.history
-        else:
-            training = Fitting(dataset.schema, scaling.part(dataset, train), configuration, seed)
-            for _ in range(configuration.epochs):
-                training.run_epoch()
-            self.best_epoch_, self.history_ = training.epoch, []
+        training = Fitting(dataset.schema, [scaling.part(dataset, train)], configuration, [seed])
+        for _ in range(configuration.epochs):
+            training.run_epoch()
+        self.best_epoch_, self.history_ = training.epoch, []
         self.n_iter_ = training.epoch
         if alone and self.normalise == Normalisation.SUBJECT:
             scaling = Scaling(Normalisation.SUBJECT)
-        network = training.model.cpu().eval()
+        network = training.averaged.cpu().eval()
         self.model_ = FittedModel(
             dataset.schema, configuration, scaling, network, self._subject_names, {"epochs": self.best_epoch_}
         )

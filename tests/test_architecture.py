@@ -265,6 +265,7 @@ TESTS_OF_NO_SINGLE_MODULE = {
     "test_help.py": "all commands",
     "test_installed.py": "the package as it is installed",
     "test_readme.py": "all documents",
+    "test_studies.py": "the generator of made-up studies in tests/studies.py",
 }
 """Test files that mirror no module, with what they test instead."""
 

@@ -1,43 +1,122 @@
-"""Layers of HeLo, each for a batch of token sets (b, t, d).
+"""Layers of HeLo for M members, which are models of one shape with weights of their own.
 
-The argument `present` (b, t) bool says which tokens are present; None means all. Absent tokens are masked out of
+All layers take a batch of token sets (M, b, t, d): b samples of t tokens for each member. Every parameter has the
+member as its first dimension, so one call trains or evaluates all members, and no member depends on another.
+
+The argument `present` (M, b, t) bool says which tokens are present; None means all. Absent tokens are masked out of
 attention. If all tokens of a sample are absent, attention returns zeros, not NaN.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import dropout, scaled_dot_product_attention
+from torch import Generator, Tensor, nn
+from torch.nn.functional import dropout, layer_norm, scaled_dot_product_attention
 
 from helo.data.schema import Modality
+
+
+class Streams:
+    """Random numbers of dropout: one generator per member, or the global generator of torch for all.
+
+    With generators, a member draws the same numbers whether it is trained alone or beside others.
+
+    Attributes
+    ----------
+    generators : sequence of Generator, optional
+        One generator per member. None uses torch's own.
+    """
+
+    def __init__(self) -> None:
+        self.generators: Sequence[Generator] | None = None
+
+
+class Linear(nn.Module):
+    """Affine map of the last dimension, with weights per member, initialised like `torch.nn.Linear`.
+
+    Parameters
+    ----------
+    members : int
+        Number of members M.
+    inputs, outputs : int
+        Sizes of the last dimension.
+    bias : bool
+        Whether a bias is added.
+    """
+
+    def __init__(self, members: int, inputs: int, outputs: int, bias: bool = True) -> None:
+        super().__init__()
+        bound = inputs**-0.5
+        self.weight = nn.Parameter(torch.empty(members, outputs, inputs).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(members, outputs).uniform_(-bound, bound)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (M, …, outputs) for (M, …, inputs)."""
+        rows = x.flatten(1, -2)
+        if self.bias is None:
+            mapped = rows @ self.weight.mT
+        else:
+            mapped = torch.baddbmm(self.bias.unsqueeze(1), rows, self.weight.mT)
+        return mapped.view(*x.shape[:-1], -1)
+
+
+class LayerNorm(nn.Module):
+    """Layer normalisation of the last dimension, with scale and shift per member.
+
+    Parameters
+    ----------
+    members : int
+        Number of members M.
+    width : int
+        Size of the last dimension.
+    """
+
+    def __init__(self, members: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(members, width))
+        self.bias = nn.Parameter(torch.zeros(members, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (M, b, t, d) for (M, b, t, d)."""
+        scale, shift = self.weight[:, None, None], self.bias[:, None, None]
+        return torch.addcmul(shift, layer_norm(x, x.shape[-1:]), scale)
 
 
 class Dropout(nn.Module):
     """Dropout that takes a fifth of the time of `torch.nn.Dropout` on a CPU.
 
-    On a CPU, sixteen random bits decide whether an element is kept. The share is rounded to a multiple of 1/65536, and
-    the factor that keeps the expectation belongs to the rounded share. Elsewhere, torch's own dropout is used.
+    Sixteen random bits decide whether an element is kept. The share is rounded to a multiple of 1/65536, and the
+    factor that keeps the expectation belongs to the rounded share. Compiled code uses torch's own dropout.
 
     Parameters
     ----------
     share : float
         Share of the elements that are dropped in training.
+    streams : Streams
+        Random numbers of the members.
     """
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, share: float, streams: Streams) -> None:
         super().__init__()
-        self.share = share
+        self.share, self.streams = share, streams
         self.dropped = round(share * 65536)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the input with some elements dropped, in training, and unchanged otherwise."""
         if not self.training or not self.dropped:
             return x
-        if x.device.type != "cpu" or torch.compiler.is_compiling():
+        if torch.compiler.is_compiling():
             return dropout(x, self.share)
-        words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)  # Four draws per word.
-        kept = words.view(torch.int16)[: x.numel()].view(x.shape) >= self.dropped - 32768
+        elements = x[0].numel()
+        words = torch.empty(len(x), -(-elements // 4), dtype=torch.int64, device=x.device)  # Four draws per word.
+        if self.streams.generators is None:
+            words.random_(-(2**63), None)
+        else:
+            for row, generator in zip(words, self.streams.generators, strict=True):
+                row.random_(-(2**63), None, generator=generator)
+        kept = words.view(torch.int16)[:, :elements].view(x.shape) >= self.dropped - 32768
         return x * (kept * (65536 / (65536 - self.dropped))).to(x.dtype)
 
 
@@ -46,35 +125,38 @@ class TokenEncoder(nn.Module):
 
     Parameters
     ----------
+    members : int
+        Number of members M.
     modality : Modality
         Modality of t tokens with f features each.
     width : int
         Token width d.
-    dropout : float
-        Share of the token elements that are dropped in training.
+    dropout : Dropout
+        Dropout of the tokens.
     """
 
-    def __init__(self, modality: Modality, width: int, dropout: float) -> None:
+    def __init__(self, members: int, modality: Modality, width: int, dropout: Dropout) -> None:
         super().__init__()
         self.tokens, self.features = modality.tokens, modality.token_features
-        self.weight = nn.Parameter(torch.empty(self.tokens, self.features, width))
-        self.bias = nn.Parameter(torch.empty(self.tokens, width))
+        self.weight = nn.Parameter(torch.empty(members, self.tokens, self.features, width))
+        self.bias = nn.Parameter(torch.empty(members, self.tokens, width))
         nn.init.normal_(self.weight, std=self.features**-0.5)
         nn.init.normal_(self.bias, std=0.5)  # Distinguishes tokens whose features are near 0.
-        self.norm = nn.LayerNorm(width)
-        self.dropout = Dropout(dropout)
+        self.norm = LayerNorm(members, width)
+        self.dropout = dropout
 
     def forward(self, features: Tensor) -> Tensor:
-        """Encode features (b, t·f) as tokens (b, t, d)."""
-        split = features.view(len(features), self.tokens, self.features)
+        """Encode features (M, b, t·f) as tokens (M, b, t, d)."""
+        split = features.unflatten(2, (self.tokens, self.features))
         tokens: Tensor = self.dropout(self.norm(self._affine(split)))
         return tokens
 
     def _affine(self, split: Tensor) -> Tensor:
+        bias = self.bias.unsqueeze(1)
         if self.features == 1:  # The product below would be a batch of outer products: equal, but slower.
-            return torch.addcmul(self.bias, split, self.weight.squeeze(1))
-        # One product (b, f) @ (f, d) per token.
-        return torch.baddbmm(self.bias.unsqueeze(1), split.transpose(0, 1), self.weight).transpose(0, 1)
+            return torch.addcmul(bias, split, self.weight.squeeze(2).unsqueeze(1))
+        # One product (b, f) @ (f, d) per member and token.
+        return (split.transpose(1, 2) @ self.weight).transpose(1, 2) + bias
 
 
 class Attention(nn.Module):
@@ -82,42 +164,45 @@ class Attention(nn.Module):
 
     Parameters
     ----------
+    members : int
+        Number of members M.
     width : int
         Token width d.
     heads : int
         Number of heads; divides d.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, members: int, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
+        self.query = Linear(members, width, width)
+        self.key_value = Linear(members, width, 2 * width)
 
     def forward(self, query: Tensor, context: Tensor, present: Tensor | None = None) -> Tensor:
         """Return the concatenated answers of the heads.
 
         Parameters
         ----------
-        query : Tensor of shape (b, n, d)
+        query : Tensor of shape (M, b, n, d)
             Query tokens.
-        context : Tensor of shape (b, m, d)
+        context : Tensor of shape (M, b, m, d)
             Context tokens; the query itself for self-attention.
-        present : Tensor of shape (b, m), bool, optional
+        present : Tensor of shape (M, b, m), bool, optional
             Context tokens that are present. All by default.
 
         Returns
         -------
-        Tensor of shape (b, n, d)
+        Tensor of shape (M, b, n, d)
             Answers; 0 for a sample without any context token.
         """
         projected = (self.query(query), *self.key_value(context).chunk(2, dim=-1))
-        q, k, v = (tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2) for tokens in projected)
+        q, k, v = (tokens.flatten(0, 1).unflatten(-1, (self.heads, -1)).transpose(1, 2) for tokens in projected)
         if present is None:
-            return scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(-2)
-        has_context = present.any(dim=1, keepdim=True)
-        mask = (present | ~has_context)[:, None, None, :]  # The softmax of a fully masked row would be NaN.
-        return scaled_dot_product_attention(q, k, v, mask).transpose(1, 2).flatten(-2) * has_context.unsqueeze(2)
+            return scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(query.shape)
+        has_context = present.any(dim=2, keepdim=True)
+        mask = (present | ~has_context).flatten(0, 1)[:, None, None]  # The softmax of a fully masked row would be NaN.
+        answers = scaled_dot_product_attention(q, k, v, mask).transpose(1, 2).reshape(query.shape)
+        return answers * has_context.unsqueeze(3)
 
 
 class PhysiologicalFusion(nn.Module):
@@ -129,22 +214,24 @@ class PhysiologicalFusion(nn.Module):
 
     Parameters
     ----------
+    members : int
+        Number of members M.
     others : int
         Number of other modalities.
     width : int
         Token width d.
     heads : int
         Number of attention heads; divides d.
-    dropout : float
-        Share of the projection's elements that are dropped in training.
+    dropout : Dropout
+        Dropout of the projection.
     """
 
-    def __init__(self, others: int, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, members: int, others: int, width: int, heads: int, dropout: Dropout) -> None:
         super().__init__()
-        self.attend = nn.ModuleList(Attention(width, heads) for _ in range(others))
-        self.project = nn.Linear((1 + others) * width, width)
-        self.dropout = Dropout(dropout)
-        self.norm = nn.LayerNorm(width)
+        self.attend = nn.ModuleList(Attention(members, width, heads) for _ in range(others))
+        self.project = Linear(members, (1 + others) * width, width)
+        self.dropout = dropout
+        self.norm = LayerNorm(members, width)
 
     def forward(
         self, main: Tensor, others: list[Tensor], present: Tensor | None, others_present: list[Tensor | None]
@@ -153,23 +240,23 @@ class PhysiologicalFusion(nn.Module):
 
         Parameters
         ----------
-        main : Tensor of shape (b, n, d)
+        main : Tensor of shape (M, b, n, d)
             Tokens of the main modality.
-        others : list of Tensor of shape (b, m, d)
+        others : list of Tensor of shape (M, b, m, d)
             Tokens of each other modality; m may differ.
-        present : Tensor of shape (b, n), bool, optional
+        present : Tensor of shape (M, b, n), bool, optional
             Main tokens that are present; None if all are.
-        others_present : list of Tensor of shape (b, m), bool, or None
+        others_present : list of Tensor of shape (M, b, m), bool, or None
             Present tokens of each other modality.
 
         Returns
         -------
-        Tensor of shape (b, n, d)
+        Tensor of shape (M, b, n, d)
             Fused tokens.
         """
         answers = [attend(main, *other) for attend, *other in zip(self.attend, others, others_present, strict=True)]
         if present is not None:
-            main = main * present.unsqueeze(2)
+            main = main * present.unsqueeze(3)
         fused: Tensor = self.norm(main + self.dropout(self.project(torch.cat([main, *answers], dim=-1))))
         return fused
 
@@ -183,24 +270,28 @@ class EncoderLayer(nn.Module):
 
     Parameters
     ----------
+    members : int
+        Number of members M.
     width : int
         Token width d.
     heads : int
         Number of attention heads; divides d.
-    dropout : float
-        Share of each branch's output that is dropped in training.
+    dropout : Dropout
+        Dropout of the output of each branch.
     """
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, members: int, width: int, heads: int, dropout: Dropout) -> None:
         super().__init__()
-        self.attention_norm, self.forward_norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention = Attention(width, heads)
-        self.output = nn.Linear(width, width)
-        self.feed_forward = nn.Sequential(nn.Linear(width, width // 2), nn.GELU(), nn.Linear(width // 2, width))
-        self.dropout = Dropout(dropout)
+        self.attention_norm, self.forward_norm = LayerNorm(members, width), LayerNorm(members, width)
+        self.attention = Attention(members, width, heads)
+        self.output = Linear(members, width, width)
+        self.feed_forward = nn.Sequential(
+            Linear(members, width, width // 2), nn.GELU(), Linear(members, width // 2, width)
+        )
+        self.dropout = dropout
 
     def forward(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:
-        """Return tokens (b, t, d) for tokens (b, t, d)."""
+        """Return tokens (M, b, t, d) for tokens (M, b, t, d)."""
         query = self.attention_norm(tokens)
         tokens = tokens + self.dropout(self.output(self.attention(query, query, present)))
         encoded: Tensor = tokens + self.dropout(self.feed_forward(self.forward_norm(tokens)))
@@ -214,54 +305,60 @@ class LabelAttention(nn.Module):
 
     Parameters
     ----------
+    members : int
+        Number of members M.
     width : int
         Token width d.
     correlated : bool
         Whether the logits of correlated emotions are added to those of each emotion.
     """
 
-    def __init__(self, width: int, correlated: bool) -> None:
+    def __init__(self, members: int, width: int, correlated: bool) -> None:
         super().__init__()
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(width, width, bias=False)  # A bias, equal for all tokens, would not change the softmax.
-        self.value = nn.Linear(width, width)
-        self.output = nn.Linear(width, width)
-        self.strength = nn.Parameter(torch.zeros(())) if correlated else None
+        self.query = Linear(members, width, width)
+        # A bias of the keys, equal for all tokens, would not change the softmax.
+        self.key = Linear(members, width, width, bias=False)
+        self.value = Linear(members, width, width)
+        self.output = Linear(members, width, width)
+        self.strength = nn.Parameter(torch.zeros(members)) if correlated else None
 
     def forward(self, labels: Tensor, tokens: Tensor, correlation: Tensor, present: Tensor | None = None) -> Tensor:
         """Return the answers to the emotions.
 
         Parameters
         ----------
-        labels : Tensor of shape (E, d)
+        labels : Tensor of shape (M, E, d)
             Label embeddings.
-        tokens : Tensor of shape (b, t, d)
+        tokens : Tensor of shape (M, b, t, d)
             Fused tokens.
-        correlation : Tensor of shape (E, E)
+        correlation : Tensor of shape (M, E, E)
             Label correlation R.
-        present : Tensor of shape (b, t), bool, optional
+        present : Tensor of shape (M, b, t), bool, optional
             Tokens that are present. All by default.
 
         Returns
         -------
-        Tensor of shape (b, E, d)
+        Tensor of shape (M, b, E, d)
             Answers; 0 for a sample without any token.
         """
         query = self.query(labels) / labels.shape[-1] ** 0.5
         if self.strength is not None:
-            off_diagonal = correlation - torch.diag(torch.diagonal(correlation))
+            off_diagonal = correlation - torch.diag_embed(torch.diagonal(correlation, dim1=1, dim2=2))
             related = off_diagonal / off_diagonal.abs().sum(dim=-1, keepdim=True).clamp_min(1.0)
             # S + γ R S = (q + γ R q) kᵀ: mixing the E queries once is cheaper than mixing the logits of each window.
-            query = query + self.strength * (related @ query)
+            query = query + self.strength[:, None, None] * (related @ query)
         # q (F Wᵀ)ᵀ = (q W) Fᵀ and A (F Vᵀ) = (A F) Vᵀ: projecting E queries and answers is cheaper than all tokens.
-        scores = (query @ self.key.weight) @ tokens.transpose(1, 2)
-        if present is None:
-            answers: Tensor = self.output(self.value(scores.softmax(dim=-1) @ tokens))
-            return answers
-        has_tokens = present.any(dim=1)[:, None, None]
-        scores = scores.masked_fill(~(present.unsqueeze(1) | ~has_tokens), -torch.inf)
-        answers = self.output(self.value(scores.softmax(dim=-1) @ tokens))
-        return answers * has_tokens
+        samples = tokens.shape[1]
+        logits = tokens.flatten(1, 2) @ (query @ self.key.weight).mT
+        scores = logits.view(*tokens.shape[:3], -1).flatten(0, 1).mT
+        has_tokens = None
+        if present is not None:
+            has_tokens = present.any(dim=2)[:, :, None, None]
+            mask = (present.unsqueeze(2) | ~has_tokens).flatten(0, 1)
+            scores = scores.masked_fill(~mask, -torch.inf)
+        mean_tokens = (scores.softmax(dim=-1) @ tokens.flatten(0, 1)).unflatten(0, (-1, samples))
+        answers: Tensor = self.output(self.value(mean_tokens))
+        return answers if has_tokens is None else answers * has_tokens
 
 
 class Classifier(nn.Module):
@@ -271,25 +368,25 @@ class Classifier(nn.Module):
 
     Parameters
     ----------
-    prior : Tensor of shape (E,)
+    prior : Tensor of shape (M, E)
         First values of the biases.
     width : int
         Token width d.
-    dropout : float
-        Share of the input elements that are dropped in training.
+    dropout : Dropout
+        Dropout of the input.
     """
 
-    def __init__(self, prior: Tensor, width: int, dropout: float) -> None:
+    def __init__(self, prior: Tensor, width: int, dropout: Dropout) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.dropout = Dropout(dropout)
-        self.weight = nn.Parameter(torch.zeros(len(prior), width))
+        self.norm = LayerNorm(len(prior), width)
+        self.dropout = dropout
+        self.weight = nn.Parameter(torch.zeros(*prior.shape, width))
         self.prior = nn.Parameter(prior)
 
     def forward(self, answers: Tensor) -> Tensor:
-        """Return the logits (b, E) of answers (b, E, d), or of one answer (b, 1, d) for all emotions."""
-        logits: Tensor = (self.dropout(self.norm(answers)) * self.weight).sum(dim=-1) + self.prior
-        return logits
+        """Return the logits (M, b, E) of answers (M, b, E, d), or of one answer (M, b, 1, d) for all emotions."""
+        inputs: Tensor = self.dropout(self.norm(answers))
+        return (inputs * self.weight.unsqueeze(1)).sum(dim=-1) + self.prior.unsqueeze(1)
 
 
 def mean_token(tokens: Tensor, present: Tensor | None = None) -> Tensor:
@@ -297,17 +394,17 @@ def mean_token(tokens: Tensor, present: Tensor | None = None) -> Tensor:
 
     Parameters
     ----------
-    tokens : Tensor of shape (b, t, d)
+    tokens : Tensor of shape (M, b, t, d)
         Tokens.
-    present : Tensor of shape (b, t), bool, optional
+    present : Tensor of shape (M, b, t), bool, optional
         Tokens that are present. All by default.
 
     Returns
     -------
-    Tensor of shape (b, d)
+    Tensor of shape (M, b, d)
         Mean tokens; 0 for a sample without any token.
     """
     if present is None:
-        return tokens.mean(dim=1)
+        return tokens.mean(dim=2)
     weight = present.to(tokens.dtype)
-    return (weight.unsqueeze(1) @ tokens).squeeze(1) / weight.sum(dim=1, keepdim=True).clamp_min(1)
+    return (weight.unsqueeze(2) @ tokens).squeeze(2) / weight.sum(dim=2, keepdim=True).clamp_min(1)

@@ -7,21 +7,21 @@ from torch import Tensor
 
 
 def kl_loss(labels: Tensor, log_predicted: Tensor) -> Tensor:
-    """Return the mean Kullback–Leibler divergence KL(label ‖ prediction) over a batch.
+    """Return the Kullback–Leibler divergences KL(label ‖ prediction).
 
     Parameters
     ----------
-    labels : Tensor of shape (B, E)
+    labels : Tensor of shape (…, E)
         Emotion distributions. A share of 0 adds 0 to the divergence.
-    log_predicted : Tensor of shape (B, E)
+    log_predicted : Tensor of shape (…, E)
         Natural logarithms of the predicted distributions.
 
     Returns
     -------
-    Tensor of shape ()
-        Mean divergence, in nats.
+    Tensor of shape (…)
+        Divergences, in nats.
     """
-    return (torch.xlogy(labels, labels) - labels * log_predicted).sum(dim=-1).mean()
+    return (torch.xlogy(labels, labels) - labels * log_predicted).sum(dim=-1)
 
 
 def alignment_loss(learned: Tensor, target: Tensor) -> Tensor:
@@ -31,15 +31,15 @@ def alignment_loss(learned: Tensor, target: Tensor) -> Tensor:
 
     Parameters
     ----------
-    learned : Tensor of shape (E, E)
+    learned : Tensor of shape (…, E, E)
         Learned label correlation.
-    target : Tensor of shape (E, E)
+    target : Tensor of shape (…, E, E)
         Correlation of the training labels.
 
     Returns
     -------
-    Tensor of shape ()
-        Mean squared difference.
+    Tensor of shape (…)
+        Mean squared differences.
     """
-    emotions = learned.shape[0]
-    return ((learned - target) ** 2).sum() / (emotions * (emotions - 1))
+    emotions = learned.shape[-1]
+    return ((learned - target) ** 2).sum(dim=(-2, -1)) / (emotions * (emotions - 1))

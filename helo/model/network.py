@@ -62,6 +62,8 @@ each branch and before the classifier, but not on attention weights.
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -70,7 +72,17 @@ from torch.nn.functional import normalize
 
 from helo.configuration import Configuration
 from helo.data.schema import Schema
-from helo.model.layers import Classifier, EncoderLayer, LabelAttention, PhysiologicalFusion, TokenEncoder, mean_token
+from helo.model.layers import (
+    Classifier,
+    Dropout,
+    EncoderLayer,
+    LabelAttention,
+    LayerNorm,
+    PhysiologicalFusion,
+    Streams,
+    TokenEncoder,
+    mean_token,
+)
 from helo.model.transport import Transport, TransportSettings, transport, transported
 from helo.names import LabelAttentionKind, ModalitySelection, Role, TransportKind
 
@@ -83,12 +95,12 @@ class Output(NamedTuple):
 
     Attributes
     ----------
-    log_predicted : Tensor of shape (b, E)
-        Logarithms of the predicted distributions.
-    correlation : Tensor of shape (E, E), optional
-        Learned label correlation R; None without label embeddings.
+    log_predicted : Tensor of shape (M, b, E)
+        Logarithms of the distributions that each member predicts.
+    correlation : Tensor of shape (M, E, E), optional
+        Learned label correlation R of each member; None without label embeddings.
     transport : Transport, optional
-        Transport plans (b, n, m) and their errors; None without transport.
+        Transport plans (M · b, n, m) and their errors, member by member; None without transport.
     """
 
     log_predicted: Tensor
@@ -97,10 +109,11 @@ class Output(NamedTuple):
 
     @property
     def unconverged(self) -> Tensor:
-        """Number of unconverged plans in the batch, a scalar tensor."""
+        """Number of unconverged plans of each member in the batch, (M,)."""
+        members = len(self.log_predicted)
         if self.transport is None:
-            return torch.zeros((), device=self.log_predicted.device)
-        return self.transport.unconverged.sum()
+            return torch.zeros(members, device=self.log_predicted.device)
+        return self.transport.unconverged.unflatten(0, (members, -1)).sum(dim=1)
 
 
 class Tokens(NamedTuple):
@@ -108,9 +121,9 @@ class Tokens(NamedTuple):
 
     Attributes
     ----------
-    values : Tensor of shape (b, t, d)
+    values : Tensor of shape (M, b, t, d)
         Tokens.
-    present : Tensor of shape (b, t), bool, optional
+    present : Tensor of shape (M, b, t), bool, optional
         Whether each token is present; None if all are.
     """
 
@@ -119,7 +132,9 @@ class Tokens(NamedTuple):
 
 
 class HeLo(nn.Module):
-    """Model for the modalities and emotions of a schema; see this module's docstring.
+    """Models of one configuration for the modalities and emotions of a schema; see this module's docstring.
+
+    The models, called members, have separate weights. They differ in their first weights and in their training data.
 
     Parameters
     ----------
@@ -127,15 +142,18 @@ class HeLo(nn.Module):
         Modalities and emotions.
     configuration : Configuration
         Hyperparameters.
-    mean_label : Tensor of shape (E,)
-        Mean training label, the first prediction.
+    mean_label : Tensor of shape (M, E)
+        Mean training label of each of the M members, its first prediction.
     """
 
     def __init__(self, schema: Schema, configuration: Configuration, mean_label: Tensor) -> None:
         super().__init__()
-        width, heads, dropout = configuration.width, configuration.heads, configuration.dropout
-        self.configuration = configuration
+        members, emotions = mean_label.shape
+        width, heads = configuration.width, configuration.heads
+        self.configuration, self.members = configuration, members
         self.slices = schema.slices
+        self.streams = Streams()
+        dropout = Dropout(configuration.dropout, self.streams)
         roles = (
             {Role.PHYSIOLOGICAL, Role.BEHAVIOURAL}
             if configuration.modalities == ModalitySelection.BOTH
@@ -146,32 +164,35 @@ class HeLo(nn.Module):
         modalities = [modality for modality in schema.modalities if modality.role in roles]
         self.names = [modality.name for modality in modalities]
         # Not a ModuleDict, which refuses names such as "wrist.acc" or "keys".
-        self.encoders = nn.ModuleList(TokenEncoder(modality, width, dropout) for modality in modalities)
+        self.encoders = nn.ModuleList(TokenEncoder(members, modality, width, dropout) for modality in modalities)
         if self.physiological:
-            self.fusion = PhysiologicalFusion(len(self.physiological) - 1, width, heads, dropout)
+            self.fusion = PhysiologicalFusion(members, len(self.physiological) - 1, width, heads, dropout)
         if self.physiological and self.behavioural:
-            self.origin = nn.Parameter(torch.zeros(2, width))  # Distinguishes the two roles.
+            self.origin = nn.Parameter(torch.zeros(members, 2, width))  # Distinguishes the two roles.
             nn.init.normal_(self.origin, std=0.02)
-        self.layers = nn.ModuleList(EncoderLayer(width, heads, dropout) for _ in range(configuration.attention_depth))
-        self.norm = nn.LayerNorm(width)
-        if configuration.label_attention != TransportKind.NONE:
-            self.labels = nn.Parameter(torch.randn(len(schema.emotions), width) * width**-0.5)
-            self.label_attention = LabelAttention(width, configuration.label_attention == LabelAttentionKind.CORRELATED)
+        depth = configuration.attention_depth
+        self.layers = nn.ModuleList(EncoderLayer(members, width, heads, dropout) for _ in range(depth))
+        self.norm = LayerNorm(members, width)
+        if configuration.label_attention != LabelAttentionKind.NONE:
+            self.labels = nn.Parameter(torch.randn(members, emotions, width) * width**-0.5)
+            is_correlated = configuration.label_attention == LabelAttentionKind.CORRELATED
+            self.label_attention = LabelAttention(members, width, is_correlated)
         self.classifier = Classifier(mean_label.clamp_min(LABEL_FLOOR).log(), width, dropout)
 
     def correlation(self) -> Tensor:
-        """Return R (E, E), the cosine matrix of the label embeddings, in full precision."""
+        """Return R (M, E, E), the cosine matrix of the label embeddings of each member, in full precision."""
         with torch.autocast(self.labels.device.type, enabled=False):
             directions = normalize(self.labels, dim=-1)
-            return directions @ directions.T
+            return directions @ directions.mT
 
     def forward(self, features: Tensor, complete: bool | None = None) -> Output:
         """Predict the emotion distributions of windows.
 
         Parameters
         ----------
-        features : Tensor of shape (b, F)
-            Scaled features, in the order of `Schema.features`; NaN where a signal is missing.
+        features : Tensor of shape (M, b, F)
+            Scaled features of b windows for each member, in the order of `Schema.features`; NaN where a signal is
+            missing.
         complete : bool, optional
             Whether no signal is missing. If None, the features are searched for NaN, which makes a GPU synchronise.
 
@@ -185,12 +206,12 @@ class HeLo(nn.Module):
         for layer in self.layers:
             values = layer(values, fused.present)
         values = self.norm(values)
-        if self.configuration.label_attention == TransportKind.NONE:
-            logits = self.classifier(mean_token(values, fused.present).unsqueeze(1))
+        if self.configuration.label_attention == LabelAttentionKind.NONE:
+            logits = self.classifier(mean_token(values, fused.present).unsqueeze(2))
             return Output(_exact(logits).log_softmax(dim=-1), None, plan)
         correlation = self.correlation()
         answers = self.label_attention(self.labels, values, correlation, fused.present)
-        logits = self.classifier(self.labels + answers)
+        logits = self.classifier(self.labels.unsqueeze(1) + answers)
         return Output(_exact(logits).log_softmax(dim=-1), correlation, plan)
 
     def _tokens(self, features: Tensor, complete: bool | None) -> dict[str, Tokens]:
@@ -201,11 +222,10 @@ class HeLo(nn.Module):
             features = torch.where(missing, 0, features)
         tokens = {}
         for name, encoder in zip(self.names, self.encoders, strict=True):
-            values = encoder(features[:, self.slices[name]])
+            values = encoder(features[..., self.slices[name]])
             present = None
             if incomplete:
-                gaps = missing[:, self.slices[name]]
-                present = ~gaps.reshape(len(gaps), values.shape[1], -1).all(dim=2)
+                present = ~missing[..., self.slices[name]].unflatten(2, (values.shape[2], -1)).all(dim=3)
             tokens[name] = Tokens(values, present)
         return tokens
 
@@ -223,8 +243,8 @@ class HeLo(nn.Module):
             plan, carried = self._carry(physiological, behavioural)
         return _joined(
             [
-                Tokens(carried.values + self.origin[0], carried.present),
-                Tokens(behavioural.values + self.origin[1], behavioural.present),
+                Tokens(carried.values + self.origin[:, None, :1], carried.present),
+                Tokens(behavioural.values + self.origin[:, None, 1:], behavioural.present),
             ]
         ), plan
 
@@ -240,18 +260,22 @@ class HeLo(nn.Module):
         if main.present is None:
             return Tokens(fused, None)
         # If the main modality is absent, its tokens are kept where they carry the answer of another modality.
-        has_main = main.present.any(dim=1, keepdim=True)
+        has_main = main.present.any(dim=2, keepdim=True)
         has_context = torch.zeros_like(has_main)
         for context in contexts:
             if context.present is not None:
-                has_context = has_context | context.present.any(dim=1, keepdim=True)
+                has_context = has_context | context.present.any(dim=2, keepdim=True)
         return Tokens(fused, main.present | (~has_main & has_context))
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # The number of iterations depends on the data.
     def _carry(self, physiological: Tokens, behavioural: Tokens) -> tuple[Transport, Tokens]:
         """Carry the physiological tokens to the behavioural ones by optimal transport (step 3)."""
-        source, source_present = physiological
-        target, target_present = behavioural
+        members = len(physiological.values)
+        # A plan belongs to one sample, so the samples of all members are solved as one batch.
+        source, target = physiological.values.flatten(0, 1), behavioural.values.flatten(0, 1)
+        source_present, target_present = (
+            None if tokens.present is None else tokens.present.flatten(0, 1) for tokens in (physiological, behavioural)
+        )
         carried_present = None
         if source_present is not None and target_present is not None:
             has_target = target_present.any(dim=1, keepdim=True)
@@ -264,7 +288,8 @@ class HeLo(nn.Module):
             settings = TransportSettings(configuration.ot_entropy, configuration.transport, configuration.ot_alpha)
             plan = transport(source, target, settings, source_present, target_present)
             values = transported(plan.plan, source)
-        return plan, Tokens(values, carried_present)
+        carried = Tokens(values, carried_present)
+        return plan, Tokens(*(None if part is None else part.unflatten(0, (members, -1)) for part in carried))
 
 
 def _exact(values: Tensor) -> Tensor:
@@ -275,5 +300,26 @@ def _exact(values: Tensor) -> Tensor:
 def _joined(parts: list[Tokens]) -> Tokens:
     """Concatenate sets of tokens."""
     present = [part.present for part in parts if part.present is not None]
-    values = torch.cat([part.values for part in parts], dim=1)
-    return Tokens(values, torch.cat(present, dim=1) if present else None)
+    values = torch.cat([part.values for part in parts], dim=2)
+    return Tokens(values, torch.cat(present, dim=2) if present else None)
+
+
+def join_members(networks: Sequence[HeLo]) -> HeLo:
+    """Return one model that has the members of several models of the same configuration.
+
+    Parameters
+    ----------
+    networks : sequence of HeLo
+        Models on the same device; at least one.
+
+    Returns
+    -------
+    HeLo
+        Model with copies of their weights.
+    """
+    joined = copy.deepcopy(networks[0])
+    joined.members = sum(network.members for network in networks)
+    states = [dict(network.named_parameters()) for network in networks]
+    for name, parameter in joined.named_parameters():
+        parameter.data = torch.cat([state[name].detach() for state in states])
+    return joined

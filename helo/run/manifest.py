@@ -65,10 +65,13 @@ class DatasetRecord:
 
 @dataclass(frozen=True)
 class FoldsRecord:
-    """Digest of the folds of a run, and number of inner validation subjects of the first fold."""
+    """Digest of the folds of a run, and number of inner splits of each fold.
+
+    Earlier versions had one split and did not record its number.
+    """
 
     digest: str | None = None
-    validation_subjects: int | None = None
+    inner_folds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,7 @@ class RecordedSearch:
     cpus_per_cell: int
     space: Mapping[str, Any]
     folds_digest: str | None
+    inner_folds: int
     dataset_digest: str | None
     baselines: tuple[str, ...]
 
@@ -251,9 +255,7 @@ class Manifest:
             compiled=_get(found, "compiled", bool),
             cpus_per_cell=_get(found, "cpus_per_cell", int),
             space=_get(found, "space", dict),
-            folds=None
-            if folds is None
-            else FoldsRecord(_get(folds, "digest", str), _get(folds, "validation_subjects", int)),
+            folds=None if folds is None else FoldsRecord(_get(folds, "digest", str), _get(folds, "inner_folds", int)),
             baselines=None if baselines is None else tuple(map(str, baselines)),
             identity=_get(found, "identity", str),
             dataset=DatasetRecord.from_dict(_get(found, "dataset", dict) or {}),
@@ -321,7 +323,12 @@ class Manifest:
         ):
             raise InputError(f"{where}: is not the manifest of a search that this version can resume")
         dataset_digest = _require(found, "dataset", dict, where).get("digest")
-        folds_digest = _require(found, "folds", dict, where).get("digest")
+        folds = _require(found, "folds", dict, where)
+        if not _is_count(folds.get("inner_folds")):
+            raise InputError(
+                f"{where}: is of an earlier version, whose cells were trained in another way; the run can be reported, "
+                "and a search with the same settings needs a new one"
+            )
         counts = {name: pace[name] for name in ("generation", "lag", "ahead") if name in pace}
         if not {"generation", "lag"} <= set(counts) or not all(map(_is_count, counts.values())):
             raise InputError(
@@ -345,7 +352,8 @@ class Manifest:
             compiled=_require(found, "compiled", bool, where),
             cpus_per_cell=cpus_per_cell,
             space=space,
-            folds_digest=folds_digest,
+            folds_digest=folds.get("digest"),
+            inner_folds=folds["inner_folds"],
             dataset_digest=dataset_digest,
             baselines=tuple(baselines),
         )

@@ -59,6 +59,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="scale features with statistics of the training subjects, or within each subject, which uses the "
         "unlabelled windows of the test subject (default: train)",
     )
+    add(
+        "--inner-folds",
+        type=int,
+        metavar="K",
+        help="inner splits of the other subjects, and models of a cell, which are averaged; 1 means a single split "
+        "(default: 5, or the number of other subjects if that is smaller)",
+    )
     add = parser.add_argument_group("run directory, time and cost").add_argument
     add("--out", metavar="RUN", help="run directory to create, or s3://BUCKET/FOLDER (default: a new one in runs/)")
     add("--resume", metavar="RUN", help="run directory of an interrupted, killed or unfinished search to resume")

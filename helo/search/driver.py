@@ -13,7 +13,7 @@ import pandas as pd
 from helo.cluster.filling import Node
 from helo.errors import InputError
 from helo.evaluation.baselines import baselines_table
-from helo.evaluation.folds import Fold, folds_as_json, loso_folds
+from helo.evaluation.folds import Fold, folds_as_json
 from helo.names import Column, Prefix, TableName
 from helo.run.directory import Run
 from helo.run.ledger import LedgerWriter, rows_in
@@ -56,7 +56,7 @@ def run_remaining_cells(context: SearchContext) -> bool:
         Whether every cell is finished.
     """
     setup = context.setup
-    folds = loso_folds(setup.dataset.subject_names, setup.seed)
+    folds = setup.folds
     is_resumed = context.has_run
     with ExitStack() as stack:
         if is_resumed:
@@ -139,7 +139,8 @@ def _announce(context: SearchContext, folds: tuple[Fold, ...], resources: Resour
     context.print(
         f"{dataset.schema.name}: {len(dataset.subject_names)} subjects, {len(dataset)} windows, "
         f"{len(dataset.emotions)} emotions; space {space.name}: {space.configurations} configurations × "
-        f"{len(dataset.subject_names)} folds, protocol {setup.protocol}, {racing}; "
+        f"{len(dataset.subject_names)} folds × {len(folds[0].splits)} inner splits, "
+        f"protocol {setup.protocol}, {racing}; "
         f"{resources.concurrency} cells at a time{share}; seed {setup.seed}"
     )
     for line in describe_budget(setup, folds):

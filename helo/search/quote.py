@@ -16,7 +16,6 @@ from helo._text import format_duration, format_size
 from helo.cluster.filling import Node
 from helo.cluster.nodes import Nodes, price_list, read_nodes
 from helo.errors import InputError
-from helo.evaluation.folds import loso_folds
 from helo.run.directory import Run
 from helo.search.setup.budget import describe_budget
 from helo.search.setup.search_setup import SearchSetup
@@ -91,7 +90,7 @@ def print_quote(
                 f"{cluster}: no price is known for {', '.join(unknown)}; give the price of the whole cluster per hour "
                 "with --price"
             )
-    folds = loso_folds(setup.dataset.subject_names, setup.seed)
+    folds = setup.folds
     device = "cuda" if setup.gpus and setup.resources.gpus_per_cell != 0 else "cpu"
     configurations = [largest_configuration(setup.space), *sample_configurations(setup.space, setup.seed)]
     for line in describe_budget(setup, folds):

@@ -1,5 +1,9 @@
 """Train and score one cell: one configuration on one fold.
 
+A cell trains a member per inner split of its fold. Each other subject is predicted by the member that has not seen it,
+and these out-of-fold predictions give the validation score of the cell. The prediction for the test subject is the mean
+of the members' predictions.
+
 The result of a cell depends on data, fold, configuration and settings only. Training sees the windows of the training
 and inner validation subjects. The windows of the test subject are read once, after the weights are final.
 """
@@ -7,9 +11,9 @@ and inner validation subjects. The windows of the test subject are read once, af
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -19,13 +23,28 @@ from torch import Tensor
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
 from helo.data.schema import Schema
-from helo.errors import DivergedError
-from helo.evaluation.folds import Fold, FoldData, cell_seed, fold_data, held_out_part
-from helo.evaluation.scaling import Part
-from helo.metrics import METRICS, mean_scores
-from helo.names import Column, Prefix
+from helo.evaluation.folds import Fold, SplitData, held_out_part, member_seed, split_data
+from helo.metrics import mean_scores
+from helo.model.network import HeLo
+from helo.names import Prefix
 from helo.settings import TrainingSettings
-from helo.training.fitting import Fitting, Windows
+from helo.training.members import (
+    MemberTraining,
+    Scores,
+    joint_curve,
+    joint_scores,
+    untrained_scores,
+)
+from helo.training.windows import Batches, Windows, forward
+
+
+def first_members(members: int) -> int:
+    """Return how many members a cell trains before it is compared with other cells of its fold.
+
+    >>> [first_members(members) for members in (1, 2, 3, 5, 10)]
+    [1, 1, 1, 2, 4]
+    """
+    return max(1, round(0.4 * members))
 
 
 @dataclass(frozen=True)
@@ -35,23 +54,31 @@ class CellResult:
     Attributes
     ----------
     stopped : bool
-        Whether a rung stopped the cell before its last epoch.
+        Whether a rung stopped the cell before all its members were trained.
     epochs : int
-        Number of epochs trained.
+        Number of epochs trained, summed over members.
     best_epoch : int
-        Epoch whose weights were kept; 0 is the prediction of the mean training label.
+        Epoch whose averaged weights are used: the last one of every member.
     val, test : dict
-        Metric → mean over the inner validation subjects, and over the test subject.
+        Metric → mean over the other subjects (out-of-fold), and over the test subject. A member that a rung kept from
+        being trained counts in `val` with the mean training label, and is left out of `test`.
     history : tuple of dict
-        One row per epoch, from epoch 0: losses, unconverged plans and validation metrics.
+        One row per epoch, from epoch 0: mean losses of the members, unconverged plans and out-of-fold metrics.
+    first_losses : tuple of float
+        Out-of-fold loss of the first members by epoch, see `first_members`.
     windows : ndarray of shape (N,)
         Row numbers of the test subject's windows in the dataset.
     predictions : ndarray of shape (N, E)
-        Predicted distributions of these windows.
+        Predicted distributions of these windows: the mean over members.
     correlation : ndarray of shape (E, E), optional
-        Learned label correlation; None without label attention.
+        Learned label correlation, the mean over members; None without label attention.
     plan : ndarray of shape (n, m), optional
-        Mean transport plan over these windows; None without transport.
+        Mean transport plan over these windows and the members; None without transport.
+    other_windows : ndarray of shape (V,)
+        Row numbers of the windows of the inner validation subjects.
+    out_of_fold : ndarray of shape (V, E), optional
+        Predicted distributions of these windows, each by the member that has not seen its subject. None for a stopped
+        cell.
     test_by_group : dict, optional
         Like `test`, but after averaging the windows in each group; None without groups to average.
     """
@@ -62,124 +89,175 @@ class CellResult:
     val: dict[str, float]
     test: dict[str, float]
     history: tuple[dict[str, float], ...]
+    first_losses: tuple[float, ...]
     windows: NDArray[np.int64]
     predictions: NDArray[np.float32]
     correlation: NDArray[np.float32] | None = None
     plan: NDArray[np.float32] | None = None
+    other_windows: NDArray[np.int64] | None = None
+    out_of_fold: NDArray[np.float32] | None = None
     test_by_group: dict[str, float] | None = None
 
 
-class CellTraining(Fitting):
+class Stage(NamedTuple):
+    """Members of a cell that were trained together.
+
+    Attributes
+    ----------
+    history : list of list of dict
+        Scores by epoch and member.
+    weights : mapping
+        Averaged weights after the last epoch.
+    """
+
+    history: list[list[Scores]]
+    weights: Mapping[str, Tensor]
+
+
+class CellTraining:
     """Training of one cell, epoch by epoch, until it is `finished` or `stopped`.
 
-    Epoch 0, before any training, predicts the mean training label. It competes with the later epochs for the best
-    validation score.
+    All members train for all epochs, and their averaged weights after the last one are used. A stop at the best epoch
+    of a member, or at a common one, fits the few people who validate: on WESAD it costs the mean of five members 2 to
+    5 % of its score (see CHANGELOG). With rungs, the first members are trained before the rest.
 
     Parameters
     ----------
     schema : Schema
         Modalities and emotions of the dataset.
-    data : FoldData
-        Training and inner validation windows.
+    data : sequence of SplitData
+        Training and inner validation windows of each inner split.
     configuration : Configuration
         Hyperparameters.
     settings : TrainingSettings
-        Settings that all cells share. `settings.objective` is the metric that stops training and selects the epoch.
+        Settings that all cells share. `settings.objective` is the metric of `rungs`.
     rungs : mapping, optional
-        Epoch → largest validation loss with which training continues after that epoch.
+        Epoch → largest loss of the first members with which training continues after that epoch. The last epoch decides
+        whether the rest of the members is trained.
     """
 
     def __init__(
         self,
         schema: Schema,
-        data: FoldData,
+        data: Sequence[SplitData],
         configuration: Configuration,
         settings: TrainingSettings,
         rungs: Mapping[int, float] | None = None,
     ) -> None:
-        super().__init__(schema, data.train, configuration, cell_seed(settings.seed, data.fold.test), settings.engine)
-        self.objective, self.rungs = settings.objective, rungs or {}
-        self.validation = Windows(data.validation, self.device)
-        self.validation_labels = data.validation.labels
-        self.validation_subjects = data.validation.subjects
-        self.history: list[dict[str, float]] = []
-        self.best_epoch = 0
-        self.best_loss = math.inf
-        self.best_scores: dict[str, float] = {}
-        self.best_weights: dict[str, Tensor] = {}
-        self._record({Column.TRAIN_LOSS: math.nan, Column.ALIGNMENT_LOSS: math.nan, Column.UNCONVERGED: 0.0})
+        self.schema, self.data, self.configuration, self.settings = schema, data, configuration, settings
+        self.rungs = rungs or {}
+        self.first = first_members(len(data))
+        self._sizes = [len(np.unique(one.validation.subjects)) for one in data]
+        self._batches = Batches.for_sizes([len(one.train) for one in data], configuration.batch_size)
+        self._stages: list[Stage] = []
+        self.current = self._start(0, self.first if self.rungs and self.first < len(data) else len(data))
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the training."""
+        return self.current.device
 
     @property
     def finished(self) -> bool:
-        """Whether the last epoch is reached or patience is exhausted."""
-        epochs_without_improvement = self.epoch - self.best_epoch
-        return self.epoch >= self.configuration.epochs or epochs_without_improvement >= self.configuration.patience
+        """Whether all members are trained."""
+        return self._is_last_stage and self._stage_has_ended
 
     @property
     def stopped(self) -> bool:
-        """Whether a rung stopped the cell before it was finished."""
-        return not self.finished and self.best_loss > self.rungs.get(self.epoch, math.inf)
+        """Whether a rung stopped the cell before all its members were trained."""
+        if self._is_last_stage:
+            return False
+        return self.first_losses[-1] > self.rungs.get(self.current.epoch, math.inf)
 
-    def run_epoch(self) -> dict[str, float]:
-        """Train for one epoch, score the inner validation subjects and return the losses of the epoch."""
-        row = super().run_epoch()
-        self._record(row)
-        return row
+    @property
+    def first_losses(self) -> list[float]:
+        """Out-of-fold loss of the first members by epoch."""
+        history = self._stages[0].history if self._stages else self.current.history
+        return joint_curve([rows[: self.first] for rows in history], self._sizes[: self.first], self.settings.objective)
 
-    def _record(self, row: dict[str, float]) -> None:
-        """Score the validation subjects, add a row to the history, and keep the weights if they are the best."""
-        answer = self.answer(self.validation)
-        row[Column.UNCONVERGED] += answer.unconverged
-        if not np.isfinite(answer.predicted).all():
-            raise DivergedError(f"predictions are not finite after epoch {self.epoch}")
-        scores = mean_scores(self.validation_labels, answer.predicted, self.validation_subjects)
-        entry = {Column.EPOCH: self.epoch, **row, **{Prefix.VAL + name: value for name, value in scores.items()}}
-        # Checkpoints must hold plain strings: torch refuses to load classes such as enumerations.
-        self.history.append({str(name): value for name, value in entry.items()})
-        loss = METRICS[self.objective].loss(scores[self.objective])
-        if loss < self.best_loss:
-            self.best_loss, self.best_epoch, self.best_scores = loss, self.epoch, scores
-            self.best_weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+    def run_epoch(self) -> None:
+        """Train for one epoch and score the inner validation subjects; begin the next members once some are trained."""
+        if self._stage_has_ended:
+            self._stages.append(self._current_stage())
+            self.current = self._start(self.first, len(self.data))
+        self.current.run_epoch()
 
-    def score(self, test: Part) -> CellResult:
-        """Load the weights of the best epoch and score the windows of the test subject."""
-        self.model.load_state_dict(self.best_weights)
-        answer = self.answer(Windows(test, self.device))
+    def score(self, dataset: Dataset) -> CellResult:
+        """Score the inner validation subjects and the test subject with the averaged weights of all members."""
+        stages = [*self._stages, self._current_stage()]
+        history = self._joint_history(stages)
+        trained = sum(len(stage.history[0]) for stage in stages)
+        network = self._network(stages)
+        tests = [held_out_part(dataset, one) for one in self.data[:trained]]
+        answer = forward(network, Windows(tests, self.device))
+        predicted = np.mean(answer.predicted, axis=0)
+        out_of_fold = forward(network, Windows([one.validation for one in self.data[:trained]], self.device)).predicted
+        is_whole = trained == len(self.data)
         return CellResult(
-            stopped=self.stopped,
-            epochs=self.epoch,
-            best_epoch=self.best_epoch,
-            val=self.best_scores,
-            test=mean_scores(test.labels, answer.predicted, test.subjects),
-            history=tuple(self.history),
-            windows=test.rows.astype(np.int64),
-            predictions=answer.predicted.astype(np.float32),
-            correlation=answer.correlation,
-            plan=answer.plan,
-            test_by_group=test.scores_by_group(answer.predicted),
+            stopped=not is_whole,
+            epochs=sum(len(stage.history[0]) * (len(stage.history) - 1) for stage in stages),
+            best_epoch=self.current.epoch,
+            val={name.removeprefix(Prefix.VAL): value for name, value in history[-1].items() if Prefix.VAL in name},
+            test=mean_scores(tests[0].labels, predicted, tests[0].subjects),
+            history=tuple(history),
+            first_losses=tuple(self.first_losses),
+            windows=tests[0].rows.astype(np.int64),
+            predictions=predicted.astype(np.float32),
+            correlation=None if answer.correlation is None else answer.correlation.mean(axis=0),
+            plan=None if answer.plan is None else answer.plan.mean(axis=0),
+            other_windows=np.concatenate([one.validation.rows for one in self.data[:trained]]).astype(np.int64),
+            out_of_fold=np.concatenate(out_of_fold).astype(np.float32) if is_whole else None,
+            test_by_group=tests[0].scores_by_group(predicted),
         )
 
     def state(self) -> dict[str, Any]:
         """Return the checkpoint of this training: tensors, numbers, strings and containers of them only."""
-        return {
-            "weights": self.model.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "randomness": self._state,
-            **{name: getattr(self, name) for name in _PROGRESS},
-        }
+        return {"stages": [stage._asdict() for stage in self._stages], "current": self.current.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Resume from a `state` of the same cell; later epochs equal those of an uninterrupted training to the bit."""
-        self.model.load_state_dict(state["weights"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.schedule.load_state_dict(state["schedule"])
-        self._state = [tensor.cpu() for tensor in state["randomness"]]
-        for name in _PROGRESS:
-            setattr(self, name, state[name])
+        self._stages = [Stage(**stage) for stage in state["stages"]]
+        if self._stages:
+            self.current = self._start(self.first, len(self.data))
+        self.current.restore(state["current"])
 
+    @property
+    def _is_last_stage(self) -> bool:
+        return bool(self._stages) or self.current.members == len(self.data)
 
-_PROGRESS = ("epoch", "history", "best_epoch", "best_loss", "best_scores", "best_weights")
+    @property
+    def _stage_has_ended(self) -> bool:
+        """Whether the current members have reached their last epoch."""
+        return self.current.epoch >= self.configuration.epochs
+
+    def _current_stage(self) -> Stage:
+        weights = {name: value.clone() for name, value in self.current.averaged.state_dict().items()}
+        return Stage(self.current.history, weights)
+
+    def _start(self, start: int, end: int) -> MemberTraining:
+        """Return the training of members `start` to `end` (excluded) before its first epoch."""
+        data = self.data[start:end]
+        seeds = [member_seed(self.settings.seed, one.fold.test, number) for number, one in enumerate(data, start)]
+        return MemberTraining(self.schema, data, seeds, self.configuration, self.settings, self._batches)
+
+    def _joint_history(self, stages: Sequence[Stage]) -> list[dict[str, float]]:
+        """Return the scores of all members by epoch, in which members that were not trained stand at epoch 0."""
+        trained = sum(len(stage.history[0]) for stage in stages)
+        others = [untrained_scores(one)[0] for one in self.data[trained:]]
+        joint = []
+        for epoch in range(len(stages[-1].history)):
+            rows = [row for stage in stages for row in stage.history[epoch]] + others
+            joint.append({"epoch": float(epoch), **joint_scores(rows, self._sizes)})
+        return joint
+
+    def _network(self, stages: Sequence[Stage]) -> HeLo:
+        """Return a model that has the members of all stages."""
+        parts = [stage.weights for stage in stages]
+        weights = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        mean_label = weights["classifier.prior"].softmax(dim=-1)
+        network = HeLo(self.schema, self.configuration, mean_label).to(self.device)
+        network.load_state_dict(weights)
+        return network
 
 
 class Checkpointer(Protocol):
@@ -207,13 +285,13 @@ def train_cell(
     dataset : Dataset
         Windows of all subjects.
     fold : Fold
-        Test, inner validation and training subjects.
+        Test subject and inner splits of the others.
     configuration : Configuration
         Hyperparameters.
     settings : TrainingSettings
         Settings that all cells share.
     rungs : mapping, optional
-        Epoch → largest validation loss with which training continues after that epoch.
+        Epoch → largest loss of the first members with which training continues after that epoch.
     checkpointer : Checkpointer, optional
         Lets the cell pause, and resume from its latest checkpoint.
 
@@ -227,7 +305,7 @@ def train_cell(
     DivergedError
         If a loss or a prediction is no longer finite.
     """
-    data = fold_data(dataset, fold, settings.normalise)
+    data = [split_data(dataset, fold, split, settings.normalise) for split in fold.splits]
     training = CellTraining(dataset.schema, data, configuration, settings, rungs)
     if checkpointer is not None and (state := checkpointer.load(training.device)) is not None:
         try:
@@ -239,4 +317,4 @@ def train_cell(
         ended = training.finished or training.stopped
         if checkpointer is not None and not ended and checkpointer.after_epoch(training):
             return None
-    return training.score(held_out_part(dataset, data))
+    return training.score(dataset)

@@ -35,7 +35,8 @@ from helo.model.network import HeLo
 from helo.names import FileName, Normalisation, enum_values
 from helo.settings import TrainingSettings
 from helo.storage import Folder, LocalFolder, names_in, open_folder
-from helo.training.fitting import Fitting, Windows, forward
+from helo.training.fitting import Fitting
+from helo.training.windows import Windows, forward
 
 FORMAT = 1
 """Format number of ``model.json``; other versions of this program may write other numbers."""
@@ -139,7 +140,8 @@ class FittedModel:
         if signals.schema.slices != self.schema.slices or signals.schema.features != self.schema.features:
             raise InputError(f"{signals.schema.name}: its features are not those of the model's schema")
         part = self.scaling.part(signals, signals.subject_names)
-        predicted = forward(self.network, Windows(part, torch.device("cpu")).chunks()).predicted
+        windows = Windows([part] * self.network.members, torch.device("cpu"))
+        predicted: NDArray[np.float64] = np.mean(forward(self.network, windows).predicted, axis=0)
         not_finite = ~np.isfinite(predicted).all(axis=1)
         if not_finite.any():
             row = int(np.argmax(not_finite))
@@ -227,7 +229,8 @@ def fit_model(
     torch.set_num_threads(settings.threads)
     scaling = Scaling.fit(dataset, dataset.subject_names, settings.normalise)
     everyone = scaling.part(dataset, dataset.subject_names)
-    fitting = Fitting(dataset.schema, everyone, configuration, cell_seed(settings.seed, EVERYONE), settings.engine)
+    seed = cell_seed(settings.seed, EVERYONE)
+    fitting = Fitting(dataset.schema, [everyone], configuration, [seed], engine=settings.engine)
     for _ in range(epochs):
         fitting.run_epoch()
     facts = {
@@ -235,7 +238,7 @@ def fit_model(
         "seed": settings.seed,
         "dataset": {"name": dataset.schema.name, "digest": dataset.digest, "windows": len(dataset)},
     }
-    network = fitting.model.cpu().eval()
+    network = fitting.averaged.cpu().eval()
     return FittedModel(dataset.schema, configuration, scaling, network, dataset.subject_names, facts)
 
 
@@ -308,7 +311,7 @@ def _weights(folder: Folder, schema: Schema, configuration: Configuration, norma
     if std is not None and not bool((std.isnan() | (std > 0)).all()):
         raise InputError(f"{_STD} must be above 0")
     with torch.random.fork_rng(devices=[]):
-        uniform = torch.full((len(schema.emotions),), 1 / len(schema.emotions))
+        uniform = torch.full((1, len(schema.emotions)), 1 / len(schema.emotions))
         network = HeLo(schema, configuration, uniform).eval()
     with contextlib.suppress(RuntimeError):
         network.load_state_dict(tensors)

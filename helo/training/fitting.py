@@ -5,13 +5,13 @@ A fitting keeps its own random state. Earlier and concurrent computations in the
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from helo.configuration import Configuration
@@ -20,9 +20,10 @@ from helo.data.schema import Schema
 from helo.errors import DivergedError
 from helo.evaluation.scaling import Part
 from helo.model.losses import alignment_loss, kl_loss
-from helo.model.network import HeLo
+from helo.model.network import HeLo, join_members
 from helo.names import Column, Precision
 from helo.settings import CPU, Engine
+from helo.training.windows import Answer, Batches, Windows, forward
 
 DECAY = 0.99
 """Factor of the learning rate after every epoch, as in the authors' release."""
@@ -30,11 +31,13 @@ DECAY = 0.99
 GRADIENT_NORM = 1.0
 """Largest gradient norm; longer gradients are clipped, so a window with an artefact does not undo an epoch."""
 
-SCORING_BATCH = 4096
-"""Number of windows per forward pass in evaluation."""
+AVERAGE_POWER = 1.0
+"""Exponent γ of the averaged weights after step t: the mean of the weights after steps s <= t, weighted by s^γ.
 
-RESIDENT_BYTES = 64 * 2**20
-"""Largest size of scaled windows, in bytes, that stay in memory; otherwise each batch is scaled when it is used."""
+With γ = 1 the score of the mean of five members hardly depends on the number of epochs, once there are enough; with a
+larger γ, a shorter average, it gets worse with more of them. Source: Karras et al., "Analyzing and improving the
+training dynamics of diffusion models", CVPR 2024.
+"""
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -59,7 +62,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     decayed: list[nn.Parameter] = []
     kept: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
-        is_weight = parameter.ndim >= 2 and name not in ("labels", "origin") and not name.endswith("bias")
+        is_weight = parameter.ndim >= 3 and name not in ("labels", "origin") and not name.endswith("bias")
         if is_weight:
             decayed.append(parameter)
         else:
@@ -67,150 +70,169 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
 
 
-class Windows:
-    """Scaled windows of a part as tensors on a device.
-
-    Parameters
-    ----------
-    part : Part
-        Windows of some subjects.
-    device : torch.device
-        Device of the tensors.
-    """
-
-    def __init__(self, part: Part, device: torch.device) -> None:
-        self.part, self.device = part, device
-        size = len(part) * len(part.dataset.schema.features) * np.dtype(np.float32).itemsize
-        self.resident = torch.from_numpy(part.features).to(device) if size <= RESIDENT_BYTES else None
-
-    def __len__(self) -> int:
-        return len(self.part)
-
-    def batch(self, positions: Tensor) -> Tensor:
-        """Return the features (b, F) of the windows at some positions of the part."""
-        if self.resident is not None:
-            return self.resident[positions]
-        return torch.from_numpy(self.part.take(positions.numpy())).to(self.device)
-
-    def chunks(self) -> Iterator[Tensor]:
-        """Yield the features of all windows in order, in chunks (b, F) for evaluation."""
-        for start in range(0, len(self), SCORING_BATCH):
-            block = slice(start, start + SCORING_BATCH)
-            if self.resident is not None:
-                yield self.resident[block]
-            else:
-                yield torch.from_numpy(self.part.take(block)).to(self.device)
-
-
 class Fitting:
-    """Training of a model on the windows of a part.
+    """Training of the members of a model, each on its own windows.
+
+    Predictions use averaged weights, see `AVERAGE_POWER`.
 
     Parameters
     ----------
     schema : Schema
         Modalities and emotions of the dataset.
-    train : Part
-        Training windows.
+    trains : sequence of Part
+        Training windows of each member.
     configuration : Configuration
         Hyperparameters.
-    seed : int
-        Seed of the first weights, the order of the windows and dropout.
+    seeds : sequence of int
+        Seed of each member: of its first weights, the order of its windows and dropout.
+    batches : Batches, optional
+        Division of an epoch into steps. The default is that for `trains`.
     engine : Engine
         Device, precision and compilation.
     """
 
     def __init__(
-        self, schema: Schema, train: Part, configuration: Configuration, seed: int, engine: Engine = CPU
+        self,
+        schema: Schema,
+        trains: Sequence[Part],
+        configuration: Configuration,
+        seeds: Sequence[int],
+        batches: Batches | None = None,
+        engine: Engine = CPU,
     ) -> None:
         self.configuration = configuration
         self.device, self.mixed = torch.device(engine.device), engine.precision == Precision.MIXED
-        self.windows = Windows(train, self.device)
-        labels = train.labels
-        self.labels = torch.from_numpy(labels).float().to(self.device)
+        self.windows = Windows(trains, self.device)
+        self.batches = batches or Batches.for_sizes(self.windows.sizes, configuration.batch_size)
+        labels = [train.labels for train in trains]
+        padded = np.zeros((len(trains), max(self.windows.sizes), len(schema.emotions)), np.float32)
+        for row, own in zip(padded, labels, strict=True):
+            row[: len(own)] = own
+        self.labels = torch.from_numpy(padded).to(self.device)
         # Found once: a search for NaN in each step would make a GPU synchronise.
-        self.complete = not train.dataset.missing
-        self.correlation = torch.from_numpy(label_correlation(labels)).float().to(self.device)
-        with self._own_randomness(seed):
-            mean_label = torch.from_numpy(labels.mean(axis=0)).float()
-            self.model = HeLo(schema, configuration, mean_label).to(self.device)
+        self.complete = not trains[0].dataset.missing
+        correlations = np.stack([label_correlation(own) for own in labels])
+        self.correlation = torch.from_numpy(correlations).float().to(self.device)
+        means = torch.from_numpy(np.stack([own.mean(axis=0) for own in labels])).float()
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        with self._own_randomness(seeds[0]):
+            self.model = _seeded_members(schema, configuration, means, seeds).to(self.device)
             self._remember_randomness()
+        self.dropout_generators = self.generators
+        if self.device.type != "cpu":
+            self.dropout_generators = [torch.Generator(self.device).manual_seed(seed) for seed in seeds]
+        self.model.streams.generators = self.dropout_generators
+        self.averaged = copy.deepcopy(self.model).requires_grad_(False)
         self.learner: Any = torch.compile(self.model) if engine.compiled else self.model  # Shares its weights.
+        self.parameters = list(self.model.parameters())
         self.optimiser = torch.optim.AdamW(
             parameter_groups(self.model, configuration.weight_decay), lr=configuration.learning_rate, fused=True
         )
-        self.schedule = torch.optim.lr_scheduler.ExponentialLR(self.optimiser, DECAY)
-        self.epoch = 0
+        self.epoch = self.steps = 0
 
-    def run_epoch(self) -> dict[str, float]:
+    @property
+    def members(self) -> int:
+        """Number of members M."""
+        return self.model.members
+
+    def run_epoch(self) -> list[dict[str, float]]:
         """Train for one epoch.
 
         Returns
         -------
-        dict
-            Mean losses over the training windows, and the number of unconverged transport plans.
+        list of dict
+            For each member: mean losses over the training windows, and the number of unconverged transport plans.
 
         Raises
         ------
         DivergedError
-            If the training loss is not finite.
+            If a training loss is not finite.
         """
-        windows = len(self.windows)
-        batches = max(1, math.ceil(windows / self.configuration.batch_size))
-        sums = torch.zeros(3, device=self.device)
+        sums = torch.zeros(3, self.members, device=self.device)
         self.model.train()
         with self._own_randomness():
-            order = torch.randperm(windows)
-            if self.windows.resident is not None:
-                order = order.to(self.device)
-            for batch in order.tensor_split(batches):  # Batches of equal size: a tiny one has a noisy gradient.
-                sums += self.step(batch)
+            arranged = [
+                self.batches.arrange(torch.randperm(size, generator=generator))
+                for size, generator in zip(self.windows.sizes, self.generators, strict=True)
+            ]
+            positions = torch.stack([one for one, _ in arranged], dim=1).to(self.device)
+            weights = torch.stack([one for _, one in arranged], dim=1).to(self.device)
+            for step in range(self.batches.steps):
+                sums += self.step(positions[step], weights[step])
             self._remember_randomness()
-        self.schedule.step()
         self.epoch += 1
-        loss, alignment, unconverged = sums.tolist()  # Once per epoch, as it makes a GPU synchronise.
-        if not math.isfinite(loss):
-            raise DivergedError(f"the training loss is {loss} in epoch {self.epoch}")
-        return {
-            Column.TRAIN_LOSS: loss / windows,
-            Column.ALIGNMENT_LOSS: alignment / windows,
-            Column.UNCONVERGED: unconverged,
-        }
+        losses, alignments, unconverged = sums.tolist()  # Once per epoch, as it makes a GPU synchronise.
+        if not np.isfinite(losses).all():
+            raise DivergedError(f"the training loss is {max(losses, key=math.isnan)} in epoch {self.epoch}")
+        return [
+            {
+                Column.TRAIN_LOSS: loss / self.batches.steps,
+                Column.ALIGNMENT_LOSS: alignment / self.batches.steps,
+                Column.UNCONVERGED: count,
+            }
+            for loss, alignment, count in zip(losses, alignments, unconverged, strict=True)
+        ]
 
-    def step(self, batch: Tensor) -> Tensor:
+    def step(self, positions: Tensor, weights: Tensor) -> Tensor:
         """Take one optimisation step.
 
         Parameters
         ----------
-        batch : Tensor of shape (b,)
-            Positions of the windows in the training part.
+        positions : Tensor of shape (M, b)
+            Positions of the windows in the training part of each member.
+        weights : Tensor of shape (M, b)
+            Weights of the windows in the loss of a member.
 
         Returns
         -------
-        Tensor of shape (3,)
-            Sums over the batch: prediction loss, alignment loss and unconverged plans.
+        Tensor of shape (3, M)
+            Prediction loss, alignment loss and number of unconverged plans of each member.
         """
-        labels = self.labels[batch]
+        labels = self.labels[torch.arange(self.members, device=self.device).unsqueeze(1), positions]
+        self._set_learning_rate()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-            output = self.learner(self.windows.batch(batch), self.complete)
-        loss = kl_loss(labels, output.log_predicted)
-        alignment = torch.zeros_like(loss)
+            output = self.learner(self.windows.batch(positions), self.complete)
+        losses = (kl_loss(labels, output.log_predicted) * weights).sum(dim=1)
+        alignments = torch.zeros_like(losses)
         if output.correlation is not None:
-            alignment = alignment_loss(output.correlation, self.correlation)
-        total = loss + self.configuration.alignment_weight * alignment
+            alignments = alignment_loss(output.correlation, self.correlation)
+        # A sum, not a mean: the weights of a member have a gradient from its own loss only.
+        total = (losses + self.configuration.alignment_weight * alignments).sum()
         self.optimiser.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM)
+        clip_gradients(self.parameters, GRADIENT_NORM)
         self.optimiser.step()
-        return torch.stack([loss.detach() * len(batch), alignment.detach() * len(batch), output.unconverged.float()])
+        self.steps += 1
+        self._average()
+        return torch.stack([losses.detach(), alignments.detach(), output.unconverged.float()])
 
-    def predict(self, windows: Windows) -> NDArray[np.float64]:
-        """Return the distributions (N, E) that the current weights predict."""
-        return self.answer(windows).predicted
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Update the averaged weights."""
+        share = 1 - (1 - 1 / self.steps) ** (AVERAGE_POWER + 1)
+        torch._foreach_lerp_(list(self.averaged.parameters()), self.parameters, share)
+
+    def _set_learning_rate(self) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.configuration.learning_rate * DECAY**self.epoch
 
     def answer(self, windows: Windows) -> Answer:
-        """Evaluate the model on all windows, with the current weights."""
+        """Evaluate the members on windows of their own, with the averaged weights."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-            return forward(self.model, windows.chunks())
+            return forward(self.averaged, windows)
+
+    def random_state(self) -> list[Tensor]:
+        """Return the state of all random numbers of this training."""
+        generators = dict.fromkeys([*self.generators, *self.dropout_generators])
+        return [*self._state, *(generator.get_state() for generator in generators)]
+
+    def restore_random_state(self, state: Sequence[Tensor]) -> None:
+        """Resume from a `random_state`."""
+        own = len(self._state)
+        self._state = [tensor.cpu() for tensor in state[:own]]
+        generators = dict.fromkeys([*self.generators, *self.dropout_generators])
+        for generator, tensor in zip(generators, state[own:], strict=True):
+            generator.set_state(tensor.cpu())
 
     def _own_randomness(self, seed: int | None = None) -> _Randomness:
         return _Randomness(self.device, seed, getattr(self, "_state", None))
@@ -219,57 +241,30 @@ class Fitting:
         self._state = _random_state(self.device)
 
 
-class Answer(NamedTuple):
-    """Output of a model for some windows.
-
-    Attributes
-    ----------
-    predicted : ndarray of shape (N, E)
-        Predicted distributions.
-    unconverged : float
-        Number of unconverged transport plans.
-    correlation : ndarray of shape (E, E), optional
-        Learned label correlation R, see `helo.model.network`; None without label embeddings.
-    plan : ndarray of shape (n, m), optional
-        Mean transport plan over the windows, in which absent tokens have no mass; None without transport.
-    """
-
-    predicted: NDArray[np.float64]
-    unconverged: float
-    correlation: NDArray[np.float32] | None
-    plan: NDArray[np.float32] | None
+def _seeded_members(schema: Schema, configuration: Configuration, means: Tensor, seeds: Sequence[int]) -> HeLo:
+    """Return a model whose members have the first weights that each of them would have alone."""
+    networks = []
+    for seed, mean in zip(seeds, means, strict=True):
+        torch.manual_seed(seed)
+        networks.append(HeLo(schema, configuration, mean.unsqueeze(0)))
+    return join_members(networks)
 
 
 @torch.no_grad()
-def forward(model: HeLo, chunks: Iterable[Tensor]) -> Answer:
-    """Evaluate a model on scaled windows.
+def clip_gradients(parameters: Sequence[nn.Parameter], largest: float) -> None:
+    """Scale the gradients of each member down to a largest norm.
 
     Parameters
     ----------
-    model : HeLo
-        Model, which is set to evaluation mode.
-    chunks : iterable of Tensor of shape (b, F)
-        Scaled features; at least one chunk.
-
-    Returns
-    -------
-    Answer
-        Predictions, label correlation and mean transport plan.
+    parameters : sequence of Parameter
+        Parameters whose first dimension is the member.
+    largest : float
+        Largest norm of the gradient of a member.
     """
-    model.eval()
-    predicted, unconverged, plans = [], [], []
-    for output in map(model, chunks):
-        predicted.append(output.log_predicted.double().softmax(dim=-1))
-        unconverged.append(output.unconverged)
-        if output.transport is not None:
-            plans.append(output.transport.plan.sum(dim=0, dtype=torch.float64))
-    distributions = torch.cat(predicted)
-    return Answer(
-        distributions.cpu().numpy(),
-        float(sum(count.item() for count in unconverged)),
-        None if output.correlation is None else output.correlation.float().cpu().numpy(),
-        (torch.stack(plans).sum(dim=0) / len(distributions)).float().cpu().numpy() if plans else None,
-    )
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norms = torch.cat([gradient.flatten(1) for gradient in gradients if gradient.ndim > 1], dim=1).norm(dim=1)
+    factors = (largest / (norms + 1e-6)).clamp_max(1)
+    torch._foreach_mul_(gradients, [factors.view(-1, *[1] * (gradient.ndim - 1)) for gradient in gradients])
 
 
 class _Randomness:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from dataclasses import dataclass
 from typing import Any, Final
@@ -64,16 +63,15 @@ def run_baseline(
 ) -> BaselineResult | None:
     """Select the best setting of a method on the inner validation subjects, and score the test subject.
 
-    After the selection, the method is fitted to the training and validation subjects together. This makes the baseline
-    as strong as possible without leakage, because its training does not need validation subjects to stop. The training
-    of HeLo does, so HeLo is fitted to the training subjects only.
+    A setting is scored like a configuration of HeLo: each other subject is predicted by the fit of the inner split that
+    has not seen it. The best setting is then fitted to all other subjects together.
 
     Parameters
     ----------
     dataset : Dataset
         Windows of all subjects.
     fold : Fold
-        Subjects of the fold.
+        Test subject and inner splits of the others.
     method : str
         Key of `SETTINGS`.
     settings : TrainingSettings
@@ -93,22 +91,32 @@ def run_baseline(
     """
     seed, max_windows = cell_seed(settings.seed, fold.test), MAX_WINDOWS_OF.get(method, MAX_WINDOWS)
     guard(fold.others, (fold.test,))
-    scaling = Scaling.fit(dataset, fold.train, settings.normalise)
-    train, validation = (
-        _sample(scaling.part(dataset, subjects), seed, max_windows) for subjects in (fold.train, fold.validation)
-    )
-    features, labels = train.features, train.labels
-    candidates: list[tuple[float, int, dict[str, float]]] = []
-    for number, setting in enumerate(SETTINGS[method]):
-        if deadline is not None and time.time() >= deadline:
-            return None
-        with contextlib.suppress(DivergedError):
-            scores = _score(validation, predict(fit(method, setting, features, labels, seed), validation))
-            candidates.append((METRICS[settings.objective].loss(scores[settings.objective]), number, scores))
-    if not candidates:
+    scores_of: dict[int, list[dict[str, float]]] = {number: [] for number in range(len(SETTINGS[method]))}
+    sizes = []
+    for split in fold.splits:
+        scaling = Scaling.fit(dataset, split.train, settings.normalise)
+        train, validation = (
+            _sample(scaling.part(dataset, subjects), seed, max_windows) for subjects in (split.train, split.validation)
+        )
+        features, labels = train.features, train.labels
+        sizes.append(len(split.validation))
+        for number in list(scores_of):
+            if deadline is not None and time.time() >= deadline:
+                return None
+            try:
+                fitted = fit(method, SETTINGS[method][number], features, labels, seed)
+                scores_of[number].append(_score(validation, predict(fitted, validation)))
+            except DivergedError:
+                del scores_of[number]
+        del features
+    if not scores_of:
         raise DivergedError(f"{method}: predictions are not finite with any of its settings")
-    _, best, scores = min(candidates, key=lambda entry: entry[:2])
-    del features
+    joint = {
+        number: {name: float(np.average([one[name] for one in scores], weights=sizes)) for name in METRICS}
+        for number, scores in scores_of.items()
+    }
+    loss = METRICS[settings.objective].loss
+    best = min(joint, key=lambda number: (loss(joint[number][settings.objective]), number))
     scaling = Scaling.fit(dataset, fold.others, settings.normalise)
     others = _sample(scaling.part(dataset, fold.others), seed, max_windows)
     fitted = fit(method, SETTINGS[method][best], others.features, others.labels, seed)
@@ -117,7 +125,7 @@ def run_baseline(
     return BaselineResult(
         configuration=best,
         params=dict(SETTINGS[method][best]),
-        val=scores,
+        val=joint[best],
         test=_score(test, predicted),
         windows=test.rows.astype(np.int64),
         predictions=predicted.astype(np.float32),

@@ -50,11 +50,12 @@ PART = pa.schema(
         ("correlation", _MATRIX),
         ("plan", _MATRIX),
         ("test_by_group", _SCORES),
+        ("first_losses", pa.list_(pa.float64())),
     ]
 )
 """Schema of a part."""
 
-OPTIONAL = frozenset({"correlation", "plan", "test_by_group"})
+OPTIONAL = frozenset({"correlation", "plan", "test_by_group", "first_losses"})
 """Columns that files of earlier versions may lack. Their values are null then."""
 
 ROW = PART.append(pa.field(Column.FOLD_NUMBER, pa.int32()))
@@ -92,8 +93,10 @@ class CellRecord:
         All hyperparameters by name.
     status : str
         A `helo.names.Status`.
-    epochs, best_epoch : int
-        Number of epochs, and the best one.
+    epochs : int
+        Number of epochs, summed over members.
+    best_epoch : int or None
+        Epoch whose weights are used.
     seconds : float
         Duration of the cell.
     node : str
@@ -103,9 +106,11 @@ class CellRecord:
     reason : str or None
         Reason of a failure.
     val, test : mapping or None
-        The six metrics on the inner validation subjects and on the test subject.
+        The six metrics on the inner validation subjects (out-of-fold) and on the test subject.
     history : tuple of mapping
-        One row per epoch with `HISTORY_COLUMNS`.
+        One row per epoch with `HISTORY_COLUMNS`: joint scores of the members of the cell.
+    first_losses : tuple of float
+        Out-of-fold loss by epoch of the members that are compared before the rest is trained. Empty for a baseline.
     windows : array (W,) or None
         Row numbers of the test subject's windows.
     predictions : array (W, E) or None
@@ -135,6 +140,7 @@ class CellRecord:
     val: Mapping[str, float] | None = None
     test: Mapping[str, float] | None = None
     history: tuple[Mapping[str, float], ...] = ()
+    first_losses: tuple[float, ...] = ()
     windows: NDArray[np.int64] | None = None
     predictions: NDArray[np.float32] | None = field(default=None, repr=False)
     correlation: NDArray[np.float32] | None = field(default=None, repr=False)
@@ -164,6 +170,7 @@ def _row(record: CellRecord) -> dict[str, Any]:
     row = {name: getattr(record, name) for name in PART.names}
     row["params"] = json.dumps(dict(record.params), sort_keys=True)
     row["history"] = [dict(entry) for entry in record.history]
+    row["first_losses"] = list(record.first_losses)
     return row | {name: row[name].tolist() for name in _ARRAYS if row[name] is not None}
 
 
@@ -172,5 +179,6 @@ def _record(row: dict[str, Any]) -> CellRecord:
         raise ValueError(f"is of an unknown method ({row['method']})")
     row["params"] = json.loads(row["params"])
     row["history"] = tuple(row["history"] or ())
+    row["first_losses"] = tuple(row["first_losses"] or ())
     row |= {name: np.asarray(row[name], kind) for name, kind in _ARRAYS.items() if row.get(name) is not None}
     return CellRecord(**row)

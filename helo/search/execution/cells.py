@@ -242,7 +242,7 @@ def _run_helo_cell(
     )
     if result is None:
         return None
-    names = ("epochs", "best_epoch", "history", "correlation", "plan", *_SCORES)
+    names = ("epochs", "best_epoch", "history", "first_losses", "correlation", "plan", *_SCORES)
     return {
         "status": Status.STOPPED if result.stopped else Status.COMPLETED,
         **{name: getattr(result, name) for name in names},

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from helo.metrics import METRICS
-from helo.names import Prefix, Status
+from helo.names import Status
 
 if TYPE_CHECKING:
     from helo.run.ledger import CellRecord
@@ -22,25 +22,20 @@ class Outcome:
     status : str
         A `helo.names.Status`.
     curve : sequence of float
-        Inner validation loss by epoch, starting with epoch 0 (before training); empty for a failed cell. For many
-        cells, use ``array("d", ...)``: it takes a third of the memory of a tuple.
+        Out-of-fold loss of the first members by epoch, starting with epoch 0 (before training); empty for a failed
+        cell. For many cells, use ``array("d", ...)``: it takes a third of the memory of a tuple.
+    loss : float or None
+        Out-of-fold loss of the cell, over all other subjects; None for a failed cell. In a stopped cell, subjects of
+        members that were not trained count with epoch 0.
     """
 
     status: str
     curve: Sequence[float] = ()
+    loss: float | None = None
 
     @classmethod
     def of_record(cls, record: CellRecord, objective: str) -> Outcome:
         """Return the outcome of a recorded cell, with losses of the metric `objective`. Test scores are left out."""
-        if record.status == Status.FAILED:
+        if record.status == Status.FAILED or record.val is None:
             return cls(Status.FAILED)
-        metric = METRICS[objective]
-        return cls(record.status, tuple(metric.loss(row[Prefix.VAL + objective]) for row in record.history))
-
-    @property
-    def loss(self) -> float | None:
-        """Loss of the best epoch; None for a failed cell.
-
-        For a stopped cell this is an upper bound: further training could only have lowered it.
-        """
-        return None if self.status == Status.FAILED else min(self.curve)
+        return cls(record.status, record.first_losses, float(METRICS[objective].loss(record.val[objective])))

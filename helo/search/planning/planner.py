@@ -38,7 +38,7 @@ class PlannedCell:
     params : mapping
         Values of all hyperparameters.
     rungs : mapping of int to float
-        Epoch → largest validation loss with which the cell continues after it.
+        Epoch → largest loss of its first members with which the cell continues after it.
     attempt : int
         Number of the attempt, starting with 1.
     gpu_factor : int

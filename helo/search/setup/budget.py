@@ -25,7 +25,7 @@ class BudgetRange(NamedTuple):
 
 
 def count_training_windows(dataset: Dataset, folds: tuple[Fold, ...]) -> int:
-    """Return the number of windows that a model is trained on, as a mean over folds.
+    """Return the number of windows that a model is trained on, as a mean over inner splits.
 
     Parameters
     ----------
@@ -40,8 +40,8 @@ def count_training_windows(dataset: Dataset, folds: tuple[Fold, ...]) -> int:
     """
     subjects, counts = np.unique(dataset.subjects, return_counts=True)
     windows_of = dict(zip(subjects.tolist(), counts.tolist(), strict=True))
-    per_fold = [sum(windows_of[subject] for subject in fold.train) for fold in folds]
-    return max(1, round(float(np.mean(per_fold))))
+    per_split = [sum(windows_of[subject] for subject in split.train) for fold in folds for split in fold.splits]
+    return max(1, round(float(np.mean(per_split))))
 
 
 def budget_range(space: Space, windows: int) -> BudgetRange:

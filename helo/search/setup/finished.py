@@ -7,10 +7,11 @@ from array import array
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from helo.errors import InputError
 from helo.metrics import METRICS
-from helo.names import Column, Prefix, Status
+from helo.names import Column, Status
 from helo.search.planning.outcome import Outcome
 
 
@@ -34,7 +35,7 @@ class FinishedCells:
 
     def __init__(self, objective: str) -> None:
         self.objective = objective
-        self.columns = (Column.PARAMS, Column.STATUS, f"{Column.HISTORY}.{Prefix.VAL}{objective}")
+        self.columns = (Column.PARAMS, Column.STATUS, Column.VAL, Column.FIRST_LOSSES)
         self.params: dict[int, dict[str, Any]] = {}
         self.outcomes: dict[tuple[int, int], Outcome] = {}
         self._json: dict[int, str] = {}
@@ -54,12 +55,15 @@ class FinishedCells:
                 raise InputError(f"configuration {configuration} has different hyperparameters in different cells")
             if configuration not in self.params:
                 self.params[configuration] = json.loads(text)
-        history = rows[Column.HISTORY].combine_chunks()
-        ends = history.offsets.to_numpy()
-        values = history.values.field(Prefix.VAL + self.objective).to_numpy(zero_copy_only=False)
-        losses = METRICS[self.objective].loss(values)
+        first = rows[Column.FIRST_LOSSES].combine_chunks()
+        ends = first.offsets.to_numpy()
+        values = first.values.to_numpy(zero_copy_only=False)
+        scores = pc.struct_field(rows[Column.VAL], self.objective).to_numpy()
+        losses = METRICS[self.objective].loss(scores)
         for place, status in enumerate(rows[Column.STATUS].to_pylist()):
-            curve = array("d")
+            outcome = Outcome(Status.FAILED)
             if status != Status.FAILED:
-                curve.frombytes(losses[ends[place] : ends[place + 1]].tobytes())
-            self.outcomes[configurations[place], folds[place]] = Outcome(status, curve)
+                curve = array("d")
+                curve.frombytes(values[ends[place] : ends[place + 1]].tobytes())
+                outcome = Outcome(status, curve, float(losses[place]))
+            self.outcomes[configurations[place], folds[place]] = outcome

@@ -111,7 +111,7 @@ def _read_setup(request: Request, run: Run | None, command: str, started: float)
     resources, gpus = _requested_resources(request)
     if run is None:
         if space.automatic:
-            folds = loso_folds(dataset.subject_names, int(request.value("seed")))
+            folds = loso_folds(dataset.subject_names, int(request.value("seed")), request.inner_folds)
             space = space.resolve(count_training_windows(dataset, folds))
         setup = SearchSetup(
             dataset=dataset,
@@ -125,6 +125,7 @@ def _read_setup(request: Request, run: Run | None, command: str, started: float)
                 threads=resources.cpus_per_cell,
             ),
             resources=resources,
+            inner_folds=request.inner_folds,
             protocol=request.value("protocol"),
             baselines=request.chosen_baselines,
             racing=request.value("racing") and not space.variants,  # the table of variants needs all cells

@@ -79,7 +79,7 @@ def build_manifest(setup: SearchSetup, folds: tuple[Fold, ...], resources: Resou
         compiled=training.engine.compiled,
         cpus_per_cell=resources.cpus_per_cell,
         space=setup.space.as_dict(),
-        folds=FoldsRecord(folds_digest(folds), len(folds[0].validation)),
+        folds=FoldsRecord(folds_digest(folds), len(folds[0].splits)),
         baselines=setup.baselines,
         dataset=DatasetRecord(
             name=dataset.schema.name,

@@ -53,6 +53,7 @@ FIXED: Final = (
     "sampler",
     "seed",
     "normalise",
+    "inner_folds",
     "protocol",
     "racing",
     "baselines",
@@ -97,6 +98,7 @@ class Request:
     baselines: Iterable[str] | str | None = None
     seed: int | None = None
     normalise: str | None = None
+    inner_folds: int | None = None
     concurrency: int | None = None
     cpus_per_cell: int | None = None
     gpus_per_cell: float | str | None = None
@@ -224,7 +226,8 @@ def problems_of(request: Request) -> list[str]:
 
     spell = request.spell
     problems = _type_problems(request)
-    for name, minimum in (("configurations", 1), ("concurrency", 1), ("cpus_per_cell", 1), ("seed", 0)):
+    for name in ("configurations", "concurrency", "cpus_per_cell", "inner_folds", "seed"):
+        minimum = 0 if name == "seed" else 1
         value = getattr(request, name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
             problems.append(f"{spell(name)} must be a whole number, got {value!r}")

@@ -43,7 +43,7 @@ def restore_setup(run: Run, dataset: Dataset, requested: Resources, data_option:
             f"{dataset.schema.name}: is not the data of {run.folder} (digest must be {recorded.dataset_digest}, "
             f"got {dataset.digest}); give the right ones with {data_option}"
         )
-    folds = loso_folds(dataset.subject_names, recorded.seed)
+    folds = loso_folds(dataset.subject_names, recorded.seed, recorded.inner_folds)
     if run.folds != folds_as_json(folds) or recorded.folds_digest != folds_digest(folds):
         raise InputError(f"{run.folder}: its folds are not those that seed {recorded.seed} gives")
     return SearchSetup(
@@ -58,6 +58,7 @@ def restore_setup(run: Run, dataset: Dataset, requested: Resources, data_option:
             threads=recorded.cpus_per_cell,
         ),
         resources=replace(requested, cpus_per_cell=recorded.cpus_per_cell),
+        inner_folds=recorded.inner_folds,
         protocol=recorded.protocol,
         racing=recorded.racing,
         baselines=recorded.baselines,

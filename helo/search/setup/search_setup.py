@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 from helo.data.dataset import Dataset
+from helo.evaluation.folds import Fold, loso_folds
 from helo.names import SearchProtocol
 from helo.run.ledger import PACK
 from helo.search.planning.pace import Pace
@@ -35,6 +37,9 @@ class SearchSetup:
         of the engine stays ``"cpu"`` here: it is chosen where a cell runs.
     resources : Resources
         The resources that the user requests. Open values (None) are settled when the machine or cluster is known.
+    inner_folds : int or None
+        Number K of inner splits of a fold, and of members of a cell. None means the default for the number of
+        subjects, see `helo.evaluation.folds.loso_folds`.
     protocol : str
         A `helo.names.SearchProtocol`.
     racing : bool
@@ -71,6 +76,7 @@ class SearchSetup:
     out: Folder
     training: TrainingSettings
     resources: Resources
+    inner_folds: int | None = None
     protocol: str = SearchProtocol.SHARED
     racing: bool = True
     baselines: tuple[str, ...] = ()
@@ -95,6 +101,11 @@ class SearchSetup:
                 f"training.threads must be the CPUs of a cell ({self.resources.cpus_per_cell}), "
                 f"got {self.training.threads}"
             )
+
+    @cached_property
+    def folds(self) -> tuple[Fold, ...]:
+        """Folds of the search."""
+        return loso_folds(self.dataset.subject_names, self.seed, self.inner_folds)
 
     @property
     def seed(self) -> int:

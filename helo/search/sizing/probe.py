@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import multiprocessing
 import resource
 import sys
@@ -19,7 +18,7 @@ import torch
 
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
-from helo.evaluation.folds import Fold, fold_data
+from helo.evaluation.folds import Fold, split_data
 from helo.names import ModalitySelection, TransportKind
 from helo.search.planning import study
 from helo.search.planning.space import Range, Space
@@ -102,7 +101,7 @@ def measure_cell(
     settings: TrainingSettings,
     window_share: float = 1.0,
 ) -> CellCost:
-    """Measure the cost of a cell: train it for a few steps, validate once, and extrapolate to an epoch.
+    """Measure the cost of a cell: train all its members for a few steps, validate once, and extrapolate to an epoch.
 
     Call this in a process of its own (see `in_own_process`), because the peak memory of a process never decreases.
 
@@ -125,22 +124,25 @@ def measure_cell(
         Cost on the whole dataset. The memory is that with `dataset`.
     """
     torch.set_num_threads(settings.threads)
-    data = fold_data(dataset, fold, settings.normalise)
+    data = [split_data(dataset, fold, split, settings.normalise) for split in fold.splits]
     configuration = Configuration.from_params(params)
-    training = CellTraining(dataset.schema, data, configuration, settings)
-    steps = math.ceil(len(data.train) / configuration.batch_size)
-    tried = torch.randperm(len(data.train)).tensor_split(steps)[:TIMED_STEPS]
+    # Without rungs, all members are trained together: the memory is the largest that a cell needs.
+    training = CellTraining(dataset.schema, data, configuration, settings).current
+    steps, width = training.batches
+    tried = [torch.randint(min(training.windows.sizes), (training.members, width)) for _ in range(TIMED_STEPS)]
+    tried = [positions.to(training.device) for positions in tried[:steps]]
+    weights = torch.full(tried[0].shape, 1 / width, device=training.device)
     training.model.train()
-    for batch in tried:
-        training.step(batch)
-    training.predict(training.validation)
+    for positions in tried:
+        training.step(positions, weights)
+    training.out_of_fold()
     started = time.perf_counter()
     training.model.train()
-    for batch in tried:
-        done = training.step(batch)
+    for positions in tried:
+        done = training.step(positions, weights)
     done.tolist()  # steps on a GPU run asynchronously: wait for the last one
     trained = time.perf_counter()
-    training.predict(training.validation)
+    training.out_of_fold()
     seconds = ((trained - started) * steps / len(tried) + time.perf_counter() - trained) / window_share
     # ru_maxrss is in KiB on Linux and in bytes on macOS.
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
