@@ -1,4 +1,12 @@
-"""Whether training was still improving when it reached its last epoch."""
+"""Whether training was still improving when it reached its last epoch.
+
+The limits below were chosen on out-of-fold curves, cut after several numbers of epochs. For the built-in simulated data
+and for 26 people with 12 windows each, four folds each, 36 of 40 curves that were cut after at most 72 steps count as
+improving; most of them improved clearly later. Of those that were cut after 90 steps or more, nearly all of which had
+reached their best score up to noise, 1 of 92 does. For WESAD, with a small gain and much noise, at most 2 of 7 folds
+count as improving in 61 of 62 sets of curves, whose means are flat or rise at the end. In the other set, whose mean still
+falls, 4 of 7 do.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +32,8 @@ MIN_NOISE = 1.0
 """Smallest gain of the end that counts, in standard deviations of the noise between epochs. A new best score on a curve
 that is flat, except for noise, is better than the best one before by less than that."""
 
-MIN_FOLDS = 0.2
-"""Share of the folds from which on a run counts as still improving. In fewer folds it is chance."""
+MIN_FOLDS = 1 / 3
+"""Share of the folds from which on a run counts as still improving. Flat and noisy curves reach 2 of 7 folds."""
 
 EPOCHS_PARAM = f"{Prefix.PARAM}{Column.EPOCHS}"
 """Column of the configured number of epochs."""

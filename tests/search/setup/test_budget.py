@@ -48,7 +48,7 @@ def lines_of(setup: SearchSetup) -> list[str]:
 
 def test_training_windows_are_those_of_all_but_the_test_and_validation_subjects(study: Dataset) -> None:
     folds = loso_folds(study.subject_names, seed=0)
-    expected = np.mean([len(study.rows(fold.train)) for fold in folds])
+    expected = np.mean([len(study.rows(split.train)) for fold in folds for split in fold.splits])
     assert count_training_windows(study, folds) == round(expected)
     assert EACH * (PEOPLE - 1) > expected > EACH * PEOPLE / 2
 
