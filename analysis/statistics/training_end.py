@@ -4,8 +4,8 @@ The limits below were chosen on out-of-fold curves, cut after several numbers of
 and for 26 people with 12 windows each, four folds each, 36 of 40 curves that were cut after at most 72 steps count as
 improving; most of them improved clearly later. Of those that were cut after 90 steps or more, nearly all of which had
 reached their best score up to noise, 1 of 92 does. For WESAD, with a small gain and much noise, at most 2 of 7 folds
-count as improving in 61 of 62 sets of curves, whose means are flat or rise at the end. In the other set, whose mean still
-falls, 4 of 7 do.
+count as improving in 61 of 62 sets of curves, whose means are flat or rise at the end. In the other set, whose mean
+still falls, 4 of 7 do.
 """
 
 from __future__ import annotations
