@@ -14,7 +14,6 @@ from helo.configuration import Configuration
 from helo.data import simulate
 from helo.evaluation.folds import loso_folds
 from helo.settings import TrainingSettings
-from helo.training.budget import training_budget
 from helo.training.cell import train_cell
 
 EPOCHS = 20
@@ -94,21 +93,11 @@ def test_the_note_counts_folds_and_says_what_to_do() -> None:
 def test_one_step_an_epoch_is_too_short_for_a_small_study() -> None:
     """Train real cells on a table of 26 people with 12 windows each."""
     data = simulate(subjects=26, clips=4, windows=3)
-    folds = loso_folds(data.subject_names, seed=0, inner_folds=1)[:3]
-
-    def ends(count: int, **params: int) -> pd.DataFrame:
-        configuration = Configuration(width=8, learning_rate=2e-3, **params)
-        curves = {}
-        for fold in folds[:count]:
-            result = train_cell(data, fold, configuration, TrainingSettings())
-            assert result is not None
-            curves[fold.test] = [row["val_kl"] for row in result.history]
-        return measure(curves, planned=configuration.epochs)
-
-    short = ends(3, batch_size=256, epochs=16)
-    assert short["improving"].all()
-    assert training_end_note(short, "kl")[0].startswith("Training was too short: in 3 of 3 folds")
-    budget = training_budget(windows=len(data.rows(folds[0].splits[0].train)))
-    assert budget.steps >= 200
-    enough = ends(1, batch_size=budget.batch_size, epochs=budget.epochs)
-    assert enough["share"].max() < short["share"].min()
+    configuration = Configuration(width=8, learning_rate=2e-3, batch_size=256, epochs=16)
+    curves = {}
+    for fold in loso_folds(data.subject_names, seed=0, inner_folds=1)[:2]:
+        result = train_cell(data, fold, configuration, TrainingSettings())
+        assert result is not None
+        curves[fold.test] = [row["val_kl"] for row in result.history]
+    short = measure(curves, planned=configuration.epochs)
+    assert training_end_note(short, "kl")[0].startswith("Training was too short: in 2 of 2 folds")
