@@ -23,6 +23,7 @@ from helo.analysis.statistics.estimates import (
     completed,
     count_unconverged,
     empty_baselines,
+    has_scores_by_group,
     subject_scores,
     summarise,
     variant_scores,
@@ -140,6 +141,16 @@ class Source:
         The seed of the run does not enter, so repeated reports of a run are equal.
         """
         return summarise(self.cells, self.baselines, self.objective, self.folds)
+
+    @cached_property
+    def summary_by_group(self) -> pd.DataFrame:
+        """Estimates after averaging the windows of each subject in each group, with the columns of `summary`.
+
+        Empty if the data have no groups to average, and for runs of earlier versions.
+        """
+        if not has_scores_by_group(self.cells):
+            return self.summary[:0]
+        return summarise(self.cells, self.baselines, self.objective, self.folds, prefix=Prefix.TEST_BY_GROUP)
 
     @cached_property
     def judged(self) -> pd.DataFrame:

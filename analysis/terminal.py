@@ -13,6 +13,8 @@ from helo._text import make_printable
 from helo.analysis.source import Source
 from helo.analysis.statistics.ablation import VARIANT
 from helo.analysis.wording import (
+    BY_GROUP_NOTE,
+    BY_GROUP_TITLE,
     MEANINGS,
     NOT_REPORTABLE,
     ablation_note,
@@ -96,8 +98,18 @@ def _score(row: pd.Series, with_interval: bool) -> str:
     return f"{format_score(row['mean'])} ±{format_score((row['ci_high'] - row['ci_low']) / 2).removeprefix('0')}"
 
 
+def _widest_table(summary: pd.DataFrame, objective: str, console: Console, width: int) -> tuple[Table, bool]:
+    """Return the most detailed table of estimates that fits into `width` columns, and whether it has intervals."""
+    unbounded = console.options.update(max_width=1000)
+    for intervals, gap in ((True, 2), (True, 1), (False, 2), (False, 1)):
+        table = estimates_table(summary, objective, intervals, gap)
+        if Measurement.get(console, unbounded, table).maximum <= width:
+            break
+    return table, intervals
+
+
 def print_summary(source: Source, console: Console | None = None) -> None:
-    """Print the estimates of a run, what they mean, and the verdict.
+    """Print the estimates of a run, what they mean, the estimates by group if there are any, and the verdict.
 
     Parameters
     ----------
@@ -115,11 +127,7 @@ def print_summary(source: Source, console: Console | None = None) -> None:
     if not console.is_terminal:
         console = Console(file=console.file, width=WIDTH)
     width = min(console.width, WIDTH)
-    unbounded = console.options.update(max_width=1000)
-    for intervals, gap in ((True, 2), (True, 1), (False, 2), (False, 1)):
-        table = estimates_table(source.summary, source.objective, intervals, gap)
-        if Measurement.get(console, unbounded, table).maximum <= width:
-            break
+    table, intervals = _widest_table(source.summary, source.objective, console, width)
     console.print(table)
     console.print()
     sentences = [f"Means over {source.folds} test subjects; ↓ lower is better, ↑ higher is better."]
@@ -131,6 +139,11 @@ def print_summary(source: Source, console: Console | None = None) -> None:
         console.print(Padding(Text(f"{estimate}: {MEANINGS[estimate]}"), (0, 0, 0, 2), expand=False), width=width)
     for sentence in source.notes:
         console.print(Text(sentence), width=width)
+    if len(source.summary_by_group):
+        console.print()
+        console.print(Text(BY_GROUP_TITLE, style="bold"))
+        console.print(_widest_table(source.summary_by_group, source.objective, console, width)[0])
+        console.print(Text(BY_GROUP_NOTE), width=width)
     if source.ablation is not None:
         console.print()
         console.print(ablation_table(source.ablation, source.objective))

@@ -2,6 +2,8 @@
 
 from helo.analysis.wording.ablation import LossWords, ablation_note, describe_variants, loss_words
 from helo.analysis.wording.notes import (
+    BY_GROUP_NOTE,
+    BY_GROUP_TITLE,
     MEANINGS,
     NOT_REPORTABLE,
     coverage_notes,
@@ -24,6 +26,8 @@ from helo.analysis.wording.numbers import (
 from helo.analysis.wording.verdict import best_baseline_note, verdict
 
 __all__ = [
+    "BY_GROUP_NOTE",
+    "BY_GROUP_TITLE",
     "MEANINGS",
     "NOT_REPORTABLE",
     "LossWords",

@@ -36,6 +36,16 @@ MEANINGS: Final = {
 NOT_REPORTABLE: Final = "not reportable"
 """Label of estimates that use test scores for selection."""
 
+BY_GROUP_TITLE: Final = "Scores by group (clip or condition)"
+"""Title of the second table of estimates."""
+
+BY_GROUP_NOTE: Final = (
+    "The predictions of a subject's windows in the same group are averaged, and so are their labels. The averages are"
+    " scored, and the scores are averaged over the groups of each subject and then over subjects. Skill is against"
+    f" {Estimate.TRAIN_MEAN}, scored in the same way. Selection, tests, figures and the verdict use scores of windows."
+)
+"""How the scores of the second table of estimates are computed."""
+
 _FITTED = (
     "The fitted baselines choose their settings on the inner validation subjects and are then fitted to all subjects"
     " but the test subject. HeLo is not refitted: the inner validation subjects decide when its training stops, so it"

@@ -14,7 +14,7 @@ from helo.analysis.report import write_summary
 from helo.analysis.source import read_source
 from helo.analysis.statistics.estimates import subject_scores
 from helo.analysis.terminal import print_summary
-from helo.analysis.wording import verdict
+from helo.analysis.wording import BY_GROUP_TITLE, verdict
 from helo.errors import InputError
 from helo.metrics import METRICS
 from helo.run.directory import Run
@@ -53,6 +53,17 @@ def test_numbers_equal_the_summary(run: Run) -> None:
     line = next(line for line in printed(run).splitlines() if line.startswith("per_fold_selection "))
     assert f"{summary.loc[('per_fold_selection', 'chebyshev'), 'mean']:.4f}" in line
     assert line.endswith(f"{100 * summary.loc[('per_fold_selection', 'kl'), 'skill']:+.1f}")
+
+
+def test_scores_by_group_have_a_second_table(run: Run, make_run: Callable[..., Run]) -> None:
+    source = read_source(run)
+    first, second = printed(run).split(BY_GROUP_TITLE)
+    for summary, part in ((source.summary, first), (source.summary_by_group, second)):
+        scores = summary.set_index(["estimate", "metric"])["mean"]
+        line = next(line for line in part.splitlines() if line.startswith("per_fold_selection "))
+        assert f"{scores['per_fold_selection', 'kl']:.4f}" in line
+    assert source.verdict.split(" The fitted")[0] in " ".join(second.split())  # the verdict is that of windows
+    assert "by group" not in printed(make_run("without", groups=None))
 
 
 def test_cautions_follow_the_manifest(run: Run) -> None:
