@@ -36,7 +36,7 @@ SPACE = Space(
     name="leak",
     configurations=2,
     searched={"learning_rate": Choices((3e-3, 1e-2))},
-    fixed={"width": 16, "heads": 2, "epochs": 12, "patience": 6, "dropout": 0.1, "batch_size": 64},
+    fixed={"width": 16, "heads": 2, "epochs": 12, "dropout": 0.1, "batch_size": 64},
     sampler="random",
 )
 
