@@ -10,6 +10,7 @@ from helo.analysis.wording.notes import (
     failure_notes,
     method_notes,
     optimism_note,
+    training_end_note,
     unconverged_note,
     untrained_note,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "optimism_note",
     "p_equals",
     "power_note",
+    "training_end_note",
     "unconverged_note",
     "untrained_note",
     "verdict",

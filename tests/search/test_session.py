@@ -100,6 +100,18 @@ def test_an_interrupted_search_from_python_has_the_cells_of_the_command(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("notebook")
+def test_a_search_that_is_too_short_for_a_small_study_says_so(tmp_path: Path) -> None:
+    """Search a table of 26 people with 12 windows each, with one training step per epoch."""
+    data = simulate(subjects=26, clips=4, windows=3)
+    parameters = {"width": 8, "learning_rate": 2e-3, "batch_size": 256, "epochs": 16}
+    space = {"configurations": 1, "parameters": parameters}
+    run = helo.run_search(data, space, out=tmp_path / "run", baselines="none", progress=False)
+    assert run.verdict.startswith("Training was too short: in 26 of 26 folds")
+    assert "more than 16 epochs" in run.verdict
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("notebook")
 def test_scores_by_group_agree_with_pandas_on_the_predictions_of_a_search(tmp_path: Path) -> None:
     """Compute every estimate again from the predictions, with groups of different size."""
     whole = simulate(subjects=5, clips=3, windows=6, emotions=3)
