@@ -151,9 +151,8 @@ class CellRecord:
 
 def is_readable(found: pa.Schema, schema: pa.Schema) -> bool:
     """Return whether a file has all columns of a schema except for some of `OPTIONAL`, and no others."""
-    return found.equals(
-        pa.schema([field for field in schema if field.name in found.names or field.name not in OPTIONAL])
-    )
+    expected = pa.schema([field for field in schema if field.name in found.names or field.name not in OPTIONAL])
+    return bool(found.equals(expected))
 
 
 def rows_of(records: Iterable[tuple[int, CellRecord]]) -> pa.Table:
