@@ -10,7 +10,7 @@ from helo._text import format_duration
 from helo.analysis.source import Source
 from helo.analysis.statistics.ablation import variant_of
 from helo.analysis.wording import describe_variants
-from helo.configuration import DEFAULTS, acting
+from helo.configuration import DEFAULTS, acting, single_role_note
 from helo.errors import InputError, shorten
 from helo.names import Column, Precision, Prefix, Status
 from helo.run.manifest import DatasetRecord, MachineRecord, Manifest, ResourcesRecord
@@ -64,6 +64,9 @@ def _dataset(dataset: DatasetRecord) -> str:
     for label, words in (("emotions", dataset.emotions), ("modalities", dataset.modalities)):
         if words:
             parts.append(f"{len(words)} {label} ({shorten(words, most=24)})")
+    note = single_role_note(entry.get("role") for entry in (dataset.modalities or {}).values())
+    if note is not None:
+        parts.append(note)
     if dataset.missing:
         parts.append(f"missing signals: {dataset.missing}")
     if dataset.digest:
@@ -74,6 +77,7 @@ def _dataset(dataset: DatasetRecord) -> str:
 def _space(space: Mapping[str, Any]) -> str:
     parts = [str(space["name"])] if "name" in space else []
     parts += [f"{key} {space[key]}" for key in ("objective", "sampler", "configurations") if key in space]
+    parts += space.get("left_out", ())
     return "; ".join(parts)
 
 

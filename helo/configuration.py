@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from helo.errors import InputError, did_you_mean
-from helo.names import LabelAttentionKind, ModalitySelection, TransportKind, enum_values
+from helo.names import LabelAttentionKind, ModalitySelection, Role, TransportKind, enum_values
 
 
 @dataclass(frozen=True)
@@ -149,9 +149,12 @@ ACTS_WHERE = {
 def acting(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the hyperparameters of a complete configuration that have an effect.
 
-    Two configurations with the same effective hyperparameters train the same model.
+    Two configurations with the same effective hyperparameters train the same model. For data whose modalities all have
+    one role, `modalities` must be that role, see `roles_read`.
 
     >>> "ot_alpha" in acting({**DEFAULTS, "transport": "linear"})
+    False
+    >>> "transport" in acting({**DEFAULTS, "modalities": roles_read("both", ["physiological"])})
     False
     """
     inactive = set()
@@ -164,6 +167,51 @@ def acting(params: Mapping[str, Any]) -> dict[str, Any]:
     if params["label_attention"] == LabelAttentionKind.NONE:
         inactive |= {"alignment_weight"}
     return {name: value for name, value in params.items() if name not in inactive}
+
+
+def roles_read(selection: str, roles: Iterable[str]) -> str:
+    """Return the value of `modalities` that says which roles a configuration reads from some data.
+
+    Parameters
+    ----------
+    selection : str
+        Value of `modalities` in the configuration.
+    roles : iterable of str
+        Role of each modality of the data.
+
+    Returns
+    -------
+    str
+        The selection, except that ``"both"`` becomes the only role of the data if they have one.
+
+    Raises
+    ------
+    InputError
+        If the data have no modality of the selected role.
+
+    >>> roles_read("both", ["physiological", "physiological"])
+    'physiological'
+    """
+    present = set(roles)
+    if selection == ModalitySelection.BOTH:
+        return selection if len(present) > 1 else str(next(iter(present)))
+    if selection not in present:
+        only = next(iter(present))
+        raise InputError(
+            f"modalities must be {ModalitySelection.BOTH} or {only}, because all modalities of the data are {only}, "
+            f"got {selection!r}"
+        )
+    return selection
+
+
+def single_role_note(roles: Iterable[str]) -> str | None:
+    """Return a sentence about data whose modalities all have one role, or None for other data.
+
+    >>> single_role_note(["behavioural", "behavioural"])
+    'all modalities are behavioural, so transport is off'
+    """
+    present = set(roles) & set(enum_values(Role))
+    return f"all modalities are {present.pop()}, so transport is off" if len(present) == 1 else None
 
 
 def configuration_problems(params: Mapping[str, Any]) -> list[str]:

@@ -12,20 +12,19 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import Tags, check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from helo.configuration import DEFAULTS, Configuration
+from helo.configuration import DEFAULTS, Configuration, roles_read
 from helo.data.dataset import LABEL_SUM_TOLERANCE, Dataset, Signals
 from helo.data.schema import Modality, Schema
 from helo.errors import InputError, did_you_mean
 from helo.evaluation.scaling import Scaling
 from helo.metrics import window_scores
-from helo.names import ModalitySelection, Normalisation, Role, enum_values
+from helo.names import Normalisation, Role, enum_values
 from helo.training.budget import AUTO, resolve_automatic, with_defaults_for_auto
 from helo.training.fitted import FittedModel
 from helo.training.fitting import Fitting
 
 _GROUP_KEYS = ("columns", "role", "tokens", "main")
 _TEST = "test subject"
-_PLACEHOLDER = "placeholder"
 
 
 class HeLoRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -41,9 +40,10 @@ class HeLoRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         one physiological modality.
     transport, ot_entropy, ot_alpha, alignment_weight, label_attention, modalities, attention_depth, width, heads, \
 dropout, learning_rate, weight_decay, batch_size, epochs, patience
-        Hyperparameters, see `helo.configuration.Configuration`. ``modalities="both"`` reads the roles that the
-        column groups have: with one role only, that role. ``"auto"``, the default of `batch_size`, `epochs` and
-        `patience`, derives them from the number of training windows, see `helo.training.budget.training_budget`.
+        Hyperparameters, see `helo.configuration.Configuration`. ``modalities="both"`` reads all column groups. If
+        they all have one role, there is no transport, and its hyperparameters have no effect. ``"auto"``, the default
+        of `batch_size`, `epochs` and `patience`, derives them from the number of training windows, see
+        `helo.training.budget.training_budget`.
     normalise : {"train", "subject"}, default="train"
         Windows that the scaling statistics of features come from, see `helo.evaluation.scaling.Scaling`.
         ``"subject"`` needs ``groups`` in `fit`, see `predict` for its use there.
@@ -58,8 +58,7 @@ dropout, learning_rate, weight_decay, batch_size, epochs, patience
     Attributes
     ----------
     model_ : helo.training.fitted.FittedModel
-        Network, scaling and schema. It can be saved and used by ``helo-predict``; with column groups of one role only,
-        the data there need a column of zeros called ``placeholder``.
+        Network, scaling and schema. It can be saved and used by ``helo-predict``.
     n_features_in_ : int
         Number of columns F of X in `fit`.
     feature_names_in_ : ndarray of shape (F,)
@@ -176,11 +175,11 @@ dropout, learning_rate, weight_decay, batch_size, epochs, patience
             raise ValueError("groups must name the subject of each row with normalise='subject', got None")
         emotions = emotions or [f"emotion{number}" for number in range(Y.shape[1])]
         self._schema, self._columns = self._make_schema(emotions)
-        self._selection = _present_roles(self._schema, params["modalities"])
+        selection = roles_read(params["modalities"], self._schema.roles)
         random_state = check_random_state(self.random_state)
         subjects, validation = self._split(len(X), groups, random_state)
         params = resolve_automatic(params, windows=int((~np.isin(subjects, validation)).sum()))
-        configuration = Configuration.from_params({**params, "modalities": self._selection})
+        configuration = Configuration.from_params({**params, "modalities": selection})
         dataset = Dataset(self._schema, subjects, self._features(X), Y)
         seed = int(random_state.randint(2**31 - 1))
         threads = torch.get_num_threads()
@@ -258,7 +257,7 @@ dropout, learning_rate, weight_decay, batch_size, epochs, patience
             raise ValueError(f"threads >= 1 must hold, got {self.threads!r}")
 
     def _make_schema(self, emotions: Sequence[str]) -> tuple[Schema, NDArray[np.intp]]:
-        """Return the schema and, in its order, the index of each feature's column in X (-1: a placeholder)."""
+        """Return the schema and, in its order, the index of each feature's column in X."""
         names = [
             str(name) for name in getattr(self, "feature_names_in_", map("x{}".format, range(self.n_features_in_)))
         ]
@@ -279,26 +278,19 @@ dropout, learning_rate, weight_decay, batch_size, epochs, patience
             labels = tuple(names[index] for index in found)
             modalities.append(Modality(str(name), role, labels, group.get("tokens", len(found)), name == main))
             columns += found
-        for role in enum_values(Role):
-            # A schema has both roles. The network does not read the placeholder, see `_present_roles`.
-            if not any(modality.role == role for modality in modalities):
-                is_main = role == Role.PHYSIOLOGICAL
-                modalities.append(Modality(_PLACEHOLDER, role, (_PLACEHOLDER,), 1, is_main))
-                columns.append(-1)
         schema = Schema("table", tuple(modalities), {name: f"label_{name}" for name in emotions})
         return schema, np.asarray(columns, np.intp)
 
     def _features(self, X: NDArray[np.float64]) -> NDArray[np.float32]:
         """Return the features in the order of the schema."""
-        used = X[:, self._columns[self._columns >= 0]]
+        used = X[:, self._columns]
         empty = np.isnan(used).all(axis=1)
         if empty.any():
             raise ValueError(
                 f"X: a row must have at least one feature that is not NaN; row {int(empty.argmax())} has none"
             )
         with np.errstate(over="ignore"):  # Values beyond float32 become infinite, which `Signals` refuses.
-            features: NDArray[np.float32] = X[:, self._columns].astype(np.float32)
-        features[:, self._columns < 0] = 0
+            features: NDArray[np.float32] = used.astype(np.float32)
         return features
 
     def _split(
@@ -336,16 +328,6 @@ dropout, learning_rate, weight_decay, batch_size, epochs, patience
         self.model_ = FittedModel(
             dataset.schema, configuration, scaling, network, self._subject_names, {"epochs": self.best_epoch_}
         )
-
-
-def _present_roles(schema: Schema, selection: str) -> str:
-    """Return the roles that the network reads; raise `InputError` if no column has them."""
-    present = [modality.role for modality in schema.modalities if modality.name != _PLACEHOLDER]
-    if selection == ModalitySelection.BOTH:
-        return selection if len(set(present)) > 1 else present[0]
-    if selection not in present:
-        raise InputError(f"modalities: {selection!r} needs a column group of this role, got {present[0]!r} ones only")
-    return selection
 
 
 def _column_index(column: Any, names: Sequence[str], where: str) -> int:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from helo.configuration import DEFAULTS, PARAMETERS, Configuration, configuration_problems
+from helo.configuration import (
+    DEFAULTS,
+    PARAMETERS,
+    Configuration,
+    acting,
+    configuration_problems,
+    roles_read,
+    single_role_note,
+)
 from helo.errors import InputError
 
 
@@ -69,3 +77,25 @@ def test_heads_divide_width() -> None:
 def test_an_unknown_name_gets_a_hint() -> None:
     with pytest.raises(InputError, match=r"'learning_rat' \(did you mean 'learning_rate'\?\)"):
         Configuration.from_params({"learning_rat": 0.1})
+
+
+@pytest.mark.parametrize("role", ["physiological", "behavioural"])
+def test_transport_does_not_act_on_modalities_of_one_role(role: str) -> None:
+    selection = roles_read("both", [role, role])
+    assert selection == role == roles_read(role, [role])
+    without = {**DEFAULTS, "modalities": selection}
+    assert set(DEFAULTS) - set(acting(without)) == {"transport", "ot_entropy", "ot_alpha"}
+    assert acting(without) == acting({**without, "transport": "fused", "ot_entropy": 1.0, "ot_alpha": 0.1})
+    assert roles_read("both", ["physiological", "behavioural"]) == "both"
+    assert roles_read(role, ["physiological", "behavioural"]) == role
+
+
+def test_a_role_that_the_data_lack_cannot_be_read() -> None:
+    with pytest.raises(InputError, match=r"^modalities must be both or behavioural, because .*, got 'physiological'"):
+        roles_read("physiological", ["behavioural"])
+
+
+def test_only_data_of_one_role_have_a_note() -> None:
+    assert single_role_note(iter(["physiological", "behavioural"])) is None
+    assert single_role_note([]) is None
+    assert single_role_note(iter(["behavioural"])) == "all modalities are behavioural, so transport is off"

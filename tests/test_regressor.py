@@ -188,6 +188,21 @@ def test_clone_pickle_and_data_frames(dataset: Dataset) -> None:
         model.predict(X.iloc[:, ::-1])
 
 
+@pytest.mark.parametrize("role", ["physiological", "behavioural"])
+def test_column_groups_of_one_role(role: str) -> None:
+    """Signals of one kind need no placeholder: transport is off, and the model can be saved and used elsewhere."""
+    dataset = simulate(subjects=4, clips=3, windows=4, modalities=role)
+    X, Y, subjects = dataset.features, dataset.labels, dataset.subjects
+    model = HeLoRegressor(column_groups=column_groups(dataset), **QUICK).fit(X, Y, subjects)
+    assert model.model_.schema.roles == (role,)
+    assert [one.columns for one in model.model_.schema.modalities] == [
+        tuple(f"x{index}" for index in group["columns"]) for group in column_groups(dataset).values()
+    ]
+    assert model.model_.configuration.modalities == role
+    other = HeLoRegressor(column_groups=column_groups(dataset), transport="fused", ot_entropy=1.0, **QUICK)
+    np.testing.assert_array_equal(other.fit(X, Y, subjects).predict(X), model.predict(X))
+
+
 def test_a_grid_search_over_groups(dataset: Dataset) -> None:
     search = GridSearchCV(
         HeLoRegressor(**QUICK),
@@ -228,7 +243,7 @@ def test_missing_signals_are_allowed(dataset: Dataset) -> None:
         ({"normalise": "subject"}, "groups must name the subject"),
         ({"validation_fraction": 1}, "0 <= validation_fraction < 1 must hold"),
         ({"threads": 0}, "threads >= 1 must hold"),
-        ({"modalities": "behavioural"}, "needs a column group of this role"),
+        ({"modalities": "behavioural"}, "modalities must be both or physiological, because all"),
         ({"column_groups": {"eda": {"columns": [99]}}}, r"0 <= column < \d+ must hold, got 99"),
         ({"column_groups": {"eda": {"columns": ["eda"]}}}, "X has no column 'eda'"),
         ({"column_groups": {"eda": {"column": [0]}}}, "did you mean 'columns'"),

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from helo.analysis.figures._links import add_choices
 from helo.analysis.figures._style import DIVERGING, NARROW, add_colour_bar, build_note, escape_label, make_figure
 from helo.analysis.statistics.explanations import learnt_matrices, token_names
+from helo.configuration import single_role_note
+from helo.errors import InputError
 from helo.names import Explanation
 
 Matrix = NDArray[np.float64]
@@ -38,6 +40,9 @@ class _TransportInfo(NamedTuple):
 def _build_info(
     explanations: pd.DataFrame, cells: pd.DataFrame, objective: str, modalities: Mapping[str, Any]
 ) -> _TransportInfo:
+    note = single_role_note(entry.get("role") for entry in modalities.values())
+    if note is not None:
+        raise InputError(note)
     found = learnt_matrices(explanations, cells, objective, Explanation.TRANSPORT_PLAN)
     rows, columns = token_names(modalities)
     height, width = found.mean.shape
@@ -89,7 +94,7 @@ def plot_transport(
     Raises
     ------
     InputError
-        If no selected cell has a transport plan.
+        If no selected cell has a transport plan, or all modalities have one role.
     """
     return _draw_figure(_build_info(explanations, cells, objective, modalities))
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from helo._cli import EXIT_FAILED, EXIT_OK, add_common_options, run_command
 from helo.errors import InputError, require_new
+from helo.names import ModalitySelection, enum_values
 
 if TYPE_CHECKING:
     from helo.data import Dataset
@@ -50,6 +51,12 @@ def _simulate_parser(kinds: Any) -> argparse.ArgumentParser:
             metavar="N",
             help=f"number of {name} (default: {default})" if name != "seed" else "seed of the generator (default: 0)",
         )
+    parser.add_argument(
+        "--modalities",
+        default=str(ModalitySelection.BOTH),
+        choices=enum_values(ModalitySelection),
+        help="roles of the modalities (default: both)",
+    )
     return parser
 
 
@@ -169,7 +176,8 @@ def _log(line: str) -> None:
 def _simulate(arguments: argparse.Namespace) -> Dataset:
     from helo.data import simulate
 
-    return simulate(arguments.subjects, arguments.clips, arguments.windows, arguments.emotions, arguments.seed)
+    numbers = (arguments.subjects, arguments.clips, arguments.windows, arguments.emotions, arguments.seed)
+    return simulate(*numbers, modalities=arguments.modalities)
 
 
 def _cache_folder(out: Path) -> Path:

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from helo.configuration import single_role_note
 from helo.data.dataset import Dataset, Missing
 from helo.data.leaks import Codes, Repeats, find_codes, find_repeats, row_keys
 from helo.data.noisy_leaks import find_noisy_leaks
@@ -190,6 +191,7 @@ def check(dataset: Dataset) -> Check:
             *_about_subjects(dataset, windows),
             *_about_labels(dataset, numbers, windows, labels),
             *_about_groups(dataset),
+            *_about_modalities(dataset),
             *_about_rows(repeats),
             *_about_features(codes),
             *_about_noisy_leaks(dataset, codes),
@@ -299,10 +301,7 @@ def _emotions(dataset: Dataset) -> tuple[EmotionCheck, ...]:
 def _about_subjects(dataset: Dataset, windows: NDArray[np.intp]) -> list[Finding]:
     found = []
     if len(windows) < MIN_SUBJECTS:
-        text = (
-            f"{len(windows)} subjects; at least {MIN_SUBJECTS} are needed: one to test, one to validate and one to "
-            "train on"
-        )
+        text = f"{len(windows)} subjects; at least {MIN_SUBJECTS} are needed, to test, to validate and to train on"
         found.append(Finding("few subjects", True, text))
     few = np.flatnonzero((windows < MIN_WINDOWS) | (windows < MIN_SHARE * np.median(windows)))
     if len(few):
@@ -347,6 +346,11 @@ def _about_groups(dataset: Dataset) -> list[Finding]:
         return [Finding("no groups", True, text)]
     blank = int((np.char.str_len(np.char.strip(dataset.groups)) == 0).sum())
     return [Finding("no groups", True, f"{blank:,} windows have an empty group")] if blank else []
+
+
+def _about_modalities(dataset: Dataset) -> list[Finding]:
+    note = single_role_note(dataset.schema.roles)
+    return [] if note is None else [Finding("one kind of signal", False, note)]
 
 
 def _about_rows(repeats: Repeats) -> list[Finding]:

@@ -75,8 +75,8 @@ class Schema:
     name
         Name of the dataset.
     modalities
-        Modalities in the order of the feature columns. At least one is behavioural, and exactly one, which is
-        physiological, is the main one.
+        Modalities in the order of the feature columns, at least one. They may all have the same role. If there are
+        physiological modalities, exactly one of them is the main one.
     emotions
         Label column of each emotion. There are at least two emotions.
     source, licence, notes
@@ -87,7 +87,8 @@ class Schema:
     Raises
     ------
     InputError
-        If names or columns are used twice, roles are missing, or ``subject`` or ``group`` is a feature or label column.
+        If names or columns are used twice, there is no modality, the main modality is missing or not the only one, or
+        ``subject`` or ``group`` is a feature or label column.
     """
 
     name: str
@@ -102,11 +103,10 @@ class Schema:
         names = [modality.name for modality in self.modalities]
         if len(set(names)) < len(names):
             raise InputError(f"modalities must have different names, got {', '.join(names)}")
-        for role in enum_values(Role):
-            if not any(modality.role == role for modality in self.modalities):
-                raise InputError(f"modalities: at least one must be {role}")
+        if not self.modalities:
+            raise InputError("modalities: at least one is needed")
         mains = [modality.name for modality in self.modalities if modality.main]
-        if len(mains) != 1:
+        if len(mains) != (1 if self.physiological else 0):
             raise InputError(
                 f"modalities: exactly one physiological modality must have 'main: true', got {shorten(mains) or 'none'}"
             )
@@ -138,9 +138,15 @@ class Schema:
         return positions
 
     @property
-    def main(self) -> Modality:
-        """Main physiological modality, which is the query of the fusion."""
-        return next(modality for modality in self.modalities if modality.main)
+    def main(self) -> Modality | None:
+        """Main physiological modality, which is the query of the fusion; None if all modalities are behavioural."""
+        return next((modality for modality in self.modalities if modality.main), None)
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Roles of the modalities, in the order of `Role`: both, or the only one."""
+        present = {modality.role for modality in self.modalities}
+        return tuple(role for role in enum_values(Role) if role in present)
 
     def with_role(self, role: str) -> tuple[Modality, ...]:
         """Return the modalities of one role, the main one first."""

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from helo.data.dataset import Dataset
 from helo.data.schema import Modality, Schema
-from helo.errors import InputError
-from helo.names import Role
+from helo.errors import InputError, did_you_mean
+from helo.names import ModalitySelection, Role, enum_values
 
 CIRCUMPLEX = ("joy", "enthusiasm", "tension", "fear", "sadness", "fatigue", "calm", "contentment")
 """Emotions in their order around the circle."""
@@ -47,7 +47,14 @@ OFFSET = 1.0  # standard deviation of the feature offsets of a subject
 NOISE = 0.6  # standard deviation of the feature noise of a window
 
 
-def simulate(subjects: int = 8, clips: int = 6, windows: int = 10, emotions: int = 6, seed: int = 0) -> Dataset:
+def simulate(
+    subjects: int = 8,
+    clips: int = 6,
+    windows: int = 10,
+    emotions: int = 6,
+    seed: int = 0,
+    modalities: str = ModalitySelection.BOTH,
+) -> Dataset:
     """Simulate a dataset of `subjects` × `clips` × `windows` windows.
 
     Parameters
@@ -62,12 +69,16 @@ def simulate(subjects: int = 8, clips: int = 6, windows: int = 10, emotions: int
         Number of emotions, from 2 to 8.
     seed
         Seed of the random generator, at least 0. Equal arguments give equal data.
+    modalities
+        Role of the modalities of the dataset: ``"physiological"``, ``"behavioural"``, or ``"both"``. A single role
+        leaves out the feature columns of the other one. The other columns stay the same.
 
     Returns
     -------
     Dataset
-        N = `subjects` · `clips` · `windows` windows with features (N, 20) without a unit, labels (N, `emotions`) and
-        `best_possible` (N, `emotions`). Groups are the clips.
+        N = `subjects` · `clips` · `windows` windows with features (N, F) without a unit, labels (N, `emotions`) and
+        `best_possible` (N, `emotions`). F is 20 with both roles, 14 physiological or 6 behavioural. Groups are the
+        clips.
 
     Raises
     ------
@@ -92,18 +103,29 @@ def simulate(subjects: int = 8, clips: int = 6, windows: int = 10, emotions: int
             raise InputError(f"simulated: {name} must be at least {minimum}, got {value}")
     if emotions > len(CIRCUMPLEX):
         raise InputError(f"simulated: emotions must be at most {len(CIRCUMPLEX)}, got {emotions}")
+    selections = enum_values(ModalitySelection)
+    if modalities not in selections:
+        raise InputError(
+            f"simulated: modalities must be one of {', '.join(selections)}, got {modalities!r}"
+            f"{did_you_mean(modalities, selections)}"
+        )
     generator = np.random.default_rng(seed)
-    modalities = tuple(
+    signals = tuple(
         Modality(name, role, tuple(f"{name}_{i}" for i in range(tokens * width)), tokens, main=name == "ecg")
         for name, role, tokens, width in SIGNALS
     )
+    roles = [modality.role for modality in signals for _ in modality.columns]
+    width = len(roles)  # number of features of both roles, so that the draws do not depend on `modalities`
+    selected = [position for position, role in enumerate(roles) if modalities in (role, ModalitySelection.BOTH)]
     names = CIRCUMPLEX[:emotions]
     schema = Schema(
         name="simulated",
-        modalities=modalities,
+        modalities=tuple(one for one in signals if modalities in (one.role, ModalitySelection.BOTH)),
         emotions={name: f"label_{name}" for name in names},
         source=f"helo.data.simulate(subjects={subjects}, clips={clips}, windows={windows}, "
-        f"emotions={emotions}, seed={seed})",
+        f"emotions={emotions}, seed={seed}"
+        + ("" if modalities == ModalitySelection.BOTH else f", modalities={str(modalities)!r}")
+        + ")",
         licence="CC0-1.0",
         notes="Made up. best_possible is the conditional mean of the report given the true state.",
         best_possible={name: f"best_{name}" for name in names},
@@ -111,7 +133,7 @@ def simulate(subjects: int = 8, clips: int = 6, windows: int = 10, emotions: int
 
     angle = 2 * np.pi * np.arange(emotions) / emotions
     loadings = SHARPNESS * np.stack([np.cos(angle), np.sin(angle)], axis=1)  # A, (E, 2)
-    mixing = generator.normal(size=(len(schema.features), 2))  # B, (F, 2)
+    mixing = generator.normal(size=(width, 2))  # B, (F, 2)
     clip_angle = 2 * np.pi * (np.arange(clips) + generator.uniform()) / clips
     clip_state = np.stack([np.cos(clip_angle), np.sin(clip_angle)], axis=1)  # (C, 2)
 
@@ -122,19 +144,19 @@ def simulate(subjects: int = 8, clips: int = 6, windows: int = 10, emotions: int
     report = (1 - STYLE_WEIGHT) * common + STYLE_WEIGHT * style[:, None, :]
     best = (1 - STYLE_WEIGHT) * common + STYLE_WEIGHT * typical
 
-    gain = np.exp(0.3 * generator.normal(size=(subjects, 1, 1, len(schema.features))))
-    offset = OFFSET * generator.normal(size=(subjects, 1, 1, len(schema.features)))
-    noise = NOISE * generator.normal(size=(subjects, clips, windows, len(schema.features)))
+    gain = np.exp(0.3 * generator.normal(size=(subjects, 1, 1, width)))
+    offset = OFFSET * generator.normal(size=(subjects, 1, 1, width))
+    noise = NOISE * generator.normal(size=(subjects, clips, windows, width))
     features = gain * (state @ mixing.T)[:, :, None, :] + offset + noise
 
-    width = max(2, len(str(subjects)))
-    names_of_subjects = np.array([f"P{number + 1:0{width}d}" for number in range(subjects)])
+    digits = max(2, len(str(subjects)))
+    names_of_subjects = np.array([f"P{number + 1:0{digits}d}" for number in range(subjects)])
     clip = np.array([f"clip {number + 1}" for number in range(clips)])
     return Dataset(
         schema=schema,
         subjects=np.repeat(names_of_subjects, clips * windows),
         groups=np.tile(np.repeat(clip, windows), subjects),
-        features=features.reshape(-1, len(schema.features)).astype(np.float32),
+        features=features.reshape(-1, width)[:, selected].astype(np.float32),
         labels=np.repeat(report.reshape(-1, emotions), windows, axis=0),
         best_possible=np.repeat(best.reshape(-1, emotions), windows, axis=0),
     )

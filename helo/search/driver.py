@@ -145,6 +145,8 @@ def _announce(context: SearchContext, folds: tuple[Fold, ...], resources: Resour
         f"protocol {setup.protocol}, {racing}; "
         f"{resources.concurrency} cells at a time{share}; seed {setup.seed}"
     )
+    for note in setup.notes:
+        context.print(note)
     for line in describe_budget(setup, folds):
         context.print(line)
     if dataset.missing:

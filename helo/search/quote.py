@@ -93,6 +93,8 @@ def print_quote(
     folds = setup.folds
     device = "cuda" if setup.gpus and setup.resources.gpus_per_cell != 0 else "cpu"
     configurations = [largest_configuration(setup.space), *sample_configurations(setup.space, setup.seed)]
+    for note in setup.notes:
+        show(note)
     for line in describe_budget(setup, folds):
         show(line)
     show(f"timing {len(configurations)} configurations on one fold …")

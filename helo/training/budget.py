@@ -22,7 +22,7 @@ AUTOMATIC: Final = ("batch_size", "epochs", "patience")
 STEPS: Final = 300
 """Training steps of a model."""
 
-SHORT_EPOCH, LONG_EPOCH = 20, 400
+SHORT_EPOCH, LONG_EPOCH = 32, 400
 """Steps of an epoch. Batches of up to `USUAL_BATCH` windows give short epochs, larger ones give long epochs."""
 
 SMALLEST_BATCH, USUAL_BATCH, LARGEST_BATCH = 16, 256, 4096
@@ -67,7 +67,7 @@ def training_budget(
 ) -> Budget:
     """Return the batch and the epochs for a number of training windows.
 
-    The batch is the power of two nearest to a twentieth of the windows, from 16 to 256, so that an epoch has about 20
+    The batch is the power of two nearest to a 32nd of the windows, from 16 to 256, so that an epoch has about 32
     steps. From 100,000 windows on it is the power of two nearest to a 400th of the windows, up to 4096, so that an
     epoch has a few hundred steps. The epochs are as many as `steps` need, and at least 4. With few windows the
     steps decide. From 20,000 windows on the 4 epochs decide: a model that sees more data trains for more steps, but
@@ -94,7 +94,7 @@ def training_budget(
            12:   16 ×   1 × 300 300
           200:   16 ×  13 ×  24 312
           312:   16 ×  20 ×  15 300
-        2,140:  128 ×  17 ×  18 306
+        2,140:   64 ×  34 ×   9 306
        20,000:  256 ×  79 ×   4 316
       100,000:  256 × 391 ×   4 1564
     1,000,000: 2048 × 489 ×   4 1956

@@ -154,10 +154,15 @@ def test_scores_where_an_emotion_is_zero_for_all_other_subjects() -> None:
 
 
 def test_few_subjects() -> None:
-    assert "2 subjects; at least 3 are needed: one to test, one to validate and one to train on" in only_text(
-        select(PEOPLE < 2)
-    )
+    assert "2 subjects; at least 3 are needed, to test, to validate and to train on" in only_text(select(PEOPLE < 2))
     assert kinds(select(PEOPLE < 3)) == []
+
+
+@pytest.mark.parametrize("role", ["physiological", "behavioural"])
+def test_one_kind_of_signal_is_a_note(role: str) -> None:
+    one = simulate(subjects=5, clips=4, windows=6, modalities=role)
+    assert kinds(one) == ["(one kind of signal)"]
+    assert only_text(one) == f"all modalities are {role}, so transport is off"
 
 
 def test_few_windows() -> None:

@@ -43,11 +43,22 @@ def test_a_modality_that_cannot_be(change: dict[str, Any], message: str) -> None
         replace(ECG, **change)
 
 
+def test_modalities_may_all_have_one_role() -> None:
+    eda = replace(ECG, name="eda", columns=("x", "y"), main=False)
+    schema = Schema("s", (eda, ECG), EMOTIONS)
+    assert (schema.main, schema.roles) == (ECG, ("physiological",))
+    assert ([one.name for one in schema.physiological], schema.behavioural) == (["ecg", "eda"], ())
+    schema = Schema("s", (FACE,), EMOTIONS)
+    assert (schema.main, schema.roles, schema.physiological) == (None, ("behavioural",), ())
+    assert "main" not in schema.as_dict()["modalities"]["face"]
+    assert Schema("s", (FACE, ECG), EMOTIONS).roles == ("physiological", "behavioural")
+
+
 @pytest.mark.parametrize(
     ("modalities", "emotions", "message"),
     [
-        ((ECG,), EMOTIONS, "at least one must be behavioural"),
-        ((FACE,), EMOTIONS, "at least one must be physiological"),
+        ((), EMOTIONS, "modalities: at least one is needed"),
+        ((replace(ECG, main=False),), EMOTIONS, "exactly one .* got none"),
         ((replace(ECG, main=False), FACE), EMOTIONS, "exactly one .* got none"),
         ((ECG, replace(ECG, name="b", columns=("x", "y")), FACE), EMOTIONS, "exactly one .* got ecg, b"),
         ((ECG, replace(FACE, name="ecg")), EMOTIONS, "different names"),

@@ -28,6 +28,13 @@ def test_a_dataset_is_made_and_the_next_command_works(tmp_path: Path, capsys: py
     assert len(read_dataset(out).subject_names) == 3
 
 
+def test_simulated_data_of_one_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "face"
+    assert main(["simulate", "--subjects", "3", "--modalities", "behavioural", "--out", str(out)]) == 0
+    assert "6 features (motion)" in capsys.readouterr().out
+    assert read_dataset(out).schema.main is None
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [

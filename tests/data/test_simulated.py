@@ -29,6 +29,21 @@ def test_shapes_and_roles() -> None:
     assert len(set(dataset.groups)) == 2
 
 
+@pytest.mark.parametrize("role", ["physiological", "behavioural"])
+def test_modalities_of_one_role_are_the_columns_of_the_whole(role: str) -> None:
+    whole, one = (simulate(subjects=3, clips=2, windows=5, modalities=which) for which in ("both", role))
+    assert one.schema.modalities == whole.schema.with_role(role)
+    columns = [whole.schema.features.index(name) for name in one.schema.features]
+    np.testing.assert_array_equal(one.features, whole.features[:, columns])
+    np.testing.assert_array_equal(one.labels, whole.labels)
+    assert one.schema.source == f"{whole.schema.source[:-1]}, modalities={role!r})"
+
+
+def test_unknown_modalities() -> None:
+    with pytest.raises(InputError, match=r"modalities must be one of both, .* \(did you mean 'behavioural'\?\)$"):
+        simulate(modalities="behavioral")
+
+
 def test_a_report_is_one_per_subject_and_clip() -> None:
     dataset = simulate(subjects=3, clips=2, windows=5)
     assert dataset.groups is not None

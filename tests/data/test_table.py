@@ -69,6 +69,29 @@ def test_round_trip(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str
     assert back.schema.name == name.split(".")[0]
 
 
+@pytest.mark.parametrize(
+    ("modalities", "role", "main_name"),
+    [(MODALITIES[:3], "physiological", "ecg"), (MODALITIES[3:], "behavioural", None)],
+)
+def test_a_table_with_one_kind_of_signal(
+    tmp_path: Path, modalities: list[str], role: str, main_name: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = save(frame(), tmp_path / "t.csv"), tmp_path / "out"
+    assert main(["table", str(path), *WORDS[:-4], *modalities, "--out", str(out)]) == 0
+    schema = read_dataset(out).schema
+    assert schema.roles == (role,)
+    assert (schema.main and schema.main.name) == main_name
+    capsys.readouterr()
+    assert main(["check", str(out)]) == 0
+    assert f"note: one kind of signal: all modalities are {role}, so transport is off" in capsys.readouterr().out
+
+
+def test_a_main_modality_needs_physiological_ones(tmp_path: Path) -> None:
+    path = save(frame(), tmp_path / "t.csv")
+    with pytest.raises(InputError, match=r"--main must be a physiological modality \(there is none\), got 'motion'"):
+        read(path, modalities=[parse_modality(MODALITIES[3])], main="motion")
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     values=st.lists(st.floats(width=32, allow_infinity=False, allow_nan=True), min_size=4, max_size=4),
@@ -348,7 +371,6 @@ def replaced(old: str, new: str) -> list[str]:
         (replaced(MODALITIES[0], "ecg=physiological:e*"), "column 'eda_0' must have one use, but --modality ecg and"),
         (replaced(MODALITIES[0], "ecg=physiological:ecg*,label_joy"), "'label_joy' must have one use, but --em"),
         (replaced(MODALITIES[0], "ecg=physiological:ecg*,group"), "'group' must have one use, but --group and"),
-        (replaced(MODALITIES[3], "motion=physiological:mot*:6"), "at least one must be behavioural"),
         (replaced("label_*", "label_x"), "--emotions: there is no column 'label_x' (did you mean 'label_"),
         (replaced("label_*", "joy=label_jo"), "there is no column 'label_jo' (did you mean 'label_joy'?)"),
         (replaced("label_*", "=label_joy"), "an emotion must have a name"),

@@ -49,13 +49,26 @@ from helo.search.planning.space_parameters import (
     automatic_problems,
     parse_parameters,
     steps_problems,
+    variant_parameters,
+    width_and_heads_problems,
 )
 from helo.training.budget import AUTO, STEPS, resolve_automatic, with_defaults_for_auto
 
 __all__ = ["SAMPLERS", "Choices", "Range", "Space", "bundled_spaces", "load_space", "parse_space", "read_space"]
 
 SAMPLERS = ("tpe", "random")
-_KEYS = ("name", "about", "configurations", "sampler", "objective", "parameters", "first", "variants", "steps")
+_KEYS = (
+    "name",
+    "about",
+    "configurations",
+    "sampler",
+    "objective",
+    "parameters",
+    "first",
+    "variants",
+    "steps",
+    "left_out",
+)
 _DRAWING_KEYS = ("configurations", "sampler", "first")
 
 
@@ -86,6 +99,8 @@ class Space:
         Name → values of all searched hyperparameters. Empty if configurations are drawn.
     steps : int or None
         Training steps of a model with automatic epochs. None stands for `helo.training.budget.STEPS`.
+    left_out : tuple of str
+        Sentences on what `helo.search.planning.space_for_data.space_for_roles` has left out for the data of a search.
     """
 
     name: str
@@ -98,6 +113,7 @@ class Space:
     first: Mapping[str, Any] = field(default_factory=dict)
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     steps: int | None = None
+    left_out: tuple[str, ...] = ()
 
     @property
     def automatic(self) -> tuple[str, ...]:
@@ -145,6 +161,8 @@ class Space:
         about: dict[str, Any] = {"name": self.name, "about": self.about, "objective": self.objective}
         if self.steps is not None:
             about["steps"] = self.steps
+        if self.left_out:
+            about["left_out"] = list(self.left_out)
         fixed = {name: {"value": value} for name, value in self.fixed.items()}
         if self.variants:
             variants = {name: dict(values) for name, values in self.variants.items()}
@@ -222,7 +240,7 @@ def parse_space(content: Mapping[str, Any], where: str, name: str) -> Space:
     """
     if "variants" in content:
         return _parse_listed(content, where, name)
-    problems = _unknown_keys(content)
+    problems = _key_problems(content)
     configurations = content.get("configurations")
     if not isinstance(configurations, int) or isinstance(configurations, bool) or configurations < 1:
         problems.append(f"configurations must be a whole number of at least 1, got {configurations!r}")
@@ -235,7 +253,7 @@ def parse_space(content: Mapping[str, Any], where: str, name: str) -> Space:
     _check_first(first, searched, problems)
     problems += automatic_problems(searched, fixed) + steps_problems(content.get("steps"), fixed)
     if not problems:
-        problems += _width_and_heads_problems(searched, fixed) + _ineffective_parameters(searched, fixed)
+        problems += width_and_heads_problems(searched, fixed) + _ineffective_parameters(searched, fixed)
     if problems:
         raise InputError(f"{where}: {'; '.join(problems)}")
     return Space(
@@ -248,11 +266,16 @@ def parse_space(content: Mapping[str, Any], where: str, name: str) -> Space:
         fixed=fixed,
         first=first,
         steps=content.get("steps"),
+        left_out=tuple(content.get("left_out", ())),
     )
 
 
-def _unknown_keys(content: Mapping[str, Any]) -> list[str]:
-    return [f"unknown key {key!r}{did_you_mean(str(key), _KEYS)}" for key in content if key not in _KEYS]
+def _key_problems(content: Mapping[str, Any]) -> list[str]:
+    problems = [f"unknown key {key!r}{did_you_mean(str(key), _KEYS)}" for key in content if key not in _KEYS]
+    left_out = content.get("left_out", [])
+    if not isinstance(left_out, list) or not all(isinstance(sentence, str) for sentence in left_out):
+        problems.append(f"left_out must be a list of sentences, got {left_out!r}")
+    return problems
 
 
 def _check_objective(objective: Any, problems: list[str]) -> None:
@@ -263,7 +286,7 @@ def _check_objective(objective: Any, problems: list[str]) -> None:
 
 def _parse_listed(content: Mapping[str, Any], where: str, name: str) -> Space:
     """Return a space whose configurations are listed as variants."""
-    problems = _unknown_keys(content)
+    problems = _key_problems(content)
     problems += [f"{key} cannot be given together with variants" for key in _DRAWING_KEYS if key in content]
     objective, variants = content.get("objective", "kl"), content["variants"]
     _check_objective(objective, problems)
@@ -282,17 +305,18 @@ def _parse_listed(content: Mapping[str, Any], where: str, name: str) -> Space:
         problems.append(f"variants must be at least two, so that they can be compared, got {len(models)}")
     if problems:
         raise InputError(f"{where}: {'; '.join(problems)}")
-    changing = [key for key in base if len({params[key] for params in models.values()}) > 1]
+    found = variant_parameters(models)
     return Space(
         name=str(content.get("name", name)),
         about=str(content.get("about", "")),
         configurations=len(models),
         sampler="listed",
         objective=objective,
-        searched={key: Choices(tuple(dict.fromkeys(params[key] for params in models.values()))) for key in changing},
-        fixed={key: value for key, value in fixed.items() if key not in changing},
-        variants={variant: {key: params[key] for key in changing} for variant, params in models.items()},
+        searched=found.searched,
+        fixed={key: value for key, value in (fixed | found.shared).items() if key not in found.searched},
+        variants=found.variants,
         steps=content.get("steps"),
+        left_out=tuple(content.get("left_out", ())),
     )
 
 
@@ -360,19 +384,3 @@ def _ineffective_parameters(searched: dict[str, Range | Choices], fixed: dict[st
         for name in acting({**DEFAULTS, **dict(zip(words, values, strict=True))})
     }
     return [f"{name} acts only where {ACTS_WHERE[name]}" for name in searched if name not in effective]
-
-
-def _width_and_heads_problems(searched: dict[str, Range | Choices], fixed: dict[str, Any]) -> list[str]:
-    """Return the problems of all combinations of width and heads, so that no cell fails because of them later."""
-    values: list[list[Any]] = []
-    for name in ("width", "heads"):
-        entry = searched.get(name)
-        if isinstance(entry, Range):
-            return [f"{name} must be a value or choices, not a range, because heads must divide width"]
-        values.append(list(entry.values) if entry else [fixed.get(name, DEFAULTS[name])])
-    problems = {
-        problem
-        for width, heads in itertools.product(*values)
-        for problem in configuration_problems({**DEFAULTS, "width": width, "heads": heads})
-    }
-    return [shorten(sorted(problems), 2)] if problems else []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from helo.configuration import PARAMETERS, Rule
-from helo.errors import InputError, did_you_mean
+from helo.configuration import DEFAULTS, PARAMETERS, Rule, acting, configuration_problems
+from helo.errors import InputError, did_you_mean, shorten
 from helo.training.budget import AUTO, AUTOMATIC
 
 _RANGE_KEYS = ("low", "high", "log", "choices")
@@ -187,3 +188,60 @@ def _parse_range(rule: Rule, entry: dict[str, Any]) -> Range:
     if log and low <= 0:
         raise InputError(f"low > 0 must hold if log is true, got {low:g}")
     return Range(low, high, log, whole=rule.kind is int)
+
+
+class VariantParameters(NamedTuple):
+    """Hyperparameters of listed variants.
+
+    Attributes
+    ----------
+    searched : dict of str to Choices
+        Hyperparameters that differ between variants.
+    shared : dict
+        Value of each other hyperparameter that is not the default.
+    variants : dict of str to dict
+        Name → values of the searched hyperparameters.
+    """
+
+    searched: dict[str, Range | Choices]
+    shared: dict[str, Any]
+    variants: dict[str, dict[str, Any]]
+
+
+def variant_parameters(models: Mapping[str, Mapping[str, Any]]) -> VariantParameters:
+    """Return what differs between variants, and what they share.
+
+    Parameters
+    ----------
+    models : mapping of str to mapping
+        Name → values of all hyperparameters. The first variant is the reference of the others. A hyperparameter that
+        has no effect in a variant gets the value of the reference.
+
+    Returns
+    -------
+    VariantParameters
+    """
+    reference = next(iter(models.values()))
+    values = {variant: {**reference, **acting(params)} for variant, params in models.items()}
+    changing = [key for key in reference if len({params[key] for params in values.values()}) > 1]
+    return VariantParameters(
+        {key: Choices(tuple(dict.fromkeys(params[key] for params in values.values()))) for key in changing},
+        {key: value for key, value in reference.items() if key not in changing and value != DEFAULTS[key]},
+        {variant: {key: params[key] for key in changing} for variant, params in values.items()},
+    )
+
+
+def width_and_heads_problems(searched: dict[str, Range | Choices], fixed: dict[str, Any]) -> list[str]:
+    """Return the problems of all combinations of width and heads, so that no cell fails because of them later."""
+    values: list[list[Any]] = []
+    for name in ("width", "heads"):
+        entry = searched.get(name)
+        if isinstance(entry, Range):
+            return [f"{name} must be a value or choices, not a range, because heads must divide width"]
+        values.append(list(entry.values) if entry else [fixed.get(name, DEFAULTS[name])])
+    problems = {
+        problem
+        for width, heads in itertools.product(*values)
+        for problem in configuration_problems({**DEFAULTS, "width": width, "heads": heads})
+    }
+    return [shorten(sorted(problems), 2)] if problems else []

@@ -104,12 +104,14 @@ def _read_setup(request: Request, run: Run | None, command: str, started: float)
     dataset = _read_data(data)
 
     from helo.evaluation.folds import loso_folds
+    from helo.search.planning.space_for_data import space_for_roles
     from helo.search.setup.budget import count_training_windows
     from helo.search.setup.search_setup import SearchSetup
     from helo.settings import Engine, TrainingSettings
 
     resources, gpus = _requested_resources(request)
     if run is None:
+        space = space_for_roles(space, dataset.schema.roles)
         if space.automatic:
             folds = loso_folds(dataset.subject_names, int(request.value("seed")), request.inner_folds)
             space = space.resolve(count_training_windows(dataset, folds))

@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
+from helo.configuration import single_role_note
 from helo.data.dataset import Dataset
 from helo.evaluation.folds import Fold, loso_folds
 from helo.names import SearchProtocol
 from helo.run.ledger import PACK
 from helo.search.planning.pace import Pace
 from helo.search.planning.space import Space
+from helo.search.planning.space_for_data import space_for_roles
 from helo.search.sizing.resources import Resources
 from helo.settings import TrainingSettings
 from helo.storage import Folder
@@ -29,7 +31,7 @@ class SearchSetup:
     dataset : Dataset
         The data that are searched on.
     space : Space
-        The search space.
+        The search space, adapted to the roles of the data's modalities.
     out : Folder
         The run directory.
     training : TrainingSettings
@@ -68,7 +70,7 @@ class SearchSetup:
     Raises
     ------
     ValueError
-        If `training` disagrees with `space` or `resources`.
+        If `training` disagrees with `space` or `resources`, or if `space` is not adapted to the data.
     """
 
     dataset: Dataset
@@ -101,6 +103,14 @@ class SearchSetup:
                 f"training.threads must be the CPUs of a cell ({self.resources.cpus_per_cell}), "
                 f"got {self.training.threads}"
             )
+        if space_for_roles(self.space, self.dataset.schema.roles) != self.space:
+            raise ValueError("space must be adapted to the roles of the data's modalities, see space_for_roles")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on data whose modalities all have one role; none for other data."""
+        note = single_role_note(self.dataset.schema.roles)
+        return (*([] if note is None else [note]), *self.space.left_out)
 
     @cached_property
     def folds(self) -> tuple[Fold, ...]:

@@ -82,10 +82,10 @@ def _rank(value: Any) -> float:
     return _TRANSPORTS.index(value) if value in _TRANSPORTS else value
 
 
-def _weight(params: dict[str, Any]) -> tuple[float, float]:
+def _weight(params: dict[str, Any]) -> tuple[bool, float, float]:
     """Return a key that orders configurations roughly by the memory of a training step. Transport breaks ties."""
     tokens = params["width"] * (1 + params["attention_depth"]) * params["batch_size"]
-    return tokens if params["modalities"] == ModalitySelection.BOTH else 0, _rank(params["transport"])
+    return params["modalities"] == ModalitySelection.BOTH, tokens, _rank(params["transport"])
 
 
 def sample_configurations(space: Space, seed: int) -> list[dict[str, Any]]:
