@@ -27,7 +27,7 @@ LATEX_FILE: Final = f"{TableName.ESTIMATES}.tex"
 _NAME: Final = "Estimate"
 _MARK: Final = r"$^{\ast}$"
 # Never set in bold: these use test scores, cannot be reached, or are not the result to report.
-_NOT_COMPARED = (Estimate.ORACLE, Estimate.BEST_POSSIBLE, Estimate.SINGLE_CONFIGURATION)
+_NOT_COMPARED = (Estimate.ORACLE, Estimate.BEST_POSSIBLE, Estimate.SINGLE_CONFIGURATION, Estimate.ENSEMBLE)
 
 
 def csv_tables(source: Source) -> dict[str, pd.DataFrame]:

@@ -56,7 +56,7 @@ class RunResult:
         Test subject, inner validation subjects and training subjects of each fold.
     objective : str
         Name of the metric whose inner validation score selects configurations.
-    cells, epochs, predictions, baselines, scores, summary, comparisons, importance : pandas.DataFrame
+    cells, epochs, predictions, baselines, ensemble, scores, summary, comparisons, importance : pandas.DataFrame
         Tables of the run; see each property for its rows.
     notes : list of str
         Sentences that a reader of the estimates must know.
@@ -117,6 +117,11 @@ class RunResult:
     def baselines(self) -> pd.DataFrame:
         """A row per baseline and fold; empty for a run without baselines."""
         return self._source.baselines
+
+    @property
+    def ensemble(self) -> pd.DataFrame:
+        """A row per fold: weights of the ensemble's configurations, and its scores; empty while the search runs."""
+        return self._source.ensemble
 
     @property
     def scores(self) -> pd.DataFrame:

@@ -23,6 +23,7 @@ from helo.analysis.statistics.estimates import (
     completed,
     count_unconverged,
     empty_baselines,
+    empty_ensemble,
     subject_scores,
     summarise,
     variant_scores,
@@ -129,9 +130,17 @@ class Source:
         return known if self._records is None else self._records.baselines(known)
 
     @cached_property
+    def ensemble(self) -> pd.DataFrame:
+        """``ensemble.parquet``; empty if the run has none, as in earlier versions and while the search runs."""
+        try:
+            return empty_ensemble() if self._records is not None else self.run.table(TableName.ENSEMBLE)
+        except InputError:
+            return empty_ensemble()
+
+    @cached_property
     def scores(self) -> pd.DataFrame:
         """See `helo.analysis.statistics.estimates.subject_scores`."""
-        return subject_scores(self.cells, self.baselines, self.objective, self.folds)
+        return subject_scores(self.cells, self.baselines, self.objective, self.folds, self.ensemble)
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -139,7 +148,7 @@ class Source:
 
         The seed of the run does not enter, so repeated reports of a run are equal.
         """
-        return summarise(self.cells, self.baselines, self.objective, self.folds)
+        return summarise(self.cells, self.baselines, self.objective, self.folds, self.ensemble)
 
     @cached_property
     def judged(self) -> pd.DataFrame:
@@ -217,6 +226,7 @@ class Source:
             TableName.CELLS,
             TableName.EPOCHS,
             TableName.BASELINES,
+            TableName.ENSEMBLE,
             TableName.PREDICTIONS,
             TableName.EXPLANATIONS,
         ):

@@ -127,7 +127,8 @@ def print_summary(source: Source, console: Console | None = None) -> None:
         sentences.append("±: half the width of the 95 % bootstrap interval.")
     sentences.append(f"Skill: on {METRICS[source.objective].label}, against {Estimate.TRAIN_MEAN}.")
     console.print(Text(" ".join(sentences)), width=width)
-    for estimate in (Estimate.PER_FOLD_SELECTION, Estimate.SINGLE_CONFIGURATION, Estimate.ORACLE):
+    explained = (Estimate.PER_FOLD_SELECTION, Estimate.SINGLE_CONFIGURATION, Estimate.ENSEMBLE, Estimate.ORACLE)
+    for estimate in [name for name in explained if (source.summary[Column.ESTIMATE] == name).any()]:
         console.print(Padding(Text(f"{estimate}: {MEANINGS[estimate]}"), (0, 0, 0, 2), expand=False), width=width)
     for sentence in source.notes:
         console.print(Text(sentence), width=width)

@@ -16,6 +16,7 @@ from scipy.stats import bootstrap
 
 from helo.metrics import METRICS
 from helo.names import FITTED_BASELINES, SCORED, Column, Estimate, Prefix, Status
+from helo.run.ensemble.fold_ensembles import ensemble_table
 from helo.run.selection import best_overall, best_per_fold
 
 SUMMARY_COLUMNS = (Column.ESTIMATE, Column.METRIC, "mean", "std", "ci_low", "ci_high", "subjects", Column.SKILL)
@@ -30,7 +31,9 @@ RESAMPLES = 9999
 _BATCH = 500_000
 """Maximum number of resampled scores in memory at a time."""
 
-_SEARCHED = (Estimate.PER_FOLD_SELECTION, Estimate.SINGLE_CONFIGURATION, Estimate.ORACLE)
+SEARCHED = (Estimate.PER_FOLD_SELECTION, Estimate.SINGLE_CONFIGURATION, Estimate.ENSEMBLE, Estimate.ORACLE)
+"""Estimates from the cells of the search, in the order of every table."""
+
 _KNOWN_METHODS = (Estimate.TRAIN_MEAN, Estimate.UNIFORM, *FITTED_BASELINES, Estimate.BEST_POSSIBLE)
 
 
@@ -66,6 +69,11 @@ def empty_baselines() -> pd.DataFrame:
     return pd.DataFrame(columns=[Column.METHOD, Column.FOLD, *scores]).astype(dict.fromkeys(scores, float))
 
 
+def empty_ensemble() -> pd.DataFrame:
+    """Return an empty table with the columns of ``ensemble.parquet``, for runs without this file."""
+    return ensemble_table([])
+
+
 def method_names(baselines: pd.DataFrame) -> list[str]:
     """Return the methods of ``baselines.parquet``: those that this project computes first, then in table order."""
     found = list(dict.fromkeys(baselines[Column.METHOD].astype(str)))
@@ -73,7 +81,11 @@ def method_names(baselines: pd.DataFrame) -> list[str]:
 
 
 def subject_scores(
-    cells: pd.DataFrame, baselines: pd.DataFrame, objective: str, folds: int | None = None
+    cells: pd.DataFrame,
+    baselines: pd.DataFrame,
+    objective: str,
+    folds: int | None = None,
+    ensemble: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Return the test scores of every estimate on every test subject.
 
@@ -88,6 +100,8 @@ def subject_scores(
     folds : int, optional
         Number of folds of the run. ``single_configuration`` needs scores in all of them. The default is the number
         of folds in `cells`.
+    ensemble : DataFrame, optional
+        Columns of ``ensemble.parquet``.
 
     Returns
     -------
@@ -102,6 +116,7 @@ def subject_scores(
     parts = [
         _named(Estimate.PER_FOLD_SELECTION, chosen_cells(done, best_per_fold(cells, objective))),
         _named(Estimate.SINGLE_CONFIGURATION, chosen_cells(scored(cells), everywhere)),
+        *([] if ensemble is None else [_named(Estimate.ENSEMBLE, ensemble)]),
         _named(Estimate.ORACLE, _best_test_scores(done)),
     ]
     parts += [_named(name, baselines[baselines[Column.METHOD] == name]) for name in method_names(baselines)]
@@ -144,7 +159,14 @@ def _named(estimate: str, rows: pd.DataFrame) -> pd.DataFrame:
     return scores.astype({Column.FOLD: str} | dict.fromkeys(METRICS, float))
 
 
-def summarise(cells: pd.DataFrame, baselines: pd.DataFrame, objective: str, folds: int, seed: int = 0) -> pd.DataFrame:
+def summarise(
+    cells: pd.DataFrame,
+    baselines: pd.DataFrame,
+    objective: str,
+    folds: int,
+    ensemble: pd.DataFrame | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
     """Return the estimates of a run: the table ``summary.parquet``.
 
     Parameters
@@ -158,6 +180,8 @@ def summarise(cells: pd.DataFrame, baselines: pd.DataFrame, objective: str, fold
     folds : int
         Number of folds of the run. Without a configuration that has scores in all folds,
         ``single_configuration`` is NaN with 0 subjects.
+    ensemble : DataFrame, optional
+        Columns of ``ensemble.parquet``. Without rows there is no estimate ``ensemble``.
     seed : int, default 0
         Seed of the bootstrap.
 
@@ -165,7 +189,7 @@ def summarise(cells: pd.DataFrame, baselines: pd.DataFrame, objective: str, fold
     -------
     DataFrame
         A row per estimate and metric. The order of the estimates is ``per_fold_selection``,
-        ``single_configuration``, ``oracle``, then the methods of `baselines`. Columns:
+        ``single_configuration``, ``ensemble``, ``oracle``, then the methods of `baselines`. Columns:
 
         - ``estimate``, ``metric``
         - ``mean``, ``std``: over subjects (ddof 1); NaN without subjects, ``std`` also with one subject
@@ -174,11 +198,13 @@ def summarise(cells: pd.DataFrame, baselines: pd.DataFrame, objective: str, fold
         - ``skill``: skill of the mean against ``train_mean`` on the same subjects, see `skill`; NaN if ``train_mean``
           lacks one of them
     """
-    scores = subject_scores(cells, baselines, objective, folds)
+    scores = subject_scores(cells, baselines, objective, folds, ensemble)
     reference = scores[scores[Column.ESTIMATE] == Estimate.TRAIN_MEAN].set_index(Column.FOLD)
     rows: list[tuple[Any, ...]] = []
     samples = []
-    for estimate in (*_SEARCHED, *method_names(baselines)):
+    has_ensemble = ensemble is not None and len(ensemble) > 0
+    searched = [name for name in SEARCHED if has_ensemble or name != Estimate.ENSEMBLE]
+    for estimate in (*searched, *method_names(baselines)):
         # The bootstrap draws positions: sorted by fold, all estimates are resampled with the same subjects.
         of_estimate = scores[scores[Column.ESTIMATE] == estimate].set_index(Column.FOLD).sort_index()
         for metric in METRICS:

@@ -190,7 +190,7 @@ def test_tables_are_written_from_the_ledger(tmp_path: Path) -> None:
         run.table("cells")
     for cell in RECORDS:
         run.ledger.append(cell, "ab".index(cell.fold))
-    run.write_tables(TRUTH, pd.DataFrame({"method": ["uniform"]}), "kl")
+    run.write_tables(TRUTH, np.array(list("aabb")), pd.DataFrame({"method": ["uniform"]}), "kl")
     assert len(run.table("cells")) == 4
     assert len(run.table("epochs")) == 6
     assert list(run.table("baselines")["method"]) == ["uniform"]
@@ -241,7 +241,7 @@ def test_explanations_of_selected_cells_in_long_form() -> None:
 
 def test_an_empty_ledger_gives_empty_tables_with_all_columns(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", Manifest(), FOLDS)
-    run.write_tables(TRUTH, pd.DataFrame({"method": []}), "kl")
+    run.write_tables(TRUTH, np.array(list("aabb")), pd.DataFrame({"method": []}), "kl")
     assert run.table("cells").empty
     assert {"configuration", "fold", "status", "val_kl", "test_kl"} <= set(run.table("cells"))
     assert run.table("epochs").empty
