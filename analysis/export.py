@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
 
@@ -24,8 +24,12 @@ from helo.storage.atomic import whole_folder
 LATEX_FILE: Final = f"{TableName.ESTIMATES}.tex"
 """Name of the LaTeX table in an export."""
 
+LATEX_FILE_BY_GROUP: Final = f"{TableName.ESTIMATES_BY_GROUP}.tex"
+"""Name of the LaTeX table with the scores by group."""
+
 _NAME: Final = "Estimate"
 _MARK: Final = r"$^{\ast}$"
+_BOLD_EXPLAINED: Final = r"Bold: the best of per\_fold\_selection and its references. The oracle selects by test score."
 # Never set in bold: these use test scores, cannot be reached, or are not the result to report.
 _NOT_COMPARED = (Estimate.ORACLE, Estimate.BEST_POSSIBLE, Estimate.SINGLE_CONFIGURATION, Estimate.ENSEMBLE)
 
@@ -43,6 +47,10 @@ def csv_tables(source: Source) -> dict[str, pd.DataFrame]:
         TableName.MARGINAL_EFFECTS: lambda: source.marginal_effects,
     }
     found: dict[str, pd.DataFrame] = {} if source.ablation is None else {TableName.ABLATION: source.ablation}
+    if len(source.summary_by_group):
+        found[TableName.SUMMARY_BY_GROUP] = source.summary_by_group
+    if len(source.ensemble):
+        found[TableName.ENSEMBLE] = source.ensemble
     for name, make in makers.items():
         with contextlib.suppress(InputError):
             found[name] = make()
@@ -53,7 +61,8 @@ def write_export(source: Source, folder: Path, on_step: Callable[[str], None] = 
     """Write the tables and figures of a run into a new folder, all of them or none.
 
     The folder gets a CSV file for each of `csv_tables`, ``estimates.tex`` (see `latex_table`), and a folder
-    ``figures`` with each figure as an HTML page and as the JSON of Plotly.
+    ``figures`` with each figure as an HTML page and as the JSON of Plotly. A run with scores by group also has
+    ``estimates_by_group.tex`` (see `latex_table_by_group`).
 
     Parameters
     ----------
@@ -76,12 +85,15 @@ def write_export(source: Source, folder: Path, on_step: Callable[[str], None] = 
     """
     require_new(folder, "--export")
     protocol = source.manifest.protocol or ""
-    tex = latex_table(source.summary, source.comparisons, source.objective, protocol)
+    documents = {LATEX_FILE: latex_table(source.summary, source.comparisons, source.objective, protocol)}
+    if len(source.summary_by_group):
+        documents[LATEX_FILE_BY_GROUP] = latex_table_by_group(source.summary_by_group, source.objective, protocol)
     try:
         with whole_folder(folder) as hidden:
             for name, table in csv_tables(source).items():
                 table.to_csv(hidden / f"{name}.csv", index=False, encoding="utf-8")
-            (hidden / LATEX_FILE).write_text(tex, encoding="utf-8")
+            for name, content in documents.items():
+                (hidden / name).write_text(content, encoding="utf-8")
             (hidden / "figures").mkdir()
             return write_figures(source, hidden / "figures", on_step)
     except OSError as error:
@@ -114,6 +126,34 @@ def latex_table(summary: pd.DataFrame, comparisons: pd.DataFrame, objective: str
         for row in comparisons.to_dict("records")
         if row["p_holm"] < ALPHA
     }
+    caption = _caption(summary, comparisons, objective, protocol)
+    return _render_latex(summary, differs, objective, caption, "tab:estimates")
+
+
+def latex_table_by_group(summary: pd.DataFrame, objective: str, protocol: str = "") -> str:
+    r"""Return the estimates by group as a LaTeX table like `latex_table`, without stars: no test uses these scores.
+
+    Parameters
+    ----------
+    summary : pandas.DataFrame
+        Estimates with the columns of ``summary_by_group.parquet``.
+    objective : str
+        Name of the metric whose interval and skill get a column.
+    protocol : str
+        Protocol of the search for the caption, or an empty string if it is unknown.
+
+    Returns
+    -------
+    str
+    """
+    caption = _caption_by_group(summary, objective, protocol)
+    return _render_latex(summary, set(), objective, caption, "tab:estimates-by-group")
+
+
+def _render_latex(
+    summary: pd.DataFrame, differs: Collection[tuple[str, str]], objective: str, caption: str, label: str
+) -> str:
+    """Return a LaTeX table of estimates, with a star for each pair of estimate and metric in `differs`."""
     means = summary.pivot(index=Column.ESTIMATE, columns=Column.METRIC, values="mean")
     rows = []
     for estimate, of_estimate in summary.groupby(Column.ESTIMATE, sort=False):
@@ -136,8 +176,8 @@ def latex_table(summary: pd.DataFrame, comparisons: pd.DataFrame, objective: str
         hrules=True,
         column_format="l" + "r" * (table.shape[1] - 1),
         position_float="centering",
-        label="tab:estimates",
-        caption=_caption(summary, comparisons, objective, protocol),
+        label=label,
+        caption=caption,
     )
     return found
 
@@ -155,20 +195,38 @@ def _is_best(means: pd.DataFrame, estimate: str, metric: str) -> bool:
 
 
 def _caption(summary: pd.DataFrame, comparisons: pd.DataFrame, objective: str, protocol: str) -> str:
+    tests = count_corrected(comparisons)
+    return (
+        f"Mean test scores over {_design(summary, objective, protocol)}. {_columns_explained(objective)}"
+        f" {_MARK}: differs from {_escaped(Estimate.PER_FOLD_SELECTION)} at $p < {ALPHA}$ (two-sided Wilcoxon"
+        f" signed-rank test over subjects; Holm's correction for {tests} references, without the train mean)."
+        f" {_BOLD_EXPLAINED}"
+    )
+
+
+def _caption_by_group(summary: pd.DataFrame, objective: str, protocol: str) -> str:
+    return (
+        "Mean test scores by group (clip or condition): predictions and labels of a subject's windows in the same group"
+        " are averaged before they are scored. Scores are averaged over the groups of each subject, then over"
+        f" {_design(summary, objective, protocol)}. {_columns_explained(objective)} {_BOLD_EXPLAINED}"
+    )
+
+
+def _design(summary: pd.DataFrame, objective: str, protocol: str) -> str:
+    """Return the number of subjects and how they are left out, as the end of a sentence."""
     searched = summary.loc[
         (summary[Column.ESTIMATE] == Estimate.PER_FOLD_SELECTION) & (summary[Column.METRIC] == objective), "subjects"
     ]
     subjects = int(searched.max()) if len(searched) else 0
     under = f", protocol {protocol}" if protocol.isalnum() else ""
-    tests = count_corrected(comparisons)
+    return rf"$n = {subjects}$ subjects, each left out once (leave-one-subject-out{under})"
+
+
+def _columns_explained(objective: str) -> str:
     label = METRICS[objective].label
     return (
-        rf"Mean test scores over $n = {subjects}$ subjects, each left out once (leave-one-subject-out{under})."
-        rf" {label} 95\,\%: percentile bootstrap interval of the mean over subjects. Skill: the share of the way from"
-        rf" the train mean to a perfect {label}. {_MARK}: differs from {_escaped(Estimate.PER_FOLD_SELECTION)} at"
-        f" $p < {ALPHA}$ (two-sided Wilcoxon signed-rank test over subjects; Holm's correction for {tests} references,"
-        " without the train mean)."
-        r" Bold: the best of per\_fold\_selection and its references. The oracle selects by test score."
+        rf"{label} 95\,\%: percentile bootstrap interval of the mean over subjects. Skill: the share of the way from"
+        rf" the train mean to a perfect {label}."
     )
 
 

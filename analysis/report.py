@@ -22,13 +22,15 @@ from helo.analysis.web.page import (
     render_part,
     render_terms,
 )
-from helo.analysis.wording import MEANINGS
+from helo.analysis.wording import BY_GROUP_NOTE, BY_GROUP_TITLE, MEANINGS
 from helo.errors import InputError
 from helo.names import Column, Estimate, FileName, TableName
 
 
 def write_summary(source: Source) -> pd.DataFrame:
     """Compute the estimates of a run, write them as ``summary.parquet``, and return them.
+
+    If the run has scores by group, ``summary_by_group.parquet`` is written too.
 
     Parameters
     ----------
@@ -45,9 +47,11 @@ def write_summary(source: Source) -> pd.DataFrame:
     InputError
         If the run has no cells, or its directory cannot be written.
     """
-    summary = source.summary
+    summary, by_group = source.summary, source.summary_by_group
     try:
         source.run.write_table(TableName.SUMMARY, summary)
+        if len(by_group):
+            source.run.write_table(TableName.SUMMARY_BY_GROUP, by_group)
     except OSError as error:
         raise InputError(f"{source.run.folder}: cannot be written ({error.strerror or error})") from None
     return summary
@@ -153,16 +157,28 @@ def _exhibit(exhibit: Exhibit, source: Source) -> str:
 
 
 def _result(source: Source) -> str:
-    summary = source.summary
+    summary, by_group = source.summary, source.summary_by_group
     notes = list(source.notes)
     if source.baselines.empty:
         notes.append(
             f"{TableName.BASELINES}.parquet is missing or empty: no estimate can be judged by {Estimate.TRAIN_MEAN}."
         )
     meanings = [(name, MEANINGS[name]) for name in dict.fromkeys(summary[Column.ESTIMATE]) if name in MEANINGS]
-    return f'<p class="verdict">{escape_html(source.verdict)}</p>' + render_part(
-        "Scores on unseen subjects",
-        tables.render_estimates(summary, source.objective),
-        *(f"<p>{escape_html(said)}</p>" for said in notes),
-        f"<details><summary>What the estimates mean</summary>{render_terms(meanings)}</details>",
-    )
+    parts = [
+        f'<p class="verdict">{escape_html(source.verdict)}</p>',
+        render_part(
+            "Scores on unseen subjects",
+            tables.render_estimates(summary, source.objective),
+            *(f"<p>{escape_html(said)}</p>" for said in notes),
+            f"<details><summary>What the estimates mean</summary>{render_terms(meanings)}</details>",
+        ),
+    ]
+    if len(by_group):
+        parts.append(
+            render_part(
+                BY_GROUP_TITLE,
+                f"<p>{escape_html(BY_GROUP_NOTE)}</p>",
+                tables.render_estimates(by_group, source.objective),
+            )
+        )
+    return "".join(parts)

@@ -56,8 +56,10 @@ class RunResult:
         Test subject, inner validation subjects and training subjects of each fold.
     objective : str
         Name of the metric whose inner validation score selects configurations.
-    cells, epochs, predictions, baselines, ensemble, scores, summary, comparisons, importance : pandas.DataFrame
+    cells, epochs, predictions, baselines, ensemble : pandas.DataFrame
         Tables of the run; see each property for its rows.
+    scores, summary, summary_by_group, comparisons, importance : pandas.DataFrame
+        Statistics of the run, likewise.
     notes : list of str
         Sentences that a reader of the estimates must know.
     verdict : str
@@ -132,6 +134,14 @@ class RunResult:
     def summary(self) -> pd.DataFrame:
         """A row per estimate and metric: mean over test subjects, 95 % bootstrap interval, skill."""
         return self._source.summary
+
+    @property
+    def summary_by_group(self) -> pd.DataFrame:
+        """Estimates as in `summary`, after averaging predictions and labels of each subject's windows in each group.
+
+        Empty if the data have no groups (clips, conditions), or if each group of a subject is a single window.
+        """
+        return self._source.summary_by_group
 
     @property
     def comparisons(self) -> pd.DataFrame:

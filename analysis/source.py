@@ -20,22 +20,26 @@ from helo.analysis.statistics.comparisons import (
 )
 from helo.analysis.statistics.configurations import configurations_table
 from helo.analysis.statistics.estimates import (
+    chosen_cells,
     completed,
     count_unconverged,
     empty_baselines,
     empty_ensemble,
+    has_scores_by_group,
     subject_scores,
     summarise,
     variant_scores,
 )
 from helo.analysis.statistics.explanations import empty_explanations
 from helo.analysis.statistics.importance import compute_importance, compute_marginal_effects
+from helo.analysis.statistics.training_end import TRAINING_END_COLUMNS, measure_training_end
 from helo.analysis.wording import (
     best_baseline_note,
     coverage_notes,
     failure_notes,
     method_notes,
     optimism_note,
+    training_end_note,
     unconverged_note,
     untrained_note,
     verdict,
@@ -45,6 +49,7 @@ from helo.metrics import METRICS
 from helo.names import Column, FileName, Prefix, SearchProtocol, TableName
 from helo.run.directory import Run
 from helo.run.manifest import DatasetRecord
+from helo.run.selection import best_per_fold
 
 
 class Source:
@@ -140,7 +145,7 @@ class Source:
     @cached_property
     def scores(self) -> pd.DataFrame:
         """See `helo.analysis.statistics.estimates.subject_scores`."""
-        return subject_scores(self.cells, self.baselines, self.objective, self.folds, self.ensemble)
+        return subject_scores(self.cells, self.baselines, self.objective, self.folds, ensemble=self.ensemble)
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -148,7 +153,24 @@ class Source:
 
         The seed of the run does not enter, so repeated reports of a run are equal.
         """
-        return summarise(self.cells, self.baselines, self.objective, self.folds, self.ensemble)
+        return summarise(self.cells, self.baselines, self.objective, self.folds, ensemble=self.ensemble)
+
+    @cached_property
+    def summary_by_group(self) -> pd.DataFrame:
+        """Estimates after averaging the windows of each subject in each group, with the columns of `summary`.
+
+        Empty if the data have no groups to average, and for runs of earlier versions.
+        """
+        if not has_scores_by_group(self.cells):
+            return self.summary[:0]
+        return summarise(
+            self.cells,
+            self.baselines,
+            self.objective,
+            self.folds,
+            prefix=Prefix.TEST_BY_GROUP,
+            ensemble=self.ensemble,
+        )
 
     @cached_property
     def judged(self) -> pd.DataFrame:
@@ -194,10 +216,29 @@ class Source:
 
     @cached_property
     def verdict(self) -> str:
-        """See `helo.analysis.wording.verdict`. If the space lists variants, the first one is judged."""
-        if not self.variants:
-            return " ".join([verdict(self.scores, self.objective), *best_baseline_note(self.scores, self.objective)])
-        return verdict(self.judged, self.objective, f"the first variant ({next(iter(self.variants))})")
+        """See `helo.analysis.wording.verdict`. If the space lists variants, the first one is judged.
+
+        If training was too short, the verdict begins with a sentence that says so.
+        """
+        caution = training_end_note(self.training_end, self.objective)
+        if self.variants:
+            name = f"the first variant ({next(iter(self.variants))})"
+            return " ".join([*caution, verdict(self.judged, self.objective, name)])
+        comparison = best_baseline_note(self.scores, self.objective)
+        return " ".join([*caution, verdict(self.scores, self.objective), *comparison])
+
+    @cached_property
+    def training_end(self) -> pd.DataFrame:
+        """See `helo.analysis.statistics.training_end`. It has no rows if the run has no table of epochs."""
+        if self.variants:
+            chosen = first_variant_cells(self.cells, self.variants)
+        else:
+            chosen = chosen_cells(completed(self.cells), best_per_fold(self.cells, self.objective))
+        try:
+            curves = self.curves
+        except InputError:
+            return pd.DataFrame(columns=list(TRAINING_END_COLUMNS))
+        return measure_training_end(chosen, curves, self.objective)
 
     @cached_property
     def notes(self) -> list[str]:

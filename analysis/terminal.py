@@ -12,7 +12,10 @@ from rich.text import Text
 from helo._text import make_printable
 from helo.analysis.source import Source
 from helo.analysis.statistics.ablation import VARIANT
+from helo.analysis.statistics.estimates import SEARCHED
 from helo.analysis.wording import (
+    BY_GROUP_NOTE,
+    BY_GROUP_TITLE,
     MEANINGS,
     NOT_REPORTABLE,
     ablation_note,
@@ -96,8 +99,18 @@ def _score(row: pd.Series, with_interval: bool) -> str:
     return f"{format_score(row['mean'])} ±{format_score((row['ci_high'] - row['ci_low']) / 2).removeprefix('0')}"
 
 
+def _widest_table(summary: pd.DataFrame, objective: str, console: Console, width: int) -> tuple[Table, bool]:
+    """Return the most detailed table of estimates that fits into `width` columns, and whether it has intervals."""
+    unbounded = console.options.update(max_width=1000)
+    for intervals, gap in ((True, 2), (True, 1), (False, 2), (False, 1)):
+        table = estimates_table(summary, objective, intervals, gap)
+        if Measurement.get(console, unbounded, table).maximum <= width:
+            break
+    return table, intervals
+
+
 def print_summary(source: Source, console: Console | None = None) -> None:
-    """Print the estimates of a run, what they mean, and the verdict.
+    """Print the estimates of a run, what they mean, the estimates by group if there are any, and the verdict.
 
     Parameters
     ----------
@@ -115,11 +128,7 @@ def print_summary(source: Source, console: Console | None = None) -> None:
     if not console.is_terminal:
         console = Console(file=console.file, width=WIDTH)
     width = min(console.width, WIDTH)
-    unbounded = console.options.update(max_width=1000)
-    for intervals, gap in ((True, 2), (True, 1), (False, 2), (False, 1)):
-        table = estimates_table(source.summary, source.objective, intervals, gap)
-        if Measurement.get(console, unbounded, table).maximum <= width:
-            break
+    table, intervals = _widest_table(source.summary, source.objective, console, width)
     console.print(table)
     console.print()
     sentences = [f"Means over {source.folds} test subjects; ↓ lower is better, ↑ higher is better."]
@@ -127,11 +136,15 @@ def print_summary(source: Source, console: Console | None = None) -> None:
         sentences.append("±: half the width of the 95 % bootstrap interval.")
     sentences.append(f"Skill: on {METRICS[source.objective].label}, against {Estimate.TRAIN_MEAN}.")
     console.print(Text(" ".join(sentences)), width=width)
-    explained = (Estimate.PER_FOLD_SELECTION, Estimate.SINGLE_CONFIGURATION, Estimate.ENSEMBLE, Estimate.ORACLE)
-    for estimate in [name for name in explained if (source.summary[Column.ESTIMATE] == name).any()]:
+    for estimate in [name for name in SEARCHED if (source.summary[Column.ESTIMATE] == name).any()]:
         console.print(Padding(Text(f"{estimate}: {MEANINGS[estimate]}"), (0, 0, 0, 2), expand=False), width=width)
     for sentence in source.notes:
         console.print(Text(sentence), width=width)
+    if len(source.summary_by_group):
+        console.print()
+        console.print(Text(BY_GROUP_TITLE, style="bold"))
+        console.print(_widest_table(source.summary_by_group, source.objective, console, width)[0])
+        console.print(Text(BY_GROUP_NOTE), width=width)
     if source.ablation is not None:
         console.print()
         console.print(ablation_table(source.ablation, source.objective))

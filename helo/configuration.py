@@ -109,8 +109,7 @@ class Configuration:
     learning_rate: float = _parameter(1e-3, 1e-6, 1.0, "initial learning rate of AdamW")
     weight_decay: float = _parameter(1e-2, 0.0, 10.0, "decoupled weight decay of AdamW")
     batch_size: int = _parameter(128, 1, 65536, "windows per training step")
-    epochs: int = _parameter(30, 1, 10000, "maximum number of passes over the training windows")
-    patience: int = _parameter(8, 1, 10000, "epochs without a better validation score before training stops")
+    epochs: int = _parameter(30, 1, 10000, "number of passes over the training windows")
 
     def __post_init__(self) -> None:
         problems = configuration_problems(asdict(self))
@@ -119,11 +118,26 @@ class Configuration:
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Configuration:
-        """Return a configuration from plain values; raise `InputError` for an unknown hyperparameter."""
+        """Return a configuration from plain values.
+
+        Parameters
+        ----------
+        params : mapping
+            Hyperparameters. Names of `REMOVED`, which files of earlier versions have, are ignored.
+
+        Returns
+        -------
+        Configuration
+
+        Raises
+        ------
+        InputError
+            If a hyperparameter is unknown, or if a value is not valid.
+        """
         for name in params:
-            if name not in PARAMETERS:
+            if name not in PARAMETERS and name not in REMOVED:
                 raise InputError(f"unknown hyperparameter {name!r}{did_you_mean(name, PARAMETERS)}")
-        return cls(**params)
+        return cls(**{name: value for name, value in params.items() if name in PARAMETERS})
 
     def as_params(self) -> dict[str, Any]:
         """Return the configuration as plain values."""
@@ -136,6 +150,8 @@ PARAMETERS: dict[str, Rule] = {entry.name: entry.metadata["rule"] for entry in f
 DEFAULTS: dict[str, Any] = {entry.name: entry.default for entry in fields(Configuration)}
 """Hyperparameter → value if a search space does not mention it."""
 
+REMOVED: dict[str, str] = {"patience": "all members train for all epochs"}
+"""Hyperparameter of earlier versions → reason why it no longer exists."""
 
 ACTS_WHERE = {
     "transport": "both kinds of modalities are read",

@@ -39,10 +39,10 @@ class HeLoRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         modality is the query of the fusion (by default the first physiological one). Without groups all columns are
         one physiological modality.
     transport, ot_entropy, ot_alpha, alignment_weight, label_attention, modalities, attention_depth, width, heads, \
-dropout, learning_rate, weight_decay, batch_size, epochs, patience
+dropout, learning_rate, weight_decay, batch_size, epochs
         Hyperparameters, see `helo.configuration.Configuration`. ``modalities="both"`` reads all column groups. If
         they all have one role, there is no transport, and its hyperparameters have no effect. ``"auto"``, the default
-        of `batch_size`, `epochs` and `patience`, derives them from the number of training windows, see
+        of `batch_size` and `epochs`, derives them from the number of training windows, see
         `helo.training.budget.training_budget`.
     normalise : {"train", "subject"}, default="train"
         Windows that the scaling statistics of features come from, see `helo.evaluation.scaling.Scaling`.
@@ -114,7 +114,6 @@ dropout, learning_rate, weight_decay, batch_size, epochs, patience
         weight_decay: float = DEFAULTS["weight_decay"],
         batch_size: int | str = AUTO,
         epochs: int | str = AUTO,
-        patience: int | str = AUTO,
         normalise: str = "train",
         validation_fraction: float = 0.25,
         random_state: int | np.random.RandomState | None = 0,
@@ -135,7 +134,6 @@ dropout, learning_rate, weight_decay, batch_size, epochs, patience
         self.weight_decay = weight_decay
         self.batch_size = batch_size
         self.epochs = epochs
-        self.patience = patience
         self.normalise = normalise
         self.validation_fraction = validation_fraction
         self.random_state = random_state

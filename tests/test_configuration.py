@@ -7,6 +7,7 @@ import pytest
 from helo.configuration import (
     DEFAULTS,
     PARAMETERS,
+    REMOVED,
     Configuration,
     acting,
     configuration_problems,
@@ -72,6 +73,11 @@ def test_all_problems_are_named_at_once() -> None:
 def test_heads_divide_width() -> None:
     with pytest.raises(InputError, match="heads must divide width, got width 10 and heads 4"):
         Configuration(width=10, heads=4)
+
+
+def test_a_removed_hyperparameter_in_a_stored_configuration_is_ignored() -> None:
+    assert Configuration.from_params({"width": 16, "patience": 8}) == Configuration(width=16)
+    assert not set(REMOVED) & set(PARAMETERS)
 
 
 def test_an_unknown_name_gets_a_hint() -> None:

@@ -157,12 +157,9 @@ def test_whole_subjects_validate(dataset: Dataset) -> None:
     np.testing.assert_array_equal(again.model_.scaling.mean, model.model_.scaling.mean)
 
 
-def test_training_stops_early() -> None:
-    rng = np.random.default_rng(0)
-    X, Y = rng.normal(size=(60, 3)), rng.dirichlet(np.ones(3), 60)
-    model = HeLoRegressor(width=8, epochs=100, patience=3).fit(X, Y)
-    assert model.n_iter_ < 100
-    assert model.n_iter_ - model.best_epoch_ == 3
+def test_patience_was_removed() -> None:
+    with pytest.raises(TypeError, match="patience"):
+        HeLoRegressor(patience=3)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("normalise", ["train", "subject"])
@@ -277,10 +274,10 @@ def test_groups_must_match_the_rows(dataset: Dataset) -> None:
 def test_batch_and_epochs_follow_from_the_training_rows() -> None:
     """A small table is trained for as many steps as a large one."""
     data = simulate(subjects=5, clips=2, windows=8)
-    model = HeLoRegressor(width=8, patience=1000).fit(data.features, data.labels, data.subjects)
+    model = HeLoRegressor(width=8).fit(data.features, data.labels, data.subjects)
     assert (model.model_.configuration.batch_size, model.n_iter_) == (16, STEPS // 4)  # 64 of 80 rows train
     quick = HeLoRegressor(width=8, epochs=2).fit(data.features, data.labels)
-    assert (quick.n_iter_, quick.model_.configuration.patience) == (2, 2)
+    assert quick.n_iter_ == 2
 
 
 def test_a_wrong_word_for_the_epochs_is_refused() -> None:

@@ -54,7 +54,8 @@ def test_shapes(name: str) -> None:
     assert set(np.unique(dataset.subjects, return_counts=True)[1]) == {windows}
     assert dataset.features.shape[1] == features
     assert len(dataset.emotions) == emotions
-    assert len(set(dataset.groups)) == STUDIES[name].clips
+    assert dataset.groups is not None
+    assert len(np.unique(dataset.groups)) == STUDIES[name].clips
     assert not dataset.missing
 
 
@@ -109,6 +110,7 @@ def test_best_possible_is_the_conditional_mean(name: str) -> None:
 @names
 def test_sharper_and_flatter_predictions_than_the_best_possible_score_worse(name: str) -> None:
     dataset = make(name, subjects=500)
+    assert dataset.best_possible is not None
     best = kl(dataset.labels, dataset.best_possible, dataset.subjects)
     for exponent in (0.8, 1.25):
         other = dataset.best_possible**exponent

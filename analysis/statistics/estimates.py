@@ -20,7 +20,7 @@ from helo.run.ensemble.fold_ensembles import ensemble_table
 from helo.run.selection import best_overall, best_per_fold
 
 SUMMARY_COLUMNS = (Column.ESTIMATE, Column.METRIC, "mean", "std", "ci_low", "ci_high", "subjects", Column.SKILL)
-"""Columns of ``summary.parquet``."""
+"""Columns of ``summary.parquet`` and ``summary_by_group.parquet``."""
 
 CONFIDENCE = 0.95
 """Level of all confidence intervals."""
@@ -80,11 +80,17 @@ def method_names(baselines: pd.DataFrame) -> list[str]:
     return [name for name in _KNOWN_METHODS if name in found] + [n for n in found if n not in _KNOWN_METHODS]
 
 
+def has_scores_by_group(cells: pd.DataFrame) -> bool:
+    """Return whether a run has scores by group; `cells` has the columns of ``cells.parquet``."""
+    return all(Prefix.TEST_BY_GROUP + metric in cells for metric in METRICS)
+
+
 def subject_scores(
     cells: pd.DataFrame,
     baselines: pd.DataFrame,
     objective: str,
     folds: int | None = None,
+    prefix: str = Prefix.TEST,
     ensemble: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Return the test scores of every estimate on every test subject.
@@ -100,6 +106,9 @@ def subject_scores(
     folds : int, optional
         Number of folds of the run. ``single_configuration`` needs scores in all of them. The default is the number
         of folds in `cells`.
+    prefix : {Prefix.TEST, Prefix.TEST_BY_GROUP}
+        Prefix of the columns to return: scores of windows, or of averages over the windows of each group. The choice
+        of configurations does not depend on it.
     ensemble : DataFrame, optional
         Columns of ``ensemble.parquet``.
 
@@ -114,13 +123,14 @@ def subject_scores(
     overall = best_overall(cells, objective, cells[Column.FOLD].nunique() if folds is None else folds)
     everywhere = {} if overall is None else {str(fold): overall for fold in cells[Column.FOLD].unique()}
     parts = [
-        _named(Estimate.PER_FOLD_SELECTION, chosen_cells(done, best_per_fold(cells, objective))),
-        _named(Estimate.SINGLE_CONFIGURATION, chosen_cells(scored(cells), everywhere)),
-        *([] if ensemble is None else [_named(Estimate.ENSEMBLE, ensemble)]),
-        _named(Estimate.ORACLE, _best_test_scores(done)),
+        _named(Estimate.PER_FOLD_SELECTION, chosen_cells(done, best_per_fold(cells, objective)), prefix),
+        _named(Estimate.SINGLE_CONFIGURATION, chosen_cells(scored(cells), everywhere), prefix),
+        *([] if ensemble is None else [_named(Estimate.ENSEMBLE, ensemble, prefix)]),
+        _named(Estimate.ORACLE, _best_test_scores(done, prefix), prefix),
     ]
-    parts += [_named(name, baselines[baselines[Column.METHOD] == name]) for name in method_names(baselines)]
-    return pd.concat([part for part in parts if len(part)] or [_named(Estimate.ORACLE, done[:0])], ignore_index=True)
+    parts += [_named(name, baselines[baselines[Column.METHOD] == name], prefix) for name in method_names(baselines)]
+    some = [part for part in parts if len(part)] or [_named(Estimate.ORACLE, done[:0], prefix)]
+    return pd.concat(some, ignore_index=True)
 
 
 def variant_scores(cells: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
@@ -147,14 +157,15 @@ def chosen_cells(cells: pd.DataFrame, choice: Mapping[str, int]) -> pd.DataFrame
     return cells[cells[Column.CONFIGURATION] == cells[Column.FOLD].map(dict(choice))]
 
 
-def _best_test_scores(done: pd.DataFrame) -> pd.DataFrame:
-    best = {Prefix.TEST + name: "max" if metric.higher_is_better else "min" for name, metric in METRICS.items()}
+def _best_test_scores(done: pd.DataFrame, prefix: str) -> pd.DataFrame:
+    best = {prefix + name: "max" if metric.higher_is_better else "min" for name, metric in METRICS.items()}
     return done.groupby(Column.FOLD, sort=False).agg(best).reset_index()
 
 
-def _named(estimate: str, rows: pd.DataFrame) -> pd.DataFrame:
-    scores = rows[[Column.FOLD, *(Prefix.TEST + metric for metric in METRICS)]]
-    scores = scores.rename(columns=lambda column: column.removeprefix(Prefix.TEST))
+def _named(estimate: str, rows: pd.DataFrame, prefix: str = Prefix.TEST) -> pd.DataFrame:
+    """Return columns ``estimate``, ``fold`` and one per metric; scores that `rows` lacks are NaN."""
+    scores = rows.reindex(columns=[Column.FOLD, *(prefix + metric for metric in METRICS)])
+    scores = scores.rename(columns=lambda column: column.removeprefix(prefix))
     scores.insert(0, Column.ESTIMATE, estimate)
     return scores.astype({Column.FOLD: str} | dict.fromkeys(METRICS, float))
 
@@ -164,10 +175,11 @@ def summarise(
     baselines: pd.DataFrame,
     objective: str,
     folds: int,
-    ensemble: pd.DataFrame | None = None,
     seed: int = 0,
+    prefix: str = Prefix.TEST,
+    ensemble: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Return the estimates of a run: the table ``summary.parquet``.
+    """Return the estimates of a run: the table ``summary.parquet`` or ``summary_by_group.parquet``.
 
     Parameters
     ----------
@@ -180,10 +192,12 @@ def summarise(
     folds : int
         Number of folds of the run. Without a configuration that has scores in all folds,
         ``single_configuration`` is NaN with 0 subjects.
-    ensemble : DataFrame, optional
-        Columns of ``ensemble.parquet``. Without rows there is no estimate ``ensemble``.
     seed : int, default 0
         Seed of the bootstrap.
+    prefix : {Prefix.TEST, Prefix.TEST_BY_GROUP}
+        Prefix of the columns with the scores, see `subject_scores`.
+    ensemble : DataFrame, optional
+        Columns of ``ensemble.parquet``. Without rows there is no estimate ``ensemble``.
 
     Returns
     -------
@@ -198,7 +212,7 @@ def summarise(
         - ``skill``: skill of the mean against ``train_mean`` on the same subjects, see `skill`; NaN if ``train_mean``
           lacks one of them
     """
-    scores = subject_scores(cells, baselines, objective, folds, ensemble)
+    scores = subject_scores(cells, baselines, objective, folds, prefix, ensemble)
     reference = scores[scores[Column.ESTIMATE] == Estimate.TRAIN_MEAN].set_index(Column.FOLD)
     rows: list[tuple[Any, ...]] = []
     samples = []

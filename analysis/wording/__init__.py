@@ -2,12 +2,15 @@
 
 from helo.analysis.wording.ablation import LossWords, ablation_note, describe_variants, loss_words
 from helo.analysis.wording.notes import (
+    BY_GROUP_NOTE,
+    BY_GROUP_TITLE,
     MEANINGS,
     NOT_REPORTABLE,
     coverage_notes,
     failure_notes,
     method_notes,
     optimism_note,
+    training_end_note,
     unconverged_note,
     untrained_note,
 )
@@ -24,6 +27,8 @@ from helo.analysis.wording.numbers import (
 from helo.analysis.wording.verdict import best_baseline_note, verdict
 
 __all__ = [
+    "BY_GROUP_NOTE",
+    "BY_GROUP_TITLE",
     "MEANINGS",
     "NOT_REPORTABLE",
     "LossWords",
@@ -43,6 +48,7 @@ __all__ = [
     "optimism_note",
     "p_equals",
     "power_note",
+    "training_end_note",
     "unconverged_note",
     "untrained_note",
     "verdict",

@@ -8,6 +8,7 @@ from typing import Final
 import pandas as pd
 
 from helo.analysis.statistics.estimates import chosen_cells, completed
+from helo.analysis.statistics.training_end import MIN_FOLDS
 from helo.analysis.wording.numbers import count, format_score
 from helo.metrics import METRICS
 from helo.names import Column, Estimate, Method, Normalisation, SearchProtocol, Status
@@ -37,6 +38,16 @@ MEANINGS: Final = {
 
 NOT_REPORTABLE: Final = "not reportable"
 """Label of estimates that use test scores for selection."""
+
+BY_GROUP_TITLE: Final = "Scores by group (clip or condition)"
+"""Title of the second table of estimates."""
+
+BY_GROUP_NOTE: Final = (
+    "The predictions of a subject's windows in the same group are averaged, and so are their labels. The averages are"
+    " scored, and the scores are averaged over the groups of each subject and then over subjects. Skill is against"
+    f" {Estimate.TRAIN_MEAN}, scored in the same way. Selection, tests, figures and the verdict use scores of windows."
+)
+"""How the scores of the second table of estimates are computed."""
 
 _FITTED = (
     "The fitted baselines choose their settings on the inner validation subjects and are then fitted to all subjects"
@@ -127,6 +138,34 @@ def untrained_note(cells: pd.DataFrame, objective: str) -> list[str]:
         f"In {untrained} of {count(len(chosen), 'fold')}, no epoch scored better on the inner validation subjects than"
         " the untrained model. There, the selected model predicts the mean label of its training subjects, whatever the"
         " signals."
+    ]
+
+
+def training_end_note(ends: pd.DataFrame, objective: str) -> list[str]:
+    """Say in how many folds the selected cell was still improving at its last epoch, and what to do.
+
+    Parameters
+    ----------
+    ends : pandas.DataFrame
+        Result of `helo.analysis.statistics.training_end.measure_training_end`.
+    objective : str
+        Name of the metric that selects configurations.
+
+    Returns
+    -------
+    list of str
+        One item, or none if training was long enough in nearly all folds.
+    """
+    improving = ends[ends["improving"].astype(bool)]
+    if improving.empty or len(improving) < MIN_FOLDS * len(ends):
+        return []
+    longest = int(improving[Column.EPOCHS].max())
+    return [
+        f"Training was too short: in {len(improving)} of {count(len(ends), 'fold')}, the validation"
+        f" {METRICS[objective].label} of the selected configuration was still improving at its last epoch (the last"
+        f" tenth of the epochs brought {100 * improving['share'].median():.0f} % of the whole gain, median). Train for"
+        f" more steps before you draw conclusions about the method: more than {count(longest, 'epoch')}, smaller"
+        " batches, or batch_size: auto and epochs: auto with more steps in the space."
     ]
 
 

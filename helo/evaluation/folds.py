@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -230,7 +230,13 @@ def cell_seed(seed: int, fold: str) -> int:
 
 def folds_as_json(folds: tuple[Fold, ...]) -> list[dict[str, Any]]:
     """Return folds as plain values, the content of ``folds.json``."""
-    return [asdict(fold) for fold in folds]
+    return [
+        {
+            "test": fold.test,
+            "splits": [{"validation": list(split.validation), "train": list(split.train)} for split in fold.splits],
+        }
+        for fold in folds
+    ]
 
 
 def folds_digest(folds: tuple[Fold, ...]) -> str:

@@ -116,14 +116,18 @@ def print_quote(
     )
     concurrency = _concurrency(setup, nodes, largest)
     quote = Quote(cells, cells * cell_seconds / 3600, concurrency, largest.memory, largest.gpu_memory)
-    show(f"cells: {cells} at most ({setup.space.configurations} configurations × {len(folds)} folds)")
+    members = len(folds[0].splits)
+    show(
+        f"cells: {cells} at most ({setup.space.configurations} configurations × {len(folds)} folds), "
+        f"each with {members} members, which are models that are averaged"
+    )
     show(
         f"time: {format_duration(3600 * quote.hours)} at most with {quote.concurrency} cells at a time "
         f"({_format_range([cost.seconds_per_epoch for cost in costs])} per epoch, measured on {device}; "
         f"{format_duration(cell_seconds)} per cell that trains all its epochs)"
     )
     if setup.racing:
-        show("racing, rungs and patience usually reduce this to about a third; --no-racing trains more")
+        show("racing and rungs usually reduce this to about a third; --no-racing trains everything")
     if setup.baselines:
         baseline_cells = len(setup.baselines) * len(folds)
         show(f"baselines: {baseline_cells} more cells, each of which takes seconds on data of ordinary size")

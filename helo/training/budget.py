@@ -1,4 +1,4 @@
-"""Batch, epochs and patience that the number of training windows determines: the value ``auto``.
+"""Batch and epochs that the number of training windows determines: the value ``auto``.
 
 Training needs a number of optimisation steps that depends little on the size of a table. A fixed number of epochs is
 therefore wrong for most tables: with batches of 256, 16 epochs are 16 steps for 240 windows and 50,000 steps for
@@ -16,7 +16,7 @@ from helo.configuration import DEFAULTS
 AUTO: Final = "auto"
 """Value of a hyperparameter of `AUTOMATIC` that the number of training windows determines."""
 
-AUTOMATIC: Final = ("batch_size", "epochs", "patience")
+AUTOMATIC: Final = ("batch_size", "epochs")
 """Hyperparameters that may be `AUTO`. Each one needs the values of those before it."""
 
 STEPS: Final = 300
@@ -34,9 +34,6 @@ and a half of their epochs."""
 
 MAX_EPOCHS = 1000
 """Largest number of epochs. Each epoch scores the validation windows and adds a row to the record of the cell."""
-
-PATIENCE_SHARE, MIN_PATIENCE = 0.25, 2
-"""Patience as a share of the epochs, and its smallest value in epochs. One epoch can be worse by chance."""
 
 
 class Budget(NamedTuple):
@@ -128,17 +125,12 @@ def resolve_automatic(params: Mapping[str, Any], windows: int, steps: int = STEP
 
     Examples
     --------
-    >>> resolve_automatic({"batch_size": "auto", "epochs": "auto", "patience": "auto"}, windows=240)
-    {'batch_size': 16, 'epochs': 20, 'patience': 5}
+    >>> resolve_automatic({"batch_size": "auto", "epochs": "auto"}, windows=240)
+    {'batch_size': 16, 'epochs': 20}
     """
-    given = {name: None if params[name] == AUTO else params[name] for name in ("batch_size", "epochs")}
+    given = {name: None if params[name] == AUTO else params[name] for name in AUTOMATIC}
     budget = training_budget(windows, given["batch_size"], given["epochs"], steps)
-    resolved = {
-        "batch_size": budget.batch_size,
-        "epochs": budget.epochs,
-        "patience": max(MIN_PATIENCE, math.ceil(PATIENCE_SHARE * budget.epochs)),
-    }
-    return {name: resolved[name] if name in resolved and value == AUTO else value for name, value in params.items()}
+    return {**params, "batch_size": budget.batch_size, "epochs": budget.epochs}
 
 
 def with_defaults_for_auto(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -65,8 +65,11 @@ def build(
     name: str = "demo",
     without: Sequence[str] = (),
 ) -> Run:
-    """A run of `configurations` on every subject; the last configuration fails on the last subject."""
-    rng = np.random.default_rng(3)
+    """A run of `configurations` on every subject; the last configuration fails on the last subject.
+
+    With `groups`, the scores by group are better than those of windows.
+    """
+    rng, rng_by_group = np.random.default_rng(3), np.random.default_rng(4)
     manifest: dict[str, Any] = {
         "name": name,
         "dataset": {
@@ -122,6 +125,7 @@ def build(
             good = 3.0 if failed else quality * ease[subject]  # a failed cell that looks best must not count
             row: dict[str, Any] = {"configuration": configuration, "fold": subject, **params}
             row |= scores(rng, "val_", good) | scores(rng, "test_", good)
+            row |= scores(rng_by_group, "test_by_group_", 1.5 * good) if groups else {}
             row |= {
                 "status": "failed" if failed else "completed",
                 "reason": "loss is not finite" if failed else None,
@@ -149,11 +153,12 @@ def build(
                 prediction |= {f"true_{e}": share for e, share in zip(emotions, truth, strict=True)}
                 prediction |= {f"pred_{e}": share for e, share in zip(emotions, guess, strict=True)}
                 predictions.append(prediction)
-    baselines = [
-        {"method": method, "fold": subject, **scores(rng, "test_", quality * ease[subject])}
-        for method, quality in (("train_mean", 1.0), ("uniform", 0.6), ("best_possible", 4.0))
-        for subject in subjects
-    ]
+    baselines = []
+    for method, quality in (("train_mean", 1.0), ("uniform", 0.6), ("best_possible", 4.0)):
+        for subject in subjects:
+            good = quality * ease[subject]
+            by_group = scores(rng_by_group, "test_by_group_", 1.2 * good) if groups else {}
+            baselines.append({"method": method, "fold": subject, **scores(rng, "test_", good), **by_group})
     tables = {
         TableName.CELLS: pd.DataFrame(cells).astype({"best_epoch": "Int64", "reason": "string"}),
         TableName.EPOCHS: pd.DataFrame(history),

@@ -12,7 +12,7 @@ import pytest
 
 from helo.analysis import export
 from helo.analysis.exhibits import EXHIBITS
-from helo.analysis.export import latex_table, write_export
+from helo.analysis.export import latex_table, latex_table_by_group, write_export
 from helo.analysis.source import Source
 from helo.analysis.wording import format_score
 from helo.errors import InputError
@@ -71,6 +71,25 @@ def test_table_has_all_estimates_and_the_best_reportable_score_in_bold(source: S
         assert word not in tex
 
 
+def test_table_by_group_has_its_own_numbers_and_no_marks(source: Source) -> None:
+    summary = source.summary_by_group
+    tex = latex_table_by_group(summary, source.objective, "shared")
+    assert_sound(tex)
+    rows, place = rows_of(tex), list(METRICS).index("kl")
+    means = summary.pivot(index="estimate", columns="metric", values="mean")
+    assert format_score(means.loc["per_fold_selection", "kl"]) in rows[r"per\_fold\_selection"][place]
+    assert list(rows) == list(rows_of(table_of(source)))
+    assert "ast" not in tex
+    for word in ("by group (clip or condition)", "$n = 6$", "protocol shared", r"\textbf", "tab:estimates-by-group"):
+        assert word in tex
+
+
+def test_a_run_without_groups_has_no_tables_by_group(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    write_export(Source(make_run(groups=None)), tmp_path / "export")
+    assert (tmp_path / "export" / "summary.csv").exists()
+    assert list((tmp_path / "export").glob("*by_group*")) == []
+
+
 def test_only_significant_differences_are_marked(source: Source) -> None:
     table = source.comparisons.assign(p_holm=1.0)
     table.loc[(table["reference"] == "uniform") & (table["metric"] == "cosine"), "p_holm"] = 0.01
@@ -106,9 +125,9 @@ def test_files_hold_the_tables(source: Source, tmp_path: Path) -> None:
     empty = write_export(source, folder)
     assert {path.name for path in folder.iterdir()} == {
         *("summary.csv", "subjects.csv", "comparisons.csv", "friedman.csv", "optimism.csv", "configurations.csv"),
-        *("marginal_effects.csv", "estimates.tex", "figures"),
+        *("marginal_effects.csv", "estimates.tex", "figures", "summary_by_group.csv", "estimates_by_group.tex"),
     }  # five configurations are too few for importance
-    for name in ("summary", "comparisons", "friedman", "configurations"):
+    for name in ("summary", "summary_by_group", "comparisons", "friedman", "configurations"):
         known = getattr(source, name)
         pd.testing.assert_frame_equal(pd.read_csv(folder / f"{name}.csv"), known, check_dtype=False)
     subjects = pd.read_csv(folder / "subjects.csv")

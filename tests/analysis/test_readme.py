@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from helo.analysis.exhibits import EXHIBITS, PARTS
-from helo.analysis.export import LATEX_FILE, csv_tables
+from helo.analysis.export import LATEX_FILE, LATEX_FILE_BY_GROUP, csv_tables
 from helo.analysis.source import Source
 from helo.names import FITTED_BASELINES, Estimate, TableName
 from helo.run.directory import Run
@@ -38,18 +38,17 @@ def test_every_figure_is_listed_in_its_part() -> None:
 def test_every_file_of_an_export_is_listed(run: Run) -> None:
     tables = {f"{name}.csv" for name in (*csv_tables(Source(run)), TableName.IMPORTANCE, TableName.ABLATION)}
     figures = {"figures/NAME.html", "figures/NAME.json"}
-    assert named_in_first_column("Report, dashboard, export") == {*tables, LATEX_FILE, *figures}
+    assert named_in_first_column("Report, dashboard, export") == {*(*tables, LATEX_FILE, LATEX_FILE_BY_GROUP, *figures)}
 
 
 def test_examples_run(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(built, tmp_path / "runs" / "first")
     monkeypatch.chdir(tmp_path)
     examples = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert len(examples) == 6
+    assert len(examples) == 5
     names: dict[str, Any] = {}
     for example in examples:
         exec(compile(example, "analysis/README.md", "exec"), names)  # one after the other, as in a notebook
     assert set(names["worse"]) <= {fold["test"] for fold in names["run"].folds}
     assert "train_mean" in names["tests"].index
     assert (tmp_path / "subjects.html").is_file()
-    assert Path(names["report"]).is_file()

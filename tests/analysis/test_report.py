@@ -18,6 +18,7 @@ from helo.analysis.__main__ import deprecated_main, main
 from helo.analysis.exhibits import EXHIBITS
 from helo.analysis.report import write_report, write_summary
 from helo.analysis.source import read_source
+from helo.analysis.wording import BY_GROUP_TITLE, format_score
 from helo.errors import InputError
 from helo.run.directory import Run
 from helo.run.manifest import Manifest
@@ -73,6 +74,22 @@ def test_summary_is_written_and_returned(run: Run) -> None:
     summary = write_summary(read_source(run))
     pd.testing.assert_frame_equal(run.table("summary"), summary, check_dtype=False)
     assert len(summary) == 36
+
+
+def test_scores_by_group_have_a_second_table(run: Run, make_run: Callable[..., Run]) -> None:
+    source = read_source(run)
+    write_summary(source)
+    pd.testing.assert_frame_equal(run.table("summary_by_group"), source.summary_by_group, check_dtype=False)
+    text = Page(write_report(source)).text
+    first, second = text.split(BY_GROUP_TITLE)
+    for summary, part in ((source.summary, first), (source.summary_by_group, second)):
+        scores = summary.set_index(["estimate", "metric"])["mean"]
+        assert format_score(scores["per_fold_selection", "kl"]) in part
+        assert format_score(scores["train_mean", "cosine"]) in part
+    without = make_run("without", groups=None)
+    write_summary(read_source(without))
+    assert not without.folder.exists("summary_by_group.parquet")
+    assert "by group" not in Page(write_report(read_source(without))).text
 
 
 def test_report_is_self_contained(run: Run) -> None:

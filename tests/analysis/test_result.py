@@ -53,9 +53,17 @@ def test_tables_equal_the_files(run: Run) -> None:
         pd.testing.assert_frame_equal(getattr(result, name), run.table(name))
     source = Source(run)
     pd.testing.assert_frame_equal(result.summary, source.summary)
+    pd.testing.assert_frame_equal(result.summary_by_group, source.summary_by_group)
+    assert len(result.summary_by_group) == len(result.summary)
     pd.testing.assert_frame_equal(result.scores, source.scores)
     pd.testing.assert_frame_equal(result.comparisons, source.comparisons)
     assert (result.verdict, result.notes, result.objective) == (source.verdict, source.notes, "kl")
+
+
+def test_without_groups_the_summary_by_group_is_empty(make_run: Callable[..., Run]) -> None:
+    result = helo.load_run(str(make_run(groups=None).folder))
+    assert result.summary_by_group.empty
+    assert list(result.summary_by_group.columns) == list(result.summary.columns)
 
 
 def test_importance_needs_enough_configurations(run: Run, make_run: Callable[..., Run]) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from rich.console import Console
 
-from helo.analysis.report import write_summary
+from helo.analysis.report import write_report, write_summary
+from helo.analysis.result import load_run
 from helo.analysis.source import read_source
 from helo.analysis.statistics.estimates import subject_scores
 from helo.analysis.terminal import print_summary
-from helo.analysis.wording import verdict
+from helo.analysis.wording import BY_GROUP_TITLE, verdict
 from helo.errors import InputError
 from helo.metrics import METRICS
 from helo.run.directory import Run
@@ -53,6 +55,17 @@ def test_numbers_equal_the_summary(run: Run) -> None:
     line = next(line for line in printed(run).splitlines() if line.startswith("per_fold_selection "))
     assert f"{summary.loc[('per_fold_selection', 'chebyshev'), 'mean']:.4f}" in line
     assert line.endswith(f"{100 * summary.loc[('per_fold_selection', 'kl'), 'skill']:+.1f}")
+
+
+def test_scores_by_group_have_a_second_table(run: Run, make_run: Callable[..., Run]) -> None:
+    source = read_source(run)
+    first, second = printed(run).split(BY_GROUP_TITLE)
+    for summary, part in ((source.summary, first), (source.summary_by_group, second)):
+        scores = summary.set_index(["estimate", "metric"])["mean"]
+        line = next(line for line in part.splitlines() if line.startswith("per_fold_selection "))
+        assert f"{scores['per_fold_selection', 'kl']:.4f}" in line
+    assert source.verdict.split(" The fitted")[0] in " ".join(second.split())  # the verdict is that of windows
+    assert "by group" not in printed(make_run("without", groups=None))
 
 
 def test_cautions_follow_the_manifest(run: Run) -> None:
@@ -129,3 +142,25 @@ def test_unknown_objective_is_reported(run: Run) -> None:
     run.manifest = replace(run.manifest, space={"objective": "accuracy"})
     with pytest.raises(InputError, match=r"space\.objective must be one of chebyshev, .*got 'accuracy'"):
         printed(run)
+
+
+def test_short_training_is_reported_before_the_conclusion(run: Run) -> None:
+    """In the terminal, in the report and in Python. The curves of the synthetic run improve until their last epoch."""
+    run.write_table("cells", run.table("cells").assign(param_epochs=4))
+    source = read_source(run)
+    for text in (
+        printed(run),
+        Path(write_report(source)).read_text(encoding="utf-8"),
+        load_run(str(run.folder)).verdict,
+    ):
+        plain = " ".join(text.split())
+        assert 0 <= plain.index("Training was too short: in ") < plain.index("Skill is shown")
+    assert printed(run).count("Training was too short") == 1
+    run.write_table("cells", run.table("cells").assign(param_epochs=5))  # another rule stopped all cells
+    assert "too short" not in printed(run)
+
+
+def test_a_verdict_needs_no_table_of_epochs(make_run: Callable[..., Run]) -> None:
+    run = make_run("short", without=["epochs"])
+    run.write_table("cells", run.table("cells").assign(param_epochs=4))
+    assert read_source(run).verdict.startswith("Skill is shown")

@@ -39,6 +39,9 @@ from helo.search.planning.space import SAMPLERS, load_space
 
 FOLDS = 73
 
+MEMBERS, FIRST_MEMBERS = 5, 2
+"""Members of a cell, and members that are trained before the cell is compared."""
+
 FAILURE_RATE = 1e-4
 """Probability that a cell fails."""
 
@@ -60,18 +63,16 @@ def simulate_cell(cell: PlannedCell) -> tuple[Outcome, float]:
     quality = 0.1 * abs(math.log10(params["learning_rate"]) + 3) + 0.05 * abs(math.log10(params["ot_entropy"]) + 1.5)
     level = 1 + quality + 0.3 * math.sin(cell.fold) + 0.4 * draw.normal()
     losses = level * (1 + 0.4 * np.exp(-np.arange(epochs + 1) / 6)) + 0.005 * draw.normal(size=epochs + 1)
-    curve, best, status = array("d"), math.inf, Status.COMPLETED
-    best_epoch = 0
+    curve, status = array("d"), Status.COMPLETED
     for epoch, loss in enumerate(losses.tolist()):
         curve.append(loss)
-        if loss < best:
-            best, best_epoch = loss, epoch
-        if epoch < epochs and best > cell.rungs.get(epoch, math.inf):
+        if loss > cell.rungs.get(epoch, math.inf):
             status = Status.STOPPED
             break
-        if epoch - best_epoch >= params["patience"]:
-            break
-    return Outcome(status, curve), len(curve) * params["width"] / 64 * float(draw.uniform(1, 3))
+    share = FIRST_MEMBERS / MEMBERS if status == Status.STOPPED else 1.0
+    joint = float(losses[len(curve) - 1] * share + losses[0] * (1 - share))
+    seconds = len(curve) * share * params["width"] / 64 * float(draw.uniform(1, 3))
+    return Outcome(status, curve, joint), seconds
 
 
 class Stopwatch:

@@ -1,180 +1,350 @@
 """Benchmark of racing and rungs: saved epochs and lost score, on real and simulated subjects.
 
-``python tests/benchmarks/search_efficiency.py [--wesad DIR] [--seeds 0 1 2 3 4] [--keep DIR]`` prints one JSON line.
-For each dataset, over seeds (folds, draws and training differ between them):
+    python tests/benchmarks/search_efficiency.py [--wesad DIR] [--seeds 0 1 2 3 4] [--keep DIR] [--every-fold 3]
 
-- ``epochs``: trained epochs with racing and rungs, as a share of those without (target: at most 0.35)
-- ``cells``: the same for cells
-- ``chebyshev``: relative change of the mean Chebyshev distance of `per_fold_selection` (target: at most +0.01)
-- ``kl``: the same for the KL divergence, which is the objective of both searches
+The benchmark trains all members of all cells, without racing. Then it replays the search with racing: a planner with
+racing and rungs takes the losses that the recorded cells had at its rungs. This gives the cells of a raced search,
+because draws are random, both searches have the same configurations, and a member does not depend on the number of
+members that are trained together. ``--check`` runs the raced search of the first seed with Ray too, and compares it
+with the replay cell by cell.
+
+One JSON line is printed. For each dataset, over seeds (folds, draws and training differ between them):
+
+- ``epochs``: trained epochs of the raced search, summed over members, as a share of those of all cells (target: at
+  most 0.30)
+- ``cells``, ``whole``: cells of the raced search, and its cells with all members, as shares of all cells
+- ``kl``, ``chebyshev``: relative change of the mean test score of `per_fold_selection` (target: at most +0.01)
+- ``kl_standard_error``: standard error of ``kl`` over seeds
+- ``cpu_seconds_per_cell``: CPU time of a cell with all its members
 - ``by_seed``, ``columns``: table of all figures with one row per seed
 
-The search without racing runs on Ray. The raced search is replayed: a planner with racing takes the outcomes of the
-recorded cells. This gives the same values, because draws are random and both searches have the same configurations.
-With ``--check`` the raced search of the first seed runs on Ray too, and is compared with the replay cell by cell. Only
-every second window of WESAD is used, so that windows do not overlap and a cell is cheap. With ``--keep`` the runs are
-stored in a directory, and resumed from there if they exist.
+Cost: 16 configurations × folds × seeds cells per dataset. With 15 folds and 5 seeds these are 1,200 cells.
+``--every-fold 3`` uses the folds of every third subject only, ``--every-window 4`` uses every fourth window of WESAD
+(default: every second, so that windows do not overlap), and ``--epochs 0.5`` halves the training of each model. With
+``--keep`` finished cells are stored in a directory, and are not trained again by the same options. Cells of another
+version of the package are not recognised: use a new directory.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
+import sys
 import tempfile
-from collections.abc import Mapping
-from dataclasses import replace
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pandas as pd
+import torch
 from rich.console import Console
 
+from helo.configuration import Configuration
 from helo.data import Dataset, simulate
 from helo.data.wesad import read_feature_table
-from helo.evaluation.folds import loso_folds
+from helo.evaluation.folds import Fold, folds_digest, loso_folds
 from helo.metrics import METRICS
-from helo.names import Column, Prefix, Status, TableName
-from helo.run.directory import Run
-from helo.run.ledger import CellRecord, rows_of
+from helo.names import Column, Normalisation, Prefix, SearchProtocol, Status, TableName, enum_values
 from helo.run.selection import best_per_fold
-from helo.run.tables import cells_table
 from helo.search.context import SearchContext
 from helo.search.driver import run_remaining_cells
 from helo.search.planning.outcome import Outcome
 from helo.search.planning.pace import Pace
-from helo.search.planning.planner import Planner
-from helo.search.planning.space import read_space
-from helo.search.setup.resume import restore_setup
+from helo.search.planning.planner import PlannedCell, Planner
+from helo.search.planning.space import Space, load_space
+from helo.search.setup.budget import count_training_windows
 from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
 from helo.settings import TrainingSettings
 from helo.storage import LocalFolder
+from helo.training.cell import first_members, train_cell
 
-SPACE = read_space(Path(__file__).with_name("efficiency.yaml"))
+SPACE = Path(__file__).with_name("efficiency.yaml")
 CONCURRENCY = 2
 SUBJECTS = 15
+TESTED = ("kl", "chebyshev")
+"""Metrics of the test subject in the answer."""
 
 
-def take_every_second(dataset: Dataset) -> Dataset:
-    """Return a dataset with every second window."""
-    groups = None if dataset.groups is None else dataset.groups[::2]
-    return replace(
-        dataset,
-        subjects=dataset.subjects[::2],
-        groups=groups,
-        features=dataset.features[::2],
-        labels=dataset.labels[::2],
+@dataclass(frozen=True)
+class Trained:
+    """A cell with all its members.
+
+    Attributes
+    ----------
+    configuration : int
+        Number of the configuration.
+    fold : str
+        Test subject.
+    members, epochs : int
+        Number of members, and of epochs, summed over them.
+    first_losses : sequence of float
+        Out-of-fold loss of the first members by epoch.
+    start, loss : float
+        Out-of-fold loss of all members at epoch 0, and in the end.
+    first_share : float
+        Share of the inner validation subjects that belong to the first members.
+    test : dict
+        Metric → test score.
+    cpu_seconds : float
+        CPU time of the training.
+    """
+
+    configuration: int
+    fold: str
+    members: int
+    epochs: int
+    first_losses: Sequence[float]
+    start: float
+    loss: float
+    first_share: float
+    test: dict[str, float]
+    cpu_seconds: float
+
+    def stopped_at(self, rung: int) -> Outcome:
+        """Return the outcome if a rung stops the cell; members that are not trained then count with epoch 0."""
+        seen = self.first_losses[: rung + 1]
+        return Outcome(Status.STOPPED, seen, self.start + self.first_share * (seen[-1] - seen[0]))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One exhaustive search: dataset, folds, space and settings."""
+
+    dataset: Dataset
+    folds: tuple[Fold, ...]
+    space: Space
+    settings: TrainingSettings
+    protocol: str
+
+    def planner(self, racing: bool) -> Planner:
+        """Return the planner of the search on these folds."""
+        pace = Pace.for_search(self.space, len(self.folds), CONCURRENCY, self.protocol, racing)
+        return Planner(self.space, len(self.folds), self.settings.seed, self.protocol, racing, pace)
+
+    @property
+    def digest(self) -> str:
+        """Hash of everything that the cells depend on."""
+        parts = [self.dataset.digest, folds_digest(self.folds), self.space.as_dict(), asdict(self.settings)]
+        return hashlib.sha256(json.dumps([*parts, self.protocol], sort_keys=True).encode()).hexdigest()[:12]
+
+    def all_cells(self) -> list[PlannedCell]:
+        """Return all cells. Random draws do not depend on outcomes, so each cell gets the same one."""
+        planner = self.planner(racing=False)
+        cells = []
+        while (cell := planner.ask()) is not None:
+            cells.append(cell)
+            planner.tell(cell, Outcome(Status.COMPLETED, (0.0,), 0.0))
+        assert planner.finished
+        return cells
+
+
+def train(problem: Problem, cell: PlannedCell) -> Trained:
+    """Train all members of a cell."""
+    torch.set_num_threads(1)
+    fold, start = problem.folds[cell.fold], time.process_time()
+    result = train_cell(problem.dataset, fold, Configuration(**cell.params), problem.settings)
+    assert result is not None
+    objective = problem.settings.objective
+    loss = METRICS[objective].loss
+    validating = [len(split.validation) for split in fold.splits]
+    return Trained(
+        configuration=cell.configuration,
+        fold=fold.test,
+        members=len(fold.splits),
+        epochs=result.epochs,
+        first_losses=list(result.first_losses),
+        start=float(loss(result.history[0][Prefix.VAL + objective])),
+        loss=float(loss(result.val[objective])),
+        first_share=sum(validating[: first_members(len(validating))]) / sum(validating),
+        test={metric: result.test[metric] for metric in TESTED},
+        cpu_seconds=time.process_time() - start,
     )
 
 
-def complete_run(dataset: Dataset, seed: int, out: Path, racing: bool) -> Run:
-    """Run a search on Ray, or resume it if `out` exists, and return its complete run."""
-    resources = Resources(CONCURRENCY, 1, 0.0)
-    if out.exists():
-        found: Run | None = Run.open(out)
-        setup = restore_setup(Run.open(out), dataset, resources)
-    else:
-        found, training = None, TrainingSettings(seed=seed)
-        setup = SearchSetup(dataset, SPACE, LocalFolder(out), training, resources, racing=racing)
-    context = SearchContext(setup, Console(stderr=True), run=found)
-    assert run_remaining_cells(context)
-    return context.run
+def train_all(problem: Problem, file: Path, processes: int) -> list[Trained]:
+    """Return all cells, trained now or read from a file with a JSON line per cell. New cells are added to the file."""
+    trained = [Trained(**json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
+    stored = {(cell.configuration, cell.fold) for cell in trained}
+    cells = [cell for cell in problem.all_cells() if (cell.configuration, problem.folds[cell.fold].test) not in stored]
+    with ProcessPoolExecutor(processes) as pool, file.open("a", encoding="utf-8") as lines:
+        for future in as_completed([pool.submit(train, problem, cell) for cell in cells]):
+            trained.append(future.result())
+            print(json.dumps(asdict(trained[-1])), file=lines, flush=True)
+            if len(trained) % 20 == 0:
+                print(f"{file.stem}: {len(trained)} of {len(stored) + len(cells)} cells", file=sys.stderr, flush=True)
+    return trained
 
 
-def replay_with_racing(dataset: Dataset, seed: int, whole: Mapping[tuple[int, str], CellRecord]) -> list[CellRecord]:
-    """Return the records of the search with racing. `whole` has those of the search without, by (number, fold)."""
-    folds = loso_folds(dataset.subject_names, seed)
-    pace = Pace.for_search(SPACE, len(folds), CONCURRENCY, "shared", racing=True)
-    planner = Planner(SPACE, len(folds), seed, pace=pace)
-    records = []
-    while (cell := planner.ask()) is not None:
-        record = whole[cell.configuration, folds[cell.fold].test]
-        assert dict(record.params) == dict(cell.params)
-        curve = Outcome.of_record(record, SPACE.objective).curve
-        for rung, limit in sorted(cell.rungs.items()):
-            if rung < record.epochs and min(curve[: rung + 1]) > limit:
-                seen = record.history[: rung + 1]
-                best = min(seen, key=lambda row: row[Prefix.VAL + SPACE.objective])
-                val = {metric: best[Prefix.VAL + metric] for metric in METRICS}
-                record = replace(record, status=Status.STOPPED, epochs=rung, history=seen, val=val)
+def replay(problem: Problem, trained: Sequence[Trained]) -> pd.DataFrame:
+    """Return the cells of the search with racing and rungs: configuration, fold, status, epochs, losses and scores."""
+    cell_of = {(cell.configuration, cell.fold): cell for cell in trained}
+    planner, rows = problem.planner(racing=True), []
+    while (planned := planner.ask()) is not None:
+        cell = cell_of[planned.configuration, problem.folds[planned.fold].test]
+        outcome, epochs = Outcome(Status.COMPLETED, cell.first_losses, cell.loss), cell.epochs
+        first = first_members(cell.members)
+        for rung, limit in sorted(planned.rungs.items()):
+            if first < cell.members and cell.first_losses[rung] > limit:
+                outcome, epochs = cell.stopped_at(rung), first * rung
                 break
-        records.append(record)
-        planner.tell(cell, Outcome.of_record(record, SPACE.objective))
+        planner.tell(planned, outcome)
+        rows.append(as_row(cell, outcome, epochs, problem.settings.objective))
     assert planner.finished
-    return records
+    return pd.DataFrame(rows)
 
 
-def selected_score(cells: pd.DataFrame, metric: str) -> float:
+def as_row(cell: Trained, outcome: Outcome, epochs: int, objective: str) -> dict[str, Any]:
+    """Return a row with the columns of ``cells.parquet`` that selection needs. Losses are scores of `objective`."""
+    assert outcome.loss is not None
+    return {
+        Column.CONFIGURATION: cell.configuration,
+        Column.FOLD: cell.fold,
+        Column.STATUS: outcome.status,
+        Column.EPOCHS: epochs,
+        Prefix.VAL + objective: float(METRICS[objective].loss(outcome.loss)),
+        **{Prefix.TEST + metric: score for metric, score in cell.test.items()},
+    }
+
+
+def selected_score(cells: pd.DataFrame, problem: Problem, metric: str) -> float:
     """Return the mean test score of `per_fold_selection`."""
-    choice = best_per_fold(cells, SPACE.objective)
-    assert len(choice) == SUBJECTS
+    choice = best_per_fold(cells, problem.settings.objective)
+    assert len(choice) == len(problem.folds)
     return float(cells[cells[Column.CONFIGURATION] == cells[Column.FOLD].map(choice)][Prefix.TEST + metric].mean())
 
 
-def compare(dataset: Dataset, seed: int, out: Path, check: bool) -> dict[str, float]:
-    """Return the figures of one seed: shares of epochs and cells, and two metrics of both searches."""
-    records = complete_run(dataset, seed, out / f"whole-{seed}", racing=False).ledger.read()
-    few = replay_with_racing(dataset, seed, {(record.configuration, record.fold): record for record in records})
-    if check:
-        real = complete_run(dataset, seed, out / f"raced-{seed}", racing=True).table(TableName.CELLS)
-        keys = [Column.CONFIGURATION, Column.FOLD, "status", "epochs", *(Prefix.VAL + metric for metric in METRICS)]
-        expected = (
-            cells_table(rows_of(enumerate(few)))
-            .sort_values([Column.CONFIGURATION, Column.FOLD])[keys]
-            .reset_index(drop=True)
-        )
-        pd.testing.assert_frame_equal(
-            real.sort_values([Column.CONFIGURATION, Column.FOLD])[keys].reset_index(drop=True), expected
-        )
-    all_cells, few_cells = (cells_table(rows_of(enumerate(found))) for found in (records, few))
+def compare(problem: Problem, trained: Sequence[Trained], raced: pd.DataFrame) -> dict[str, float]:
+    """Return the figures of one seed: shares of epochs and cells, and the test scores of both searches."""
+    objective = problem.settings.objective
+    whole = pd.DataFrame(
+        [as_row(cell, Outcome(Status.COMPLETED, loss=cell.loss), cell.epochs, objective) for cell in trained]
+    )
     found = {
-        "epochs": sum(record.epochs for record in few) / sum(record.epochs for record in records),
-        "cells": len(few) / len(records),
+        "epochs": raced[Column.EPOCHS].sum() / whole[Column.EPOCHS].sum(),
+        "cells": len(raced) / len(whole),
+        "whole": (raced[Column.STATUS] == Status.COMPLETED).sum() / len(whole),
     }
-    for metric in ("chebyshev", "kl"):
-        found |= {
-            f"{metric}_whole": selected_score(all_cells, metric),
-            f"{metric}_raced": selected_score(few_cells, metric),
-        }
-    return found
+    for metric in TESTED:
+        found[f"{metric}_whole"] = selected_score(whole, problem, metric)
+        found[f"{metric}_raced"] = selected_score(raced, problem, metric)
+    return found | {"cpu_seconds_per_cell": float(np.mean([cell.cpu_seconds for cell in trained]))}
+
+
+def check_replay(problem: Problem, raced: pd.DataFrame, out: Path, inner_folds: int | None) -> None:
+    """Run the raced search with Ray, and raise `AssertionError` if its cells differ from those of the replay."""
+    setup = SearchSetup(
+        problem.dataset,
+        problem.space,
+        LocalFolder(out),
+        problem.settings,
+        Resources(CONCURRENCY, 1, 0.0),
+        inner_folds=inner_folds,
+        protocol=problem.protocol,
+    )
+    context = SearchContext(setup, Console(stderr=True))
+    assert run_remaining_cells(context)
+    keys = [Column.CONFIGURATION, Column.FOLD]
+    columns = [*keys, Column.STATUS, Column.EPOCHS, Prefix.VAL + problem.settings.objective]
+    real, expected = (
+        table.sort_values(keys)[columns].reset_index(drop=True) for table in (context.run.table(TableName.CELLS), raced)
+    )
+    pd.testing.assert_frame_equal(real, expected, check_dtype=False, rtol=1e-4)
+
+
+def datasets(arguments: argparse.Namespace) -> Iterator[tuple[str, Dataset]]:
+    """Yield the requested datasets with their names."""
+    if arguments.wesad is not None:
+        dataset, step = read_feature_table(arguments.wesad), arguments.every_window
+        groups = None if dataset.groups is None else dataset.groups[::step]
+        yield (
+            "wesad",
+            replace(
+                dataset,
+                subjects=dataset.subjects[::step],
+                groups=groups,
+                features=dataset.features[::step],
+                labels=dataset.labels[::step],
+            ),
+        )
+    if not arguments.wesad_only:
+        yield "simulated", simulate(subjects=SUBJECTS, windows=5)
+
+
+def make_problem(dataset: Dataset, seed: int, arguments: argparse.Namespace) -> Problem:
+    """Return the exhaustive search of a seed."""
+    all_folds = loso_folds(dataset.subject_names, seed, arguments.inner_folds)
+    space = load_space(str(arguments.space)).resolve(count_training_windows(dataset, all_folds))
+    epochs = max(1, round(arguments.epochs * space.fixed["epochs"]))
+    space = replace(
+        space,
+        sampler="random",
+        configurations=arguments.configurations or space.configurations,
+        fixed={**space.fixed, "epochs": epochs},
+    )
+    settings = TrainingSettings(seed=seed, normalise=arguments.normalise, objective=space.objective)
+    return Problem(dataset, all_folds[:: arguments.every_fold], space, settings, arguments.protocol)
+
+
+def summarise(rows: pd.DataFrame) -> dict[str, Any]:
+    """Return the figures of a dataset from those of its seeds."""
+    mean = rows.mean()
+    change = {metric: rows[f"{metric}_raced"] / rows[f"{metric}_whole"] - 1 for metric in TESTED}
+    return {
+        **{name: round(float(mean[name]), 3) for name in ("epochs", "cells", "whole")},
+        **{metric: round(float(values.mean()), 4) for metric, values in change.items()},
+        "kl_standard_error": round(float(change["kl"].sem()), 4) if len(rows) > 1 else None,
+        "cpu_seconds_per_cell": round(float(mean["cpu_seconds_per_cell"]), 1),
+        "by_seed": np.round(rows.to_numpy(), 5).tolist(),
+        "columns": list(rows.columns),
+    }
 
 
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--wesad", type=Path, help="directory with windows.csv and SX/SX_quest.csv")
+    parser.add_argument("--wesad-only", action="store_true", help="leave out the simulated subjects")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--keep", type=Path, help="directory in which the runs are kept")
-    parser.add_argument("--check", action="store_true", help="run the raced search of the first seed on Ray too")
+    parser.add_argument("--protocol", choices=enum_values(SearchProtocol), default=SearchProtocol.SHARED.value)
+    parser.add_argument("--normalise", choices=enum_values(Normalisation), default=Normalisation.TRAIN.value)
+    parser.add_argument("--space", type=Path, default=SPACE, help="name or file of the search space")
+    parser.add_argument("--inner-folds", type=int, help="inner splits of a fold; default: that of the search")
+    parser.add_argument("--configurations", type=int, help="default: that of the space")
+    parser.add_argument("--epochs", type=float, default=1.0, help="epochs, as a share of those of the space")
+    parser.add_argument("--every-fold", type=int, default=1, help="use the folds of every Nth subject")
+    parser.add_argument("--every-window", type=int, default=2, help="use every Nth window of WESAD")
+    parser.add_argument("--processes", type=int, default=2, help="cells that run at a time")
+    parser.add_argument("--keep", type=Path, help="directory in which finished cells are stored")
+    parser.add_argument("--check", action="store_true", help="run the raced search of the first seed with Ray too")
     arguments = parser.parse_args()
-    data = {"simulated": simulate(subjects=SUBJECTS, windows=5)}
-    if arguments.wesad is not None:
-        data = {"wesad": take_every_second(read_feature_table(arguments.wesad)), **data}
-    answer: dict[str, object] = {"benchmark": "search_efficiency", "seeds": arguments.seeds}
+    if arguments.check and arguments.every_fold > 1:
+        parser.error("--check compares whole searches; leave out --every-fold")
+    settings = ("seeds", "protocol", "normalise", "every_fold", "every_window", "epochs")
+    answer: dict[str, object] = {name: getattr(arguments, name) for name in settings}
     with tempfile.TemporaryDirectory() as scratch:
-        for name, dataset in data.items():
-            out = (arguments.keep or Path(scratch)) / name
-            rows = pd.DataFrame(
-                [
-                    compare(dataset, seed, out, arguments.check and not place)
-                    for place, seed in enumerate(arguments.seeds)
-                ]
-            )
-            mean = rows.mean()
-            answer[name] = {
-                "epochs": round(mean["epochs"], 3),
-                "cells": round(mean["cells"], 3),
-                **{
-                    metric: round(mean[f"{metric}_raced"] / mean[f"{metric}_whole"] - 1, 4)
-                    for metric in ("chebyshev", "kl")
-                },
-                "by_seed": np.round(rows.to_numpy(), 5).tolist(),
-                "columns": list(rows.columns),
-            }
-    print(json.dumps(answer))
+        folder = arguments.keep or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, dataset in datasets(arguments):
+            rows = []
+            for place, seed in enumerate(arguments.seeds):
+                problem = make_problem(dataset, seed, arguments)
+                file = folder / f"{name}-{seed}-{problem.digest}.jsonl"
+                trained = train_all(problem, file, arguments.processes)
+                raced = replay(problem, trained)
+                if arguments.check and not place:
+                    check_replay(problem, raced, Path(scratch) / f"raced-{name}", arguments.inner_folds)
+                rows.append(compare(problem, trained, raced))
+            answer[name] = summarise(pd.DataFrame(rows))
+    print(json.dumps({"benchmark": "search_efficiency", **answer}))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     python tests/benchmarks/studies.py [--studies classes physiology] [--seeds 0 1] [--normalise subject] [--keep DIR]
 
 The studies are those of ``tests/studies.py``. Each seed makes a new dataset, and is the seed of its search. A search is
-``python -m helo.search --protocol nested --space small --inner-folds 5`` with all baselines. The benchmark prints one
-JSON line. For each study:
+``python -m helo.search --protocol nested --space small`` with all baselines. The benchmark prints one JSON line. For
+each study:
 
 - ``helo``: KL divergence of `per_fold_selection`, mean over test subjects and seeds
 - ``baseline``, ``baseline_name``: the same for the fitted baseline with the best test score of each seed, and its name
@@ -18,7 +18,6 @@ The target is ``helo`` at or below ``baseline``. ``--keep`` stores each run as D
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 import os
 import sys
@@ -45,9 +44,6 @@ def search(name: str, seed: int, out: Path, arguments: argparse.Namespace) -> di
     """Return the figures of one search."""
     study = replace(STUDIES[name], subjects=arguments.subjects or STUDIES[name].subjects)
     dataset = study.make(seed, two_kinds=name == "physiology")
-    options: dict[str, Any] = {"configurations": arguments.configurations, "concurrency": arguments.concurrency}
-    if "inner_folds" in inspect.signature(helo.run_search).parameters:
-        options["inner_folds"] = arguments.inner_folds
     start = time.perf_counter()
     run = helo.run_search(
         dataset,
@@ -57,7 +53,9 @@ def search(name: str, seed: int, out: Path, arguments: argparse.Namespace) -> di
         seed=seed,
         normalise=arguments.normalise,
         progress=False,
-        **options,
+        configurations=arguments.configurations,
+        concurrency=arguments.concurrency,
+        inner_folds=arguments.inner_folds,
     )
     seconds = time.perf_counter() - start
     rows: pd.DataFrame = run.summary[run.summary[Column.METRIC] == METRIC]
@@ -99,7 +97,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--normalise", choices=enum_values(Normalisation), default=Normalisation.TRAIN.value)
     parser.add_argument("--space", default="small", help="name or file of the search space")
-    parser.add_argument("--inner-folds", type=int, default=5, help="inner splits of a fold")
+    parser.add_argument("--inner-folds", type=int, help="inner splits of a fold; default: that of the search")
     parser.add_argument("--configurations", type=int, help="default: that of the space")
     parser.add_argument("--concurrency", type=int, help="cells that run at a time; default: as many as fit")
     parser.add_argument("--subjects", type=int, help="number of subjects, to try the benchmark; default: all")

@@ -14,6 +14,7 @@ from rich.console import Console
 from helo.analysis.report import write_summary
 from helo.analysis.source import read_source
 from helo.data import Dataset, simulate
+from helo.metrics import METRICS
 from helo.names import Column, Estimate, Method, Prefix, SearchProtocol, TableName
 from helo.search.context import SearchContext
 from helo.search.driver import run_remaining_cells
@@ -35,7 +36,7 @@ SPACE = Space(
     name="leak",
     configurations=2,
     searched={"learning_rate": Choices((3e-3, 1e-2))},
-    fixed={"width": 16, "heads": 2, "epochs": 12, "patience": 6, "dropout": 0.1, "batch_size": 64},
+    fixed={"width": 16, "heads": 2, "epochs": 12, "dropout": 0.1, "batch_size": 64},
     sampler="random",
 )
 
@@ -139,6 +140,7 @@ def test_nested_folds_do_not_depend_on_their_test_subject(tmp_path: Path) -> Non
 
     (cells, epochs), (cells_with, epochs_with) = tables(base, "base"), tables(other, "other")
     tests = [name for name in cells if name.startswith(Prefix.TEST)]
+    assert len([name for name in tests if name.startswith(Prefix.TEST_BY_GROUP)]) == len(METRICS)
 
     def of(table: pd.DataFrame, own: bool) -> pd.DataFrame:
         return table[(table[Column.FOLD] == "P02") == own].reset_index(drop=True)

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,89 @@ def test_an_interrupted_search_from_python_has_the_cells_of_the_command(
     pd.testing.assert_frame_equal(run.summary, whole.table("summary"), check_dtype=False)
     assert (tmp_path / "run" / "report.html").exists()
     np.testing.assert_array_equal(run.model.predict("data"), helo.load_model("whole/model").predict("data"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("notebook")
+def test_a_search_that_is_too_short_for_a_small_study_says_so(tmp_path: Path) -> None:
+    """Search a table of 26 people with 12 windows each, with one training step per epoch."""
+    data = simulate(subjects=26, clips=4, windows=3)
+    parameters = {"width": 8, "learning_rate": 2e-3, "batch_size": 256, "epochs": 16}
+    space = {"configurations": 1, "parameters": parameters}
+    run = helo.run_search(data, space, out=tmp_path / "run", baselines="none", progress=False)
+    assert run.verdict.startswith("Training was too short: in 26 of 26 folds")
+    assert "more than 16 epochs" in run.verdict
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("notebook")
+def test_scores_by_group_agree_with_pandas_on_the_predictions_of_a_search(tmp_path: Path) -> None:
+    """Compute every estimate again from the predictions, with groups of different size."""
+    whole = simulate(subjects=5, clips=3, windows=6, emotions=3)
+    rng = np.random.default_rng(0)
+    # The label of a window differs from that of its clip, so that labels are averaged too.
+    labels = 0.7 * whole.labels + 0.3 * rng.dirichlet(np.ones(3), size=len(whole))
+    kept = np.flatnonzero(rng.random(len(whole)) < 0.7)
+    assert whole.groups is not None
+    assert whole.best_possible is not None
+    data = replace(
+        whole,
+        subjects=whole.subjects[kept],
+        groups=whole.groups[kept],
+        features=whole.features[kept],
+        labels=labels[kept],
+        best_possible=whole.best_possible[kept],
+    )
+    (tmp_path / "space.yaml").write_text(SPACE)
+    run = helo.run_search(
+        data,
+        space=tmp_path / "space.yaml",
+        baselines=["ridge"],
+        out=tmp_path / "run",
+        export_predictions=True,
+        progress=False,
+    )
+    predictions = Run.open(tmp_path / "run").table(TableName.ALL_PREDICTIONS)
+    columns = [name for name in predictions if name.startswith(("true_", "pred_"))]
+    averages = predictions.groupby(["method", "configuration", "fold", "group"])[columns].mean()
+    emotions = [name.removeprefix("true_") for name in columns if name.startswith("true_")]
+    d, p = (averages[[prefix + name for name in emotions]].to_numpy() for prefix in ("true_", "pred_"))
+    averages["kl"], averages["chebyshev"] = (d * np.log(d / p)).sum(axis=1), abs(d - p).max(axis=1)
+    of_cells = averages.groupby(["method", "configuration", "fold"])[["kl", "chebyshev"]].mean()
+    cells = run.cells.set_index(["configuration", "fold"])
+    done = cells[cells["status"] == Status.COMPLETED].reset_index()
+    chosen = done.loc[done.groupby("fold")["val_kl"].idxmin()]
+    summary = run.summary_by_group.set_index(["estimate", "metric"])
+    assert len(cells) > len(chosen) == 5
+    for metric in ("kl", "chebyshev"):
+        helo_scores = of_cells.loc["helo", metric]
+        np.testing.assert_allclose(cells[f"test_by_group_{metric}"].loc[helo_scores.index], helo_scores, atol=1e-5)
+        expected = {
+            "per_fold_selection": helo_scores.loc[
+                list(zip(chosen["configuration"], chosen["fold"], strict=True))
+            ].mean(),
+            "oracle": helo_scores.loc[list(zip(done["configuration"], done["fold"], strict=True))]
+            .groupby("fold")
+            .min()
+            .mean(),
+            "ridge": of_cells.loc["ridge", metric].mean(),
+        }
+        for estimate, mean in expected.items():
+            assert summary.loc[(estimate, metric), "mean"] == pytest.approx(mean, abs=1e-5), (estimate, metric)
+    labels_of = pd.DataFrame(data.labels, index=pd.MultiIndex.from_arrays([data.subjects, data.groups]))
+    by_group = labels_of.groupby(level=[0, 1]).mean()
+    trivial = []
+    for subject in data.subject_names:
+        d, p = by_group.loc[subject].to_numpy(), labels_of.drop(index=subject).mean().to_numpy()
+        trivial.append((d * np.log(d / p)).sum(axis=1).mean())
+    reference = summary.loc[("train_mean", "kl"), "mean"]
+    assert reference == pytest.approx(np.mean(trivial))
+    ours = summary.loc[("per_fold_selection", "kl")]
+    assert ours["skill"] == pytest.approx(1 - ours["mean"] / reference)
+    assert ours["mean"] != pytest.approx(run.summary.set_index(["estimate", "metric"]).loc[ours.name, "mean"], abs=1e-4)
+    pd.testing.assert_frame_equal(
+        run.summary_by_group, Run.open(tmp_path / "run").table(TableName.SUMMARY_BY_GROUP), check_dtype=False
+    )
 
 
 def interrupt_script(folder: Path) -> None:

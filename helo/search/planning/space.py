@@ -12,7 +12,7 @@
       attention_depth: {low: 1, high: 3}
       width: {choices: [16, 32]}
       dropout: 0.3              # fixed; the same as {value: 0.3}
-      batch_size: auto          # follows from the number of training windows, as do epochs and patience
+      batch_size: auto          # follows from the number of training windows, as do the epochs
       epochs: auto
     steps: 300                  # optional: training steps of a model, which decide the epochs
     first: {ot_entropy: 0.1}    # optional: values of the first configuration
@@ -40,7 +40,7 @@ from pathlib import Path
 from typing import Any
 
 from helo._yaml import read_yaml
-from helo.configuration import ACTS_WHERE, DEFAULTS, PARAMETERS, acting, configuration_problems
+from helo.configuration import ACTS_WHERE, DEFAULTS, PARAMETERS, REMOVED, acting, configuration_problems
 from helo.errors import InputError, did_you_mean, shorten
 from helo.metrics import METRICS
 from helo.search.planning.space_parameters import (
@@ -85,8 +85,8 @@ class Space:
     searched : mapping of str to Range or Choices
         Hyperparameters that may differ between configurations.
     fixed : mapping
-        Hyperparameters with one value for all configurations. Batch size, epochs and patience may be ``"auto"``
-        until `resolve` replaces it.
+        Hyperparameters with one value for all configurations. Batch size and epochs may be ``"auto"`` until `resolve`
+        replaces it.
     sampler : str
         ``"tpe"``, ``"random"``, or ``"listed"`` for a space with variants.
     objective : str
@@ -365,7 +365,9 @@ def _check_first(first: Any, searched: dict[str, Range | Choices], problems: lis
         problems.append(f"first must map hyperparameters to values, got {first!r}")
         return
     for name, value in first.items():
-        if name not in searched:
+        if name in REMOVED:
+            problems.append(f"first: {name} was removed: {REMOVED[name]}")
+        elif name not in searched:
             problems.append(f"first: {name!r} is not searched{did_you_mean(str(name), searched)}")
         elif PARAMETERS[name].problem(value) or not searched[name].contains(value):
             problems.append(f"first: {name} must lie in its range or choices under parameters, got {value!r}")

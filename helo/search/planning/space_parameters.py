@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from helo.configuration import DEFAULTS, PARAMETERS, Rule, acting, configuration_problems
+from helo.configuration import DEFAULTS, PARAMETERS, REMOVED, Rule, acting, configuration_problems
 from helo.errors import InputError, did_you_mean, shorten
 from helo.training.budget import AUTO, AUTOMATIC
 
@@ -88,7 +88,9 @@ def parse_parameters(entries: Any, problems: list[str]) -> tuple[dict[str, Range
         return searched, fixed
     for name, entry in entries.items():
         rule = PARAMETERS.get(name)
-        if rule is None:
+        if name in REMOVED:
+            problems.append(f"{name} was removed: {REMOVED[name]}")
+        elif rule is None:
             problems.append(
                 f"unknown hyperparameter {name!r}{did_you_mean(str(name), PARAMETERS)}; "
                 f"known are {', '.join(PARAMETERS)}"

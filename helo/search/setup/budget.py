@@ -117,9 +117,9 @@ def describe_budget(setup: SearchSetup, folds: tuple[Fold, ...]) -> list[str]:
 
 
 def _short_budget(found: BudgetRange, rule: Budget) -> str | None:
-    """Return a warning if some configurations train for at least an epoch less than `training_budget` gives."""
+    """Return a warning if some configurations train for less than half of the steps that `training_budget` gives."""
     fewest = found.steps[0]
-    if fewest > rule.steps - rule.steps_per_epoch:
+    if fewest >= rule.steps / 2:
         return None
     some = "" if fewest == found.steps[1] else "some configurations train for "
     return (

@@ -14,6 +14,7 @@ from helo.analysis.statistics.estimates import (
     bootstrap_intervals,
     completed,
     empty_baselines,
+    has_scores_by_group,
     paired,
     scored,
     skill,
@@ -21,6 +22,7 @@ from helo.analysis.statistics.estimates import (
     summarise,
 )
 from helo.metrics import METRICS
+from helo.names import Prefix
 from helo.run.directory import Run
 
 FOLDS = 6
@@ -236,3 +238,46 @@ def test_subject_scores_and_pairs(cells: pd.DataFrame, baselines: pd.DataFrame) 
     both = paired(scores[scores["fold"] != "S2"], "kl", "per_fold_selection", "train_mean")
     assert sorted(both.index) == ["S3", "S4", "S5", "S6", "S7"]
     assert paired(scores, "kl", "per_fold_selection", "no such estimate").empty
+
+
+# --- by group
+
+
+def test_estimates_by_group_use_the_same_configurations_and_the_other_scores(
+    cells: pd.DataFrame, baselines: pd.DataFrame
+) -> None:
+    by_group = summarise(cells, baselines, "kl", FOLDS, prefix=Prefix.TEST_BY_GROUP)
+    windows = [f"test_{metric}" for metric in METRICS]
+    swapped = [
+        table.drop(columns=windows).rename(columns=lambda name: name.replace("test_by_group_", "test_"))
+        for table in (cells, baselines)
+    ]
+    pd.testing.assert_frame_equal(by_group, summarise(*swapped, "kl", FOLDS))
+    done = cells[cells["status"] == "completed"]
+    chosen = done.loc[done.groupby("fold")["val_kl"].idxmin()]
+    means = by_estimate(by_group, "mean")
+    assert means.loc["per_fold_selection", "kl"] == pytest.approx(chosen["test_by_group_kl"].mean())
+    reference = baselines[baselines["method"] == "train_mean"]["test_by_group_kl"].mean()
+    skills = by_estimate(by_group, "skill")
+    assert skills.loc["per_fold_selection", "kl"] == pytest.approx(
+        1 - means.loc["per_fold_selection", "kl"] / reference
+    )
+    best = done.groupby("fold")["test_by_group_kl"].min().mean()
+    assert means.loc["oracle", "kl"] == pytest.approx(best)
+
+
+def test_skill_by_group_needs_a_reference_for_the_same_subjects(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
+    """Scores by group that are missing are never replaced by scores of windows."""
+    columns = [f"test_by_group_{metric}" for metric in METRICS]
+    baselines.loc[(baselines["method"] == "train_mean") & (baselines["fold"] == "S2"), columns] = np.nan
+    summary = summarise(cells, baselines, "kl", FOLDS, prefix=Prefix.TEST_BY_GROUP)
+    assert by_estimate(summary, "skill").loc["per_fold_selection"].isna().all()
+    assert (by_estimate(summary, "subjects").loc["train_mean"] == FOLDS - 1).all()
+    without = summarise(cells, baselines.drop(columns=columns), "kl", FOLDS, prefix=Prefix.TEST_BY_GROUP)
+    assert (by_estimate(without, "subjects").loc["train_mean"] == 0).all()
+    assert (by_estimate(without, "subjects").loc["per_fold_selection"] == FOLDS).all()
+
+
+def test_tables_without_groups_have_no_scores_by_group(cells: pd.DataFrame) -> None:
+    assert has_scores_by_group(cells)
+    assert not has_scores_by_group(cells.drop(columns=[f"test_by_group_{metric}" for metric in METRICS]))

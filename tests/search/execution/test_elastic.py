@@ -257,7 +257,7 @@ def test_cells_resume_on_another_node_when_their_node_drains_or_fails(
         interrupted[failed_log.name] = failed
         cluster.remove_node(next(n for n in cluster.worker_nodes if n.node_id == failed), allow_graceful=False)
 
-    space = dataclasses.replace(SPACE, configurations=1, fixed={**SPACE.fixed, "epochs": EPOCHS, "patience": EPOCHS})
+    space = dataclasses.replace(SPACE, configurations=1, fixed={**SPACE.fixed, "epochs": EPOCHS})
     queue = recording_queue(dataset, space)
     with ray_cluster(cluster.address), in_background(remove_nodes):
         settings = dataclasses.replace(SETTINGS, checkpoints=share_folder(checkpoints), checkpoint_every=every)
