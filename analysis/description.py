@@ -126,12 +126,11 @@ def _recommended(source: Source) -> str:
     nested = source.nested
     try:
         cells = source.cells
-        deployed = recommended(cells, source.objective, source.folds, nested)
+        number = recommended(cells, source.objective, source.folds, nested)
     except InputError:
         return ""
-    if deployed is None:
+    if number is None:
         return ""
-    number = deployed.configuration
     row = cells[cells[Column.CONFIGURATION] == number].iloc[0]
     if source.variants:
         return f"variant {variant_of(row.to_dict(), source.variants)!r}"

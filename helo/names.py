@@ -109,6 +109,7 @@ class Column(_Name):
     BEST_ON_TEST = "best_on_test"
     RECOMMENDED = "recommended"
     PARAMETER = "parameter"
+    DISAGREEMENT = "disagreement"
 
 
 class Prefix(_Name):

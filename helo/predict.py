@@ -14,6 +14,7 @@ from helo.errors import InputError, require_new, shorten
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     from numpy.typing import NDArray
 
     from helo.data.dataset import Signals
@@ -51,35 +52,37 @@ def _predict(model_place: str, data: Path, out: Path) -> int:
     if not out.parent.is_dir():
         raise InputError(f"{out}: there is no folder {out.parent}")
     from helo.data.unlabelled import read_signals
+    from helo.storage.atomic import whole_file
     from helo.training.fitted import load_model
 
     model = load_model(model_place)
     signals = read_signals(data, model.schema)
-    _write(signals, model, model.predict(signals), out)
+    predicted, disagreement = model.predict(signals, return_disagreement=True)
+    table = _table(signals, model.emotions, predicted, disagreement)
+    with whole_file(out) as hidden:
+        if out.suffix == ".csv":
+            table.to_csv(hidden, index=False)
+        else:
+            table.to_parquet(hidden, index=False)
     print(f"{out}: {len(signals)} windows of {len(signals.subject_names)} subjects, {len(model.emotions)} emotions")
     for note in _notes(signals, model):
         print(make_printable(note))
     return EXIT_OK
 
 
-def _write(signals: Signals, model: FittedModel, predicted: NDArray[np.float64], out: Path) -> None:
-    """Write a row per window: its number, subject, group, and ``pred_<emotion>``."""
+def _table(
+    signals: Signals, emotions: Sequence[str], predicted: NDArray[np.float64], disagreement: NDArray[np.float64]
+) -> pd.DataFrame:
+    """Return a row per window: its number, subject, group, ``pred_<emotion>`` and the disagreement of the members."""
     import pandas as pd
 
     from helo.names import Column, Prefix
-    from helo.storage.atomic import whole_file
 
     table = pd.DataFrame({Column.WINDOW: range(len(signals)), Column.SUBJECT: signals.subjects})
     if signals.groups is not None:
         table[Column.GROUP] = signals.groups
-    table = pd.concat(
-        [table, pd.DataFrame(predicted, columns=[Prefix.PREDICTED + name for name in model.emotions])], axis=1
-    )
-    with whole_file(out) as hidden:
-        if out.suffix == ".csv":
-            table.to_csv(hidden, index=False)
-        else:
-            table.to_parquet(hidden, index=False)
+    distributions = pd.DataFrame(predicted, columns=[Prefix.PREDICTED + name for name in emotions])
+    return pd.concat([table, distributions, pd.Series(disagreement, name=Column.DISAGREEMENT)], axis=1)
 
 
 def _notes(signals: Signals, model: FittedModel) -> list[str]:
@@ -92,12 +95,12 @@ def _notes(signals: Signals, model: FittedModel) -> list[str]:
     shared = [name for name in signals.subject_names if name in model.subjects]
     if shared:
         notes.append(
-            f"the model was fitted to subjects called {shorten(shared)}, too: if they are the same people, their "
-            "predictions say nothing of new ones"
+            f"the model was fitted to subjects with the same names: {shorten(shared)}. If they are the same people, "
+            f"scores of these predictions do not show how well the model predicts new people{_where_scores_are(model)}"
         )
     if signals.missing:
         notes.append(f"missing signals: {signals.missing}")
-    if model.scaling.normalise == Normalisation.SUBJECT:
+    if model.normalise == Normalisation.SUBJECT:
         names, counts = np.unique(signals.subjects, return_counts=True)
         few = [f"{name} ({count})" for name, count in zip(names, counts, strict=True) if count < FEW_WINDOWS]
         if few:
@@ -109,9 +112,15 @@ def _notes(signals: Signals, model: FittedModel) -> list[str]:
     if far:
         named = shorten(f"{name} ({count:,} windows)" for name, count in far.items())
         notes.append(f"far from all that the model was fitted to (another unit?): {named}")
-    if not model.facts.get("epochs"):
+    if model.facts.get("epochs") == 0:  # Only models of version 0.1.0 can have no epochs.
         notes.append("the model predicts the mean label for every window: training did not improve on it in the search")
     return notes
+
+
+def _where_scores_are(model: FittedModel) -> str:
+    from helo.names import FileName
+
+    return f" ({FileName.MODEL_DESCRIPTION} has out-of-fold scores)" if model.out_of_fold else ""
 
 
 if __name__ == "__main__":

@@ -137,15 +137,13 @@ class Study:
     style: float = 0.0
     concentration: float = 10.0
 
-    def make(self, seed: int = 0, two_kinds: bool = False) -> Dataset:
+    def make(self, seed: int = 0) -> Dataset:
         """Return the dataset of a seed, with clips as groups and with `best_possible`.
 
         Parameters
         ----------
         seed : int
             Seed of the random generator.
-        two_kinds : bool
-            Whether the last signal counts as behavioural. A search refuses data without a behavioural signal.
 
         Returns
         -------
@@ -159,7 +157,7 @@ class Study:
         names = [f"P{number + 1:0{len(str(self.subjects))}d}" for number in range(self.subjects)]
         clips = [f"clip {number + 1}" for number in range(self.clips)]
         return Dataset(
-            schema=self.schema(seed, two_kinds),
+            schema=self.schema(seed),
             subjects=np.repeat(names, self.clips * self.windows),
             features=features.reshape(-1, features.shape[-1]).astype(np.float32),
             labels=labels.reshape(-1, len(self.emotions)),
@@ -167,12 +165,12 @@ class Study:
             best_possible=best.reshape(-1, len(self.emotions)),
         )
 
-    def schema(self, seed: int, two_kinds: bool) -> Schema:
+    def schema(self, seed: int) -> Schema:
         """Return the meaning of the columns."""
         modalities = tuple(
             Modality(
                 signal.name,
-                BEHAVIOURAL if two_kinds and place == len(self.signals) - 1 else signal.role,
+                signal.role,
                 tuple(f"{signal.name}_{number}" for number in range(signal.tokens * signal.width)),
                 signal.tokens,
                 main=place == 0,

@@ -33,7 +33,7 @@ names = pytest.mark.parametrize("name", STUDIES)
 def make(name: str, seed: int = 0, subjects: int | None = None) -> Dataset:
     study = STUDIES[name]
     study = replace(study, subjects=subjects or study.subjects)
-    return study.make(seed, two_kinds=name == "physiology")
+    return study.make(seed)
 
 
 def kl(labels: np.ndarray, predicted: np.ndarray, subjects: np.ndarray) -> float:
@@ -60,7 +60,7 @@ def test_shapes(name: str) -> None:
 
 
 def test_one_study_has_signals_of_one_kind() -> None:
-    roles = {name: {signal.role for signal in study.signals} for name, study in STUDIES.items()}
+    roles = {name: set(make(name).schema.roles) for name in STUDIES}
     assert roles.pop("physiology") == {Role.PHYSIOLOGICAL}
     assert all(found == {Role.PHYSIOLOGICAL, Role.BEHAVIOURAL} for found in roles.values())
 

@@ -211,7 +211,7 @@ def configurations_table(cells: pd.DataFrame, objective: str, nested: bool, fold
     ):
         table[column] = pd.Series(choice, dtype=int).value_counts().reindex(table.index, fill_value=0)
     to_deploy = recommended(cells, objective, cells[Column.FOLD].nunique() if folds is None else folds, nested)
-    table[Column.RECOMMENDED] = table.index == (None if to_deploy is None else to_deploy.configuration)
+    table[Column.RECOMMENDED] = table.index == to_deploy
     return table.reset_index()
 
 

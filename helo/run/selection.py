@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import pandas as pd
 
@@ -163,19 +161,8 @@ def medoid(cells: pd.DataFrame, objective: str) -> int | None:
     return int(chosen[int(np.argmin(distances))])
 
 
-class Recommendation(NamedTuple):
-    """Configuration to deploy, and the number of epochs to train it on all subjects."""
-
-    configuration: int
-    epochs: int
-
-
-def recommended(cells: pd.DataFrame, objective: str, folds: int, nested: bool) -> Recommendation | None:
-    """Return the configuration to fit to all subjects, with its number of epochs.
-
-    The number of epochs is the median of the best epochs on the inner validation subjects, over the folds in which the
-    configuration completed its cell. In a nested search that is one fold. Stopped cells count only if no cell was
-    completed, because their best epoch may lie after the stop.
+def recommended(cells: pd.DataFrame, objective: str, folds: int, nested: bool) -> int | None:
+    """Return the configuration to fit with all subjects.
 
     Parameters
     ----------
@@ -190,15 +177,7 @@ def recommended(cells: pd.DataFrame, objective: str, folds: int, nested: bool) -
 
     Returns
     -------
-    Recommendation or None
+    int or None
         None while no configuration can be recommended.
     """
-    chosen = medoid(cells, objective) if nested else best_overall(cells, objective, folds)
-    if chosen is None:
-        return None
-    its_cells = cells[cells[Column.CONFIGURATION] == chosen]
-    for status in (Status.COMPLETED, Status.STOPPED):
-        epochs = its_cells[its_cells[Column.STATUS] == status][Column.BEST_EPOCH].dropna()
-        if len(epochs):
-            return Recommendation(chosen, round(float(epochs.median())))
-    return None
+    return medoid(cells, objective) if nested else best_overall(cells, objective, folds)

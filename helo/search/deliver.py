@@ -1,4 +1,4 @@
-"""Fit the recommended configuration of a search to all subjects."""
+"""Fit the recommended configuration of a search with all subjects."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Call = Callable[..., FittedModel]
 
 
 def deliver_model(context: SearchContext) -> bool:
-    """Fit the recommended configuration of a complete search to all subjects and save it in ``RUN/model``.
+    """Fit the recommended configuration of a complete search with all subjects and save it in ``RUN/model``.
 
     Tables and report are written before, so that a failure of this fit does not cost them.
 
@@ -69,13 +69,17 @@ def fit_recommended(context: SearchContext, dataset: Dataset | SharedDataset, de
     if run.has_model or setup.space.variants:
         return False
     cells = run.table(TableName.CELLS)
-    found = recommended(cells, setup.space.objective, len(run.folds), setup.nested)
-    if found is None:
+    number = recommended(cells, setup.space.objective, len(run.folds), setup.nested)
+    if number is None:
         context.print("no model is fitted: no configuration has scores in all folds")
         return False
-    rows = cells[cells[Column.CONFIGURATION] == found.configuration]
-    # A cell trains on fewer windows than the model, but scores windows too: an epoch takes about as long.
-    seconds = found.epochs * float((rows[Column.SECONDS] / rows[Column.EPOCHS].clip(lower=1)).median())
+    rows = cells[cells[Column.CONFIGURATION] == number]
+    params = run.find([(number, str(rows[Column.FOLD].iloc[0]))])[0].params
+    configuration = Configuration.from_params(params)
+    members = len(setup.folds[0].splits)
+    # The epochs of a cell are summed over its members. A cell trains on fewer windows than the model, but scores more.
+    seconds_per_epoch = float((rows[Column.SECONDS] / rows[Column.EPOCHS].clip(lower=1)).median())
+    seconds = members * configuration.epochs * seconds_per_epoch
     if setup.deadline is not None and time.time() + seconds >= setup.deadline:
         context.print(
             f"no time is left to fit the model (about {format_duration(seconds)}); "
@@ -83,19 +87,19 @@ def fit_recommended(context: SearchContext, dataset: Dataset | SharedDataset, de
         )
         return False
     context.print(
-        f"fitting configuration {found.configuration} to all {len(setup.dataset.subject_names)} subjects, "
-        f"{found.epochs} epochs" + (f" (about {format_duration(seconds)})" if seconds >= 1 else "")
+        f"fitting configuration {number} with all {len(setup.dataset.subject_names)} subjects: "
+        + (f"{members} members of " if members > 1 else "")
+        + f"{configuration.epochs} epochs"
+        + (f" (about {format_duration(seconds)})" if seconds >= 1 else "")
     )
-    params = run.find([(found.configuration, str(rows[Column.FOLD].iloc[0]))])[0].params
-    configuration = Configuration.from_params(params)
     try:
-        model = call(fit_model, dataset, configuration, found.epochs, setup.training_on(device))
+        model = call(fit_model, dataset, configuration, setup.training_on(device), members)
     except DivergedError as error:
         context.print(f"no model is fitted: {error}")
         return False
     facts = {
         "recommended": {
-            "configuration": found.configuration,
+            "configuration": number,
             "protocol": setup.protocol,
             "run": run.manifest.identity,
         },
@@ -103,6 +107,4 @@ def fit_recommended(context: SearchContext, dataset: Dataset | SharedDataset, de
     }
     replace(model, facts={**model.facts, **facts}).save(run.model)
     context.print(f"model: {run.model}")
-    if not found.epochs:
-        context.print("no epoch of training improved on the mean label: the model predicts it for every window")
     return True

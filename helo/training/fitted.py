@@ -1,79 +1,56 @@
-"""Model fitted to all subjects: fit, save, load, predict.
-
-The folder of a model holds ``weights.safetensors`` (weights and scaling, as plain numbers) and ``model.json`` (schema,
-configuration, training data, versions). Reading them cannot run code.
-"""
+"""Model fitted with all subjects: fit, save, load, predict."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from textwrap import fill
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 
 from helo._text import make_printable
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset, Signals, row_blocks
-from helo.data.directory import parse_schema
 from helo.data.schema import Schema
 from helo.data.unlabelled import read_signals, signals_from_frame
 from helo.errors import InputError, shorten
-from helo.evaluation.folds import cell_seed
-from helo.evaluation.scaling import Scaling
-from helo.model.network import HeLo
-from helo.names import FileName, Normalisation, enum_values
+from helo.evaluation.folds import INNER_FOLDS, Split, inner_splits
+from helo.metrics import mean_scores
 from helo.settings import TrainingSettings
-from helo.storage import Folder, LocalFolder, names_in, open_folder
-from helo.training.fitting import Fitting
-from helo.training.windows import Windows, forward
-
-FORMAT = 1
-"""Format number of ``model.json``; other versions of this program may write other numbers."""
+from helo.storage import Folder
+from helo.training.fitted_members import FittedMembers, fit_members
+from helo.training.model_files import OUT_OF_FOLD, SavedModel, read_model, write_model
 
 FAR = 50.0
 """Distance from the mean, in standard deviations, at which a feature is likely to be in another unit."""
 
-EVERYONE = "all subjects"
-"""Name that replaces a fold's name in the seed of the final fit."""
-
-_MEAN, _STD = "scaling.mean", "scaling.std"
-
 
 @dataclass(frozen=True)
 class FittedModel:
-    """HeLo with its weights and everything else that its predictions depend on.
+    """Members of HeLo with their weights and everything else that their mean prediction depends on.
 
     Parameters
     ----------
     schema : Schema
         Modalities and emotions.
-    configuration : Configuration
-        Hyperparameters.
-    scaling : Scaling
-        Scaling of the features.
-    network : HeLo
-        Model with its weights.
+    ensemble : tuple of FittedMembers
+        Members of one configuration or of several. Their scaling is of the same kind.
     subjects : tuple of str
-        Training subjects. A score on them does not estimate the score on other people.
+        Subjects that the model was fitted to. Each of them was seen by all members but one, so scores on them do not
+        estimate scores on other people.
     facts : mapping
-        Epochs, seed and dataset of the fit, and other plain values for ``model.json``.
+        Out-of-fold scores, seed and dataset of the fit, and other plain values for ``model.json``.
     """
 
     schema: Schema
-    configuration: Configuration
-    scaling: Scaling = field(repr=False)
-    network: HeLo = field(repr=False)
+    ensemble: tuple[FittedMembers, ...] = field(repr=False)
     subjects: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
@@ -81,6 +58,29 @@ class FittedModel:
     def emotions(self) -> tuple[str, ...]:
         """Emotions, in the order of the columns of a prediction."""
         return tuple(self.schema.emotions)
+
+    @property
+    def configurations(self) -> tuple[Configuration, ...]:
+        """Hyperparameters of each part of the ensemble."""
+        return tuple(one.configuration for one in self.ensemble)
+
+    @property
+    def members(self) -> int:
+        """Number of members of all configurations together."""
+        return sum(one.members for one in self.ensemble)
+
+    @property
+    def normalise(self) -> str:
+        """Kind of scaling of the features, a `helo.names.Normalisation`."""
+        return self.ensemble[0].scalings[0].normalise
+
+    @property
+    def out_of_fold(self) -> dict[str, float] | None:
+        """Metric → mean over the subjects of the fit, each predicted by members that have not seen the subject.
+
+        None if all members have seen all subjects.
+        """
+        return self.facts.get(OUT_OF_FOLD)
 
     def __repr__(self) -> str:
         rows = [("FittedModel", self.schema.name), *((f"  {name}:", text) for name, text in self._description())]
@@ -101,17 +101,37 @@ class FittedModel:
 
     def _description(self) -> list[tuple[str, str]]:
         """Return the rows of a short description: name and text."""
-        params = (f"{name}={value}" for name, value in self.configuration.as_params().items())
-        return [
+        epochs = self.facts.get("epochs", ", ".join(str(one.epochs) for one in self.configurations))
+        rows = [
             ("modalities", shorten([modality.name for modality in self.schema.modalities], most=8)),
             ("emotions", shorten(self.emotions, most=8)),
-            ("fitted to", f"{len(self.subjects)} subjects, {self.facts.get('epochs', 'unknown')} epochs"),
-            ("scaling", self.scaling.normalise),
-            ("hyperparameters", ", ".join(params)),
+            ("fitted to", f"{len(self.subjects)} subjects, {epochs} epochs"),
+            ("members", str(self.members)),
         ]
+        if self.out_of_fold:
+            scores = ", ".join(f"{metric} {score:.4g}" for metric, score in self.out_of_fold.items())
+            rows.append(("out-of-fold scores", scores))
+        rows.append(("scaling", self.normalise))
+        for one in self.ensemble:
+            params = ", ".join(f"{name}={value}" for name, value in one.configuration.as_params().items())
+            weight = f" (weight {one.weight:.3g})" if len(self.ensemble) > 1 else ""
+            rows.append((f"hyperparameters{weight}", params))
+        return rows
 
-    def predict(self, windows: Signals | pd.DataFrame | Path | str) -> NDArray[np.float64]:
-        """Predict the emotion distributions of windows.
+    @overload
+    def predict(
+        self, windows: Signals | pd.DataFrame | Path | str, *, return_disagreement: Literal[False] = False
+    ) -> NDArray[np.float64]: ...
+
+    @overload
+    def predict(
+        self, windows: Signals | pd.DataFrame | Path | str, *, return_disagreement: Literal[True]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+
+    def predict(
+        self, windows: Signals | pd.DataFrame | Path | str, *, return_disagreement: bool = False
+    ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Predict the emotion distributions of windows: the mean over members.
 
         With ``subject`` scaling, the windows of each subject are scaled by their own statistics, so they should cover a
         whole recording.
@@ -120,11 +140,16 @@ class FittedModel:
         ----------
         windows : Signals, DataFrame, Path or str
             Windows, with or without labels: a dataset directory, a Parquet or CSV file, or their content.
+        return_disagreement : bool
+            Whether the disagreement of the members is returned, too.
 
         Returns
         -------
-        ndarray of shape (N, E)
+        predicted : ndarray of shape (N, E)
             Predicted distributions.
+        disagreement : ndarray of shape (N,)
+            Mean total variation between the prediction of a member and the mean prediction, from 0 to 1. NaN if there
+            is a single member. Only if `return_disagreement` is true.
 
         Raises
         ------
@@ -139,9 +164,9 @@ class FittedModel:
             signals = read_signals(windows, self.schema)
         if signals.schema.slices != self.schema.slices or signals.schema.features != self.schema.features:
             raise InputError(f"{signals.schema.name}: its features are not those of the model's schema")
-        part = self.scaling.part(signals, signals.subject_names)
-        windows = Windows([part] * self.network.members, torch.device("cpu"))
-        predicted: NDArray[np.float64] = np.mean(forward(self.network, windows).predicted, axis=0)
+        by_member = np.concatenate([one.predict(signals) for one in self.ensemble])
+        weights = np.concatenate([np.full(one.members, one.weight / one.members) for one in self.ensemble])
+        predicted: NDArray[np.float64] = np.average(by_member, axis=0, weights=weights)
         not_finite = ~np.isfinite(predicted).all(axis=1)
         if not_finite.any():
             row = int(np.argmax(not_finite))
@@ -149,10 +174,17 @@ class FittedModel:
                 f"{signals.schema.name}: {int(not_finite.sum())} windows are too far from the training windows of the "
                 f"model, the first is row {row} (subject {signals.subjects[row]})"
             )
-        return predicted
+        if not return_disagreement:
+            return predicted
+        if len(by_member) == 1:
+            return predicted, np.full(len(predicted), np.nan)
+        variation = np.abs(by_member - predicted).sum(axis=2) / 2
+        return predicted, np.average(variation, axis=0, weights=weights)
 
     def far_windows(self, signals: Signals) -> dict[str, int]:
         """Count the windows in which each feature is at least `FAR` standard deviations from the mean.
+
+        A window counts if this holds for the training subjects of every member.
 
         Parameters
         ----------
@@ -164,10 +196,11 @@ class FittedModel:
         dict
             Feature → number of windows. Features without such windows are left out.
         """
-        part = self.scaling.part(signals, signals.subject_names)
+        parts = [scaling.part(signals, signals.subject_names) for scaling in self.ensemble[0].scalings]
         counts = np.zeros(len(self.schema.features), dtype=np.intp)
-        for block in row_blocks(len(part), len(counts)):
-            counts += (np.abs(part.take(block)) >= FAR).sum(axis=0)
+        for block in row_blocks(len(signals), len(counts)):
+            is_far = np.logical_and.reduce([np.abs(part.take(block)) >= FAR for part in parts])
+            counts += is_far.sum(axis=0)
         return {name: int(count) for name, count in zip(self.schema.features, counts, strict=True) if count}
 
     def save(self, place: Folder | os.PathLike[str] | str) -> None:
@@ -178,43 +211,31 @@ class FittedModel:
         place : Folder, path-like or str
             Folder or URI.
         """
-        content = {
-            "format": FORMAT,
-            "schema": self.schema.as_dict(),
-            "configuration": self.configuration.as_params(),
-            "normalise": self.scaling.normalise,
-            "subjects": list(self.subjects),
-            **self.facts,
-        }
-        weights = {name: value.contiguous() for name, value in self.network.state_dict().items()}
-        if self.scaling.mean is not None and self.scaling.std is not None:
-            weights |= {_MEAN: torch.tensor(self.scaling.mean), _STD: torch.tensor(self.scaling.std)}
-        with open_folder(place).filled(last=FileName.MODEL_DESCRIPTION) as staging:
-            (staging / FileName.WEIGHTS).write_bytes(save(weights))
-            LocalFolder(staging).write_json(FileName.MODEL_DESCRIPTION, content)
+        write_model(SavedModel(self.schema, self.ensemble, self.subjects, self.facts), place)
 
 
 def fit_model(
     dataset: Dataset,
-    configuration: Configuration,
-    epochs: int,
+    configurations: Configuration | Mapping[Configuration, float],
     settings: TrainingSettings,
+    inner_folds: int | None = None,
 ) -> FittedModel:
-    """Fit a configuration to all subjects for a number of epochs.
+    """Fit members of one configuration, or of several, with all subjects.
 
-    No validation subjects remain, so the number of epochs comes from the folds. With 0 epochs the model predicts the
-    mean label for all signals.
+    The subjects are divided into K groups. Each member of a configuration trains without one of them, for all epochs of
+    the configuration. The predictions for the left-out subjects give the out-of-fold scores of the model. With K = 1 a
+    single member is fitted to all subjects, and there are no such scores.
 
     Parameters
     ----------
     dataset : Dataset
         Windows of all subjects.
-    configuration : Configuration
-        Hyperparameters.
-    epochs : int
-        Number of epochs that was best in the folds.
+    configurations : Configuration or mapping
+        Hyperparameters, or hyperparameters → weight in the mean prediction.
     settings : TrainingSettings
         Settings that all cells share.
+    inner_folds : int, optional
+        Number K of groups. The default is that of a search, or the number of subjects if that is smaller.
 
     Returns
     -------
@@ -224,26 +245,60 @@ def fit_model(
     Raises
     ------
     DivergedError
-        If the training loss is no longer finite.
+        If a training loss or a prediction is no longer finite.
+    InputError
+        If there are fewer subjects than groups.
     """
     torch.set_num_threads(settings.threads)
-    scaling = Scaling.fit(dataset, dataset.subject_names, settings.normalise)
-    everyone = scaling.part(dataset, dataset.subject_names)
-    seed = cell_seed(settings.seed, EVERYONE)
-    fitting = Fitting(dataset.schema, [everyone], configuration, [seed], engine=settings.engine)
-    for _ in range(epochs):
-        fitting.run_epoch()
-    facts = {
-        "epochs": epochs,
+    count = min(INNER_FOLDS, len(dataset.subject_names)) if inner_folds is None else inner_folds
+    splits = member_splits(dataset.subject_names, count, settings.seed)
+    weights = {configurations: 1.0} if isinstance(configurations, Configuration) else dict(configurations)
+    fits = [fit_members(dataset, splits, configuration, settings) for configuration in weights]
+    facts: dict[str, Any] = {
         "seed": settings.seed,
         "dataset": {"name": dataset.schema.name, "digest": dataset.digest, "windows": len(dataset)},
     }
-    network = fitting.averaged.cpu().eval()
-    return FittedModel(dataset.schema, configuration, scaling, network, dataset.subject_names, facts)
+    predictions = [fit.out_of_fold for fit in fits if fit.out_of_fold is not None]
+    if predictions:
+        mean = np.average(predictions, axis=0, weights=list(weights.values()))
+        facts[OUT_OF_FOLD] = mean_scores(dataset.labels, mean, dataset.subjects)
+        facts["left_out"] = [list(split.validation) for split in splits]
+    ensemble = tuple(replace(fit.members, weight=weight) for fit, weight in zip(fits, weights.values(), strict=True))
+    return FittedModel(dataset.schema, ensemble, dataset.subject_names, facts)
+
+
+def member_splits(subjects: tuple[str, ...], count: int, seed: int) -> tuple[Split, ...]:
+    """Return the inner splits of a model that is fitted with all subjects.
+
+    Parameters
+    ----------
+    subjects : tuple of str
+        All subjects.
+    count : int
+        Number of splits.
+    seed : int
+        Seed of the order in which the subjects are divided.
+
+    Returns
+    -------
+    tuple of Split
+        The splits. With a count of 1 there is none, because a single member is fitted to all subjects.
+
+    Raises
+    ------
+    InputError
+        If there are fewer subjects than splits.
+    """
+    if not 1 <= count <= len(subjects):
+        raise InputError(f"1 <= inner folds <= {len(subjects)} (subjects) must hold, got {count}")
+    if count == 1:
+        return ()
+    order = np.random.default_rng(seed).permutation(len(subjects))
+    return inner_splits([subjects[number] for number in order], count)
 
 
 def load_model(place: Folder | os.PathLike[str] | str) -> FittedModel:
-    """Read a model.
+    """Read a model of this version or of an earlier one.
 
     Parameters
     ----------
@@ -260,79 +315,4 @@ def load_model(place: Folder | os.PathLike[str] | str) -> FittedModel:
     InputError
         If a file is missing or invalid.
     """
-    folder = open_folder(place)
-    if FileName.MODEL_DESCRIPTION not in names_in(
-        folder, f"no such model (a folder with {FileName.MODEL_DESCRIPTION} and {FileName.WEIGHTS}, such as RUN/model)"
-    ):
-        inside = folder / FileName.MODEL
-        hint = f" (did you mean {inside}?)" if inside.exists(FileName.MODEL_DESCRIPTION) else ""
-        raise InputError(f"{folder}: has no {FileName.MODEL_DESCRIPTION}{hint}")
-    content = _content(folder)
-    try:
-        schema = parse_schema(_mapping(content, "schema"), folder.name)
-        configuration = Configuration.from_params(_mapping(content, "configuration"))
-        if content.get("normalise") not in enum_values(Normalisation):
-            raise InputError(
-                f"normalise must be {' or '.join(enum_values(Normalisation))}, got {content.get('normalise')!r}"
-            )
-        subjects = content.get("subjects")
-        if not isinstance(subjects, list):
-            raise InputError(f"subjects must be a list, got {subjects!r}")
-    except (InputError, TypeError) as error:
-        raise InputError(f"{folder.where(FileName.MODEL_DESCRIPTION)}: {error}") from None
-    try:
-        scaling, network = _weights(folder, schema, configuration, content["normalise"])
-    except InputError as error:
-        raise InputError(f"{folder.where(FileName.WEIGHTS)}: {error}") from None
-    attributes = ("format", "schema", "configuration", "normalise", "subjects")
-    facts = {name: value for name, value in content.items() if name not in attributes}
-    return FittedModel(schema, configuration, scaling, network, tuple(map(str, subjects)), facts)
-
-
-def _weights(folder: Folder, schema: Schema, configuration: Configuration, normalise: str) -> tuple[Scaling, HeLo]:
-    """Read the weights and the scaling of a model."""
-    try:
-        tensors = load(folder.read(FileName.WEIGHTS))
-    except FileNotFoundError:
-        raise InputError("is missing") from None
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"is not a readable file of weights ({error})") from None
-    mean, std = (tensors.pop(name, None) for name in (_MEAN, _STD))
-    expected_shape = (len(schema.features),) if normalise == Normalisation.TRAIN else None
-    for name, tensor in ((_MEAN, mean), (_STD, std)):
-        if (None if tensor is None else tuple(tensor.shape)) != expected_shape:
-            raise InputError(f"{name} does not fit {FileName.MODEL_DESCRIPTION}")
-    must_be_finite = list(tensors.values())
-    if mean is not None:
-        must_be_finite.append(mean)
-    if not all(bool(tensor.isfinite().all()) for tensor in must_be_finite):
-        raise InputError("its weights must be finite numbers")
-    # The deviation of a constant feature is infinite, and that of an always missing feature is NaN.
-    if std is not None and not bool((std.isnan() | (std > 0)).all()):
-        raise InputError(f"{_STD} must be above 0")
-    with torch.random.fork_rng(devices=[]):
-        uniform = torch.full((1, len(schema.emotions)), 1 / len(schema.emotions))
-        network = HeLo(schema, configuration, uniform).eval()
-    with contextlib.suppress(RuntimeError):
-        network.load_state_dict(tensors)
-        scaling = Scaling(normalise, *(None if tensor is None else tensor.numpy() for tensor in (mean, std)))
-        return scaling, network
-    raise InputError(f"its weights are not those of the schema and configuration in {FileName.MODEL_DESCRIPTION}")
-
-
-def _content(folder: Folder) -> dict[str, Any]:
-    """Return the content of ``model.json``."""
-    content = folder.read_json(FileName.MODEL_DESCRIPTION)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(
-            f"{folder.where(FileName.MODEL_DESCRIPTION)}: is not a model of this version (format {FORMAT})"
-        )
-    return content
-
-
-def _mapping(content: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Return an object of ``model.json``."""
-    value = content.get(key)
-    if not isinstance(value, dict):
-        raise InputError(f"{key} must be an object, got {value!r}")
-    return value
+    return FittedModel(*read_model(place))

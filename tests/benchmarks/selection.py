@@ -45,6 +45,7 @@ from helo.evaluation.folds import Fold, loso_folds
 from helo.metrics import METRICS
 from helo.names import Normalisation, enum_values
 from helo.search.planning.space import load_space
+from helo.search.planning.space_for_data import space_for_roles
 from helo.search.planning.study import ConfigurationSampler
 from helo.search.setup.budget import count_training_windows
 from helo.settings import TrainingSettings
@@ -75,13 +76,16 @@ def read_dataset(arguments: argparse.Namespace) -> Dataset:
     if arguments.wesad is not None:
         return read_feature_table(arguments.wesad)
     if arguments.study is not None:
-        return STUDIES[arguments.study].make(arguments.seed, two_kinds=arguments.study == "physiology")
+        return STUDIES[arguments.study].make(arguments.seed)
     return simulate(subjects=15, windows=5, seed=arguments.seed)
 
 
-def draw_configurations(arguments: argparse.Namespace, windows: int) -> list[dict[str, Any]]:
-    """Return the hyperparameters of random configurations, for models that are trained on `windows` windows."""
-    space = replace(load_space(arguments.space).resolve(windows), sampler="random", first={})
+def draw_configurations(
+    arguments: argparse.Namespace, dataset: Dataset, folds: tuple[Fold, ...]
+) -> list[dict[str, Any]]:
+    """Return the hyperparameters of random configurations that suit the data."""
+    space = space_for_roles(load_space(arguments.space), dataset.schema.roles)
+    space = replace(space.resolve(count_training_windows(dataset, folds)), sampler="random", first={})
     sampler = ConfigurationSampler(space, arguments.seed, "selection")
     return [space.full_params(sampler.draw(number)) for number in range(arguments.configurations)]
 
@@ -136,7 +140,7 @@ def main() -> None:
     dataset = read_dataset(arguments)
     all_folds = loso_folds(dataset.subject_names, arguments.seed, arguments.inner_folds)
     folds = all_folds[arguments.first_fold :: arguments.every_fold]
-    configurations = draw_configurations(arguments, count_training_windows(dataset, all_folds))
+    configurations = draw_configurations(arguments, dataset, all_folds)
     cells = [(fold, params) for fold in folds for params in configurations]
     settings = TrainingSettings(seed=arguments.seed, normalise=arguments.normalise)
     with ProcessPoolExecutor(arguments.processes) as pool:

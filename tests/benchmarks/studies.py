@@ -43,7 +43,7 @@ FIGURES = ("helo", "baseline", "train_mean", "best_possible", "seconds")
 def search(name: str, seed: int, out: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the figures of one search."""
     study = replace(STUDIES[name], subjects=arguments.subjects or STUDIES[name].subjects)
-    dataset = study.make(seed, two_kinds=name == "physiology")
+    dataset = study.make(seed)
     start = time.perf_counter()
     run = helo.run_search(
         dataset,

@@ -143,21 +143,17 @@ def test_the_medoid_of_one_fold_is_its_choice() -> None:
     assert medoid(nested({"param_rate": 3.0}), "kl") == 10
 
 
-def test_the_recommended_epochs_are_the_median_of_the_best_epochs() -> None:
+def test_the_recommended_configuration_depends_on_the_protocol() -> None:
     table = pd.DataFrame(
         {
             "configuration": [0, 0, 0, 1, 1, 1],
             "fold": ["A", "B", "C"] * 2,
             "status": ["completed", "completed", "stopped", "completed", "completed", "failed"],
             "val_kl": [0.1, 0.2, 0.1, 0.3, 0.3, np.nan],
-            "best_epoch": pd.array([14, 9, 2, 1, 1, None], dtype="Int64"),
             "param_width": [8, 8, 8, 16, 16, 16],
         }
     )
-    assert recommended(table, "kl", folds=3, nested=False) == (0, 12)
+    assert recommended(table, "kl", folds=3, nested=False) == 0
     assert recommended(table, "kl", folds=4, nested=False) is None
-    nested = table[[True, False, False, False, True, False]]
-    assert recommended(nested, "kl", folds=3, nested=True) == (0, 14)
-    stopped = table.assign(status="stopped")
-    assert recommended(stopped, "kl", folds=3, nested=False) == (0, 9)
+    assert recommended(table[3:], "kl", folds=2, nested=True) == 1
     assert recommended(table[:0], "kl", folds=3, nested=True) is None

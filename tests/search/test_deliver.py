@@ -66,17 +66,19 @@ def output_of(setup: SearchSetup, run: Run, call: Callable[..., FittedModel] = c
 def test_the_model_is_fitted_once(finished_search: tuple[SearchSetup, Run]) -> None:
     setup, run = finished_search
     output = output_of(setup, run)
-    assert "fitting configuration 0 to all 4 subjects, 2 epochs (about 4 s)" in output
+    # Two seconds per epoch of a member: 3 members of 4 epochs take 24 seconds.
+    assert "fitting configuration 0 with all 4 subjects: 3 members of 4 epochs (about 24 s)" in output
     model = load_model(str(run.model))
     assert model.facts["recommended"] == {"configuration": 0, "protocol": "shared", "run": "this"}
+    assert (model.members, set(model.out_of_fold or ())) == (3, set(METRICS))
     assert {"python", "torch"} <= set(model.facts["versions"])
     assert output_of(setup, run) == ""
 
 
 def test_without_time_the_output_shows_how_to_resume(finished_search: tuple[SearchSetup, Run]) -> None:
     setup, run = finished_search
-    late = dataclasses.replace(setup, deadline=time.time() + 3)
-    assert output_of(late, run) == "no time is left to fit the model (about 4 s); resume with: the command\n"
+    late = dataclasses.replace(setup, deadline=time.time() + 20)
+    assert output_of(late, run) == "no time is left to fit the model (about 24 s); resume with: the command\n"
     assert not run.has_model
 
 
@@ -87,3 +89,10 @@ def test_a_fit_that_diverges_is_reported(finished_search: tuple[SearchSetup, Run
     assert "no model is fitted: the training loss is nan in epoch 1" in output_of(*finished_search, fails)
     assert not finished_search[1].has_model
     assert not list(finished_search[1].folder.here.glob(".model*"))
+
+
+def test_with_one_inner_split_a_single_member_is_fitted(finished_search: tuple[SearchSetup, Run]) -> None:
+    setup, run = finished_search
+    output = output_of(dataclasses.replace(setup, inner_folds=1), run)
+    assert "fitting configuration 0 with all 4 subjects: 4 epochs (about 8 s)" in output
+    assert load_model(str(run.model)).members == 1

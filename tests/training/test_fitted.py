@@ -25,24 +25,31 @@ from helo.data import simulate, write_dataset
 from helo.data.dataset import Dataset, Signals
 from helo.data.unlabelled import read_signals
 from helo.errors import InputError
+from helo.evaluation.folds import member_seed
+from helo.evaluation.scaling import Scaling
+from helo.metrics import mean_scores
 from helo.names import FileName, Normalisation, enum_values
 from helo.predict import main
 from helo.settings import TrainingSettings
-from helo.training.fitted import FittedModel, fit_model
-from helo.training.fitting import Fitting, Windows
+from helo.training.fitted import FittedModel, fit_model, member_splits
+from helo.training.fitted_members import EVERYONE
+from helo.training.fitting import Fitting
+from helo.training.windows import Batches, Windows, forward
 
 QUICK = Configuration(width=8, epochs=3, learning_rate=1e-2, batch_size=16)
+FORMAT_1 = Path(__file__).parent / "format_1"
+"""Model of version 0.1.0, with windows and its predictions for them."""
 
 
 @pytest.fixture(scope="module", params=enum_values(Normalisation))
 def model(request: pytest.FixtureRequest, dataset: Dataset) -> FittedModel:
-    return fit_model(dataset, QUICK, 2, TrainingSettings(normalise=request.param))
+    return fit_model(dataset, QUICK, TrainingSettings(normalise=request.param))
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Path:
     folder = tmp_path_factory.mktemp("saved")
-    fit_model(dataset, QUICK, 2, TrainingSettings()).save(folder / "model")
+    fit_model(dataset, QUICK, TrainingSettings()).save(folder / "model")
     write_dataset(dataset, folder / "data")
     return folder
 
@@ -51,25 +58,109 @@ def test_a_loaded_model_predicts_the_same(model: FittedModel, dataset: Dataset, 
     model.save(tmp_path / "model")
     loaded = helo.load_model(tmp_path / "model")
     np.testing.assert_array_equal(loaded.predict(dataset), model.predict(dataset))
-    assert (loaded.schema, loaded.configuration) == (model.schema, model.configuration)
+    assert (loaded.schema, loaded.configurations) == (model.schema, (QUICK,))
     assert (loaded.subjects, loaded.emotions) == (dataset.subject_names, dataset.emotions)
-    assert loaded.facts["epochs"] == 2
+    assert (loaded.members, loaded.facts) == (4, model.facts)
 
 
-def test_a_fitted_model_holds_the_trained_network(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Predictions equal those of the weights in training, with the scaling of training."""
-    seen = {}
+def test_the_first_format_predicts_as_before() -> None:
+    """The model and its predictions were written by version 0.1.0."""
+    table = pd.read_csv(FORMAT_1 / "windows.csv")
+    model = helo.load_model(FORMAT_1)
+    expected = np.stack([table.pop(f"pred_{name}") for name in model.emotions], axis=1)
+    predicted, disagreement = model.predict(table, return_disagreement=True)
+    np.testing.assert_allclose(predicted, expected, atol=1e-6)
+    assert np.isnan(disagreement).all()
+    assert (model.members, model.out_of_fold, model.facts["epochs"]) == (1, None, 6)
+    assert "fitted to: 4 subjects, 6 epochs" in repr(model)
 
-    class Watched(Fitting):
-        def run_epoch(self) -> dict[str, float]:
-            row = super().run_epoch()
-            seen["last"] = self.predict(Windows(self.windows.part, torch.device("cpu")))
-            return row
 
-    monkeypatch.setattr("helo.training.fitted.Fitting", Watched)
-    fitted = fit_model(dataset, QUICK, 2, TrainingSettings())
-    np.testing.assert_array_equal(fitted.predict(dataset), seen["last"])
-    assert np.abs(fitted.predict(dataset) - dataset.labels.mean(axis=0)).max() > 0.01
+def test_the_first_format_can_be_written_in_the_present_one(tmp_path: Path) -> None:
+    model = helo.load_model(FORMAT_1)
+    model.save(tmp_path / "model")
+    windows = FORMAT_1 / "windows.csv"
+    np.testing.assert_array_equal(helo.load_model(tmp_path / "model").predict(windows), model.predict(windows))
+
+
+@pytest.mark.parametrize("normalise", enum_values(Normalisation))
+def test_each_member_is_that_of_its_own_training(dataset: Dataset, normalise: str) -> None:
+    """A member equals a network that is trained and scaled by its training subjects alone."""
+    settings = TrainingSettings(seed=3, normalise=normalise)
+    model = fit_model(dataset, QUICK, settings, inner_folds=3)
+    splits = member_splits(dataset.subject_names, 3, settings.seed)
+    assert sorted(name for split in splits for name in split.validation) == sorted(dataset.subject_names)
+    sizes = [len(dataset.rows(split.train)) for split in splits]
+    batches = Batches.for_sizes(sizes, QUICK.batch_size)
+    alone, out_of_fold = [], np.zeros_like(dataset.labels)
+    for number, split in enumerate(splits):
+        scaling = Scaling.fit(dataset, split.train, normalise)
+        seed = member_seed(3, EVERYONE, number)
+        fitting = Fitting(dataset.schema, [scaling.part(dataset, split.train)], QUICK, [seed], batches)
+        for _ in range(QUICK.epochs):
+            fitting.run_epoch()
+        everyone = scaling.part(dataset, dataset.subject_names)
+        alone.append(forward(fitting.averaged, Windows([everyone], torch.device("cpu"))).predicted[0])
+        rows = dataset.rows(split.validation)
+        out_of_fold[rows] = alone[-1][rows]
+    predicted, disagreement = model.predict(dataset, return_disagreement=True)
+    np.testing.assert_allclose(predicted, np.mean(alone, axis=0), atol=1e-5)
+    expected = np.mean([np.abs(one - predicted).sum(axis=1) / 2 for one in alone], axis=0)
+    np.testing.assert_allclose(disagreement, expected, atol=1e-5)
+    assert (disagreement > 1e-3).all()
+    assert model.out_of_fold == pytest.approx(mean_scores(dataset.labels, out_of_fold, dataset.subjects), abs=1e-4)
+    assert model.facts["left_out"] == [list(split.validation) for split in splits]
+    assert np.abs(predicted - dataset.labels.mean(axis=0)).max() > 0.01
+
+
+def test_left_out_subjects_influence_neither_weights_nor_scaling_of_a_member(dataset: Dataset) -> None:
+    settings = TrainingSettings()
+    (split, *_) = member_splits(dataset.subject_names, 4, settings.seed)
+    features, labels = dataset.features.copy(), dataset.labels.copy()
+    rows = dataset.rows(split.validation)
+    features[rows] *= 1000
+    labels[rows] = np.roll(labels[rows], 1, axis=1)
+    moved = replace(dataset, features=features, labels=labels)
+    one, other = (fit_model(data, QUICK, settings, 4).ensemble[0].predict(dataset) for data in (dataset, moved))
+    np.testing.assert_array_equal(one[0], other[0])
+    assert (np.abs(one[1:] - other[1:]).max(axis=(1, 2)) > 1e-6).all()
+
+
+def test_one_member_is_fitted_to_all_subjects(dataset: Dataset) -> None:
+    model = fit_model(dataset, QUICK, TrainingSettings(), inner_folds=1)
+    mean = model.ensemble[0].scalings[0].mean
+    assert mean is not None
+    np.testing.assert_allclose(mean, dataset.features.mean(axis=0, dtype=float), atol=1e-6)
+    assert (model.members, model.out_of_fold) == (1, None)
+
+
+def test_more_members_than_subjects_are_refused(dataset: Dataset) -> None:
+    with pytest.raises(InputError, match=r"1 <= inner folds <= 4 \(subjects\) must hold, got 5"):
+        fit_model(dataset, QUICK, TrainingSettings(), inner_folds=5)
+
+
+def test_several_configurations_are_averaged_by_weight(dataset: Dataset, tmp_path: Path) -> None:
+    wide = replace(QUICK, width=16)
+    settings = TrainingSettings()
+    model = fit_model(dataset, {QUICK: 3.0, wide: 1.0}, settings, inner_folds=2)
+    alone = [fit_model(dataset, one, settings, 2).predict(dataset) for one in (QUICK, wide)]
+    predicted, disagreement = model.predict(dataset, return_disagreement=True)
+    np.testing.assert_allclose(predicted, 0.75 * alone[0] + 0.25 * alone[1], atol=1e-6)
+    apart = [np.abs(one.predict(dataset) - predicted).sum(axis=2).mean(axis=0) / 2 for one in model.ensemble]
+    np.testing.assert_allclose(disagreement, 0.75 * apart[0] + 0.25 * apart[1])
+    model.save(tmp_path / "model")
+    loaded = helo.load_model(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict(dataset), predicted)
+    assert loaded.configurations == (QUICK, wide)
+    assert repr(loaded) == repr(model)
+    assert "hyperparameters (weight 3): " in repr(model)
+
+
+def test_a_far_window_is_far_for_every_member(dataset: Dataset) -> None:
+    model = fit_model(dataset, QUICK, TrainingSettings(), inner_folds=2)
+    features = dataset.features.copy()
+    features[0, 0] = 1e6
+    features[1, 1] = dataset.features[:, 1].mean() + 10 * dataset.features[:, 1].std()
+    assert model.far_windows(replace(dataset, features=features)) == {dataset.schema.features[0]: 1}
 
 
 def test_prediction_in_a_new_process_does_not_import_ray(saved: Path, dataset: Dataset) -> None:
@@ -80,24 +171,20 @@ def test_prediction_in_a_new_process_does_not_import_ray(saved: Path, dataset: D
     words = [str(saved / "model"), str(saved / "data"), "--out", str(saved / "p.parquet")]
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "was fitted to subjects called P01, P02, P03, P04, too" in done.stdout
+    assert "was fitted to subjects with the same names: P01, P02, P03, P04." in done.stdout
     table = pd.read_parquet(saved / "p.parquet")
-    expected = helo.load_model(saved / "model").predict(dataset)
+    expected, disagreement = helo.load_model(saved / "model").predict(dataset, return_disagreement=True)
     predicted = table[[f"pred_{name}" for name in dataset.emotions]].to_numpy()
     np.testing.assert_allclose(predicted, expected, atol=1e-6)
+    np.testing.assert_allclose(table["disagreement"], disagreement, atol=1e-6)
     assert table["subject"].tolist() == dataset.subjects.tolist()
     assert table["group"].tolist() == (dataset.groups.tolist() if dataset.groups is not None else None)
     assert table["window"].tolist() == list(range(len(dataset)))
 
 
 def test_the_same_fit_is_the_same_to_the_bit(dataset: Dataset) -> None:
-    one, other = (fit_model(dataset, QUICK, 1, TrainingSettings(seed=5)).predict(dataset) for _ in range(2))
+    one, other = (fit_model(dataset, QUICK, TrainingSettings(seed=5)).predict(dataset) for _ in range(2))
     np.testing.assert_array_equal(one, other)
-
-
-def test_without_epochs_it_predicts_the_mean_label(dataset: Dataset) -> None:
-    predicted = fit_model(dataset, QUICK, 0, TrainingSettings()).predict(dataset)
-    np.testing.assert_allclose(predicted, np.broadcast_to(dataset.labels.mean(axis=0), predicted.shape), atol=1e-6)
 
 
 def test_new_subjects_may_lack_labels_and_a_sensor(saved: Path, dataset: Dataset, tmp_path: Path) -> None:
@@ -133,7 +220,7 @@ def test_features_in_another_unit_are_warned_about(
 
 
 def test_single_windows_are_warned_about(dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fit_model(dataset, QUICK, 1, TrainingSettings(normalise="subject")).save(tmp_path / "model")
+    fit_model(dataset, QUICK, TrainingSettings(normalise="subject")).save(tmp_path / "model")
     table = pd.DataFrame(dataset.features[:1], columns=list(dataset.schema.features)).assign(subject="N1")
     table.to_csv(tmp_path / "one.csv", index=False)
     assert main([str(tmp_path / "model"), str(tmp_path / "one.csv"), "--out", str(tmp_path / "p.csv")]) == 0
@@ -146,7 +233,7 @@ def test_the_folder_of_a_run_is_not_a_model(saved: Path) -> None:
 
 
 def test_each_subject_is_scaled_by_its_own_windows(dataset: Dataset) -> None:
-    model = fit_model(dataset, QUICK, 2, TrainingSettings(normalise="subject"))
+    model = fit_model(dataset, QUICK, TrainingSettings(normalise="subject"))
     features = dataset.features.copy()
     rows = dataset.rows(("P02",))
     features[rows] = features[rows] * 3 + 1
@@ -199,6 +286,7 @@ def spoil(folder: Path, how: str) -> str:
     """Damage a copy of a model and return the text that the error must contain."""
     text, weights = folder / FileName.MODEL_DESCRIPTION, folder / FileName.WEIGHTS
     content = json.loads(text.read_text())
+    params = content["ensemble"][0]["configuration"]
     if how == "no weights":
         weights.unlink()
     elif how == "cut weights":
@@ -210,10 +298,24 @@ def spoil(folder: Path, how: str) -> str:
     elif how == "other format":
         text.write_text(json.dumps(content | {"format": 99}))
     elif how == "wrong width":
-        text.write_text(json.dumps(content | {"configuration": content["configuration"] | {"width": 16}}))
+        text.write_text(json.dumps(content | {"ensemble": [{"configuration": params | {"width": 16}, "weight": 1}]}))
         return FileName.WEIGHTS
     elif how == "unknown hyperparameter":
-        text.write_text(json.dumps(content | {"configuration": content["configuration"] | {"depth": 1}}))
+        text.write_text(json.dumps(content | {"ensemble": [{"configuration": params | {"depth": 1}, "weight": 1}]}))
+    elif how == "negative share":
+        text.write_text(json.dumps(content | {"ensemble": [{"configuration": params, "weight": -1}]}))
+    elif how == "no configuration":
+        text.write_text(json.dumps(content | {"ensemble": []}))
+    elif how == "scores in words":
+        text.write_text(json.dumps(content | {"out_of_fold": {"kl": "low"}}))
+    elif how == "weights of one configuration for two":
+        text.write_text(json.dumps(content | {"ensemble": 2 * content["ensemble"]}))
+    elif how == "weights of another configuration":
+        tensors = load_file(weights)
+        weights.write_bytes(save(tensors | {"1.labels": tensors["0.labels"].clone()}))
+    elif how == "weights of another number of members":
+        tensors = load_file(weights)
+        weights.write_bytes(save(tensors | {"0.labels": tensors["0.labels"][:1]}))
     elif how == "no scaling":
         text.write_text(json.dumps(content | {"normalise": "subject"}))
         return FileName.WEIGHTS
@@ -221,10 +323,10 @@ def spoil(folder: Path, how: str) -> str:
         text.write_text("[" * 200_000)
     elif how == "weights of zero scaling":
         tensors = load_file(weights)
-        weights.write_bytes(save(tensors | {"scaling.std": torch.zeros_like(tensors["scaling.std"])}))
+        weights.write_bytes(save(tensors | {"0.scaling.std": torch.zeros_like(tensors["0.scaling.std"])}))
     elif how == "weights without numbers":
         tensors = load_file(weights)
-        weights.write_bytes(save(tensors | {"labels": tensors["labels"] * torch.nan}))
+        weights.write_bytes(save(tensors | {"0.labels": tensors["0.labels"] * torch.nan}))
     elif how == "no schema":
         text.write_text(json.dumps(content | {"schema": []}))
     return FileName.WEIGHTS if "weights" in how else FileName.MODEL_DESCRIPTION
@@ -240,6 +342,12 @@ def spoil(folder: Path, how: str) -> str:
         "other format",
         "wrong width",
         "unknown hyperparameter",
+        "negative share",
+        "no configuration",
+        "scores in words",
+        "weights of one configuration for two",
+        "weights of another configuration",
+        "weights of another number of members",
         "no scaling",
         "no schema",
         "deep json",
@@ -303,10 +411,10 @@ def test_an_existing_file_is_not_overwritten(saved: Path, tmp_path: Path) -> Non
 
 
 def test_a_model_describes_itself_on_a_screen(dataset: Dataset) -> None:
-    model = fit_model(dataset, QUICK, 1, TrainingSettings())
+    model = fit_model(dataset, QUICK, TrainingSettings())
     lines = repr(model).splitlines()
     assert lines[0] == "FittedModel simulated"
-    assert "  fitted to: 4 subjects, 1 epochs" in lines
+    assert "  fitted to: 4 subjects, 3 epochs" in lines
     assert "  emotions: joy, enthusiasm, tension, fear, sadness, fatigue" in lines
     assert "width=8" in repr(model)
     named = replace(model, schema=replace(dataset.schema, name="<b>" + "x" * 500), facts={"epochs": "<i>\x1b[31m"})
@@ -318,7 +426,10 @@ def test_a_model_describes_itself_on_a_screen(dataset: Dataset) -> None:
         "modalities",
         "emotions",
         "fitted to",
+        "members",
         "scaling",
         "hyperparameters",
     ]
+    assert model.out_of_fold is not None
+    assert f"kl {model.out_of_fold['kl']:.4g}" in repr(model)
     assert "class=" not in named._repr_html_()
