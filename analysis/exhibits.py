@@ -188,7 +188,7 @@ _ALL = (
         "search",
         "What racing and rungs saved",
         "Cells and epochs of all configurations in all folds: how many ran to their end, were stopped early, or never"
-        " started because their configuration was dropped.",
+        " started because their configuration was dropped. Epochs are summed over the members of a cell.",
         lambda source: plot_savings(source.cells, source.folds, source.nested, source.space.get("configurations")),
         _has_search,
     ),
@@ -196,9 +196,9 @@ _ALL = (
         "learning",
         "search",
         "Learning curves",
-        "Inner validation score per epoch of the configuration chosen in each fold. A dot marks the epoch whose weights"
-        " were kept. The mean covers the epochs that all folds have. Select a subject to see all configurations in its"
-        " fold, or a configuration to see all its folds.",
+        "Inner validation score per epoch of the configuration chosen in each fold, joint for all members. A dot marks"
+        " the epoch whose weights were used. The mean covers the epochs that all folds have. Select a subject to see"
+        " all configurations in its fold, or a configuration to see all its folds.",
         lambda source: plot_learning(source.cells, source.curves, source.objective),
         slow=True,
     ),

@@ -53,7 +53,7 @@ class RunResult:
     manifest : dict
         Record of how the search was started: seed, space, dataset, versions and so on.
     folds : list of dict
-        Test subject, inner validation subjects and training subjects of each fold.
+        Test subject and inner splits of each fold.
     objective : str
         Name of the metric whose inner validation score selects configurations.
     cells, epochs, predictions, baselines, ensemble : pandas.DataFrame
@@ -92,7 +92,7 @@ class RunResult:
 
     @cached_property
     def folds(self) -> list[dict[str, Any]]:
-        """A mapping per fold with its test subject, inner validation subjects and training subjects."""
+        """A mapping per fold with its test subject and its inner splits (validation and training subjects)."""
         return self._run.folds
 
     @property

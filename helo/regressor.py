@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -16,19 +18,23 @@ from helo.configuration import DEFAULTS, Configuration, roles_read
 from helo.data.dataset import LABEL_SUM_TOLERANCE, Dataset, Signals
 from helo.data.schema import Modality, Schema
 from helo.errors import InputError, did_you_mean
+from helo.evaluation.folds import INNER_FOLDS, Split, inner_splits
 from helo.evaluation.scaling import Scaling
-from helo.metrics import window_scores
+from helo.metrics import mean_scores, window_scores
 from helo.names import Normalisation, Role, enum_values
+from helo.settings import TrainingSettings
 from helo.training.budget import AUTO, resolve_automatic, with_defaults_for_auto
 from helo.training.fitted import FittedModel
-from helo.training.fitting import Fitting
+from helo.training.fitted_members import fit_members
+from helo.training.model_files import OUT_OF_FOLD
 
 _GROUP_KEYS = ("columns", "role", "tokens", "main")
-_TEST = "test subject"
 
 
 class HeLoRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """HeLo, a regressor from signals to emotion distributions, with the interface of scikit-learn.
+
+    It is an ensemble: K members are fitted, each without a K-th of the subjects, and a prediction is their mean.
 
     Parameters
     ----------
@@ -47,38 +53,38 @@ dropout, learning_rate, weight_decay, batch_size, epochs
     normalise : {"train", "subject"}, default="train"
         Windows that the scaling statistics of features come from, see `helo.evaluation.scaling.Scaling`.
         ``"subject"`` needs ``groups`` in `fit`, see `predict` for its use there.
-    validation_fraction : float, default=0.25
-        Fraction of the training subjects whose windows only decide when training stops, at least one subject. With 0,
-        or with one subject, training runs for all `epochs`.
+    inner_folds : int, default=5
+        Number K of members, at most the number of subjects (without ``groups``, of rows). With 1, a single member is
+        fitted to all rows.
     random_state : int, RandomState instance or None, default=0
-        Seed of the validation subjects, the first weights, the order of windows and dropout.
+        Seed of the division of the subjects, the first weights, the order of windows and dropout.
     threads : int or None, default=None
         CPU threads of torch during `fit`; None leaves torch's setting unchanged.
 
     Attributes
     ----------
     model_ : helo.training.fitted.FittedModel
-        Network, scaling and schema. It can be saved and used by ``helo-predict``.
+        Members, their scaling and the schema. It can be saved and used by ``helo-predict``.
     n_features_in_ : int
         Number of columns F of X in `fit`.
     feature_names_in_ : ndarray of shape (F,)
         Names of the columns, if X was a data frame with string names.
-    validation_subjects_ : tuple
-        Subjects that decided when training stopped.
+    left_out_rows_ : list of ndarray of int
+        Rows of X that each member was fitted without. Empty for a single member.
+    out_of_fold_prediction_ : ndarray of shape (N, E) or None
+        Prediction of each row of X by the member that was fitted without it. None for a single member.
     n_iter_ : int
-        Number of epochs trained.
-    best_epoch_ : int
-        Epoch whose weights are kept. 0 is the prediction of the mean label.
+        Number of epochs of each member.
     history_ : list of dict
-        One row per epoch, from epoch 0: losses and validation metrics. Empty without validation subjects.
+        Training losses of each epoch, averaged over members.
 
     Notes
     -----
     `score` is the coefficient of determination R² of scikit-learn, averaged over emotions. For the metrics of emotion
     distribution learning see `helo.metrics` and `negative_kl`, which serves as ``scoring=HeLoRegressor.negative_kl``.
 
-    Tools of scikit-learn such as `cross_val_predict` give their ``groups`` to the splitter only. To draw validation
-    subjects within each training set, pass them on to `fit` with ``params={"groups": subjects}``.
+    Tools of scikit-learn such as `cross_val_predict` give their ``groups`` to the splitter only. To divide each
+    training set by subjects, pass them on to `fit` with ``params={"groups": subjects}``.
 
     A feature may be NaN (missing), but a row must have at least one feature.
 
@@ -115,7 +121,7 @@ dropout, learning_rate, weight_decay, batch_size, epochs
         batch_size: int | str = AUTO,
         epochs: int | str = AUTO,
         normalise: str = "train",
-        validation_fraction: float = 0.25,
+        inner_folds: int = INNER_FOLDS,
         random_state: int | np.random.RandomState | None = 0,
         threads: int | None = None,
     ) -> None:
@@ -135,12 +141,12 @@ dropout, learning_rate, weight_decay, batch_size, epochs
         self.batch_size = batch_size
         self.epochs = epochs
         self.normalise = normalise
-        self.validation_fraction = validation_fraction
+        self.inner_folds = inner_folds
         self.random_state = random_state
         self.threads = threads
 
     def fit(self, X: Any, Y: Any, groups: ArrayLike | None = None) -> Self:
-        """Train HeLo.
+        """Fit the members.
 
         Parameters
         ----------
@@ -149,7 +155,7 @@ dropout, learning_rate, weight_decay, batch_size, epochs
         Y : array-like of shape (N, E)
             Emotion distributions: rows that are not negative and sum to 1.
         groups : array-like of shape (N,), optional
-            Subject of each row. Whole subjects are drawn for validation. Without groups each row is its own subject.
+            Subject of each row. A member is fitted without whole subjects. Without groups each row is its own subject.
 
         Returns
         -------
@@ -175,22 +181,27 @@ dropout, learning_rate, weight_decay, batch_size, epochs
         self._schema, self._columns = self._make_schema(emotions)
         selection = roles_read(params["modalities"], self._schema.roles)
         random_state = check_random_state(self.random_state)
-        subjects, validation = self._split(len(X), groups, random_state)
-        params = resolve_automatic(params, windows=int((~np.isin(subjects, validation)).sum()))
-        configuration = Configuration.from_params({**params, "modalities": selection})
+        subjects, splits = self._split(len(X), groups, random_state)
         dataset = Dataset(self._schema, subjects, self._features(X), Y)
+        self.left_out_rows_ = [dataset.rows(split.validation) for split in splits]
+        smallest = min(map(len, self.left_out_rows_), default=0)
+        configuration = Configuration.from_params(
+            {**resolve_automatic(params, windows=len(X) - smallest), "modalities": selection}
+        )
         seed = int(random_state.randint(2**31 - 1))
         threads = torch.get_num_threads()
         try:
             if self.threads is not None:
                 torch.set_num_threads(self.threads)
-            self._train(dataset, configuration, validation, seed)
+            self._train(dataset, splits, configuration, seed)
         finally:
             torch.set_num_threads(threads)
         return self
 
-    def predict(self, X: Any, groups: ArrayLike | None = None) -> NDArray[np.float64]:
-        """Predict emotion distributions.
+    def predict(
+        self, X: Any, groups: ArrayLike | None = None, return_disagreement: bool = False
+    ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Predict emotion distributions: the mean over members.
 
         Parameters
         ----------
@@ -199,16 +210,23 @@ dropout, learning_rate, weight_decay, batch_size, epochs
         groups : array-like of shape (N,), optional
             Subject of each row. It matters with ``normalise="subject"`` only. Without groups all rows are windows of
             one subject.
+        return_disagreement : bool, default=False
+            Whether the disagreement of the members is returned, too.
 
         Returns
         -------
-        ndarray of shape (N, E)
+        predicted : ndarray of shape (N, E)
             Distributions: rows that are not negative and sum to 1.
+        disagreement : ndarray of shape (N,)
+            Mean total variation between the prediction of a member and the mean prediction, from 0 to 1. NaN for a
+            single member. Only if `return_disagreement` is true.
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan", reset=False)
         subjects = np.zeros(len(X), np.intp) if groups is None else _encode(groups, len(X))[1]
-        return self.model_.predict(Signals(self._schema, subjects.astype(np.str_), self._features(X)))
+        signals = Signals(self._schema, subjects.astype(np.str_), self._features(X))
+        predicted, disagreement = self.model_.predict(signals, return_disagreement=True)
+        return (predicted, disagreement) if return_disagreement else predicted
 
     def negative_kl(self, X: Any, Y: Any, groups: ArrayLike | None = None) -> float:
         """Return the negative mean Kullback–Leibler divergence of predictions from labels; higher is better.
@@ -249,8 +267,8 @@ dropout, learning_rate, weight_decay, batch_size, epochs
     def _check_settings(self) -> None:
         if self.normalise not in enum_values(Normalisation):
             raise ValueError(f"normalise must be {' or '.join(enum_values(Normalisation))}, got {self.normalise!r}")
-        if not 0 <= self.validation_fraction < 1:
-            raise ValueError(f"0 <= validation_fraction < 1 must hold, got {self.validation_fraction!r}")
+        if not isinstance(self.inner_folds, Integral) or self.inner_folds < 1:
+            raise ValueError(f"inner_folds must be a whole number of at least 1, got {self.inner_folds!r}")
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads >= 1 must hold, got {self.threads!r}")
 
@@ -293,39 +311,39 @@ dropout, learning_rate, weight_decay, batch_size, epochs
 
     def _split(
         self, rows: int, groups: ArrayLike | None, random_state: np.random.RandomState
-    ) -> tuple[NDArray[np.str_], tuple[str, ...]]:
-        """Return the subject of each row, as used in training, and the validation subjects."""
+    ) -> tuple[NDArray[np.str_], tuple[Split, ...]]:
+        """Return the subject of each row, as used in training, and the splits of the members."""
         names, codes = (np.arange(rows), np.arange(rows)) if groups is None else _encode(groups, rows)
-        count = min(len(names) - 1, max(1, round(self.validation_fraction * len(names))))
-        if self.validation_fraction == 0:
-            count = 0
-        drawn = np.sort(random_state.permutation(len(names))[:count])
-        self.validation_subjects_ = tuple(names[drawn].tolist())
         self._subject_names = () if groups is None else tuple(str(name) for name in names)
-        validates = np.isin(codes, drawn)
-        if groups is None:
-            # The mean over rows is the mean over subjects of one row each: two names suffice.
-            codes, drawn = validates.astype(np.intp), drawn[:1] * 0 + 1
-        if not count and len(np.unique(codes)) < 2:
-            codes = np.arange(rows) % 2  # A dataset has two subjects; without validation their names do not matter.
-        return codes.astype(np.str_), tuple(str(code) for code in drawn)
+        count = min(int(self.inner_folds), len(names))
+        order = random_state.permutation(len(names))
+        if groups is None and count > 1:
+            # Rows that the same member is fitted without are one subject: a subject per row would take long.
+            codes[order] = np.arange(rows) * count // rows
+            order = np.arange(count)
+        if len(names) == 1 or (groups is None and count == 1):
+            codes = np.arange(rows) % 2  # A dataset has two subjects; for a single member their names do not matter.
+        splits = inner_splits([str(code) for code in order], count) if count > 1 else ()
+        return codes.astype(np.str_), splits
 
-    def _train(self, dataset: Dataset, configuration: Configuration, validation: tuple[str, ...], seed: int) -> None:
-        train = tuple(name for name in dataset.subject_names if name not in validation)
+    def _train(self, dataset: Dataset, splits: tuple[Split, ...], configuration: Configuration, seed: int) -> None:
         # Of one subject, the statistics of all windows are those of the subject.
         alone = len(self._subject_names) == 1
-        scaling = Scaling.fit(dataset, train, Normalisation.TRAIN if alone else self.normalise)
-        training = Fitting(dataset.schema, [scaling.part(dataset, train)], configuration, [seed])
-        for _ in range(configuration.epochs):
-            training.run_epoch()
-        self.best_epoch_, self.history_ = training.epoch, []
-        self.n_iter_ = training.epoch
+        settings = TrainingSettings(seed, Normalisation.TRAIN if alone else self.normalise)
+        members, self.out_of_fold_prediction_, self.history_ = fit_members(dataset, splits, configuration, settings)
         if alone and self.normalise == Normalisation.SUBJECT:
-            scaling = Scaling(Normalisation.SUBJECT)
-        network = training.averaged.cpu().eval()
-        self.model_ = FittedModel(
-            dataset.schema, configuration, scaling, network, self._subject_names, {"epochs": self.best_epoch_}
-        )
+            members = replace(members, scalings=(Scaling(Normalisation.SUBJECT),))
+        self.n_iter_ = configuration.epochs
+        facts = {}
+        if self.out_of_fold_prediction_ is not None:
+            facts[OUT_OF_FOLD] = self._out_of_fold_scores(dataset, self.out_of_fold_prediction_)
+        self.model_ = FittedModel(dataset.schema, (members,), self._subject_names, facts)
+
+    def _out_of_fold_scores(self, dataset: Dataset, predicted: NDArray[np.float64]) -> dict[str, float]:
+        """Return means over subjects, or over rows if each row is its own subject."""
+        if self._subject_names:
+            return mean_scores(dataset.labels, predicted, dataset.subjects)
+        return {name: float(scores.mean()) for name, scores in window_scores(dataset.labels, predicted).items()}
 
 
 def _column_index(column: Any, names: Sequence[str], where: str) -> int:

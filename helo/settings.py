@@ -45,7 +45,7 @@ class TrainingSettings:
     normalise : str
         A `helo.names.Normalisation`: the source of the statistics that scale features.
     objective : str
-        Metric on the inner validation subjects that stops training and selects epochs and configurations.
+        Metric on the inner validation subjects by which cells are stopped and configurations are selected.
     engine : Engine
         Device and arithmetic.
     threads : int

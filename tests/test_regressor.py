@@ -19,9 +19,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from helo import HeLoRegressor
 from helo.configuration import DEFAULTS
-from helo.data.dataset import Dataset
+from helo.data.dataset import Dataset, Signals
 from helo.data.simulated import simulate
-from helo.metrics import window_scores
+from helo.metrics import mean_scores, window_scores
 from helo.training.budget import AUTO, AUTOMATIC, STEPS
 
 QUICK: dict[str, Any] = {"width": 8, "epochs": 3, "learning_rate": 1e-2, "batch_size": 16}
@@ -120,7 +120,7 @@ def test_hyperparameters_and_defaults_are_those_of_a_configuration() -> None:
     expected = DEFAULTS | dict.fromkeys(AUTOMATIC, AUTO)
     assert {name: parameters[name].default for name in DEFAULTS} == expected
     others = set(parameters) - set(DEFAULTS)
-    assert others == {"self", "column_groups", "normalise", "validation_fraction", "random_state", "threads"}
+    assert others == {"self", "column_groups", "normalise", "inner_folds", "random_state", "threads"}
 
 
 def test_importing_helo_imports_neither_torch_nor_scikit_learn() -> None:
@@ -145,16 +145,55 @@ def test_it_beats_the_mean_label_of_other_subjects(normalise: str) -> None:
     assert window_scores(data.labels, predicted)["kl"].mean() < window_scores(data.labels, mean)["kl"].mean()
 
 
-def test_whole_subjects_validate(dataset: Dataset) -> None:
-    model = HeLoRegressor(**QUICK, validation_fraction=0.5).fit(dataset.features, dataset.labels, dataset.subjects)
-    assert len(model.validation_subjects_) == 2
-    assert set(model.validation_subjects_) < set(dataset.subject_names)
-    assert len(model.history_) == model.n_iter_ + 1
-    # Features of the validation subjects influence neither the weights before the first epoch nor the scaling.
-    moved = dataset.features.copy()
-    moved[np.isin(dataset.subjects, model.validation_subjects_)] *= 1000
-    again = clone(model).fit(moved, dataset.labels, dataset.subjects)
-    np.testing.assert_array_equal(again.model_.scaling.mean, model.model_.scaling.mean)
+def test_each_member_is_fitted_without_whole_subjects(dataset: Dataset) -> None:
+    X, Y, subjects = dataset.features, dataset.labels, dataset.subjects
+    model = HeLoRegressor(**QUICK, inner_folds=3).fit(X, Y, subjects)
+    assert sorted(np.concatenate(model.left_out_rows_)) == list(range(len(X)))
+    for number, left_out in enumerate(model.left_out_rows_):
+        assert not set(subjects[left_out]) & set(np.delete(subjects, left_out))
+        alone = model.model_.ensemble[0].predict(Signals(model.model_.schema, subjects, X))[number]
+        np.testing.assert_allclose(model.out_of_fold_prediction_[left_out], alone[left_out], atol=1e-6)
+    assert [sorted(row) for row in model.history_] == model.n_iter_ * [["alignment_loss", "train_loss", "unconverged"]]
+    expected = mean_scores(Y, model.out_of_fold_prediction_, subjects)
+    assert model.model_.out_of_fold == pytest.approx(expected, abs=1e-9)
+    # Features of the left-out subjects influence neither the weights nor the scaling of a member.
+    moved = X.copy()
+    moved[model.left_out_rows_[0]] *= 1000
+    again = clone(model).fit(moved, Y, subjects).model_.ensemble[0]
+    here = Signals(model.model_.schema, subjects, X)
+    np.testing.assert_array_equal(again.predict(here)[0], model.model_.ensemble[0].predict(here)[0])
+
+
+def test_without_groups_rows_are_divided(dataset: Dataset) -> None:
+    X, Y = dataset.features, dataset.labels
+    model = HeLoRegressor(**QUICK).fit(X, Y)
+    assert sorted(np.concatenate(model.left_out_rows_)) == list(range(len(X)))
+    assert max(map(len, model.left_out_rows_)) - min(map(len, model.left_out_rows_)) <= 1
+    expected = window_scores(Y, model.out_of_fold_prediction_)["kl"].mean()
+    assert model.model_.out_of_fold["kl"] == pytest.approx(expected, abs=1e-9)
+    few = HeLoRegressor(**QUICK).fit(X[:3], Y[:3])
+    assert (few.model_.members, [len(rows) for rows in few.left_out_rows_]) == (3, [1, 1, 1])
+
+
+def test_the_disagreement_is_the_distance_of_members_from_their_mean(dataset: Dataset) -> None:
+    X, Y, subjects = dataset.features, dataset.labels, dataset.subjects
+    model = HeLoRegressor(**QUICK).fit(X, Y, subjects)
+    predicted, disagreement = model.predict(X, return_disagreement=True)
+    np.testing.assert_array_equal(predicted, model.predict(X))
+    members = model.model_.ensemble[0].predict(Signals(model.model_.schema, subjects, X))
+    assert len(members) == len(dataset.subject_names)
+    np.testing.assert_allclose(predicted, members.mean(axis=0))
+    np.testing.assert_allclose(disagreement, np.abs(members - predicted).sum(axis=2).mean(axis=0) / 2)
+
+
+def test_a_single_member_is_fitted_to_all_rows(dataset: Dataset) -> None:
+    X, Y = dataset.features, dataset.labels
+    for groups in (None, dataset.subjects):
+        model = HeLoRegressor(**QUICK, inner_folds=1).fit(X, Y, groups)
+        assert (model.model_.members, model.left_out_rows_, model.out_of_fold_prediction_) == (1, [], None)
+        mean = model.model_.ensemble[0].scalings[0].mean
+        np.testing.assert_allclose(mean, X.mean(axis=0, dtype=float), atol=1e-6)
+        assert np.isnan(model.predict(X, return_disagreement=True)[1]).all()
 
 
 def test_patience_was_removed() -> None:
@@ -163,11 +202,11 @@ def test_patience_was_removed() -> None:
 
 
 @pytest.mark.parametrize("normalise", ["train", "subject"])
-def test_one_subject_trains_for_all_epochs(dataset: Dataset, normalise: str) -> None:
+def test_of_one_subject_a_single_member_is_fitted(dataset: Dataset, normalise: str) -> None:
     rows = dataset.subjects == dataset.subject_names[0]
     model = HeLoRegressor(**QUICK, normalise=normalise)
     model.fit(dataset.features[rows], dataset.labels[rows], dataset.subjects[rows])
-    assert (model.n_iter_, model.best_epoch_, model.validation_subjects_, model.history_) == (3, 3, (), [])
+    assert (model.n_iter_, model.model_.members, model.left_out_rows_) == (3, 1, [])
     assert model.predict(dataset.features).shape == dataset.labels.shape
 
 
@@ -195,7 +234,7 @@ def test_column_groups_of_one_role(role: str) -> None:
     assert [one.columns for one in model.model_.schema.modalities] == [
         tuple(f"x{index}" for index in group["columns"]) for group in column_groups(dataset).values()
     ]
-    assert model.model_.configuration.modalities == role
+    assert model.model_.configurations[0].modalities == role
     other = HeLoRegressor(column_groups=column_groups(dataset), transport="fused", ot_entropy=1.0, **QUICK)
     np.testing.assert_array_equal(other.fit(X, Y, subjects).predict(X), model.predict(X))
 
@@ -238,7 +277,8 @@ def test_missing_signals_are_allowed(dataset: Dataset) -> None:
         ({"transport": "fuzed"}, "did you mean 'fused'"),
         ({"normalise": "all"}, "normalise must be train or subject, got 'all'"),
         ({"normalise": "subject"}, "groups must name the subject"),
-        ({"validation_fraction": 1}, "0 <= validation_fraction < 1 must hold"),
+        ({"inner_folds": 0}, "inner_folds must be a whole number of at least 1, got 0"),
+        ({"inner_folds": 2.5}, "inner_folds must be a whole number of at least 1, got 2.5"),
         ({"threads": 0}, "threads >= 1 must hold"),
         ({"modalities": "behavioural"}, "modalities must be both or physiological, because all"),
         ({"column_groups": {"eda": {"columns": [99]}}}, r"0 <= column < \d+ must hold, got 99"),
@@ -275,7 +315,7 @@ def test_batch_and_epochs_follow_from_the_training_rows() -> None:
     """A small table is trained for as many steps as a large one."""
     data = simulate(subjects=5, clips=2, windows=8)
     model = HeLoRegressor(width=8).fit(data.features, data.labels, data.subjects)
-    assert (model.model_.configuration.batch_size, model.n_iter_) == (16, STEPS // 4)  # 64 of 80 rows train
+    assert (model.model_.configurations[0].batch_size, model.n_iter_) == (16, STEPS // 4)  # 64 of 80 rows train
     quick = HeLoRegressor(width=8, epochs=2).fit(data.features, data.labels)
     assert quick.n_iter_ == 2
 

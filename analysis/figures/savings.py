@@ -8,6 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from helo.analysis.figures._style import BLUE, GREY, NARROW, ORANGE, VERMILLION, make_figure
+from helo.analysis.statistics.training_end import EPOCHS_PARAM
 from helo.errors import InputError
 from helo.names import Column, Status
 
@@ -24,12 +25,12 @@ class Savings(NamedTuple):
     unstarted : int
         Cells that were not started.
     typical : float
-        Mean number of epochs of the completed cells, most of which patience ended.
+        Mean number of epochs, summed over members, of a cell that runs to its end.
     epochs_completed, epochs_stopped, epochs_failed : int
         Epochs that ran in cells of this status.
     epochs_rest : int
-        Estimated number of epochs that were not run. It assumes `typical` epochs for each cell that was stopped or not
-        started. Cells that rungs did not stop may need more epochs than others, so the estimate is rather too high.
+        Number of epochs that were not run: what stopped cells would have taken to their end, and `typical` epochs for
+        each cell that was not started.
     """
 
     planned: int
@@ -92,9 +93,10 @@ def savings(cells: pd.DataFrame, folds: int, nested: bool = False, configuration
     seen = cells[Column.CONFIGURATION].nunique()
     everything = seen if nested else seen * folds
     planned = max(len(cells), everything, (configurations or 0) * folds)
-    typical = float(by_status[Status.COMPLETED][Column.EPOCHS].mean())
-    stopped = by_status[Status.STOPPED][Column.EPOCHS]
-    rest = (typical - stopped).clip(lower=0).sum() + typical * (planned - len(cells))
+    budgets = _whole_epochs(cells)
+    typical = float(budgets.groupby(cells[Column.CONFIGURATION]).first().mean())
+    stopped = by_status[Status.STOPPED]
+    rest = (budgets[stopped.index] - stopped[Column.EPOCHS]).clip(lower=0).sum() + typical * (planned - len(cells))
     run = {status: int(rows[Column.EPOCHS].fillna(0).sum()) for status, rows in by_status.items()}
     return Savings(
         planned=planned,
@@ -108,6 +110,20 @@ def savings(cells: pd.DataFrame, folds: int, nested: bool = False, configuration
         epochs_failed=run[Status.FAILED],
         epochs_rest=round(float(rest)),
     )
+
+
+def _whole_epochs(cells: pd.DataFrame) -> pd.Series:
+    """Return the number of epochs, summed over members, that each cell takes if it runs to its end.
+
+    All members train for all epochs of their configuration, so this is K × epochs. In runs of earlier versions, which
+    ended cells early, it is the mean of the completed cells.
+    """
+    completed = cells[cells[Column.STATUS] == Status.COMPLETED]
+    if EPOCHS_PARAM in cells:
+        members = (completed[Column.EPOCHS] / completed[EPOCHS_PARAM]).unique()
+        if len(members) == 1:
+            return cells[EPOCHS_PARAM] * float(members[0])
+    return pd.Series(float(completed[Column.EPOCHS].mean()), cells.index)
 
 
 class _Part(NamedTuple):

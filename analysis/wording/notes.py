@@ -51,10 +51,20 @@ BY_GROUP_NOTE: Final = (
 
 _FITTED = (
     "The fitted baselines choose their settings on the inner validation subjects and are then fitted to all subjects"
-    " but the test subject. HeLo is not refitted: the inner validation subjects decide when its training stops, so it"
-    " trains without them. The best fitted baseline is selected by its test score, so the comparison is"
-    " biased in its favour."
+    " but the test subject."
 )
+_NOT_REFITTED = {
+    None: " HeLo is not refitted: the inner validation subjects decide when its training stops, so it trains without"
+    " them.",
+    1: " HeLo is not refitted: it trains without the inner validation subjects.",
+}
+"""What differs for HeLo, by the number of inner splits. Earlier versions recorded no number."""
+
+_MEMBERS_NOT_REFITTED = (
+    " HeLo is not refitted: the mean of the {members} members of a cell predicts the test subject, and each member"
+    " trains without its own inner validation subjects."
+)
+_BEST_FITTED = " The best fitted baseline is selected by its test score, so the comparison is biased in its favour."
 _LISTED = (
     "The configurations are the variants that the space lists; no sampler proposed any. In the table of estimates,"
     " per_fold_selection, single_configuration, ensemble and oracle choose among all variants, including the ablated"
@@ -83,6 +93,11 @@ _NESTED = (
 _RUNGS = (
     "A cell that was clearly behind the others of its fold was stopped early. Such a cell is never selected in its"
     " fold. In a mean over folds, it counts with the score that it had reached."
+)
+_RUNGS_OVER_MEMBERS = (
+    "A cell whose first members were clearly behind those of the other cells of its fold was stopped before its other"
+    " members were trained. Such a cell is never selected in its fold. In a mean over folds, the inner validation"
+    " subjects of its untrained members count as predicted by the mean training label."
 )
 _SUBJECT_SCALED = (
     "Features were scaled within each subject. This uses the unlabelled windows of the test subject, but never its"
@@ -183,7 +198,11 @@ def failure_notes(baselines: pd.DataFrame) -> list[str]:
 
 def method_notes(manifest: Manifest) -> list[str]:
     """Say how the run was made, as far as it affects what the estimates mean."""
-    notes = [_FITTED] if manifest.baselines else []
+    members = None if manifest.folds is None else manifest.folds.inner_folds
+    notes = []
+    if manifest.baselines:
+        not_refitted = _NOT_REFITTED.get(members) or _MEMBERS_NOT_REFITTED.format(members=members)
+        notes.append(_FITTED + not_refitted + _BEST_FITTED)
     has_racing = bool(manifest.racing)
     if manifest.space is not None and manifest.space.get("variants"):
         notes.append(_LISTED)
@@ -192,7 +211,7 @@ def method_notes(manifest: Manifest) -> list[str]:
     if manifest.protocol == SearchProtocol.NESTED:
         notes.append(_NESTED)
     if has_racing:
-        notes.append(_RUNGS)
+        notes.append(_RUNGS if members in (None, 1) else _RUNGS_OVER_MEMBERS)
     if manifest.normalise == Normalisation.SUBJECT:
         notes.append(_SUBJECT_SCALED)
     return notes

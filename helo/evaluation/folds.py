@@ -2,8 +2,8 @@
 
 In the fold of subject s, s is the test subject. The other subjects are divided into K groups. In each of the K inner
 splits one group validates and the others train, so every other subject validates once. A cell trains one model per
-split, a member. The inner validation subjects decide when training stops and which configuration is selected. No data
-of s reaches the weights, the scaling, the stopping or the search.
+split, a member. The inner validation subjects decide which configuration is selected and which cells are stopped. No
+data of s reaches the weights, the scaling, the stopping or the search.
 
 All subjects stand in a seeded circle. The groups of a fold are consecutive in it, from the subject that follows the
 test subject. With one inner split only the first group exists, a quarter of the other subjects: each subject then

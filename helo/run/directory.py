@@ -69,7 +69,7 @@ class Run:
         manifest : Manifest
             Manifest of the run.
         folds : list of dict
-            Test, inner validation and training subjects of each fold.
+            Test subject and inner splits of each fold.
 
         Returns
         -------
@@ -164,7 +164,7 @@ class Run:
 
     @property
     def folds(self) -> list[dict[str, Any]]:
-        """Test, inner validation and training subjects of each fold."""
+        """Test subject and inner splits of each fold. Folds of earlier versions have one split without this key."""
         folds: list[dict[str, Any]] = self.folder.read_json(FileName.FOLDS)
         return folds
 

@@ -30,7 +30,7 @@ SMALLEST_BATCH, USUAL_BATCH, LARGEST_BATCH = 16, 256, 4096
 
 MIN_EPOCHS = 4
 """Smallest number of epochs. An epoch is the interval between two validations, and cells are compared after a quarter
-and a half of their epochs."""
+and a half of the epochs of their first members."""
 
 MAX_EPOCHS = 1000
 """Largest number of epochs. Each epoch scores the validation windows and adds a row to the record of the cell."""

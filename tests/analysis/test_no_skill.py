@@ -82,7 +82,7 @@ def shuffled(dataset: Dataset, seed: int) -> Dataset:
 
 def searched(dataset: Dataset, seed: int) -> pd.DataFrame:
     """The subject scores of a run of three small configurations on every fold."""
-    folds = loso_folds(dataset.subject_names, seed)
+    folds = loso_folds(dataset.subject_names, seed, inner_folds=2)
     records = []
     for number, rate in enumerate((0.003, 0.01, 0.03)):
         params = {"width": 8, "heads": 2, "epochs": 4, "batch_size": 64, "dropout": 0.1, "learning_rate": rate}

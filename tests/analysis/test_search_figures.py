@@ -120,6 +120,23 @@ def test_progress_of_a_run(cells: pd.DataFrame) -> None:
     )
 
 
+def test_a_cell_takes_the_epochs_of_all_its_members() -> None:
+    """Five members train for all epochs of their configuration, and a stopped cell has trained two of them."""
+    cells = pd.DataFrame(
+        [
+            (0, "A", "completed", 50, 10),
+            (0, "B", "completed", 50, 10),
+            (1, "A", "stopped", 20, 30),  # 150 epochs to its end
+            (1, "B", "completed", 150, 30),
+            (2, "A", "stopped", 4, 8),  # 40 epochs to its end
+        ],
+        columns=["configuration", "fold", "status", "epochs", "param_epochs"],
+    )
+    found = savings.savings(cells, folds=2)
+    assert found.typical == pytest.approx((50 + 150 + 40) / 3)
+    assert found.epochs_rest == 130 + 36 + 80
+
+
 def test_savings_by_hand() -> None:
     cells = pd.DataFrame(
         [

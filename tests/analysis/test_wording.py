@@ -42,6 +42,26 @@ def test_note_that_racing_uses_the_other_folds() -> None:
     assert "never selected in its fold" in rungs
 
 
+def test_rungs_over_members_are_described_for_runs_with_members() -> None:
+    (_, rungs) = notes_for(protocol=SearchProtocol.SHARED, racing=True, folds={"digest": "d", "inner_folds": 5})
+    assert rungs.startswith("A cell whose first members were clearly behind")
+    assert "never selected in its fold" in rungs
+
+
+@pytest.mark.parametrize(
+    ("folds", "expected"),
+    [
+        (None, "the inner validation subjects decide when its training stops"),
+        ({"digest": "d", "inner_folds": 1}, "it trains without the inner validation subjects"),
+        ({"digest": "d", "inner_folds": 4}, "the mean of the 4 members of a cell predicts the test subject"),
+    ],
+)
+def test_note_on_baselines_says_why_helo_is_not_refitted(folds: Any, expected: str) -> None:
+    (note,) = notes_for(baselines=["ridge"], **({} if folds is None else {"folds": folds}))
+    assert f"HeLo is not refitted: {expected}" in note
+    assert "biased in its favour" in note
+
+
 def test_nested_is_unbiased_and_has_no_configuration_to_deploy() -> None:
     (caution,) = notes_for(protocol=SearchProtocol.NESTED, racing=False)
     assert caution.startswith("Protocol nested: each fold has its own study and nothing passes between folds")

@@ -28,7 +28,7 @@ import yaml
 
 from helo.configuration import Configuration
 from helo.data import Dataset, read_dataset
-from helo.evaluation.folds import Fold, fold_data, loso_folds
+from helo.evaluation.folds import Fold, loso_folds, split_data
 from helo.names import FileName
 from helo.settings import TrainingSettings
 
@@ -82,10 +82,12 @@ def a_cell(dataset: Dataset, fold: Fold) -> dict[str, float]:
 
     torch.set_num_threads(1)
     before = psutil.Process().memory_full_info()
-    data = fold_data(dataset, fold, "train")
-    training = CellTraining(dataset.schema, data, SMALL, TrainingSettings())
-    for batch in torch.randperm(len(training.windows))[: STEPS * SMALL.batch_size].split(SMALL.batch_size):
-        training.step(batch)
+    data = [split_data(dataset, fold, split, "train") for split in fold.splits]
+    training = CellTraining(dataset.schema, data, SMALL, TrainingSettings()).current
+    size, members = SMALL.batch_size, len(data)
+    for _ in range(STEPS):
+        positions = torch.stack([torch.randperm(count)[:size] for count in training.windows.sizes])
+        training.step(positions, torch.full((members, size), 1 / size))
     return {"own": own_bytes() - before.uss, "peak": _peak()}
 
 
@@ -96,7 +98,7 @@ def a_script(folder: Path, fold: Fold) -> dict[str, float]:
 
     before = own_bytes()
     table = pd.read_parquet(folder / FileName.WINDOWS)
-    train = table[table["subject"].isin(fold.train)]
+    train = table[table["subject"].isin(fold.splits[0].train)]
     values = train[[name for name in table.columns if "_" in name and "emotion" not in name]].to_numpy(np.float32)
     features = torch.from_numpy((values - values.mean(axis=0)) / values.std(axis=0))
     return {"own": own_bytes() - before, "peak": _peak(), "windows": len(features)}

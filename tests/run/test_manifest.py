@@ -85,7 +85,7 @@ def test_missing_and_wrong_values_are_none(document: dict[str, Any]) -> None:
 def test_the_recorded_search_has_the_settings_of_the_manifest() -> None:
     found = read().recorded_search("here")
     assert (found.seed, found.pace, found.baselines) == (3, PaceRecord(2, 1, 2), ("ridge",))
-    assert (found.dataset_digest, found.folds_digest) == ("of the data", "of the folds")
+    assert (found.dataset_digest, found.folds_digest, found.inner_folds) == ("of the data", "of the folds", 2)
     assert read(pace={"generation": 2, "lag": 1}).recorded_search("here").pace.ahead is None
 
 
@@ -94,6 +94,11 @@ def test_the_recorded_search_has_the_settings_of_the_manifest() -> None:
     [
         ({"space": None}, "here: space is missing or wrong; this search cannot be resumed"),
         ({"seed": True}, "here: seed is missing or wrong"),
+        (
+            {"folds": {"digest": "of the folds"}},
+            "here: is of an earlier version, whose cells were trained in another way",
+        ),
+        ({"folds": {"digest": "of the folds", "inner_folds": 0}}, "here: is of an earlier version"),
         ({"racing": "on"}, "here: racing is missing or wrong"),
         ({"protocol": "other"}, "here: is not the manifest of a search that this version can resume"),
         ({"identity": None}, "here: is not the manifest of a search that this version can resume"),

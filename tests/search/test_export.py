@@ -41,7 +41,7 @@ def searched(protocol: str) -> Planner:
             planner.tell(cell, Outcome(Status.FAILED))
         else:
             loss = -0.9 + 0.01 * float(generator.random()) + 0.5 * (cell.configuration == 3)
-            planner.tell(cell, Outcome(Status.COMPLETED, (-0.1, loss)))
+            planner.tell(cell, Outcome(Status.COMPLETED, (-0.1, loss), loss))
     return planner
 
 

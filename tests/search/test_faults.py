@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
 import signal
@@ -67,6 +68,9 @@ parameters:
 KILLS = int(os.environ.get("HELO_TEST_KILLS", "3"))
 """Number of times that the driver is killed. Each time starts Ray anew, which takes seconds."""
 
+FEW = ("--baselines", "ridge", "--inner-folds", "2")
+"""Options of a search with one baseline and the fewest members that rungs divide into two stages."""
+
 VOLATILE = ["seconds", "node", "started", "finished"]
 # Workers cannot import this module, so its functions are pickled by value.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -95,6 +99,7 @@ def trivial(
         val=scores,
         test=scores,
         history=({"epoch": 0, **{Prefix.VAL + name: value for name, value in scores.items()}},),
+        first_losses=(configuration.ot_entropy,),
         windows=rows.astype(np.int64),
         predictions=np.full((len(rows), len(dataset.emotions)), 1 / len(dataset.emotions), dtype=np.float32),
     )
@@ -303,13 +308,13 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a search without faults."""
     folder = tmp_path_factory.mktemp("unbroken")
     (folder / "space.yaml").write_text(YAML.format(configurations=5))
-    done("--space", "space.yaml", "--baselines", "ridge", "--out", "run", cwd=folder)
+    done("--space", "space.yaml", *FEW, "--out", "run", cwd=folder)
     return folder
 
 
 def test_kills_and_ctrl_c_do_not_change_results_and_a_second_search_is_refused(unbroken: Path, tmp_path: Path) -> None:
     generator = np.random.default_rng(int.from_bytes(os.urandom(4)))
-    words = ["--space", str(unbroken / "space.yaml"), "--baselines", "ridge", "--out", "run"]
+    words = ["--space", str(unbroken / "space.yaml"), *FEW, "--out", "run"]
     run_path = tmp_path / "run"
     seen: dict[str, str] = {}
     for kill in range(KILLS):
@@ -391,7 +396,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_ends_the_search_and_it_resumes_when_there_is_space(unbroken: Path, small_disk: Path) -> None:
-    words = ["--space", str(unbroken / "space.yaml"), "--baselines", "ridge", "--out", "disk/run"]
+    words = ["--space", str(unbroken / "space.yaml"), *FEW, "--out", "disk/run"]
     process = command(*words, cwd=small_disk.parent)
     _, errors = process.communicate(timeout=400)
     assert process.returncode == 1
@@ -404,6 +409,58 @@ def test_a_full_disk_ends_the_search_and_it_resumes_when_there_is_space(unbroken
     done("--resume", "disk/run", cwd=small_disk.parent)
     assert before.items() <= parts(small_disk / "run").items()
     assert_same_tables(small_disk / "run", unbroken / "run")
+
+
+KILLED = """
+import math, os, signal, sys
+from helo.configuration import Configuration
+from helo.data import simulate
+from helo.evaluation.folds import loso_folds
+from helo.settings import TrainingSettings
+from helo.storage import LocalFolder
+from helo.training.cell import train_cell
+from helo.training.checkpoints import CheckpointFile
+
+class Killed(CheckpointFile):
+    epochs = 0
+
+    def after_epoch(self, training):
+        super().after_epoch(training)
+        self.epochs += 1
+        if self.epochs == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return False
+
+dataset = simulate(subjects=4, clips=2, windows=5, emotions=3)
+configuration = Configuration(width=8, heads=2, batch_size=16, epochs=4)
+checkpointer = Killed(LocalFolder(sys.argv[1]), "cell.pt", interval=0)
+fold = loso_folds(dataset.subject_names, 0)[0]
+train_cell(dataset, fold, configuration, TrainingSettings(), {4: math.inf}, checkpointer)
+"""
+
+
+@pytest.mark.parametrize("epochs", [2, 4, 6])
+def test_a_cell_killed_between_its_members_or_within_one_resumes_to_the_bit(
+    dataset: Dataset, tmp_path: Path, epochs: int
+) -> None:
+    """Kill a cell of three members, of which the first trains 4 epochs before the others."""
+    code = [sys.executable, "-c", KILLED, str(tmp_path), str(epochs)]
+    assert subprocess.run(code, check=False).returncode == -signal.SIGKILL
+    fold = loso_folds(dataset.subject_names, 0)[0]
+    given = dataset, fold, Configuration(width=8, heads=2, batch_size=16, epochs=4), TrainingSettings(), {4: math.inf}
+    checkpointer = CheckpointFile(LocalFolder(tmp_path), "cell.pt", interval=1e9)
+    state = checkpointer.load(torch.device("cpu"))
+    assert state is not None
+    assert 4 * len(state["stages"]) + state["current"]["epoch"] == epochs
+    resumed, whole = train_cell(*given, checkpointer), train_cell(*given)
+    assert resumed is not None
+    assert whole is not None
+    assert (len(fold.splits), whole.epochs) == (3, 12)
+    for name in ("epochs", "val", "test", "first_losses"):
+        assert getattr(resumed, name) == getattr(whole, name)
+    for name in ("predictions", "out_of_fold", "correlation", "plan"):
+        np.testing.assert_array_equal(getattr(resumed, name), getattr(whole, name))
+    pd.testing.assert_frame_equal(pd.DataFrame(resumed.history), pd.DataFrame(whole.history), check_exact=True)
 
 
 def test_cells_that_pause_at_the_deadline_resume_from_their_checkpoints(dataset: Dataset, tmp_path: Path) -> None:
@@ -454,7 +511,7 @@ def test_cells_that_pause_at_the_deadline_resume_from_their_checkpoints(dataset:
             assert checkpointer is not None
             state = checkpointer.load(torch.device("cpu"))
             assert state is not None
-            assert state["epoch"] == 1
+            assert state["current"]["epoch"] == 1
         return train_cell(dataset, fold, configuration, settings, rungs, checkpointer)
 
     with ray_cluster(None, 2):
@@ -465,7 +522,7 @@ def test_cells_that_pause_at_the_deadline_resume_from_their_checkpoints(dataset:
                 break
         states = [CheckpointFile(kept, name, 0).load(torch.device("cpu")) for name in kept.names()]
         assert 0 < len(states) <= 12
-        assert all(state is not None and state["epoch"] == 1 for state in states)
+        assert all(state is not None and state["current"]["epoch"] == 1 for state in states)
         cell = Planner(space, len(folds), seed=0).ask()
         assert cell is not None
         first, started = cell.params["ot_entropy"], folds[cell.fold].test
@@ -483,7 +540,7 @@ def test_a_run_on_object_storage_can_be_resumed_on_another_machine(
     unbroken: Path, object_storage: str, tmp_path: Path
 ) -> None:
     place = f"{object_storage}/runs/killed"
-    process = command("--space", str(unbroken / "space.yaml"), "--baselines", "ridge", "--out", place, cwd=tmp_path)
+    process = command("--space", str(unbroken / "space.yaml"), *FEW, "--out", place, cwd=tmp_path)
     assert wait_for(lambda: len(parts(place)) > 9, process)
     os.killpg(process.pid, signal.SIGKILL)  # the driver and all its processes, as if the machine failed
     process.communicate(timeout=240)

@@ -44,7 +44,7 @@ SPACE = Space(
 def skill(dataset: Dataset, out: Path) -> pd.DataFrame:
     """Run a search and return its skill and that of its baselines against the train mean, by metric (columns)."""
     training, resources = TrainingSettings(seed=1), Resources(2, 1, 0)
-    setup = SearchSetup(dataset, SPACE, LocalFolder(out), training, resources, baselines=BASELINES)
+    setup = SearchSetup(dataset, SPACE, LocalFolder(out), training, resources, inner_folds=3, baselines=BASELINES)
     context = SearchContext(setup, Console(quiet=True))
     assert run_remaining_cells(context)
     run = context.run
@@ -122,7 +122,7 @@ def test_nested_folds_do_not_depend_on_their_test_subject(tmp_path: Path) -> Non
         fixed={**SPACE.fixed, "epochs": 8},
     )
 
-    def tables(dataset: Dataset, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def tables(dataset: Dataset, name: str) -> tuple[pd.DataFrame, pd.DataFrame, dict[int, tuple[float, ...]]]:
         setup = SearchSetup(
             dataset,
             space,
@@ -136,9 +136,13 @@ def test_nested_folds_do_not_depend_on_their_test_subject(tmp_path: Path) -> Non
         run = context.run
         cells = run.table(TableName.CELLS).drop(columns=["seconds", "node", "started", "finished"])
         assert len(cells) == 5 * 6
-        return cells, run.table(TableName.EPOCHS)
+        assert {len(fold["splits"]) for fold in run.folds} == {4}
+        first_losses = {one.configuration: one.first_losses for one in run.ledger.read() if one.fold == "P02"}
+        return cells, run.table(TableName.EPOCHS), first_losses
 
-    (cells, epochs), (cells_with, epochs_with) = tables(base, "base"), tables(other, "other")
+    (cells, epochs, first_losses), (cells_with, epochs_with, first_losses_with) = (
+        tables(dataset, name) for dataset, name in ((base, "base"), (other, "other"))
+    )
     tests = [name for name in cells if name.startswith(Prefix.TEST)]
     assert len([name for name in tests if name.startswith(Prefix.TEST_BY_GROUP)]) == len(METRICS)
 
@@ -148,6 +152,7 @@ def test_nested_folds_do_not_depend_on_their_test_subject(tmp_path: Path) -> Non
     same = of(cells, True).drop(columns=tests)
     pd.testing.assert_frame_equal(same, of(cells_with, True).drop(columns=tests), check_exact=True)
     pd.testing.assert_frame_equal(of(epochs, True), of(epochs_with, True), check_exact=True)
+    assert first_losses == first_losses_with
     assert {"completed", "stopped"} <= set(same["status"])
     # Check the power of this test: the test scores and the other folds, which use that subject, do change.
     assert (of(cells, True)[tests] != of(cells_with, True)[tests]).all(axis=None)

@@ -13,7 +13,7 @@ from ray import cloudpickle
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
 from helo.data.schema import Modality, Schema
-from helo.evaluation.folds import Fold, fold_data, loso_folds
+from helo.evaluation.folds import Fold, SplitData, loso_folds, split_data
 from helo.search.execution.connection import SharedDataset, ray_cluster
 from helo.settings import TrainingSettings
 from helo.training.cell import CellTraining
@@ -46,6 +46,10 @@ def noise(windows: int) -> Dataset:
     )
 
 
+def members_of(dataset: Dataset, fold: Fold) -> list[SplitData]:
+    return [split_data(dataset, fold, split, "train") for split in fold.splits]
+
+
 def cell(dataset: Dataset, fold: Fold) -> tuple[int, bool, bool]:
     """Return the bytes that a cell adds, whether it scales features when used, and whether they are writeable."""
     import torch
@@ -53,13 +57,12 @@ def cell(dataset: Dataset, fold: Fold) -> tuple[int, bool, bool]:
     torch.set_num_threads(1)
     # Train one epoch before the measurement, because the first step of a process loads libraries.
     warm = noise(40)
-    before_data = fold_data(warm, loso_folds(warm.subject_names, 0)[0], "train")
+    before_data = members_of(warm, loso_folds(warm.subject_names, 0, inner_folds=1)[0])
     CellTraining(warm.schema, before_data, SMALL, TrainingSettings()).run_epoch()
     before = psutil.Process().memory_full_info().uss
-    data = fold_data(dataset, fold, "train")
-    training = CellTraining(dataset.schema, data, SMALL, TrainingSettings())
-    for batch in torch.arange(1024).split(64):
-        training.step(batch)
+    training = CellTraining(dataset.schema, members_of(dataset, fold), SMALL, TrainingSettings()).current
+    for positions in torch.arange(1024).split(64):
+        training.step(positions.unsqueeze(0), torch.full((1, 64), 1 / 64))
     taken = psutil.Process().memory_full_info().uss - before
     return taken, training.windows.resident is None, dataset.features.flags.writeable
 
@@ -68,7 +71,7 @@ def test_a_further_cell_has_no_copy_of_the_data() -> None:
     dataset = noise(60_000)
     size = dataset.features.nbytes
     assert size > 200e6
-    folds = loso_folds(dataset.subject_names, 0)
+    folds = loso_folds(dataset.subject_names, 0, inner_folds=1)
     with ray_cluster(None, 2):
         shared = SharedDataset(dataset)
         task = ray.remote(cell).options(num_cpus=1)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from helo.search.planning.rungs import FoldRungs
 
 _EndedCell = tuple[Sequence[float], bool]
-"""Loss by epoch of a cell that has ended, and whether it ran to its end."""
+"""Loss of the first members of an ended cell by epoch, and whether the cell ran to its end."""
 
 
 class FoldSchedule:
@@ -51,7 +51,7 @@ class FoldSchedule:
         self._waiting.extend(numbers)
 
     def start(self, epochs: int) -> dict[int, float]:
-        """Start `next_cell`, which trains for at most `epochs` epochs, and return its rungs: epoch → largest loss."""
+        """Start `next_cell`, which trains for `epochs` epochs, and return its rungs: epoch → largest loss."""
         number = self._waiting.popleft()
         if self._lag is None:
             return {}
@@ -64,7 +64,8 @@ class FoldSchedule:
     def end(self, number: int, curve: Sequence[float], finished: bool) -> None:
         """Record the end of a cell.
 
-        `curve` is its loss by epoch, empty for a failed cell; `finished` says whether it ran to its end.
+        `curve` is the loss of its first members by epoch, empty for a failed cell; `finished` says whether it ran to
+        its end.
         """
         if self._lag is None:
             return

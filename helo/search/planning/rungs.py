@@ -30,7 +30,7 @@ With 2, a search of 12 configurations would train a sixth of its epochs before i
 
 
 def rung_epochs(epochs: int) -> tuple[int, ...]:
-    """Return the epochs of the first members after which a cell of at most `epochs` epochs is compared.
+    """Return the epochs of the first members after which a cell of `epochs` epochs is compared.
 
     >>> rung_epochs(16), rung_epochs(100), rung_epochs(2), rung_epochs(1)
     ((4, 8, 16), (25, 50, 100), (1, 2), (1,))
@@ -75,7 +75,7 @@ class FoldRungs:
                 insort(losses, _loss_at(curve, rung))
 
     def limits(self, epochs: int) -> dict[int, float]:
-        """Return the rungs of a new cell of at most `epochs` epochs: epoch → largest loss with which it continues."""
+        """Return the rungs of a new cell of `epochs` epochs: epoch → largest loss with which it continues."""
         found = {}
         for rung in rung_epochs(epochs):
             if rung not in self._losses:

@@ -112,8 +112,14 @@ def _read_setup(request: Request, run: Run | None, command: str, started: float)
     resources, gpus = _requested_resources(request)
     if run is None:
         space = space_for_roles(space, dataset.schema.roles)
+        others = len(dataset.subject_names) - 1
+        if request.inner_folds is not None and request.inner_folds > others >= 2:
+            raise InputError(
+                f"{request.spell('inner_folds')} must be at most {others}, the number of subjects besides the test "
+                f"subject, got {request.inner_folds}"
+            )
+        folds = loso_folds(dataset.subject_names, int(request.value("seed")), request.inner_folds)
         if space.automatic:
-            folds = loso_folds(dataset.subject_names, int(request.value("seed")), request.inner_folds)
             space = space.resolve(count_training_windows(dataset, folds))
         setup = SearchSetup(
             dataset=dataset,

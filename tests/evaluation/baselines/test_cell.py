@@ -18,10 +18,16 @@ from helo.evaluation.baselines.cell import run_baseline
 from helo.evaluation.baselines.methods import SETTINGS, fit
 from helo.evaluation.folds import Fold, cell_seed, loso_folds
 from helo.evaluation.scaling import Scaling
-from helo.metrics import METRICS, mean_scores, window_scores
+from helo.metrics import METRICS, window_scores
 from helo.names import FITTED_BASELINES, Method, Normalisation, enum_values
 from helo.run.ledger import CellRecord
 from helo.settings import TrainingSettings
+
+
+@pytest.fixture(scope="module")
+def fold(dataset: Dataset) -> Fold:
+    """Return a fold with two inner splits, the fewest in which each other subject validates once."""
+    return loso_folds(dataset.subject_names, seed=0, inner_folds=2)[0]
 
 
 @pytest.mark.parametrize("normalise", enum_values(Normalisation))
@@ -43,16 +49,19 @@ def test_settings_are_chosen_on_the_validation_subjects_and_fitted_to_all_others
     dataset = simulate(subjects=6, clips=4, windows=5)
     fold = loso_folds(dataset.subject_names, 0)[2]
     result = run_baseline(dataset, fold, Method.RIDGE, TrainingSettings(objective="chebyshev"))
-    scaling = Scaling.fit(dataset, fold.train, "train")
-    train, validation = scaling.part(dataset, fold.train), scaling.part(dataset, fold.validation)
-    losses = [
-        mean_scores(
-            validation.labels,
-            fit(Method.RIDGE, setting, train.features, train.labels, 0).predict(validation.features),
-            validation.subjects,
-        )["chebyshev"]
-        for setting in SETTINGS[Method.RIDGE]
-    ]
+    assert len(fold.splits) == 5
+    losses = []
+    for setting in SETTINGS[Method.RIDGE]:
+        by_subject = []
+        for split in fold.splits:  # each other subject is predicted by the fit that has not seen it
+            scaling = Scaling.fit(dataset, split.train, "train")
+            train, validation = scaling.part(dataset, split.train), scaling.part(dataset, split.validation)
+            predicted = fit(Method.RIDGE, setting, train.features, train.labels, 0).predict(validation.features)
+            for subject in split.validation:
+                rows = validation.subjects == subject
+                by_subject.append(window_scores(validation.labels[rows], predicted[rows])["chebyshev"].mean())
+        assert len(by_subject) == len(fold.others)
+        losses.append(np.mean(by_subject))
     assert result.configuration == int(np.argmin(losses))
     assert result.val["chebyshev"] == pytest.approx(min(losses))
     scaling = Scaling.fit(dataset, fold.others, "train")

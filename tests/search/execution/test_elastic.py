@@ -201,7 +201,7 @@ class LoggingCheckpointer:
 
     def after_epoch(self, training: CellTraining) -> bool:
         with self.log.open("a") as file:
-            file.write(f"{self.node} {training.epoch}\n")
+            file.write(f"{self.node} {training.current.epoch}\n")
         time.sleep(EPOCH_S)
         return self.checkpointer.after_epoch(training)
 

@@ -74,6 +74,7 @@ def trivial(
         val=scores,
         test=scores,
         history=({"epoch": 0, **{Prefix.VAL + name: value for name, value in scores.items()}},) * 20,
+        first_losses=(configuration.ot_entropy,) * 20,
         windows=rows.astype(np.int64),
         predictions=np.full((len(rows), len(dataset.emotions)), 1 / len(dataset.emotions), dtype=np.float32),
     )
@@ -116,7 +117,7 @@ def test_the_cells_of_a_search_do_not_depend_on_concurrency(dataset: Dataset, tm
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
-def test_a_stopped_cell_equals_the_first_epochs_of_the_whole_cell(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_stopped_cell_equals_the_first_members_of_the_whole_cell(dataset: Dataset, tmp_path: Path) -> None:
     space = dataclasses.replace(SPACE, configurations=6, sampler="random", fixed={**SPACE.fixed, "epochs": 8})
     raced = search(dataset, tmp_path / "raced", space, 2)
     whole = search(dataset, tmp_path / "whole", space, 2, racing=False)
@@ -126,15 +127,19 @@ def test_a_stopped_cell_equals_the_first_epochs_of_the_whole_cell(dataset: Datas
     assert len(both) == len(raced)
     stopped = both["status"] == Status.STOPPED
     assert 0 < stopped.sum() < len(both)
-    assert (both.loc[stopped, "epochs"] < both.loc[stopped, "epochs_whole"]).all()
-    assert (both.loc[stopped, "val_kl"] >= both.loc[stopped, "val_kl_whole"]).all()
-    assert (both.loc[~stopped, "val_kl"] == both.loc[~stopped, "val_kl_whole"]).all()
-    assert (both.loc[~stopped, "test_kl"] == both.loc[~stopped, "test_kl_whole"]).all()
-    curves, all_curves = (Run.open(tmp_path / name).table("epochs") for name in ("raced", "whole"))
-    keys = ["configuration", "fold", "epoch"]
-    same = curves.merge(all_curves, on=keys, suffixes=("", "_whole"))
-    assert len(same) == len(curves)
-    assert (same["val_kl"] == same["val_kl_whole"]).all()
+    assert (both["epochs_whole"] == 3 * 8).all()  # three members
+    assert (both.loc[stopped, "epochs"] <= 8).all()  # of one member
+    # Members that are trained as one model differ by rounding from those that are trained one after another.
+    for name in ("val_kl", "test_kl"):
+        np.testing.assert_allclose(both.loc[~stopped, name], both.loc[~stopped, f"{name}_whole"], rtol=1e-3)
+    raced_records, whole_records = (
+        {(record.configuration, record.fold): record for record in Run.open(tmp_path / name).ledger.read()}
+        for name in ("raced", "whole")
+    )
+    for key, record in raced_records.items():
+        curve = whole_records[key].first_losses
+        assert len(curve) == 9
+        np.testing.assert_allclose(record.first_losses, curve[: len(record.first_losses)], rtol=1e-3)
 
 
 @pytest.mark.slow

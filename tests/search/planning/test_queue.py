@@ -7,7 +7,7 @@ from helo.search.planning.planner import MAX_ATTEMPTS, PlannedCell, Planner
 from helo.search.planning.queue import BaselineCell, Queue
 from helo.search.planning.space import Space
 
-DONE = Outcome("completed", (0.3, 0.2))
+DONE = Outcome("completed", (0.3, 0.2), 0.2)
 
 
 def make_queue(*baselines: str, done: tuple[tuple[str, int], ...] = ()) -> Queue:

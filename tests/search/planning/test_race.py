@@ -74,7 +74,7 @@ class ReferenceRace:
         found = {}
         for rung in rung_epochs(self.params[number]["epochs"]) if self.racing else ():
             best = sorted(
-                min(outcome.curve[: rung + 1])
+                outcome.curve[min(rung, len(outcome.curve) - 1)]
                 for (other, its), outcome in self.outcomes.items()
                 if its == fold and other <= number - self.pace.lag and outcome.status != Status.FAILED
                 if outcome.status == Status.COMPLETED or len(outcome.curve) > rung
@@ -148,10 +148,11 @@ def cell(race: Race, number: int, fold: int, rungs: dict[int, float], decimals: 
     epochs = int(race.entries[number].params["epochs"])
     level = race.entries[number].params["dropout"] * 4 + fold + 0.5 * draw.normal()
     losses = np.round(level + draw.normal(size=1 + min(epochs, int(draw.integers(0, 20)))), decimals).tolist()
-    for epoch in range(1, len(losses) - 1):
-        if min(losses[: epoch + 1]) > rungs.get(epoch, math.inf):
-            return Outcome(Status.STOPPED, losses[: epoch + 1])
-    return Outcome(Status.COMPLETED, losses)
+    joint = float(np.round(level + draw.normal(), decimals))  # all members differ from the first ones
+    for epoch in range(1, len(losses)):
+        if losses[epoch] > rungs.get(epoch, math.inf):
+            return Outcome(Status.STOPPED, losses[: epoch + 1], joint)
+    return Outcome(Status.COMPLETED, losses, joint)
 
 
 @settings(max_examples=120, deadline=None)
@@ -210,13 +211,13 @@ def test_cell_waits_for_the_cells_that_decide_its_rungs() -> None:
     assert schedule.next_cell == 0
     assert [schedule.start(4), schedule.start(4)] == [{}, {}]
     assert schedule.next_cell is None  # cell 2 waits for cell 0
-    schedule.end(1, [7.0] * 5, finished=True)
+    schedule.end(1, [3.0] * 5, finished=True)
     assert schedule.next_cell is None
     schedule.end(0, [5.0] * 5, finished=True)
     assert schedule.next_cell == 2
-    assert schedule.start(4) == {}  # cell 1 has ended, but is within the lag
+    assert schedule.start(4) == {1: 5.0, 2: 5.0, 4: 5.0}  # cell 1 has ended, but is within the lag
     assert schedule.next_cell == 3
-    assert schedule.start(4) == {1: 5.0, 2: 5.0}
+    assert schedule.start(4) == {1: 3.0, 2: 3.0, 4: 3.0}
     assert schedule.next_cell is None
 
 

@@ -29,14 +29,11 @@ def record(
     fold: str = "S2",
     status: str = Status.COMPLETED,
     losses: Sequence[float] = (0.5, 0.25),
+    score: float = 0.375,
     **params: Any,
 ) -> CellRecord:
-    """Return the record of a cell. The metrics of an epoch are its loss times 1, 10, 100 and so on."""
-    history = tuple(
-        {"epoch": epoch, **dict.fromkeys(HISTORY_COLUMNS, 7.0)}
-        | {f"val_{metric}": loss * 10**number for number, metric in enumerate(METRICS)}
-        for epoch, loss in enumerate(losses)
-    )
+    """Return the record of a cell. `losses` are those of its first members; its metrics are `score` × 1, 10, 100, …"""
+    history = tuple({"epoch": epoch, **dict.fromkeys(HISTORY_COLUMNS, 7.0)} for epoch in range(len(losses)))
     return CellRecord(
         configuration,
         fold,
@@ -47,8 +44,10 @@ def record(
         "here",
         WHEN,
         WHEN,
+        val=None if status == Status.FAILED else {name: score * 10**number for number, name in enumerate(METRICS)},
         test=dict.fromkeys(METRICS, 0.125),
         history=history,
+        first_losses=tuple(losses),
     )
 
 
@@ -62,7 +61,9 @@ def finished(records: Sequence[CellRecord], objective: str = "kl") -> FinishedCe
 
 
 def recorded(cell: PlannedCell, folds: tuple[Fold, ...] = FOLDS) -> CellRecord:
-    return record(cell.configuration, folds[cell.fold].test, losses=(0.5, cell.params["dropout"]), **cell.params)
+    return record(
+        cell.configuration, folds[cell.fold].test, losses=(0.5, 0.4), score=cell.params["dropout"], **cell.params
+    )
 
 
 def run(planner: Planner, max_cells: int) -> list[CellRecord]:
@@ -75,10 +76,10 @@ def run(planner: Planner, max_cells: int) -> list[CellRecord]:
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.STOPPED])
 @pytest.mark.parametrize("metric", METRICS)
-def test_the_outcome_is_the_validation_loss_by_epoch(status: str, metric: str) -> None:
+def test_the_outcome_has_the_losses_of_the_first_members_and_that_of_the_cell(status: str, metric: str) -> None:
     factor = 10 ** list(METRICS).index(metric) * (-1 if METRICS[metric].higher_is_better else 1)
     found = Outcome.of_record(record(status=status, losses=(0.5, 0.25, 0.75)), metric)
-    assert found == Outcome(status, (0.5 * factor, 0.25 * factor, 0.75 * factor))
+    assert found == Outcome(status, (0.5, 0.25, 0.75), pytest.approx(0.375 * factor))
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -87,7 +88,7 @@ def test_a_resumed_search_has_the_outcomes_of_its_cells(metric: str) -> None:
     number = {fold.test: index for index, fold in enumerate(FOLDS)}
     expected = {(cell.configuration, number[cell.fold]): Outcome.of_record(cell, metric) for cell in cells}
     outcomes = finished(cells, metric).outcomes
-    assert {cell: Outcome(one.status, tuple(one.curve)) for cell, one in outcomes.items()} == expected
+    assert {cell: Outcome(one.status, tuple(one.curve), one.loss) for cell, one in outcomes.items()} == expected
 
 
 def test_a_failed_cell_has_no_loss() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -51,7 +52,7 @@ def from_command(*words: str) -> SearchSetup:
 def started(dataset: Dataset, out: Path, **asked: Any) -> Run:
     """Create the run directory of a search without finished cells."""
     setup, _ = setup_of(data=dataset, out=out, **asked)
-    folds = loso_folds(dataset.subject_names, setup.seed)
+    folds = setup.folds
     return Run.create(out, build_manifest(setup, folds, Resources(1, 1, 0.0), Pace(1, 1)), folds_as_json(folds))
 
 
@@ -101,6 +102,8 @@ def test_the_same_values_make_the_same_setup(tmp_path: Path) -> None:
         "--log",
         "mlflow",
         "--export-predictions",
+        "--inner-folds",
+        "2",
     ]
     asked, _ = setup_of(
         data=tmp_path / "mine",
@@ -119,6 +122,7 @@ def test_the_same_values_make_the_same_setup(tmp_path: Path) -> None:
         time_budget=7200,
         log=["mlflow"],
         export_predictions=True,
+        inner_folds=2,
     )
     other = from_command(*words)
     assert asked.dataset.digest == other.dataset.digest
@@ -250,6 +254,40 @@ def test_resuming_a_run_of_data_in_memory_needs_the_same_data(dataset: Dataset, 
     setup, found = setup_of(resume=run.folder.here, data=dataset, seed=0)
     assert found is not None
     assert (setup.seed, setup.out, setup.dataset) == (4, run.folder, dataset)
+
+
+def test_inner_folds_of_a_search(dataset: Dataset) -> None:
+    assert [len(fold.splits) for fold in setup_of(data=dataset, space=SPACE)[0].folds] == [3] * 4
+    setup, _ = setup_of(data=dataset, space=SPACE, inner_folds=2)
+    assert {len(fold.splits) for fold in setup.folds} == {2}
+    assert build_manifest(setup, setup.folds, Resources(1, 1, 0.0), Pace(1, 1)).folds.inner_folds == 2
+    assert {len(fold.splits) for fold in from_command("--inner-folds", "1").folds} == {1}
+
+
+@pytest.mark.parametrize(
+    ("count", "message"),
+    [(0, "inner_folds must be at least 1, got 0"), (4, "inner_folds must be at most 3, the number of")],
+)
+def test_inner_folds_are_limited_by_the_other_subjects(dataset: Dataset, count: int, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        setup_of(data=dataset, space=SPACE, inner_folds=count)
+
+
+def test_a_resumed_run_keeps_its_inner_folds(dataset: Dataset, tmp_path: Path) -> None:
+    run = started(dataset, tmp_path / "run", space=SPACE, inner_folds=2)
+    setup, _ = setup_of(resume=run.folder.here, data=dataset)
+    assert {len(fold.splits) for fold in setup.folds} == {2}
+    with pytest.raises(InputError, match="inner_folds"):
+        setup_of(resume=run.folder.here, data=dataset, inner_folds=2)
+
+
+def test_a_run_of_an_earlier_version_is_refused_on_resume(dataset: Dataset, tmp_path: Path) -> None:
+    run = started(dataset, tmp_path / "run", space=SPACE)
+    manifest = json.loads(run.folder.read("manifest.json"))
+    del manifest["folds"]["inner_folds"]
+    run.folder.write_json("manifest.json", manifest)
+    with pytest.raises(InputError, match="is of an earlier version, whose cells were trained in another way"):
+        setup_of(resume=run.folder.here, data=dataset)
 
 
 def test_the_command_resumes_a_run_that_python_started(

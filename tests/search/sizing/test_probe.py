@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[3]
 
 def test_largest_configuration_of_full_space() -> None:
     params = largest_configuration(load_space("full").resolve(windows=2000))
-    assert (params["width"], params["heads"], params["attention_depth"], params["batch_size"]) == (128, 8, 6, 128)
+    assert (params["width"], params["heads"], params["attention_depth"], params["batch_size"]) == (128, 8, 6, 64)
     Configuration.from_params(params)
 
 
