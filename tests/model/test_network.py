@@ -119,6 +119,7 @@ def test_evaluation_is_deterministic_and_training_is_not() -> None:
 def test_every_parameter_learns() -> None:
     model = train(build(configuration=replace(SMALL, attention_depth=2)), steps=2)
     output = run(model, windows())
+    assert output.correlation is not None
     (
         kl_loss(targets(), output.log_predicted).mean() + alignment_loss(output.correlation, torch.eye(EMOTIONS))
     ).backward()
@@ -140,6 +141,7 @@ def test_correlation_is_the_cosine_of_the_embeddings(trained: HeLo) -> None:
     embeddings = trained.labels[0].detach().double().numpy()
     lengths = np.linalg.norm(embeddings, axis=1)
     expected = embeddings @ embeddings.T / np.outer(lengths, lengths)
+    assert correlation is not None
     np.testing.assert_allclose(correlation.detach().numpy(), expected, atol=1e-5)
     torch.testing.assert_close(torch.diagonal(correlation), torch.ones(EMOTIONS))
 
