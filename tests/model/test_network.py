@@ -119,6 +119,7 @@ def test_evaluation_is_deterministic_and_training_is_not() -> None:
 def test_every_parameter_learns() -> None:
     model = train(build(configuration=replace(SMALL, attention_depth=2)), steps=2)
     output = run(model, windows())
+    assert output.correlation is not None
     (
         kl_loss(targets(), output.log_predicted).mean() + alignment_loss(output.correlation, torch.eye(EMOTIONS))
     ).backward()
@@ -137,6 +138,7 @@ def test_the_label_embedding_is_a_parameter_and_moves() -> None:
 
 def test_correlation_is_the_cosine_of_the_embeddings(trained: HeLo) -> None:
     correlation = run(trained, windows()).correlation
+    assert correlation is not None
     embeddings = trained.labels[0].detach().double().numpy()
     lengths = np.linalg.norm(embeddings, axis=1)
     expected = embeddings @ embeddings.T / np.outer(lengths, lengths)

@@ -66,6 +66,18 @@ def record(configuration: int, fold: str, labels: NDArray[np.float64] = LABELS) 
     )
 
 
+def kl(one: CellRecord) -> float:
+    """The validation loss of a completed cell."""
+    assert one.val is not None
+    return one.val["kl"]
+
+
+def array(found: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    """An array that a completed cell has."""
+    assert found is not None
+    return found
+
+
 RECORDS = [record(configuration, fold) for configuration in range(CONFIGURATIONS) for fold in NAMES]
 
 
@@ -88,22 +100,22 @@ def ensembles(
 
 def test_an_ensemble_is_the_weighted_mean_of_the_best_cells_of_its_fold(tmp_path: Path) -> None:
     for fold, found in zip(NAMES, ensembles(tmp_path), strict=True):
-        of_fold = sorted((one for one in RECORDS if one.fold == fold), key=lambda one: one.val["kl"])[:CANDIDATES]
+        of_fold = sorted((one for one in RECORDS if one.fold == fold), key=kl)[:CANDIDATES]
         others = np.flatnonzero(fold != SUBJECTS)
-        stacked = np.stack([one.out_of_fold for one in of_fold])
+        stacked = np.stack([array(one.out_of_fold) for one in of_fold])
         weights = greedy_weights(stacked, LABELS[others], SUBJECTS[others], "kl")
         expected = {one.configuration: weight for one, weight in zip(of_fold, weights, strict=True) if weight}
         assert found.fold == fold
         assert found.weights == expected
         assert list(found.weights.values()) == sorted(found.weights.values(), reverse=True)
-        mean = sum(weight * one.predictions for one, weight in zip(of_fold, weights, strict=True))
+        mean = sum(weight * array(one.predictions) for one, weight in zip(of_fold, weights, strict=True))
         np.testing.assert_allclose(found.predictions, mean, atol=1e-6)
         np.testing.assert_array_equal(found.windows, np.flatnonzero(fold == SUBJECTS))
         test = found.windows
         assert found.test == pytest.approx(mean_scores(LABELS[test], mean, SUBJECTS[test]), abs=1e-6)
         by_group = mean_scores_by_group(LABELS[test], mean, SUBJECTS[test], GROUPS[test])
         assert found.test_by_group == pytest.approx(by_group, abs=1e-6)
-        assert found.val["kl"] <= min(one.val["kl"] for one in of_fold)
+        assert found.val["kl"] <= min(map(kl, of_fold))
 
 
 def test_labels_of_the_test_subject_change_no_weight(tmp_path: Path) -> None:
@@ -125,7 +137,7 @@ def test_packs_and_folds_read_one_by_one_give_the_same(tmp_path: Path, monkeypat
 
 def test_only_completed_cells_with_predictions_take_part(tmp_path: Path) -> None:
     """Cells beyond the candidates have no out-of-fold predictions in a ledger, and stopped cells never."""
-    of_fold = sorted((one for one in RECORDS if one.fold == "a"), key=lambda one: one.val["kl"])
+    of_fold = sorted((one for one in RECORDS if one.fold == "a"), key=kl)
     kept = [one.configuration for one in of_fold[1:3]]
     few = [
         replace(one, status="stopped", out_of_fold=None)
@@ -140,7 +152,7 @@ def test_only_completed_cells_with_predictions_take_part(tmp_path: Path) -> None
 
 
 def test_a_run_without_predictions_for_a_best_cell_has_no_ensembles(tmp_path: Path) -> None:
-    best = min((one for one in RECORDS if one.fold == "b"), key=lambda one: one.val["kl"])
+    best = min((one for one in RECORDS if one.fold == "b"), key=kl)
     records = [replace(one, out_of_fold=None) if one is best else one for one in RECORDS]
     assert ensembles(tmp_path / "missing", records) == []
     assert ensembles(tmp_path / "empty", []) == []
@@ -160,7 +172,7 @@ def test_folds_of_an_earlier_version_are_one_split(tmp_path: Path) -> None:
     ledger, cells = written(tmp_path, [only_b])
     folds = [{"test": "a", "validation": ["b"], "train": ["c", "d"]}]
     (found,) = fold_ensembles(ledger, folds, cells, "kl", LabelledWindows(LABELS, SUBJECTS))
-    assert found.val == mean_scores(LABELS[others], only_b.out_of_fold.astype(float), SUBJECTS[others])
+    assert found.val == mean_scores(LABELS[others], array(only_b.out_of_fold).astype(float), SUBJECTS[others])
     assert found.test_by_group is None
 
 

@@ -99,7 +99,7 @@ def test_a_failed_cell_has_no_loss() -> None:
 @pytest.mark.parametrize("field", ["test", "test_by_group"])
 def test_outcomes_do_not_depend_on_test_scores(field: str) -> None:
     one = record()
-    other = dataclasses.replace(one, **{field: dict.fromkeys(METRICS, 99.0)})
+    other = dataclasses.replace(one, **{field: dict.fromkeys(METRICS, 99.0)})  # type: ignore[arg-type]
     assert Outcome.of_record(one, "kl") == Outcome.of_record(other, "kl")
     assert finished([one]).outcomes[0, 0].curve == finished([other]).outcomes[0, 0].curve
     assert not [column for column in FinishedCells("kl").columns if "test" in column]
