@@ -138,6 +138,7 @@ def test_the_label_embedding_is_a_parameter_and_moves() -> None:
 
 def test_correlation_is_the_cosine_of_the_embeddings(trained: HeLo) -> None:
     correlation = run(trained, windows()).correlation
+    assert correlation is not None
     embeddings = trained.labels[0].detach().double().numpy()
     lengths = np.linalg.norm(embeddings, axis=1)
     expected = embeddings @ embeddings.T / np.outer(lengths, lengths)

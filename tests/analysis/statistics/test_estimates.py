@@ -270,7 +270,7 @@ def test_estimates_by_group_use_the_same_configurations_and_the_other_scores(
         table.drop(columns=windows).rename(columns=lambda name: name.replace("test_by_group_", "test_"))
         for table in (cells, baselines)
     ]
-    pd.testing.assert_frame_equal(by_group, summarise(*swapped, "kl", FOLDS))
+    pd.testing.assert_frame_equal(by_group, summarise(swapped[0], swapped[1], "kl", FOLDS))
     done = cells[cells["status"] == "completed"]
     chosen = done.loc[done.groupby("fold")["val_kl"].idxmin()]
     means = by_estimate(by_group, "mean")
