@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -39,7 +40,7 @@ MODALITIES = {
 
 def write_table(path: Path) -> None:
     dataset = simulate(subjects=4, clips=3, windows=5, emotions=3)
-    columns = {"id": dataset.subjects, "clip": dataset.groups}
+    columns: dict[str, Any] = {"id": dataset.subjects, "clip": dataset.groups}
     columns |= {name: dataset.features[:, number] for number, name in enumerate(dataset.schema.features)}
     columns |= {f"rating_{name}": dataset.labels[:, number] for number, name in enumerate(dataset.emotions)}
     pd.DataFrame(columns).to_csv(path, index=False)
@@ -63,7 +64,9 @@ def test_from_a_table_to_predictions(
     search = ["--data", "data", "--space", "space.yaml"]
     assert search_command.main([*search, "--plan"]) == 0
     assert [line for line in capsys.readouterr().out.splitlines() if line in (note, dropped)] == [note, dropped]
-    assert search_command.main([*search, "--no-racing", "--baselines", "ridge", "--out", "run"]) == 0
+    assert (
+        search_command.main([*search, "--no-racing", "--baselines", "ridge", "--inner-folds", "1", "--out", "run"]) == 0
+    )
     assert [line for line in capsys.readouterr().out.splitlines() if line in (note, dropped)] == [note, dropped]
 
     run = helo.load_run("run")
