@@ -31,7 +31,7 @@ _NAME: Final = "Estimate"
 _MARK: Final = r"$^{\ast}$"
 _BOLD_EXPLAINED: Final = r"Bold: the best of per\_fold\_selection and its references. The oracle selects by test score."
 # Never set in bold: these use test scores, cannot be reached, or are not the result to report.
-_NOT_COMPARED = (Estimate.ORACLE, Estimate.BEST_POSSIBLE, Estimate.SINGLE_CONFIGURATION)
+_NOT_COMPARED = (Estimate.ORACLE, Estimate.BEST_POSSIBLE, Estimate.SINGLE_CONFIGURATION, Estimate.ENSEMBLE)
 
 
 def csv_tables(source: Source) -> dict[str, pd.DataFrame]:
@@ -49,6 +49,8 @@ def csv_tables(source: Source) -> dict[str, pd.DataFrame]:
     found: dict[str, pd.DataFrame] = {} if source.ablation is None else {TableName.ABLATION: source.ablation}
     if len(source.summary_by_group):
         found[TableName.SUMMARY_BY_GROUP] = source.summary_by_group
+    if len(source.ensemble):
+        found[TableName.ENSEMBLE] = source.ensemble
     for name, make in makers.items():
         with contextlib.suppress(InputError):
             found[name] = make()

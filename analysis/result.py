@@ -56,8 +56,10 @@ class RunResult:
         Test subject and inner splits of each fold.
     objective : str
         Name of the metric whose inner validation score selects configurations.
-    cells, epochs, predictions, baselines, scores, summary, summary_by_group, comparisons, importance : DataFrame
+    cells, epochs, predictions, baselines, ensemble : pandas.DataFrame
         Tables of the run; see each property for its rows.
+    scores, summary, summary_by_group, comparisons, importance : pandas.DataFrame
+        Statistics of the run, likewise.
     notes : list of str
         Sentences that a reader of the estimates must know.
     verdict : str
@@ -117,6 +119,11 @@ class RunResult:
     def baselines(self) -> pd.DataFrame:
         """A row per baseline and fold; empty for a run without baselines."""
         return self._source.baselines
+
+    @property
+    def ensemble(self) -> pd.DataFrame:
+        """A row per fold: weights of the ensemble's configurations, and its scores; empty while the search runs."""
+        return self._source.ensemble
 
     @property
     def scores(self) -> pd.DataFrame:

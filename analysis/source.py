@@ -24,6 +24,7 @@ from helo.analysis.statistics.estimates import (
     completed,
     count_unconverged,
     empty_baselines,
+    empty_ensemble,
     has_scores_by_group,
     subject_scores,
     summarise,
@@ -134,9 +135,17 @@ class Source:
         return known if self._records is None else self._records.baselines(known)
 
     @cached_property
+    def ensemble(self) -> pd.DataFrame:
+        """``ensemble.parquet``; empty if the run has none, as in earlier versions and while the search runs."""
+        try:
+            return empty_ensemble() if self._records is not None else self.run.table(TableName.ENSEMBLE)
+        except InputError:
+            return empty_ensemble()
+
+    @cached_property
     def scores(self) -> pd.DataFrame:
         """See `helo.analysis.statistics.estimates.subject_scores`."""
-        return subject_scores(self.cells, self.baselines, self.objective, self.folds)
+        return subject_scores(self.cells, self.baselines, self.objective, self.folds, ensemble=self.ensemble)
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -144,7 +153,7 @@ class Source:
 
         The seed of the run does not enter, so repeated reports of a run are equal.
         """
-        return summarise(self.cells, self.baselines, self.objective, self.folds)
+        return summarise(self.cells, self.baselines, self.objective, self.folds, ensemble=self.ensemble)
 
     @cached_property
     def summary_by_group(self) -> pd.DataFrame:
@@ -154,7 +163,14 @@ class Source:
         """
         if not has_scores_by_group(self.cells):
             return self.summary[:0]
-        return summarise(self.cells, self.baselines, self.objective, self.folds, prefix=Prefix.TEST_BY_GROUP)
+        return summarise(
+            self.cells,
+            self.baselines,
+            self.objective,
+            self.folds,
+            prefix=Prefix.TEST_BY_GROUP,
+            ensemble=self.ensemble,
+        )
 
     @cached_property
     def judged(self) -> pd.DataFrame:
@@ -251,6 +267,7 @@ class Source:
             TableName.CELLS,
             TableName.EPOCHS,
             TableName.BASELINES,
+            TableName.ENSEMBLE,
             TableName.PREDICTIONS,
             TableName.EXPLANATIONS,
         ):

@@ -12,6 +12,7 @@ from rich.text import Text
 from helo._text import make_printable
 from helo.analysis.source import Source
 from helo.analysis.statistics.ablation import VARIANT
+from helo.analysis.statistics.estimates import SEARCHED
 from helo.analysis.wording import (
     BY_GROUP_NOTE,
     BY_GROUP_TITLE,
@@ -135,7 +136,7 @@ def print_summary(source: Source, console: Console | None = None) -> None:
         sentences.append("±: half the width of the 95 % bootstrap interval.")
     sentences.append(f"Skill: on {METRICS[source.objective].label}, against {Estimate.TRAIN_MEAN}.")
     console.print(Text(" ".join(sentences)), width=width)
-    for estimate in (Estimate.PER_FOLD_SELECTION, Estimate.SINGLE_CONFIGURATION, Estimate.ORACLE):
+    for estimate in [name for name in SEARCHED if (source.summary[Column.ESTIMATE] == name).any()]:
         console.print(Padding(Text(f"{estimate}: {MEANINGS[estimate]}"), (0, 0, 0, 2), expand=False), width=width)
     for sentence in source.notes:
         console.print(Text(sentence), width=width)

@@ -16,7 +16,7 @@ float64.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
@@ -139,18 +139,53 @@ def window_scores(reported: ArrayLike, predicted: ArrayLike) -> dict[str, NDArra
     p = _distributions(predicted, "predicted")
     if d.shape != p.shape:
         raise ValueError(f"reported and predicted must have the same shape, got {d.shape} and {p.shape}")
-    difference = np.abs(d - p)
+    return {name: window_values(name, d, p) for name in METRICS}
+
+
+def window_values(metric: str, reported: NDArray[np.float64], predicted: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return one metric of each window, like `window_scores` but without a check of the distributions.
+
+    Parameters
+    ----------
+    metric : str
+        Name of the metric.
+    reported, predicted : ndarray of shape (N, E)
+        Distributions.
+
+    Returns
+    -------
+    ndarray of shape (N,)
+        Values of the metric.
+
+    Examples
+    --------
+    >>> window_values("intersection", np.array([[0.5, 0.5]]), np.array([[0.25, 0.75]]))
+    array([0.75])
+    """
+    return _WINDOW_VALUES[metric](reported, predicted)
+
+
+def _relative_difference(d: NDArray[np.float64], p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return ``|d - p| / (d + p)``, and 0 where both are 0."""
     total = d + p
-    relative = np.divide(difference, total, out=np.zeros_like(total), where=total > 0)
+    found: NDArray[np.float64] = np.divide(np.abs(d - p), total, out=np.zeros_like(total), where=total > 0)
+    return found
+
+
+def _kl(d: NDArray[np.float64], p: NDArray[np.float64]) -> Any:
     ratio = np.divide(d, np.maximum(p, KL_FLOOR), out=np.ones_like(d), where=d > 0)
-    return {
-        "chebyshev": difference.max(axis=1),
-        "clark": np.sqrt((relative**2).sum(axis=1)),
-        "canberra": relative.sum(axis=1),
-        "kl": (d * np.log(ratio)).sum(axis=1),
-        "cosine": (d * p).sum(axis=1) / (np.linalg.norm(d, axis=1) * np.linalg.norm(p, axis=1)),
-        "intersection": np.minimum(d, p).sum(axis=1),
-    }
+    return (d * np.log(ratio)).sum(axis=1)
+
+
+_WINDOW_VALUES: Final[Mapping[str, Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]]] = {
+    "chebyshev": lambda d, p: np.abs(d - p).max(axis=1),
+    "clark": lambda d, p: np.sqrt((_relative_difference(d, p) ** 2).sum(axis=1)),
+    "canberra": lambda d, p: _relative_difference(d, p).sum(axis=1),
+    "kl": _kl,
+    "cosine": lambda d, p: (d * p).sum(axis=1) / (np.linalg.norm(d, axis=1) * np.linalg.norm(p, axis=1)),
+    "intersection": lambda d, p: np.minimum(d, p).sum(axis=1),
+}
+"""Metric → values (N,) of reported and predicted distributions (N, E)."""
 
 
 def subject_scores(

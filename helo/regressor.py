@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from numbers import Integral
-from typing import Any, Self
+from typing import Any, Literal, Self, overload
 
 import numpy as np
 import torch
@@ -198,6 +197,16 @@ dropout, learning_rate, weight_decay, batch_size, epochs
             torch.set_num_threads(threads)
         return self
 
+    @overload
+    def predict(
+        self, X: Any, groups: ArrayLike | None = None, return_disagreement: Literal[False] = False
+    ) -> NDArray[np.float64]: ...
+
+    @overload
+    def predict(
+        self, X: Any, groups: ArrayLike | None = None, *, return_disagreement: Literal[True]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+
     def predict(
         self, X: Any, groups: ArrayLike | None = None, return_disagreement: bool = False
     ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -267,7 +276,7 @@ dropout, learning_rate, weight_decay, batch_size, epochs
     def _check_settings(self) -> None:
         if self.normalise not in enum_values(Normalisation):
             raise ValueError(f"normalise must be {' or '.join(enum_values(Normalisation))}, got {self.normalise!r}")
-        if not isinstance(self.inner_folds, Integral) or self.inner_folds < 1:
+        if not isinstance(self.inner_folds, int | np.integer) or self.inner_folds < 1:
             raise ValueError(f"inner_folds must be a whole number of at least 1, got {self.inner_folds!r}")
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads >= 1 must hold, got {self.threads!r}")

@@ -55,7 +55,7 @@ class ScalarTarget(HeLoRegressor):
         share = 0.05 + 0.9 * (target - self.low_) / self.range_
         return super().fit(X, np.stack([share, 1 - share], axis=1), groups)
 
-    def predict(self, X: Any, groups: Any = None) -> Any:
+    def predict(self, X: Any, groups: Any = None, return_disagreement: bool = False) -> Any:
         return (super().predict(X, groups)[:, 0] - 0.05) / 0.9 * self.range_ + self.low_
 
     def __sklearn_tags__(self) -> Any:
@@ -148,6 +148,7 @@ def test_it_beats_the_mean_label_of_other_subjects(normalise: str) -> None:
 def test_each_member_is_fitted_without_whole_subjects(dataset: Dataset) -> None:
     X, Y, subjects = dataset.features, dataset.labels, dataset.subjects
     model = HeLoRegressor(**QUICK, inner_folds=3).fit(X, Y, subjects)
+    assert model.out_of_fold_prediction_ is not None
     assert sorted(np.concatenate(model.left_out_rows_)) == list(range(len(X)))
     for number, left_out in enumerate(model.left_out_rows_):
         assert not set(subjects[left_out]) & set(np.delete(subjects, left_out))
@@ -169,6 +170,8 @@ def test_without_groups_rows_are_divided(dataset: Dataset) -> None:
     model = HeLoRegressor(**QUICK).fit(X, Y)
     assert sorted(np.concatenate(model.left_out_rows_)) == list(range(len(X)))
     assert max(map(len, model.left_out_rows_)) - min(map(len, model.left_out_rows_)) <= 1
+    assert model.out_of_fold_prediction_ is not None
+    assert model.model_.out_of_fold is not None
     expected = window_scores(Y, model.out_of_fold_prediction_)["kl"].mean()
     assert model.model_.out_of_fold["kl"] == pytest.approx(expected, abs=1e-9)
     few = HeLoRegressor(**QUICK).fit(X[:3], Y[:3])
@@ -192,6 +195,7 @@ def test_a_single_member_is_fitted_to_all_rows(dataset: Dataset) -> None:
         model = HeLoRegressor(**QUICK, inner_folds=1).fit(X, Y, groups)
         assert (model.model_.members, model.left_out_rows_, model.out_of_fold_prediction_) == (1, [], None)
         mean = model.model_.ensemble[0].scalings[0].mean
+        assert mean is not None
         np.testing.assert_allclose(mean, X.mean(axis=0, dtype=float), atol=1e-6)
         assert np.isnan(model.predict(X, return_disagreement=True)[1]).all()
 

@@ -38,6 +38,7 @@ SEQUENTIAL: Final = "Cividis"
 ESTIMATE_COLOURS: Final[dict[str, str]] = {
     Estimate.PER_FOLD_SELECTION: BLUE,
     Estimate.SINGLE_CONFIGURATION: GREEN,
+    Estimate.ENSEMBLE: SKY,
     Estimate.ORACLE: PURPLE,
     Estimate.BEST_POSSIBLE: ORANGE,
 }

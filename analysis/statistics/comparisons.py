@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from helo.analysis.statistics.estimates import bootstrap_intervals, by_subject, skill
+from helo.analysis.statistics.estimates import SEARCHED, bootstrap_intervals, by_subject, skill
 from helo.analysis.statistics.quiet import quiet
 from helo.analysis.statistics.signed_rank import ALPHA, FEW, RESAMPLES, holm_correction, signed_rank_test
 from helo.errors import InputError
@@ -57,14 +57,14 @@ FEWEST_RANKED = 5
 """Minimum number of subjects for mean ranks, as autorank requires."""
 
 # The search itself in another form, and bounds that use test scores.
-_NO_REFERENCE = (Estimate.PER_FOLD_SELECTION, Estimate.SINGLE_CONFIGURATION, Estimate.ORACLE, Estimate.BEST_POSSIBLE)
+_NO_REFERENCE = (*SEARCHED, Estimate.BEST_POSSIBLE)
 
 
 def references(scores: pd.DataFrame) -> list[str]:
     """Return the references of the search: ``train_mean``, ``uniform``, the fitted baselines, then other methods.
 
-    ``single_configuration`` is not a reference: it is another result of the same search, and a larger family makes
-    the correction stricter.
+    ``single_configuration`` and ``ensemble`` are no references: they are other results of the same search, and a
+    larger family makes the correction stricter.
 
     Parameters
     ----------

@@ -16,6 +16,7 @@ from scipy.stats import bootstrap
 
 from helo.metrics import METRICS
 from helo.names import FITTED_BASELINES, SCORED, Column, Estimate, Prefix, Status
+from helo.run.ensemble.fold_ensembles import ensemble_table
 from helo.run.selection import best_overall, best_per_fold
 
 SUMMARY_COLUMNS = (Column.ESTIMATE, Column.METRIC, "mean", "std", "ci_low", "ci_high", "subjects", Column.SKILL)
@@ -30,7 +31,9 @@ RESAMPLES = 9999
 _BATCH = 500_000
 """Maximum number of resampled scores in memory at a time."""
 
-_SEARCHED = (Estimate.PER_FOLD_SELECTION, Estimate.SINGLE_CONFIGURATION, Estimate.ORACLE)
+SEARCHED = (Estimate.PER_FOLD_SELECTION, Estimate.SINGLE_CONFIGURATION, Estimate.ENSEMBLE, Estimate.ORACLE)
+"""Estimates from the cells of the search, in the order of every table."""
+
 _KNOWN_METHODS = (Estimate.TRAIN_MEAN, Estimate.UNIFORM, *FITTED_BASELINES, Estimate.BEST_POSSIBLE)
 
 
@@ -66,6 +69,11 @@ def empty_baselines() -> pd.DataFrame:
     return pd.DataFrame(columns=[Column.METHOD, Column.FOLD, *scores]).astype(dict.fromkeys(scores, float))
 
 
+def empty_ensemble() -> pd.DataFrame:
+    """Return an empty table with the columns of ``ensemble.parquet``, for runs without this file."""
+    return ensemble_table([])
+
+
 def method_names(baselines: pd.DataFrame) -> list[str]:
     """Return the methods of ``baselines.parquet``: those that this project computes first, then in table order."""
     found = list(dict.fromkeys(baselines[Column.METHOD].astype(str)))
@@ -83,6 +91,7 @@ def subject_scores(
     objective: str,
     folds: int | None = None,
     prefix: str = Prefix.TEST,
+    ensemble: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Return the test scores of every estimate on every test subject.
 
@@ -100,6 +109,8 @@ def subject_scores(
     prefix : {Prefix.TEST, Prefix.TEST_BY_GROUP}
         Prefix of the columns to return: scores of windows, or of averages over the windows of each group. The choice
         of configurations does not depend on it.
+    ensemble : DataFrame, optional
+        Columns of ``ensemble.parquet``.
 
     Returns
     -------
@@ -114,6 +125,7 @@ def subject_scores(
     parts = [
         _named(Estimate.PER_FOLD_SELECTION, chosen_cells(done, best_per_fold(cells, objective)), prefix),
         _named(Estimate.SINGLE_CONFIGURATION, chosen_cells(scored(cells), everywhere), prefix),
+        *([] if ensemble is None else [_named(Estimate.ENSEMBLE, ensemble, prefix)]),
         _named(Estimate.ORACLE, _best_test_scores(done, prefix), prefix),
     ]
     parts += [_named(name, baselines[baselines[Column.METHOD] == name], prefix) for name in method_names(baselines)]
@@ -165,6 +177,7 @@ def summarise(
     folds: int,
     seed: int = 0,
     prefix: str = Prefix.TEST,
+    ensemble: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Return the estimates of a run: the table ``summary.parquet`` or ``summary_by_group.parquet``.
 
@@ -183,12 +196,14 @@ def summarise(
         Seed of the bootstrap.
     prefix : {Prefix.TEST, Prefix.TEST_BY_GROUP}
         Prefix of the columns with the scores, see `subject_scores`.
+    ensemble : DataFrame, optional
+        Columns of ``ensemble.parquet``. Without rows there is no estimate ``ensemble``.
 
     Returns
     -------
     DataFrame
         A row per estimate and metric. The order of the estimates is ``per_fold_selection``,
-        ``single_configuration``, ``oracle``, then the methods of `baselines`. Columns:
+        ``single_configuration``, ``ensemble``, ``oracle``, then the methods of `baselines`. Columns:
 
         - ``estimate``, ``metric``
         - ``mean``, ``std``: over subjects (ddof 1); NaN without subjects, ``std`` also with one subject
@@ -197,11 +212,13 @@ def summarise(
         - ``skill``: skill of the mean against ``train_mean`` on the same subjects, see `skill`; NaN if ``train_mean``
           lacks one of them
     """
-    scores = subject_scores(cells, baselines, objective, folds, prefix)
+    scores = subject_scores(cells, baselines, objective, folds, prefix, ensemble)
     reference = scores[scores[Column.ESTIMATE] == Estimate.TRAIN_MEAN].set_index(Column.FOLD)
     rows: list[tuple[Any, ...]] = []
     samples = []
-    for estimate in (*_SEARCHED, *method_names(baselines)):
+    has_ensemble = ensemble is not None and len(ensemble) > 0
+    searched = [name for name in SEARCHED if has_ensemble or name != Estimate.ENSEMBLE]
+    for estimate in (*searched, *method_names(baselines)):
         # The bootstrap draws positions: sorted by fold, all estimates are resampled with the same subjects.
         of_estimate = scores[scores[Column.ESTIMATE] == estimate].set_index(Column.FOLD).sort_index()
         for metric in METRICS:

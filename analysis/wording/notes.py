@@ -20,6 +20,8 @@ MEANINGS: Final = {
     " test subject. This is the result to report.",
     Estimate.SINGLE_CONFIGURATION: "the configuration with the best mean inner validation score over all folds: the"
     " one to deploy. All folds share one choice, so each test subject has influenced it through the other folds.",
+    Estimate.ENSEMBLE: "in each fold, the weighted mean of the predictions of a few of its best configurations. Weights"
+    " are chosen on the predictions for the inner validation subjects.",
     Estimate.ORACLE: "the best test score in each fold, separately for each metric. Not reportable: it shows how"
     " optimistic selection on the test subject would have been.",
     Estimate.TRAIN_MEAN: "the mean distribution of all other subjects, whatever the input. A model that is no better"
@@ -65,9 +67,9 @@ _MEMBERS_NOT_REFITTED = (
 _BEST_FITTED = " The best fitted baseline is selected by its test score, so the comparison is biased in its favour."
 _LISTED = (
     "The configurations are the variants that the space lists; no sampler proposed any. In the table of estimates,"
-    " per_fold_selection, single_configuration and oracle choose among all variants, including the ablated ones. Report"
-    " the table of variants instead. In tests and in figures of subjects, the first variant takes the place of"
-    " per_fold_selection."
+    " per_fold_selection, single_configuration, ensemble and oracle choose among all variants, including the ablated"
+    " ones. Report the table of variants instead. In tests and in figures of subjects, the first variant takes the"
+    " place of per_fold_selection."
 )
 _SHARED = (
     "Protocol shared: one study proposes the configurations for all folds. The proposals therefore depend on the"

@@ -63,7 +63,7 @@ each branch and before the classifier, but not on attention weights.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -72,14 +72,12 @@ from torch.nn.functional import normalize
 
 from helo.configuration import Configuration
 from helo.data.schema import Schema
+from helo.model.basics import Dropout, LayerNorm, Streams
 from helo.model.layers import (
     Classifier,
-    Dropout,
     EncoderLayer,
     LabelAttention,
-    LayerNorm,
     PhysiologicalFusion,
-    Streams,
     TokenEncoder,
     mean_token,
 )
@@ -109,11 +107,11 @@ class Output(NamedTuple):
 
     @property
     def unconverged(self) -> Tensor:
-        """Number of unconverged plans of each member in the batch, (M,)."""
-        members = len(self.log_predicted)
+        """Whether the transport plan of each window is unconverged, (M, b) bool; False without transport."""
+        shape = self.log_predicted.shape[:2]
         if self.transport is None:
-            return torch.zeros(members, device=self.log_predicted.device)
-        return self.transport.unconverged.unflatten(0, (members, -1)).sum(dim=1)
+            return torch.zeros(shape, dtype=torch.bool, device=self.log_predicted.device)
+        return self.transport.unconverged.view(shape)
 
 
 class Tokens(NamedTuple):
@@ -304,22 +302,23 @@ def _joined(parts: list[Tokens]) -> Tokens:
     return Tokens(values, torch.cat(present, dim=2) if present else None)
 
 
-def join_members(networks: Sequence[HeLo]) -> HeLo:
+def join_members(network: HeLo, weights: Sequence[Mapping[str, Tensor]]) -> HeLo:
     """Return one model that has the members of several models of the same configuration.
 
     Parameters
     ----------
-    networks : sequence of HeLo
-        Models on the same device; at least one.
+    network : HeLo
+        One of the models. The joint model is on its device.
+    weights : sequence of mapping
+        The `state_dict` of each model, in the order of the members.
 
     Returns
     -------
     HeLo
-        Model with copies of their weights.
+        Model with copies of the weights.
     """
-    joined = copy.deepcopy(networks[0])
-    joined.members = sum(network.members for network in networks)
-    states = [dict(network.named_parameters()) for network in networks]
+    joined = copy.deepcopy(network)
     for name, parameter in joined.named_parameters():
-        parameter.data = torch.cat([state[name].detach() for state in states])
+        parameter.data = torch.cat([state[name].detach() for state in weights])
+    joined.members = len(joined.classifier.prior)
     return joined

@@ -9,19 +9,23 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from helo.errors import InputError
-from helo.names import Column, FileName, TableName
-from helo.run.ledger import ROW, CellRecord, Ledger, records_of
+from helo.names import Column, FileName, Prefix, TableName
+from helo.run.ensemble.fold_ensembles import LabelledWindows, ensemble_table, fold_ensembles
+from helo.run.ledger import RECORD_COLUMNS, CellRecord, Ledger, records_of
 from helo.run.manifest import Manifest
 from helo.run.selection import selected_cells
 from helo.run.tables import (
     CELL_COLUMNS,
     EPOCH_COLUMNS,
     cells_table,
+    ensemble_predictions_table,
     epochs_table,
     explanations_table,
     predictions_table,
@@ -248,7 +252,12 @@ class Run:
             return 0
 
     def write_tables(
-        self, truth: pd.DataFrame, baselines: pd.DataFrame, objective: str, export_predictions: bool = False
+        self,
+        truth: pd.DataFrame,
+        subjects: NDArray[np.str_],
+        baselines: pd.DataFrame,
+        objective: str,
+        export_predictions: bool = False,
     ) -> dict[str, str]:
         """Compute all tables from the ledger and write them.
 
@@ -256,6 +265,8 @@ class Run:
         ----------
         truth : DataFrame
             True distributions of all windows, see `helo.run.tables.predictions_table`.
+        subjects : ndarray of shape (N,)
+            Subject of each window.
         baselines : DataFrame
             Scores of all baselines, for ``baselines.parquet``.
         objective : str
@@ -275,11 +286,14 @@ class Run:
         self.write_table(TableName.PREDICTIONS, predictions_table(records, truth).drop(columns=Column.METHOD))
         self.write_table(TableName.EXPLANATIONS, explanations_table(records))
         self.write_table(TableName.BASELINES, baselines)
+        ensembles = fold_ensembles(self.ledger, self.folds, cells, objective, _labelled(truth, subjects, cells))
+        self.write_table(TableName.ENSEMBLE, ensemble_table(ensembles))
+        self.write_table(TableName.ENSEMBLE_PREDICTIONS, ensemble_predictions_table(ensembles, truth))
         # After the other tables: readers use them only if this table has all cells of the ledger.
         self.write_table(TableName.CELLS, cells)
         if export_predictions:
             fitted = self.ledger.read_baselines()
-            parts = chain(map(records_of, self._blocks(ROW.names, faults)), [fitted])
+            parts = chain(map(records_of, self._blocks(RECORD_COLUMNS, faults)), [fitted])
             self._write_pieces(TableName.ALL_PREDICTIONS, (predictions_table(part, truth) for part in parts))
         return faults
 
@@ -291,3 +305,10 @@ class Run:
             yield rows
         if empty:
             yield self.ledger.rows(columns)
+
+
+def _labelled(truth: pd.DataFrame, subjects: NDArray[np.str_], cells: pd.DataFrame) -> LabelledWindows:
+    """Return the labels of all windows, with their groups if cells have scores by group."""
+    labels = truth.filter(regex=f"^{Prefix.TRUE}").to_numpy(float)
+    has_groups = any(column.startswith(Prefix.TEST_BY_GROUP) for column in cells.columns)
+    return LabelledWindows(labels, subjects, truth[Column.GROUP].to_numpy(str) if has_groups else None)

@@ -40,12 +40,34 @@ def best_per_fold(cells: pd.DataFrame, objective: str) -> dict[str, int]:
     >>> best_per_fold(cells, "kl")
     {'S2': 1}
     """
+    return {fold: found[0] for fold, found in rank_per_fold(cells, objective, 1).items()}
+
+
+def rank_per_fold(cells: pd.DataFrame, objective: str, count: int) -> dict[str, list[int]]:
+    """Return the configurations with the best inner validation scores in each fold, best first.
+
+    Only completed cells count. Among equal scores, the lowest number comes first.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        A row per cell, with the columns of ``cells.parquet``.
+    objective : str
+        Name of a metric.
+    count : int
+        Maximum number of configurations of a fold.
+
+    Returns
+    -------
+    dict
+        Test subject of a fold → configurations. Folds without a completed cell are left out.
+    """
     ranked = _losses(cells, objective, (Status.COMPLETED,)).sort_values(["loss", Column.CONFIGURATION], kind="stable")
-    first = ranked.drop_duplicates(Column.FOLD)
-    return {
-        str(fold): int(configuration)
-        for fold, configuration in zip(first[Column.FOLD], first[Column.CONFIGURATION], strict=True)
-    }
+    first = ranked.groupby(Column.FOLD, sort=False).head(count)
+    found: dict[str, list[int]] = {}
+    for fold, configuration in zip(first[Column.FOLD], first[Column.CONFIGURATION], strict=True):
+        found.setdefault(str(fold), []).append(int(configuration))
+    return found
 
 
 def best_overall(cells: pd.DataFrame, objective: str, folds: int) -> int | None:

@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from helo.metrics import METRICS
 from helo.names import Column, Explanation, Prefix
+from helo.run.ensemble.fold_ensembles import FoldEnsemble
 from helo.run.ledger import HISTORY_COLUMNS, CellRecord
 
 CELL_COLUMNS: Final = (
@@ -175,26 +177,49 @@ def predictions_table(records: Sequence[CellRecord], truth: pd.DataFrame) -> pd.
     DataFrame
         Method, configuration, fold and window with the columns of `truth` and ``pred_<emotion>``.
     """
-    emotions = [column.removeprefix(Prefix.TRUE) for column in truth.columns if column.startswith(Prefix.TRUE)]
     parts = []
     for record in records:
         if record.predictions is None or record.windows is None:
             continue
-        part = truth.iloc[record.windows].reset_index(drop=True)
-        part.insert(0, Column.WINDOW, record.windows)
-        part.insert(0, Column.FOLD, record.fold)
+        part = _fold_predictions(record.fold, record.windows, record.predictions, truth)
         part.insert(0, Column.CONFIGURATION, record.configuration)
         part.insert(0, Column.METHOD, record.method)
-        predicted = pd.DataFrame(record.predictions, columns=[Prefix.PREDICTED + emotion for emotion in emotions])
-        parts.append(pd.concat([part, predicted], axis=1))
+        parts.append(part)
     if parts:
         return pd.concat(parts, ignore_index=True)
-    columns = [
-        Column.METHOD,
-        Column.CONFIGURATION,
-        Column.FOLD,
-        Column.WINDOW,
-        *truth.columns,
-        *(Prefix.PREDICTED + emotion for emotion in emotions),
-    ]
-    return pd.DataFrame(columns=columns)
+    return pd.DataFrame(columns=[Column.METHOD, Column.CONFIGURATION, *_prediction_columns(truth)])
+
+
+def ensemble_predictions_table(ensembles: Sequence[FoldEnsemble], truth: pd.DataFrame) -> pd.DataFrame:
+    """Return ``ensemble_predictions.parquet``: a row per fold and test window.
+
+    Parameters
+    ----------
+    ensembles : sequence of FoldEnsemble
+        Ensembles of the folds.
+    truth : DataFrame
+        See `predictions_table`.
+
+    Returns
+    -------
+    DataFrame
+        Fold and window with the columns of `truth` and ``pred_<emotion>``.
+    """
+    parts = [_fold_predictions(one.fold, one.windows, one.predictions, truth) for one in ensembles]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_prediction_columns(truth))
+
+
+def _fold_predictions(
+    fold: str, windows: NDArray[np.int64], predictions: NDArray[np.float32], truth: pd.DataFrame
+) -> pd.DataFrame:
+    """Return the rows of one fold, with `_prediction_columns`."""
+    part = truth.iloc[windows].reset_index(drop=True)
+    part.insert(0, Column.WINDOW, windows)
+    part.insert(0, Column.FOLD, fold)
+    predicted = [name for name in _prediction_columns(truth) if name.startswith(Prefix.PREDICTED)]
+    return pd.concat([part, pd.DataFrame(predictions, columns=predicted)], axis=1)
+
+
+def _prediction_columns(truth: pd.DataFrame) -> list[str]:
+    emotions = [column.removeprefix(Prefix.TRUE) for column in truth.columns if column.startswith(Prefix.TRUE)]
+    return [Column.FOLD, Column.WINDOW, *truth.columns, *(Prefix.PREDICTED + emotion for emotion in emotions)]

@@ -16,6 +16,7 @@ from helo.evaluation.baselines import baselines_table
 from helo.evaluation.folds import Fold, folds_as_json
 from helo.names import Column, Prefix, TableName
 from helo.run.directory import Run
+from helo.run.ensemble.candidates import CandidateCells
 from helo.run.ledger import LedgerWriter, rows_in
 from helo.search.context import SearchContext
 from helo.search.execution.cells import CellSettings
@@ -81,19 +82,20 @@ def run_remaining_cells(context: SearchContext) -> bool:
             # Written at the start, so that a dashboard can compare the first cells with the trivial baselines.
             run.write_table(TableName.BASELINES, baselines_table(setup.dataset, folds))
         _announce(context, folds, resources, is_resumed)
-        return _run_cells(context, queue, folds, resources, lock, is_external)
+        return _run_cells(context, queue, resources, lock, finished.candidates, is_external)
 
 
 def _run_cells(
     context: SearchContext,
     queue: Queue,
-    folds: tuple[Fold, ...],
     resources: Resources,
     lock: FolderLock,
+    candidates: CandidateCells,
     is_external: bool,
 ) -> bool:
     """Run the cells of a queue and write the tables; return whether every cell is finished."""
     setup, run, planner = context.setup, context.run, queue.planner
+    folds = setup.folds
     settings = CellSettings(
         training=setup.training,
         gpus=resources.gpus_per_cell or 0.0,
@@ -117,7 +119,7 @@ def _run_cells(
                     SharedDataset(setup.dataset),
                     folds,
                     settings,
-                    Reporting(writer, progress, loggers),
+                    Reporting(writer, progress, loggers, candidates),
                     setup.resources.concurrency if is_external else resources.concurrency,
                 )
     except BaseException:
@@ -231,7 +233,8 @@ def write_tables(context: SearchContext, folds: tuple[Fold, ...]) -> None:
     if dataset.groups is not None:
         truth.insert(0, Column.GROUP, dataset.groups)
     baselines = baselines_table(dataset, folds, run.ledger.read_baselines())
-    for name, fault in run.write_tables(truth, baselines, setup.space.objective, setup.export_predictions).items():
+    faults = run.write_tables(truth, dataset.subjects, baselines, setup.space.objective, setup.export_predictions)
+    for name, fault in faults.items():
         context.print(
             f"{run.ledger.folder.where(name)}: {fault}; its cells are missing in the tables until the search is resumed"
         )

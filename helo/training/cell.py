@@ -24,8 +24,8 @@ from helo.configuration import Configuration
 from helo.data.dataset import Dataset
 from helo.data.schema import Schema
 from helo.evaluation.folds import Fold, SplitData, held_out_part, member_seed, split_data
-from helo.metrics import mean_scores
-from helo.model.network import HeLo
+from helo.metrics import METRICS, mean_scores
+from helo.model.network import join_members
 from helo.names import Prefix
 from helo.settings import TrainingSettings
 from helo.training.members import (
@@ -187,17 +187,21 @@ class CellTraining:
         stages = [*self._stages, self._current_stage()]
         history = self._joint_history(stages)
         trained = sum(len(stage.history[0]) for stage in stages)
-        network = self._network(stages)
+        network = join_members(self.current.averaged, [stage.weights for stage in stages])
         tests = [held_out_part(dataset, one) for one in self.data[:trained]]
-        answer = forward(network, Windows(tests, self.device))
+        answer = forward(network, Windows(tests, self.device), self.current.mixed)
         predicted = np.mean(answer.predicted, axis=0)
-        out_of_fold = forward(network, Windows([one.validation for one in self.data[:trained]], self.device)).predicted
         is_whole = trained == len(self.data)
+        out_of_fold = None
+        if is_whole:
+            validation = Windows([one.validation for one in self.data], self.device)
+            predicted_others = forward(network, validation, self.current.mixed).predicted
+            out_of_fold = np.concatenate(predicted_others).astype(np.float32)
         return CellResult(
             stopped=not is_whole,
             epochs=sum(len(stage.history[0]) * (len(stage.history) - 1) for stage in stages),
             best_epoch=self.current.epoch,
-            val={name.removeprefix(Prefix.VAL): value for name, value in history[-1].items() if Prefix.VAL in name},
+            val={name: history[-1][Prefix.VAL + name] for name in METRICS},
             test=mean_scores(tests[0].labels, predicted, tests[0].subjects),
             history=tuple(history),
             first_losses=tuple(self.first_losses),
@@ -206,7 +210,7 @@ class CellTraining:
             correlation=None if answer.correlation is None else answer.correlation.mean(axis=0),
             plan=None if answer.plan is None else answer.plan.mean(axis=0),
             other_windows=np.concatenate([one.validation.rows for one in self.data[:trained]]).astype(np.int64),
-            out_of_fold=np.concatenate(out_of_fold).astype(np.float32) if is_whole else None,
+            out_of_fold=out_of_fold,
             test_by_group=tests[0].scores_by_group(predicted),
         )
 
@@ -249,15 +253,6 @@ class CellTraining:
             rows = [row for stage in stages for row in stage.history[epoch]] + others
             joint.append({"epoch": float(epoch), **joint_scores(rows, self._sizes)})
         return joint
-
-    def _network(self, stages: Sequence[Stage]) -> HeLo:
-        """Return a model that has the members of all stages."""
-        parts = [stage.weights for stage in stages]
-        weights = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        mean_label = weights["classifier.prior"].softmax(dim=-1)
-        network = HeLo(self.schema, self.configuration, mean_label).to(self.device)
-        network.load_state_dict(weights)
-        return network
 
 
 class Checkpointer(Protocol):

@@ -1,13 +1,14 @@
 """Training of HeLo on windows, epoch by epoch, for cells and for the final model.
 
-A fitting keeps its own random state. Earlier and concurrent computations in the same process do not change its values.
+Each member has its own random number generators. Other computations in the same process do not change its values.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -102,29 +103,24 @@ class Fitting:
     ) -> None:
         self.configuration = configuration
         self.device, self.mixed = torch.device(engine.device), engine.precision == Precision.MIXED
-        self.windows = Windows(trains, self.device)
+        self.windows = Windows(trains, self.device, labelled=True)
         self.batches = batches or Batches.for_sizes(self.windows.sizes, configuration.batch_size)
-        labels = [train.labels for train in trains]
-        padded = np.zeros((len(trains), max(self.windows.sizes), len(schema.emotions)), np.float32)
-        for row, own in zip(padded, labels, strict=True):
-            row[: len(own)] = own
-        self.labels = torch.from_numpy(padded).to(self.device)
         # Found once: a search for NaN in each step would make a GPU synchronise.
         self.complete = not trains[0].dataset.missing
-        correlations = np.stack([label_correlation(own) for own in labels])
+        correlations = np.stack([label_correlation(train.labels) for train in trains])
         self.correlation = torch.from_numpy(correlations).float().to(self.device)
-        means = torch.from_numpy(np.stack([own.mean(axis=0) for own in labels])).float()
+        means = torch.from_numpy(np.stack([train.labels.mean(axis=0) for train in trains])).float()
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        with self._own_randomness(seeds[0]):
-            self.model = _seeded_members(schema, configuration, means, seeds).to(self.device)
-            self._remember_randomness()
         self.dropout_generators = self.generators
         if self.device.type != "cpu":
             self.dropout_generators = [torch.Generator(self.device).manual_seed(seed) for seed in seeds]
-        self.model.streams.generators = self.dropout_generators
+        self.model = _seeded_members(schema, configuration, means, seeds).to(self.device)
         self.averaged = copy.deepcopy(self.model).requires_grad_(False)
+        self.model.streams.generators = self.dropout_generators
+        self.compiled = engine.compiled
         self.learner: Any = torch.compile(self.model) if engine.compiled else self.model  # Shares its weights.
         self.parameters = list(self.model.parameters())
+        self._averages = list(self.averaged.parameters())
         self.optimiser = torch.optim.AdamW(
             parameter_groups(self.model, configuration.weight_decay), lr=configuration.learning_rate, fused=True
         )
@@ -150,16 +146,17 @@ class Fitting:
         """
         sums = torch.zeros(3, self.members, device=self.device)
         self.model.train()
-        with self._own_randomness():
-            arranged = [
-                self.batches.arrange(torch.randperm(size, generator=generator))
-                for size, generator in zip(self.windows.sizes, self.generators, strict=True)
-            ]
-            positions = torch.stack([one for one, _ in arranged], dim=1).to(self.device)
-            weights = torch.stack([one for _, one in arranged], dim=1).to(self.device)
+        arranged = [
+            self.batches.arrange(torch.randperm(size, generator=generator))
+            for size, generator in zip(self.windows.sizes, self.generators, strict=True)
+        ]
+        positions = torch.stack([one for one, _ in arranged], dim=1).to(self.device)
+        weights = torch.stack([one for _, one in arranged], dim=1).to(self.device)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.configuration.learning_rate * DECAY**self.epoch
+        with self._compiled_randomness():
             for step in range(self.batches.steps):
                 sums += self.step(positions[step], weights[step])
-            self._remember_randomness()
         self.epoch += 1
         losses, alignments, unconverged = sums.tolist()  # Once per epoch, as it makes a GPU synchronise.
         if not np.isfinite(losses).all():
@@ -188,8 +185,7 @@ class Fitting:
         Tensor of shape (3, M)
             Prediction loss, alignment loss and number of unconverged plans of each member.
         """
-        labels = self.labels[torch.arange(self.members, device=self.device).unsqueeze(1), positions]
-        self._set_learning_rate()
+        labels = self.windows.labels(positions)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             output = self.learner(self.windows.batch(positions), self.complete)
         losses = (kl_loss(labels, output.log_predicted) * weights).sum(dim=1)
@@ -204,50 +200,50 @@ class Fitting:
         self.optimiser.step()
         self.steps += 1
         self._average()
-        return torch.stack([losses.detach(), alignments.detach(), output.unconverged.float()])
+        unconverged = (output.unconverged & (weights > 0)).sum(dim=1)
+        return torch.stack([losses.detach(), alignments.detach(), unconverged])
 
     @torch.no_grad()
     def _average(self) -> None:
         """Update the averaged weights."""
         share = 1 - (1 - 1 / self.steps) ** (AVERAGE_POWER + 1)
-        torch._foreach_lerp_(list(self.averaged.parameters()), self.parameters, share)
-
-    def _set_learning_rate(self) -> None:
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.configuration.learning_rate * DECAY**self.epoch
+        torch._foreach_lerp_(self._averages, self.parameters, share)
 
     def answer(self, windows: Windows) -> Answer:
         """Evaluate the members on windows of their own, with the averaged weights."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-            return forward(self.averaged, windows)
+        return forward(self.averaged, windows, self.mixed)
 
     def random_state(self) -> list[Tensor]:
-        """Return the state of all random numbers of this training."""
-        generators = dict.fromkeys([*self.generators, *self.dropout_generators])
-        return [*self._state, *(generator.get_state() for generator in generators)]
+        """Return the states of the random number generators of all members, between two epochs."""
+        return [generator.get_state() for generator in (*self.generators, *self.dropout_generators)]
 
     def restore_random_state(self, state: Sequence[Tensor]) -> None:
         """Resume from a `random_state`."""
-        own = len(self._state)
-        self._state = [tensor.cpu() for tensor in state[:own]]
-        generators = dict.fromkeys([*self.generators, *self.dropout_generators])
-        for generator, tensor in zip(generators, state[own:], strict=True):
-            generator.set_state(tensor.cpu())
+        for generator, tensor in zip((*self.generators, *self.dropout_generators), state, strict=True):
+            generator.set_state(tensor.cpu())  # A GPU's generator, too, takes its state from the CPU.
 
-    def _own_randomness(self, seed: int | None = None) -> _Randomness:
-        return _Randomness(self.device, seed, getattr(self, "_state", None))
+    @contextmanager
+    def _compiled_randomness(self) -> Iterator[None]:
+        """Seed torch's own random numbers for an epoch, and restore them afterwards.
 
-    def _remember_randomness(self) -> None:
-        self._state = _random_state(self.device)
+        Only compiled code draws from them, see `helo.model.basics.Dropout`.
+        """
+        if not self.compiled:
+            yield
+            return
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(int(torch.randint(2**62, (), generator=self.generators[0])))
+            yield
 
 
 def _seeded_members(schema: Schema, configuration: Configuration, means: Tensor, seeds: Sequence[int]) -> HeLo:
     """Return a model whose members have the first weights that each of them would have alone."""
     networks = []
-    for seed, mean in zip(seeds, means, strict=True):
-        torch.manual_seed(seed)
-        networks.append(HeLo(schema, configuration, mean.unsqueeze(0)))
-    return join_members(networks)
+    with torch.random.fork_rng(devices=[]):
+        for seed, mean in zip(seeds, means, strict=True):
+            torch.default_generator.manual_seed(seed)  # Unlike `torch.manual_seed`, this leaves GPUs alone.
+            networks.append(HeLo(schema, configuration, mean.unsqueeze(0)))
+    return join_members(networks[0], [network.state_dict() for network in networks])
 
 
 @torch.no_grad()
@@ -262,34 +258,6 @@ def clip_gradients(parameters: Sequence[nn.Parameter], largest: float) -> None:
         Largest norm of the gradient of a member.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    norms = torch.cat([gradient.flatten(1) for gradient in gradients if gradient.ndim > 1], dim=1).norm(dim=1)
+    norms = torch.cat([gradient.view(len(gradient), -1) for gradient in gradients], dim=1).norm(dim=1)
     factors = (largest / (norms + 1e-6)).clamp_max(1)
     torch._foreach_mul_(gradients, [factors.view(-1, *[1] * (gradient.ndim - 1)) for gradient in gradients])
-
-
-class _Randomness:
-    """Context in which torch draws from the random stream of a fitting, not from that of the process."""
-
-    def __init__(self, device: torch.device, seed: int | None, state: list[Tensor] | None) -> None:
-        self.device, self.seed, self.state = device, seed, state
-        self.fork = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
-
-    def __enter__(self) -> None:
-        self.fork.__enter__()
-        if self.seed is not None:
-            torch.manual_seed(self.seed)
-        elif self.state is not None:
-            torch.set_rng_state(self.state[0])
-            if self.device.type == "cuda":
-                torch.cuda.set_rng_state(self.state[1], self.device)
-
-    def __exit__(self, *exception: Any) -> None:
-        self.fork.__exit__(*exception)
-
-
-def _random_state(device: torch.device) -> list[Tensor]:
-    """Return torch's random states: of the CPU and, if used, of the GPU."""
-    state = [torch.get_rng_state()]
-    if device.type == "cuda":
-        state.append(torch.cuda.get_rng_state(device))
-    return state

@@ -61,8 +61,6 @@ class MemberTraining(Fitting):
     ) -> None:
         super().__init__(schema, [one.train for one in data], configuration, seeds, batches, settings.engine)
         self.validation = Windows([one.validation for one in data], self.device)
-        self._labels = [one.validation.labels for one in data]
-        self._subjects = [one.validation.subjects for one in data]
         self.history: list[list[Scores]] = []
         nothing = {Column.TRAIN_LOSS: math.nan, Column.ALIGNMENT_LOSS: math.nan, Column.UNCONVERGED: 0.0}
         self._record([dict(nothing) for _ in data])
@@ -100,13 +98,13 @@ class MemberTraining(Fitting):
         """Score the validation subjects of each member and add the rows to the history."""
         answer = self.answer(self.validation)
         entries = []
-        for row, predicted, labels, subjects, unconverged in zip(
-            rows, answer.predicted, self._labels, self._subjects, answer.unconverged, strict=True
+        for row, predicted, part, unconverged in zip(
+            rows, answer.predicted, self.validation.parts, answer.unconverged, strict=True
         ):
             if not np.isfinite(predicted).all():
                 raise DivergedError(f"predictions are not finite after epoch {self.epoch}")
             row[Column.UNCONVERGED] += float(unconverged)
-            scores = mean_scores(labels, predicted, subjects)
+            scores = mean_scores(part.labels, predicted, part.subjects)
             # Checkpoints must hold plain strings: torch refuses to load classes such as enumerations.
             plain = {**row, **{Prefix.VAL + name: value for name, value in scores.items()}}
             entries.append({str(name): value for name, value in plain.items()})

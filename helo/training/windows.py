@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,20 +30,23 @@ class Windows:
         Windows of each member. Their numbers may differ.
     device : torch.device
         Device of the tensors.
+    labelled : bool
+        Whether `labels` is used, so that the labels stay in memory with the windows.
     """
 
-    def __init__(self, parts: Sequence[Part], device: torch.device) -> None:
+    def __init__(self, parts: Sequence[Part], device: torch.device, labelled: bool = False) -> None:
         self.parts, self.device = parts, device
         self.sizes = tuple(map(len, parts))
         columns = len(parts[0].dataset.schema.features)
         size = len(parts) * max(self.sizes) * columns * np.dtype(np.float32).itemsize
         self.resident: Tensor | None = None
+        self.resident_labels: Tensor | None = None
+        self._members = torch.arange(len(parts), device=device).unsqueeze(1)
         if size <= RESIDENT_BYTES:
-            padded = np.zeros((len(parts), max(self.sizes), columns), np.float32)
-            for row, part in zip(padded, parts, strict=True):
-                row[: len(part)] = part.features
-            self.resident = torch.from_numpy(padded).to(device)
-            self._members = torch.arange(len(parts), device=device).unsqueeze(1)
+            self.resident = self._padded(columns, (part.features for part in parts))
+            if labelled:
+                emotions = len(parts[0].dataset.schema.emotions)
+                self.resident_labels = self._padded(emotions, (part.labels for part in parts))
 
     def batch(self, positions: Tensor) -> Tensor:
         """Return the features (M, b, F) of the windows at positions (M, b) of each member's part."""
@@ -52,16 +55,30 @@ class Windows:
         taken = [part.take(rows) for part, rows in zip(self.parts, positions.cpu().numpy(), strict=True)]
         return torch.from_numpy(np.stack(taken)).to(self.device)
 
+    def labels(self, positions: Tensor) -> Tensor:
+        """Return the emotion distributions (M, b, E) of the windows at positions (M, b) of each member's part."""
+        if self.resident_labels is not None:
+            return self.resident_labels[self._members, positions]
+        taken = [part.only(rows).labels for part, rows in zip(self.parts, positions.cpu().numpy(), strict=True)]
+        return torch.from_numpy(np.stack(taken).astype(np.float32)).to(self.device)
+
+    def _padded(self, columns: int, rows: Iterable[NDArray[np.floating]]) -> Tensor:
+        """Return the rows of each member (N, columns) as one tensor (M, largest N, columns), padded with zeros."""
+        padded = np.zeros((len(self.parts), max(self.sizes), columns), np.float32)
+        for member, values in zip(padded, rows, strict=True):
+            member[: len(values)] = values
+        return torch.from_numpy(padded).to(self.device)
+
     def chunks(self) -> Iterator[Tensor]:
         """Yield the features of all windows in order, in chunks (M, b, F) for evaluation.
 
         Where a member has fewer windows than another, its last window is repeated.
         """
-        limits = torch.tensor(self.sizes, device=self.device).unsqueeze(1) - 1
+        last = torch.tensor(self.sizes, device=self.device).unsqueeze(1) - 1
         step = max(1, SCORING_BATCH // len(self.parts))
         for start in range(0, max(self.sizes), step):
             positions = torch.arange(start, min(start + step, max(self.sizes)), device=self.device)
-            yield self.batch(torch.minimum(positions, limits))
+            yield self.batch(torch.minimum(positions, last))
 
 
 class Batches(NamedTuple):
@@ -127,7 +144,7 @@ class Answer(NamedTuple):
 
 
 @torch.no_grad()
-def forward(model: HeLo, windows: Windows) -> Answer:
+def forward(model: HeLo, windows: Windows, mixed: bool = False) -> Answer:
     """Evaluate the members of a model.
 
     Parameters
@@ -136,6 +153,8 @@ def forward(model: HeLo, windows: Windows) -> Answer:
         Model, which is set to evaluation mode.
     windows : Windows
         Windows of each member; at least one.
+    mixed : bool
+        Whether the products of tokens are computed in bfloat16, see `helo.settings.Engine`.
 
     Returns
     -------
@@ -143,27 +162,26 @@ def forward(model: HeLo, windows: Windows) -> Answer:
         Predictions, label correlation and mean transport plan.
     """
     model.eval()
-    sizes = np.array(windows.sizes)
-    predicted, plans = [], []
-    unconverged = np.zeros(model.members)
-    correlation, start = None, 0
+    limits = torch.tensor(windows.sizes, device=windows.device).unsqueeze(1)
+    emotions = model.classifier.prior.shape[1]
+    predicted = np.empty((model.members, max(windows.sizes), emotions))
+    unconverged = torch.zeros(model.members, device=windows.device)
+    correlation, plan, start = None, None, 0
     for features in windows.chunks():
-        output = model(features)
-        predicted.append(output.log_predicted.double().softmax(dim=-1).cpu())
-        used = torch.from_numpy(start + np.arange(features.shape[1]) < sizes[:, None])  # The rest is repeated.
+        with torch.autocast(windows.device.type, torch.bfloat16, enabled=mixed):
+            output = model(features)
+        end = start + features.shape[1]
+        predicted[:, start:end] = output.log_predicted.double().softmax(dim=-1).cpu()
+        is_used = torch.arange(start, end, device=windows.device) < limits  # The last window of a member is repeated.
+        unconverged += (output.unconverged & is_used).sum(dim=1)
         if output.transport is not None:
-            shape = model.members, -1
-            errors = output.transport.unconverged.cpu().unflatten(0, shape)
-            unconverged += (errors & used).sum(dim=1).numpy()
-            weighted = output.transport.plan.double().unflatten(0, shape) * used.to(features.device)[..., None, None]
-            plans.append(weighted.sum(dim=1))
-        correlation, start = output.correlation, start + features.shape[1]
-    joined = torch.cat(predicted, dim=1).numpy()
+            plans = output.transport.plan.double().view(*is_used.shape, *output.transport.plan.shape[1:])
+            total = (plans * is_used[..., None, None]).sum(dim=1)
+            plan = total if plan is None else plan + total
+        correlation, start = output.correlation, end
     return Answer(
-        [one[:size] for one, size in zip(joined, sizes, strict=True)],
-        unconverged,
+        [rows[:size] for rows, size in zip(predicted, windows.sizes, strict=True)],
+        unconverged.cpu().double().numpy(),
         None if correlation is None else correlation.float().cpu().numpy(),
-        (torch.stack(plans).sum(dim=0).cpu() / torch.from_numpy(sizes)[:, None, None]).float().numpy()
-        if plans
-        else None,
+        None if plan is None else (plan / limits.unsqueeze(2)).float().cpu().numpy(),
     )

@@ -76,10 +76,11 @@ def cell(configuration: int, fold: int, rng: np.random.Generator) -> CellRecord:
         scores,
         scores,
         history,
-        np.arange(WINDOWS),
-        rng.dirichlet(np.ones(EMOTIONS), WINDOWS).astype(np.float32),
-        np.eye(EMOTIONS, dtype=np.float32),
-        np.full((3, 4), 1 / 12, np.float32),
+        tuple(row[0] for row in losses.tolist()),
+        windows=np.arange(WINDOWS),
+        predictions=rng.dirichlet(np.ones(EMOTIONS), WINDOWS).astype(np.float32),
+        correlation=np.eye(EMOTIONS, dtype=np.float32),
+        plan=np.full((3, 4), 1 / 12, np.float32),
     )
 
 

@@ -98,7 +98,7 @@ def test_subjects_differ_in_level_more_than_windows_do() -> None:
 @pytest.mark.parametrize("name", ["subjects", "clips", "windows", "emotions"])
 def test_arguments_below_their_minimum(name: str) -> None:
     with pytest.raises(InputError, match=f"{name} must be at least [12], got 0"):
-        simulate(**{name: 0})
+        simulate(**{name: 0})  # type: ignore[arg-type]
 
 
 def test_too_many_emotions() -> None:

@@ -1,116 +1,159 @@
-"""Tests of layers: dropout keeps the expectation, and absent tokens are ignored."""
+"""Tests of layers: members are separate, and absent tokens are ignored."""
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
+from torch import nn
 
-from helo.model.layers import Attention, Classifier, Dropout, EncoderLayer, LabelAttention, mean_token
+from helo.data.schema import Modality
+from helo.model.basics import Dropout, Streams
+from helo.model.layers import (
+    Attention,
+    Classifier,
+    EncoderLayer,
+    LabelAttention,
+    PhysiologicalFusion,
+    TokenEncoder,
+    mean_token,
+)
 
-
-@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.9])
-def test_dropout_drops_its_share_and_keeps_the_expectation(share: float) -> None:
-    torch.manual_seed(0)
-    dropped = Dropout(share).train()(torch.ones(200_003))  # Not a multiple of the draws per word.
-    zero = (dropped == 0).double().mean().item()
-    assert zero == pytest.approx(share, abs=5e-3)
-    assert dropped[dropped > 0].unique().numel() == 1
-    assert dropped.double().mean().item() == pytest.approx(1, abs=1e-2)
-
-
-def test_dropout_draws_elements_independently() -> None:
-    """The four draws of one word are independent."""
-    torch.manual_seed(0)
-    kept = (Dropout(0.5).train()(torch.ones(100_000)) > 0).double()
-    for lag in range(1, 9):
-        assert torch.corrcoef(torch.stack([kept[:-lag], kept[lag:]]))[0, 1].abs() < 0.02
+MEMBERS = 2
 
 
-def test_dropout_follows_the_seed_and_is_off_in_evaluation() -> None:
-    layer, x = Dropout(0.5), torch.randn(7, 5)
-    assert layer.eval()(x) is x
-    assert Dropout(0.0).train()(x) is x
-    torch.manual_seed(3)
-    one = layer.train()(x)
-    torch.manual_seed(3)
-    assert torch.equal(layer(x), one)
-    assert not torch.equal(layer(x), one)
+def dropout(share: float = 0.3) -> Dropout:
+    return Dropout(share, Streams())
 
 
-def test_dropout_passes_gradients_to_kept_elements() -> None:
-    torch.manual_seed(0)
-    x = torch.ones(50, requires_grad=True)
-    dropped = Dropout(0.5).train()(x)
-    dropped.sum().backward()
-    assert x.grad is not None
-    torch.testing.assert_close(x.grad, dropped.detach())
+def member_of(layer: nn.Module, member: int) -> nn.Module:
+    """Return a copy of a layer with one of its members."""
+    alone = copy.deepcopy(layer)
+    for parameter in alone.parameters():
+        parameter.data = parameter.data[member : member + 1]
+    return alone
 
 
 @pytest.fixture
 def tokens() -> torch.Tensor:
-    return torch.randn(3, 6, 8, generator=torch.Generator().manual_seed(0))
+    return torch.randn(MEMBERS, 3, 6, 8, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture
 def present() -> torch.Tensor:
+    """Return which tokens are present: the samples of the second member are those of the first in another order."""
     present = torch.ones(3, 6, dtype=torch.bool)
     present[0, [1, 4]] = False
     present[2] = False
-    return present
+    return torch.stack([present, present[[2, 0, 1]]])
+
+
+def test_members_do_not_read_each_other(tokens: torch.Tensor, present: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    labels, query = torch.randn(MEMBERS, 5, 8), torch.randn(MEMBERS, 3, 4, 8)
+    correlation = torch.randn(MEMBERS, 5, 5)
+    attention = LabelAttention(MEMBERS, 8, True)
+    torch.nn.init.normal_(attention.strength)  # type: ignore[arg-type]
+    classifier = Classifier(torch.randn(MEMBERS, 5), 8, dropout())
+    torch.nn.init.normal_(classifier.weight)
+    modality = Modality("eda", "physiological", tuple("abcdef"), 3)
+    calls = [
+        (TokenEncoder(MEMBERS, modality, 8, dropout()), (torch.randn(MEMBERS, 3, 6),)),
+        (Attention(MEMBERS, 8, 2), (query, tokens, present)),
+        (EncoderLayer(MEMBERS, 8, 2, dropout()), (tokens, present)),
+        (attention, (labels, tokens, correlation, present)),
+        (classifier, (torch.randn(MEMBERS, 3, 5, 8),)),
+    ]
+    for layer, inputs in calls:
+        layer.eval()
+        together = layer(*inputs)
+        assert together.shape[0] == MEMBERS
+        for member in range(MEMBERS):
+            alone = member_of(layer, member)(*(one[member : member + 1] for one in inputs))
+            torch.testing.assert_close(alone[0], together[member], msg=type(layer).__name__)
+
+
+def test_members_of_a_fusion_do_not_read_each_other(tokens: torch.Tensor, present: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    fusion = PhysiologicalFusion(MEMBERS, 1, 8, 2, dropout()).eval()
+    main, main_present = torch.randn(MEMBERS, 3, 4, 8), torch.rand(MEMBERS, 3, 4) > 0.3
+    together = fusion(main, [tokens], main_present, [present])
+    for member in range(MEMBERS):
+        here = slice(member, member + 1)
+        alone = member_of(fusion, member)(main[here], [tokens[here]], main_present[here], [present[here]])
+        torch.testing.assert_close(alone[0], together[member])
+
+
+def test_an_encoder_of_single_features_equals_the_general_product() -> None:
+    """One feature per token takes a shortcut."""
+    torch.manual_seed(0)
+    encoder = TokenEncoder(MEMBERS, Modality("eda", "physiological", tuple("abc"), 3), 8, dropout()).eval()
+    features = torch.randn(MEMBERS, 4, 3)
+    expected = torch.einsum("mbtf,mtfd->mbtd", features.unsqueeze(3), encoder.weight) + encoder.bias.unsqueeze(1)
+    torch.testing.assert_close(encoder(features), encoder.norm(expected))
 
 
 def test_attention_ignores_absent_tokens(tokens: torch.Tensor, present: torch.Tensor) -> None:
     torch.manual_seed(0)
-    attention, query = Attention(8, 2), torch.randn(3, 4, 8)
-    answers = attention(query, tokens, present)
-    torch.testing.assert_close(answers[:1], attention(query[:1], tokens[:1, present[0]]))
-    torch.testing.assert_close(answers[1:2], attention(query[1:2], tokens[1:2]))
+    attention, query = Attention(MEMBERS, 8, 2), torch.randn(MEMBERS, 3, 4, 8)
+    answers = attention(query, tokens, present)[0]
+    whole = attention(query[:, :1], tokens[:, :1, present[0, 0]])
+    torch.testing.assert_close(answers[0], whole[0, 0])
+    torch.testing.assert_close(answers[1], attention(query, tokens)[0, 1])
     assert (answers[2] == 0).all()
 
 
 def test_an_encoder_layer_ignores_absent_tokens(tokens: torch.Tensor, present: torch.Tensor) -> None:
     torch.manual_seed(0)
-    layer = EncoderLayer(8, 2, 0.3).eval()
+    layer = EncoderLayer(MEMBERS, 8, 2, dropout()).eval()
     read = layer(tokens, present)
-    torch.testing.assert_close(read[0, present[0]], layer(tokens[:1, present[0]])[0])
+    torch.testing.assert_close(read[0, 0, present[0, 0]], layer(tokens[:, :1, present[0, 0]])[0, 0])
     assert torch.isfinite(read).all()
+
+
+def correlation_of(labels: torch.Tensor) -> torch.Tensor:
+    directions = torch.nn.functional.normalize(labels, dim=-1)
+    return directions @ directions.mT
 
 
 @pytest.mark.parametrize("correlated", [True, False])
 def test_label_attention_ignores_absent_tokens(tokens: torch.Tensor, present: torch.Tensor, correlated: bool) -> None:
     torch.manual_seed(0)
-    attention, labels = LabelAttention(8, correlated), torch.randn(5, 8)
-    correlation = torch.nn.functional.normalize(labels, dim=1) @ torch.nn.functional.normalize(labels, dim=1).T
-    answers = attention(labels, tokens, correlation, present)
-    torch.testing.assert_close(answers[:1], attention(labels, tokens[:1, present[0]], correlation))
-    assert (answers[2] == 0).all()
+    attention, labels = LabelAttention(MEMBERS, 8, correlated), torch.randn(MEMBERS, 5, 8)
+    answers = attention(labels, tokens, correlation_of(labels), present)
+    whole = attention(labels, tokens[:, :1, present[0, 0]], correlation_of(labels))
+    torch.testing.assert_close(answers[0, 0], whole[0, 0])
+    assert (answers[0, 2] == 0).all()
+    assert (answers[1, 0] == 0).all()
 
 
 def test_label_attention_agrees_with_its_definition(tokens: torch.Tensor) -> None:
     """Projecting queries and answers instead of all tokens changes the order of the products only."""
     torch.manual_seed(0)
-    attention, labels = LabelAttention(8, True), torch.randn(5, 8)
+    attention, labels = LabelAttention(MEMBERS, 8, True), torch.randn(MEMBERS, 5, 8)
+    strength = torch.tensor([0.7, -0.4])
+    assert attention.strength is not None
     with torch.no_grad():
-        attention.strength.fill_(0.7)
-    directions = torch.nn.functional.normalize(labels, dim=1)
-    correlation = directions @ directions.T
-    related = correlation - torch.eye(5)
-    related = related / related.abs().sum(dim=1, keepdim=True).clamp_min(1)
-    scores = attention.query(labels) @ attention.key(tokens).transpose(1, 2) / 8**0.5
-    weights = (scores + 0.7 * related @ scores).softmax(dim=-1)
+        attention.strength.copy_(strength)
+    related = correlation_of(labels) - torch.eye(5)
+    related = (related / related.abs().sum(dim=2, keepdim=True).clamp_min(1)).unsqueeze(1)
+    scores = attention.query(labels).unsqueeze(1) @ attention.key(tokens).mT / 8**0.5
+    weights = (scores + strength[:, None, None, None] * related @ scores).softmax(dim=-1)
     expected = attention.output(weights @ attention.value(tokens))
-    torch.testing.assert_close(attention(labels, tokens, correlation), expected)
+    torch.testing.assert_close(attention(labels, tokens, correlation_of(labels)), expected)
 
 
 def test_mean_token_ignores_absent_tokens(tokens: torch.Tensor, present: torch.Tensor) -> None:
     mean = mean_token(tokens, present)
-    torch.testing.assert_close(mean[0], tokens[0, present[0]].mean(dim=0))
-    assert (mean[2] == 0).all()
-    torch.testing.assert_close(mean_token(tokens), tokens.mean(dim=1))
+    torch.testing.assert_close(mean[0, 0], tokens[0, 0, present[0, 0]].mean(dim=0))
+    assert (mean[0, 2] == 0).all()
+    torch.testing.assert_close(mean_token(tokens), tokens.mean(dim=2))
 
 
 def test_a_classifier_starts_at_its_prior() -> None:
-    prior = torch.tensor([0.1, 0.2, 0.7]).log()
-    classifier = Classifier(prior, 8, 0.5)
-    torch.testing.assert_close(classifier(torch.randn(4, 3, 8)), prior.expand(4, 3))
-    torch.testing.assert_close(classifier(torch.randn(4, 1, 8)), prior.expand(4, 3))
+    prior = torch.tensor([[0.1, 0.2, 0.7], [0.5, 0.3, 0.2]]).log()
+    classifier = Classifier(prior, 8, dropout(0.5))
+    expected = prior.unsqueeze(1).expand(2, 4, 3)
+    torch.testing.assert_close(classifier(torch.randn(2, 4, 3, 8)), expected)
+    torch.testing.assert_close(classifier(torch.randn(2, 4, 1, 8)), expected)

@@ -64,7 +64,7 @@ def test_the_same_model_whatever_the_transport(role: str) -> None:
     dataset = with_gaps(data(role))
     kinds = [{"transport": "none"}, {"transport": "fused", "ot_alpha": 0.1, "ot_entropy": 1.0}, {"modalities": role}]
     predictions = [
-        fit_model(dataset, replace(QUICK, **kind), 2, TrainingSettings()).predict(dataset)  # type: ignore[arg-type]
+        fit_model(dataset, replace(QUICK, epochs=2, **kind), TrainingSettings(), 2).predict(dataset)  # type: ignore[arg-type]
         for kind in kinds
     ]
     np.testing.assert_array_equal(predictions[0], predictions[1])
@@ -75,7 +75,7 @@ def test_the_same_model_whatever_the_transport(role: str) -> None:
 def test_predictions_of_windows_with_missing_signals(role: str, tmp_path: Path) -> None:
     """A missing signal changes the prediction of its own window only, and the model survives being saved."""
     whole, gaps = data(role), with_gaps(data(role))
-    model = fit_model(whole, replace(QUICK, modalities=role), 6, TrainingSettings())
+    model = fit_model(whole, replace(QUICK, modalities=role, epochs=6), TrainingSettings(), 2)
     model.save(tmp_path / "model")
     found, partial = model.predict(whole), load_model(tmp_path / "model").predict(gaps)
     assert np.isfinite(partial).all()

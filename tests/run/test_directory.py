@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import subprocess
@@ -28,7 +29,7 @@ from helo.storage import LocalFolder
 
 FOLDS = [
     {"test": "a", "validation": ["b"], "train": ["c"]},
-    {"test": "b", "validation": ["c"], "train": ["a"]},
+    {"test": "b", "validation": ["a"], "train": ["c"]},
 ]
 TRUTH = pd.DataFrame({"group": ["g"] * 4, "true_joy": [0.1, 0.2, 0.3, 0.4], "true_fear": [0.9, 0.8, 0.7, 0.6]})
 WHEN = datetime(2026, 1, 2, tzinfo=UTC)
@@ -56,10 +57,11 @@ def record(configuration: int, fold: str, kl: float | None, **params: object) ->
         scores,
         scores,
         history,
-        np.array(WINDOWS[fold]),
-        predicted,
-        np.array([[1, kl], [kl, 1]], np.float32),
-        None if fold == "a" else np.array([[kl, 0.5, 0.0]], np.float32),
+        windows=np.array(WINDOWS[fold]),
+        predictions=predicted,
+        correlation=np.array([[1, kl], [kl, 1]], np.float32),
+        plan=None if fold == "a" else np.array([[kl, 0.5, 0.0]], np.float32),
+        out_of_fold=predicted,
     )
 
 
@@ -190,11 +192,15 @@ def test_tables_are_written_from_the_ledger(tmp_path: Path) -> None:
         run.table("cells")
     for cell in RECORDS:
         run.ledger.append(cell, "ab".index(cell.fold))
-    run.write_tables(TRUTH, pd.DataFrame({"method": ["uniform"]}), "kl")
+    run.write_tables(TRUTH, np.array(list("aabb")), pd.DataFrame({"method": ["uniform"]}), "kl")
     assert len(run.table("cells")) == 4
     assert len(run.table("epochs")) == 6
     assert list(run.table("baselines")["method"]) == ["uniform"]
     assert len(run.table("explanations")) == 3 * 4 + 3
+    ensembles = run.table("ensemble")
+    assert ensembles["fold"].tolist() == ["a", "b"]
+    assert json.loads(ensembles["weights"][1]) == {"0": 1.0}  # the other cell of this fold failed
+    assert run.table("ensemble_predictions")["window"].tolist() == [0, 1, 2, 3]
     predictions = run.table("predictions")
     assert set(zip(predictions["configuration"], predictions["fold"], strict=True)) >= {
         (1, "a"),
@@ -241,7 +247,7 @@ def test_explanations_of_selected_cells_in_long_form() -> None:
 
 def test_an_empty_ledger_gives_empty_tables_with_all_columns(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", Manifest(), FOLDS)
-    run.write_tables(TRUTH, pd.DataFrame({"method": []}), "kl")
+    run.write_tables(TRUTH, np.array(list("aabb")), pd.DataFrame({"method": []}), "kl")
     assert run.table("cells").empty
     assert {"configuration", "fold", "status", "val_kl", "test_kl"} <= set(run.table("cells"))
     assert run.table("epochs").empty

@@ -109,6 +109,7 @@ def test_without_arguments_it_runs_the_demo_and_beats_the_train_mean(
     assert set(means.index) == {
         "per_fold_selection",
         "single_configuration",
+        "ensemble",
         "oracle",
         "train_mean",
         "uniform",
@@ -116,6 +117,7 @@ def test_without_arguments_it_runs_the_demo_and_beats_the_train_mean(
         *FITTED_BASELINES,
     }
     for metric in ("chebyshev", "kl", "clark", "canberra"):
+        assert means.loc["ensemble", metric] < means.loc["train_mean", metric]
         assert means.loc["per_fold_selection", metric] < means.loc["train_mean", metric]
         assert means.loc["oracle", metric] <= means.loc["per_fold_selection", metric]
     run = Run.open(path)

@@ -413,6 +413,7 @@ def test_a_full_disk_ends_the_search_and_it_resumes_when_there_is_space(unbroken
 
 KILLED = """
 import math, os, signal, sys
+from pathlib import Path
 from helo.configuration import Configuration
 from helo.data import simulate
 from helo.evaluation.folds import loso_folds
@@ -433,7 +434,7 @@ class Killed(CheckpointFile):
 
 dataset = simulate(subjects=4, clips=2, windows=5, emotions=3)
 configuration = Configuration(width=8, heads=2, batch_size=16, epochs=4)
-checkpointer = Killed(LocalFolder(sys.argv[1]), "cell.pt", interval=0)
+checkpointer = Killed(LocalFolder(Path(sys.argv[1])), "cell.pt", interval=0)
 fold = loso_folds(dataset.subject_names, 0)[0]
 train_cell(dataset, fold, configuration, TrainingSettings(), {4: math.inf}, checkpointer)
 """

@@ -18,14 +18,14 @@ from helo.data.dataset import Dataset
 from helo.data.simulated import simulate
 from helo.errors import DivergedError
 from helo.evaluation.baselines import baselines_table
-from helo.evaluation.folds import Fold, cell_seed, fold_data, held_out_part, loso_folds
-from helo.evaluation.scaling import Part
+from helo.evaluation.folds import Fold, SplitData, cell_seed, held_out_part, loso_folds, split_data
 from helo.metrics import METRICS, mean_scores, window_scores
 from helo.names import Column, Estimate, Normalisation, Prefix, enum_values
 from helo.run.ledger import HISTORY_COLUMNS
 from helo.settings import TrainingSettings
-from helo.training.cell import CellResult, CellTraining, train_cell
-from helo.training.fitting import Windows
+from helo.training.cell import CellResult, CellTraining, first_members, train_cell
+from helo.training.members import untrained_scores
+from helo.training.windows import Windows
 
 CPU = torch.device("cpu")
 QUICK = Configuration(width=8, epochs=3, learning_rate=1e-2, batch_size=16)
@@ -36,23 +36,27 @@ def cell(dataset: Dataset, fold: Fold) -> CellResult:
     return trained(dataset, fold, QUICK)
 
 
+def data_of(dataset: Dataset, fold: Fold, normalise: str = Normalisation.TRAIN) -> list[SplitData]:
+    return [split_data(dataset, fold, split, normalise) for split in fold.splits]
+
+
 def start(dataset: Dataset, fold: Fold, configuration: Configuration = QUICK, seed: int = 0) -> CellTraining:
-    return CellTraining(dataset.schema, fold_data(dataset, fold, "train"), configuration, TrainingSettings(seed=seed))
+    return CellTraining(dataset.schema, data_of(dataset, fold), configuration, TrainingSettings(seed=seed))
 
 
 def assert_same(one: CellResult, other: CellResult) -> None:
     np.testing.assert_array_equal(one.predictions, other.predictions)
+    np.testing.assert_array_equal(np.asarray(one.out_of_fold), np.asarray(other.out_of_fold))
     assert repr(one.history) == repr(other.history)  # Not ==: the first row has NaN.
     assert (one.val, one.test, one.best_epoch) == (other.val, other.test, other.best_epoch)
 
 
-def best_model(dataset: Dataset, fold: Fold, configuration: Configuration) -> tuple[CellTraining, Part, CellResult]:
-    """Return a finished training with its best weights, and the windows of the test subject."""
+def finished(dataset: Dataset, fold: Fold, configuration: Configuration) -> tuple[CellTraining, CellResult]:
+    """Return a finished training and its result."""
     training = start(dataset, fold, configuration)
     while not training.finished:
         training.run_epoch()
-    test = held_out_part(dataset, fold_data(dataset, fold, "train"))
-    return training, test, training.score(test)
+    return training, training.score(dataset)
 
 
 def with_features(dataset: Dataset, subject: str, factor: float) -> Dataset:
@@ -73,7 +77,7 @@ def test_concurrent_cells_do_not_affect_each_other(dataset: Dataset, fold: Fold,
         other.run_epoch()
         torch.rand(3)
         training.run_epoch()
-    assert_same(cell, training.score(held_out_part(dataset, fold_data(dataset, fold, "train"))))
+    assert_same(cell, training.score(dataset))
 
 
 def test_a_cell_leaves_the_random_stream_of_the_process_alone(dataset: Dataset, fold: Fold) -> None:
@@ -126,56 +130,78 @@ def test_without_groups_to_average_a_cell_has_no_scores_by_group(
     assert_same(other, cell)
 
 
-def test_history_has_a_row_per_epoch(cell: CellResult) -> None:
-    assert [row[Column.EPOCH] for row in cell.history] == list(range(cell.epochs + 1))
+def test_history_has_a_row_per_epoch(cell: CellResult, fold: Fold) -> None:
+    assert [row[Column.EPOCH] for row in cell.history] == list(range(QUICK.epochs + 1))
     assert all(set(row) == {Column.EPOCH, *HISTORY_COLUMNS} for row in cell.history)
     assert all(math.isfinite(value) for row in cell.history[1:] for value in row.values())
+    assert cell.epochs == len(fold.splits) * QUICK.epochs
+    assert cell.best_epoch == QUICK.epochs
 
 
-def test_epoch_0_is_the_mean_label(dataset: Dataset, fold: Fold, cell: CellResult) -> None:
-    rows = dataset.rows(fold.validation)
-    mean = dataset.labels[dataset.rows(fold.train)].mean(axis=0)
-    expected = mean_scores(dataset.labels[rows], np.broadcast_to(mean, (len(rows), len(mean))), dataset.subjects[rows])
+def test_epoch_0_is_the_mean_label_of_each_member(dataset: Dataset, fold: Fold, cell: CellResult) -> None:
+    labels, predicted, subjects = [], [], []
+    for split in fold.splits:
+        rows = dataset.rows(split.validation)
+        mean = dataset.labels[dataset.rows(split.train)].mean(axis=0)
+        labels.append(dataset.labels[rows])
+        subjects.append(dataset.subjects[rows])
+        predicted.append(np.broadcast_to(mean, (len(rows), len(mean))))
+    expected = mean_scores(*map(np.concatenate, (labels, predicted, subjects)))
     assert {name: cell.history[0][Prefix.VAL + name] for name in METRICS} == pytest.approx(expected, abs=1e-5)
 
 
-def test_training_lowers_the_loss(dataset: Dataset, fold: Fold) -> None:
-    training = start(dataset, fold, replace(QUICK, epochs=8, dropout=0.0))
-    for _ in range(8):
-        training.run_epoch()
-    losses = [row["train_loss"] for row in training.history[1:]]
-    assert losses[-1] < losses[0]
-    alignments = [row["alignment_loss"] for row in training.history[1:]]
-    assert alignments[-1] < alignments[0]
+def test_validation_scores_are_those_of_out_of_fold_predictions(dataset: Dataset, fold: Fold, cell: CellResult) -> None:
+    """Every subject but the test subject counts once, with all its windows."""
+    rows = cell.other_windows
+    assert rows is not None
+    assert cell.out_of_fold is not None
+    np.testing.assert_array_equal(np.sort(rows), np.sort(dataset.rows(fold.others)))
+    scores = mean_scores(dataset.labels[rows], cell.out_of_fold, dataset.subjects[rows])
+    assert cell.val == pytest.approx(scores, abs=1e-5)
+    assert cell.val == {name: cell.history[-1][Prefix.VAL + name] for name in METRICS}
 
 
-@pytest.mark.parametrize("objective", ["kl", "cosine"])
-def test_the_best_epoch_is_kept(dataset: Dataset, fold: Fold, objective: str) -> None:
-    cell = train_cell(dataset, fold, replace(QUICK, epochs=5), TrainingSettings(objective=objective))
-    losses = [METRICS[objective].loss(row[Prefix.VAL + objective]) for row in cell.history]
-    assert cell.best_epoch == int(np.argmin(losses))
-    assert METRICS[objective].loss(cell.val[objective]) == min(losses)
-    assert cell.val == {name: cell.history[cell.best_epoch][Prefix.VAL + name] for name in METRICS}
+def test_a_member_predicts_subjects_that_it_has_not_seen(dataset: Dataset, fold: Fold) -> None:
+    """Labels of a subject change out-of-fold predictions of the others only."""
+    subject = fold.splits[0].validation[0]
+    labels = dataset.labels.copy()
+    labels[dataset.rows((subject,))] = np.eye(len(dataset.emotions))[0]
+    before, after = trained(dataset, fold, QUICK), trained(replace(dataset, labels=labels), fold, QUICK)
+    assert before.other_windows is not None
+    moved = np.abs(np.asarray(before.out_of_fold) - np.asarray(after.out_of_fold)).max(axis=1) > 0
+    validated = np.isin(dataset.subjects[before.other_windows], fold.splits[0].validation)
+    assert not moved[validated].any()
+    assert moved[~validated].any()
 
 
-def test_scores_are_those_of_the_best_epochs_weights(dataset: Dataset, fold: Fold) -> None:
-    training = start(dataset, fold, replace(QUICK, epochs=6, learning_rate=0.3, patience=99))
-    snapshots = [training.predict(training.validation)]
-    while not training.finished:
-        training.run_epoch()
-        snapshots.append(training.predict(training.validation))
-    training.score(held_out_part(dataset, fold_data(dataset, fold, "train")))
-    np.testing.assert_array_equal(training.predict(training.validation), snapshots[training.best_epoch])
+def test_predictions_are_the_mean_over_members(dataset: Dataset, fold: Fold) -> None:
+    training, cell = finished(dataset, fold, QUICK)
+    tests = Windows([held_out_part(dataset, one) for one in training.data], CPU)
+    members = training.current.answer(tests).predicted
+    assert len(members) == len(fold.splits)
+    np.testing.assert_allclose(cell.predictions, np.mean(members, axis=0), atol=1e-6)
 
 
-def test_patience_ends_a_cell_without_improvement(dataset: Dataset, fold: Fold) -> None:
-    hopeless = replace(QUICK, learning_rate=1.0, epochs=50, patience=2)
-    cell = train_cell(dataset, fold, hopeless, TrainingSettings())
-    assert cell.epochs == cell.best_epoch + 2 < 50
+def test_the_averaged_weights_of_the_last_epoch_are_used(dataset: Dataset, fold: Fold) -> None:
+    training, cell = finished(dataset, fold, QUICK)
+    np.testing.assert_allclose(np.asarray(cell.out_of_fold), np.concatenate(training.current.out_of_fold()), atol=1e-6)
 
 
-def test_the_last_epoch_ends_a_cell(cell: CellResult) -> None:
+@pytest.mark.parametrize("rungs", [None, {1: math.inf}])
+def test_a_cell_may_have_one_member(dataset: Dataset, rungs: dict[int, float] | None) -> None:
+    fold = loso_folds(dataset.subject_names, seed=0, inner_folds=1)[0]
+    cell = trained(dataset, fold, QUICK, rungs=rungs)
+    assert not cell.stopped
     assert cell.epochs == QUICK.epochs
+    assert cell.other_windows is not None
+    np.testing.assert_array_equal(cell.other_windows, dataset.rows(fold.validation))
+    assert list(cell.first_losses) == [row["val_kl"] for row in cell.history]
+
+
+def test_training_lowers_the_loss(dataset: Dataset, fold: Fold) -> None:
+    cell = trained(dataset, fold, replace(QUICK, epochs=8, dropout=0.0))
+    for name in ("train_loss", "alignment_loss"):
+        assert cell.history[-1][name] < cell.history[1][name]
 
 
 def test_test_scores_belong_to_the_predictions(dataset: Dataset, fold: Fold, cell: CellResult) -> None:
@@ -196,27 +222,21 @@ def test_training_does_not_depend_on_the_test_subject(dataset: Dataset, fold: Fo
     poisoned = replace(dataset, features=features, labels=labels)
     before = train_cell(dataset, fold, QUICK, TrainingSettings(normalise=normalise))
     after = train_cell(poisoned, fold, QUICK, TrainingSettings(normalise=normalise))
+    assert before is not None
+    assert after is not None
     assert repr(after.history) == repr(before.history)
+    assert after.first_losses == before.first_losses
     assert (after.val, after.best_epoch) == (before.val, before.best_epoch)
+    assert np.asarray(after.out_of_fold).tobytes() == np.asarray(before.out_of_fold).tobytes()
+    np.testing.assert_array_equal(np.asarray(after.correlation), np.asarray(before.correlation))
     assert after.test != before.test
-
-
-def test_test_predictions_do_not_depend_on_the_order_of_windows(dataset: Dataset, fold: Fold) -> None:
-    """With ``train`` scaling, the prediction for a window depends on this window and the weights only."""
-    training = start(dataset, fold)
-    training.run_epoch()
-    test = held_out_part(dataset, fold_data(dataset, fold, "train"))
-    backwards = replace(test, rows=test.rows[::-1])
-    predicted = training.predict(Windows(test, CPU))
-    np.testing.assert_allclose(training.predict(Windows(backwards, CPU))[::-1], predicted, atol=1e-4)
 
 
 def test_windows_above_the_memory_limit_are_scaled_batch_by_batch(
     dataset: Dataset, fold: Fold, cell: CellResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("helo.training.fitting.RESIDENT_BYTES", 0)
-    monkeypatch.setattr("helo.training.fitting.SCORING_BATCH", 5)
-    assert start(dataset, fold).windows.resident is None
+    monkeypatch.setattr("helo.training.windows.RESIDENT_BYTES", 0)
+    assert start(dataset, fold).current.windows.resident is None
     assert_same(trained(dataset, fold, QUICK), cell)
 
 
@@ -230,7 +250,7 @@ def test_a_broken_signal_of_a_validation_subject_is_divergence(dataset: Dataset,
 def test_weights_that_are_not_finite_are_divergence(dataset: Dataset, fold: Fold) -> None:
     training = start(dataset, fold)
     with torch.no_grad():
-        training.model.labels[0] = torch.nan
+        training.current.model.labels[1, 0] = torch.nan  # Of one member.
     with pytest.raises(DivergedError, match="the training loss is nan in epoch 1"):
         training.run_epoch()
 
@@ -244,28 +264,23 @@ def test_training_with_a_large_learning_rate_stays_finite(dataset: Dataset, fold
 
 def test_a_broken_window_in_training_does_not_end_the_cell(dataset: Dataset, fold: Fold) -> None:
     features = dataset.features.copy()
-    features[dataset.rows(fold.train)[0]] *= 1e6
+    features[dataset.rows(fold.splits[0].train)[0]] *= 1e6
     cell = train_cell(replace(dataset, features=features), fold, QUICK, TrainingSettings())
     assert all(math.isfinite(value) for value in cell.val.values())
-
-
-def test_one_large_batch_and_single_windows_both_train(dataset: Dataset, fold: Fold) -> None:
-    for size in (65536, 5):
-        training = start(dataset, fold, replace(QUICK, batch_size=size))
-        training.run_epoch()
-        assert math.isfinite(training.history[-1]["train_loss"])
 
 
 # --- what a cell learnt -----------------------------------------------------------------------
 
 
-def test_a_cell_keeps_the_correlation_and_the_plan_of_its_model(dataset: Dataset, fold: Fold) -> None:
-    training, test, cell = best_model(dataset, fold, QUICK)
+def test_a_cell_keeps_the_mean_correlation_and_plan_of_its_members(dataset: Dataset, fold: Fold) -> None:
+    training, cell = finished(dataset, fold, QUICK)
+    model = training.current.averaged
+    tests = torch.stack([torch.from_numpy(held_out_part(dataset, one).features) for one in training.data])
     with torch.no_grad():
-        output = training.model(torch.from_numpy(test.features))
+        output = model(tests)
     assert cell.correlation is not None
     assert cell.plan is not None
-    np.testing.assert_allclose(cell.correlation, training.model.correlation().detach().numpy(), atol=1e-6)
+    np.testing.assert_allclose(cell.correlation, model.correlation().mean(dim=0).numpy(), atol=1e-6)
     np.testing.assert_allclose(np.diag(cell.correlation), 1, atol=1e-6)
     assert output.transport is not None
     np.testing.assert_allclose(cell.plan, output.transport.plan.mean(dim=0).numpy(), atol=1e-6)
@@ -273,7 +288,7 @@ def test_a_cell_keeps_the_correlation_and_the_plan_of_its_model(dataset: Dataset
 
 
 def test_the_mean_plan_has_the_marginals_of_the_tokens(dataset: Dataset, fold: Fold) -> None:
-    cell = best_model(dataset, fold, QUICK)[2]
+    cell = trained(dataset, fold, QUICK)
     rows, columns = dataset.schema.main.tokens, sum(one.tokens for one in dataset.schema.behavioural)
     assert cell.plan is not None
     assert cell.plan.shape == (rows, columns)
@@ -286,7 +301,7 @@ def test_a_token_that_is_always_absent_has_no_mass_in_the_mean_plan(dataset: Dat
     token = dataset.schema.slices[dataset.schema.main.name].start
     width = dataset.schema.main.token_features
     features[dataset.rows((fold.test,)), token : token + width] = np.nan
-    cell = best_model(replace(dataset, features=features), fold, QUICK)[2]
+    cell = trained(replace(dataset, features=features), fold, QUICK)
     assert cell.plan is not None
     np.testing.assert_array_equal(cell.plan[0], 0)
     np.testing.assert_allclose(cell.plan[1:].sum(axis=1), 1 / (len(cell.plan) - 1), atol=2e-3)
@@ -295,7 +310,7 @@ def test_a_token_that_is_always_absent_has_no_mass_in_the_mean_plan(dataset: Dat
 def test_the_mean_plan_is_over_all_chunks(
     dataset: Dataset, fold: Fold, cell: CellResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("helo.training.fitting.SCORING_BATCH", 5)  # The last chunk of the 12 windows is shorter.
+    monkeypatch.setattr("helo.training.windows.SCORING_BATCH", 5)  # The last chunk of the 12 windows is shorter.
     chunked = train_cell(dataset, fold, QUICK, TrainingSettings(seed=0))
     assert chunked is not None
     assert chunked.plan is not None
@@ -329,12 +344,6 @@ def trained(
     return result
 
 
-def best_losses(cell: CellResult, objective: str = "kl") -> list[float]:
-    """Return the best loss up to each epoch."""
-    losses = [METRICS[objective].loss(row[Prefix.VAL + objective]) for row in cell.history]
-    return [min(losses[: epoch + 1]) for epoch in range(len(losses))]
-
-
 def assert_equal_in_all_but(one: CellResult, other: CellResult, *names: str) -> None:
     for name in {entry.name for entry in fields(CellResult)} - {*names}:
         first, second = getattr(one, name), getattr(other, name)
@@ -349,62 +358,91 @@ def longer(dataset: Dataset, fold: Fold) -> CellResult:
     return trained(dataset, fold)
 
 
-@pytest.mark.parametrize("epoch", [1, 3, 5])
-def test_a_rung_stops_cells_with_a_larger_loss_only(
-    dataset: Dataset, fold: Fold, longer: CellResult, epoch: int
+@pytest.fixture(scope="module")
+def staged(dataset: Dataset, fold: Fold) -> CellResult:
+    """Return a cell that trained its first members before the rest, and passed its rung."""
+    return trained(dataset, fold, rungs={1: math.inf})
+
+
+def test_first_losses_are_those_of_the_first_members(dataset: Dataset, fold: Fold, longer: CellResult) -> None:
+    first = first_members(len(fold.splits))
+    assert 0 < first < len(fold.splits)
+    rows = dataset.rows(tuple(subject for split in fold.splits[:first] for subject in split.validation))
+    chosen = np.isin(np.asarray(longer.other_windows), rows)
+    predicted = np.asarray(longer.out_of_fold)[chosen]
+    windows = np.asarray(longer.other_windows)[chosen]
+    expected = mean_scores(dataset.labels[windows], predicted, dataset.subjects[windows])
+    assert longer.first_losses[-1] == pytest.approx(expected["kl"], abs=1e-6)
+    assert len(longer.first_losses) == LONGER.epochs + 1
+
+
+def test_members_trained_in_stages_equal_members_trained_at_once(longer: CellResult, staged: CellResult) -> None:
+    """Matrix products of more members may differ in their last digits."""
+    assert (staged.stopped, staged.epochs, staged.best_epoch) == (False, longer.epochs, longer.best_epoch)
+    np.testing.assert_allclose(staged.predictions, longer.predictions, atol=1e-5)
+    np.testing.assert_allclose(np.asarray(staged.out_of_fold), np.asarray(longer.out_of_fold), atol=1e-5)
+    np.testing.assert_array_equal(np.asarray(staged.other_windows), np.asarray(longer.other_windows))
+    for one, other in zip(staged.history, longer.history, strict=True):
+        assert one == pytest.approx(other, abs=1e-5, nan_ok=True)
+
+
+@pytest.mark.parametrize("rungs", [{3: math.inf, LONGER.epochs: math.inf}, {100: -1.0}])
+def test_rungs_that_a_cell_passes_do_not_change_it(
+    dataset: Dataset, fold: Fold, staged: CellResult, rungs: dict[int, float]
 ) -> None:
-    reached = best_losses(longer)[epoch]
-    assert not longer.stopped
+    assert_equal_in_all_but(trained(dataset, fold, rungs=rungs), staged)
+
+
+@pytest.mark.parametrize("epoch", [1, 3, LONGER.epochs])
+def test_a_rung_stops_cells_with_a_larger_loss_only(
+    dataset: Dataset, fold: Fold, staged: CellResult, epoch: int
+) -> None:
+    reached = staged.first_losses[epoch]
     on = trained(dataset, fold, rungs={epoch: reached})  # A loss equal to the rung passes.
-    assert_equal_in_all_but(on, longer)
+    assert_equal_in_all_but(on, staged)
     cell = trained(dataset, fold, rungs={epoch: math.nextafter(reached, -math.inf)})
     assert cell.stopped
-    assert cell.epochs == epoch
-    assert repr(cell.history) == repr(longer.history[: epoch + 1])
+    assert cell.epochs == epoch * first_members(len(fold.splits))
+    assert cell.best_epoch == epoch
+    assert cell.first_losses == staged.first_losses[: epoch + 1]
+    assert cell.out_of_fold is None
 
 
-def test_a_stopped_cell_equals_a_cell_with_fewer_epochs(dataset: Dataset, fold: Fold) -> None:
-    short = trained(dataset, fold, replace(LONGER, epochs=2))
-    stopped = trained(dataset, fold, rungs={2: -1.0})
-    assert (short.stopped, stopped.stopped) == (False, True)
-    assert_equal_in_all_but(stopped, short, "stopped")
+def test_subjects_of_untrained_members_count_with_the_mean_training_label(
+    dataset: Dataset, fold: Fold, longer: CellResult
+) -> None:
+    first = first_members(len(fold.splits))
+    stopped = trained(dataset, fold, rungs={LONGER.epochs: -1.0})
+    means = [untrained_scores(one)[0]["val_kl"] for one in data_of(dataset, fold)[first:]]
+    sizes = [len(split.validation) for split in fold.splits]
+    losses = np.array([stopped.first_losses[-1], *means])
+    assert stopped.val["kl"] == pytest.approx(np.average(losses, weights=[sum(sizes[:first]), *sizes[first:]]))
+    assert stopped.val != longer.val
+    np.testing.assert_array_equal(stopped.windows, dataset.rows((fold.test,)))
+    assert math.isfinite(stopped.test["kl"])
 
 
-def test_the_first_rung_that_a_cell_misses_stops_it(dataset: Dataset, fold: Fold, longer: CellResult) -> None:
-    assert trained(dataset, fold, rungs={1: math.inf, 2: -1.0, 4: -1.0}).epochs == 2
-    assert_equal_in_all_but(trained(dataset, fold, rungs={1: math.inf, 2: math.inf}), longer)
-    assert_equal_in_all_but(trained(dataset, fold, rungs={7: -1.0, 100: -1.0}), longer)
-
-
-def test_a_rung_compares_the_best_epoch_so_far(dataset: Dataset, fold: Fold) -> None:
-    """A rung compares the loss of the best weights, also if the last epoch is worse."""
-    wild = replace(LONGER, learning_rate=0.5, patience=6)
-    free = trained(dataset, fold, wild)
-    losses, best = [row["val_kl"] for row in free.history], best_losses(free)
-    epoch = next(epoch for epoch in range(1, free.epochs) if losses[epoch] > best[epoch])
-    assert not trained(dataset, fold, wild, rungs={epoch: best[epoch]}).stopped
+def test_the_first_rung_that_a_cell_misses_stops_it(dataset: Dataset, fold: Fold) -> None:
+    assert len(trained(dataset, fold, rungs={1: math.inf, 2: -1.0, 4: -1.0}).history) == 3
 
 
 def test_a_similarity_is_a_negative_loss_at_a_rung(dataset: Dataset, fold: Fold) -> None:
-    free = trained(dataset, fold, objective="cosine")
-    reached = best_losses(free, "cosine")[2]
+    reached = trained(dataset, fold, objective="cosine").first_losses[2]
     assert -1 < reached < 0
     assert not trained(dataset, fold, objective="cosine", rungs={2: reached}).stopped
     assert trained(dataset, fold, objective="cosine", rungs={2: reached - 1e-9}).stopped
 
 
-def test_a_finished_cell_is_not_stopped(dataset: Dataset, fold: Fold, longer: CellResult) -> None:
-    assert_equal_in_all_but(trained(dataset, fold, rungs={LONGER.epochs: -1.0}), longer)
-    impatient = replace(LONGER, learning_rate=1.0, epochs=50, patience=2)
-    free = trained(dataset, fold, impatient)
-    assert free.epochs < 50
-    assert_equal_in_all_but(trained(dataset, fold, impatient, rungs={free.epochs: -1.0}), free)
+def test_scoring_leaves_the_random_stream_of_the_process_alone(dataset: Dataset, fold: Fold) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    trained(dataset, fold, replace(QUICK, epochs=1), rungs={1: math.inf})
+    assert torch.equal(torch.rand(4), expected)
 
 
 def test_stopped_is_known_during_training(dataset: Dataset, fold: Fold) -> None:
-    training = CellTraining(
-        dataset.schema, fold_data(dataset, fold, "train"), QUICK, TrainingSettings(), rungs={1: -1.0}
-    )
+    training = CellTraining(dataset.schema, data_of(dataset, fold), QUICK, TrainingSettings(), rungs={1: -1.0})
     assert not training.stopped
     training.run_epoch()
     assert training.stopped
@@ -412,6 +450,9 @@ def test_stopped_is_known_during_training(dataset: Dataset, fold: Fold) -> None:
     training.run_epoch()
     assert not training.stopped  # A rung stops a cell at its own epoch only.
     training.run_epoch()
+    assert not training.finished  # The rest of the members is left.
+    for _ in range(QUICK.epochs):
+        training.run_epoch()
     assert training.finished
     assert not training.stopped
 
@@ -421,9 +462,9 @@ def test_a_cell_resumes_from_its_state(dataset: Dataset, fold: Fold) -> None:
     one, other = start(dataset, fold), start(dataset, fold)
     one.run_epoch()
     other.restore(copy.deepcopy(one.state()))
-    assert (other.epoch, other.best_epoch, other.best_loss) == (one.epoch, one.best_epoch, one.best_loss)
+    assert other.current.epoch == one.current.epoch
     for training in (one, other):
         training.run_epoch()
-    assert repr(one.history) == repr(other.history)
-    for first, second in zip(one.model.state_dict().values(), other.model.state_dict().values(), strict=True):
-        assert torch.equal(first, second)
+    assert repr(one.current.history) == repr(other.current.history)
+    for name, value in one.current.model.state_dict().items():
+        assert torch.equal(value, other.current.model.state_dict()[name]), name

@@ -8,7 +8,7 @@ import os
 import pickle
 import time
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import torch
 
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
-from helo.evaluation.folds import Fold, fold_data, held_out_part
+from helo.evaluation.folds import Fold, split_data
 from helo.settings import TrainingSettings
 from helo.storage import LocalFolder
 from helo.training.cell import CellResult, CellTraining, train_cell
@@ -36,8 +36,15 @@ def cell(dataset: Dataset, fold: Fold) -> CellResult:
     return trained(dataset, fold)
 
 
-def start(dataset: Dataset, fold: Fold, **other: Any) -> CellTraining:
-    return CellTraining(dataset.schema, fold_data(dataset, fold, "train"), replace(QUICK, **other), TrainingSettings())
+@pytest.fixture(scope="module")
+def staged(dataset: Dataset, fold: Fold) -> CellResult:
+    """Return a cell that trained its first members before the rest."""
+    return trained(dataset, fold, rungs={EPOCHS: math.inf})
+
+
+def start(dataset: Dataset, fold: Fold, rungs: Mapping[int, float] | None = None) -> CellTraining:
+    data = [split_data(dataset, fold, split, "train") for split in fold.splits]
+    return CellTraining(dataset.schema, data, QUICK, TrainingSettings(), rungs)
 
 
 def trained(dataset: Dataset, fold: Fold, **other: Any) -> CellResult:
@@ -70,21 +77,47 @@ def test_a_paused_cell_equals_an_uninterrupted_one(
     state = CheckpointFile(LocalFolder(tmp_path), "cell.pt", interval=0).load(CPU)
     assert state is not None
     after.restore(state)
-    assert after.epoch == epochs
+    assert after.current.epoch == epochs
     while not after.finished:
         after.run_epoch()
-    assert_same(after.score(held_out_part(dataset, fold_data(dataset, fold, "train"))), cell)
+    assert_same(after.score(dataset), cell)
 
 
-def test_a_cell_that_pauses_after_every_epoch_equals_an_uninterrupted_one(
-    dataset: Dataset, fold: Fold, cell: CellResult, tmp_path: Path
+@pytest.mark.parametrize("epochs", [EPOCHS - 1, EPOCHS, EPOCHS + 1, 2 * EPOCHS - 1])
+def test_a_cell_with_stages_that_paused_equals_an_uninterrupted_one(
+    dataset: Dataset, fold: Fold, staged: CellResult, tmp_path: Path, epochs: int
 ) -> None:
+    """The first members take `EPOCHS` epochs, then the rest of them the same number."""
+    rungs = {2: math.inf, EPOCHS: math.inf}
+    before = start(dataset, fold, rungs)
+    for _ in range(epochs):
+        before.run_epoch()
+    CheckpointFile(LocalFolder(tmp_path), "cell.pt", interval=0).after_epoch(before)
+    if not before.finished:
+        before.run_epoch()  # Not in the checkpoint.
+    after = start(dataset, fold, rungs)
+    state = CheckpointFile(LocalFolder(tmp_path), "cell.pt", interval=0).load(CPU)
+    assert state is not None
+    after.restore(state)
+    assert after.current.epoch == (epochs - 1) % EPOCHS + 1
+    assert after.current.members == (after.first if epochs <= EPOCHS else len(fold.splits) - after.first)
+    assert not after.finished
+    while not after.finished:
+        after.run_epoch()
+    assert_same(after.score(dataset), staged)
+
+
+@pytest.mark.parametrize(("rungs", "pauses"), [(None, EPOCHS - 1), ({EPOCHS: math.inf}, 2 * EPOCHS - 1)])
+def test_a_cell_that_pauses_after_every_epoch_equals_an_uninterrupted_one(
+    dataset: Dataset, fold: Fold, tmp_path: Path, rungs: dict[int, float] | None, pauses: int
+) -> None:
+    expected = trained(dataset, fold, rungs=rungs)
     results: list[CellResult | None] = []
     while not results or results[-1] is None:
         checkpointer = CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER, deadline=PAST)
-        results.append(train_cell(dataset, fold, QUICK, TrainingSettings(), checkpointer=checkpointer))
-    assert len(results) == EPOCHS
-    assert_same(results[-1], cell)
+        results.append(train_cell(dataset, fold, QUICK, TrainingSettings(), rungs, checkpointer))
+    assert len(results) == pauses + 1
+    assert_same(results[-1], expected)
 
 
 @pytest.mark.parametrize("every", [0, NEVER])
@@ -97,13 +130,14 @@ def test_saving_checkpoints_does_not_change_the_result(
     if every == 0:
         state = checkpointer.load(CPU)
         assert state is not None
-        assert state["epoch"] == EPOCHS - 1  # A finished cell needs no checkpoint.
+        assert state["current"]["epoch"] == EPOCHS - 1  # A finished cell needs no checkpoint.
 
 
 def test_rungs_hold_after_a_pause(dataset: Dataset, fold: Fold, cell: CellResult, tmp_path: Path) -> None:
     rungs = {1: math.inf, 2: -1.0}
     expected = trained(dataset, fold, rungs=rungs)
-    assert (expected.stopped, expected.epochs) == (True, 2)
+    assert expected.stopped
+    assert len(expected.history) == 3
     checkpointer = CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER, deadline=PAST)
     assert train_cell(dataset, fold, QUICK, TrainingSettings(), rungs=rungs, checkpointer=checkpointer) is None
     assert_same(trained(dataset, fold, rungs=rungs, checkpointer=checkpointer), expected)
@@ -197,7 +231,7 @@ def test_a_cell_pauses_when_its_node_drains(dataset: Dataset, fold: Fold, cell: 
     assert train_cell(dataset, fold, QUICK, TrainingSettings(), checkpointer=checkpointer) is None
     state = CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER).load(CPU)
     assert state is not None
-    assert state["epoch"] == 2
+    assert state["current"]["epoch"] == 2
     elsewhere = CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER)
     assert_same(trained(dataset, fold, checkpointer=elsewhere), cell)
 
@@ -216,8 +250,10 @@ def test_a_checkpointer_records_whether_its_file_may_exist(dataset: Dataset, fol
 
 def test_a_checkpoint_has_plain_values_and_tensors_only(dataset: Dataset, fold: Fold) -> None:
     """Checkpoints with other objects could be written, but not read."""
-    training = start(dataset, fold)
-    training.run_epoch()
+    training = start(dataset, fold, {EPOCHS: math.inf})
+    for _ in range(EPOCHS + 1):
+        training.run_epoch()
+    assert training.state()["stages"]
 
     def look(value: Any) -> None:
         if isinstance(value, Mapping):

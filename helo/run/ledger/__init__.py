@@ -7,12 +7,23 @@ the writing process is killed. Files carry the identity of their search, so that
 
 from helo.run.ledger.file_names import cell_of, is_pack, rows_in
 from helo.run.ledger.ledger import Ledger, cells_in
-from helo.run.ledger.record import HISTORY_COLUMNS, ROW, SET_ASIDE, CellRecord, part_name, records_of, rows_of
+from helo.run.ledger.record import (
+    HISTORY_COLUMNS,
+    RECORD_COLUMNS,
+    ROW,
+    SET_ASIDE,
+    CellRecord,
+    matrix_of,
+    part_name,
+    records_of,
+    rows_of,
+)
 from helo.run.ledger.writer import PACK, LedgerWriter
 
 __all__ = [
     "HISTORY_COLUMNS",
     "PACK",
+    "RECORD_COLUMNS",
     "ROW",
     "SET_ASIDE",
     "CellRecord",
@@ -21,6 +32,7 @@ __all__ = [
     "cell_of",
     "cells_in",
     "is_pack",
+    "matrix_of",
     "part_name",
     "records_of",
     "rows_in",

@@ -18,7 +18,17 @@ import pyarrow.parquet as pq
 
 from helo.names import FITTED_BASELINES, Column
 from helo.run.ledger.file_names import BASELINE_PARTS, PACKS, PARTS, cell_of, fold_number_of, is_pack, rows_in
-from helo.run.ledger.record import PART, ROW, SET_ASIDE, CellRecord, is_readable, part_name, records_of, rows_of
+from helo.run.ledger.record import (
+    PART,
+    RECORD_COLUMNS,
+    ROW,
+    SET_ASIDE,
+    CellRecord,
+    is_readable,
+    part_name,
+    records_of,
+    rows_of,
+)
 from helo.storage import Folder, open_folder
 
 READERS: Final = 16
@@ -172,11 +182,15 @@ class Ledger:
             return _columns(file, columns)
 
     def read(self) -> list[CellRecord]:
-        """Return the complete records of HeLo's finished cells, in the order configuration, fold."""
-        return records_of(self.rows(ROW.names))
+        """Return the records of HeLo's finished cells, in the order configuration, fold."""
+        return records_of(self.rows(RECORD_COLUMNS))
 
     def find(self, cells: Collection[tuple[int, int]]) -> list[CellRecord]:
-        """Return the records of those of the given cells of HeLo that are finished.
+        """Return the records of those of the given cells of HeLo that are finished, see `find_rows`."""
+        return records_of(self.find_rows(cells, RECORD_COLUMNS))
+
+    def find_rows(self, cells: Collection[tuple[int, int]], columns: Sequence[str]) -> pa.Table:
+        """Return columns of those of the given cells of HeLo that are finished.
 
         Only the parts of these cells are read, and only those row groups of packs that contain one of them.
 
@@ -184,18 +198,21 @@ class Ledger:
         ----------
         cells : collection of (int, int)
             Configuration and fold number of each cell.
+        columns : sequence of str
+            Columns of `ROW`. Configuration and fold number are added.
 
         Returns
         -------
-        list of CellRecord
-            The records, in the order configuration, fold number.
+        Table
+            A row per cell, in the order configuration, fold number.
 
         Raises
         ------
         OSError
             If the storage fails to deliver a file.
         """
-        left, found, read = set(cells), [], set[str]()
+        left, read = set(cells), set[str]()
+        found = [ROW.empty_table().select(list(dict.fromkeys([*columns, Column.CONFIGURATION, Column.FOLD_NUMBER])))]
         for _ in range(_ROUNDS):
             gone = False
             files = [name for name in self.files() if name not in read]
@@ -203,7 +220,11 @@ class Ledger:
                 cell = cell_of(name)
                 if cell is not None and cell not in left:
                     continue
-                part = self._try(partial(self._from_pack, name, left) if cell is None else partial(self._read, name))
+                part = self._try(
+                    partial(self._from_pack, name, left, columns)
+                    if cell is None
+                    else partial(self._read, name, columns)
+                )
                 gone |= isinstance(part, FileNotFoundError)
                 if isinstance(part, pa.Table) and len(part):
                     read.add(name)
@@ -211,10 +232,8 @@ class Ledger:
                     left -= set(cells_in(part))
             if not gone:
                 break
-        if not found:
-            return []
-        rows = pa.concat_tables(found).sort_by([(Column.CONFIGURATION, "ascending"), (Column.FOLD_NUMBER, "ascending")])
-        return records_of(rows)
+        rows = pa.concat_tables(found)
+        return rows.sort_by([(Column.CONFIGURATION, "ascending"), (Column.FOLD_NUMBER, "ascending")])
 
     def read_baselines(self) -> list[CellRecord]:
         """Return the records of the baselines' finished cells, in the order of `FITTED_BASELINES`, then fold."""
@@ -293,14 +312,14 @@ class Ledger:
                     raise ValueError(f"hyperparameters must be a mapping, got {text}")
         return rows
 
-    def _from_pack(self, name: str, cells: Collection[tuple[int, int]]) -> pa.Table:
-        """Return the rows of the given cells in a pack."""
+    def _from_pack(self, name: str, cells: Collection[tuple[int, int]], columns: Sequence[str]) -> pa.Table:
+        """Return columns of the given cells in a pack."""
         selected = [cell in cells for cell in self.cells_of(name)]
         groups = sorted({row // GROUP for row, is_selected in enumerate(selected) if is_selected})
         if not groups:
             return ROW.empty_table()
         with pq.ParquetFile(self.folder.open(name), page_checksum_verification=True) as file:
-            rows = _with_all(file.read_row_groups(groups), ROW.names)
+            rows = _columns(file, columns, groups=groups)
         mask = [is_selected for group in groups for is_selected in selected[group * GROUP : (group + 1) * GROUP]]
         return rows.filter(pa.array(mask))
 
@@ -329,8 +348,10 @@ def _in_blocks(names: Sequence[str]) -> Iterator[list[str]]:
     yield from (parts[start : start + BLOCK] for start in range(0, len(parts), BLOCK))
 
 
-def _columns(file: pq.ParquetFile, columns: Iterable[str], fold_number: int | None = None) -> pa.Table:
-    """Return columns of a file, with configuration and fold number.
+def _columns(
+    file: pq.ParquetFile, columns: Iterable[str], fold_number: int | None = None, groups: Sequence[int] | None = None
+) -> pa.Table:
+    """Return columns of a file, or of some row groups of it, with configuration and fold number.
 
     `fold_number` fills the column that parts lack. Columns that parts of earlier versions lack are filled with nulls.
     """
@@ -338,7 +359,7 @@ def _columns(file: pq.ParquetFile, columns: Iterable[str], fold_number: int | No
     for name in (*columns, Column.CONFIGURATION, Column.FOLD_NUMBER):
         column, _, field = name.partition(".")
         paths[f"{column}.list.element.{field}" if field else column] = column
-    rows = file.read(columns=list(paths))
+    rows = file.read(columns=list(paths)) if groups is None else file.read_row_groups(groups, columns=list(paths))
     if fold_number is not None and Column.FOLD_NUMBER not in rows.column_names:
         numbers = pa.array([fold_number] * len(rows), pa.int32())
         rows = rows.append_column(ROW.field(Column.FOLD_NUMBER), numbers)

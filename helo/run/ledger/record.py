@@ -51,20 +51,30 @@ PART = pa.schema(
         ("plan", _MATRIX),
         ("test_by_group", _SCORES),
         ("first_losses", pa.list_(pa.float64())),
+        (Column.OUT_OF_FOLD, _MATRIX),
     ]
 )
 """Schema of a part."""
 
-OPTIONAL = frozenset({"correlation", "plan", "test_by_group", "first_losses"})
+OPTIONAL = frozenset({"correlation", "plan", "test_by_group", "first_losses", Column.OUT_OF_FOLD})
 """Columns that files of earlier versions may lack. Their values are null then."""
 
 ROW = PART.append(pa.field(Column.FOLD_NUMBER, pa.int32()))
 """Schema of a pack, and of the tables that the ledger returns."""
 
+RECORD_COLUMNS = tuple(name for name in PART.names if name != Column.OUT_OF_FOLD)
+"""Columns of `PART` that `records_of` reads. Out-of-fold predictions are by far the largest, see `Ledger.find_rows`."""
+
 SET_ASIDE = "set-aside"
 """Folder in a ledger for unreadable files."""
 
-_ARRAYS = {"windows": np.int64, "predictions": np.float32, "correlation": np.float32, "plan": np.float32}
+_ARRAYS = {
+    "windows": np.int64,
+    "predictions": np.float32,
+    "correlation": np.float32,
+    "plan": np.float32,
+    "out_of_fold": np.float32,
+}
 """Fields of a record that are arrays, with their types."""
 
 
@@ -124,6 +134,10 @@ class CellRecord:
         A `helo.names.Method`.
     test_by_group : mapping or None
         Like `test`, but after averaging the windows in each group. None without groups to average.
+    out_of_fold : array (V, E) or None
+        Out-of-fold predictions of the inner validation subjects' windows, in the order of the dataset. Only cells that
+        an ensemble may choose have them (see `helo.run.candidates`), and only until they are written: records that are
+        read from a ledger have None.
     """
 
     configuration: int
@@ -147,13 +161,13 @@ class CellRecord:
     plan: NDArray[np.float32] | None = field(default=None, repr=False)
     method: str = Method.HELO
     test_by_group: Mapping[str, float] | None = None
+    out_of_fold: NDArray[np.float32] | None = field(default=None, repr=False)
 
 
 def is_readable(found: pa.Schema, schema: pa.Schema) -> bool:
     """Return whether a file has all columns of a schema except for some of `OPTIONAL`, and no others."""
-    return found.equals(
-        pa.schema([field for field in schema if field.name in found.names or field.name not in OPTIONAL])
-    )
+    expected = pa.schema([field for field in schema if field.name in found.names or field.name not in OPTIONAL])
+    return bool(found.equals(expected))
 
 
 def rows_of(records: Iterable[tuple[int, CellRecord]]) -> pa.Table:
@@ -162,8 +176,17 @@ def rows_of(records: Iterable[tuple[int, CellRecord]]) -> pa.Table:
 
 
 def records_of(rows: pa.Table) -> list[CellRecord]:
-    """Return the records of a table with the columns of `PART`; raise `ValueError` for an invalid row."""
-    return [_record(row) for row in rows.select(PART.names).to_pylist()]
+    """Return the records of a table with `RECORD_COLUMNS`; raise `ValueError` for an invalid row."""
+    return [_record(row) for row in rows.select(RECORD_COLUMNS).to_pylist()]
+
+
+def matrix_of(rows: pa.Table, column: str, row: int) -> NDArray[np.float32] | None:
+    """Return a matrix in one row of a table of the ledger, or None if it has none. No Python lists are made."""
+    found = rows[column][row]
+    if not found.is_valid:
+        return None
+    values = found.values.flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(values, dtype=np.float32).reshape(len(found.values), -1)
 
 
 def _row(record: CellRecord) -> dict[str, Any]:

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
@@ -246,7 +248,15 @@ def _run_helo_cell(
     return {
         "status": Status.STOPPED if result.stopped else Status.COMPLETED,
         **{name: getattr(result, name) for name in names},
+        Column.OUT_OF_FOLD: _in_dataset_order(result),
     }
+
+
+def _in_dataset_order(result: CellResult) -> NDArray[np.float32] | None:
+    """Return the out-of-fold predictions in the order of the dataset, in which all cells of a fold agree."""
+    if result.out_of_fold is None or result.other_windows is None:
+        return None
+    return result.out_of_fold[np.argsort(result.other_windows)]
 
 
 def _run_baseline_cell(

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ray import tune
@@ -16,7 +16,8 @@ from ray.tune.result import TRAINING_ITERATION
 
 from helo._cli import print_line
 from helo.evaluation.folds import Fold
-from helo.names import Column
+from helo.names import Column, Status
+from helo.run.ensemble.candidates import CandidateCells
 from helo.run.ledger import CellRecord, LedgerWriter
 from helo.search.execution import _ray_compat
 from helo.search.execution.cells import CellSettings, cell_name, checkpoint_name, failed_record
@@ -46,11 +47,14 @@ class Reporting:
         Progress on the screen.
     loggers : sequence of ray.tune.logger.LoggerCallback
         Loggers of trials, see `helo.search.execution.loggers.make_loggers`.
+    candidates : CandidateCells
+        The best completed cells of each fold, which alone keep their out-of-fold predictions.
     """
 
     ledger: LedgerWriter
     progress: SearchProgress
     loggers: Sequence[LoggerCallback] = ()
+    candidates: CandidateCells = field(default_factory=CandidateCells)
 
 
 class CellRecorder(NotSaved, tune.Callback):
@@ -141,12 +145,13 @@ class CellRecorder(NotSaved, tune.Callback):
 
     def _record(self, cell: Cell, record: CellRecord, has_checkpoint: bool) -> None:
         queue, progress = self.searcher.queue, self.reporting.progress
+        outcome = Outcome.of_record(record, self.settings.training.objective)
         try:
-            self.reporting.ledger.append(record, cell.fold)
+            self.reporting.ledger.append(self._for_ledger(cell, record, outcome), cell.fold)
         except OSError as error:
             self.ledger_error = error
             raise
-        queue.tell(cell, Outcome.of_record(record, self.settings.training.objective))
+        queue.tell(cell, outcome)
         if isinstance(cell, BaselineCell):
             progress.baseline_finished(record.status, queue.finished_baseline_cells, queue.baseline_cells)
             return
@@ -154,6 +159,13 @@ class CellRecorder(NotSaved, tune.Callback):
             with suppress(OSError):  # a checkpoint of a finished cell is never read
                 self.settings.checkpoints.delete(checkpoint_name(cell))
         progress.cell_finished(record.status, queue.planner.max_cells, queue.planner.best())
+
+    def _for_ledger(self, cell: Cell, record: CellRecord, outcome: Outcome) -> CellRecord:
+        """Return a record as it is written: without out-of-fold predictions unless an ensemble may choose the cell."""
+        if isinstance(cell, BaselineCell) or outcome.status != Status.COMPLETED or outcome.loss is None:
+            return replace(record, out_of_fold=None)
+        is_candidate = self.reporting.candidates.add(cell.configuration, cell.fold, outcome.loss)
+        return record if is_candidate else replace(record, out_of_fold=None)
 
 
 class DeadlineStopper(NotSaved, tune.Stopper):

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from helo.errors import InputError
 from helo.metrics import METRICS
 from helo.names import Column, Status
+from helo.run.ensemble.candidates import CandidateCells
 from helo.search.planning.outcome import Outcome
 
 
@@ -31,6 +32,8 @@ class FinishedCells:
         Configuration → hyperparameters, for every configuration that has a finished cell.
     outcomes : dict of (int, int) to Outcome
         (configuration, fold number) → outcome.
+    candidates : CandidateCells
+        The best completed cells of each fold, which alone keep their out-of-fold predictions.
     """
 
     def __init__(self, objective: str) -> None:
@@ -38,6 +41,7 @@ class FinishedCells:
         self.columns = (Column.PARAMS, Column.STATUS, Column.VAL, Column.FIRST_LOSSES)
         self.params: dict[int, dict[str, Any]] = {}
         self.outcomes: dict[tuple[int, int], Outcome] = {}
+        self.candidates = CandidateCells()
         self._json: dict[int, str] = {}
 
     def add(self, rows: pa.Table) -> None:
@@ -66,4 +70,6 @@ class FinishedCells:
                 curve = array("d")
                 curve.frombytes(values[ends[place] : ends[place + 1]].tobytes())
                 outcome = Outcome(status, curve, float(losses[place]))
+            if status == Status.COMPLETED:
+                self.candidates.add(configurations[place], folds[place], float(losses[place]))
             self.outcomes[configurations[place], folds[place]] = outcome

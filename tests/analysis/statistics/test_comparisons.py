@@ -32,6 +32,7 @@ from helo.names import FITTED_BASELINES
 ALL = (
     "per_fold_selection",
     "single_configuration",
+    "ensemble",
     "oracle",
     "train_mean",
     "uniform",

@@ -14,6 +14,7 @@ from helo.analysis.statistics.estimates import (
     bootstrap_intervals,
     completed,
     empty_baselines,
+    empty_ensemble,
     has_scores_by_group,
     paired,
     scored,
@@ -49,6 +50,23 @@ def test_rows_and_columns(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
         *("per_fold_selection", "single_configuration", "oracle", "train_mean", "uniform", "best_possible")
     ]
     assert summary.groupby("estimate")["metric"].apply(list).map(tuple).unique().tolist() == [tuple(METRICS)]
+
+
+def test_an_ensemble_is_an_estimate_like_the_others(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
+    uniform = baselines[baselines["method"] == "uniform"]
+    ensemble = uniform.drop(columns="method").assign(weights='{"0": 1.0}')
+    for prefix in (Prefix.TEST, Prefix.TEST_BY_GROUP):
+        summary = summarise(cells, baselines, "kl", FOLDS, prefix=prefix, ensemble=ensemble)
+        assert list(dict.fromkeys(summary["estimate"]))[1:4] == ["single_configuration", "ensemble", "oracle"]
+        found, expected = (
+            summary[summary["estimate"] == name].drop(columns="estimate").reset_index(drop=True)
+            for name in ("ensemble", "uniform")
+        )
+        pd.testing.assert_frame_equal(found, expected)
+        without = summarise(cells, baselines, "kl", FOLDS, prefix=prefix, ensemble=empty_ensemble())
+        pd.testing.assert_frame_equal(without, summarise(cells, baselines, "kl", FOLDS, prefix=prefix))
+        rest = summary[summary["estimate"] != "ensemble"].reset_index(drop=True)
+        pd.testing.assert_frame_equal(rest, without)  # no other estimate changes
 
 
 def test_fitted_baselines_come_after_the_trivial_ones(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
@@ -252,7 +270,7 @@ def test_estimates_by_group_use_the_same_configurations_and_the_other_scores(
         table.drop(columns=windows).rename(columns=lambda name: name.replace("test_by_group_", "test_"))
         for table in (cells, baselines)
     ]
-    pd.testing.assert_frame_equal(by_group, summarise(*swapped, "kl", FOLDS))
+    pd.testing.assert_frame_equal(by_group, summarise(swapped[0], swapped[1], "kl", FOLDS))
     done = cells[cells["status"] == "completed"]
     chosen = done.loc[done.groupby("fold")["val_kl"].idxmin()]
     means = by_estimate(by_group, "mean")

@@ -26,6 +26,12 @@ def test_a_record_contains_all_results_of_the_cell(dataset: Dataset, fold: Fold,
     expected = train_cell(dataset, fold, Configuration.from_params(PARAMS), TrainingSettings())
     assert record is not None
     assert expected is not None
+    assert expected.other_windows is not None
+    assert expected.out_of_fold is not None
+    assert record.out_of_fold is not None
+    order = np.argsort(expected.other_windows)
+    np.testing.assert_array_equal(expected.other_windows[order], dataset.rows(fold.validation))
+    np.testing.assert_array_equal(record.out_of_fold, expected.out_of_fold[order])
     ledger = Ledger(tmp_path)
     ledger.append(record, 0)
     (back,) = ledger.read()

@@ -1,0 +1,1 @@
+"""Ensembles: in each fold the weighted mean of a few configurations, chosen by their out-of-fold predictions."""
