@@ -60,6 +60,9 @@ parameters:
   epochs: 4
 """
 
+FEW = ("--no-racing", "--inner-folds", "2")
+"""Options of the search on WESAD: few members, and every configuration in every fold."""
+
 
 @pytest.fixture(scope="session")
 def wesad_folder() -> Path:
@@ -81,7 +84,7 @@ def wesad_search(wesad_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     (folder / "space.yaml").write_text(WESAD_SPACE, encoding="utf-8")
     for words in (
         ["helo.data", "wesad", str(wesad_folder), "--out", "datasets/wesad"],
-        ["helo.search", "--data", "datasets/wesad", "--space", "space.yaml", "--no-racing", "--out", "runs/wesad"],
+        ["helo.search", "--data", "datasets/wesad", "--space", "space.yaml", *FEW, "--out", "runs/wesad"],
     ):
         done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, cwd=folder, check=False)
         assert done.returncode == 0, done.stderr

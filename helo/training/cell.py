@@ -165,7 +165,7 @@ class CellTraining:
     @property
     def stopped(self) -> bool:
         """Whether a rung stopped the cell before all its members were trained."""
-        if self._is_last_stage:
+        if self.finished or self._stages:
             return False
         return self.first_losses[-1] > self.rungs.get(self.current.epoch, math.inf)
 
@@ -191,7 +191,7 @@ class CellTraining:
         tests = [held_out_part(dataset, one) for one in self.data[:trained]]
         answer = forward(network, Windows(tests, self.device), self.current.mixed)
         predicted = np.mean(answer.predicted, axis=0)
-        is_whole = trained == len(self.data)
+        is_whole = trained == len(self.data) and not self.stopped
         out_of_fold = None
         if is_whole:
             validation = Windows([one.validation for one in self.data], self.device)

@@ -35,6 +35,9 @@ configurations: 200
 parameters: {width: 8, heads: 2, epochs: 3, dropout: {low: 0.1, high: 0.5}}
 """
 
+FEW = ("--baselines", "ridge", "--inner-folds", "1")
+"""Options of a search with one baseline and one member per cell, for tests in which neither matters."""
+
 CLUSTER = """
 cluster_name: test
 max_workers: 10
@@ -158,7 +161,7 @@ def test_ablation_with_missing_signals(here: Here, tmp_path: Path) -> None:
     write_dataset(replace(dataset, features=features), tmp_path / "gaps")
     bundled = bundled_spaces()["ablation"].read_text(encoding="utf-8")
     (tmp_path / "quick.yaml").write_text(bundled.replace("epochs: 30", "epochs: 2"), encoding="utf-8")
-    output = here.done("--data", "gaps", "--space", "quick.yaml", "--baselines", "ridge", "--out", "run")
+    output = here.done("--data", "gaps", "--space", "quick.yaml", *FEW, "--out", "run")
     assert "missing signals: eda in 16 of 48 windows" in output
     run = Run.open(tmp_path / "run")
     variants = (run.manifest.space or {})["variants"]
@@ -175,7 +178,7 @@ def test_ablation_with_missing_signals(here: Here, tmp_path: Path) -> None:
 
 def test_time_budget_ends_the_search_with_a_run_that_can_be_resumed(here: Here, tmp_path: Path) -> None:
     (tmp_path / "many.yaml").write_text(MANY_CELLS)
-    words = ["--space", "many.yaml", "--baselines", "ridge", "--out", "run"]
+    words = ["--space", "many.yaml", *FEW, "--out", "run"]
     for budget in (12, 90, 270):  # a longer one only if workers start so slowly that no cell has finished
         code, output, errors = here(*words, "--time-budget", f"{budget}s")
         if len(Run.open("run").ledger):
@@ -205,7 +208,7 @@ def test_cost_estimate_starts_no_search(tmp_path: Path) -> None:
 def test_loggers_and_optuna_dashboard_read_the_run(here: Here, tmp_path: Path) -> None:
     """The loggers of Ray write every cell, and the Optuna dashboard opens the exported study."""
     (tmp_path / "few.yaml").write_text(MANY_CELLS.replace("200", "2"))
-    logs = ["--log", "tensorboard", "--log", "mlflow", "--baselines", "ridge"]
+    logs = ["--log", "tensorboard", "--log", "mlflow", *FEW]
     here.done("--space", "few.yaml", "--out", "run", "--sampler", "random", *logs)
     run = Run.open(tmp_path / "run")
     cells = run.table("cells")
@@ -262,7 +265,7 @@ def test_search_fails_if_every_cell_fails(here: Here, tmp_path: Path) -> None:
         wild[base.subjects == subject, column] = 3e38
     write_dataset(replace(base, features=wild), tmp_path / "wild")
     (tmp_path / "one.yaml").write_text("configurations: 1\nparameters: {epochs: 1}\n")
-    code, _, errors = here("--data", "wild", "--space", "one.yaml", "--baselines", "ridge", "--out", "run")
+    code, _, errors = here("--data", "wild", "--space", "one.yaml", *FEW, "--out", "run")
     cells = Run.open(tmp_path / "run").table("cells")
     assert (cells["status"] == "failed").all()
     assert "3 of 3 cells failed, the first (configuration 0, fold P01): predictions are not finite" in errors

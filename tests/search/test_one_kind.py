@@ -64,7 +64,9 @@ def test_from_a_table_to_predictions(
     search = ["--data", "data", "--space", "space.yaml"]
     assert search_command.main([*search, "--plan"]) == 0
     assert [line for line in capsys.readouterr().out.splitlines() if line in (note, dropped)] == [note, dropped]
-    assert search_command.main([*search, "--no-racing", "--baselines", "ridge", "--out", "run"]) == 0
+    assert (
+        search_command.main([*search, "--no-racing", "--baselines", "ridge", "--inner-folds", "1", "--out", "run"]) == 0
+    )
     assert [line for line in capsys.readouterr().out.splitlines() if line in (note, dropped)] == [note, dropped]
 
     run = helo.load_run("run")

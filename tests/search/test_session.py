@@ -38,7 +38,7 @@ SCRIPT = """
 import helo
 from helo.data import read_dataset
 
-helo.run_search(read_dataset("data"), space="space.yaml", baselines=["ridge"], out="run")
+helo.run_search(read_dataset("data"), space="space.yaml", baselines=["ridge"], inner_folds=2, out="run")
 """
 
 
@@ -66,7 +66,7 @@ def test_an_interrupted_search_from_python_has_the_cells_of_the_command(
     monkeypatch.chdir(tmp_path)
     write_dataset(simulate(subjects=4, clips=2, windows=5, emotions=3), tmp_path / "data")
     (tmp_path / "space.yaml").write_text(SPACE)
-    words = ["--data", "data", "--space", "space.yaml", "--baselines", "ridge", "--out", "whole"]
+    words = ["--data", "data", "--space", "space.yaml", "--baselines", "ridge", "--inner-folds", "2", "--out", "whole"]
     assert command.main(words) == 0
     assert "per_fold_selection" in capsys.readouterr().out
     whole = Run.open("whole")
@@ -105,7 +105,7 @@ def test_a_search_that_is_too_short_for_a_small_study_says_so(tmp_path: Path) ->
     data = simulate(subjects=26, clips=4, windows=3)
     parameters = {"width": 8, "learning_rate": 2e-3, "batch_size": 256, "epochs": 16}
     space = {"configurations": 1, "parameters": parameters}
-    run = helo.run_search(data, space, out=tmp_path / "run", baselines="none", progress=False)
+    run = helo.run_search(data, space, out=tmp_path / "run", baselines="none", inner_folds=1, progress=False)
     assert run.verdict.startswith("Training was too short: in 26 of 26 folds")
     assert "more than 16 epochs" in run.verdict
 
@@ -134,6 +134,7 @@ def test_scores_by_group_agree_with_pandas_on_the_predictions_of_a_search(tmp_pa
         data,
         space=tmp_path / "space.yaml",
         baselines=["ridge"],
+        inner_folds=2,
         out=tmp_path / "run",
         export_predictions=True,
         progress=False,

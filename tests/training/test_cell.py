@@ -408,6 +408,17 @@ def test_a_rung_stops_cells_with_a_larger_loss_only(
     assert cell.out_of_fold is None
 
 
+def test_a_rung_stops_a_cell_of_one_member(dataset: Dataset) -> None:
+    fold = loso_folds(dataset.subject_names, 0, inner_folds=1)[0]
+    whole = trained(dataset, fold)
+    assert not trained(dataset, fold, rungs={2: whole.first_losses[2]}).stopped
+    cell = trained(dataset, fold, rungs={2: math.nextafter(whole.first_losses[2], -math.inf)})
+    assert (cell.stopped, cell.epochs, cell.out_of_fold) == (True, 2, None)
+    # After the last epoch no member is left to be trained.
+    last = LONGER.epochs
+    assert not trained(dataset, fold, rungs={last: -math.inf}).stopped
+
+
 def test_subjects_of_untrained_members_count_with_the_mean_training_label(
     dataset: Dataset, fold: Fold, longer: CellResult
 ) -> None:

@@ -57,6 +57,9 @@ SPACE = Space(
     fixed={"width": 8, "heads": 2, "epochs": 8, "batch_size": 256},
 )
 SETTINGS = CellSettings(TrainingSettings(seed=3))
+INNER_FOLDS = 2
+"""Number of members of a cell: the fewest that rungs divide into two stages."""
+
 NODES = 4
 WAIT_S = 400.0
 """Seconds after which a test that waits for an event fails."""
@@ -106,7 +109,7 @@ def search(
 ) -> pd.DataFrame:
     """Run all cells on the current cluster, and return the table of cells."""
     folder.mkdir()
-    folds = loso_folds(dataset.subject_names, 3)
+    folds = loso_folds(dataset.subject_names, 3, INNER_FOLDS)
     settings = dataclasses.replace(settings, train=train)
     progress = SearchProgress(queue.planner.max_cells, "kl", Console(quiet=True))
     assert run_cells(queue, SharedDataset(dataset), folds, settings, Reporting(LedgerWriter(Ledger(folder)), progress))
@@ -116,7 +119,7 @@ def search(
 def run_sequentially(dataset: Dataset, queue: Queue, folder: Path, seed: int = 3) -> pd.DataFrame:
     """Run all cells in this process, one at a time and without Ray, and return the table of cells."""
     folder.mkdir()
-    ledger, folds = Ledger(folder), loso_folds(dataset.subject_names, seed)
+    ledger, folds = Ledger(folder), loso_folds(dataset.subject_names, seed, INNER_FOLDS)
     settings = CellSettings(TrainingSettings(seed=seed))
     while (cell := queue.ask()) is not None:
         record = run_cell(cell, dataset, folds, settings).record
@@ -339,7 +342,7 @@ def test_a_search_ends_at_its_deadline_although_cells_wait_for_a_node(
 ) -> None:
     tmp_path = tmp_path / "ledger"
     tmp_path.mkdir()
-    queue, folds = recording_queue(dataset, SPACE), loso_folds(dataset.subject_names, 3)
+    queue, folds = recording_queue(dataset, SPACE), loso_folds(dataset.subject_names, 3, INNER_FOLDS)
     settings = CellSettings(TrainingSettings(seed=3, threads=64), deadline=time.time() + 2)
     progress = SearchProgress(queue.planner.max_cells, "kl", Console(quiet=True))
     with ray_cluster(cluster.address):
@@ -355,7 +358,7 @@ configurations: 6
 parameters:
   width: 8
   heads: 2
-  epochs: 40
+  epochs: 20
   batch_size: 256
   ot_entropy: {low: 0.01, high: 1.0, log: true}
   dropout: {low: 0.1, high: 0.5}
@@ -454,6 +457,8 @@ def test_a_submitted_job_survives_a_failed_node_and_writes_its_run_to_object_sto
         str(tmp_path / "space.yaml"),
         "--seed",
         "3",
+        "--inner-folds",
+        str(INNER_FOLDS),
         "--baselines",
         "none",
         "--concurrency",
