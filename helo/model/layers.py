@@ -44,7 +44,7 @@ class TokenEncoder(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Encode features (M, b, t·f) as tokens (M, b, t, d)."""
-        split = features.unflatten(2, (self.tokens, self.features))
+        split = features.view(*features.shape[:2], self.tokens, self.features)
         tokens: Tensor = self.dropout(self.norm(self._affine(split)))
         return tokens
 

@@ -223,7 +223,7 @@ class HeLo(nn.Module):
             values = encoder(features[..., self.slices[name]])
             present = None
             if incomplete:
-                present = ~missing[..., self.slices[name]].unflatten(2, (values.shape[2], -1)).all(dim=3)
+                present = ~missing[..., self.slices[name]].view(*values.shape[:3], -1).all(dim=3)
             tokens[name] = Tokens(values, present)
         return tokens
 
@@ -286,8 +286,9 @@ class HeLo(nn.Module):
             settings = TransportSettings(configuration.ot_entropy, configuration.transport, configuration.ot_alpha)
             plan = transport(source, target, settings, source_present, target_present)
             values = transported(plan.plan, source)
-        carried = Tokens(values, carried_present)
-        return plan, Tokens(*(None if part is None else part.unflatten(0, (members, -1)) for part in carried))
+        if carried_present is not None:
+            carried_present = carried_present.view(members, -1, carried_present.shape[1])
+        return plan, Tokens(values.view(members, -1, *values.shape[1:]), carried_present)
 
 
 def _exact(values: Tensor) -> Tensor:

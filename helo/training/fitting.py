@@ -120,7 +120,7 @@ class Fitting:
         self.compiled = engine.compiled
         self.learner: Any = torch.compile(self.model) if engine.compiled else self.model  # Shares its weights.
         self.parameters = list(self.model.parameters())
-        self._averages = list(self.averaged.parameters())
+        self._averages: list[Tensor] = list(self.averaged.parameters())
         self.optimiser = torch.optim.AdamW(
             parameter_groups(self.model, configuration.weight_decay), lr=configuration.learning_rate, fused=True
         )
@@ -207,7 +207,7 @@ class Fitting:
     def _average(self) -> None:
         """Update the averaged weights."""
         share = 1 - (1 - 1 / self.steps) ** (AVERAGE_POWER + 1)
-        torch._foreach_lerp_(self._averages, self.parameters, share)
+        torch._foreach_lerp_(self._averages, [*self.parameters], share)
 
     def answer(self, windows: Windows) -> Answer:
         """Evaluate the members on windows of their own, with the averaged weights."""

@@ -62,8 +62,8 @@ class MemberTraining(Fitting):
         super().__init__(schema, [one.train for one in data], configuration, seeds, batches, settings.engine)
         self.validation = Windows([one.validation for one in data], self.device)
         self.history: list[list[Scores]] = []
-        nothing = {Column.TRAIN_LOSS: math.nan, Column.ALIGNMENT_LOSS: math.nan, Column.UNCONVERGED: 0.0}
-        self._record([dict(nothing) for _ in data])
+        untrained: Scores = {Column.TRAIN_LOSS: math.nan, Column.ALIGNMENT_LOSS: math.nan, Column.UNCONVERGED: 0.0}
+        self._record([dict(untrained) for _ in data])
 
     def run_epoch(self) -> list[Scores]:
         """Train for one epoch, score the inner validation subjects and return the losses of the epoch."""

@@ -3,11 +3,14 @@
 ``python tests/benchmarks/training.py [--repeats 7] [--threads 1] [--device cpu]`` prints one JSON line.
 For each shape:
 
-- ``ms``, ``samples_per_second``: a step of `helo.training.cell`, batch 128
+- ``ms``, ``samples_per_second``: a step of `helo.training.fitting`, one member, batch 128
 - ``baseline_ms``: the same model with a loop over POT's unbatched solver, differentiated through its iterations
   (stopped at 1e-4 as ours is, in L2); attention written out; torch's own dropout; Adam without fusion or for-each
 - ``ratio``: the median over repeats of the baseline's time over ours, measured in turn
 - ``difference``: the largest difference of the two models' predictions, with the same weights
+
+``members`` compares a step of five members as one batch with five steps of one member each, at the shapes of WESAD:
+``together_ms``, ``alone_ms`` (of all five), and ``ratio``, the median over repeats of their quotient, measured in turn.
 
 Shapes: ``release``, those of the authors' release (18 × 5, 28, 27, 768 features; width 128; depth 1; 10 emotions),
 with 32 tokens of 24 features for the video; ``wesad``, those of WESAD's window features at the default width.
@@ -23,6 +26,8 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 from unittest import mock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -35,12 +40,11 @@ from torch import Tensor
 from helo.configuration import Configuration
 from helo.data import Dataset
 from helo.data.schema import Modality, Schema
-from helo.evaluation.folds import fold_data, loso_folds
+from helo.evaluation.scaling import Scaling
 from helo.model.layers import LabelAttention
 from helo.model.transport import Transport, TransportSettings, cosine_cost
-from helo.settings import Engine, TrainingSettings
-from helo.training.cell import CellTraining
-from helo.training.fitting import parameter_groups
+from helo.settings import Engine
+from helo.training.fitting import Fitting, parameter_groups
 
 BATCH = 128
 P, B = "physiological", "behavioural"
@@ -66,9 +70,15 @@ SHAPES = {
 }
 
 
-def training(name: str, device: str) -> CellTraining:
-    """A cell with one batch of training windows: random features and labels."""
+MEMBERS = 5
+MEMBER_SHAPES = {"wesad_16_64": (16, 64), "wesad_32_128": (32, 128)}
+"""Name → token width and batch size of steps with several members."""
+
+
+def training(name: str, device: str, members: int = 1, **changes: Any) -> Fitting:
+    """Return the training of members on one batch of windows: random features and labels."""
     modalities, emotions, configuration = SHAPES[name]
+    configuration = replace(configuration, **changes)
     schema = Schema(
         name,
         tuple(
@@ -78,18 +88,42 @@ def training(name: str, device: str) -> CellTraining:
         {f"e{i}": f"e{i}" for i in range(emotions)},
     )
     rng = np.random.default_rng(0)
-    windows = BATCH + 2
+    windows = configuration.batch_size
     dataset = Dataset(
         schema,
-        np.asarray(["a", "b", *["c"] * BATCH]),
+        np.resize(np.asarray(["a", "b"]), windows),
         rng.normal(size=(windows, len(schema.features))).astype(np.float32),
         rng.dirichlet(np.ones(emotions), windows),
     )
-    fold = loso_folds(dataset.subject_names, seed=0, validation=1)
-    chosen = next(one for one in fold if one.train == ("c",))
-    return CellTraining(
-        schema, fold_data(dataset, chosen, "train"), configuration, TrainingSettings(engine=Engine(device))
-    )
+    part = Scaling.fit(dataset, dataset.subject_names, "train").part(dataset, dataset.subject_names)
+    return Fitting(schema, [part] * members, configuration, range(members), engine=Engine(device))
+
+
+def whole_batch(fitting: Fitting) -> tuple[Tensor, Tensor]:
+    """Return the positions and weights of all windows of each member."""
+    windows = fitting.windows.sizes[0]
+    positions = torch.arange(windows, device=fitting.device).expand(fitting.members, -1)
+    return positions, torch.full(positions.shape, 1 / windows, device=fitting.device)
+
+
+def measure_members(width: int, batch_size: int, repeats: int, device: str) -> dict[str, float]:
+    """Measure a step of `MEMBERS` members as one batch, and one by one."""
+    together = training("wesad", device, MEMBERS, width=width, batch_size=batch_size)
+    alone = [training("wesad", device, 1, width=width, batch_size=batch_size) for _ in range(MEMBERS)]
+    batch, single = whole_batch(together), whole_batch(alone[0])
+    for one in (together, *alone):
+        one.model.train()
+        one.step(*whole_batch(one))
+    joint, separate = [], []
+    for _ in range(repeats):
+        joint.append(statistics.median(timed(lambda: together.step(*batch), device) for _ in range(5)))
+        # The default binds the fitting of this iteration.
+        separate.append(sum(timed(lambda one=one: one.step(*single), device) for one in alone))  # type: ignore[misc]
+    return {
+        "together_ms": round(statistics.median(joint), 2),
+        "alone_ms": round(statistics.median(separate), 2),
+        "ratio": round(statistics.median(b / a for a, b in zip(joint, separate, strict=True)), 2),
+    }
 
 
 def looped_transport(source: Tensor, target: Tensor, settings: TransportSettings, *_: object) -> Transport:
@@ -113,10 +147,12 @@ def naive_label_attention(
     self: LabelAttention, labels: Tensor, tokens: Tensor, correlation: Tensor, _: object = None
 ) -> Tensor:
     """All tokens are projected to keys and values, and every window's logits are biased."""
-    off_diagonal = correlation - torch.diag(torch.diagonal(correlation))
+    off_diagonal = correlation - torch.diag_embed(torch.diagonal(correlation, dim1=1, dim2=2))
     related = off_diagonal / off_diagonal.abs().sum(dim=-1, keepdim=True).clamp_min(1.0)
-    scores = self.query(labels) @ self.key(tokens).transpose(1, 2) / labels.shape[-1] ** 0.5
-    weights = torch.softmax(scores + self.strength * (related @ scores), dim=-1)
+    assert self.strength is not None
+    scores = self.query(labels).unsqueeze(1) @ self.key(tokens).mT / labels.shape[-1] ** 0.5
+    biased = scores + self.strength[:, None, None, None] * (related.unsqueeze(1) @ scores)
+    weights = torch.softmax(biased, dim=-1)
     answers: Tensor = self.output(weights @ self.value(tokens))
     return answers
 
@@ -128,7 +164,7 @@ def plainly() -> Iterator[None]:
         mock.patch("helo.model.network.transport", looped_transport),
         mock.patch("helo.model.layers.scaled_dot_product_attention", naive_attention),
         mock.patch("helo.model.layers.LabelAttention.forward", naive_label_attention),
-        mock.patch("helo.model.layers.Dropout.forward", lambda self, x: torch.dropout(x, self.share, self.training)),
+        mock.patch("helo.model.basics.Dropout.forward", lambda self, x: torch.dropout(x, self.share, self.training)),
     ):
         yield
 
@@ -148,7 +184,7 @@ def measure(name: str, repeats: int, device: str) -> dict[str, float]:
     plain.optimiser = torch.optim.AdamW(
         parameter_groups(plain.model, plain.configuration.weight_decay), lr=1e-3, fused=False, foreach=False
     )
-    batch = torch.arange(BATCH, device=device)
+    batch, weights = whole_batch(ours)
     with torch.no_grad():
         for model in (ours.model, plain.model):  # at its start a model predicts the mean label, whatever it is shown
             torch.manual_seed(1)
@@ -162,9 +198,9 @@ def measure(name: str, repeats: int, device: str) -> dict[str, float]:
     for one in (ours, plain):
         one.model.train()
     for repeat in range(repeats + 1):
-        quick = [timed(lambda: ours.step(batch), device) for _ in range(5)]
+        quick = [timed(lambda: ours.step(batch, weights), device) for _ in range(5)]
         with plainly():
-            long = timed(lambda: plain.step(batch), device)
+            long = timed(lambda: plain.step(batch, weights), device)
         if repeat:
             fast.append(statistics.median(quick))
             slow.append(long)
@@ -195,6 +231,10 @@ def main() -> None:
                 "torch": torch.__version__,
                 "batch": BATCH,
                 **{name: measure(name, arguments.repeats, arguments.device) for name in SHAPES},
+                "members": {
+                    name: measure_members(*shape, arguments.repeats, arguments.device)
+                    for name, shape in MEMBER_SHAPES.items()
+                },
             }
         )
     )

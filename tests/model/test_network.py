@@ -142,6 +142,7 @@ def test_correlation_is_the_cosine_of_the_embeddings(trained: HeLo) -> None:
     embeddings = trained.labels[0].detach().double().numpy()
     lengths = np.linalg.norm(embeddings, axis=1)
     expected = embeddings @ embeddings.T / np.outer(lengths, lengths)
+    assert correlation is not None
     np.testing.assert_allclose(correlation.detach().numpy(), expected, atol=1e-5)
     torch.testing.assert_close(torch.diagonal(correlation), torch.ones(EMOTIONS))
 
