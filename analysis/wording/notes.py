@@ -144,7 +144,10 @@ def optimism_note(table: pd.DataFrame, objective: str, without_choice: int = 0) 
 
 
 def untrained_note(cells: pd.DataFrame, objective: str) -> list[str]:
-    """Say in how many folds the selected cell kept its initial weights."""
+    """Say in how many folds the selected cell kept its initial weights.
+
+    This happens only in runs of version 0.1, which used the weights of the best epoch.
+    """
     chosen = chosen_cells(completed(cells), best_per_fold(cells, objective))
     untrained = int((chosen[Column.BEST_EPOCH] == 0).sum())
     if not untrained:
