@@ -36,7 +36,8 @@ def test_every_figure_is_listed_in_its_part() -> None:
 
 
 def test_every_file_of_an_export_is_listed(run: Run) -> None:
-    tables = {f"{name}.csv" for name in (*csv_tables(Source(run)), TableName.IMPORTANCE, TableName.ABLATION)}
+    optional = (TableName.IMPORTANCE, TableName.ABLATION, TableName.ENSEMBLE)
+    tables = {f"{name}.csv" for name in (*csv_tables(Source(run)), *optional)}
     figures = {"figures/NAME.html", "figures/NAME.json"}
     assert named_in_first_column("Report, dashboard, export") == {*(*tables, LATEX_FILE, LATEX_FILE_BY_GROUP, *figures)}
 
@@ -45,7 +46,7 @@ def test_examples_run(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     shutil.copytree(built, tmp_path / "runs" / "first")
     monkeypatch.chdir(tmp_path)
     examples = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert len(examples) == 5
+    assert len(examples) == 4
     names: dict[str, Any] = {}
     for example in examples:
         exec(compile(example, "analysis/README.md", "exec"), names)  # one after the other, as in a notebook
