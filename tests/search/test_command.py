@@ -160,7 +160,7 @@ def test_ablation_with_missing_signals(here: Here, tmp_path: Path) -> None:
     features[::3, dataset.schema.slices["eda"]] = float("nan")
     write_dataset(replace(dataset, features=features), tmp_path / "gaps")
     bundled = bundled_spaces()["ablation"].read_text(encoding="utf-8")
-    (tmp_path / "quick.yaml").write_text(bundled.replace("epochs: 30", "epochs: 2"), encoding="utf-8")
+    (tmp_path / "quick.yaml").write_text(bundled.replace("epochs: auto", "epochs: 2"), encoding="utf-8")
     output = here.done("--data", "gaps", "--space", "quick.yaml", *FEW, "--out", "run")
     assert "missing signals: eda in 16 of 48 windows" in output
     run = Run.open(tmp_path / "run")
