@@ -556,6 +556,7 @@ def test_a_run_on_object_storage_can_be_resumed_on_another_machine(
     assert run.model.subjects == ("P01", "P02", "P03", "P04", "P05", "P06", "P07", "P08")
     assert set(open_folder(place).names()) == {
         *("manifest.json", "folds.json", "ledger", "model", "report.html", "study.log"),
-        *(f"{table}.parquet" for table in ("cells", "epochs", "predictions", "explanations", "baselines", "summary")),
+        *(f"{table}.parquet" for table in ("cells", "epochs", "predictions", "explanations", "baselines")),
+        *(f"{table}.parquet" for table in ("summary", "summary_by_group", "ensemble", "ensemble_predictions")),
     }
     assert not list(tmp_path.rglob("*.parquet")), "the run has files on this machine"
