@@ -245,6 +245,15 @@ def mean_scores(reported: ArrayLike, predicted: ArrayLike, subjects: NDArray[np.
     return {name: float(np.mean([scores[name] for scores in by_subject.values()])) for name in METRICS}
 
 
+def with_prefix(prefix: str, scores: Mapping[str, float] | None) -> dict[str, float]:
+    """Return scores by the names of their columns in a table; empty without scores.
+
+    >>> with_prefix("val_", {"kl": 0.5})
+    {'val_kl': 0.5}
+    """
+    return {prefix + metric: score for metric, score in (scores or {}).items()}
+
+
 def mean_scores_by_group(
     reported: ArrayLike, predicted: ArrayLike, subjects: NDArray[np.str_], groups: NDArray[np.str_]
 ) -> dict[str, float]:

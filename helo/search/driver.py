@@ -81,7 +81,7 @@ def run_remaining_cells(context: SearchContext) -> bool:
             lock = stack.enter_context(run.lock())
             # Written at the start, so that a dashboard can compare the first cells with the trivial baselines.
             run.write_table(TableName.BASELINES, baselines_table(setup.dataset, folds))
-        _announce(context, folds, resources, is_resumed)
+        _announce(context, resources, is_resumed)
         return _run_cells(context, queue, resources, lock, finished.candidates, is_external)
 
 
@@ -132,7 +132,7 @@ def _run_cells(
     return complete
 
 
-def _announce(context: SearchContext, folds: tuple[Fold, ...], resources: Resources, is_resumed: bool) -> None:
+def _announce(context: SearchContext, resources: Resources, is_resumed: bool) -> None:
     """Print the data, the space, the resources and the run directory of a search."""
     setup, run = context.setup, context.run
     dataset, space = setup.dataset, setup.space
@@ -141,13 +141,13 @@ def _announce(context: SearchContext, folds: tuple[Fold, ...], resources: Resour
     context.print(
         f"{dataset.schema.name}: {len(dataset.subject_names)} subjects, {len(dataset)} windows, "
         f"{len(dataset.emotions)} emotions; space {space.name}: {space.configurations} configurations × "
-        f"{len(dataset.subject_names)} folds × {len(folds[0].splits)} inner splits, "
+        f"{len(dataset.subject_names)} folds × {len(setup.folds[0].splits)} inner splits, "
         f"protocol {setup.protocol}, {racing}; "
         f"{resources.concurrency} cells at a time{share}; seed {setup.seed}"
     )
     for note in setup.notes:
         context.print(note)
-    for line in describe_budget(setup, folds):
+    for line in describe_budget(setup):
         context.print(line)
     if dataset.missing:
         context.print(f"missing signals: {dataset.missing}")

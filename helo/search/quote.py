@@ -95,7 +95,7 @@ def print_quote(
     configurations = [largest_configuration(setup.space), *sample_configurations(setup.space, setup.seed)]
     for note in setup.notes:
         show(note)
-    for line in describe_budget(setup, folds):
+    for line in describe_budget(setup):
         show(line)
     show(f"timing {len(configurations)} configurations on one fold …")
     dataset, window_share = thin_dataset(setup.dataset)

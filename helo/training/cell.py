@@ -10,7 +10,6 @@ and inner validation subjects. The windows of the test subject are read once, af
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -167,7 +166,8 @@ class CellTraining:
         """Whether a rung stopped the cell before all its members were trained."""
         if self.finished or self._stages:
             return False
-        return self.first_losses[-1] > self.rungs.get(self.current.epoch, math.inf)
+        limit = self.rungs.get(self.current.epoch)
+        return limit is not None and self.first_losses[-1] > limit
 
     @property
     def first_losses(self) -> list[float]:

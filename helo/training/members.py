@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from helo.configuration import Configuration
 from helo.data.schema import Schema
 from helo.errors import DivergedError
 from helo.evaluation.folds import SplitData
-from helo.metrics import METRICS, mean_scores
+from helo.metrics import METRICS, mean_scores, with_prefix
 from helo.model.network import LABEL_FLOOR
 from helo.names import Column, Prefix
 from helo.settings import TrainingSettings
@@ -62,8 +62,7 @@ class MemberTraining(Fitting):
         super().__init__(schema, [one.train for one in data], configuration, seeds, batches, settings.engine)
         self.validation = Windows([one.validation for one in data], self.device)
         self.history: list[list[Scores]] = []
-        untrained: Scores = {Column.TRAIN_LOSS: math.nan, Column.ALIGNMENT_LOSS: math.nan, Column.UNCONVERGED: 0.0}
-        self._record([dict(untrained) for _ in data])
+        self._record([dict(_UNTRAINED) for _ in data])
 
     def run_epoch(self) -> list[Scores]:
         """Train for one epoch, score the inner validation subjects and return the losses of the epoch."""
@@ -105,13 +104,19 @@ class MemberTraining(Fitting):
                 raise DivergedError(f"predictions are not finite after epoch {self.epoch}")
             row[Column.UNCONVERGED] += float(unconverged)
             scores = mean_scores(part.labels, predicted, part.subjects)
-            # Checkpoints must hold plain strings: torch refuses to load classes such as enumerations.
-            plain = {**row, **{Prefix.VAL + name: value for name, value in scores.items()}}
-            entries.append({str(name): value for name, value in plain.items()})
+            entries.append(_plain_row(row, scores))
         self.history.append(entries)
 
 
 _PROGRESS = ("epoch", "steps", "history")
+
+_UNTRAINED: Scores = {Column.TRAIN_LOSS: math.nan, Column.ALIGNMENT_LOSS: math.nan, Column.UNCONVERGED: 0.0}
+"""Losses and unconverged plans of training before epoch 1."""
+
+
+def _plain_row(losses: Scores, scores: Mapping[str, float]) -> Scores:
+    """Return a row of the history, with plain strings: torch refuses to load classes such as enumerations."""
+    return {str(name): value for name, value in {**losses, **with_prefix(Prefix.VAL, scores)}.items()}
 
 
 def joint_curve(history: Sequence[Sequence[Scores]], sizes: Sequence[int], objective: str) -> list[float]:
@@ -131,8 +136,8 @@ def joint_curve(history: Sequence[Sequence[Scores]], sizes: Sequence[int], objec
     list of float
         Losses from epoch 0.
     """
-    loss = METRICS[objective].loss
-    return [float(loss(joint_scores(rows, sizes)[Prefix.VAL + objective])) for rows in history]
+    loss, name = METRICS[objective].loss, Prefix.VAL + objective
+    return [float(loss(_mean_over_subjects([row[name] for row in rows], sizes))) for rows in history]
 
 
 def joint_scores(rows: Sequence[Scores], sizes: Sequence[int]) -> Scores:
@@ -156,11 +161,15 @@ def joint_scores(rows: Sequence[Scores], sizes: Sequence[int]) -> Scores:
         if name == Column.UNCONVERGED:
             joint[name] = float(values.sum())
         elif name.startswith(Prefix.VAL):
-            joint[name] = float(np.average(values, weights=np.asarray(sizes, dtype=float)))
+            joint[name] = _mean_over_subjects(values, sizes)
         else:
             known = values[~np.isnan(values)]
             joint[name] = float(known.mean()) if len(known) else math.nan
     return joint
+
+
+def _mean_over_subjects(values: ArrayLike, sizes: Sequence[int]) -> float:
+    return float(np.average(np.asarray(values), weights=np.asarray(sizes, dtype=float)))
 
 
 def untrained_scores(data: SplitData) -> tuple[Scores, NDArray[np.float64]]:
@@ -182,6 +191,4 @@ def untrained_scores(data: SplitData) -> tuple[Scores, NDArray[np.float64]]:
     predicted /= predicted.sum()
     labels = data.validation.labels
     scores = mean_scores(labels, np.broadcast_to(predicted, labels.shape), data.validation.subjects)
-    row: Scores = {Column.TRAIN_LOSS: math.nan, Column.ALIGNMENT_LOSS: math.nan, Column.UNCONVERGED: 0.0}
-    row |= {Prefix.VAL + name: value for name, value in scores.items()}
-    return {str(name): value for name, value in row.items()}, predicted
+    return _plain_row(_UNTRAINED, scores), predicted

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,7 +11,7 @@ import pandas as pd
 from helo.data.dataset import Dataset
 from helo.evaluation.baselines.trivial import trivial_predictions
 from helo.evaluation.folds import Fold
-from helo.metrics import METRICS, mean_scores, mean_scores_by_group
+from helo.metrics import METRICS, mean_scores, mean_scores_by_group, with_prefix
 from helo.names import Column, Prefix, Status
 from helo.run.ledger import CellRecord
 
@@ -40,10 +40,10 @@ def baselines_table(dataset: Dataset, folds: tuple[Fold, ...], records: Sequence
         test = dataset.rows((fold.test,))
         labels, subjects, groups = dataset.labels[test], dataset.subjects[test], dataset.averaged_groups
         for method, predicted in trivial_predictions(dataset, fold).items():
-            scores = _columns(Prefix.TEST, mean_scores(labels, predicted, subjects))
+            scores = with_prefix(Prefix.TEST, mean_scores(labels, predicted, subjects))
             if groups is not None:
                 by_group = mean_scores_by_group(labels, predicted, subjects, groups[test])
-                scores |= _columns(Prefix.TEST_BY_GROUP, by_group)
+                scores |= with_prefix(Prefix.TEST_BY_GROUP, by_group)
             rows.append({Column.METHOD: method, Column.FOLD: fold.test, **scores, Column.STATUS: Status.COMPLETED})
     return _table(rows + [_row(record) for record in records])
 
@@ -65,16 +65,11 @@ def _row(record: CellRecord) -> dict[str, Any]:
     return {
         Column.METHOD: record.method,
         Column.FOLD: record.fold,
-        **_columns(Prefix.TEST, record.test),
-        **_columns(Prefix.TEST_BY_GROUP, record.test_by_group),
-        **_columns(Prefix.VAL, record.val),
+        **with_prefix(Prefix.TEST, record.test),
+        **with_prefix(Prefix.TEST_BY_GROUP, record.test_by_group),
+        **with_prefix(Prefix.VAL, record.val),
         Column.PARAMS: json.dumps(dict(record.params), sort_keys=True),
         Column.STATUS: record.status,
         Column.REASON: record.reason,
         Column.SECONDS: record.seconds,
     }
-
-
-def _columns(prefix: str, scores: Mapping[str, float] | None) -> dict[str, Any]:
-    """Return the columns of some scores; none without scores."""
-    return {prefix + name: value for name, value in (scores or {}).items()}

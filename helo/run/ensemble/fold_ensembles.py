@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from helo.metrics import METRICS, mean_scores, mean_scores_by_group
+from helo.metrics import METRICS, mean_scores, mean_scores_by_group, with_prefix
 from helo.names import Column, Prefix
 from helo.run.ensemble.candidates import CANDIDATES
 from helo.run.ensemble.weights import greedy_weights
@@ -197,15 +197,11 @@ def ensemble_table(ensembles: Sequence[FoldEnsemble]) -> pd.DataFrame:
         {
             Column.FOLD: ensemble.fold,
             Column.WEIGHTS: json.dumps({str(one): weight for one, weight in ensemble.weights.items()}),
-            **dict(_columns(Prefix.VAL, ensemble.val)),
-            **dict(_columns(Prefix.TEST, ensemble.test)),
-            **dict(_columns(Prefix.TEST_BY_GROUP, ensemble.test_by_group or {})),
+            **with_prefix(Prefix.VAL, ensemble.val),
+            **with_prefix(Prefix.TEST, ensemble.test),
+            **with_prefix(Prefix.TEST_BY_GROUP, ensemble.test_by_group),
         }
         for ensemble in ensembles
     ]
     table = pd.DataFrame(rows, columns=[Column.FOLD, Column.WEIGHTS, *columns])
     return table.astype({Column.FOLD: "string", Column.WEIGHTS: "string"} | dict.fromkeys(columns, "float64"))
-
-
-def _columns(prefix: str, scores: Mapping[str, float]) -> Iterator[tuple[str, float]]:
-    return ((prefix + metric, score) for metric, score in scores.items())

@@ -91,22 +91,20 @@ def _lengths(space: Space) -> Iterator[tuple[int, int]]:
     yield from itertools.product(*ends)
 
 
-def describe_budget(setup: SearchSetup, folds: tuple[Fold, ...]) -> list[str]:
+def describe_budget(setup: SearchSetup) -> list[str]:
     """Describe the length of training of a search, and warn if it is short for the data.
 
     Parameters
     ----------
     setup : SearchSetup
         Setup of the search.
-    folds : tuple of Fold
-        Its folds.
 
     Returns
     -------
     list of str
         One line, and a second one with the warning.
     """
-    windows = count_training_windows(setup.dataset, folds)
+    windows = count_training_windows(setup.dataset, setup.folds)
     found, rule = budget_range(setup.space, windows), training_budget(windows)
     lines = [
         f"training: {windows} windows, batches of {_span(found.batch_size)}, {_span(found.steps_per_epoch)} steps per "

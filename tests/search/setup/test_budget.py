@@ -43,7 +43,7 @@ def setup_for(study: Dataset, tmp_path: Path) -> Callable[..., SearchSetup]:
 
 
 def lines_of(setup: SearchSetup) -> list[str]:
-    return describe_budget(setup, loso_folds(setup.dataset.subject_names, setup.seed))
+    return describe_budget(setup)
 
 
 def test_training_windows_are_those_of_all_but_the_test_and_validation_subjects(study: Dataset) -> None:
