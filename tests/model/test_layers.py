@@ -111,7 +111,7 @@ def test_an_encoded_token_is_linear_between_knots_and_beyond_them() -> None:
     torch.manual_seed(0)
     modality = Modality("eda", "physiological", ("a",), 1)
     encoder = TokenEncoder(1, modality, 8, dropout(0.0), "piecewise")
-    encoder.norm = nn.Identity()
+    encoder.norm = nn.Identity()  # type: ignore[assignment]
     ends = [-9.0, *KNOTS, 9.0]
     slopes = []
     for start, end in pairwise(ends):

@@ -46,12 +46,12 @@ def test_the_mean_label_with_the_offset_is_between_it_and_that_of_the_subject(tr
         np.testing.assert_allclose(predicted[train.subjects == subject], np.tile(expected, (len(own), 1)), rtol=1e-5)
 
 
-def test_a_subject_with_one_label_has_no_offset(train: Part) -> None:
+def test_a_subject_with_one_label_has_no_offset(dataset: Dataset, train: Part) -> None:
     """Otherwise the offset would explain the label, and the network would learn nothing."""
     own = np.stack([train.labels[train.subjects == subject][0] for subject in train.subjects])
-    labels = train.dataset.labels.copy()  # type: ignore[attr-defined]
+    labels = dataset.labels.copy()
     labels[train.rows] = own
-    alike = replace(train, dataset=replace(train.dataset, labels=labels))
+    alike = replace(train, dataset=replace(dataset, labels=labels))
     log_predicted = log_of_mean(alike)
     torch.testing.assert_close(added(alike, log_predicted), log_predicted.log_softmax(dim=-1))
 
@@ -61,11 +61,11 @@ def test_no_strength_means_no_offset(train: Part) -> None:
     assert torch.equal(added(train, log_predicted, strength=0.0), log_predicted)
 
 
-def test_offsets_are_finite_for_emotions_that_nobody_of_the_training_subjects_reports(train: Part) -> None:
-    labels = train.dataset.labels.copy()  # type: ignore[attr-defined]
+def test_offsets_are_finite_for_emotions_that_no_training_subject_reports(dataset: Dataset, train: Part) -> None:
+    labels = dataset.labels.copy()
     labels[:, 0] = 0
     labels /= labels.sum(axis=1, keepdims=True)
-    without = replace(train, dataset=replace(train.dataset, labels=labels))
+    without = replace(train, dataset=replace(dataset, labels=labels))
     log_predicted = torch.randn(1, len(train), labels.shape[1]).log_softmax(dim=-1)
     found = added(without, log_predicted)
     assert torch.isfinite(found).all()
