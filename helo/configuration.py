@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from helo.errors import InputError, did_you_mean
-from helo.names import LabelAttentionKind, ModalitySelection, Role, TransportKind, enum_values
+from helo.names import FeatureEncoding, LabelAttentionKind, ModalitySelection, Role, TransportKind, enum_values
 
 
 @dataclass(frozen=True)
@@ -102,12 +102,20 @@ class Configuration:
     modalities: str = _choice(
         ModalitySelection.BOTH, enum_values(ModalitySelection), "roles of the modalities that the model reads"
     )
+    feature_encoding: str = _choice(
+        FeatureEncoding.PIECEWISE,
+        enum_values(FeatureEncoding),
+        "what a token is linear in: a piecewise-linear encoding of its features, or the features themselves",
+    )
     attention_depth: int = _parameter(1, 0, 12, "layers of the transformer encoder over the fused tokens")
     width: int = _parameter(32, 4, 1024, "d, the number of features of an encoded token")
     heads: int = _parameter(2, 1, 64, "number of attention heads; must divide width")
     dropout: float = _parameter(0.3, 0.0, 0.9, "fraction of activations that are set to 0 in training")
     learning_rate: float = _parameter(1e-3, 1e-6, 1.0, "initial learning rate of AdamW")
     weight_decay: float = _parameter(1e-2, 0.0, 10.0, "decoupled weight decay of AdamW")
+    subject_offset: float = _parameter(
+        1.0, 0.0, 1.0, "strength of the offset that the logits of each training subject have in training"
+    )
     batch_size: int = _parameter(128, 1, 65536, "windows per training step")
     epochs: int = _parameter(30, 1, 10000, "number of passes over the training windows")
 

@@ -201,6 +201,13 @@ class LabelAttentionKind(_Name):
     NONE = "none"
 
 
+class FeatureEncoding(_Name):
+    """Map from the features of a token to the token; see `helo.model.layers.TokenEncoder`."""
+
+    PIECEWISE = "piecewise"
+    LINEAR = "linear"
+
+
 class ModalitySelection(_Name):
     """Roles of the modalities that a configuration reads."""
 

@@ -43,8 +43,8 @@ class HeLoRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         ``"behavioural"``, ``tokens`` the number of tokens (by default one per column) and ``main`` whether the
         modality is the query of the fusion (by default the first physiological one). Without groups all columns are
         one physiological modality.
-    transport, ot_entropy, ot_alpha, alignment_weight, label_attention, modalities, attention_depth, width, heads, \
-dropout, learning_rate, weight_decay, batch_size, epochs
+    transport, ot_entropy, ot_alpha, alignment_weight, label_attention, modalities, feature_encoding, \
+attention_depth, width, heads, dropout, learning_rate, weight_decay, subject_offset, batch_size, epochs
         Hyperparameters, see `helo.configuration.Configuration`. ``modalities="both"`` reads all column groups. If
         they all have one role, there is no transport, and its hyperparameters have no effect. ``"auto"``, the default
         of `batch_size` and `epochs`, derives them from the number of training windows, see
@@ -111,12 +111,14 @@ dropout, learning_rate, weight_decay, batch_size, epochs
         alignment_weight: float = DEFAULTS["alignment_weight"],
         label_attention: str = DEFAULTS["label_attention"],
         modalities: str = DEFAULTS["modalities"],
+        feature_encoding: str = DEFAULTS["feature_encoding"],
         attention_depth: int = DEFAULTS["attention_depth"],
         width: int = DEFAULTS["width"],
         heads: int = DEFAULTS["heads"],
         dropout: float = DEFAULTS["dropout"],
         learning_rate: float = DEFAULTS["learning_rate"],
         weight_decay: float = DEFAULTS["weight_decay"],
+        subject_offset: float = DEFAULTS["subject_offset"],
         batch_size: int | str = AUTO,
         epochs: int | str = AUTO,
         normalise: str = "train",
@@ -131,12 +133,14 @@ dropout, learning_rate, weight_decay, batch_size, epochs
         self.alignment_weight = alignment_weight
         self.label_attention = label_attention
         self.modalities = modalities
+        self.feature_encoding = feature_encoding
         self.attention_depth = attention_depth
         self.width = width
         self.heads = heads
         self.dropout = dropout
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
+        self.subject_offset = subject_offset
         self.batch_size = batch_size
         self.epochs = epochs
         self.normalise = normalise

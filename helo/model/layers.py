@@ -15,10 +15,46 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from helo.data.schema import Modality
 from helo.model.basics import Dropout, LayerNorm, Linear
+from helo.names import FeatureEncoding
+
+KNOTS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
+"""Knots of the piecewise-linear encoding of a scaled feature, in standard deviations from its mean."""
+
+
+class PiecewiseEncoding(nn.Module):
+    """Piecewise-linear encoding of scaled features.
+
+    Between two knots a and b the feature x has the component min(max((x − a) / (b − a), 0), 1) − 1/2. The first
+    component has no lower bound, and the last one no upper bound. A linear map of the components is a continuous
+    function of x that is linear between knots. Source: Gorishniy et al., "On Embeddings for Numerical Features in
+    Tabular Deep Learning", NeurIPS 2022, with the same knots for all features, because features are z-scores.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        knots = torch.tensor(KNOTS)
+        start, length = knots[:-1], knots.diff()
+        lowest, highest = torch.zeros_like(length), torch.ones_like(length)
+        lowest[0], highest[-1] = -torch.inf, torch.inf
+        # Constants: they are not saved with the weights.
+        for name, values in (("start", start), ("length", length), ("lowest", lowest), ("highest", highest)):
+            self.register_buffer(name, values, persistent=False)
+
+    start: Tensor
+    length: Tensor
+    lowest: Tensor
+    highest: Tensor
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Encode features (…, f) as components (…, f · c), where c is the number of intervals between knots."""
+        position = (features.unsqueeze(-1) - self.start) / self.length
+        return position.clamp(self.lowest, self.highest).sub(0.5).flatten(-2)
 
 
 class TokenEncoder(nn.Module):
-    """Encoder of one modality: an affine map per token, layer normalisation and dropout.
+    """Encoder of one modality: a map per token, layer normalisation and dropout.
+
+    The map is affine in the features of the token or in their `PiecewiseEncoding`.
 
     Parameters
     ----------
@@ -30,12 +66,18 @@ class TokenEncoder(nn.Module):
         Token width d.
     dropout : Dropout
         Dropout of the tokens.
+    encoding : str
+        A `helo.names.FeatureEncoding`.
     """
 
-    def __init__(self, members: int, modality: Modality, width: int, dropout: Dropout) -> None:
+    def __init__(
+        self, members: int, modality: Modality, width: int, dropout: Dropout, encoding: str = FeatureEncoding.LINEAR
+    ) -> None:
         super().__init__()
         self.tokens, self.features = modality.tokens, modality.token_features
-        self.weight = nn.Parameter(torch.empty(members, self.tokens, self.features, width))
+        self.encoding = PiecewiseEncoding() if encoding == FeatureEncoding.PIECEWISE else None
+        inputs = self.features * (1 if self.encoding is None else len(KNOTS) - 1)
+        self.weight = nn.Parameter(torch.empty(members, self.tokens, inputs, width))
         self.bias = nn.Parameter(torch.empty(members, self.tokens, width))
         nn.init.normal_(self.weight, std=self.features**-0.5)
         nn.init.normal_(self.bias, std=0.5)  # Distinguishes tokens whose features are near 0.
@@ -45,12 +87,14 @@ class TokenEncoder(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Encode features (M, b, t·f) as tokens (M, b, t, d)."""
         split = features.view(*features.shape[:2], self.tokens, self.features)
+        if self.encoding is not None:
+            split = self.encoding(split)
         tokens: Tensor = self.dropout(self.norm(self._affine(split)))
         return tokens
 
     def _affine(self, split: Tensor) -> Tensor:
         bias = self.bias.unsqueeze(1)
-        if self.features == 1:  # The product below would be a batch of outer products: equal, but slower.
+        if split.shape[-1] == 1:  # The product below would be a batch of outer products: equal, but slower.
             return torch.addcmul(bias, split, self.weight.squeeze(2).unsqueeze(1))
         # One product (b, f) @ (f, d) per member and token.
         return (split.transpose(1, 2) @ self.weight).transpose(1, 2) + bias

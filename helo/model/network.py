@@ -11,8 +11,9 @@ with R the learned label correlation, R* that of the training labels and λ = `a
 **Model.** Source: Zheng et al., "HeLo: Heterogeneous Multi-Modal Fusion with Label Correlation for Emotion
 Distribution Learning", ACM Multimedia 2025, arXiv 2507.06821. With batch size b, width d and E emotions:
 
-1. *Encoders.* A modality of t tokens with f features each becomes (b, t, d). Every token has its own affine map,
-   because its features have their own meaning.
+1. *Encoders.* A modality of t tokens with f features each becomes (b, t, d). Every token has its own map,
+   because its features have their own meaning. The map is affine in a piecewise-linear encoding of the features
+   (`feature_encoding`, see `helo.model.layers.PiecewiseEncoding`).
 2. *Physiological fusion.* The main modality's n tokens query every other physiological modality by
    cross-attention. The results and the query itself are concatenated and projected to P (b, n, d).
 3. *Heterogeneity mining.* Let B (b, m, d) be the behavioural tokens and T the entropic transport plan between P and B
@@ -34,6 +35,8 @@ Distribution Learning", ACM Multimedia 2025, arXiv 2507.06821. With batch size b
 - ``label_attention: plain``: step 5 does not add the logits of correlated emotions
 - ``label_attention: none``: without steps 4 and 5; the classifier reads the mean of the fused tokens
 - ``alignment_weight: 0``: R is not aligned with the data
+- ``feature_encoding: linear``: step 1 is affine in the features themselves
+- ``subject_offset: 0``: training does not know the mean labels of its subjects (`helo.training.offsets`)
 - ``modalities: physiological``: step 3 reads P alone
 - ``modalities: behavioural``: step 3 reads B alone
 
@@ -54,8 +57,9 @@ training.
 - thresholds the transport cost by the minimum and maximum of the batch
 - multiplies the plan [physiological × behavioural] with the physiological tokens without transposing the plan
 
-Evaluation in this module is deterministic, and the prediction for a window depends on that window alone. Two choices
-are this project's own. A token reads its own features, whereas the release encodes each modality by one map from all
+Evaluation in this module is deterministic, and the prediction for a window depends on that window alone. Four choices
+are this project's own. The features are encoded piecewise linearly. In training the logits have an offset per subject.
+A token reads its own features, whereas the release encodes each modality by one map from all
 features to all tokens (87 % of its parameters belong to the video). Dropout acts on encoded tokens, on the output of
 each branch and before the classifier, but not on attention weights.
 """
@@ -162,7 +166,10 @@ class HeLo(nn.Module):
         modalities = [modality for modality in schema.modalities if modality.role in roles]
         self.names = [modality.name for modality in modalities]
         # Not a ModuleDict, which refuses names such as "wrist.acc" or "keys".
-        self.encoders = nn.ModuleList(TokenEncoder(members, modality, width, dropout) for modality in modalities)
+        encoding = configuration.feature_encoding
+        self.encoders = nn.ModuleList(
+            TokenEncoder(members, modality, width, dropout, encoding) for modality in modalities
+        )
         if self.physiological:
             self.fusion = PhysiologicalFusion(members, len(self.physiological) - 1, width, heads, dropout)
         if self.physiological and self.behavioural:

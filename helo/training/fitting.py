@@ -24,6 +24,7 @@ from helo.model.losses import alignment_loss, kl_loss
 from helo.model.network import HeLo, join_members
 from helo.names import Column, Precision
 from helo.settings import CPU, Engine
+from helo.training.offsets import SubjectOffsets
 from helo.training.windows import Answer, Batches, Windows, forward
 
 DECAY = 0.99
@@ -104,6 +105,7 @@ class Fitting:
         self.configuration = configuration
         self.device, self.mixed = torch.device(engine.device), engine.precision == Precision.MIXED
         self.windows = Windows(trains, self.device, labelled=True)
+        self.offsets = SubjectOffsets(trains, configuration.subject_offset, self.device)
         self.batches = batches or Batches.for_sizes(self.windows.sizes, configuration.batch_size)
         # Found once: a search for NaN in each step would make a GPU synchronise.
         self.complete = not trains[0].dataset.missing
@@ -188,7 +190,8 @@ class Fitting:
         labels = self.windows.labels(positions)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             output = self.learner(self.windows.batch(positions), self.complete)
-        losses = (kl_loss(labels, output.log_predicted) * weights).sum(dim=1)
+        log_predicted = self.offsets.added(output.log_predicted, positions)
+        losses = (kl_loss(labels, log_predicted) * weights).sum(dim=1)
         alignments = torch.zeros_like(losses)
         if output.correlation is not None:
             alignments = alignment_loss(output.correlation, self.correlation)

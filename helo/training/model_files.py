@@ -27,7 +27,7 @@ from helo.data.schema import Schema
 from helo.errors import InputError
 from helo.evaluation.scaling import Scaling
 from helo.model.network import HeLo
-from helo.names import FileName, Normalisation, enum_values
+from helo.names import FeatureEncoding, FileName, Normalisation, enum_values
 from helo.storage import Folder, LocalFolder, names_in, open_folder
 from helo.training.fitted_members import FittedMembers
 
@@ -40,6 +40,9 @@ OUT_OF_FOLD = "out_of_fold"
 _MEAN, _STD = "scaling.mean", "scaling.std"
 _REMOVED = ("patience",)
 """Hyperparameters of format 1 that no longer exist. They acted in training only."""
+
+_FORMAT_1 = {"feature_encoding": FeatureEncoding.LINEAR, "subject_offset": 0.0}
+"""Values of later hyperparameters that give the models of format 1."""
 
 
 class SavedModel(NamedTuple):
@@ -165,7 +168,7 @@ def _content(folder: Folder) -> dict[str, Any]:
 def _configurations(content: Mapping[str, Any]) -> list[tuple[Configuration, float]]:
     """Return the configurations of a model and their weights."""
     if content["format"] == 1:
-        params = _mapping(content, "configuration")
+        params = _FORMAT_1 | _mapping(content, "configuration")
         return [(Configuration.from_params({key: params[key] for key in params if key not in _REMOVED}), 1.0)]
     entries = content.get("ensemble")
     if not isinstance(entries, list) or not entries:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 
 import pytest
 import torch
@@ -11,11 +12,13 @@ from torch import nn
 from helo.data.schema import Modality
 from helo.model.basics import Dropout, Streams
 from helo.model.layers import (
+    KNOTS,
     Attention,
     Classifier,
     EncoderLayer,
     LabelAttention,
     PhysiologicalFusion,
+    PiecewiseEncoding,
     TokenEncoder,
     mean_token,
 )
@@ -92,6 +95,49 @@ def test_an_encoder_of_single_features_equals_the_general_product() -> None:
     features = torch.randn(MEMBERS, 4, 3)
     expected = torch.einsum("mbtf,mtfd->mbtd", features.unsqueeze(3), encoder.weight) + encoder.bias.unsqueeze(1)
     torch.testing.assert_close(encoder(features), encoder.norm(expected))
+
+
+def test_the_encoding_of_a_feature_is_that_of_its_definition() -> None:
+    features = torch.tensor([-5.0, -2.0, -0.7, 0.0, 0.1, 2.0, 9.0])
+    expected = []
+    for x in features.tolist():
+        parts = [(x - a) / (b - a) for a, b in pairwise(KNOTS)]
+        inner = [min(max(part, 0.0), 1.0) for part in parts]
+        expected.append([min(parts[0], 1.0), *inner[1:-1], max(parts[-1], 0.0)])
+    torch.testing.assert_close(PiecewiseEncoding()(features.unsqueeze(1)), torch.tensor(expected) - 0.5)
+
+
+def test_an_encoded_token_is_linear_between_knots_and_beyond_them() -> None:
+    torch.manual_seed(0)
+    modality = Modality("eda", "physiological", ("a",), 1)
+    encoder = TokenEncoder(1, modality, 8, dropout(0.0), "piecewise")
+    encoder.norm = nn.Identity()  # type: ignore[assignment]
+    ends = [-9.0, *KNOTS, 9.0]
+    slopes = []
+    for start, end in pairwise(ends):
+        points = torch.linspace(start, end, 3).view(1, 3, 1)
+        low, middle, high = encoder(points)[0, :, 0]
+        torch.testing.assert_close(middle, (low + high) / 2)
+        slopes.append((high - low) / (end - start))
+    for below, above in pairwise(slopes[1:-1]):
+        assert not torch.allclose(below, above)
+    torch.testing.assert_close(slopes[0], slopes[1])
+    torch.testing.assert_close(slopes[-1], slopes[-2])
+
+
+def test_a_piecewise_encoder_reads_the_components_of_each_token() -> None:
+    """Tokens of two features; a change of one feature changes its token only."""
+    torch.manual_seed(0)
+    modality = Modality("eda", "physiological", tuple("abcdef"), 3)
+    encoder = TokenEncoder(MEMBERS, modality, 8, dropout(), "piecewise").eval()
+    features = torch.randn(MEMBERS, 4, 6)
+    encoded = PiecewiseEncoding()(features.view(MEMBERS, 4, 3, 2))
+    expected = torch.einsum("mbtf,mtfd->mbtd", encoded, encoder.weight) + encoder.bias.unsqueeze(1)
+    torch.testing.assert_close(encoder(features), encoder.norm(expected))
+    changed = features.clone()
+    changed[..., 2] += 1
+    same = (encoder(changed) == encoder(features)).all(dim=3).flatten(0, 1).all(dim=0)
+    assert same.tolist() == [True, False, True]
 
 
 def test_attention_ignores_absent_tokens(tokens: torch.Tensor, present: torch.Tensor) -> None:

@@ -56,6 +56,7 @@ def in_float64(fitting: Fitting) -> Fitting:
         {"transport": "none", "label_attention": "plain"},
         {"label_attention": "none", "weight_decay": 1.0},
         {"modalities": "physiological", "attention_depth": 2},
+        {"feature_encoding": "linear", "subject_offset": 0.0},
     ],
     ids=str,
 )
