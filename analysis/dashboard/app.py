@@ -15,6 +15,7 @@ from helo.analysis.dashboard.watched import Overview, WatchedRun
 from helo.analysis.exhibits import EXHIBITS, PARTS
 from helo.analysis.figures import KINDS
 from helo.analysis.web.page import PLOTLY_OPTIONS, THEMES
+from helo.analysis.web.tables import TABLES, Table
 from helo.names import Column
 
 ASSETS: Final = Path(helo.analysis.web.__file__).parent
@@ -83,6 +84,7 @@ def _layout(runs: Sequence[WatchedRun], refresh: float) -> html.Div:
             dcc.Store(id="themes", data=THEMES),
             dcc.Store(id="runs", data=len(runs)),
             dcc.Store(id="look"),
+            dcc.Store(id="link"),
         ]
     )
 
@@ -108,7 +110,17 @@ def _serve(app: Dash, runs: Sequence[WatchedRun]) -> None:
 
     @app.callback(Output("content", "children"), Input("part", "value"))
     def open_part(part: str) -> list[Any]:
-        return [_row(runs, name) for name, one in EXHIBITS.items() if one.part == part]
+        tables = [one for one in TABLES.values() if one.part == part]
+        above, below = ([_table_row(runs, one) for one in tables if one.first is first] for first in (True, False))
+        return [*above, *(_row(runs, name) for name, one in EXHIBITS.items() if one.part == part), *below]
+
+    @app.callback(
+        Output({"kind": "table", "run": ALL, "name": ALL}, "data"),
+        Input("versions", "data"),
+        prevent_initial_call=True,
+    )
+    def update_tables(_: list[int]) -> list[str]:
+        return [runs[output["id"]["run"]].table(output["id"]["name"]) for output in ctx.outputs_list]
 
     @app.callback(
         Output({"kind": "raw", "run": ALL, "name": ALL}, "data"),
@@ -147,6 +159,33 @@ def _draw(app: Dash) -> None:
         *(Input(f"choose-{kind}", "value") for kind in KINDS),
         Input("look", "data"),
     )
+    add(
+        ClientsideFunction("helo_callbacks", "showTable"),
+        Output({"kind": "place", "run": MATCH, "name": MATCH}, "title"),
+        Input({"kind": "table", "run": MATCH, "name": MATCH}, "data"),
+        State({"kind": "place", "run": MATCH, "name": MATCH}, "id"),
+    )
+    add(
+        ClientsideFunction("helo_callbacks", "followLink"),
+        *(Output(f"choose-{kind}", "value") for kind in KINDS),
+        *(Input(f"choose-{kind}", "options") for kind in KINDS),
+    )
+    add(
+        ClientsideFunction("helo_callbacks", "writeLink"),
+        Output("link", "data"),
+        Input("part", "value"),
+        *(Input(f"choose-{kind}", "value") for kind in KINDS),
+    )
+
+
+def _table_row(runs: Sequence[WatchedRun], table: Table) -> html.Section:
+    places = []
+    for number, run in enumerate(runs):
+        place = {"run": number, "name": table.name}
+        store = dcc.Store({"kind": "table", **place}, data=run.table(table.name))
+        places.append(html.Div([store, html.Div(id={"kind": "place", **place})]))
+    parts = [html.H3(table.title), html.Div(places, className="columns")]
+    return html.Section(parts, className="part", id=f"table-{table.name}")
 
 
 def _row(runs: Sequence[WatchedRun], name: str) -> html.Section:

@@ -48,7 +48,10 @@ def compare_runs(runs: Sequence[WatchedRun]) -> Any:
         )
         for name, source in found.items()
     ]
-    table = html.Table([html.Thead(html.Tr([html.Th(head, scope="col") for head in HEADS])), html.Tbody(rows)])
+    caption = "Scores of the runs, and differences from the first"
+    table = html.Table(
+        [html.Caption(caption), html.Thead(html.Tr([html.Th(head, scope="col") for head in HEADS])), html.Tbody(rows)]
+    )
     label = METRICS[first.objective].label
     note = (
         f"The search on {label} {METRICS[first.objective].arrow}. Against the first run: mean gain over the common"
@@ -56,7 +59,8 @@ def compare_runs(runs: Sequence[WatchedRun]) -> Any:
         " matched-pairs rank-biserial correlation."
     )
     title = html.H3("Comparison of the runs")
-    return html.Section([title, html.Div(table, className="scroll"), html.P(note, className="note")], className="part")
+    region = html.Div(table, className="scroll", role="region", tabIndex=0, **{"aria-label": caption})
+    return html.Section([title, region, html.P(note, className="note")], className="part")
 
 
 def _comparison_key(source: Source) -> tuple[Any, ...]:

@@ -16,6 +16,7 @@ from helo.analysis.exhibits import EXHIBITS
 from helo.analysis.ledger_tables import LedgerTables, is_behind
 from helo.analysis.source import Source
 from helo.analysis.web.page import figure_to_json
+from helo.analysis.web.tables import TABLES, render_note
 from helo.errors import InputError, StorageError
 from helo.names import Column, FileName, Status, TableName
 from helo.run.directory import Run
@@ -67,6 +68,17 @@ def _shown(name: str, source: Source) -> Shown:
         return found | {"reason": f"This figure could not be made: {error!r}."}
 
 
+def _render(name: str, source: Source) -> str:
+    try:
+        if not TABLES[name].applies(source):
+            return render_note("Does not apply to this run.")
+        return TABLES[name].render(source)
+    except InputError as error:
+        return render_note(f"Nothing to show: {error}.")
+    except Exception as error:  # a fault in one table must not affect the others
+        return render_note(f"This table could not be made: {error!r}.")
+
+
 class WatchedRun:
     """Run directory that is read repeatedly, and its figures. The threads of a server may share an instance.
 
@@ -96,6 +108,7 @@ class WatchedRun:
         self._stamp: tuple[int, ...] = ()
         self._records: LedgerTables | None = None
         self._made: dict[str, Shown] = {}
+        self._tables: dict[str, str] = {}
         self._late: dict[str, _Late] = {}
         self.source = Source(self._run)
         self.refresh(on_read)
@@ -137,7 +150,7 @@ class WatchedRun:
             if not behind:
                 self._records = None  # the tables hold all records
             self.source = Source(self._run, self._records)
-            self._made = {}
+            self._made, self._tables = {}, {}
             self.version += 1
         for name, late in self._late.items():
             if late.is_due(self.source) and not late.announced:
@@ -163,6 +176,13 @@ class WatchedRun:
                 late = self._late[name] = _Late(made, math.inf, self.source)
                 threading.Thread(target=self._make_late, args=(name, self.source), daemon=True).start()
             return late.made
+
+    def table(self, name: str) -> str:
+        """Return a table as HTML, or the reason for its absence."""
+        with self._lock:
+            if name not in self._tables:
+                self._tables[name] = _render(name, self.source)
+            return self._tables[name]
 
     def _make_late(self, name: str, source: Source) -> None:
         begun = time.monotonic()

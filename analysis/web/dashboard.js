@@ -3,6 +3,9 @@
 
 const STACKED = 900;  // width in pixels below which runs are stacked; see dashboard.css
 
+let link;  // choices in the address that still wait for the options of the menus
+const mounted = new Map();  // place of a table → its sort order and filter, which stay when new cells arrive
+
 window.dash_clientside = Object.assign({}, window.dash_clientside, {helo_callbacks: {
   /* Data of the server, choice, look of the page → figure, its style, and a note if there is no figure. */
   drawFigure(raw, subject, configuration, look) {
@@ -21,10 +24,37 @@ window.dash_clientside = Object.assign({}, window.dash_clientside, {helo_callbac
     const update = () => {
       if (JSON.stringify(read()) !== JSON.stringify(last)) dash_clientside.set_props("look", {data: last = read()});
     };
+    const {part} = link = helo.readLink();
+    if (part) dash_clientside.set_props("part", {value: part});
     let last = read();
+    addEventListener("hashchange", () => {  // another link was opened in this page
+      const {part, ...choices} = helo.readLink();
+      if (part) dash_clientside.set_props("part", {value: part});
+      for (const kind of helo.KINDS) if (choices[kind]) dash_clientside.set_props(`choose-${kind}`, {value: choices[kind]});
+    });
     dark.onchange = update;
     addEventListener("resize", update);
     return last;
+  },
+  /* Options of the menus → their values, those in the address once the options are known. */
+  followLink(...options) {
+    if (!link || !options.some(known => known?.length)) return helo.KINDS.map(() => dash_clientside.no_update);
+    const values = helo.KINDS.map((kind, place) => options[place]?.some(({value}) => value === link[kind]) ? link[kind] : dash_clientside.no_update);
+    link = null;
+    return values;
+  },
+  /* Part and choices → the address. */
+  writeLink(part, ...values) {
+    if (link === null) helo.writeLink({part, ...Object.fromEntries(helo.KINDS.map((kind, place) => [kind, values[place]]))});
+    return dash_clientside.no_update;
+  },
+  /* HTML of a table → its element, outside of the control of Dash. */
+  showTable(content, id) {
+    const name = JSON.stringify(id, Object.keys(id).sort());
+    const place = document.getElementById(name);
+    if (!mounted.has(name)) mounted.set(name, []);
+    helo.replaceTables(place, content, mounted.get(name));
+    return dash_clientside.no_update;
   },
 }});
 

@@ -131,5 +131,5 @@ def render_page(title: str, body: str, links: Sequence[tuple[str, str]] = (), ch
         f'<script type="application/json" id="themes">{escape_script_json(json.dumps(THEMES))}</script>\n'
         f'<script type="application/json" id="plotly-options">{json.dumps(PLOTLY_OPTIONS)}</script>\n'
         f"<script>{get_plotlyjs()}</script>\n<script>{read_asset('figures.js')}</script>\n"
-        f"<script>{read_asset('sortable.js')}</script>\n<script>{read_asset('report.js')}</script>\n</body>\n</html>\n"
+        f"<script>{read_asset('link.js')}</script>\n<script>{read_asset('sortable.js')}</script>\n<script>{read_asset('report.js')}</script>\n</body>\n</html>\n"
     )

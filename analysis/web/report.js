@@ -34,6 +34,16 @@ function choose(selection) {
   for (const row of document.querySelectorAll("[data-subject], [data-configuration]"))
     row.classList.toggle("faded", helo.KINDS.some(kind => chosen[kind] && row.dataset[kind] && row.dataset[kind] !== chosen[kind]));
   visited.forEach(draw);
+  helo.writeLink(chosen);
+}
+
+/** Choose what the address names, as far as the menus have it. */
+function followLink() {
+  const link = helo.readLink();
+  const named = helo.KINDS.map(kind => [kind, [...menus[kind]?.options ?? []].some(({value}) => value === link[kind]) ? link[kind] ?? "" : ""]);
+  if (named.some(([, name]) => name)) choose(Object.fromEntries(named));
+  else helo.writeLink(chosen);  // a click on a heading of the bar keeps the choice
+  if (location.hash.includes("&")) document.getElementById(helo.readAnchor())?.scrollIntoView();
 }
 
 const observer = new IntersectionObserver(entries => {
@@ -51,4 +61,6 @@ document.getElementById("clear")?.addEventListener("click", () => choose(Object.
 for (const query of Object.values(media)) query.addEventListener("change", () => visited.forEach(draw));
 addEventListener("beforeprint", () => places.forEach(place => { visited.add(place); draw(place); }));
 document.querySelectorAll(".table").forEach(place => helo.addTools(place));
+if (helo.KINDS.some(kind => helo.readLink()[kind])) followLink();
+addEventListener("hashchange", followLink);
 document.body.dataset.ready = "true";

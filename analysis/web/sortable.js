@@ -162,5 +162,19 @@ function addTools(place, state = {}) {
   arrange();
 }
 
-Object.assign(globalThis.helo ??= {}, {addTools, parseQuery, readTable, sortRows, toCsv, toTsv});
+/** Replace the HTML of an element that has tables; their order, filter, scroll position and focus stay.
+    states: a state of `addTools` for each table. */
+function replaceTables(place, content, states) {
+  const controls = () => [...place.querySelectorAll("button, input, .scroll")];
+  const focused = controls().indexOf(document.activeElement);
+  const scrolled = [...place.querySelectorAll(".scroll")].map(({scrollLeft, scrollTop}) => [scrollLeft, scrollTop]);
+  place.innerHTML = content;
+  place.querySelectorAll(".table").forEach((table, number) => {
+    addTools(table, states[number] ??= {});
+    table.querySelector(".scroll").scrollTo(...scrolled[number] ?? [0, 0]);
+  });
+  if (focused >= 0) controls()[focused]?.focus({preventScroll: true});
+}
+
+Object.assign(globalThis.helo ??= {}, {addTools, replaceTables, parseQuery, readTable, sortRows, toCsv, toTsv});
 })();

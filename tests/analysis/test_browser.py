@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +66,7 @@ def opened(browser: Browser, address: str, viewport: dict[str, int] = WIDE, dark
     yield page
     context.close()
     assert complaints == []
-    own = address if address.startswith("file:") else re.match(r"http://[^/]+/", address).group()  # type: ignore[union-attr]
+    own = address.partition("#")[0] if address.startswith("file:") else re.match(r"http://[^/]+/", address).group()  # type: ignore[union-attr]
     assert [url for url in asked if not url.startswith((own, "data:", "blob:"))] == []
 
 
@@ -243,6 +243,33 @@ def served(*runs: Path) -> Iterator[str]:
         process.terminate()
         _, errors = process.communicate(timeout=30)
     assert errors == ""
+
+
+def test_a_link_restores_the_choice(browser: Browser, make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    with opened(browser, write_report(read_source(run)).as_uri() + "#people&subject=S3&configuration=99") as page:
+        assert page.input_value("#choose-subject") == "S3"
+        assert page.input_value("#choose-configuration") == ""  # the run has no such configuration
+        page.locator("nav a").first.click()
+        page.wait_for_function("location.hash === '#result&subject=S3'")
+        page.select_option("#choose-configuration", "2")
+        page.reload()
+        assert page.input_value("#choose-subject") == "S3"
+        assert page.input_value("#choose-configuration") == "2"
+        page.click("#clear")
+        assert page.evaluate("location.hash") == "#result"
+    chosen = "document.getElementById('choose-subject').textContent.includes('S4')"
+    with served(Path(str(run.folder))) as address, opened(browser, address + "#part=people&subject=S4") as page:
+        page.wait_for_selector("#table-subjects .tools")
+        page.wait_for_function(chosen)
+        page.get_by_text(PARTS["parameters"], exact=True).first.click()
+        page.locator("#table-configurations thead button").first.click()
+        assert page.locator("#table-configurations [aria-sort=ascending]").count() == 1
+        assert page.locator("#table-configurations tbody tr").count() == 5
+        page.wait_for_function("location.hash === '#part=parameters&subject=S4'")
+        page.reload()
+        page.wait_for_selector("#table-configurations .tools")
+        page.wait_for_function(chosen)
 
 
 def test_a_dashboard_follows_a_search(browser: Browser, run: Run) -> None:

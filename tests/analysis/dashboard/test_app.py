@@ -45,7 +45,12 @@ def test_a_part_is_laid_out_for_every_run(run: Run, make_run: Callable[..., Run]
         [],
         {"id": "content", "property": "children"},
     )
-    sections = found["content"]["children"]
+    *sections, table = found["content"]["children"]
+    assert table["props"]["id"] == "table-subjects"
+    for column in table["props"]["children"][1]["props"]["children"]:
+        store, place = (one["props"] for one in column["props"]["children"])
+        assert "<caption>" in store["data"]
+        assert place["id"] == store["id"] | {"kind": "place"}
     expected = [name for name, one in EXHIBITS.items() if one.part == "people"]
     assert [section["props"]["id"] for section in sections] == [f"exhibit-{name}" for name in expected]
     for section in sections:
