@@ -22,7 +22,7 @@ from helo.analysis.web.page import (
     render_part,
     render_terms,
 )
-from helo.analysis.wording import BY_GROUP_NOTE, BY_GROUP_TITLE, MEANINGS
+from helo.analysis.wording import MEANINGS
 from helo.errors import InputError
 from helo.names import Column, Estimate, FileName, TableName
 
@@ -95,23 +95,13 @@ def _render_document(source: Source, on_step: Callable[[str], None]) -> str:
     body = [f'<h1>{escape_html(title)}</h1><p class="lead">{subtitle}</p>']
     on_step("estimates")
     opening = {"result": [_or_why_not(partial(_result, source))]}
-    if source.variants:
-        opening["result"].append(render_part("Ablation", _or_why_not(partial(tables.render_ablation, source))))
-    on_step("tests")
-    closing = {
-        "result": [
-            render_part(
-                "Statistical tests",
-                _or_why_not(partial(tables.render_comparisons, source)),
-                _or_why_not(partial(tables.render_differences, source)),
-            )
-        ],
-        "people": [render_part("Scores of each subject", _or_why_not(partial(tables.render_subjects, source)))],
-    }
-    if not source.variants:
-        closing["parameters"] = [
-            render_part("Configurations", _or_why_not(partial(tables.render_configurations, source)))
-        ]
+    closing: dict[str, list[str]] = {}
+    for table in tables.TABLES.values():
+        if table.name == TableName.ESTIMATES or not table.applies(source):
+            continue
+        on_step(table.title.lower())
+        place = opening if table.first else closing
+        place.setdefault(table.part, []).append(render_part(table.title, _or_why_not(partial(table.render, source))))
     links = []
     for key, shown in PARTS.items():
         exhibits = [one for one in EXHIBITS.values() if one.part == key and one.applies(source)]
@@ -157,7 +147,7 @@ def _exhibit(exhibit: Exhibit, source: Source) -> str:
 
 
 def _result(source: Source) -> str:
-    summary, by_group = source.summary, source.summary_by_group
+    summary, estimates = source.summary, tables.TABLES[TableName.ESTIMATES]
     notes = list(source.notes)
     if source.baselines.empty:
         notes.append(
@@ -167,18 +157,10 @@ def _result(source: Source) -> str:
     parts = [
         f'<p class="verdict">{escape_html(source.verdict)}</p>',
         render_part(
-            "Scores on unseen subjects",
-            tables.render_estimates(summary, source.objective),
+            estimates.title,
+            estimates.render(source),
             *(f"<p>{escape_html(said)}</p>" for said in notes),
             f"<details><summary>What the estimates mean</summary>{render_terms(meanings)}</details>",
         ),
     ]
-    if len(by_group):
-        parts.append(
-            render_part(
-                BY_GROUP_TITLE,
-                f"<p>{escape_html(BY_GROUP_NOTE)}</p>",
-                tables.render_estimates(by_group, source.objective),
-            )
-        )
     return "".join(parts)

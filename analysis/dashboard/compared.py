@@ -56,7 +56,7 @@ def compare_runs(runs: Sequence[WatchedRun]) -> Any:
         " matched-pairs rank-biserial correlation."
     )
     title = html.H3("Comparison of the runs")
-    return html.Section([title, html.Div(table, className="wide"), html.P(note, className="note")], className="part")
+    return html.Section([title, html.Div(table, className="scroll"), html.P(note, className="note")], className="part")
 
 
 def _comparison_key(source: Source) -> tuple[Any, ...]:

@@ -87,20 +87,6 @@ def render_heading(name: str, title: str) -> str:
     return f'<h2 id="{name}">{escape_html(title)}</h2>'
 
 
-def render_table(heads: Iterable[str], rows: Iterable[tuple[Sequence[str], str]]) -> str:
-    """Return a table from HTML `heads` and rows of HTML cells with attributes, such as ``class="main"``."""
-    head = "".join(f'<th scope="col">{one}</th>' for one in heads)
-    body = []
-    for (first, *others), attributes in rows:
-        cells = "".join(f"<td>{cell}</td>" for cell in others)
-        body.append(
-            f'<tr {attributes}><th scope="row">{first}</th>{cells}</tr>'
-            if attributes
-            else f'<tr><th scope="row">{first}</th>{cells}</tr>'
-        )
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
-
-
 def render_terms(pairs: Iterable[tuple[object, object]]) -> str:
     """Return a list of terms and their descriptions."""
     entries = (f"<dt>{escape_html(term)}</dt><dd>{escape_html(description)}</dd>" for term, description in pairs)
@@ -140,10 +126,10 @@ def render_page(title: str, body: str, links: Sequence[tuple[str, str]] = (), ch
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape_html(title)}</title>\n<style>{read_asset('page.css')}</style>\n</head>\n<body>\n{bar}<main>\n{body}\n"
+        f"<title>{escape_html(title)}</title>\n<style>{read_asset('page.css')}{read_asset('sortable.css')}</style>\n</head>\n<body>\n{bar}<main>\n{body}\n"
         "<noscript><p>The figures need JavaScript; the tables do not.</p></noscript>\n</main>\n"
         f'<script type="application/json" id="themes">{escape_script_json(json.dumps(THEMES))}</script>\n'
         f'<script type="application/json" id="plotly-options">{json.dumps(PLOTLY_OPTIONS)}</script>\n'
         f"<script>{get_plotlyjs()}</script>\n<script>{read_asset('figures.js')}</script>\n"
-        f"<script>{read_asset('report.js')}</script>\n</body>\n</html>\n"
+        f"<script>{read_asset('sortable.js')}</script>\n<script>{read_asset('report.js')}</script>\n</body>\n</html>\n"
     )

@@ -50,4 +50,5 @@ for (const [kind, menu] of Object.entries(menus)) menu?.addEventListener("change
 document.getElementById("clear")?.addEventListener("click", () => choose(Object.fromEntries(helo.KINDS.map(kind => [kind, ""]))));
 for (const query of Object.values(media)) query.addEventListener("change", () => visited.forEach(draw));
 addEventListener("beforeprint", () => places.forEach(place => { visited.add(place); draw(place); }));
+document.querySelectorAll(".table").forEach(place => helo.addTools(place));
 document.body.dataset.ready = "true";

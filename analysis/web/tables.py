@@ -1,9 +1,9 @@
-"""Tables of the report as HTML."""
+"""Tables of a run as HTML, for the report and the dashboard."""
 
 from __future__ import annotations
 
-import html
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
 
 import pandas as pd
 
@@ -11,8 +11,11 @@ from helo.analysis.source import Source
 from helo.analysis.statistics.ablation import VARIANT
 from helo.analysis.statistics.comparisons import count_corrected
 from helo.analysis.statistics.configurations import NOT_FOR_CHOOSING
-from helo.analysis.web.page import escape_html, render_table
+from helo.analysis.web.page import escape_html
+from helo.analysis.web.sortable import Cell, Head, Row, as_value, metric_head, render_table, text_cell, value_cell
 from helo.analysis.wording import (
+    BY_GROUP_NOTE,
+    BY_GROUP_TITLE,
     NOT_REPORTABLE,
     ablation_note,
     format_difference,
@@ -26,18 +29,43 @@ from helo.analysis.wording import (
 from helo.data.dataset import natural_key
 from helo.errors import InputError
 from helo.metrics import METRICS
-from helo.names import Column, Estimate, Prefix
+from helo.names import Column, Estimate, Prefix, TableName
 
-SHOWN_CONFIGURATIONS: Final = 10
-"""Configurations in the table of the report. The exported table has all configurations."""
+SHOWN_CONFIGURATIONS: Final = 200
+"""Configurations in the table, to limit the size of pages. The exported table has all configurations."""
 
-_ROW_CLASSES: Final[dict[str, str]] = {
-    Estimate.PER_FOLD_SELECTION: 'class="main"',
-    Estimate.ORACLE: 'class="oracle"',
-}
+_ROW_CLASSES: Final[dict[str, str]] = {Estimate.PER_FOLD_SELECTION: "main", Estimate.ORACLE: "oracle"}
 _COUNTS: Final = {Column.FOLDS: "Folds", Column.CHOSEN: "Chosen", Column.BEST_ON_TEST: "Best on test"}
+_SKILL: Final = Head("Skill", ("skill_percent",), "%")
+_INTERVAL: Final = ("ci_low", "ci_high")
 
-_HEADS: Final = tuple(f"{METRICS[metric].label}&nbsp;{METRICS[metric].arrow}" for metric in METRICS)
+
+class Table(NamedTuple):
+    """A table of a run.
+
+    Attributes
+    ----------
+    name : str
+        Name in pages.
+    part : str
+        Key of `helo.analysis.exhibits.PARTS`.
+    title : str
+        Title in the report.
+    render : callable
+        Function that returns the HTML of a `Source`. It raises `InputError` with the reason if the run has no data
+        for the table.
+    applies : callable
+        Predicate of a `Source`: whether the table is meaningful for this kind of run.
+    first : bool
+        Whether the table is above the figures of its part.
+    """
+
+    name: str
+    part: str
+    title: str
+    render: Callable[[Source], str]
+    applies: Callable[[Source], bool] = lambda source: True
+    first: bool = False
 
 
 def render_note(content: str) -> str:
@@ -45,43 +73,61 @@ def render_note(content: str) -> str:
     return f'<p class="note">{escape_html(content)}</p>'
 
 
-def render_estimates(summary: pd.DataFrame, objective: str) -> str:
-    """Return the table of estimates: skill, and the mean of each metric with its interval.
+def render_estimates(source: Source) -> str:
+    """Return the table of estimates: skill, and the mean of each metric with its interval."""
+    return _render_summary(source, source.summary, "Mean scores over test subjects", TableName.ESTIMATES)
 
-    Parameters
-    ----------
-    summary : pandas.DataFrame
-        Table of estimates, as in ``summary.parquet``. Estimates without subjects are left out.
-    objective : str
-        Metric of the skill.
 
-    Returns
-    -------
-    str
-        HTML of the table and its note.
-    """
+def render_estimates_by_group(source: Source) -> str:
+    """Return the table of estimates with the scores by group."""
+    caption = "Mean scores by group over test subjects"
+    table = _render_summary(source, source.summary_by_group, caption, TableName.ESTIMATES_BY_GROUP)
+    return f"<p>{escape_html(BY_GROUP_NOTE)}</p>{table}"
+
+
+def _render_summary(source: Source, summary: pd.DataFrame, caption: str, name: str) -> str:
+    objective = source.objective
     rows = []
     for estimate, of_estimate in summary.groupby(Column.ESTIMATE, sort=False):
         by_metric = of_estimate.set_index(Column.METRIC)
         if not by_metric["subjects"].max():
             continue
-        remark = f"<small>{NOT_REPORTABLE}</small>" if estimate == Estimate.ORACLE else ""
-        values = [format_percent(by_metric.loc[objective, Column.SKILL])]
-        values += [_with_interval(by_metric.loc[metric]) for metric in METRICS]
-        values.append(str(int(by_metric["subjects"].max())))
-        kind = _ROW_CLASSES.get(str(estimate), "")
-        rows.append(([f"{escape_html(estimate)}{remark}", *values], kind))
-    return render_table(["Estimate", "Skill", *_HEADS, "Subjects"], rows) + render_note(
+        cells = [
+            text_cell(estimate, *([NOT_REPORTABLE] if estimate == Estimate.ORACLE else [])),
+            _skill_cell(by_metric.loc[objective, Column.SKILL]),
+            *(_interval_cell(by_metric.loc[metric]) for metric in METRICS),
+            value_cell(int(by_metric["subjects"].max())),
+        ]
+        kind = _ROW_CLASSES.get(str(estimate))
+        rows.append(Row(cells, {"class": kind} if kind else {}))
+    heads = [
+        Head("Estimate", ("estimate",)),
+        _SKILL,
+        *(metric_head(metric, *_INTERVAL) for metric in METRICS),
+        Head("Subjects", ("subjects",)),
+    ]
+    return render_table(caption, f"{source.name}-{name}", heads, rows) + render_note(
         "Means over test subjects, and below them 95 % percentile bootstrap intervals, which tend to be too narrow"
         " with few subjects. ↓ lower is better, ↑ higher is better. Skill: position of"
         f" {METRICS[objective].label} between {Estimate.TRAIN_MEAN} (0 %) and a perfect score (100 %)."
     )
 
 
-def _with_interval(row: pd.Series) -> str:
-    if pd.isna(row["ci_low"]):
-        return format_score(row["mean"])
-    return f"{format_score(row['mean'])}<small>{format_score(row['ci_low'])}–{format_score(row['ci_high'])}</small>"
+def _skill_cell(skill: float) -> Cell:
+    """Return a cell with a skill in per cent, whose unit is in the head of the column."""
+    shown = value_cell(skill, lambda value: format_percent(value).removesuffix(" %"))
+    return shown._replace(values=(None if pd.isna(skill) else 100 * float(skill),))
+
+
+def _interval_cell(row: pd.Series) -> Cell:
+    low, high = row["ci_low"], row["ci_high"]
+    between = [] if pd.isna(low) else [f"{format_score(low)}–{format_score(high)}"]
+    return value_cell(row["mean"], format_score, [low, high], *between)
+
+
+def render_tests(source: Source) -> str:
+    """Return the tests of the search against each reference and over all methods."""
+    return render_comparisons(source) + render_differences(source)
 
 
 def render_comparisons(source: Source) -> str:
@@ -91,15 +137,21 @@ def render_comparisons(source: Source) -> str:
     rows = []
     for reference, of_reference in source.comparisons.groupby(Column.REFERENCE, sort=False):
         by_metric = of_reference.set_index(Column.METRIC)
-        values = []
+        cells = [text_cell(reference)]
         for metric in METRICS:
             row = by_metric.loc[metric]
-            test = f"p {format_p(row['p_holm'])}, effect {format_effect(row['effect'])}"
+            small = [f"p {format_p(row['p_holm'])}, effect {format_effect(row['effect'])}"]
             if not pd.isna(row["better"]):
-                test += f"<br>better for {row['better']:.0f} of {row['subjects']:.0f}"
-            values.append(f"{format_difference(row['gain'])}<small>{test}</small>")
-        rows.append(([escape_html(reference), *values], ""))
-    return render_table(["Search against", *_HEADS], rows) + render_note(
+                small.append(f"better for {row['better']:.0f} of {row['subjects']:.0f}")
+            others = [row[name] for name in ("p_holm", "effect", "better", "subjects")]
+            cells.append(value_cell(row["gain"], format_difference, others, *small))
+        rows.append(Row(cells))
+    heads = [
+        Head("Search against", ("reference",)),
+        *(_gain_head(metric, "gain", "p_holm", "effect", "better", "subjects") for metric in METRICS),
+    ]
+    caption = "Gain of the search over each reference"
+    return render_table(caption, f"{source.name}-{TableName.COMPARISONS}", heads, rows) + render_note(
         "Mean gain of the search (per_fold_selection) over the subjects with both scores; above 0, the search is"
         " better, whatever the direction of the metric. p: two-sided Wilcoxon signed-rank test, by permutation below"
         " 20 subjects, with Holm's correction over the rows of a metric except train_mean, whose comparison is fixed"
@@ -108,20 +160,51 @@ def render_comparisons(source: Source) -> str:
     )
 
 
+def _gain_head(metric: str, *endings: str) -> Head:
+    """Return the head of a column of differences on a metric, in which higher is better on every metric."""
+    return Head(METRICS[metric].label, tuple(f"{metric}_{ending}" for ending in endings))
+
+
 def render_differences(source: Source) -> str:
-    """Return the table with Friedman's test over all methods and the optimism gap, on all metrics."""
+    """Return the tables with Friedman's test over all methods and the optimism gap, on all metrics."""
     friedman, optimism = source.friedman.set_index(Column.METRIC), source.optimism.set_index(Column.METRIC)
     tests = [
-        f"p {format_p(friedman.loc[m, 'p'])}<small>W {format_score(friedman.loc[m, 'kendall_w'])}</small>"
-        for m in METRICS
+        value_cell(
+            friedman.loc[metric, "p"],
+            lambda p: f"p {format_p(p)}",
+            [friedman.loc[metric, "kendall_w"]],
+            f"W {format_score(friedman.loc[metric, 'kendall_w'])}",
+        )
+        for metric in METRICS
     ]
     gaps = [
-        f"{format_difference(row['gap'])}"
-        f"<small>{format_difference(row['gap_low'])} to {format_difference(row['gap_high'])}</small>"
+        value_cell(
+            row["gap"],
+            format_difference,
+            [row["gap_low"], row["gap_high"]],
+            f"{format_difference(row['gap_low'])} to {format_difference(row['gap_high'])}",
+        )
         for row in (optimism.loc[metric] for metric in METRICS)
     ]
-    rows = [(["Any difference (Friedman)", *tests], ""), ([f"Optimism gap ({Estimate.ORACLE})", *gaps], "")]
-    return render_table(["", *_HEADS], rows) + render_note(
+    tables = (
+        (
+            "Any difference between the methods",
+            TableName.FRIEDMAN,
+            [Head("Test", ("test",)), *(_gain_head(metric, "p", "kendall_w") for metric in METRICS)],
+            Row([text_cell("Any difference (Friedman)"), *tests]),
+        ),
+        (
+            "Optimism of selection by test score",
+            TableName.OPTIMISM,
+            [
+                Head("Quantity", ("quantity",)),
+                *(_gain_head(metric, "gap", "gap_low", "gap_high") for metric in METRICS),
+            ],
+            Row([text_cell(f"Optimism gap ({Estimate.ORACLE})"), *gaps]),
+        ),
+    )
+    shown = [render_table(caption, f"{source.name}-{name}", heads, [row]) for caption, name, heads, row in tables]
+    return "".join(shown) + render_note(
         "Friedman: test for any difference between the search and its references, including uniform, without"
         " correction for six metrics. W is Kendall's coefficient of concordance. Optimism gap: apparent improvement if"
         " test scores had selected the configurations, with its 95 % bootstrap interval."
@@ -136,14 +219,21 @@ def render_subjects(source: Source) -> str:
     )
     rows = []
     for subject, row in searched.loc[sorted(searched.index, key=natural_key)].iterrows():
-        reference = trivial[source.objective].get(subject, float("nan"))
-        values = [format_score(row[metric]) for metric in METRICS] + [
-            format_score(reference),
-            format_percent(row[Column.SKILL]),
+        cells = [
+            text_cell(subject),
+            *(value_cell(row[metric], format_score) for metric in METRICS),
+            value_cell(trivial[source.objective].get(subject, float("nan")), format_score),
+            _skill_cell(row[Column.SKILL]),
         ]
-        rows.append(([escape_html(subject), *values], f'data-subject="{html.escape(str(subject))}"'))
-    label = METRICS[source.objective].label
-    return render_table(["Test subject", *_HEADS, f"{label} of {Estimate.TRAIN_MEAN}", "Skill"], rows)
+        rows.append(Row(cells, {"data-subject": str(subject)}))
+    metric = METRICS[source.objective]
+    heads = [
+        Head("Test subject", ("subject",)),
+        *map(metric_head, METRICS),
+        Head(f"{metric.label} of {Estimate.TRAIN_MEAN}", (f"{source.objective}_{Estimate.TRAIN_MEAN}",), metric.arrow),
+        _SKILL,
+    ]
+    return render_table("Scores of the search on each test subject", f"{source.name}-{TableName.SUBJECTS}", heads, rows)
 
 
 def render_configurations(source: Source) -> str:
@@ -156,22 +246,31 @@ def render_configurations(source: Source) -> str:
     params = [name for name in found.columns if name.startswith(Prefix.PARAM) and found[name].astype(str).nunique() > 1]
     rows = []
     for row in shown.to_dict("records"):
-        values = [format_score(row[score]), format_score(row[test]), *(str(row[count]) for count in _COUNTS)]
-        values += [_value(row[name]) for name in params]
-        name = f"{row[Column.CONFIGURATION]}" + ("<small>recommended</small>" if row[Column.RECOMMENDED] else "")
-        rows.append(([name, *values], f'data-configuration="{row[Column.CONFIGURATION]}"'))
-    label = f"{METRICS[objective].label}&nbsp;{METRICS[objective].arrow}"
-    heads = ["Configuration", f"Validation {label}", f"Test {label}<small>{NOT_FOR_CHOOSING}</small>"]
-    heads += [*_COUNTS.values(), *(escape_html(name.removeprefix(Prefix.PARAM)) for name in params)]
-    return render_table(heads, rows) + render_note(
+        number = row[Column.CONFIGURATION]
+        cells = [
+            value_cell(number, str, [], *(["recommended"] if row[Column.RECOMMENDED] else [])),
+            *(value_cell(row[name], format_score) for name in (score, test)),
+            *(value_cell(row[count]) for count in _COUNTS),
+            *(value_cell(row[name], _parameter_text) for name in params),
+        ]
+        rows.append(Row(cells, {"data-configuration": str(number)}))
+    heads = [
+        Head("Configuration", (Column.CONFIGURATION,)),
+        metric_head(objective, before="Validation"),
+        metric_head(objective, before="Test", remark=NOT_FOR_CHOOSING),
+        *(Head(label, (count,)) for count, label in _COUNTS.items()),
+        *(Head(name.removeprefix(Prefix.PARAM), (name,)) for name in params),
+    ]
+    file = f"{source.name}-{TableName.CONFIGURATIONS}"
+    return render_table("Configurations and their adjusted mean scores", file, heads, rows) + render_note(
         f"The recommended configuration, then those with the best mean validation score ({len(shown)} of {len(found)});"
         " scores are adjusted for folds. Chosen: number of folds in which it has the best validation score of the cells"
         " that ran to their end. Best on test: number of folds in which the oracle selects it."
     )
 
 
-def _value(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else escape_html(value)
+def _parameter_text(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def render_ablation(source: Source) -> str:
@@ -180,10 +279,63 @@ def render_ablation(source: Source) -> str:
     assert found is not None
     rows = []
     for row in found.to_dict("records"):
-        lost, between, *others = loss_words(row)
-        with_interval = f"{lost}<small>{between}</small>" if lost != between else lost
-        values = [format_score(row[metric]) for metric in METRICS]
-        rows.append(([escape_html(row[VARIANT]), *values, with_interval, *map(escape_html, others)], ""))
-    lost_on = f"{METRICS[source.objective].label} lost"
-    heads = ["Variant", *_HEADS, lost_on, "Worse for", "p", "Effect"]
-    return render_table(heads, rows) + render_note(ablation_note(found, source.objective, "the first one"))
+        words = loss_words(row)
+        between = [words.interval] if words.interval != words.lost else []
+        cells = [
+            text_cell(row[VARIANT]),
+            *(value_cell(row[metric], format_score) for metric in METRICS),
+            _worded_cell(words.lost, [row["loss"], row["loss_low"], row["loss_high"]], *between),
+            _worded_cell(words.worse, [row["worse"], row["subjects"]]),
+            _worded_cell(words.p, [row["p_holm"]]),
+            _worded_cell(words.effect, [row["effect"]]),
+        ]
+        rows.append(Row(cells))
+    heads = [
+        Head("Variant", (VARIANT,)),
+        *map(metric_head, METRICS),
+        Head(f"{METRICS[source.objective].label} lost", ("loss", "loss_low", "loss_high")),
+        Head("Worse for", ("worse", "subjects")),
+        Head("p", ("p_holm",)),
+        Head("Effect", ("effect",)),
+    ]
+    caption = "Variants and their loss against the first one"
+    return render_table(caption, f"{source.name}-{TableName.ABLATION}", heads, rows) + render_note(
+        ablation_note(found, source.objective, "the first one")
+    )
+
+
+def _worded_cell(shown: str, values: Sequence[object], *small: str) -> Cell:
+    return Cell(shown, tuple(map(as_value, values)), small)
+
+
+def _has_scores_by_group(source: Source) -> bool:
+    try:
+        return len(source.summary_by_group) > 0
+    except InputError:
+        return False
+
+
+_ALL = (
+    Table(TableName.ESTIMATES, "result", "Scores on unseen subjects", render_estimates, first=True),
+    Table(
+        TableName.ESTIMATES_BY_GROUP,
+        "result",
+        BY_GROUP_TITLE,
+        render_estimates_by_group,
+        _has_scores_by_group,
+        first=True,
+    ),
+    Table(TableName.ABLATION, "result", "Ablation", render_ablation, lambda source: bool(source.variants), first=True),
+    Table(TableName.COMPARISONS, "result", "Statistical tests", render_tests),
+    Table(TableName.SUBJECTS, "people", "Scores of each subject", render_subjects),
+    Table(
+        TableName.CONFIGURATIONS,
+        "parameters",
+        "Configurations",
+        render_configurations,
+        lambda source: not source.variants,
+    ),
+)
+
+TABLES: Final = {one.name: one for one in _ALL}
+"""All tables, in the order of the report."""

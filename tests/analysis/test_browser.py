@@ -17,6 +17,8 @@ import pytest
 from helo.analysis.exhibits import EXHIBITS, PARTS
 from helo.analysis.report import write_report
 from helo.analysis.source import read_source
+from helo.analysis.web.page import read_asset
+from helo.analysis.web.sortable import Head, Row, render_table, text_cell, value_cell
 from helo.run.directory import Run
 
 if TYPE_CHECKING:
@@ -132,6 +134,87 @@ def test_a_click_on_a_subject_is_followed_by_all_figures(browser: Browser, run: 
         wait_for_choice(page, "predictions", "")
         assert page.input_value("#choose-subject") == ""
         assert values(page, "#predictions") == everyone
+
+
+def table_page(folder: Path) -> str:
+    """Write a page with one wide and long table, and return its address."""
+    names = ["S10", "S2", "=1+1", "-3", *(f"P{number}" for number in range(20))]
+    rows = []
+    for place, name in enumerate(names):
+        value = float("nan") if name == "S2" else 0.01234567891 * place
+        cells = [text_cell(name), value_cell(value, "{:.2f}".format, [-1.5]), *(text_cell("a" * 40) for _ in range(5))]
+        rows.append(Row(cells))
+    heads = [Head("Subject", ("subject",)), Head("KL", ("kl", "kl_low"), "↓"), *(Head("Long", ("long",)),) * 5]
+    style = read_asset("page.css") + read_asset("sortable.css")
+    script = read_asset("sortable.js") + "helo.addTools(document.querySelector('.table'))"
+    path = folder / "table.html"
+    content = render_table("Scores", "demo-scores", heads, rows)
+    path.write_text(f"<!doctype html><meta charset=utf-8><style>{style}</style>{content}<script>{script}</script>")
+    return path.as_uri()
+
+
+def test_a_table_is_sorted_filtered_copied_and_downloaded(browser: Browser, tmp_path: Path) -> None:
+    with opened(browser, table_page(tmp_path), PHONE) as page:
+
+        def shown() -> list[str]:
+            names: list[str] = page.eval_on_selector_all(
+                "tbody tr:not([hidden]) th", "all => all.map(x => x.innerText)"
+            )
+            return names
+
+        as_written = shown()
+        head, button = page.locator("thead th").nth(1), page.locator("thead button").nth(1)
+        button.focus()
+        page.keyboard.press("Enter")
+        assert head.get_attribute("aria-sort") == "ascending"
+        assert shown() == [*(name for name in as_written if name != "S2"), "S2"]
+        page.keyboard.press("Space")
+        assert head.get_attribute("aria-sort") == "descending"
+        assert shown() == [*reversed([name for name in as_written if name != "S2"]), "S2"]
+        button.click()
+        assert head.get_attribute("aria-sort") is None
+        assert shown() == as_written
+        page.locator("thead button").first.click()
+        assert shown()[:3] == ["-3", "=1+1", "P0"]
+        assert shown()[-2:] == ["S2", "S10"]  # numbers inside names are compared as numbers
+
+        view, scroll = page.locator(".view"), page.locator(".scroll")
+        assert view.get_attribute("class") == "view more-right more-below"
+        left = page.locator("tbody th").first.bounding_box()
+        scroll.evaluate("one => one.scrollTo(one.scrollWidth, one.scrollHeight)")
+        page.wait_for_function("document.querySelector('.view').className === 'view more-left'")
+        assert page.locator("tbody tr:not([hidden]) th").last.bounding_box()["x"] == left["x"]  # type: ignore[index]
+        top = scroll.bounding_box()["y"]  # type: ignore[index]
+        assert abs(page.locator("thead th").first.bounding_box()["y"] - top) < 1  # type: ignore[index]
+
+        box = page.locator("input[type=search]")
+        box.fill("kl>0.2, p")
+        assert len(shown()) == 7
+        assert page.inner_text("output") == "7 of 24 rows"
+        box.fill("=1+")
+        assert shown() == ["=1+1"]
+        box.fill("nothing has this")
+        assert shown() == []
+        box.fill("1")
+        box.fill("")
+        with page.expect_download() as downloading:
+            page.get_by_text("Download CSV").click()
+        assert downloading.value.suggested_filename == "demo-scores.csv"
+        lines = Path(downloading.value.path()).read_text(encoding="utf-8").splitlines()
+        assert lines[0] == "subject,kl,kl_low,long,long,long,long,long"
+        assert lines[1].startswith(f"-3,{3 * 0.01234567891},-1.5,")
+        assert lines[2].startswith("'=1+1,")
+        assert next(line for line in lines if line.startswith("S2,")).startswith("S2,,-1.5,")
+
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page.get_by_text("Copy").click()
+        page.wait_for_function("document.querySelector('output').value === 'copied 24 of 24 rows'")
+        copied = page.evaluate("navigator.clipboard.readText()").splitlines()
+        assert copied[2].split("\t")[:2] == ["'=1+1", str(2 * 0.01234567891)]
+
+        page.emulate_media(media="print")
+        assert not page.locator(".tools").is_visible()
+        assert scroll.evaluate("one => one.scrollHeight === one.clientHeight")
 
 
 @contextmanager
