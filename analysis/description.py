@@ -12,7 +12,7 @@ from helo.analysis.statistics.ablation import variant_of
 from helo.analysis.wording import describe_variants
 from helo.configuration import DEFAULTS, acting, single_role_note
 from helo.errors import InputError, shorten
-from helo.names import Column, Precision, Prefix, Status
+from helo.names import FOLD_ENSEMBLES, Column, FileName, Precision, Prefix, Status
 from helo.run.manifest import DatasetRecord, MachineRecord, Manifest, ResourcesRecord
 from helo.run.selection import recommended
 
@@ -154,9 +154,17 @@ def _model(source: Source) -> str | None:
     if not source.run.has_model:
         return None
     return (
-        f"{source.run.model}: the recommended configuration, fitted to all subjects, for python -m helo.predict;"
+        f"{source.run.model}: {_fitted(source)}, fitted to all subjects, for python -m helo.predict;"
         " the estimates state its expected scores on new subjects"
     )
+
+
+def _fitted(source: Source) -> str:
+    """Return what was fitted."""
+    description = source.run.model.read_json(FileName.MODEL_DESCRIPTION)
+    if FOLD_ENSEMBLES not in description:
+        return "the recommended configuration"
+    return f"the mean of the ensembles of all folds ({len(description['ensemble'])} configurations)"
 
 
 def _engine(manifest: Manifest) -> str | None:

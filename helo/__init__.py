@@ -43,6 +43,7 @@ def run_search(  # noqa: PLR0913 -- each setting of a search is an argument
     time_budget: float | str | None = None,
     address: str | None = None,
     export_predictions: bool = False,
+    deliver: str = "recommended",
     log: Sequence[str] = (),
     progress: bool = True,
 ) -> RunResult:
@@ -99,6 +100,9 @@ def run_search(  # noqa: PLR0913 -- each setting of a search is an argument
         at the end. If this process is already connected to a cluster, that cluster is used and keeps running.
     export_predictions : bool
         Whether the test predictions of all cells and baselines are written to ``all_predictions.parquet``.
+    deliver : {"recommended", "ensemble"}
+        Model that is fitted with all subjects: the recommended configuration, or the mean of the configurations of
+        the estimate ``ensemble``.
     log : sequence of str
         Loggers of every cell: ``"tensorboard"``, ``"mlflow"``.
     progress : bool
@@ -144,6 +148,7 @@ def run_search(  # noqa: PLR0913 -- each setting of a search is an argument
         time_budget=time_budget,
         address=address,
         export_predictions=export_predictions,
+        deliver=deliver,
         log=log,
     )
     setup, run = read_inputs(request, request.as_call(), started=time.time())

@@ -184,6 +184,17 @@ class SearchProtocol(_Name):
     NESTED = "nested"
 
 
+class Delivery(_Name):
+    """Model that is fitted with all subjects after a search: one configuration, or a mean of several."""
+
+    RECOMMENDED = "recommended"
+    ENSEMBLE = "ensemble"
+
+
+FOLD_ENSEMBLES: Final = "fold_ensembles"
+"""Key of ``model.json`` that says that a model is the mean of the ensembles of the folds of a run."""
+
+
 class TransportKind(_Name):
     """Objective of the transport plan; see `helo.model.transport`."""
 

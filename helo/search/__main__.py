@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helo._cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, add_common_options, run_command
-from helo.names import CellLogger, Normalisation, Precision, SearchProtocol, enum_values
+from helo.names import CellLogger, Delivery, Normalisation, Precision, SearchProtocol, enum_values
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -86,6 +86,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--export-predictions",
         action="store_true",
         help="write the test predictions of every cell and baseline to RUN/all_predictions.parquet",
+    )
+    add(
+        "--deliver",
+        choices=enum_values(Delivery),
+        help="model to fit with all subjects after the search: the recommended configuration, or the mean of the "
+        "configurations of the estimate ensemble (default: recommended)",
     )
     add(
         "--log",

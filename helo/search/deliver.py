@@ -1,17 +1,21 @@
-"""Fit the recommended configuration of a search with all subjects."""
+"""Fit the model of a search with all subjects: the recommended configuration, or an ensemble."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any, NamedTuple
+
+import pandas as pd
 
 from helo._text import format_duration
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
 from helo.errors import DivergedError
-from helo.names import Column, TableName
+from helo.names import FOLD_ENSEMBLES, Column, Delivery, TableName
+from helo.run.ensemble.delivered import mean_ensemble, numbers_in
 from helo.run.selection import recommended
 from helo.search.context import SearchContext
 from helo.search.execution.connection import SharedDataset, ray_cluster, run_on_worker
@@ -23,7 +27,7 @@ Call = Callable[..., FittedModel]
 
 
 def deliver_model(context: SearchContext) -> bool:
-    """Fit the recommended configuration of a complete search with all subjects and save it in ``RUN/model``.
+    """Fit the model of a complete search with all subjects and save it in ``RUN/model``.
 
     Tables and report are written before, so that a failure of this fit does not cost them.
 
@@ -43,16 +47,16 @@ def deliver_model(context: SearchContext) -> bool:
     with context.run.lock():
         if setup.address is None:  # this process has imported torch already: a worker would take seconds to start
             device = "cuda" if resources.gpus_per_cell and setup.gpus else "cpu"
-            return fit_recommended(context, setup.dataset, device, lambda fit, *arguments: fit(*arguments))
+            return fit_requested(context, setup.dataset, device, lambda fit, *arguments: fit(*arguments))
         with ray_cluster(setup.address):
             device = "cuda" if resources.gpus_per_cell else "cpu"
             gpus = 1 if resources.gpus_per_cell else 0
             call = partial(run_on_worker, cpus=resources.cpus_per_cell, gpus=gpus)
-            return fit_recommended(context, SharedDataset(setup.dataset), device, call)
+            return fit_requested(context, SharedDataset(setup.dataset), device, call)
 
 
-def fit_recommended(context: SearchContext, dataset: Dataset | SharedDataset, device: str, call: Call) -> bool:
-    """Fit and save the recommended configuration; return whether a model was fitted.
+def fit_requested(context: SearchContext, dataset: Dataset | SharedDataset, device: str, call: Call) -> bool:
+    """Fit and save the requested model; return whether a model was fitted.
 
     Parameters
     ----------
@@ -69,17 +73,18 @@ def fit_recommended(context: SearchContext, dataset: Dataset | SharedDataset, de
     if run.has_model or setup.space.variants:
         return False
     cells = run.table(TableName.CELLS)
-    number = recommended(cells, setup.space.objective, len(run.folds), setup.nested)
-    if number is None:
+    chosen = _ensemble(context) if setup.deliver == Delivery.ENSEMBLE else None
+    if chosen is None:
+        chosen = _recommended(context, cells)
+    if chosen is None:
         context.print("no model is fitted: no configuration has scores in all folds")
         return False
-    rows = cells[cells[Column.CONFIGURATION] == number]
-    params = run.find([(number, str(rows[Column.FOLD].iloc[0]))])[0].params
-    configuration = Configuration.from_params(params)
     members = len(setup.folds[0].splits)
+    epochs = [configuration.epochs for configuration in chosen.weights]
     # The epochs of a cell are summed over its members. A cell trains on fewer windows than the model, but scores more.
+    rows = cells[cells[Column.CONFIGURATION].isin(chosen.numbers)]
     seconds_per_epoch = float((rows[Column.SECONDS] / rows[Column.EPOCHS].clip(lower=1)).median())
-    seconds = members * configuration.epochs * seconds_per_epoch
+    seconds = members * sum(epochs) * seconds_per_epoch
     if setup.deadline is not None and time.time() + seconds >= setup.deadline:
         context.print(
             f"no time is left to fit the model (about {format_duration(seconds)}); "
@@ -87,24 +92,76 @@ def fit_recommended(context: SearchContext, dataset: Dataset | SharedDataset, de
         )
         return False
     context.print(
-        f"fitting configuration {number} with all {len(setup.dataset.subject_names)} subjects: "
+        f"fitting {chosen.name} with all {len(setup.dataset.subject_names)} subjects: "
         + (f"{members} members of " if members > 1 else "")
-        + f"{configuration.epochs} epochs"
+        + f"{epochs[0] if len(set(epochs)) == 1 else f'up to {max(epochs)}'} epochs"
         + (f" (about {format_duration(seconds)})" if seconds >= 1 else "")
     )
     try:
-        model = call(fit_model, dataset, configuration, setup.training_on(device), members)
+        model = call(fit_model, dataset, chosen.weights, setup.training_on(device), members)
     except DivergedError as error:
         context.print(f"no model is fitted: {error}")
         return False
     facts = {
-        "recommended": {
-            "configuration": number,
-            "protocol": setup.protocol,
-            "run": run.manifest.identity,
-        },
+        chosen.key: {**chosen.facts, "protocol": setup.protocol, "run": run.manifest.identity},
         "versions": package_versions(),
     }
     replace(model, facts={**model.facts, **facts}).save(run.model)
     context.print(f"model: {run.model}")
     return True
+
+
+class Chosen(NamedTuple):
+    """Configurations to fit with all subjects.
+
+    Attributes
+    ----------
+    key : str
+        Key of `facts` in ``model.json``.
+    weights : dict
+        Configuration → weight in the mean prediction.
+    numbers : collection of int
+        Numbers of the configurations in the run.
+    name : str
+        Name of the configurations in messages.
+    facts : dict
+        Plain values that say where the configurations come from.
+    """
+
+    key: str
+    weights: dict[Configuration, float]
+    numbers: Collection[int]
+    name: str
+    facts: dict[str, Any]
+
+
+def _recommended(context: SearchContext, cells: pd.DataFrame) -> Chosen | None:
+    """Return the recommended configuration, or None if there is none."""
+    setup, run = context.setup, context.run
+    number = recommended(cells, setup.space.objective, len(run.folds), setup.nested)
+    if number is None:
+        return None
+    fold = str(cells.loc[cells[Column.CONFIGURATION] == number, Column.FOLD].iloc[0])
+    weights = {_configurations(context, {number: fold})[number]: 1.0}
+    return Chosen("recommended", weights, {number}, f"configuration {number}", {"configuration": number})
+
+
+def _ensemble(context: SearchContext) -> Chosen | None:
+    """Return the mean of the ensembles of the folds; print why if there is none."""
+    table = context.run.table(TableName.ENSEMBLE)
+    if len(table) < len(context.run.folds):
+        context.print(
+            "the recommended configuration is fitted instead of an ensemble: not every fold has out-of-fold predictions"
+        )
+        return None
+    numbers = numbers_in(table)
+    weights = mean_ensemble(table, _configurations(context, numbers))
+    count = len(weights)
+    name = "an ensemble of " + (f"{count} configurations" if count > 1 else "one configuration")
+    return Chosen(FOLD_ENSEMBLES, weights, numbers, name, {"configurations": count})
+
+
+def _configurations(context: SearchContext, folds: Mapping[int, str]) -> dict[int, Configuration]:
+    """Return the hyperparameters of configurations; `folds`: number → test subject of a finished cell."""
+    records = context.run.find(list(folds.items()))
+    return {record.configuration: Configuration.from_params(record.params) for record in records}

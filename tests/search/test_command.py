@@ -295,4 +295,6 @@ def test_the_commands_of_the_readme_on_wesad(wesad_search: Path, tmp_path: Path)
     assert means.loc["train_mean", "chebyshev"] == pytest.approx(0.0387, abs=5e-5)
     assert means.loc["train_mean", "kl"] == pytest.approx(0.0703, abs=5e-5)
     assert means.loc["per_fold_selection", "kl"] < means.loc["train_mean", "kl"]
-    assert (means.loc[list(FITTED_BASELINES), "kl"] < means.loc["train_mean", "kl"]).all()
+    fitted = means.loc[[name for name in FITTED_BASELINES if name in means.index], "kl"]
+    assert len(fitted) == 3
+    assert (fitted < means.loc["train_mean", "kl"]).all()

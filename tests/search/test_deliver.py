@@ -1,4 +1,4 @@
-"""Fitting of the recommended model at the end of a search, within the time budget."""
+"""Fitting of the model at the end of a search, within the time budget."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from helo import load_model
+from helo.analysis.description import describe_run
+from helo.analysis.source import read_source
 from helo.configuration import DEFAULTS
 from helo.data.dataset import Dataset
 from helo.errors import DivergedError
@@ -23,14 +26,14 @@ from helo.run.directory import Run
 from helo.run.ledger import CellRecord
 from helo.run.manifest import Manifest
 from helo.search.context import SearchContext
-from helo.search.deliver import fit_recommended
+from helo.search.deliver import fit_requested
 from helo.search.driver import write_tables
 from helo.search.planning.space import Space
 from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
 from helo.settings import TrainingSettings
 from helo.storage import LocalFolder
-from helo.training.fitted import FittedModel
+from helo.training.fitted import FittedModel, fit_model
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 QUICK = {**DEFAULTS, "width": 8, "batch_size": 16, "epochs": 4}
@@ -57,9 +60,9 @@ def call_here(fit: Callable[..., FittedModel], *rest: Any) -> FittedModel:
 
 
 def output_of(setup: SearchSetup, run: Run, call: Callable[..., FittedModel] = call_here) -> str:
-    """Fit the recommended model and return the output."""
+    """Fit the model and return the output."""
     console = Console(file=io.StringIO(), width=200)
-    fit_recommended(SearchContext(setup, console, "the command", run), setup.dataset, "cpu", call)
+    fit_requested(SearchContext(setup, console, "the command", run), setup.dataset, "cpu", call)
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
 
@@ -96,3 +99,35 @@ def test_with_one_inner_split_a_single_member_is_fitted(finished_search: tuple[S
     output = output_of(dataclasses.replace(setup, inner_folds=1), run)
     assert "fitting configuration 0 with all 4 subjects: 4 epochs (about 8 s)" in output
     assert load_model(str(run.model)).members == 1
+
+
+def test_an_ensemble_is_the_weighted_mean_of_its_configurations(
+    finished_search: tuple[SearchSetup, Run], dataset: Dataset
+) -> None:
+    """Two folds chose the first configuration alone, and two folds both of them."""
+    setup, run = finished_search
+    folds = [fold["test"] for fold in run.folds]
+    other = {**QUICK, "dropout": 0.0}
+    scores = dict.fromkeys(METRICS, 0.2)
+    record = CellRecord(1, folds[2], other, "completed", 4, 8.0, "here", NOW, NOW, 2, val=scores, test=scores)
+    run.ledger.append(record, 2)
+    weights = ['{"0": 1.0}', '{"0": 1.0}', '{"1": 0.5, "0": 0.5}', '{"0": 0.5, "1": 0.5}']
+    run.write_table("ensemble", run.table("ensemble").reindex(range(4)).assign(fold=folds, weights=weights))
+    output = output_of(dataclasses.replace(setup, deliver="ensemble"), run)
+    assert "fitting an ensemble of 2 configurations with all 4 subjects: 3 members of 4 epochs (about 48 s)" in output
+    model = load_model(str(run.model))
+    assert [(one.weight, one.configuration.dropout) for one in model.ensemble] == [(0.75, QUICK["dropout"]), (0.25, 0)]
+    assert model.facts["fold_ensembles"] == {"configurations": 2, "protocol": "shared", "run": "this"}
+    parts = [fit_model(dataset, one.configuration, TrainingSettings(), 3).predict(dataset) for one in model.ensemble]
+    np.testing.assert_allclose(model.predict(dataset), 0.75 * parts[0] + 0.25 * parts[1], atol=1e-6)
+    described = " ".join(text for _, text in describe_run(read_source(run)))
+    assert "the mean of the ensembles of all folds (2 configurations)" in described
+
+
+def test_without_out_of_fold_predictions_the_recommended_configuration_is_fitted(
+    finished_search: tuple[SearchSetup, Run],
+) -> None:
+    setup, run = finished_search
+    output = output_of(dataclasses.replace(setup, deliver="ensemble"), run)
+    assert "instead of an ensemble: not every fold has out-of-fold predictions" in output
+    assert "recommended" in load_model(str(run.model)).facts

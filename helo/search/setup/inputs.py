@@ -154,6 +154,7 @@ def _read_setup(request: Request, run: Run | None, command: str, started: float)
         deadline=None if budget is None else started + budget,
         loggers=request.loggers,
         export_predictions=request.value("export_predictions"),
+        deliver=request.value("deliver"),
     )
 
 

@@ -9,7 +9,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, Final
 
 from helo.errors import InputError, did_you_mean, shorten
-from helo.names import FITTED_BASELINES, CellLogger, Normalisation, Precision, SearchProtocol, enum_values
+from helo.names import FITTED_BASELINES, CellLogger, Delivery, Normalisation, Precision, SearchProtocol, enum_values
 
 if TYPE_CHECKING:
     from helo.data.dataset import Dataset
@@ -42,6 +42,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "compile": False,
     "gpus_per_cell": AUTO,
     "export_predictions": False,
+    "deliver": Delivery.RECOMMENDED,
     "log": (),
 }
 """Defaults of the fields. Fields that are missing here take their value from the space, the machine or the run."""
@@ -107,6 +108,7 @@ class Request:
     precision: str | None = None
     compile: bool | None = None
     export_predictions: bool | None = None
+    deliver: str | None = None
     log: Sequence[str] | str | None = None
     spell: Callable[[str], str] = as_argument
 
@@ -236,6 +238,7 @@ def problems_of(request: Request) -> list[str]:
     for name, known in (
         ("sampler", SAMPLERS),
         ("protocol", enum_values(SearchProtocol)),
+        ("deliver", enum_values(Delivery)),
         ("normalise", enum_values(Normalisation)),
         ("precision", enum_values(Precision)),
     ):

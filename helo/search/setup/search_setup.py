@@ -9,7 +9,7 @@ from typing import Final
 from helo.configuration import single_role_note
 from helo.data.dataset import Dataset
 from helo.evaluation.folds import Fold, loso_folds
-from helo.names import SearchProtocol
+from helo.names import Delivery, SearchProtocol
 from helo.run.ledger import PACK
 from helo.search.planning.pace import Pace
 from helo.search.planning.space import Space
@@ -66,6 +66,8 @@ class SearchSetup:
         Number of finished cells that become one file of the ledger.
     export_predictions : bool
         Whether the test predictions of all cells are written, besides those of the selected configurations.
+    deliver : str
+        A `helo.names.Delivery`: the model that is fitted with all subjects.
 
     Raises
     ------
@@ -92,6 +94,7 @@ class SearchSetup:
     checkpoint_every: float = CHECKPOINT_INTERVAL_S
     pack: int = PACK
     export_predictions: bool = False
+    deliver: str = Delivery.RECOMMENDED
 
     def __post_init__(self) -> None:
         if self.training.objective != self.space.objective:
