@@ -59,7 +59,8 @@ def compare_runs(runs: Sequence[WatchedRun]) -> Any:
         " matched-pairs rank-biserial correlation."
     )
     title = html.H3("Comparison of the runs")
-    region = html.Div(table, className="scroll", role="region", tabIndex=0, **{"aria-label": caption})
+    label_of_region: Any = {"aria-label": caption}
+    region = html.Div(table, className="scroll", role="region", tabIndex=0, **label_of_region)
     return html.Section([title, region, html.P(note, className="note")], className="part")
 
 
