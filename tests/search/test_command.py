@@ -172,7 +172,7 @@ def test_ablation_with_missing_signals(here: Here, tmp_path: Path) -> None:
     report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     for name in variants:
         assert name in output
-        assert f'<th scope="row">{name}</th>' in report
+        assert re.search(rf'<th scope="row"[^>]*>{re.escape(name)}</th>', report)
     assert "missing signals: eda in 16 of 48 windows" in report
 
 
