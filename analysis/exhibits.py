@@ -70,7 +70,7 @@ class Exhibit(NamedTuple):
     slow: bool = False
 
 
-def _has_search(source: Source) -> bool:
+def has_search(source: Source) -> bool:
     """Return whether a sampler proposed the configurations. A space that lists variants has no search."""
     return not source.variants
 
@@ -92,7 +92,7 @@ _ALL = (
         " (Wilcoxon's signed-rank test, p < 0.05). Holm's correction covers all references except train_mean, whose"
         " comparison decides the verdict.",
         lambda source: plot_comparisons(source.comparisons, source.objective),
-        _has_search,
+        has_search,
     ),
     Exhibit(
         "ranks",
@@ -101,7 +101,7 @@ _ALL = (
         "Critical-difference diagram of mean ranks over test subjects. Bars join methods whose ranks do not differ"
         " significantly in Nemenyi's test. For illustration only: mean ranks depend on which methods are compared.",
         lambda source: plot_ranks(source.ranks),
-        _has_search,
+        has_search,
     ),
     Exhibit(
         "subjects",
@@ -140,7 +140,7 @@ _ALL = (
         " 95 % interval from resampled subjects. A bar that does not exceed its noise band is not informative,"
         " because shuffled scores reach the same value.",
         lambda source: plot_importance(source.importance),
-        _has_search,
+        has_search,
         slow=True,
     ),
     Exhibit(
@@ -170,7 +170,7 @@ _ALL = (
         lambda source: plot_parallel(
             source.configurations, source.marginal_effects, source.objective, source.parameters
         ),
-        _has_search,
+        has_search,
     ),
     Exhibit(
         "progress",
@@ -181,7 +181,7 @@ _ALL = (
         " folds of"
         " the best in each). If the line is flat at its end, more configurations would hardly help.",
         lambda source: plot_progress(source.cells, source.objective, source.nested, source.folds),
-        _has_search,
+        has_search,
     ),
     Exhibit(
         "savings",
@@ -190,7 +190,7 @@ _ALL = (
         "Cells and epochs of all configurations in all folds: how many ran to their end, were stopped early, or never"
         " started because their configuration was dropped. Epochs are summed over the members of a cell.",
         lambda source: plot_savings(source.cells, source.folds, source.nested, source.space.get("configurations")),
-        _has_search,
+        has_search,
     ),
     Exhibit(
         "learning",

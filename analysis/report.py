@@ -136,10 +136,10 @@ def _or_why_not(build: Callable[[], str]) -> str:
     try:
         return build()
     except InputError as error:
-        return f'<p class="note">Nothing to show: {escape_html(error)}.</p>'
+        return tables.render_note(f"Nothing to show: {error}.")
     except Exception as error:  # a fault in one part must not lose the rest of the report
         warnings.warn(f"a part of the report could not be made: {error!r}", stacklevel=2)
-        return f'<p class="note">This could not be made: {escape_html(repr(error))}.</p>'
+        return tables.render_note(f"This could not be made: {error!r}.")
 
 
 def _exhibit(exhibit: Exhibit, source: Source) -> str:
@@ -154,13 +154,9 @@ def _result(source: Source) -> str:
             f"{TableName.BASELINES}.parquet is missing or empty: no estimate can be judged by {Estimate.TRAIN_MEAN}."
         )
     meanings = [(name, MEANINGS[name]) for name in dict.fromkeys(summary[Column.ESTIMATE]) if name in MEANINGS]
-    parts = [
-        f'<p class="verdict">{escape_html(source.verdict)}</p>',
-        render_part(
-            estimates.title,
-            estimates.render(source),
-            *(f"<p>{escape_html(said)}</p>" for said in notes),
-            f"<details><summary>What the estimates mean</summary>{render_terms(meanings)}</details>",
-        ),
-    ]
-    return "".join(parts)
+    return f'<p class="verdict">{escape_html(source.verdict)}</p>' + render_part(
+        estimates.title,
+        estimates.render(source),
+        *(f"<p>{escape_html(said)}</p>" for said in notes),
+        f"<details><summary>What the estimates mean</summary>{render_terms(meanings)}</details>",
+    )

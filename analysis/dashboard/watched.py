@@ -62,10 +62,8 @@ def _shown(name: str, source: Source) -> Shown:
         if not EXHIBITS[name].applies(source):
             return found | {"reason": "Does not apply to a run with listed configurations."}
         return found | {"figure": figure_to_json(EXHIBITS[name].plot(source))}
-    except InputError as error:
-        return found | {"reason": f"Nothing to show: {error}."}
     except Exception as error:  # a fault in one figure must not affect the others
-        return found | {"reason": f"This figure could not be made: {error!r}."}
+        return found | {"reason": _why_not("figure", error)}
 
 
 def _render(name: str, source: Source) -> str:
@@ -73,10 +71,15 @@ def _render(name: str, source: Source) -> str:
         if not TABLES[name].applies(source):
             return render_note("Does not apply to this run.")
         return TABLES[name].render(source)
-    except InputError as error:
-        return render_note(f"Nothing to show: {error}.")
     except Exception as error:  # a fault in one table must not affect the others
-        return render_note(f"This table could not be made: {error!r}.")
+        return render_note(_why_not("table", error))
+
+
+def _why_not(what: str, error: Exception) -> str:
+    """Return the sentence that replaces a figure or a table."""
+    if isinstance(error, InputError):
+        return f"Nothing to show: {error}."
+    return f"This {what} could not be made: {error!r}."
 
 
 class WatchedRun:

@@ -24,12 +24,12 @@ window.dash_clientside = Object.assign({}, window.dash_clientside, {helo_callbac
     const update = () => {
       if (JSON.stringify(read()) !== JSON.stringify(last)) dash_clientside.set_props("look", {data: last = read()});
     };
-    const {part} = link = helo.readLink();
-    if (part) dash_clientside.set_props("part", {value: part});
+    const openPart = ({part}) => { if (part) dash_clientside.set_props("part", {value: part}); };
+    openPart(link = helo.readLink());
     let last = read();
     addEventListener("hashchange", () => {  // another link was opened in this page
-      const {part, ...choices} = helo.readLink();
-      if (part) dash_clientside.set_props("part", {value: part});
+      const choices = helo.readLink();
+      openPart(choices);
       for (const kind of helo.KINDS) if (choices[kind]) dash_clientside.set_props(`choose-${kind}`, {value: choices[kind]});
     });
     dark.onchange = update;

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 import pandas as pd
 
+from helo.analysis.exhibits import has_search
 from helo.analysis.source import Source
 from helo.analysis.statistics.ablation import VARIANT
 from helo.analysis.statistics.comparisons import count_corrected
@@ -333,7 +334,7 @@ _ALL = (
         "parameters",
         "Configurations",
         render_configurations,
-        lambda source: not source.variants,
+        has_search,
     ),
 )
 

@@ -38,9 +38,6 @@ OUT_OF_FOLD = "out_of_fold"
 """Key of the out-of-fold scores in ``model.json``: metric → mean over subjects."""
 
 _MEAN, _STD = "scaling.mean", "scaling.std"
-_REMOVED = ("patience",)
-"""Hyperparameters of format 1 that no longer exist. They acted in training only."""
-
 _FORMAT_1 = {"feature_encoding": FeatureEncoding.LINEAR, "subject_offset": 0.0}
 """Values of later hyperparameters that give the models of format 1."""
 
@@ -168,8 +165,7 @@ def _content(folder: Folder) -> dict[str, Any]:
 def _configurations(content: Mapping[str, Any]) -> list[tuple[Configuration, float]]:
     """Return the configurations of a model and their weights."""
     if content["format"] == 1:
-        params = _FORMAT_1 | _mapping(content, "configuration")
-        return [(Configuration.from_params({key: params[key] for key in params if key not in _REMOVED}), 1.0)]
+        return [(Configuration.from_params(_FORMAT_1 | _mapping(content, "configuration")), 1.0)]
     entries = content.get("ensemble")
     if not isinstance(entries, list) or not entries:
         raise InputError(f"ensemble must be a list of configurations, got {entries!r}")

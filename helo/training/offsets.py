@@ -2,8 +2,7 @@ r"""Offsets of the logits of each training subject.
 
 Two people who feel the same report it differently: one reports a little of every emotion, the other only one. A model
 that is trained on few people can learn such habits from features that identify a person, and nothing of it holds for a
-new person. In training the logits of the windows of a subject s therefore have the
-offset
+new person. In training the logits of the windows of a subject s therefore have the offset
 
 .. math::
     u_s = \log \frac{a_s \bar d_s + (1 - a_s) \bar d}{\bar d}, \qquad a_s = a \, (1 - 1 / n_s)
