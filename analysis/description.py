@@ -13,7 +13,8 @@ from helo.analysis.wording import describe_variants
 from helo.configuration import DEFAULTS, acting, single_role_note
 from helo.errors import InputError, shorten
 from helo.names import FOLD_ENSEMBLES, Column, FileName, Precision, Prefix, Status
-from helo.run.manifest import DatasetRecord, MachineRecord, Manifest, ResourcesRecord
+from helo.run.manifest import Manifest, spell_versions
+from helo.run.manifest_records import DatasetRecord, MachineRecord, ResourcesRecord
 from helo.run.selection import recommended
 
 
@@ -49,6 +50,7 @@ def describe_run(source: Source) -> list[tuple[str, str]]:
         ("Resources", _pairs(circumstances.resources)),
         ("Machine", _pairs(circumstances.machine)),
         ("Versions", _listed(circumstances.versions)),
+        ("Versions changed", spell_versions(manifest.changed_versions)),
     ]
     return [(label, str(value)) for label, value in facts if value not in (None, "")]
 

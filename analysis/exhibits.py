@@ -8,9 +8,12 @@ from typing import Final, NamedTuple
 import plotly.graph_objects as go
 
 from helo.analysis.figures import (
+    plot_agreement,
     plot_comparisons,
     plot_correlation,
     plot_cost,
+    plot_differences,
+    plot_emotions,
     plot_estimates,
     plot_heatmap,
     plot_importance,
@@ -26,11 +29,13 @@ from helo.analysis.figures import (
     plot_transport,
 )
 from helo.analysis.source import Source
+from helo.analysis.statistics.emotions import train_means
 from helo.errors import InputError, did_you_mean
 
 PARTS: Final = {
     "result": "Result",
     "people": "Subjects",
+    "emotion": "Emotions",
     "parameters": "Hyperparameters",
     "search": "Search",
     "model": "Model",
@@ -59,6 +64,8 @@ class Exhibit(NamedTuple):
         Predicate of a `Source`: whether the figure is meaningful for this kind of run.
     slow : bool
         Whether the figure takes seconds in a long run, so that a dashboard draws it in the background.
+    first : bool
+        Whether the figure belongs to the answer, above all tables.
     """
 
     name: str
@@ -68,6 +75,7 @@ class Exhibit(NamedTuple):
     plot: Callable[[Source], go.Figure]
     applies: Callable[[Source], bool] = lambda source: True
     slow: bool = False
+    first: bool = False
 
 
 def has_search(source: Source) -> bool:
@@ -77,11 +85,21 @@ def has_search(source: Source) -> bool:
 
 _ALL = (
     Exhibit(
+        "differences",
+        "result",
+        "Difference for each subject",
+        "How much better the search is than the train mean, which uses no input, for each test subject (below 0:"
+        " worse). Dashed line and band: mean gain with its 95 % bootstrap interval. Click a bar to show its subject in"
+        " all figures.",
+        lambda source: plot_differences(source.judged, source.objective),
+        first=True,
+    ),
+    Exhibit(
         "estimates",
         "result",
         "Estimates",
         "Mean over test subjects with its 95 % bootstrap interval. The dotted line is the train mean, which uses no"
-        " input.",
+        " input. An arrow with a number stands for uniform where it is beyond the axis.",
         lambda source: plot_estimates(source.summary),
     ),
     Exhibit(
@@ -90,7 +108,7 @@ _ALL = (
         "The search against each reference",
         "Mean difference over test subjects with its 95 % bootstrap interval. A filled mark is a significant difference"
         " (Wilcoxon's signed-rank test, p < 0.05). Holm's correction covers all references except train_mean, whose"
-        " comparison decides the verdict.",
+        " comparison decides the verdict. An arrow with a number stands for uniform where it is beyond the axis.",
         lambda source: plot_comparisons(source.comparisons, source.objective),
         has_search,
     ),
@@ -124,12 +142,38 @@ _ALL = (
         lambda source: plot_heatmap(source.cells, source.baselines, source.objective),
     ),
     Exhibit(
+        "emotions",
+        "emotion",
+        "Error and skill of each emotion",
+        "Mean absolute error of the predicted share of each emotion, over the windows of a subject and then over"
+        " subjects, of the search and of the train mean on the same subjects. Skill: 1 - error / error of the train"
+        " mean. Lines: 95 % bootstrap intervals over subjects, not corrected for the number of emotions. A filled mark"
+        " is a skill whose interval excludes 0. The largest skill is on top. Select a subject to see its own errors.",
+        lambda source: plot_emotions(source.emotion_table, source.common_shares),
+    ),
+    Exhibit(
+        "agreement",
+        "emotion",
+        "Predicted against reported share",
+        "Mean share of each emotion for each test subject: predicted by the search (dot) and by the train mean (dash)."
+        " On the dotted line, prediction and report agree. In brackets: 95 % bootstrap interval of the skill. A skill"
+        " where dots lie on dashes comes from differences between the windows of a subject, such as between clips. Axes"
+        " differ between emotions. Click a dot to show its subject in all figures.",
+        lambda source: plot_agreement(source.common_shares, source.emotion_table),
+    ),
+    Exhibit(
         "predictions",
-        "people",
+        "emotion",
         "Predicted and reported emotions",
-        "Mean reported (bar) and predicted (dot) distribution for each clip or condition, over all test subjects or for"
-        " the selected one. Predictions are those of the configuration chosen in each fold.",
-        lambda source: plot_predictions(source.predictions, source.cells, source.objective),
+        "Mean reported (bar) and predicted (dot) distribution for each clip or condition, and what the train mean"
+        " predicts (dash), over all test subjects or for the selected one. Lines: 95 % bootstrap intervals over"
+        " subjects. Predictions are those of the configuration chosen in each fold.",
+        lambda source: plot_predictions(
+            source.of_common(source.predictions),
+            source.cells,
+            source.objective,
+            train_means(source.predictions),
+        ),
     ),
     Exhibit(
         "importance",
@@ -187,9 +231,10 @@ _ALL = (
         "savings",
         "search",
         "What racing and rungs saved",
-        "Cells and epochs of all configurations in all folds: how many ran to their end, were stopped early, or never"
-        " started because their configuration was dropped. Epochs are summed over the members of a cell.",
-        lambda source: plot_savings(source.cells, source.folds, source.nested, source.space.get("configurations")),
+        "Cells and epochs of all configurations in all folds: how many ran to their end, were stopped early, or were"
+        " not run because their configuration was dropped. Cells that have not finished are no savings: while the"
+        " search runs, some of them may be dropped as well. Epochs are summed over the members of a cell.",
+        lambda source: plot_savings(source.cells, source.counts),
         has_search,
     ),
     Exhibit(

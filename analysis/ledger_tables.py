@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from helo.analysis.statistics.estimates import count_unconverged
+from helo.errors import InputError
 from helo.evaluation.baselines.table import fitted_baselines_table
 from helo.names import FITTED_BASELINES, Column, TableName
 from helo.run.directory import Run
@@ -25,6 +26,25 @@ PIECES = 64
 def is_behind(run: Run) -> bool:
     """Return whether the ledger has more cells than ``cells.parquet``; unreadable cells count."""
     return len(run.ledger) > run.rows_of(TableName.CELLS)
+
+
+def unreadable_tables(run: Run) -> list[str]:
+    """Return a sentence for each table of a run that exists and cannot be read."""
+    found = []
+    for name in (
+        TableName.CELLS,
+        TableName.EPOCHS,
+        TableName.BASELINES,
+        TableName.ENSEMBLE,
+        TableName.PREDICTIONS,
+        TableName.EXPLANATIONS,
+    ):
+        if run.folder.exists(f"{name}.parquet"):
+            try:
+                run.table(name, [])
+            except InputError as error:
+                found.append(f"{error}. Results that need this table are missing, or made from the ledger.")
+    return found
 
 
 class LedgerTables:

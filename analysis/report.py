@@ -13,6 +13,8 @@ from helo.analysis.description import describe_run
 from helo.analysis.exhibits import EXHIBITS, PARTS, Exhibit
 from helo.analysis.source import Source
 from helo.analysis.web import tables
+from helo.analysis.web.answer import ANSWER, build_answer, render_answer, render_badge, render_cautions
+from helo.analysis.web.details import render_details
 from helo.analysis.web.page import (
     escape_html,
     render_figure,
@@ -23,7 +25,7 @@ from helo.analysis.web.page import (
     render_terms,
 )
 from helo.analysis.wording import MEANINGS
-from helo.errors import InputError
+from helo.errors import InputError, as_input_error
 from helo.names import Column, Estimate, FileName, TableName
 
 
@@ -48,12 +50,10 @@ def write_summary(source: Source) -> pd.DataFrame:
         If the run has no cells, or its directory cannot be written.
     """
     summary, by_group = source.summary, source.summary_by_group
-    try:
+    with as_input_error(source.run.folder, "cannot be written"):
         source.run.write_table(TableName.SUMMARY, summary)
         if len(by_group):
             source.run.write_table(TableName.SUMMARY_BY_GROUP, by_group)
-    except OSError as error:
-        raise InputError(f"{source.run.folder}: cannot be written ({error.strerror or error})") from None
     return summary
 
 
@@ -80,10 +80,8 @@ def write_report(source: Source, on_step: Callable[[str], None] = lambda step: N
         If the directory cannot be written.
     """
     content, report = _render_document(source, on_step), source.run.report
-    try:
+    with as_input_error(report, "cannot be written"):
         source.run.folder.write(FileName.REPORT, content.encode("utf-8"))
-    except OSError as error:
-        raise InputError(f"{report}: cannot be written ({error.strerror or error})") from None
     return report
 
 
@@ -94,10 +92,12 @@ def _render_document(source: Source, on_step: Callable[[str], None]) -> str:
     subtitle = "Leave-one-subject-out search of HeLo, an emotion-distribution model."
     body = [f'<h1>{escape_html(title)}</h1><p class="lead">{subtitle}</p>']
     on_step("estimates")
-    opening = {"result": [_or_why_not(partial(_result, source))]}
+    body.append(_answer(source))
+    body.append(_or_why_not(partial(render_details, source)))
+    opening = {"result": [_or_why_not(partial(_estimates, source))]}
     closing: dict[str, list[str]] = {}
     for table in tables.TABLES.values():
-        if table.name == TableName.ESTIMATES or not table.applies(source):
+        if table.name in (ANSWER, TableName.ESTIMATES) or not table.applies(source):
             continue
         on_step(table.title.lower())
         place = opening if table.first else closing
@@ -111,6 +111,8 @@ def _render_document(source: Source, on_step: Callable[[str], None]) -> str:
         body.append(render_heading(key, shown))
         body += opening.get(key, [])
         for one in exhibits:
+            if one.first:
+                continue
             on_step(one.title.lower())
             body.append(render_part(one.title, _or_why_not(partial(_exhibit, one, source))))
         body += closing.get(key, [])
@@ -146,17 +148,28 @@ def _exhibit(exhibit: Exhibit, source: Source) -> str:
     return render_figure(exhibit.name, exhibit.plot(source), exhibit.caption)
 
 
-def _result(source: Source) -> str:
-    summary, estimates = source.summary, tables.TABLES[TableName.ESTIMATES]
-    notes = list(source.notes)
-    if source.baselines.empty:
-        notes.append(
-            f"{TableName.BASELINES}.parquet is missing or empty: no estimate can be judged by {Estimate.TRAIN_MEAN}."
-        )
-    meanings = [(name, MEANINGS[name]) for name in dict.fromkeys(summary[Column.ESTIMATE]) if name in MEANINGS]
-    return f'<p class="verdict">{escape_html(source.verdict)}</p>' + render_part(
+def _answer(source: Source) -> str:
+    """Return what a reader sees first: badge, tiles, and the figures that belong to them."""
+    figures = [
+        _or_why_not(partial(_exhibit, one, source)) for one in EXHIBITS.values() if one.first and one.applies(source)
+    ]
+    headline = _or_why_not(partial(_headline, source))
+    rest = _or_why_not(partial(render_answer, source, *figures))
+    return f'<section class="part answer">{headline}{rest}</section>'
+
+
+def _headline(source: Source) -> str:
+    answer = build_answer(source)
+    return f'<h2 class="headline" id="answer">{render_badge(answer)}</h2>{render_cautions(answer)}'
+
+
+def _estimates(source: Source) -> str:
+    estimates = tables.TABLES[TableName.ESTIMATES]
+    meanings = [(name, MEANINGS[name]) for name in dict.fromkeys(source.summary[Column.ESTIMATE]) if name in MEANINGS]
+    missing = f"{TableName.BASELINES}.parquet is missing or empty: no estimate can be judged by {Estimate.TRAIN_MEAN}."
+    return render_part(
         estimates.title,
         estimates.render(source),
-        *(f"<p>{escape_html(said)}</p>" for said in notes),
+        tables.render_note(missing) if source.baselines.empty else "",
         f"<details><summary>What the estimates mean</summary>{render_terms(meanings)}</details>",
     )

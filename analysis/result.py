@@ -43,8 +43,6 @@ class RunResult:
     ----------
     run : Run
         The run directory.
-    complete : bool, optional
-        Whether every cell is finished. Without it, `complete` is derived from the run directory.
 
     Attributes
     ----------
@@ -72,9 +70,8 @@ class RunResult:
         Names for `figure`.
     """
 
-    def __init__(self, run: Run, complete: bool | None = None) -> None:
+    def __init__(self, run: Run) -> None:
         self._run = run
-        self._complete = complete
 
     @cached_property
     def _source(self) -> Source:
@@ -127,12 +124,12 @@ class RunResult:
 
     @property
     def scores(self) -> pd.DataFrame:
-        """A row per estimate and test subject, with the six metrics."""
+        """A row per estimate and test subject that all estimates have, with the six metrics."""
         return self._source.scores
 
     @property
     def summary(self) -> pd.DataFrame:
-        """A row per estimate and metric: mean over test subjects, 95 % bootstrap interval, skill."""
+        """A row per estimate and metric: mean over the same test subjects, 95 % bootstrap interval, skill."""
         return self._source.summary
 
     @property
@@ -167,21 +164,14 @@ class RunResult:
     def complete(self) -> bool | None:
         """Whether the search has ended, or None if that is unknown.
 
-        A search has ended if it has fitted its model, or if all cells of its space are finished. Racing drops cells,
-        so a run with racing and without a model is unknown.
+        A search has ended if it has fitted its model, or if it has as many cells as its manifest records or its space
+        has. Racing drops cells, and earlier versions did not record how many: such a run without a model is unknown.
         """
-        if self._complete is not None:
-            return self._complete
-        if self._run.has_model:
-            return True
-        configurations = self._source.space.get("configurations") or len(self._source.variants)
-        if len(self._run.ledger) == configurations * len(self.folds):
-            return True
-        return None if self._run.manifest.racing else False
+        return self._source.counts.ended
 
     @cached_property
     def model(self) -> FittedModel:
-        """Recommended configuration, fitted to all subjects."""
+        """Model that the search fitted with all subjects: the recommended configuration, or an ensemble."""
         from helo.training.fitted import load_model  # imports torch, which takes seconds
 
         if not self._run.has_model:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 import pandas as pd
 
-from helo.analysis.ledger_tables import LedgerTables, is_behind
-from helo.analysis.statistics.ablation import compare_variants, first_variant_cells
+from helo.analysis.ledger_tables import LedgerTables, is_behind, unreadable_tables
+from helo.analysis.run_settings import RunSettings
+from helo.analysis.statistics.ablation import compare_variants, first_variant_cells, subjects_by_variant
+from helo.analysis.statistics.cell_counts import CellCounts, count_cells
+from helo.analysis.statistics.common_subjects import (
+    CommonSubjects,
+    common_subjects,
+    keep_common,
+    subjects_by_estimate,
+)
 from helo.analysis.statistics.comparisons import (
     Ranks,
     compare_with_references,
@@ -19,12 +26,14 @@ from helo.analysis.statistics.comparisons import (
     subject_table,
 )
 from helo.analysis.statistics.configurations import configurations_table
+from helo.analysis.statistics.emotions import emotion_shares, summarise_emotions
 from helo.analysis.statistics.estimates import (
     chosen_cells,
     completed,
     count_unconverged,
     empty_baselines,
     empty_ensemble,
+    estimate_names,
     has_scores_by_group,
     subject_scores,
     summarise,
@@ -37,7 +46,9 @@ from helo.analysis.wording import (
     best_baseline_note,
     coverage_notes,
     failure_notes,
+    incomplete_note,
     method_notes,
+    new_person_note,
     optimism_note,
     training_end_note,
     unconverged_note,
@@ -45,14 +56,12 @@ from helo.analysis.wording import (
     verdict,
 )
 from helo.errors import InputError
-from helo.metrics import METRICS
-from helo.names import Column, FileName, Prefix, SearchProtocol, TableName
+from helo.names import Column, Prefix, TableName
 from helo.run.directory import Run
-from helo.run.manifest import DatasetRecord
-from helo.run.selection import best_per_fold
+from helo.run.selection import best_per_fold, recommended
 
 
-class Source:
+class Source(RunSettings):
     """Tables, statistics and sentences of one run. Access to a missing table raises `InputError`.
 
     Use `read_source` to make one: while a search runs, or after it was interrupted, the ledger has more cells than the
@@ -67,25 +76,8 @@ class Source:
     """
 
     def __init__(self, run: Run, records: LedgerTables | None = None) -> None:
-        self.run = run
-        self.manifest = run.manifest
+        super().__init__(run)
         self._records = records
-
-    @cached_property
-    def objective(self) -> str:
-        """Name of the metric that the search optimised. Raises `InputError` if the manifest has none."""
-        objective = self.space.get("objective")
-        if objective not in tuple(METRICS):  # a file may hold anything, also what has no hash
-            raise InputError(
-                f"{self.run.folder.where(FileName.MANIFEST)}: space.objective must be one of {', '.join(METRICS)};"
-                f" got {objective!r}"
-            )
-        return str(objective)
-
-    @cached_property
-    def folds(self) -> int:
-        """Number of folds that the run was started with."""
-        return len(self.run.folds)
 
     @cached_property
     def cells(self) -> pd.DataFrame:
@@ -116,6 +108,21 @@ class Source:
         return self.run.table(TableName.PREDICTIONS)
 
     @cached_property
+    def emotion_shares(self) -> pd.DataFrame:
+        """See `helo.analysis.statistics.emotions.emotion_shares`; all subjects with predictions."""
+        return emotion_shares(self.predictions, self.cells, self.objective)
+
+    @cached_property
+    def emotion_table(self) -> pd.DataFrame:
+        """See `helo.analysis.statistics.emotions.summarise_emotions`; only the subjects that are compared."""
+        return summarise_emotions(self.common_shares)
+
+    @property
+    def common_shares(self) -> pd.DataFrame:
+        """Rows of `emotion_shares` of the subjects that are compared."""
+        return self.emotion_shares[self.emotion_shares[Column.SUBJECT].isin(self.common.subjects)]
+
+    @cached_property
     def explanations(self) -> pd.DataFrame:
         """``explanations.parquet``; empty if the run has none, as in earlier versions."""
         if self._records is not None:
@@ -143,9 +150,47 @@ class Source:
             return empty_ensemble()
 
     @cached_property
+    def counts(self) -> CellCounts:
+        """Cells that are finished, dropped or waiting, and whether the search has ended."""
+        return count_cells(self.cells, self.folds, self.manifest, self.run.has_model)
+
+    @cached_property
+    def awaits_model(self) -> bool:
+        """Whether all cells have finished, but not the fit of the model, as after the end of a time budget."""
+        if not self.counts.ended or self.run.has_model or self.variants:
+            return False
+        return recommended(self.cells, self.objective, self.folds, self.nested) is not None
+
+    def _all_scores(self, prefix: str = Prefix.TEST) -> pd.DataFrame:
+        """Return the scores of all subjects that each estimate has."""
+        return subject_scores(self.cells, self.baselines, self.objective, self.folds, prefix, self.ensemble)
+
+    @cached_property
+    def all_scores(self) -> pd.DataFrame:
+        """Scores of all subjects that each estimate has, also of those that not all estimates have."""
+        return self._all_scores()
+
+    @cached_property
+    def choice(self) -> dict[str, int]:
+        """Fold → configuration chosen in it."""
+        return {str(fold): int(number) for fold, number in best_per_fold(self.cells, self.objective).items()}
+
+    @cached_property
+    def common(self) -> CommonSubjects:
+        """Subjects that every table, figure and sentence compares: those that all estimates and variants have."""
+        variants = subjects_by_variant(self.cells, self.variants)
+        # The first variant comes first, because the verdict is about it.
+        named = {f"variant {name}": subjects for name, subjects in variants.items()}
+        return common_subjects(named | subjects_by_estimate(self.all_scores))
+
+    def of_common(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of a table with a column ``fold`` that belong to the common subjects."""
+        return table[table[Column.FOLD].isin(self.common.subjects)]
+
+    @cached_property
     def scores(self) -> pd.DataFrame:
-        """See `helo.analysis.statistics.estimates.subject_scores`."""
-        return subject_scores(self.cells, self.baselines, self.objective, self.folds, ensemble=self.ensemble)
+        """See `helo.analysis.statistics.estimates.subject_scores`; only the subjects that are compared."""
+        return keep_common(self.all_scores, self.common)
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -153,7 +198,7 @@ class Source:
 
         The seed of the run does not enter, so repeated reports of a run are equal.
         """
-        return summarise(self.cells, self.baselines, self.objective, self.folds, ensemble=self.ensemble)
+        return summarise(self.scores, estimate_names(self.baselines, self.ensemble))
 
     @cached_property
     def summary_by_group(self) -> pd.DataFrame:
@@ -163,26 +208,21 @@ class Source:
         """
         if not has_scores_by_group(self.cells):
             return self.summary[:0]
-        return summarise(
-            self.cells,
-            self.baselines,
-            self.objective,
-            self.folds,
-            prefix=Prefix.TEST_BY_GROUP,
-            ensemble=self.ensemble,
-        )
+        scores = keep_common(self._all_scores(Prefix.TEST_BY_GROUP), self.common)
+        scores = keep_common(scores, common_subjects(subjects_by_estimate(scores)))
+        return summarise(scores, estimate_names(self.baselines, self.ensemble))
 
     @cached_property
     def judged(self) -> pd.DataFrame:
         """Scores for tests and figures of subjects. With listed variants, the first one stands for the search."""
         if not self.variants:
             return self.scores
-        return variant_scores(first_variant_cells(self.cells, self.variants), self.scores)
+        return variant_scores(first_variant_cells(self.of_common(self.cells), self.variants), self.scores)
 
     @property
     def _folds_without_choice(self) -> int:
         """Number of folds in which a single cell ran to its end, so that the oracle has no choice."""
-        return int((completed(self.cells)[Column.FOLD].value_counts() == 1).sum())
+        return int((completed(self.of_common(self.cells))[Column.FOLD].value_counts() == 1).sum())
 
     @cached_property
     def comparisons(self) -> pd.DataFrame:
@@ -210,39 +250,44 @@ class Source:
         return subject_table(self.scores, self.objective)
 
     @cached_property
-    def variants(self) -> dict[str, Any]:
-        """Variants that the space lists; empty if a sampler proposed the configurations."""
-        return self._of_space("variants")
-
-    @cached_property
     def verdict(self) -> str:
         """See `helo.analysis.wording.verdict`. If the space lists variants, the first one is judged.
 
-        If training was too short, the verdict begins with a sentence that says so.
+        It begins with `incomplete`, and with a sentence that says so if training was too short.
         """
-        caution = training_end_note(self.training_end, self.objective)
+        caution = [*self.incomplete, *training_end_note(self.training_end, self.objective)]
         if self.variants:
             name = f"the first variant ({next(iter(self.variants))})"
             return " ".join([*caution, verdict(self.judged, self.objective, name)])
         comparison = best_baseline_note(self.scores, self.objective)
         return " ".join([*caution, verdict(self.scores, self.objective), *comparison])
 
+    @property
+    def incomplete(self) -> list[str]:
+        """See `helo.analysis.wording.incomplete_note`."""
+        return incomplete_note(len(self.common.subjects), self.folds, self.counts)
+
     @cached_property
     def training_end(self) -> pd.DataFrame:
         """See `helo.analysis.statistics.training_end`. It has no rows if the run has no table of epochs."""
         if self.variants:
-            chosen = first_variant_cells(self.cells, self.variants)
+            chosen = first_variant_cells(self.of_common(self.cells), self.variants)
         else:
-            chosen = chosen_cells(completed(self.cells), best_per_fold(self.cells, self.objective))
+            chosen = chosen_cells(completed(self.of_common(self.cells)), best_per_fold(self.cells, self.objective))
         try:
             curves = self.curves
         except InputError:
             return pd.DataFrame(columns=list(TRAINING_END_COLUMNS))
         return measure_training_end(chosen, curves, self.objective)
 
-    @cached_property
+    @property
     def notes(self) -> list[str]:
         """Sentences that a reader of the estimates must know: what is missing, and how the run was made."""
+        return [*self.warnings, *self.background]
+
+    @cached_property
+    def warnings(self) -> list[str]:
+        """Sentences that may change what a reader concludes: what is missing, and what did not work."""
         try:
             plans = unconverged_note(
                 count_unconverged(
@@ -253,75 +298,30 @@ class Source:
             )
         except InputError:
             plans = []
-        unread = [*self._broken(), *([] if self._records is None else self._records.notes)]
-        missing = [*unread, *coverage_notes(self.summary, self.folds, self.nested), *failure_notes(self.baselines)]
+        searched = completed(self.cells)[Column.FOLD].nunique()
+        gaps = coverage_notes(self.common, searched, self.folds, self.nested)
+        missing = [*self.faults, *gaps, *failure_notes(self.baselines)]
+        return [*missing, *untrained_note(self.of_common(self.cells), self.objective), *plans]
+
+    @cached_property
+    def faults(self) -> list[str]:
+        """A sentence for each file of the run that exists and cannot be read."""
+        return [*unreadable_tables(self.run), *([] if self._records is None else self._records.notes)]
+
+    @cached_property
+    def background(self) -> list[str]:
+        """Sentences that say how the run was made, and how optimistic selection by test score would have been."""
         # If the space lists variants, the oracle also chooses ablated models: that gap says nothing of the search.
         gap = [] if self.variants else optimism_note(self.optimism, self.objective, self._folds_without_choice)
-        idle = untrained_note(self.cells, self.objective)
-        return [*missing, *idle, *gap, *method_notes(self.manifest), *plans]
-
-    def _broken(self) -> list[str]:
-        """Return a sentence for each table that exists and cannot be read."""
-        found = []
-        for name in (
-            TableName.CELLS,
-            TableName.EPOCHS,
-            TableName.BASELINES,
-            TableName.ENSEMBLE,
-            TableName.PREDICTIONS,
-            TableName.EXPLANATIONS,
-        ):
-            if self.run.folder.exists(f"{name}.parquet"):
-                try:
-                    self.run.table(name, [])
-                except InputError as error:
-                    found.append(f"{error}. Results that need this table are missing, or made from the ledger.")
-        return found
+        bound = new_person_note(self.judged, self.objective)
+        return [*gap, *bound, *method_notes(self.manifest)]
 
     @cached_property
     def ablation(self) -> pd.DataFrame | None:
         """See `helo.analysis.statistics.ablation`; None if the space lists no variants."""
-        return compare_variants(self.cells, self.variants, self.objective) if self.variants else None
-
-    @property
-    def name(self) -> str:
-        """Name of the run."""
-        return self.run.folder.name if self.manifest.name is None else self.manifest.name
-
-    @property
-    def space(self) -> Mapping[str, Any]:
-        """Search space as in the manifest; empty if the manifest has none."""
-        return self.manifest.space or {}
-
-    @property
-    def dataset(self) -> DatasetRecord:
-        """Description of the data."""
-        return self.manifest.dataset
-
-    @property
-    def modalities(self) -> Mapping[str, Any]:
-        """Modalities of the data; empty if the manifest has none."""
-        return self.dataset.modalities or {}
-
-    def _of_space(self, key: str) -> dict[str, Any]:
-        """Return an object of the search space, or an empty mapping if the space does not have it."""
-        found = self.space.get(key)
-        return found if isinstance(found, dict) else {}
-
-    @property
-    def nested(self) -> bool:
-        """Whether each fold has its own configurations."""
-        return self.manifest.protocol == SearchProtocol.NESTED
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """Hyperparameters of the space: name to ``{low, high, log, choices}`` or ``{value}``."""
-        return self._of_space("parameters")
-
-    @property
-    def emotions(self) -> tuple[str, ...]:
-        """Names of the emotions, in the order of the labels."""
-        return self.dataset.emotions or ()
+        if not self.variants:
+            return None
+        return compare_variants(self.cells, self.variants, self.objective, self.common.subjects)
 
     @cached_property
     def configurations(self) -> pd.DataFrame:

@@ -42,7 +42,9 @@ def run_search(  # noqa: PLR0913 -- each setting of a search is an argument
     compile: bool = False,
     time_budget: float | str | None = None,
     address: str | None = None,
+    allow_version_change: bool = False,
     export_predictions: bool = False,
+    retry_failed: bool = False,
     deliver: str = "recommended",
     log: Sequence[str] = (),
     progress: bool = True,
@@ -98,8 +100,13 @@ def run_search(  # noqa: PLR0913 -- each setting of a search is an argument
     address : str, optional
         Address of a Ray cluster: ``"auto"`` or ``"HOST:PORT"``. By default Ray is started on this machine and stopped
         at the end. If this process is already connected to a cluster, that cluster is used and keeps running.
+    allow_version_change : bool
+        With `resume`: continue although torch or other packages have other versions than before. The report says so.
     export_predictions : bool
         Whether the test predictions of all cells and baselines are written to ``all_predictions.parquet``.
+    retry_failed : bool
+        Whether a search that is resumed runs all failed cells again. Cells that failed because of the machine (memory,
+        a killed process, a lost node, a disk, a network) always run again.
     deliver : {"recommended", "ensemble"}
         Model that is fitted with all subjects: the recommended configuration, or the mean of the configurations of
         the estimate ``ensemble``.
@@ -122,8 +129,7 @@ def run_search(  # noqa: PLR0913 -- each setting of a search is an argument
     KeyboardInterrupt
         If the search is interrupted. Finished cells are kept, and the message shows how to resume.
     """
-    import time
-
+    from helo._deadline import seconds_since_boot
     from helo.search.setup.inputs import read_inputs
     from helo.search.setup.request import Request
 
@@ -148,10 +154,12 @@ def run_search(  # noqa: PLR0913 -- each setting of a search is an argument
         time_budget=time_budget,
         address=address,
         export_predictions=export_predictions,
+        retry_failed=retry_failed,
+        allow_version_change=allow_version_change,
         deliver=deliver,
         log=log,
     )
-    setup, run = read_inputs(request, request.as_call(), started=time.time())
+    setup, run = read_inputs(request, request.as_call(), started=seconds_since_boot())
 
     from helo.search.session import search_from_python
 

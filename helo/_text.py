@@ -26,7 +26,7 @@ def parse_duration(text: str) -> float:
     >>> parse_duration("90s"), parse_duration("1.5h"), parse_duration("2 d")
     (90.0, 5400.0, 172800.0)
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", text)
+    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]+)\s*", text)
     if found is None or found[2] not in _UNITS:
         raise ValueError(f"no time span: {text!r}")
     return float(found[1]) * _UNITS[found[2]]
@@ -39,6 +39,37 @@ def format_size(count: float) -> str:
     ('3.0 GiB', '5 MiB')
     """
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def hide_credentials(text: str) -> str:
+    """Return a text without what URIs in it have before ``@``.
+
+    >>> hide_credentials("s3://user:secret@bucket/run: is no place")
+    's3://…@bucket/run: is no place'
+    """
+    return re.sub(r"(?<=://)[^/\s]*@", "…@", text)
+
+
+MAX_WHOLE = 2**63 - 1
+"""Largest whole number that a file may have."""
+
+
+def parse_whole(text: str) -> int:
+    """Return the whole number in a text of a file; raise `ValueError` for one beyond `MAX_WHOLE`.
+
+    Larger numbers are no setting of anything, and those with thousands of digits cannot even be shown.
+
+    >>> parse_whole("-12")
+    -12
+    """
+    return require_whole(int(text) if len(text) < 25 else MAX_WHOLE + 1)
+
+
+def require_whole(number: int) -> int:
+    """Return a whole number; raise `ValueError` if it is beyond `MAX_WHOLE`."""
+    if abs(number) > MAX_WHOLE:
+        raise ValueError(f"a whole number must be from -{MAX_WHOLE} to {MAX_WHOLE}, got one that is beyond")
+    return number
 
 
 def make_printable(text: object) -> str:

@@ -9,10 +9,16 @@ from typing import Any
 
 import yaml
 
-from helo.errors import InputError
+from helo._paths import regular_file
+from helo._text import MAX_WHOLE, require_whole
+from helo.errors import InputError, reason_of
 
 MAX_VALUES = 1_000_000
 """Maximum number of values in a file with all aliases expanded. A few lines of aliases can stand for billions."""
+
+
+MAX_DIGITS = 100
+"""Maximum number of characters of a whole number, with its prefix and separators."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -20,13 +26,6 @@ class _Loader(yaml.SafeLoader):
 
     PyYAML follows YAML 1.1, where a float needs a dot. Without this loader ``1e-3`` would be the string "1e-3".
     """
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d[\d_]*)(?:\.[\d_]*)?[eE][-+]?\d+$"),
-    list("-+0123456789"),
-)
 
 
 def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -50,14 +49,37 @@ def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any
     return result
 
 
+def _construct_whole(loader: _Loader, node: yaml.ScalarNode) -> int:
+    """Return the whole number of a node; raise `ConstructorError` if it is no whole number or beyond 64 bits."""
+    try:
+        return require_whole(loader.construct_yaml_int(node) if len(node.value) < MAX_DIGITS else MAX_WHOLE + 1)
+    except (ValueError, IndexError) as error:  # IndexError: an empty text
+        raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from None
+
+
 _Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
+_Loader.add_constructor("tag:yaml.org,2002:int", _construct_whole)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Dumper that writes members of enumerations as plain strings."""
+    """Dumper that writes what `_Loader` reads as the same; members of enumerations become plain strings."""
 
 
-_Dumper.add_multi_representer(StrEnum, lambda dumper, member: dumper.represent_str(member.value))
+def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    r"""Return the node of a string. Quotes with escapes keep line separators such as ``\x85``, other styles do not."""
+    return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style=None if text.isprintable() else '"')
+
+
+_Dumper.add_representer(str, _represent_text)
+_Dumper.add_multi_representer(StrEnum, _represent_text)
+
+# The dumper needs the resolver as well: it quotes a string that would be read as a number.
+for _side in (_Loader, _Dumper):
+    _side.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?(?:\d[\d_]*)(?:\.[\d_]*)?[eE][-+]?\d+$"),
+        list("-+0123456789"),
+    )
 
 
 def to_yaml(content: object) -> str:
@@ -119,9 +141,9 @@ def read_documents(path: Path) -> list[dict[str, Any]]:
 def read_text(path: Path) -> str:
     """Return the text of a UTF-8 file; raise `InputError` if it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8")
+        return regular_file(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a null byte in the path
-        raise InputError(f"{path}: cannot be read ({error})") from None
+        raise InputError(f"{path}: cannot be read ({reason_of(error)})") from None
 
 
 def _load(path: Path, text: str) -> list[Any]:
@@ -131,7 +153,8 @@ def _load(path: Path, text: str) -> list[Any]:
         values = _count_values(contents, {})
     except RecursionError:
         raise InputError(f"{path}: is not valid YAML (nested too deeply)") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date like 2024-13-45
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, OverflowError) as error:
+        # Others than YAMLError: a date like 2024-13-45, or a tag that does not fit, such as !!bool x.
         raise InputError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from None
     if values > MAX_VALUES:
         raise InputError(f"{path}: must have at most {MAX_VALUES} values with all aliases expanded, got more")

@@ -7,8 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from helo._text import MAX_WHOLE
 from helo.errors import InputError, did_you_mean
 from helo.names import FeatureEncoding, LabelAttentionKind, ModalitySelection, Role, TransportKind, enum_values
+
+MAX_CONFIGURATIONS = 1_000_000
+"""Maximum number of configurations of a search."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,13 @@ class Rule:
                 return None
             return f"must be one of {', '.join(self.words)}, got {value!r}{did_you_mean(str(value), self.words)}"
         number = "a whole number" if self.kind is int else "a number"
-        message = f"must be {number} from {self.low:g} to {self.high:g}, got {value!r}"
+        shown = "a larger number" if isinstance(value, int) and abs(value) > MAX_WHOLE else repr(value)
+        message = f"must be {number} from {self.low:g} to {self.high:g}, got {shown}"
         if isinstance(value, bool) or not isinstance(value, int | float):
             return message
         if self.kind is int and not isinstance(value, int):
             return message
-        if not math.isfinite(value) or not self.low <= value <= self.high:
-            return message
-        return None
+        return None if self.low <= value <= self.high else message  # NaN lies between no bounds
 
 
 def _parameter(default: float, low: float, high: float, about: str) -> Any:
@@ -107,6 +110,10 @@ class Configuration:
         enum_values(FeatureEncoding),
         "what a token is linear in: a piecewise-linear encoding of its features, or the features themselves",
     )
+    linear_share: float = _parameter(
+        0.5, 0.0, 0.9, "share of a penalised linear model in the logits of a prediction; the rest is the network's"
+    )
+    linear_penalty: float = _parameter(0.1, 1e-3, 1e3, "penalty of the squared weights of the linear model")
     attention_depth: int = _parameter(1, 0, 12, "layers of the transformer encoder over the fused tokens")
     width: int = _parameter(32, 4, 1024, "d, the number of features of an encoded token")
     heads: int = _parameter(2, 1, 64, "number of attention heads; must divide width")
@@ -166,6 +173,7 @@ ACTS_WHERE = {
     "ot_entropy": "there is transport between both kinds of modalities",
     "ot_alpha": "transport is fused",
     "alignment_weight": "there is label attention",
+    "linear_penalty": "the linear model has a share",
 }
 """Hyperparameter → condition under which it has an effect, if there is one."""
 
@@ -190,6 +198,8 @@ def acting(params: Mapping[str, Any]) -> dict[str, Any]:
         inactive |= {"ot_alpha"}
     if params["label_attention"] == LabelAttentionKind.NONE:
         inactive |= {"alignment_weight"}
+    if params["linear_share"] == 0:
+        inactive |= {"linear_penalty"}
     return {name: value for name, value in params.items() if name not in inactive}
 
 

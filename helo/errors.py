@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from helo._text import hide_credentials
 
 
 class InputError(ValueError):
@@ -18,7 +21,18 @@ class StorageError(OSError):
     """Object storage that does not answer or denies access.
 
     The message is one line with the place and the reason.
+
+    Parameters
+    ----------
+    message : str
+        The message.
+    may_pass : bool
+        Whether the same request may succeed later, as when the storage is overloaded.
     """
+
+    def __init__(self, message: str, may_pass: bool = False) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
 
 
 class SearchError(RuntimeError):
@@ -56,6 +70,66 @@ def require_new(path: Path, option: str = "--out") -> None:
     """
     if path.exists():
         raise InputError(f"{path}: is already there; choose another {option} or remove it")
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the reason of a failure whose place is named beside it.
+
+    >>> reason_of(PermissionError(1, "Operation not permitted", "runs/a/study.log"))
+    'Operation not permitted'
+    """
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
+@contextmanager
+def as_input_error(place: object, problem: str) -> Iterator[None]:
+    """Turn errors of the operating system into `InputError`, and leave those of a storage that fails.
+
+    Parameters
+    ----------
+    place : object
+        Path or URI, for the message.
+    problem : str
+        What cannot be done there, such as "cannot be written".
+
+    Raises
+    ------
+    InputError
+        If the operating system reports an error.
+    StorageError
+        If the storage does not answer.
+    """
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        raise InputError(f"{place}: {problem} ({reason_of(error)})") from None
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the reason of a failure in one line.
+
+    Parameters
+    ----------
+    error : BaseException
+        The failure.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> describe_error(PermissionError(1, "Operation not permitted", "runs/a/study.log"))
+    'runs/a/study.log: Operation not permitted'
+    >>> describe_error(KeyError("width"))
+    "KeyError: 'width'"
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    said = hide_credentials(" ".join(str(error).split()))
+    return said if isinstance(error, InputError | StorageError) else f"{type(error).__name__}: {said}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

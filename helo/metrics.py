@@ -80,6 +80,16 @@ class Metric:
         gain: _Score = score - reference if self.higher_is_better else reference - score
         return gain
 
+    def resolved_improvement(self, scores: ArrayLike, references: ArrayLike) -> NDArray[np.float64]:
+        """Return the improvements of scores on references, 0 where both are equal within `RESOLUTION`.
+
+        >>> METRICS["kl"].resolved_improvement([0.5, 0.5], [0.75, 0.5 + 1e-9]).tolist()
+        [0.25, 0.0]
+        """
+        one, other = np.asarray(scores, dtype=np.float64), np.asarray(references, dtype=np.float64)
+        with np.errstate(invalid="ignore"):  # ∞ - ∞
+            return np.where(equal_scores(one, other), 0.0, self.improvement(one, other))
+
     def best(self, scores: NDArray[Any]) -> float:
         """Return the best of some scores.
 
@@ -109,6 +119,70 @@ KL_FLOOR = 1e-12
 
 SUM_TOLERANCE = 1e-3
 """Maximum difference of a row sum from 1. The error of a softmax in float32 is far smaller."""
+
+
+RESOLUTION: Final = 1e-6
+"""Difference that scores resolve, relative to scores above 1. Smaller differences are ties.
+
+Models compute shares in float32, which has 24 bits: a share is accurate to 2⁻²⁴ ≈ 6e-8, and a softmax, another order of
+summation or another processor changes its last bits. A score adds the errors of up to some tens of shares, which gives
+about 1e-6. Differences between models that matter are a thousand times larger.
+"""
+
+
+def equal_scores(one: ArrayLike, other: ArrayLike) -> NDArray[np.bool_]:
+    """Return whether scores are equal within `RESOLUTION`; two infinite scores of the same sign are.
+
+    Parameters
+    ----------
+    one, other : array-like
+        Scores of shapes that NumPy can broadcast.
+
+    Returns
+    -------
+    ndarray of bool
+
+    Examples
+    --------
+    >>> equal_scores([0.25, 0.25, float("inf")], [0.25 + 1e-9, 0.2501, float("inf")]).tolist()
+    [True, False, True]
+    """
+    a, b = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)
+    with np.errstate(invalid="ignore"):  # ∞ - ∞
+        close = np.abs(a - b) <= RESOLUTION * np.maximum(1.0, np.minimum(np.abs(a), np.abs(b)))
+    return np.asarray((a == b) | close)
+
+
+def without_rounding(values: ArrayLike) -> NDArray[np.float64]:
+    """Return scores with the same value where neighbours in their order are equal within `RESOLUTION`.
+
+    Ranks of the result have ties where scores differ by rounding only.
+
+    Parameters
+    ----------
+    values : array-like of shape (..., n)
+        Scores that are compared along the last axis.
+
+    Returns
+    -------
+    ndarray of shape (..., n)
+
+    Examples
+    --------
+    >>> without_rounding([0.5, 0.25 + 1e-9, 0.25]).tolist()
+    [0.5, 0.25, 0.25]
+    """
+    scores = np.asarray(values, dtype=np.float64)
+    order = np.argsort(scores, axis=-1, kind="stable")
+    ascending = np.take_along_axis(scores, order, axis=-1)
+    begins = np.zeros(scores.shape, dtype=np.intp)  # position of the first of the scores that are equal to each one
+    begins[..., 1:] = np.where(
+        equal_scores(ascending[..., 1:], ascending[..., :-1]), 0, np.arange(1, max(1, scores.shape[-1]))
+    )
+    begins = np.maximum.accumulate(begins, axis=-1)
+    merged = np.empty_like(scores)
+    np.put_along_axis(merged, order, np.take_along_axis(ascending, begins, axis=-1), axis=-1)
+    return merged
 
 
 def window_scores(reported: ArrayLike, predicted: ArrayLike) -> dict[str, NDArray[np.float64]]:

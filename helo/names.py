@@ -29,10 +29,12 @@ class FileName(_Name):
     WINDOWS = "windows.parquet"
     SCHEMA = "dataset.yaml"
     MANIFEST = "manifest.json"
+    SEEDS = "seeds.json"
     FOLDS = "folds.json"
     LEDGER = "ledger"
     CHECKPOINTS = "checkpoints"
     LOCK = "lock"
+    JOURNAL = "journal.jsonl"
     STUDY = "study.log"
     REPORT = "report.html"
     MODEL = "model"
@@ -54,6 +56,7 @@ class TableName(_Name):
     SUMMARY = "summary"
     SUMMARY_BY_GROUP = "summary_by_group"
     SUBJECTS = "subjects"
+    EMOTIONS = "emotions"
     COMPARISONS = "comparisons"
     ABLATION = "ablation"
     CONFIGURATIONS = "configurations"
@@ -61,8 +64,10 @@ class TableName(_Name):
     MARGINAL_EFFECTS = "marginal_effects"
     FRIEDMAN = "friedman"
     OPTIMISM = "optimism"
+    EQUIVALENCE = "equivalence"
     ESTIMATES = "estimates"
     ESTIMATES_BY_GROUP = "estimates_by_group"
+    SEEDS = "seeds"
 
 
 class Column(_Name):
@@ -70,6 +75,7 @@ class Column(_Name):
 
     SUBJECT = "subject"
     GROUP = "group"
+    EMOTION = "emotion"
     CONFIGURATION = "configuration"
     FOLD = "fold"
     FOLD_NUMBER = "fold_number"
@@ -84,6 +90,7 @@ class Column(_Name):
     VAL = "val"
     STATUS = "status"
     REASON = "reason"
+    FAULT = "fault"
     EPOCH = "epoch"
     EPOCHS = "epochs"
     BEST_EPOCH = "best_epoch"
@@ -110,6 +117,7 @@ class Column(_Name):
     RECOMMENDED = "recommended"
     PARAMETER = "parameter"
     DISAGREEMENT = "disagreement"
+    SEED = "seed"
 
 
 class Prefix(_Name):
@@ -138,6 +146,31 @@ class Status(_Name):
     STOPPED = "stopped"
     FAILED = "failed"
 
+
+class Fault(_Name):
+    """What a failed cell failed because of."""
+
+    MACHINE = "machine"  # memory, a killed process, a lost node, a disk or a network: the cell may succeed elsewhere
+    CELL = "cell"  # its configuration or its data, as training that diverges: it would fail again
+
+
+class SearchPhase(_Name):
+    """Phases of a search in its journal; the last four are its endings."""
+
+    STARTING = "starting"
+    BASELINES = "baselines"
+    CELLS = "cells"
+    TABLES = "tables"
+    REPORT = "report"
+    MODEL = "model"
+    COMPLETE = "complete"
+    OUT_OF_TIME = "out of time"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+
+
+ENDINGS: Final = (SearchPhase.COMPLETE, SearchPhase.OUT_OF_TIME, SearchPhase.INTERRUPTED, SearchPhase.FAILED)
+"""Phases after which a search does nothing more."""
 
 SCORED: Final = (Status.COMPLETED, Status.STOPPED)
 """Statuses of cells with scores, from their last epoch or from the rung that stopped them."""
@@ -248,3 +281,7 @@ def enum_values(choices: type[StrEnum]) -> tuple[str, ...]:
     ('shared', 'nested')
     """
     return tuple(choice.value for choice in choices)
+
+
+IN_MEMORY: Final = "a Dataset in memory"
+"""Entry of a manifest for data without a path. They must be given again to resume the run."""

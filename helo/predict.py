@@ -8,7 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helo._cli import EXIT_OK, add_common_options, run_command
+from helo._cli import (
+    EXIT_OK,
+    CommandParser,
+    add_common_options,
+    path_argument,
+    run_command,
+)
 from helo._text import make_printable
 from helo.errors import InputError, require_new, shorten
 
@@ -27,14 +33,24 @@ FEW_WINDOWS = 10
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(prog=PROG, description="Predict emotion distributions with a fitted model.")
+    parser = CommandParser(prog=PROG, description="Predict emotion distributions with a fitted model.")
     add_common_options(parser)
     parser.add_argument("model", metavar="MODEL", help="folder or URI of a fitted model, such as RUN/model")
     parser.add_argument(
-        "data", type=Path, metavar="DATASET", help="dataset directory, or a Parquet or CSV file; labels are not needed"
+        "data",
+        type=path_argument,
+        metavar="DATASET",
+        help="dataset directory, or a table (CSV, Parquet, Excel, SPSS or Stata); labels are not needed",
     )
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="file of predictions to write: .parquet or .csv"
+        "--subject", metavar="COLUMN", help="column of the subject in a table (default: as in the table of the model)"
+    )
+    parser.add_argument(
+        "--out",
+        type=path_argument,
+        required=True,
+        metavar="FILE",
+        help="file of predictions to write: .parquet or .csv",
     )
     return parser
 
@@ -42,26 +58,27 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``helo-predict`` and return its exit code."""
     arguments = build_parser().parse_args(argv)
-    return run_command(PROG, lambda: _predict(arguments.model, arguments.data, arguments.out))
+    return run_command(PROG, lambda: _predict(arguments.model, arguments.data, arguments.out, arguments.subject))
 
 
-def _predict(model_place: str, data: Path, out: Path) -> int:
+def _predict(model_place: str, data: Path, out: Path, subject: str | None) -> int:
     if out.suffix not in (".parquet", ".csv"):
         raise InputError(f"{out}: must end in .parquet or .csv")
     require_new(out)
     if not out.parent.is_dir():
         raise InputError(f"{out}: there is no folder {out.parent}")
+    from helo._csv import write_csv
     from helo.data.unlabelled import read_signals
     from helo.storage.atomic import whole_file
     from helo.training.fitted import load_model
 
-    model = load_model(model_place)
-    signals = read_signals(data, model.schema)
-    predicted, disagreement = model.predict(signals, return_disagreement=True)
-    table = _table(signals, model.emotions, predicted, disagreement)
-    with whole_file(out) as hidden:
+    with whole_file(out) as hidden:  # opened first: a place that cannot be written is found before the work
+        model = load_model(model_place)
+        signals = read_signals(data, model.schema, subject)
+        predicted, disagreement = model.predict(signals, return_disagreement=True)
+        table = _table(signals, model.emotions, predicted, disagreement)
         if out.suffix == ".csv":
-            table.to_csv(hidden, index=False)
+            write_csv(table, hidden)
         else:
             table.to_parquet(hidden, index=False)
     print(f"{out}: {len(signals)} windows of {len(signals.subject_names)} subjects, {len(model.emotions)} emotions")
@@ -112,6 +129,11 @@ def _notes(signals: Signals, model: FittedModel) -> list[str]:
     if far:
         named = shorten(f"{name} ({count:,} windows)" for name, count in far.items())
         notes.append(f"far from all that the model was fitted to (another unit?): {named}")
+    doubted = model.doubted_units(signals)
+    if doubted:
+        named = shorten(f"{name} ({reason})" for name, reason in doubted.items() if name not in far)
+        if named:
+            notes.append(f"in another unit than in the fit? {named}")
     if model.facts.get("epochs") == 0:  # Only models of version 0.1.0 can have no epochs.
         notes.append("the model predicts the mean label for every window: training did not improve on it in the search")
     return notes

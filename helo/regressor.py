@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from helo.configuration import DEFAULTS, Configuration, roles_read
 from helo.data.dataset import LABEL_SUM_TOLERANCE, Dataset, Signals
 from helo.data.schema import Modality, Schema
+from helo.data.subjects import encode_subjects
 from helo.errors import InputError, did_you_mean
 from helo.evaluation.folds import INNER_FOLDS, Split, inner_splits
 from helo.evaluation.scaling import Scaling
@@ -44,7 +45,8 @@ class HeLoRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         modality is the query of the fusion (by default the first physiological one). Without groups all columns are
         one physiological modality.
     transport, ot_entropy, ot_alpha, alignment_weight, label_attention, modalities, feature_encoding, \
-attention_depth, width, heads, dropout, learning_rate, weight_decay, subject_offset, batch_size, epochs
+linear_share, linear_penalty, attention_depth, width, heads, dropout, learning_rate, weight_decay, subject_offset, \
+batch_size, epochs
         Hyperparameters, see `helo.configuration.Configuration`. ``modalities="both"`` reads all column groups. If
         they all have one role, there is no transport, and its hyperparameters have no effect. ``"auto"``, the default
         of `batch_size` and `epochs`, derives them from the number of training windows, see
@@ -112,6 +114,8 @@ attention_depth, width, heads, dropout, learning_rate, weight_decay, subject_off
         label_attention: str = DEFAULTS["label_attention"],
         modalities: str = DEFAULTS["modalities"],
         feature_encoding: str = DEFAULTS["feature_encoding"],
+        linear_share: float = DEFAULTS["linear_share"],
+        linear_penalty: float = DEFAULTS["linear_penalty"],
         attention_depth: int = DEFAULTS["attention_depth"],
         width: int = DEFAULTS["width"],
         heads: int = DEFAULTS["heads"],
@@ -134,6 +138,8 @@ attention_depth, width, heads, dropout, learning_rate, weight_decay, subject_off
         self.label_attention = label_attention
         self.modalities = modalities
         self.feature_encoding = feature_encoding
+        self.linear_share = linear_share
+        self.linear_penalty = linear_penalty
         self.attention_depth = attention_depth
         self.width = width
         self.heads = heads
@@ -236,7 +242,7 @@ attention_depth, width, heads, dropout, learning_rate, weight_decay, subject_off
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan", reset=False)
-        subjects = np.zeros(len(X), np.intp) if groups is None else _encode(groups, len(X))[1]
+        subjects = np.zeros(len(X), np.intp) if groups is None else encode_subjects(column_or_1d(groups), len(X))[1]
         signals = Signals(self._schema, subjects.astype(np.str_), self._features(X))
         predicted, disagreement = self.model_.predict(signals, return_disagreement=True)
         return (predicted, disagreement) if return_disagreement else predicted
@@ -326,7 +332,9 @@ attention_depth, width, heads, dropout, learning_rate, weight_decay, subject_off
         self, rows: int, groups: ArrayLike | None, random_state: np.random.RandomState
     ) -> tuple[NDArray[np.str_], tuple[Split, ...]]:
         """Return the subject of each row, as used in training, and the splits of the members."""
-        names, codes = (np.arange(rows), np.arange(rows)) if groups is None else _encode(groups, rows)
+        names, codes = (
+            (np.arange(rows), np.arange(rows)) if groups is None else encode_subjects(column_or_1d(groups), rows)
+        )
         self._subject_names = () if groups is None else tuple(str(name) for name in names)
         count = min(int(self.inner_folds), len(names))
         order = random_state.permutation(len(names))
@@ -385,12 +393,3 @@ def _check_distributions(labels: Any) -> NDArray[np.float64]:
             f"{distributions[row].min():g} and the sum {distributions[row].sum():g}"
         )
     return distributions
-
-
-def _encode(groups: ArrayLike, rows: int) -> tuple[NDArray[Any], NDArray[np.intp]]:
-    """Return the distinct subjects and the number of each row's subject."""
-    names = column_or_1d(groups)
-    if len(names) != rows:
-        raise ValueError(f"groups must have one entry for each of the {rows} rows of X, got {len(names)}")
-    distinct, codes = np.unique(names, return_inverse=True)
-    return distinct, codes

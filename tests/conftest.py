@@ -6,42 +6,50 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from storage_proxy import StorageProxy
+
     from helo.data.dataset import Dataset
     from helo.evaluation.folds import Fold
 
 
+SEARCHES = (
+    "tests/analysis/test_browser.py",
+    "tests/search/execution/",
+    "tests/search/test_command.py",
+    "tests/search/test_failed_cells.py",
+    "tests/search/test_faults.py",
+    "tests/search/test_privacy.py",
+    "tests/search/test_storage_faults.py",
+)
+"""Files of long searches, and of clusters with several nodes, one after another: each uses the whole machine."""
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Run all files with searches in one process, one after another: each search uses the whole machine.
+    """Run `SEARCHES` in one process. The other process runs all other files, including shorter searches.
 
-    The other process runs all other files, including slow tests that need one core. The text of a file decides, because
-    the process that distributes tests does not collect them, and because pytest 9 no longer lets pytest-xdist change
-    the node ids that its groups by marks need.
+    The names of files decide, because the process that distributes tests does not collect them, and because pytest 9 no
+    longer lets pytest-xdist change the node ids that its groups by marks need.
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class SearchesTogether(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.split("::")[0]
-            return SEARCHES if has_searches(file) else file
+            file: str = nodeid.split("::")[0]
+            return SEARCHES[0] if file.startswith(SEARCHES) else file
+
+        def _assign_work_unit(self, node: Any) -> None:
+            if SEARCHES[0] in self.workqueue:  # first, because they take longest
+                self.workqueue.move_to_end(SEARCHES[0], last=False)
+            super()._assign_work_unit(node)
 
     return SearchesTogether(config, log)
-
-
-SEARCHES = "searches"
-
-
-@cache
-def has_searches(file: str) -> bool:
-    text = (Path(__file__).parents[1] / file).read_text(encoding="utf-8")
-    return "mark.slow" in text and any(word in text for word in ("helo.search", "wesad_search", "import ray"))
 
 
 # Before torch is imported: its threads on the shared cores of a test machine wait for each other, which
@@ -141,6 +149,16 @@ def object_storage(storage_server: str, monkeypatch: pytest.MonkeyPatch, tmp_pat
     ):
         monkeypatch.setenv(name, value)
     return f"s3://lab/{tmp_path.name}"
+
+
+@pytest.fixture
+def storage_proxy(storage_server: str) -> Iterator[StorageProxy]:
+    """Return a proxy of the S3 server, which fails on demand. Tests set ``AWS_ENDPOINT_URL_S3`` to its address."""
+    from storage_proxy import StorageProxy
+
+    proxy = StorageProxy(storage_server)
+    yield proxy
+    proxy.close()
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -91,3 +93,22 @@ def test_a_shell_completes_an_option_and_a_path(tmp_path: Path) -> None:
         done = subprocess.run(["bash", "-c", call], cwd=tmp_path, capture_output=True, text=True, check=True)
         offered.append(done.stdout.split())
     assert offered == [["--protocol"], ["windows.parquet"]]
+
+
+def actions_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Yield the options and arguments of a command and of its subcommands."""
+    for action in parser._actions:
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from actions_of(command)
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_every_path_may_begin_with_a_tilde(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A URI or a name is left to the code that opens it."""
+    monkeypatch.setenv("HOME", "/home/someone")
+    for action in actions_of(importlib.import_module(module).build_parser()):
+        if callable(action.type) and isinstance(value := action.type("7"), Path):
+            assert value == Path("7")
+            assert action.type("~/data") == Path("/home/someone/data"), action.option_strings

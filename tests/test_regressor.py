@@ -228,6 +228,27 @@ def test_clone_pickle_and_data_frames(dataset: Dataset) -> None:
         model.predict(X.iloc[:, ::-1])
 
 
+@pytest.mark.parametrize("kind", [object, "string", "category"])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (None, "groups must name the subject of each row, but row 1 has none"),
+        ("", "subjects: every row must have a name, got an empty one"),
+        (" p01", "differ in spaces or case only"),
+    ],
+)
+def test_every_row_needs_the_name_of_a_person(dataset: Dataset, kind: Any, name: str | None, message: str) -> None:
+    subjects = pd.Series([dataset.subjects[0], name, *dataset.subjects[2:]], dtype=kind)
+    with pytest.raises(ValueError, match=message):
+        HeLoRegressor(**QUICK).fit(dataset.features, dataset.labels, subjects)
+
+
+def test_repeated_columns_are_refused(dataset: Dataset) -> None:
+    X = pd.DataFrame(dataset.features, columns=["a", "a", *dataset.schema.features[2:]])
+    with pytest.raises(ValueError, match="unique column names"):
+        HeLoRegressor(**QUICK).fit(X, dataset.labels)
+
+
 @pytest.mark.parametrize("role", ["physiological", "behavioural"])
 def test_column_groups_of_one_role(role: str) -> None:
     """Signals of one kind need no placeholder: transport is off, and the model can be saved and used elsewhere."""

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State, ctx, no_update
 
 import helo.analysis.web
 from helo._text import make_printable
-from helo.analysis.dashboard.compared import compare_runs
-from helo.analysis.dashboard.watched import Overview, WatchedRun
-from helo.analysis.exhibits import EXHIBITS, PARTS
+from helo.analysis.dashboard.layout import build_layout, build_options, build_part
+from helo.analysis.dashboard.overview import render_overview
+from helo.analysis.dashboard.run_names import short_names
+from helo.analysis.dashboard.shown_runs import ShownRuns
+from helo.analysis.dashboard.watched import WatchedRun
 from helo.analysis.figures import KINDS
-from helo.analysis.web.page import PLOTLY_OPTIONS, THEMES
-from helo.analysis.web.tables import TABLES, Table
-from helo.names import Column
 
 ASSETS: Final = Path(helo.analysis.web.__file__).parent
 """Folder of the scripts and style sheets that Dash serves."""
@@ -45,74 +44,49 @@ def build_app(runs: Sequence[WatchedRun], refresh: float) -> Dash:
         assets_ignore=r"report\.js",
         compress=False,
     )
-    app.layout = _layout(runs, refresh)
-    _serve(app, runs)
+    app.index_string = app.index_string.replace("<html>", '<html lang="en">')
+    shown = ShownRuns(dict(zip(short_names([run.address for run in runs]), runs, strict=True)))
+    app.layout = lambda: build_layout(shown, refresh)
+    _serve(app, shown)
     _draw(app)
     return app
 
 
-def _layout(runs: Sequence[WatchedRun], refresh: float) -> html.Div:
-    tabs = dcc.RadioItems(
-        [{"label": shown, "value": part} for part, shown in PARTS.items()],
-        next(iter(PARTS)),
-        id="part",
-        className="tabs",
-        inline=True,
-    )
-    # Configuration numbers of different runs are unrelated, so the menu needs a single run.
-    hidden = {"display": "none"} if len(runs) > 1 else {}
-    menus = [
-        html.Label(
-            [kind, dcc.Dropdown(id=f"choose-{kind}", placeholder="all", className="menu")],
-            style=hidden if kind == Column.CONFIGURATION else {},
-        )
-        for kind in KINDS
-    ]
-    return html.Div(
-        [
-            html.Div(html.Div([tabs, html.Div(menus, className="choose")]), className="bar"),
-            html.Main(
-                [
-                    html.Div(id="overviews", className="columns"),
-                    html.Div(id="compared"),
-                    html.Div(id="content"),
-                ],
-                className="many" if len(runs) > 1 else "",
-            ),
-            dcc.Interval(id="tick", interval=1000 * refresh),
-            dcc.Store(id="versions", data=[0] * len(runs)),
-            dcc.Store(id="themes", data=THEMES),
-            dcc.Store(id="runs", data=len(runs)),
-            dcc.Store(id="look"),
-            dcc.Store(id="link"),
-        ]
-    )
-
-
-def _serve(app: Dash, runs: Sequence[WatchedRun]) -> None:
+def _serve(app: Dash, shown: ShownRuns) -> None:
     """Add the callbacks of the server: open a part, and update its figures when a run changes."""
 
     @app.callback(
         Output("versions", "data"),
         Output("overviews", "children"),
         Output("compared", "children"),
-        *(Output(f"choose-{kind}", "options") for kind in KINDS),
+        *(Output(f"options-{kind}", "data") for kind in KINDS),
         Input("tick", "n_intervals"),
         State("versions", "data"),
     )
-    def update_runs(_: int | None, shown: list[int]) -> tuple[Any, ...]:
-        versions = [run.refresh() for run in runs]
+    def update_runs(_: int | None, known: list[int]) -> tuple[Any, ...]:
+        versions = [run.refresh() for run in shown.runs]
         # The overview is always rendered again, because the time since the last cell changes.
-        overviews = [_render_overview(run.overview()) for run in runs]
-        if versions == shown:
+        overviews = [render_overview(name, run.overview()) for name, run in shown.by_name.items()]
+        if versions == known:
             return (no_update, overviews, no_update, *(no_update for _ in KINDS))
-        return (versions, overviews, compare_runs(runs), *_options(runs))
+        return (versions, overviews, shown.comparer.table(), *build_options(shown.runs))
 
-    @app.callback(Output("content", "children"), Input("part", "value"))
+    @app.callback(
+        Output({"kind": "details", "run": ALL}, "data"),
+        Input("versions", "data"),
+        *(Input(f"chosen-{kind}", "data") for kind in KINDS),
+    )
+    def update_details(_: list[int], *chosen: str | None) -> list[dict[str, Any]]:
+        names = [name or "" for name in chosen]
+        choice = dict(zip(KINDS, names, strict=True))
+        return [
+            {"run": make_printable(name), "chosen": choice, "details": run.details(*names)}
+            for name, run in shown.by_name.items()
+        ]
+
+    @app.callback(Output("content", "children"), Input("part", "data"))
     def open_part(part: str) -> list[Any]:
-        tables = [one for one in TABLES.values() if one.part == part]
-        above, below = ([_table_row(runs, one) for one in tables if one.first is first] for first in (True, False))
-        return [*above, *(_row(runs, name) for name, one in EXHIBITS.items() if one.part == part), *below]
+        return build_part(shown, part)
 
     @app.callback(
         Output({"kind": "table", "run": ALL, "name": ALL}, "data"),
@@ -120,10 +94,11 @@ def _serve(app: Dash, runs: Sequence[WatchedRun]) -> None:
         prevent_initial_call=True,
     )
     def update_tables(_: list[int]) -> list[str]:
-        return [runs[output["id"]["run"]].table(output["id"]["name"]) for output in ctx.outputs_list]
+        return [shown.runs[output["id"]["run"]].table(output["id"]["name"]) for output in ctx.outputs_list]
 
     @app.callback(
         Output({"kind": "raw", "run": ALL, "name": ALL}, "data"),
+        Output({"kind": "aligned", "run": ALL, "name": ALL}, "data"),
         Output({"kind": "made", "run": ALL, "name": ALL}, "data"),
         Input("versions", "data"),
         State(
@@ -131,13 +106,13 @@ def _serve(app: Dash, runs: Sequence[WatchedRun]) -> None:
         ),  # the figures themselves would be sent back to the server
         prevent_initial_call=True,
     )
-    def update_figures(_: list[int], known: list[str]) -> tuple[list[Any], list[Any]]:
-        places = [entry["id"] for entry in ctx.states_list[0]]
-        found = [runs[place["run"]].figure(place["name"]) for place in places]
-        new = [shown["made"] != old for shown, old in zip(found, known, strict=True)]
+    def update_figures(_: list[int], known: list[list[str]]) -> tuple[list[Any], list[Any], list[Any]]:
+        places = [(entry["id"]["run"], entry["id"]["name"]) for entry in ctx.states_list[0]]
+        found = shown.placed(places)
         return (
-            [shown if fresh else no_update for shown, fresh in zip(found, new, strict=True)],
-            [shown["made"] if fresh else no_update for shown, fresh in zip(found, new, strict=True)],
+            [one.shown if one.made[0] != old[0] else no_update for one, old in zip(found, known, strict=True)],
+            [one.changes if one.made[1] != old[1] else no_update for one, old in zip(found, known, strict=True)],
+            [one.made if one.made != old else no_update for one, old in zip(found, known, strict=True)],
         )
 
 
@@ -149,14 +124,17 @@ def _draw(app: Dash) -> None:
         Output("look", "data"),
         Input("themes", "data"),
         State("runs", "data"),
+        State("part", "data"),
     )
     add(
         ClientsideFunction("helo_callbacks", "drawFigure"),
         Output({"kind": "figure", "run": MATCH, "name": MATCH}, "figure"),
         Output({"kind": "figure", "run": MATCH, "name": MATCH}, "style"),
         Output({"kind": "note", "run": MATCH, "name": MATCH}, "children"),
+        Output({"kind": "busy", "run": MATCH, "name": MATCH}, "hidden"),
         Input({"kind": "raw", "run": MATCH, "name": MATCH}, "data"),
-        *(Input(f"choose-{kind}", "value") for kind in KINDS),
+        Input({"kind": "aligned", "run": MATCH, "name": MATCH}, "data"),
+        *(Input(f"chosen-{kind}", "data") for kind in KINDS),
         Input("look", "data"),
     )
     add(
@@ -166,63 +144,27 @@ def _draw(app: Dash) -> None:
         State({"kind": "place", "run": MATCH, "name": MATCH}, "id"),
     )
     add(
+        ClientsideFunction("helo_callbacks", "showDetails"),
+        Output({"kind": "chosen", "run": MATCH}, "title"),
+        Input({"kind": "details", "run": MATCH}, "data"),
+        State({"kind": "chosen", "run": MATCH}, "id"),
+    )
+    add(
         ClientsideFunction("helo_callbacks", "followLink"),
-        *(Output(f"choose-{kind}", "value") for kind in KINDS),
-        *(Input(f"choose-{kind}", "options") for kind in KINDS),
+        *(Output(f"chosen-{kind}", "data") for kind in KINDS),
+        *(Input(f"options-{kind}", "data") for kind in KINDS),
     )
     add(
         ClientsideFunction("helo_callbacks", "writeLink"),
         Output("link", "data"),
-        Input("part", "value"),
-        *(Input(f"choose-{kind}", "value") for kind in KINDS),
+        Input("part", "data"),
+        *(Input(f"chosen-{kind}", "data") for kind in KINDS),
     )
-
-
-def _table_row(runs: Sequence[WatchedRun], table: Table) -> html.Section:
-    places = []
-    for number, run in enumerate(runs):
-        place = {"run": number, "name": table.name}
-        store = dcc.Store({"kind": "table", **place}, data=run.table(table.name))
-        places.append(html.Div([store, html.Div(id={"kind": "place", **place})]))
-    parts = [html.H3(table.title), html.Div(places, className="columns")]
-    return html.Section(parts, className="part", id=f"table-{table.name}")
-
-
-def _row(runs: Sequence[WatchedRun], name: str) -> html.Section:
-    one = EXHIBITS[name]
-    places = []
-    for number, run in enumerate(runs):
-        place, shown = {"run": number, "name": name}, run.figure(name)
-        places.append(
-            html.Figure(
-                [
-                    dcc.Store({"kind": "raw", **place}, data=shown),
-                    dcc.Store({"kind": "made", **place}, data=shown["made"]),
-                    dcc.Graph(id={"kind": "figure", **place}, config=PLOTLY_OPTIONS, style={"display": "none"}),
-                    html.P(id={"kind": "note", **place}, className="note"),
-                ]
-            )
+    for kind in KINDS:
+        add(
+            ClientsideFunction("helo_callbacks", "fillMenu"),
+            Output(f"menu-{kind}", "title"),
+            Input(f"options-{kind}", "data"),
+            Input(f"chosen-{kind}", "data"),
+            State(f"menu-{kind}", "id"),
         )
-    caption = one.caption + (" Axes and colours differ between runs." if len(runs) > 1 else "")
-    shown_parts = [html.H3(one.title), html.Div(places, className="columns"), html.Figcaption(caption)]
-    return html.Section(shown_parts, className="part", id=f"exhibit-{name}")
-
-
-def _render_overview(overview: Overview) -> html.Section:
-    parts = [html.H3(make_printable(overview.name)), html.P(make_printable(overview.progress), className="lead")]
-    if overview.verdict:
-        parts.append(html.P(make_printable(overview.verdict), className="verdict"))
-    if overview.notes:
-        notes = [html.P(make_printable(note)) for note in overview.notes]
-        parts.append(html.Details([html.Summary("Notes on the results"), *notes]))
-    return html.Section(parts, className="part overview")
-
-
-def _options(runs: Sequence[WatchedRun]) -> tuple[list[dict[str, str]], ...]:
-    """Return the subjects and the configurations of all runs as options of the menus, which all runs share."""
-    named = [run.choices() for run in runs]
-    subjects = dict.fromkeys(name for subjects, _ in named for name in subjects)
-    configurations = sorted({number for _, numbers in named for number in numbers})
-    return tuple(
-        [{"label": make_printable(name), "value": str(name)} for name in names] for names in (subjects, configurations)
-    )

@@ -59,11 +59,13 @@ def serve(
 
 
 def _listening(host: str, port: int, app: Flask) -> BaseWSGIServer:
+    if not host:  # it would listen on all interfaces without a check of the host name
+        raise InputError("--host must be an address or a name, such as 127.0.0.1, got ''")
     try:
         # The socket is bound here, because werkzeug exits if it cannot bind.
         with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as bound:
             return make_server(host, port, app, threaded=True, fd=bound.fileno())
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:  # the last for names that cannot be looked up
         taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
         why = "is in use; choose another --port" if taken else f"cannot be used for listening ({error})"
         raise InputError(f"{host}:{port}: {why}") from None

@@ -4,11 +4,14 @@ Each module summarises tables in a NamedTuple, and draws it as a plotly figure. 
 `InputError` with the reason if the tables hold nothing to show.
 """
 
-from helo.analysis.figures._links import CHOICES, KINDS, choose
-from helo.analysis.figures._style import BLUE, DARK, LIGHT, NARROW, SKY
+from helo.analysis.figures._links import CHOICES, KINDS, choose, expand_changes
+from helo.analysis.figures._style import BLUE, DARK, DESCRIPTION, LIGHT, NARROW, PALETTE, SKY
+from helo.analysis.figures.agreement import plot_agreement
 from helo.analysis.figures.comparisons import plot_comparisons
 from helo.analysis.figures.correlation import plot_correlation
 from helo.analysis.figures.cost import plot_cost, plot_timeline
+from helo.analysis.figures.differences import plot_differences
+from helo.analysis.figures.emotions import plot_emotions
 from helo.analysis.figures.estimates import plot_estimates
 from helo.analysis.figures.heatmap import plot_heatmap
 from helo.analysis.figures.importance import plot_importance
@@ -26,14 +29,20 @@ __all__ = [
     "BLUE",
     "CHOICES",
     "DARK",
+    "DESCRIPTION",
     "KINDS",
     "LIGHT",
     "NARROW",
+    "PALETTE",
     "SKY",
     "choose",
+    "expand_changes",
+    "plot_agreement",
     "plot_comparisons",
     "plot_correlation",
     "plot_cost",
+    "plot_differences",
+    "plot_emotions",
     "plot_estimates",
     "plot_heatmap",
     "plot_importance",

@@ -7,7 +7,7 @@ report and the dashboard read them in ``analysis/web/figures.js``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import plotly.graph_objects as go
 
@@ -20,6 +20,9 @@ KINDS: Final = (Column.SUBJECT, Column.CONFIGURATION)
 
 CHOICES: Final = "choices"
 """Key in `layout.meta`: kind → name → list with one mapping per trace, of the attributes to replace."""
+
+CHOICE_STYLE: Final = "style"
+"""Key in `layout.meta`: list with one mapping per trace, of the attributes to replace whatever is chosen."""
 
 CHOICE_NOTES: Final = "notes"
 """Key in `layout.meta`: number of an annotation → its text once something is chosen."""
@@ -53,8 +56,20 @@ def build_grid_owners(x: Mapping[str, Sequence[Any]], y: Mapping[str, Sequence[A
     return {side: {kind: list(names) for kind, names in owners.items()} for side, owners in (("x", x), ("y", y))}
 
 
+def expand_changes(changes: Sequence[Mapping[str, Any] | int]) -> list[Mapping[str, Any]]:
+    """Return the change of each trace. A number stands for the change of the trace with this number.
+
+    >>> expand_changes([{"y": [1]}, {}, 0])
+    [{'y': [1]}, {}, {'y': [1]}]
+    """
+    return [one if isinstance(one, Mapping) else cast("Mapping[str, Any]", changes[one]) for one in changes]
+
+
 def add_choices(
-    figure: go.Figure, notes: Mapping[int, str] | None = None, **choices: Mapping[Any, Sequence[Mapping[str, Any]]]
+    figure: go.Figure,
+    notes: Mapping[int, str] | None = None,
+    style: Sequence[Mapping[str, Any]] = (),
+    **choices: Mapping[Any, Sequence[Mapping[str, Any] | int]],
 ) -> go.Figure:
     """Add the content that a figure shows once a subject or configuration is chosen.
 
@@ -64,9 +79,12 @@ def add_choices(
         Figure to change.
     notes : mapping, optional
         Number of an annotation → its text once something is chosen, in which ``{}`` stands for the name.
+    style : sequence of mapping, optional
+        One mapping per trace, of the attributes to replace whatever is chosen.
     **choices : mapping
         By kind (see `KINDS`): name → one mapping per trace from attribute to new value, such as ``{"y": [...]}``. Long
-        numeric values may be arrays. Later traces that do not change may be omitted.
+        numeric values may be arrays. A number stands for the change of the trace with this number. Later traces that do
+        not change may be omitted.
 
     Returns
     -------
@@ -77,6 +95,7 @@ def add_choices(
     meta[CHOICES] = {
         kind: {str(name): list(changes) for name, changes in names.items()} for kind, names in choices.items()
     }
+    meta[CHOICE_STYLE] = list(style)
     meta[CHOICE_NOTES] = {str(number): text for number, text in (notes or {}).items()}
     figure.layout.meta = meta
     return figure
@@ -117,8 +136,9 @@ def choose(figure: go.Figure, subject: str | None = None, configuration: int | N
             raise InputError("this figure shows a subject or a configuration, not both: omit one")
         if str(name) not in names:
             raise InputError(f"unknown {kind} {str(name)!r}{did_you_mean(str(name), names)}")
-        for trace, changes in zip(figure.data, names[str(name)], strict=False):
-            trace.update(changes)
+        for changes in (meta.get(CHOICE_STYLE, ()), expand_changes(names[str(name)])):
+            for trace, change in zip(figure.data, changes, strict=False):
+                trace.update(change)
         for number, text in meta.get(CHOICE_NOTES, {}).items():
             figure.layout.annotations[int(number)].text = text.replace("{}", escape_label(name))
     return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import plotly.graph_objects as go
@@ -22,6 +22,9 @@ VERMILLION: Final = "#D55E00"
 SKY: Final = "#56B4E9"
 PURPLE: Final = "#CC79A7"
 GREY: Final = "#8A8F98"
+
+PALETTE: Final = (BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE, GREY)
+"""Colours of things without a colour of their own, in order."""
 
 STATUS_COLOURS: Final[dict[str, str]] = {Status.COMPLETED: BLUE, Status.STOPPED: ORANGE, Status.FAILED: VERMILLION}
 """Colour of each status of a cell."""
@@ -48,6 +51,10 @@ NARROW: Final = "narrow"
 """Key in `layout.meta` of the layout changes for narrow pages, in the dotted form of ``Plotly.relayout``."""
 
 
+DESCRIPTION: Final = "description"
+"""Key in `layout.meta` of the sentence that says what the figure shows."""
+
+
 def _template(ink: str, grid: str, paper: str) -> go.layout.Template:
     axis = {
         "gridcolor": grid,
@@ -66,7 +73,7 @@ def _template(ink: str, grid: str, paper: str) -> go.layout.Template:
             },
             "paper_bgcolor": paper,
             "plot_bgcolor": paper,
-            "colorway": [BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE, GREY],
+            "colorway": list(PALETTE),
             "xaxis": axis,
             "yaxis": axis,
             "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"},
@@ -90,6 +97,16 @@ def escape_label(text: object) -> str:
     '&lt;b&gt;S2&lt;/b&gt;'
     """
     return html.escape(make_printable(text), quote=False)
+
+
+def shorten_label(text: object, letters: int = 20) -> str:
+    """Escape a name for an axis, and cut it if it has more than `letters` letters.
+
+    >>> shorten_label("calm"), shorten_label("overwhelmed", 6)
+    ('calm', 'overw…')
+    """
+    name = str(text)
+    return escape_label(name if len(name) <= letters else name[: letters - 1] + "…")
 
 
 _BAR = 170
@@ -164,6 +181,90 @@ def format_validation_title(metric: str) -> str:
     return f"validation {METRICS[metric].label} {METRICS[metric].arrow}"
 
 
+def find_range(values: Sequence[float], far: Sequence[float]) -> tuple[float, float] | None:
+    """Return the range of an axis that leaves out far values, or None if they are near enough to be shown in place.
+
+    Parameters
+    ----------
+    values : sequence of float
+        Values that must be in the range. NaN is skipped.
+    far : sequence of float
+        Values that may be left out, where they would take more than a third of the width. NaN is skipped.
+
+    Returns
+    -------
+    tuple of float or None
+        Lower and upper end of the axis.
+
+    Examples
+    --------
+    >>> find_range([0.2, 0.3], [0.32]) is None
+    True
+    >>> find_range([0.0, 1.0], [9.0])
+    (-0.08, 1.25)
+    """
+    low, high = (pick((value for value in values if math.isfinite(value)), default=0.0) for pick in (min, max))
+    span = (high - low) or abs(high) or 1.0
+    found = [value for value in far if math.isfinite(value)]
+    if all(low - span / 2 <= value <= high + span / 2 for value in found):
+        return None
+    # The side with values out of range has room for their labels.
+    below = 0.25 if any(value < low for value in found) else 0.08
+    above = 0.25 if any(value > high for value in found) else 0.08
+    return low - below * span, high + above * span
+
+
+def mark_outside(trace: go.Scatter, ends: tuple[float, float] | None, to_text: Callable[[float], str]) -> go.Scatter:
+    """Draw the points of a trace that are outside of an axis as labelled arrows at its end.
+
+    Parameters
+    ----------
+    trace : plotly.graph_objects.Scatter
+        Markers with lists of colours and symbols.
+    ends : tuple of float or None
+        Range of the x axis, see `find_range`.
+    to_text : callable
+        Formats a value for its label.
+
+    Returns
+    -------
+    plotly.graph_objects.Scatter
+        The same trace. Its `hovertext` has the value of every point.
+    """
+    trace.hovertext = [to_text(value) for value in trace.x]
+    if ends is None:
+        return trace
+    low, high = ends
+    outside = [value < low or value > high for value in trace.x]
+    symbols = [
+        f"triangle-{'left' if value < low else 'right'}{'-open' if symbol.endswith('-open') else ''}"
+        if is_outside
+        else symbol
+        for value, symbol, is_outside in zip(trace.x, trace.marker.symbol, outside, strict=True)
+    ]
+    text = [to_text(value) if is_outside else "" for value, is_outside in zip(trace.x, outside, strict=True)]
+    inner = 0.02 * (high - low)
+    lengths = {
+        key: [0 if is_outside else length for length, is_outside in zip(trace.error_x[key], outside, strict=True)]
+        for key in ("array", "arrayminus")
+    }
+    return trace.update(
+        mode="markers+text",
+        text=text,
+        textposition=["middle right" if value < low else "middle left" for value in trace.x],
+        textfont={"size": 12},
+        x=[min(max(value, low + inner), high - inner) for value in trace.x],
+        marker={"symbol": symbols},
+        error_x=lengths,
+    )
+
+
+def describe(figure: go.Figure, sentence: str) -> go.Figure:
+    """Store what a figure shows in a sentence for readers who do not see it."""
+    figure.layout.meta = dict(figure.layout.meta or {}) | {DESCRIPTION: sentence}
+    return figure
+
+
 def make_figure(traces: list[Any], **layout: Any) -> go.Figure:
     """Return a figure in the light template and at full width. `layout` should set its height in pixels."""
     return go.Figure(traces, layout={"template": LIGHT, "autosize": True, **layout})
@@ -216,6 +317,18 @@ class Grid(NamedTuple):
         left = column * (width + self.spacing)
         upper = 1 - row * (self.panel + self.gap) / inner
         return [left, left + width], [max(0.0, upper - self.panel / inner), upper]
+
+
+def count_columns(panels: int, columns: int) -> int:
+    """Return the number of columns of a grid near `columns` with which its last row has no panel alone.
+
+    >>> count_columns(3, 4), count_columns(8, 4), count_columns(9, 4), count_columns(13, 4)
+    (3, 4, 3, 5)
+    """
+    if panels <= columns:
+        return max(1, panels)
+    near = (columns, columns - 1, columns + 1, columns + 2)
+    return next((one for one in near if one > 0 and (one == 1 or panels % one != 1)), columns)
 
 
 def build_note(text: str, x: float = 0, y: float = 1) -> dict[str, Any]:

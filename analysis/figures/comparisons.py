@@ -14,15 +14,18 @@ from helo.analysis.figures._style import (
     GREY,
     Grid,
     arrange_panels,
+    describe,
     escape_label,
+    find_range,
     make_figure,
+    mark_outside,
     update_narrow_layout,
 )
 from helo.analysis.statistics.signed_rank import ALPHA
 from helo.analysis.wording import format_difference, format_effect, format_p
 from helo.errors import InputError
 from helo.metrics import METRICS
-from helo.names import Column
+from helo.names import Column, Estimate
 
 
 class _ComparisonsInfo(NamedTuple):
@@ -69,15 +72,18 @@ def plot_comparisons(comparisons: pd.DataFrame, metric: str) -> go.Figure:
     InputError
         If no subject has both a completed cell and a baseline.
     """
-    return _draw_figure(_build_info(comparisons, metric))
+    info = _build_info(comparisons, metric)
+    gains = (f"{name} {format_difference(gain)}" for name, gain in zip(info.references, info.gains, strict=True))
+    return describe(_draw_figure(info), f"Gain over {', '.join(gains)}.")
 
 
 def _draw_figure(info: _ComparisonsInfo) -> go.Figure:
     label = METRICS[info.metric].label
-    figure = make_figure([_trace(info)], showlegend=False)
+    ends = _range(info)
+    figure = make_figure([mark_outside(_trace(info), ends, format_difference)], showlegend=False)
     figure.add_vline(0, line={"color": GREY, "dash": "dot", "width": 1}, layer="below")
     figure.update_layout(
-        xaxis={"title": {"text": f"mean gain in {label} (right: the search is better)"}, "nticks": 6},
+        xaxis={"title": {"text": f"mean gain in {label} (right: the search is better)"}, "nticks": 6, "range": ends},
         yaxis={"type": "category", "autorange": "reversed"},
     )
     grid = Grid(1, 1, 34 * len(info.references) + 10, 0, top=12)
@@ -85,6 +91,15 @@ def _draw_figure(info: _ComparisonsInfo) -> go.Figure:
         arrange_panels(figure, grid, grid),
         {"xaxis.title.text": f"gain in {label} (right: better)", "yaxis.title.text": ""},
     )
+
+
+def _range(info: _ComparisonsInfo) -> tuple[float, float] | None:
+    """Return the range of the axis, in which the gain over the uniform distribution does not dwarf all others."""
+    near = [0.0]
+    far: list[float] = []
+    for name, *values in zip(info.references, info.gains, info.lows, info.highs, strict=True):
+        (far if name == Estimate.UNIFORM else near).extend(values)
+    return find_range(near, far)
 
 
 def _trace(info: _ComparisonsInfo) -> go.Scatter:
@@ -117,7 +132,7 @@ def _trace(info: _ComparisonsInfo) -> go.Scatter:
             ]
             for low, high, p, effect, better, subjects in intervals
         ],
-        hovertemplate="%{y}<br>gain %{x:.4f}, 95 % %{customdata[0]} to %{customdata[1]}"
+        hovertemplate="%{y}<br>gain %{hovertext}, 95 % %{customdata[0]} to %{customdata[1]}"
         "<br>p %{customdata[2]}, effect size %{customdata[3]}"
         "<br>better for %{customdata[4]} of %{customdata[5]} subjects<extra></extra>",
     )

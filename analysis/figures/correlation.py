@@ -19,6 +19,7 @@ from helo.analysis.figures._style import (
     add_colour_bar,
     arrange_panels,
     axis_suffix,
+    describe,
     escape_label,
     make_figure,
     update_narrow_layout,
@@ -108,7 +109,9 @@ def plot_correlation(
     InputError
         If there are fewer than two windows with reported distributions, or fewer than two emotions.
     """
-    return _draw_figure(_build_info(explanations, predictions, cells, objective, emotions))
+    info = _build_info(explanations, predictions, cells, objective, emotions)
+    learnt = "" if info.learned is None else f" The learnt correlation differs by {info.distance:.2f} on average."
+    return describe(_draw_figure(info), f"Correlation between {len(info.emotions)} emotions.{learnt}")
 
 
 def _draw_figure(info: _CorrelationInfo) -> go.Figure:

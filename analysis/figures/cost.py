@@ -20,10 +20,12 @@ from helo.analysis.figures._style import (
     Grid,
     arrange_panels,
     build_note,
+    describe,
     escape_label,
     make_figure,
 )
 from helo.analysis.statistics.schedule import Schedule, Stretch, infer_schedule, join_cells
+from helo.analysis.wording import count
 from helo.names import Column, Status
 
 STATUSES = (Status.COMPLETED, Status.STOPPED, Status.FAILED)
@@ -129,7 +131,12 @@ def plot_cost(cells: pd.DataFrame) -> go.Figure:
     InputError
         If no cell has a start and an end.
     """
-    return _draw_figure(_build_info(cells))
+    info = _build_info(cells)
+    return describe(
+        _draw_figure(info),
+        f"{count(info.cells, 'cell')} with a median of {info.median:.3g} s on {count(info.workers, 'worker')}, busy"
+        f" {100 * info.busy:.0f} % of the time.",
+    )
 
 
 def _draw_figure(info: _CostInfo) -> go.Figure:
@@ -248,7 +255,12 @@ def plot_timeline(cells: pd.DataFrame) -> go.Figure:
     InputError
         If no cell has a start and an end.
     """
-    return _draw_timeline(_build_timeline_info(cells))
+    info = _build_timeline_info(cells)
+    return describe(
+        _draw_timeline(info),
+        f"{count(len(info.bars), 'bar')} on {count(len(info.workers), 'worker')}, busy {100 * info.busy:.0f} % of the"
+        " time.",
+    )
 
 
 def _draw_timeline(info: _TimelineInfo) -> go.Figure:

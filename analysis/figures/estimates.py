@@ -15,9 +15,12 @@ from helo.analysis.figures._style import (
     Grid,
     arrange_panels,
     axis_suffix,
+    describe,
     escape_label,
+    find_range,
     format_metric_title,
     make_figure,
+    mark_outside,
     update_narrow_layout,
 )
 from helo.analysis.wording import NOT_REPORTABLE, format_score
@@ -83,17 +86,24 @@ def plot_estimates(summary: pd.DataFrame, metrics: Sequence[str] = ("chebyshev",
     InputError
         If no estimate has a score.
     """
-    return _draw_figure(_build_info(summary, metrics))
+    info = _build_info(summary, metrics)
+    sentences = [
+        f"{METRICS[panel.metric].label}: "
+        + ", ".join(f"{name} {format_score(mean)}" for name, mean in zip(panel.estimates, panel.means, strict=True))
+        for panel in info.panels
+    ]
+    return describe(_draw_figure(info), f"Means. {'. '.join(sentences)}.")
 
 
 def _draw_figure(info: _EstimatesInfo) -> go.Figure:
     figure = make_figure([], showlegend=False)
     for index, panel in enumerate(info.panels):
         axis = axis_suffix(index)
-        figure.add_trace(_trace(panel, axis))
+        ends = _range(panel)
+        figure.add_trace(mark_outside(_trace(panel, axis), ends, format_score))
         figure.update_layout(
             {
-                f"xaxis{axis}": {"title": {"text": format_metric_title(panel.metric)}, "nticks": 6},
+                f"xaxis{axis}": {"title": {"text": format_metric_title(panel.metric)}, "nticks": 6, "range": ends},
                 f"yaxis{axis}": {"type": "category", "autorange": "reversed", "showticklabels": index == 0},
             }
         )
@@ -108,6 +118,15 @@ def _draw_figure(info: _EstimatesInfo) -> go.Figure:
         for index, panel in enumerate(info.panels)
     }
     return update_narrow_layout(arrange_panels(figure, wide, slim), shorter)
+
+
+def _range(panel: _Panel) -> tuple[float, float] | None:
+    """Return the range of the axis, in which the uniform distribution does not make all others look alike."""
+    near: list[float] = []
+    far: list[float] = []
+    for name, *values in zip(panel.estimates, panel.means, panel.lows, panel.highs, strict=True):
+        (far if name == Estimate.UNIFORM else near).extend(values)
+    return find_range(near, far)
 
 
 def _trace(panel: _Panel, axis: str) -> go.Scatter:
@@ -132,7 +151,7 @@ def _trace(panel: _Panel, axis: str) -> go.Scatter:
             "color": GREY,
         },
         customdata=[[format_score(low), format_score(high)] for _, low, high in rows],
-        hovertemplate="%{y}<br>mean %{x:.4f}<br>95 % interval %{customdata[0]} to %{customdata[1]}<extra></extra>",
+        hovertemplate="%{y}<br>mean %{hovertext}<br>95 % interval %{customdata[0]} to %{customdata[1]}<extra></extra>",
     )
 
 

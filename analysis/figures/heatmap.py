@@ -17,6 +17,7 @@ from helo.analysis.figures._style import (
     NARROW,
     SEQUENTIAL,
     add_colour_bar,
+    describe,
     escape_label,
     format_metric_title,
     make_figure,
@@ -150,7 +151,13 @@ def plot_heatmap(cells: pd.DataFrame, baselines: pd.DataFrame, objective: str) -
     InputError
         If no cell has a test score.
     """
-    return _draw_figure(_build_info(cells, baselines, objective))
+    info = _build_info(cells, baselines, objective)
+    better = np.nansum(info.skills > 0)
+    return describe(
+        _draw_figure(info),
+        f"{len(info.subjects)} subjects and {info.numbers.shape[1]} columns of cells; {better:.0f} of"
+        f" {np.isfinite(info.skills).sum()} cells are better than the train mean.",
+    )
 
 
 def _draw_figure(info: _HeatmapInfo) -> go.Figure:

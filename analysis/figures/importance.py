@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 import plotly.graph_objects as go
 
-from helo.analysis.figures._style import BLUE, GREY, NARROW, escape_label, make_figure
+from helo.analysis.figures._style import BLUE, GREY, NARROW, describe, escape_label, make_figure
 from helo.errors import InputError
 from helo.names import Column
 
@@ -60,7 +60,9 @@ def plot_importance(importance: pd.DataFrame) -> go.Figure:
     InputError
         If no hyperparameter has an importance above 0.
     """
-    return _draw_figure(_build_info(importance))
+    info = _build_info(importance)
+    shares = (f"{name} {100 * share:.0f} %" for name, share in zip(info.parameters, info.shares, strict=True))
+    return describe(_draw_figure(info), f"Shares of importance: {', '.join(shares)}.")
 
 
 def _draw_figure(info: _ImportanceInfo) -> go.Figure:

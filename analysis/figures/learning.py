@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from helo.analysis.figures._links import add_choices, build_owners
-from helo.analysis.figures._style import BLUE, GREY, escape_label, format_validation_title, make_figure
+from helo.analysis.figures._style import BLUE, GREY, describe, escape_label, format_validation_title, make_figure
 from helo.analysis.statistics.estimates import scored
 from helo.errors import InputError
 from helo.names import Column, Prefix
@@ -180,7 +180,10 @@ def plot_learning(cells: pd.DataFrame, epochs: pd.DataFrame, objective: str) -> 
     InputError
         If no selected cell has a recorded epoch.
     """
-    return _draw_figure(_build_info(cells, epochs, objective))
+    info = _build_info(cells, epochs, objective)
+    mean = info.selected.mean
+    ends = f" The mean goes from {mean.scores[0]:.4f} to {mean.scores[-1]:.4f}." if mean and mean.scores else ""
+    return describe(_draw_figure(info), f"Learning curves of {len(info.subjects)} folds.{ends}")
 
 
 def _draw_figure(info: _LearningInfo) -> go.Figure:

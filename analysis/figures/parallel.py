@@ -20,12 +20,14 @@ from helo.analysis.figures._style import (
     GREY,
     NARROW,
     VERMILLION,
+    describe,
     escape_label,
     format_validation_title,
     make_figure,
 )
 from helo.analysis.figures.slices import build_log_ticks
 from helo.analysis.statistics.parameters import SearchedParameter, searched_parameters
+from helo.analysis.wording import count
 from helo.errors import InputError
 from helo.metrics import METRICS
 from helo.names import Column, Prefix
@@ -192,7 +194,15 @@ def plot_parallel(
     InputError
         If fewer than two configurations have a score, or no hyperparameter takes two values.
     """
-    return _draw_figure(_build_info(configurations, effects, objective, parameters or {}))
+    info = _build_info(configurations, effects, objective, parameters or {})
+    names = [axis.title.replace("<br>", " ") for axis in info.axes]
+    recommended = [
+        ", ".join(f"{name} {word}" for name, word in zip(names, line.words, strict=True))
+        for line in info.lines
+        if line.recommended
+    ]
+    words = f" Recommended: {recommended[0]}." if recommended else ""
+    return describe(_draw_figure(info), f"{count(len(info.lines), 'configuration')}.{words}")
 
 
 def _draw_figure(info: _ParallelInfo) -> go.Figure:

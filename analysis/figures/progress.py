@@ -16,12 +16,14 @@ from helo.analysis.figures._style import (
     Grid,
     arrange_panels,
     axis_suffix,
+    describe,
     format_validation_title,
     make_figure,
     update_narrow_layout,
 )
 from helo.analysis.statistics.configurations import adjusted_means
 from helo.analysis.statistics.estimates import completed, scored
+from helo.analysis.wording import count, format_score
 from helo.errors import InputError
 from helo.metrics import METRICS
 from helo.names import Column, Prefix
@@ -147,7 +149,9 @@ def plot_progress(cells: pd.DataFrame, objective: str, nested: bool = False, fol
     InputError
         If no cell has a score, or if `nested` is True and no cell ran to its end.
     """
-    return _draw_figure(_build_info(cells, objective, nested, folds))
+    info = _build_info(cells, objective, nested, folds)
+    best = f" The best mean validation score is {format_score(info.best.scores[-1])}." if info.best.scores else ""
+    return describe(_draw_figure(info), f"{count(info.cells, 'finished cell')}.{best}")
 
 
 def _draw_figure(info: _ProgressInfo) -> go.Figure:

@@ -11,6 +11,7 @@ from helo.analysis.figures._style import (
     GREY,
     Grid,
     arrange_panels,
+    describe,
     escape_label,
     make_figure,
     update_narrow_layout,
@@ -63,7 +64,9 @@ def plot_ranks(ranks: Ranks) -> go.Figure:
     plotly.graph_objects.Figure
         One row per method at its mean rank, the best on top and left.
     """
-    return _draw_figure(_build_info(ranks))
+    info = _build_info(ranks)
+    ranked = (f"{name} {rank:.2f}" for name, rank in zip(info.methods, info.mean_ranks, strict=True))
+    return describe(_draw_figure(info), f"Mean ranks, best first: {', '.join(ranked)}.")
 
 
 def _draw_figure(info: _RanksInfo) -> go.Figure:

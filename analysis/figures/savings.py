@@ -7,7 +7,8 @@ from typing import NamedTuple
 import pandas as pd
 import plotly.graph_objects as go
 
-from helo.analysis.figures._style import BLUE, GREY, NARROW, ORANGE, VERMILLION, make_figure
+from helo.analysis.figures._style import BLUE, GREY, NARROW, ORANGE, SKY, VERMILLION, describe, make_figure
+from helo.analysis.statistics.cell_counts import CellCounts
 from helo.analysis.statistics.training_end import EPOCHS_PARAM
 from helo.errors import InputError
 from helo.names import Column, Status
@@ -18,62 +19,58 @@ class Savings(NamedTuple):
 
     Attributes
     ----------
-    planned : int
-        Cells of the whole search.
-    completed, stopped, failed : int
-        Cells that ended with this status.
-    unstarted : int
-        Cells that were not started.
+    planned, completed, stopped, failed, dropped, waiting : int
+        Numbers of cells, see `helo.analysis.statistics.cell_counts.CellCounts`. Waiting cells are no savings.
     typical : float
         Mean number of epochs, summed over members, of a cell that runs to its end.
     epochs_completed, epochs_stopped, epochs_failed : int
         Epochs that ran in cells of this status.
-    epochs_rest : int
-        Number of epochs that were not run: what stopped cells would have taken to their end, and `typical` epochs for
-        each cell that was not started.
+    epochs_saved : int
+        Number of epochs that are not run: what stopped cells would have taken to their end, and `typical` epochs for
+        each dropped cell.
+    epochs_waiting : int
+        `typical` epochs for each waiting cell.
     """
 
     planned: int
     completed: int
     stopped: int
     failed: int
-    unstarted: int
+    dropped: int
+    waiting: int
     typical: float
     epochs_completed: int
     epochs_stopped: int
     epochs_failed: int
-    epochs_rest: int
+    epochs_saved: int
+    epochs_waiting: int
 
     @property
     def share_run(self) -> float:
-        """Epochs that were run, as a share of the epochs of all cells run to their end."""
+        """Epochs that were run, as a share of those that the finished and dropped cells take to their end."""
         done = self.epochs_completed + self.epochs_stopped + self.epochs_failed
-        return done / (done + self.epochs_rest)
+        return done / (done + self.epochs_saved)
 
     @property
     def sentence(self) -> str:
         """Summary of the savings in one sentence."""
         return (
             f"Of {self.planned} cells, {self.completed} ran to their end, {self.stopped} were stopped at a rung,"
-            f" {self.failed} failed and {self.unstarted} were not started: about {self.share_run:.0%} of the epochs"
+            f" {self.failed} failed and {self.dropped} were dropped: about {self.share_run:.0%} of the epochs"
             f" that all of them would have taken, at {self.typical:.3g} epochs for a cell that runs to its end."
+            + (f" The other {self.waiting} have not finished and do not count." if self.waiting else "")
         )
 
 
-def savings(cells: pd.DataFrame, folds: int, nested: bool = False, configurations: int | None = None) -> Savings:
+def savings(cells: pd.DataFrame, counts: CellCounts) -> Savings:
     """Count the cells and epochs that racing and rungs saved.
 
     Parameters
     ----------
     cells : pandas.DataFrame
         Table of cells, as in ``cells.parquet``.
-    folds : int
-        Number of folds of the run.
-    nested : bool
-        Whether each fold has its own configurations (protocol ``nested``).
-    configurations : int, optional
-        Number of configurations that the search draws, per fold if `nested`. By default, the number in `cells`. While a
-        search is running, waiting cells count as not started.
+    counts : CellCounts
+        Numbers of these cells, and of those that were dropped or wait.
 
     Returns
     -------
@@ -90,25 +87,24 @@ def savings(cells: pd.DataFrame, folds: int, nested: bool = False, configuration
     }
     if by_status[Status.COMPLETED].empty:
         raise InputError("no cell ran to its end yet, so nothing says how long one takes")
-    seen = cells[Column.CONFIGURATION].nunique()
-    everything = seen if nested else seen * folds
-    planned = max(len(cells), everything, (configurations or 0) * folds)
     budgets = _whole_epochs(cells)
     typical = float(budgets.groupby(cells[Column.CONFIGURATION]).first().mean())
     stopped = by_status[Status.STOPPED]
-    rest = (budgets[stopped.index] - stopped[Column.EPOCHS]).clip(lower=0).sum() + typical * (planned - len(cells))
+    rest = (budgets[stopped.index] - stopped[Column.EPOCHS]).clip(lower=0).sum()
     run = {status: int(rows[Column.EPOCHS].fillna(0).sum()) for status, rows in by_status.items()}
     return Savings(
-        planned=planned,
-        completed=len(by_status[Status.COMPLETED]),
-        stopped=len(by_status[Status.STOPPED]),
-        failed=len(by_status[Status.FAILED]),
-        unstarted=planned - len(cells),
+        planned=counts.planned,
+        completed=counts.completed,
+        stopped=counts.stopped,
+        failed=counts.failed,
+        dropped=counts.dropped,
+        waiting=counts.waiting,
         typical=typical,
         epochs_completed=run[Status.COMPLETED],
         epochs_stopped=run[Status.STOPPED],
         epochs_failed=run[Status.FAILED],
-        epochs_rest=round(float(rest)),
+        epochs_saved=round(float(rest) + typical * counts.dropped),
+        epochs_waiting=round(typical * counts.waiting),
     )
 
 
@@ -147,7 +143,8 @@ def _build_info(found: Savings) -> _SavingsInfo:
         ("ran to its end", BLUE, (found.completed, found.epochs_completed)),
         ("stopped at a rung", ORANGE, (found.stopped, found.epochs_stopped)),
         ("failed", VERMILLION, (found.failed, found.epochs_failed)),
-        ("not run", GREY, (found.unstarted, found.epochs_rest)),
+        ("not run", GREY, (found.dropped, found.epochs_saved)),
+        ("not finished", SKY, (found.waiting, found.epochs_waiting)),
     )
     cells, epochs = (sum(one[2][side] for one in counts) for side in (0, 1))
     parts = [
@@ -158,19 +155,15 @@ def _build_info(found: Savings) -> _SavingsInfo:
     return _SavingsInfo(tuple(parts), found.sentence)
 
 
-def plot_savings(cells: pd.DataFrame, folds: int, nested: bool = False, configurations: int | None = None) -> go.Figure:
-    """Plot the cells and epochs that ran to their end, were stopped, failed, or were not run.
+def plot_savings(cells: pd.DataFrame, counts: CellCounts) -> go.Figure:
+    """Plot the cells and epochs that ran to their end, were stopped, failed, were not run, or have not finished.
 
     Parameters
     ----------
     cells : pandas.DataFrame
         Table of cells, as in ``cells.parquet``.
-    folds : int
-        Number of folds of the run.
-    nested : bool
-        Whether each fold has its own configurations (protocol ``nested``).
-    configurations : int, optional
-        Number of configurations that the search draws; see `savings`.
+    counts : CellCounts
+        See `savings`.
 
     Returns
     -------
@@ -182,7 +175,8 @@ def plot_savings(cells: pd.DataFrame, folds: int, nested: bool = False, configur
     InputError
         If no cell has run to its end.
     """
-    return _draw_figure(_build_info(savings(cells, folds, nested, configurations)))
+    info = _build_info(savings(cells, counts))
+    return describe(_draw_figure(info), info.sentence)
 
 
 def _draw_figure(info: _SavingsInfo) -> go.Figure:

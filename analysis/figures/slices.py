@@ -17,6 +17,8 @@ from helo.analysis.figures._style import (
     Grid,
     arrange_panels,
     axis_suffix,
+    count_columns,
+    describe,
     escape_label,
     format_validation_title,
     make_figure,
@@ -143,13 +145,15 @@ def plot_slices(
     InputError
         If no cell has a score, or no hyperparameter takes two values.
     """
-    return _draw_figure(_build_info(configurations, effects, objective, folds, parameters or {}))
+    info = _build_info(configurations, effects, objective, folds, parameters or {})
+    names = ", ".join(one.parameter for one in info.slices)
+    return describe(_draw_figure(info), f"Validation scores against {names}.")
 
 
 def _draw_figure(info: _SlicesInfo) -> go.Figure:
     figure = make_figure([], showlegend=True)
     more = 36 if info.left_out else 12
-    wide = Grid(len(info.slices), min(3, len(info.slices)), panel=200, gap=66, top=more + 24)
+    wide = Grid(len(info.slices), count_columns(len(info.slices), 3), panel=200, gap=66, top=more + 24)
     for index, one in enumerate(info.slices):
         number = axis_suffix(index)
         figure.add_traces([_points(one, info.folds, number, index == 0), *_effects(one, number, index == 0)])

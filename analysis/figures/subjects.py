@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from helo.analysis.figures._links import build_owners
-from helo.analysis.figures._style import BLUE, GREY, VERMILLION, escape_label, format_metric_title, make_figure
+from helo.analysis.figures._style import (
+    BLUE,
+    GREY,
+    VERMILLION,
+    describe,
+    escape_label,
+    format_metric_title,
+    make_figure,
+)
 from helo.analysis.statistics.estimates import best_fitted_baseline, paired
 from helo.errors import InputError
 from helo.metrics import METRICS
@@ -65,7 +74,13 @@ def plot_subjects(scores: pd.DataFrame, metric: str) -> go.Figure:
     InputError
         If no subject has both a completed cell and the train-mean baseline.
     """
-    return _draw_figure(_build_info(scores, metric))
+    info = _build_info(scores, metric)
+    better = METRICS[metric].resolved_improvement(info.searched, info.reference) > 0
+    return describe(
+        _draw_figure(info),
+        f"The search is better than the train mean for {sum(better)} of {len(info.subjects)} subjects. The hardest is"
+        f" {info.subjects[0]}.",
+    )
 
 
 def _draw_figure(info: _SubjectsInfo) -> go.Figure:
@@ -84,18 +99,41 @@ def _draw_figure(info: _SubjectsInfo) -> go.Figure:
             hoverinfo="skip",
             showlegend=False,
         ),
-        _points(info, info.reference, Estimate.TRAIN_MEAN, {"color": GREY, "symbol": "square", "size": 9}),
+        mark_subjects(
+            info.subjects, info.reference, Estimate.TRAIN_MEAN, {"color": GREY, "symbol": "square", "size": 9}
+        ),
     ]
     if info.regressor:
         marker = {"color": VERMILLION, "symbol": "diamond-open", "size": 9}
-        traces.append(_points(info, info.regressed, info.regressor, marker))
+        traces.append(mark_subjects(info.subjects, info.regressed, info.regressor, marker))
     traces.append(
-        _points(info, info.searched, Estimate.PER_FOLD_SELECTION, {"color": BLUE, "symbol": "circle", "size": 11})
+        mark_subjects(
+            info.subjects, info.searched, Estimate.PER_FOLD_SELECTION, {"color": BLUE, "symbol": "circle", "size": 11}
+        )
     )
+    return make_subject_rows(traces, names, info.metric)
+
+
+def mark_subjects(subjects: Sequence[str], x: Sequence[float], name: str, marker: dict[str, object]) -> go.Scatter:
+    """Return a mark per subject, which selects its subject; `x` are the values of a method or run called `name`."""
+    label = escape_label(name)
+    return go.Scatter(
+        x=x,
+        y=[escape_label(subject) for subject in subjects],
+        name=label,
+        mode="markers",
+        marker=marker,
+        meta=build_owners(subject=subjects),
+        hovertemplate=f"%{{y}}<br>{label} %{{x:.4f}}<extra></extra>",
+    )
+
+
+def make_subject_rows(traces: list[go.Scatter], names: Sequence[str], metric: str, **layout: Any) -> go.Figure:
+    """Return a figure of a metric with a row per subject, the first one on top; `names` are escaped."""
     return make_figure(
         traces,
         height=110 + 24 * len(names),
-        xaxis={"title": {"text": format_metric_title(info.metric)}},
+        xaxis={"title": {"text": format_metric_title(metric)}},
         yaxis={
             "type": "category",
             "categoryorder": "array",
@@ -104,16 +142,5 @@ def _draw_figure(info: _SubjectsInfo) -> go.Figure:
             "title": {"text": "test subject"},
             "dtick": 1,
         },
-    )
-
-
-def _points(info: _SubjectsInfo, x: tuple[float, ...], name: str, marker: dict[str, object]) -> go.Scatter:
-    return go.Scatter(
-        x=x,
-        y=[escape_label(subject) for subject in info.subjects],
-        name=name,
-        mode="markers",
-        marker=marker,
-        meta=build_owners(subject=info.subjects),
-        hovertemplate=f"%{{y}}<br>{name} %{{x:.4f}}<extra></extra>",
+        **layout,
     )

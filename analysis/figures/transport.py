@@ -12,7 +12,15 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from helo.analysis.figures._links import add_choices
-from helo.analysis.figures._style import DIVERGING, NARROW, add_colour_bar, build_note, escape_label, make_figure
+from helo.analysis.figures._style import (
+    DIVERGING,
+    NARROW,
+    add_colour_bar,
+    build_note,
+    describe,
+    escape_label,
+    make_figure,
+)
 from helo.analysis.statistics.explanations import learnt_matrices, token_names
 from helo.configuration import single_role_note
 from helo.errors import InputError
@@ -96,7 +104,13 @@ def plot_transport(
     InputError
         If no selected cell has a transport plan, or all modalities have one role.
     """
-    return _draw_figure(_build_info(explanations, cells, objective, modalities))
+    info = _build_info(explanations, cells, objective, modalities)
+    row, column = np.unravel_index(np.argmax(np.nan_to_num(info.ratio)), info.ratio.shape)
+    return describe(
+        _draw_figure(info),
+        f"Most mass above independence: from {info.rows[row]} to {info.columns[column]}"
+        f" ({info.ratio[row, column]:.2f} times).",
+    )
 
 
 def _draw_figure(info: _TransportInfo) -> go.Figure:

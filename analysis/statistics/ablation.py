@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import pandas as pd
 
+from helo.analysis.statistics.common_subjects import common_subjects
 from helo.analysis.statistics.estimates import bootstrap_interval, completed
 from helo.analysis.statistics.signed_rank import holm_correction, signed_rank_test
 from helo.metrics import METRICS
@@ -15,12 +16,14 @@ from helo.names import Column, Prefix
 VARIANT: Final = "variant"
 """Column with the name of the variant."""
 
-ROUNDING: Final = 1e-6
-"""Scores that differ by less count as equal: models compute in float32, and the order of summation may vary."""
 
-
-def compare_variants(cells: pd.DataFrame, variants: Mapping[str, Mapping[str, Any]], objective: str) -> pd.DataFrame:
-    """Compare each variant with the first variant, on the subjects for which both have completed cells.
+def compare_variants(
+    cells: pd.DataFrame,
+    variants: Mapping[str, Mapping[str, Any]],
+    objective: str,
+    subjects: Collection[str] | None = None,
+) -> pd.DataFrame:
+    """Compare each variant with the first variant, on the same subjects.
 
     Parameters
     ----------
@@ -30,6 +33,8 @@ def compare_variants(cells: pd.DataFrame, variants: Mapping[str, Mapping[str, An
         Name of a variant → its hyperparameters, as in the space.
     objective : str
         Metric to compare on.
+    subjects : collection of str, optional
+        Subjects to compare (default: those that `helo.analysis.statistics.common_subjects.common_subjects` finds).
 
     Returns
     -------
@@ -37,9 +42,8 @@ def compare_variants(cells: pd.DataFrame, variants: Mapping[str, Mapping[str, An
         A row per variant in the order of the space, with columns:
 
         - ``variant``
-        - one per metric: mean test score over the common subjects
-        - ``subjects``: number of common subjects. If it differs between variants, their mean scores are over
-          different subjects and only ``loss`` is comparable.
+        - one per metric: mean test score over the compared subjects
+        - ``subjects``: number of compared subjects; 0 for a variant that lacks one of them, whose scores are NaN
         - ``loss``, ``loss_low``, ``loss_high``: by how much the variant is worse than the first variant: the mean
           over subjects with its 95 % bootstrap interval
         - ``worse``: number of subjects for which the variant is worse
@@ -50,19 +54,20 @@ def compare_variants(cells: pd.DataFrame, variants: Mapping[str, Mapping[str, An
         The comparison of the first variant with itself is NaN.
     """
     done = completed(cells)
+    by_variant = subjects_by_variant(cells, variants)
+    compared = common_subjects(by_variant).subjects if subjects is None else frozenset(subjects)
+    done = done[done[Column.FOLD].isin(compared)]
     first: pd.DataFrame | None = None
     rows = []
     for name, params in variants.items():
-        scores = done[_has_params(done, params)].set_index(Column.FOLD).sort_index()
+        is_this = _has_params(done, params) if compared <= by_variant[name] else pd.Series(False, index=done.index)
+        scores = done[is_this].set_index(Column.FOLD).sort_index()
         row: dict[str, Any] = {VARIANT: name}
         if first is None:
             first = scores
-        else:
-            scores = scores.loc[scores.index.intersection(first.index)]
-            reference, score = first.loc[scores.index, Prefix.TEST + objective], scores[Prefix.TEST + objective]
-            loss = METRICS[objective].improvement(reference, score)
-            # The difference of two infinite scores is NaN.
-            loss = loss.mask((reference == score) | (loss.abs() < ROUNDING), 0.0)
+        elif len(first):
+            reference, score = (rows_of[Prefix.TEST + objective] for rows_of in (first.loc[scores.index], scores))
+            loss = pd.Series(METRICS[objective].resolved_improvement(reference, score))
             low, high = bootstrap_interval(loss.to_numpy(float))
             _, p, effect = signed_rank_test(loss)
             row |= {"loss": loss.mean(), "loss_low": low, "loss_high": high, "worse": int((loss > 0).sum())}
@@ -72,6 +77,25 @@ def compare_variants(cells: pd.DataFrame, variants: Mapping[str, Mapping[str, An
     columns = [VARIANT, *METRICS, "subjects", "loss", "loss_low", "loss_high", "worse", "p", "p_holm", "effect"]
     table = pd.DataFrame(rows).reindex(columns=columns)
     return table.assign(p_holm=holm_correction(table["p"]))
+
+
+def subjects_by_variant(cells: pd.DataFrame, variants: Mapping[str, Mapping[str, Any]]) -> dict[str, frozenset[str]]:
+    """Return the subjects for which each variant has a completed cell.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        Columns of ``cells.parquet``.
+    variants : mapping
+        Name of a variant → its hyperparameters, as in the space.
+
+    Returns
+    -------
+    dict of str to frozenset of str
+        Variant → subjects, in the order of the space.
+    """
+    done = completed(cells)
+    return {name: frozenset(done[_has_params(done, params)][Column.FOLD]) for name, params in variants.items()}
 
 
 def variant_of(params: Mapping[str, Any], variants: Mapping[str, Mapping[str, Any]]) -> str:

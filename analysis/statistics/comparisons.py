@@ -17,11 +17,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from helo.analysis.statistics.common_subjects import common_across_runs
 from helo.analysis.statistics.estimates import SEARCHED, bootstrap_intervals, by_subject, skill
 from helo.analysis.statistics.quiet import quiet
 from helo.analysis.statistics.signed_rank import ALPHA, FEW, RESAMPLES, holm_correction, signed_rank_test
 from helo.errors import InputError
-from helo.metrics import METRICS
+from helo.metrics import METRICS, without_rounding
 from helo.names import FITTED_BASELINES, Column, Estimate
 
 COMPARISON_COLUMNS = (
@@ -107,8 +108,8 @@ def compare_with_references(scores: pd.DataFrame, metrics: Iterable[str] = METRI
         - ``p_holm``: ``p`` corrected by Holm. The family is all references on this metric except ``train_mean``. The
           comparison with ``train_mean`` decides the verdict: it is fixed in advance and stays uncorrected.
 
-        With one common subject, interval and test are NaN. Without common subjects, the gain is NaN as well. Two
-        infinite scores are equal.
+        With one common subject, interval and test are NaN. Without common subjects, the gain is NaN as well. Scores
+        are equal within `helo.metrics.RESOLUTION`, and so are two infinite ones.
     """
     rows: list[dict[str, Any]] = []
     gains: list[NDArray[np.float64]] = []
@@ -132,7 +133,7 @@ def count_corrected(table: pd.DataFrame) -> int:
 
 
 def compare_across_runs(scores: Mapping[str, pd.DataFrame], metric: str) -> pd.DataFrame:
-    """Compare ``per_fold_selection`` of each run with that of the first run, on the common subjects.
+    """Compare ``per_fold_selection`` of each run with that of the first run, on the subjects that all runs have.
 
     Parameters
     ----------
@@ -145,15 +146,12 @@ def compare_across_runs(scores: Mapping[str, pd.DataFrame], metric: str) -> pd.D
     -------
     DataFrame
         A row per run except the first, with the column ``run`` and the columns of `compare_with_references`. Holm's
-        family is these runs. The comparison of runs without common subjects is NaN.
+        family is these runs. The comparison of a run that `common_across_runs` leaves out is NaN.
     """
     first, *later = scores
-    wide = pd.DataFrame(
-        {
-            name: table[table[Column.ESTIMATE] == Estimate.PER_FOLD_SELECTION].set_index(Column.FOLD)[metric]
-            for name, table in scores.items()
-        }
-    )
+    common = common_across_runs(scores)
+    by_run = {name: by_subject(scores[name], metric)[Estimate.PER_FOLD_SELECTION] for name in common.rows}
+    wide = pd.DataFrame(by_run).reindex(sorted(common.subjects))
     compared = [_compared(wide, name, first, metric) for name in later]
     rows = _corrected(
         [
@@ -226,7 +224,7 @@ def _friedman(table: NDArray[np.float64], seed: int) -> tuple[float, float, floa
     from scipy.stats import friedmanchisquare, permutation_test, rankdata
 
     subjects, methods = table.shape
-    ranks = rankdata(table, axis=1)
+    ranks = rankdata(without_rounding(table), axis=1)
     if (ranks == ranks[:, :1]).all():  # all methods are tied on all subjects: the statistic would be 0 / 0
         return 0.0, 1.0, 0.0
     statistic, p = friedmanchisquare(*ranks.T)
@@ -317,7 +315,7 @@ def _autorank(pool: pd.DataFrame, order: str) -> Any:
     from scipy.stats import rankdata
 
     # Ranks over all scores keep the order within each subject and replace infinite scores, which autorank cannot sum.
-    ranked = pd.DataFrame(rankdata(pool.to_numpy(float)).reshape(pool.shape), columns=list(pool.columns))
+    ranked = pd.DataFrame(rankdata(without_rounding(pool)).reshape(pool.shape), columns=list(pool.columns))
     with quiet():  # autorank warns about its normality tests, which `force_mode` makes irrelevant
         from autorank import autorank
 
@@ -385,8 +383,7 @@ def _differences(
 ) -> tuple[pd.DataFrame, NDArray[np.float64]]:
     """Return the scores of common subjects, and the improvement of `judged` on `reference`, shape (subjects,)."""
     both = wide.reindex(columns=[judged, reference]).dropna()
-    difference = METRICS[metric].improvement(both[judged], both[reference])
-    return both, difference.mask(both[judged] == both[reference], 0.0).to_numpy(float)
+    return both, METRICS[metric].resolved_improvement(both[judged], both[reference])
 
 
 def _mean(values: NDArray[np.float64]) -> float:

@@ -6,7 +6,7 @@ subjects. Failed cells are always left out. Cells stopped by racing count for ``
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
-from helo.metrics import METRICS
+from helo.metrics import METRICS, equal_scores
 from helo.names import FITTED_BASELINES, SCORED, Column, Estimate, Prefix, Status
 from helo.run.ensemble.fold_ensembles import ensemble_table
 from helo.run.selection import best_overall, best_per_fold
@@ -170,62 +170,59 @@ def _named(estimate: str, rows: pd.DataFrame, prefix: str = Prefix.TEST) -> pd.D
     return scores.astype({Column.FOLD: str} | dict.fromkeys(METRICS, float))
 
 
-def summarise(
-    cells: pd.DataFrame,
-    baselines: pd.DataFrame,
-    objective: str,
-    folds: int,
-    seed: int = 0,
-    prefix: str = Prefix.TEST,
-    ensemble: pd.DataFrame | None = None,
-) -> pd.DataFrame:
-    """Return the estimates of a run: the table ``summary.parquet`` or ``summary_by_group.parquet``.
+def estimate_names(baselines: pd.DataFrame, ensemble: pd.DataFrame) -> list[str]:
+    """Return the estimates of a run in the order of every table.
 
     Parameters
     ----------
-    cells : DataFrame
-        Columns of ``cells.parquet``.
     baselines : DataFrame
         Columns of ``baselines.parquet``.
-    objective : str
-        Metric whose inner validation score selects configurations.
-    folds : int
-        Number of folds of the run. Without a configuration that has scores in all folds,
-        ``single_configuration`` is NaN with 0 subjects.
-    seed : int, default 0
-        Seed of the bootstrap.
-    prefix : {Prefix.TEST, Prefix.TEST_BY_GROUP}
-        Prefix of the columns with the scores, see `subject_scores`.
-    ensemble : DataFrame, optional
+    ensemble : DataFrame
         Columns of ``ensemble.parquet``. Without rows there is no estimate ``ensemble``.
 
     Returns
     -------
+    list of str
+        ``per_fold_selection``, ``single_configuration``, ``ensemble``, ``oracle``, then the methods of `baselines`.
+    """
+    searched = [name for name in SEARCHED if len(ensemble) or name != Estimate.ENSEMBLE]
+    return [*searched, *method_names(baselines)]
+
+
+def summarise(scores: pd.DataFrame, estimates: Iterable[str], seed: int = 0) -> pd.DataFrame:
+    """Return the estimates of a run: the table ``summary.parquet`` or ``summary_by_group.parquet``.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        As from `helo.analysis.statistics.common_subjects.keep_common`, so that all estimates have the same subjects.
+    estimates : iterable of str
+        Names of the rows.
+    seed : int, default 0
+        Seed of the bootstrap.
+
+    Returns
+    -------
     DataFrame
-        A row per estimate and metric. The order of the estimates is ``per_fold_selection``,
-        ``single_configuration``, ``ensemble``, ``oracle``, then the methods of `baselines`. Columns:
+        A row per estimate and metric, with columns:
 
         - ``estimate``, ``metric``
         - ``mean``, ``std``: over subjects (ddof 1); NaN without subjects, ``std`` also with one subject
         - ``ci_low``, ``ci_high``: 95 % interval of the mean over subjects, see `bootstrap_interval`
-        - ``subjects``: number of subjects with this score; below `folds` if cells are missing
-        - ``skill``: skill of the mean against ``train_mean`` on the same subjects, see `skill`; NaN if ``train_mean``
-          lacks one of them
+        - ``subjects``: number of subjects; 0 for an estimate without scores
+        - ``skill``: skill of the mean against ``train_mean``, see `skill`; NaN without ``train_mean``
     """
-    scores = subject_scores(cells, baselines, objective, folds, prefix, ensemble)
-    reference = scores[scores[Column.ESTIMATE] == Estimate.TRAIN_MEAN].set_index(Column.FOLD)
+    # The bootstrap draws positions: sorted by fold, all estimates are resampled with the same subjects.
+    scores = scores.sort_values(Column.FOLD, kind="stable")
+    reference = scores[scores[Column.ESTIMATE] == Estimate.TRAIN_MEAN]
     rows: list[tuple[Any, ...]] = []
     samples = []
-    has_ensemble = ensemble is not None and len(ensemble) > 0
-    searched = [name for name in SEARCHED if has_ensemble or name != Estimate.ENSEMBLE]
-    for estimate in (*searched, *method_names(baselines)):
-        # The bootstrap draws positions: sorted by fold, all estimates are resampled with the same subjects.
-        of_estimate = scores[scores[Column.ESTIMATE] == estimate].set_index(Column.FOLD).sort_index()
+    for estimate in estimates:
+        of_estimate = scores[scores[Column.ESTIMATE] == estimate]
         for metric in METRICS:
-            values = of_estimate[metric].dropna()
-            same_subjects = reference[metric].reindex(values.index)
+            values = of_estimate[metric]
             mean = values.mean()
-            relative = skill(mean, same_subjects.mean(), metric) if same_subjects.notna().all() else np.nan
+            relative = skill(mean, reference[metric].mean(), metric) if len(values) else np.nan
             rows.append((estimate, metric, mean, values.std(ddof=1), len(values), relative))
             samples.append(values.to_numpy(float))
     table = [
@@ -326,7 +323,7 @@ def skill(score: float, reference: float, metric: str) -> float:
     -------
     float
         1 for a perfect score, 0 for a score that equals the reference, below 0 for a worse score. NaN if the
-        reference is perfect or NaN.
+        reference is NaN, or perfect within `helo.metrics.RESOLUTION`.
 
     Examples
     --------
@@ -336,7 +333,7 @@ def skill(score: float, reference: float, metric: str) -> float:
     0.5
     """
     perfect = METRICS[metric].perfect
-    if np.isnan(reference) or reference == perfect:
+    if np.isnan(reference) or equal_scores(reference, perfect):
         return np.nan
     return float(1 - (perfect - score) / (perfect - reference))
 

@@ -63,7 +63,7 @@ def searched_parameters(configurations: pd.DataFrame, parameters: Mapping[str, A
         In the order of the columns.
     """
     table = configurations.set_index(Column.CONFIGURATION)
-    acts = _acts(table)
+    acts = find_acting(table)
     searched = []
     for column in (name for name in table.columns if name.startswith(Prefix.PARAM)):
         name = column.removeprefix(Prefix.PARAM)
@@ -78,13 +78,15 @@ def searched_parameters(configurations: pd.DataFrame, parameters: Mapping[str, A
     return searched
 
 
-def _acts(table: pd.DataFrame) -> pd.DataFrame:
+def find_acting(table: pd.DataFrame) -> pd.DataFrame:
     """Return whether each hyperparameter acts in each configuration; absent hyperparameters have their defaults."""
     params = table.filter(regex=f"^{Prefix.PARAM}").rename(columns=lambda column: column.removeprefix(Prefix.PARAM))
     # Only hyperparameters with string values switch others off, so there are few combinations to evaluate.
     words = [name for name in params if isinstance(DEFAULTS.get(name), str)]
     acts = pd.DataFrame(True, index=params.index, columns=params.columns)
-    groups = params.groupby(words, dropna=False).groups if words else {(): params.index}
+    # With a list of one name, versions of pandas differ in whether the keys are tuples.
+    by = words[0] if len(words) == 1 else words
+    groups = params.groupby(by, dropna=False).groups if words else {(): params.index}
     for values, rows in groups.items():
         given = dict(zip(words, values if isinstance(values, tuple) else (values,), strict=True))
         active = acting({**DEFAULTS, **given})

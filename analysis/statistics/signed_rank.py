@@ -17,6 +17,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from helo.metrics import equal_scores, without_rounding
+
 ALPHA: Final = 0.05
 """Significance level."""
 
@@ -48,7 +50,8 @@ class SignedRank(NamedTuple):
 def signed_rank_test(differences: ArrayLike, seed: int = 0) -> SignedRank:
     """Test whether paired differences are symmetric about 0.
 
-    Zeros are left out. Infinite differences have the largest ranks. Below 20 differences, p is that of the
+    Differences below `helo.metrics.RESOLUTION` are zeros, and zeros are left out. Sizes that differ by less are tied.
+    Infinite differences have the largest ranks. Below 20 differences, p is that of the
     permutation test: exact if no absolute values are tied or there are at most 13 differences, otherwise from 9,999
     random permutations. From 20 differences on SciPy chooses the method: exact up to 50 without ties, otherwise
     a normal approximation.
@@ -76,9 +79,10 @@ def signed_rank_test(differences: ArrayLike, seed: int = 0) -> SignedRank:
     values = np.asarray(differences, dtype=float)
     if len(values) < 2 or np.isnan(values).any():
         return SignedRank(np.nan, np.nan, np.nan)
-    values = values[values != 0]
+    values = values[~equal_scores(values, 0.0)]
     if not len(values):
         return SignedRank(0.0, 1.0, 0.0)
+    values = np.sign(values) * without_rounding(np.abs(values))
     count = len(values)
     tied = len(np.unique(np.abs(values))) < count
     above = float(wilcoxon(values, alternative="greater", method="asymptotic").statistic)

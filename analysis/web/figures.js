@@ -13,8 +13,9 @@ function buildView(figure, chosen, look) {
   let data = figure.data.map(trace => ({...trace}));
   const kind = KINDS.find(kind => chosen[kind] && meta.choices?.[kind]);  // the subject takes precedence
   if (kind) {
-    const changes = meta.choices[kind][chosen[kind]];
-    if (changes) data = data.map((trace, number) => mergeChanges(trace, changes[number] ?? {}));
+    const named = meta.choices[kind][chosen[kind]];
+    const changes = named?.map(one => typeof one === "number" ? named[one] : one);
+    if (changes) data = data.map((trace, number) => mergeChanges(mergeChanges(trace, meta.style?.[number] ?? {}), changes[number] ?? {}));
     for (const [number, text] of Object.entries(meta.notes ?? {})) {
       const note = layout.annotations[number], name = escapeLabel(chosen[kind]);
       note.text = changes ? text.replace("{}", () => name) : `${note.text} (no data of ${name} alone)`;
@@ -23,7 +24,7 @@ function buildView(figure, chosen, look) {
   layout.shapes = [...(layout.shapes ?? [])];
   for (const trace of data) {
     fadeOthers(trace, chosen, look);
-    layout.shapes.push(...buildFrames(trace, chosen, look));
+    layout.shapes.push(...buildFrames(trace, layout, chosen, look));
   }
   layout.template = look.themes[look.dark ? "dark" : "light"];
   if (look.narrow) {
@@ -88,12 +89,14 @@ function fadeOthers(trace, chosen, look) {
   trace.unselected = {marker: {opacity: FADED}};
 }
 
-function buildFrames(trace, chosen, look) {
+function buildFrames(trace, layout, chosen, look) {
   const found = [];
   for (const [side, other] of [["x", "y"], ["y", "x"]]) {
     for (const kind of KINDS) {
-      const place = chosen[kind] ? (trace.meta?.[side]?.[kind] ?? []).map(String).indexOf(chosen[kind]) : -1;
-      if (place < 0) continue;
+      const row = chosen[kind] ? (trace.meta?.[side]?.[kind] ?? []).map(String).indexOf(chosen[kind]) : -1;
+      if (row < 0) continue;
+      const order = layout[(trace[`${side}axis`] ?? side).replace(side, `${side}axis`)]?.categoryarray;
+      const place = order ? order.indexOf(trace[side][row]) : row;
       found.push({
         type: "rect", line: {color: look.dark ? "#ffffff" : "#000000", width: 2},
         [`${side}ref`]: trace[`${side}axis`] ?? side, [`${side}0`]: place - 0.5, [`${side}1`]: place + 0.5,
@@ -104,6 +107,7 @@ function buildFrames(trace, chosen, look) {
   return found;
 }
 
+/** Set a value at a path in the dotted form of ``Plotly.relayout``. */
 function setPath(layout, path, value) {
   const keys = path.split(".").flatMap(part => part.split(/\[(\d+)\]/).filter(Boolean));
   const last = keys.pop();
@@ -125,4 +129,4 @@ function recolour(figure, look) {
   return {...figure, data: change(figure.data), layout: {...figure.layout, shapes: change(figure.layout.shapes)}};
 }
 
-globalThis.helo = {buildView, findOwners, toggleChoice, KINDS};
+Object.assign(globalThis.helo ??= {}, {buildView, findOwners, toggleChoice, setPath, KINDS});

@@ -14,10 +14,17 @@ import plotly.io
 from plotly.offline import get_plotlyjs
 
 from helo._text import make_printable
-from helo.analysis.figures import BLUE, DARK, LIGHT, SKY
+from helo.analysis.figures import BLUE, DARK, DESCRIPTION, LIGHT, SKY
 
 # With this policy the browser fetches nothing, even if a name in the data injects markup.
-_POLICY: Final = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+_POLICY: Final = "default-src 'none'; script-src 'unsafe-inline'{}; style-src 'unsafe-inline'; img-src data: blob:"
+# What a page may load that has plotly.js in a file beside it: files of its own server, or of the machine it lies on.
+_BESIDE: Final = " 'self' file:"
+
+_CHOSEN_LINE: Final = '<p id="chosen-line" role="status" hidden></p>'
+
+PLOTLY_FILE: Final = "plotly.min.js"
+"""Name of the file with plotly.js that several pages of a folder share."""
 
 THEMES: Final = {"light": LIGHT.to_plotly_json(), "dark": DARK.to_plotly_json(), "blue": BLUE, "sky": SKY}
 """Templates and colours with which ``figures.js`` draws figures."""
@@ -69,8 +76,10 @@ def figure_to_json(content: go.Figure) -> str:
 
 def render_figure(name: str, content: go.Figure, caption: str) -> str:
     """Return the HTML of a figure with its caption; `name` is its id in the page."""
+    shows = (content.layout.meta or {}).get(DESCRIPTION, caption)
+    # Not an image: it contains buttons and marks to click.
     return (
-        f'<figure><div class="figure" id="{name}" role="img" aria-label="{escape_html(caption)}"'
+        f'<figure><div class="figure" id="{name}" role="group" aria-label="{escape_html(shows)}"'
         f' style="min-height:{content.layout.height}px"></div>'
         f"<figcaption>{escape_html(caption)}</figcaption></figure>"
         f'<script type="application/json" id="{name}-json">{escape_script_json(figure_to_json(content))}</script>'
@@ -100,7 +109,9 @@ def render_menu(kind: str, names: Sequence[tuple[str, str]]) -> str:
     return f'<label>{kind} <select id="choose-{kind}"><option value="">all</option>{options}</select></label>'
 
 
-def render_page(title: str, body: str, links: Sequence[tuple[str, str]] = (), choices: str = "") -> str:
+def render_page(
+    title: str, body: str, links: Sequence[tuple[str, str]] = (), choices: str = "", shares_plotly: bool = False
+) -> str:
     """Return a whole HTML document.
 
     Parameters
@@ -113,23 +124,46 @@ def render_page(title: str, body: str, links: Sequence[tuple[str, str]] = (), ch
         Ids and titles of the headings to link to.
     choices : str
         HTML of the menus; see `render_menu`.
+    shares_plotly : bool
+        Whether the document loads plotly.js from `PLOTLY_FILE` in its folder, instead of containing it (5 MB).
 
     Returns
     -------
     str
         The document.
     """
+    policy = _POLICY.format(_BESIDE if shares_plotly else "")
+    plotly = _render_plotly_link() if shares_plotly else f"<script>{get_plotlyjs()}</script>"
     anchors = "".join(f'<a href="#{name}">{escape_html(shown)}</a> ' for name, shown in links)
-    menus = f'<div class="choose">{choices}<button id="clear" type="button">clear</button></div>' if choices else ""
-    bar = f'<div class="bar"><div><nav>{anchors}</nav>{menus}</div></div>' if links or choices else ""
+    menus = (
+        f'<div class="choose">{choices}<button id="clear" type="button">clear</button></div>{_CHOSEN_LINE}'
+        if choices
+        else ""
+    )
+    bar = (
+        f'<header class="bar"><div><nav aria-label="Parts">{anchors}</nav>{menus}</div></header>'
+        if links or choices
+        else ""
+    )
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape_html(title)}</title>\n<style>{read_asset('page.css')}{read_asset('sortable.css')}</style>\n</head>\n<body>\n{bar}<main>\n{body}\n"
+        f"<title>{escape_html(title)}</title>\n<style>{read_asset('page.css')}{read_asset('sortable.css')}</style>\n"
+        '</head>\n<body>\n<a class="skip" href="#content">Skip to the content</a>\n'
+        f'{bar}<main id="content" tabindex="-1">\n{body}\n'
         "<noscript><p>The figures need JavaScript; the tables do not.</p></noscript>\n</main>\n"
         f'<script type="application/json" id="themes">{escape_script_json(json.dumps(THEMES))}</script>\n'
         f'<script type="application/json" id="plotly-options">{json.dumps(PLOTLY_OPTIONS)}</script>\n'
-        f"<script>{get_plotlyjs()}</script>\n<script>{read_asset('figures.js')}</script>\n"
-        f"<script>{read_asset('link.js')}</script>\n<script>{read_asset('sortable.js')}</script>\n<script>{read_asset('report.js')}</script>\n</body>\n</html>\n"
+        f"{plotly}\n<script>{read_asset('figures.js')}</script>\n"
+        f"<script>{read_asset('link.js')}</script>\n<script>{read_asset('details.js')}</script>\n<script>{read_asset('sortable.js')}</script>\n<script>{read_asset('report.js')}</script>\n</body>\n</html>\n"
+    )
+
+
+def _render_plotly_link() -> str:
+    """Return the script that loads plotly.js, and a sentence for readers who have moved the page without it."""
+    return (
+        f'<p id="no-plotly" hidden>The figure cannot be drawn: {PLOTLY_FILE} is not in the folder of this page.</p>\n'
+        f'<script src="{PLOTLY_FILE}" charset="utf-8" onerror="document.getElementById(\'no-plotly\').hidden = false">'
+        "</script>"
     )

@@ -165,7 +165,7 @@ def _is_text(value: Value) -> bool:
 
 
 def _render_head(head: Head, is_text: bool) -> str:
-    label = escape_html(head.label).replace("_", "_<wbr>")  # long names may break
+    label = _breakable(escape_html(head.label))
     unit = f"&nbsp;{escape_html(head.unit)}" if head.unit else ""
     remark = f"<small>{escape_html(head.remark)}</small>" if head.remark else ""
     kind = ' class="text"' if is_text else ""
@@ -182,8 +182,15 @@ def _render_cell(cell: Cell, column: int, is_text: bool, pad: float) -> str:
     if pad:
         attributes += f' style="--pad:{pad:g}"'
     small = f"<small>{'<br>'.join(map(escape_html, cell.small))}</small>" if cell.small else ""
-    content = f"{escape_html(cell.shown)}{small}"
-    return f'<th scope="row"{attributes}>{content}</th>' if column == 0 else f"<td{attributes}>{content}</td>"
+    shown = escape_html(cell.shown)
+    if column:
+        return f"<td{attributes}>{shown}{small}</td>"
+    return f'<th scope="row"{attributes}>{_breakable(shown)}{small}</th>'
+
+
+def _breakable(label: str) -> str:
+    """Let a long name break after an underscore."""
+    return label.replace("_", "_<wbr>")
 
 
 def _tail(shown: str) -> float:

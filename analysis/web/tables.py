@@ -12,6 +12,7 @@ from helo.analysis.source import Source
 from helo.analysis.statistics.ablation import VARIANT
 from helo.analysis.statistics.comparisons import count_corrected
 from helo.analysis.statistics.configurations import NOT_FOR_CHOOSING
+from helo.analysis.web.answer import ANSWER, render_answer
 from helo.analysis.web.page import escape_html
 from helo.analysis.web.sortable import Cell, Head, Row, as_value, metric_head, render_table, text_cell, value_cell
 from helo.analysis.wording import (
@@ -237,6 +238,47 @@ def render_subjects(source: Source) -> str:
     return render_table("Scores of the search on each test subject", f"{source.name}-{TableName.SUBJECTS}", heads, rows)
 
 
+def render_emotions(source: Source) -> str:
+    """Return the table of errors of each emotion, of the search and of the train mean."""
+    rows = []
+    for _, row in source.emotion_table.iterrows():
+        errors = (row[[name, f"{name}_low", f"{name}_high"]] for name in ("error", "train_mean_error"))
+        skill, low, high = (row[name] for name in (Column.SKILL, "skill_low", "skill_high"))
+        between = [] if pd.isna(low) else [f"{format_percent(low)} to {format_percent(high)}"]
+        shown = _skill_cell(skill)
+        cells = [
+            text_cell(row[Column.EMOTION]),
+            *(_interval_cell(one.set_axis(["mean", *_INTERVAL])) for one in errors),
+            shown._replace(values=(*shown.values, *(as_value(100 * one) for one in (low, high))), small=tuple(between)),
+            value_cell(row["reported"], format_score),
+            value_cell(int(row["subjects"])),
+        ]
+        rows.append(Row(cells))
+    heads = [
+        Head("Emotion", (Column.EMOTION,)),
+        Head("Error", ("error", "error_low", "error_high"), "↓"),
+        Head(f"Error of {Estimate.TRAIN_MEAN}", tuple(f"train_mean_error{end}" for end in ("", "_low", "_high")), "↓"),
+        Head("Skill", tuple(f"skill_percent{end}" for end in ("", "_low", "_high")), "%"),
+        Head("Reported share", ("reported",)),
+        Head("Subjects", ("subjects",)),
+    ]
+    table = render_table("Error and skill of each emotion", f"{source.name}-{TableName.EMOTIONS}", heads, rows)
+    return table + render_note(
+        "Mean absolute errors of predicted shares, over the windows of a subject and then over subjects; below them"
+        " 95 % percentile bootstrap intervals over subjects. Skill: 1 - error / error of the train mean."
+        + _missing_labels(source)
+    )
+
+
+def _missing_labels(source: Source) -> str:
+    """Return a sentence if the train mean of the emotions lacks labels, because folds have no predictions."""
+    known = len(source.predictions.drop_duplicates([Column.FOLD, Column.WINDOW]))
+    windows = source.dataset.windows
+    if windows is None or known >= windows:
+        return ""
+    return f" The train mean is that of the {known} windows with predictions, of {windows}."
+
+
 def render_configurations(source: Source) -> str:
     """Return the table of the best configurations by their adjusted validation score."""
     found, objective = source.configurations, source.objective
@@ -317,6 +359,7 @@ def _has_scores_by_group(source: Source) -> bool:
 
 
 _ALL = (
+    Table(ANSWER, "result", "The answer", render_answer, first=True),
     Table(TableName.ESTIMATES, "result", "Scores on unseen subjects", render_estimates, first=True),
     Table(
         TableName.ESTIMATES_BY_GROUP,
@@ -329,6 +372,7 @@ _ALL = (
     Table(TableName.ABLATION, "result", "Ablation", render_ablation, lambda source: bool(source.variants), first=True),
     Table(TableName.COMPARISONS, "result", "Statistical tests", render_tests),
     Table(TableName.SUBJECTS, "people", "Scores of each subject", render_subjects),
+    Table(TableName.EMOTIONS, "emotion", "Scores of each emotion", render_emotions),
     Table(
         TableName.CONFIGURATIONS,
         "parameters",
@@ -339,4 +383,4 @@ _ALL = (
 )
 
 TABLES: Final = {one.name: one for one in _ALL}
-"""All tables, in the order of the report."""
+"""All tables, in the order of the report. The answer comes first: pages place it like a table."""

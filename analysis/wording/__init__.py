@@ -1,12 +1,13 @@
 """Results in words and formatted numbers, the same for the terminal, the report and the dashboard."""
 
 from helo.analysis.wording.ablation import LossWords, ablation_note, describe_variants, loss_words
+from helo.analysis.wording.coverage import coverage_notes, describe_cells, incomplete_note, is_incomplete
+from helo.analysis.wording.next_step import next_step
 from helo.analysis.wording.notes import (
     BY_GROUP_NOTE,
     BY_GROUP_TITLE,
     MEANINGS,
     NOT_REPORTABLE,
-    coverage_notes,
     failure_notes,
     method_notes,
     optimism_note,
@@ -24,6 +25,7 @@ from helo.analysis.wording.numbers import (
     p_equals,
     power_note,
 )
+from helo.analysis.wording.practical import new_person_note
 from helo.analysis.wording.verdict import best_baseline_note, verdict
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "best_baseline_note",
     "count",
     "coverage_notes",
+    "describe_cells",
     "describe_variants",
     "failure_notes",
     "format_difference",
@@ -43,8 +46,12 @@ __all__ = [
     "format_p",
     "format_percent",
     "format_score",
+    "incomplete_note",
+    "is_incomplete",
     "loss_words",
     "method_notes",
+    "new_person_note",
+    "next_step",
     "optimism_note",
     "p_equals",
     "power_note",

@@ -12,7 +12,7 @@ from helo.analysis.statistics.training_end import MIN_FOLDS
 from helo.analysis.wording.numbers import count, format_score
 from helo.metrics import METRICS
 from helo.names import Column, Estimate, Method, Normalisation, SearchProtocol, Status
-from helo.run.manifest import Manifest
+from helo.run.manifest import Manifest, spell_versions
 from helo.run.selection import best_per_fold
 
 MEANINGS: Final = {
@@ -217,6 +217,11 @@ def method_notes(manifest: Manifest) -> list[str]:
         notes.append(_RUNGS if members in (None, 1) else _RUNGS_OVER_MEMBERS)
     if manifest.normalise == Normalisation.SUBJECT:
         notes.append(_SUBJECT_SCALED)
+    if changed := manifest.changed_versions:
+        notes.append(
+            f"The search was resumed with other versions ({spell_versions(changed)}), so its cells may not be strictly"
+            " comparable."
+        )
     return notes
 
 
@@ -233,22 +238,3 @@ def unconverged_note(per_cell: pd.Series) -> list[str]:
         f" {per_cell.max():.0f} in an epoch). In these cells, the plans deviate from the"
         " solution for the given entropic regularisation."
     ]
-
-
-def coverage_notes(summary: pd.DataFrame, folds: int, nested: bool = False) -> list[str]:
-    """Say where estimates of the search lack subjects, so that they are not taken for results of the whole run.
-
-    Under `nested` no configuration is in all folds by design, which `method_notes` explains.
-    """
-    searched = summary[summary[Column.ESTIMATE] == Estimate.PER_FOLD_SELECTION]["subjects"]
-    subjects = int(searched.max()) if len(searched) else 0
-    notes = []
-    if subjects < folds:
-        verb = "has" if subjects == 1 else "have"
-        notes.append(f"Only {subjects} of the {folds} folds {verb} a completed cell; the others are left out.")
-    single = summary[summary[Column.ESTIMATE] == Estimate.SINGLE_CONFIGURATION]["subjects"]
-    if subjects and not nested and not single.max():
-        notes.append(
-            f"No configuration has scores in all {folds} folds, so there is no {Estimate.SINGLE_CONFIGURATION}."
-        )
-    return notes

@@ -8,8 +8,10 @@ import pandas as pd
 
 from helo.analysis.statistics.comparisons import compare_with_references, count_corrected
 from helo.analysis.statistics.estimates import best_fitted_baseline
-from helo.analysis.statistics.signed_rank import ALPHA, smallest_p
+from helo.analysis.statistics.finding import Finding, fewest_subjects, judge_difference
+from helo.analysis.statistics.signed_rank import ALPHA
 from helo.analysis.wording.numbers import count, format_difference, format_effect, format_score, p_equals, power_note
+from helo.analysis.wording.practical import equivalence_note
 from helo.metrics import METRICS
 from helo.names import FITTED_BASELINES, Column, Estimate
 
@@ -19,7 +21,8 @@ def verdict(scores: pd.DataFrame, objective: str, judged: str = "the search") ->
 
     Skill is shown where ``per_fold_selection`` is better than ``train_mean`` on the objective: Wilcoxon's signed-rank
     test over subjects gives p below `ALPHA`, and both the mean gain and the effect size are positive. Otherwise the
-    sentences contain the words "no skill". The comparison on Chebyshev is reported too, but decides nothing.
+    sentences contain the words "no skill", or, with so few subjects that no p can be below `ALPHA`, "cannot be shown".
+    The comparison on Chebyshev is reported too, but decides nothing.
 
     Parameters
     ----------
@@ -61,31 +64,32 @@ def verdict(scores: pd.DataFrame, objective: str, judged: str = "the search") ->
 
 def _skill_sentence(row: pd.Series, claim: str) -> str:
     """Return the sentence that says whether skill is shown, with its numbers and its reason."""
-    subjects, p, gain, effect = int(row["subjects"]), float(row["p"]), float(row["gain"]), float(row["effect"])
+    subjects, p = int(row["subjects"]), float(row["p"])
     counted = f"{claim} for {_counts(row)}"
-    if p < ALPHA and gain > 0 and effect > 0:
+    finding = judge_difference(subjects, float(row["gain"]), p, float(row["effect"]))
+    if finding == Finding.BETTER:
         return f"Skill is shown: {counted}."
-    if p < ALPHA and gain < 0 and effect < 0:
+    if finding == Finding.WORSE:
         return f"Worse than the train mean, so no skill: {counted}."
+    if finding == Finding.TOO_FEW:
+        return (
+            f"Skill cannot be shown with {count(subjects, 'subject')}: at least {fewest_subjects()} are needed for"
+            f" p < {ALPHA} in a two-sided Wilcoxon signed-rank test. {counted[0].upper()}{counted[1:]}."
+        )
     no_skill = f"No skill is shown: {counted}."
     if p < ALPHA:
         return f"{no_skill} The mean and most subjects point in opposite directions."
-    if smallest_p(subjects) >= ALPHA:
-        verb = "is" if subjects == 1 else "are"
-        return (
-            f"{no_skill} {count(subjects, 'subject')} {verb} too few to decide: with fewer than {_fewest_subjects()},"
-            f" no result can reach p < {ALPHA}."
-        )
     low, high = format_difference(row["gain_low"]), format_difference(row["gain_high"])
+    if row["gain_low"] > 0 or row["gain_high"] < 0:
+        return (
+            f"{no_skill} The test, which decides, counts subjects by the rank of their gain. The interval of the mean"
+            f" gain, {low} to {high} (95 %), counts them by its size and excludes 0, so a few large gains may account"
+            " for it."
+        )
     return (
         f"{no_skill} A model that ignores the signals may do as well: the mean gain lies between {low} and {high}"
         " (95 % interval)."
     )
-
-
-def _fewest_subjects() -> int:
-    """Return the smallest number of subjects for which p can be below `ALPHA`."""
-    return next(subjects for subjects in range(1, 100) if smallest_p(subjects) < ALPHA)
 
 
 def _counts(row: pd.Series) -> str:
@@ -110,7 +114,8 @@ def best_baseline_note(scores: pd.DataFrame, objective: str) -> list[str]:
     Returns
     -------
     list of str
-        One item, or none without a fitted baseline that has a score for every subject of the search.
+        The comparison, and whether both are practically the same if that is known. Empty without a fitted baseline
+        that has a score for every subject of the search.
     """
     best = best_fitted_baseline(scores, objective)
     if not best:
@@ -118,9 +123,9 @@ def best_baseline_note(scores: pd.DataFrame, objective: str) -> list[str]:
     table = compare_with_references(scores, (objective,))
     row = table.set_index(Column.REFERENCE).loc[best]
     tests = count_corrected(table)
-    finding = "shows no significant difference"
-    if row["p_holm"] < ALPHA and row["gain"] * row["effect"] > 0:
-        finding = f"is significantly {'better' if row['gain'] > 0 else 'worse'}"
+    shown = judge_difference(int(row["subjects"]), row["gain"], row["p_holm"], row["effect"])
+    is_clear = shown in (Finding.BETTER, Finding.WORSE)
+    finding = f"is significantly {shown}" if is_clear else "shows no significant difference"
     fitted = (table[Column.REFERENCE].isin(FITTED_BASELINES) & (table["subjects"] == row["subjects"])).sum()
     subject = "The fitted baseline" if fitted == 1 else f"The best of {fitted} fitted baselines"
     return [
@@ -128,7 +133,8 @@ def best_baseline_note(scores: pd.DataFrame, objective: str) -> list[str]:
         f" {format_score(row['reference_score'])}. The search, with {format_score(row['score'])}, {finding}: it is"
         f" better for {row['better']} of {row['subjects']} subjects"
         f"{_corrected_test(row['p_holm'], row['effect'], tests)}"
-        f"{power_note(int(row['subjects']), tests)}."
+        f"{power_note(int(row['subjects']), tests)}.",
+        *equivalence_note(scores, objective, best),
     ]
 
 

@@ -5,9 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from helo._cli import EXIT_BAD_INPUT, EXIT_OK, add_common_options, run_command
+from helo._cli import (
+    EXIT_BAD_INPUT,
+    EXIT_OK,
+    CommandParser,
+    add_common_options,
+    number_argument,
+    path_argument,
+    run_command,
+    whole_argument,
+)
 from helo._text import make_printable
 from helo.errors import InputError
 
@@ -16,17 +24,23 @@ PROG = "helo-cluster"
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=PROG, description="Check a cluster file, or watch for the notice that a spot machine will be removed."
     )
     add_common_options(parser)
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="check|watch-spot")
     look = kinds.add_parser("check", help="list the faults and the price of a cluster file, without starting anything")
-    look.add_argument("file", type=Path, metavar="FILE", help="file for ray up (.yaml), KubeRay (.yaml) or Slurm (.sh)")
     look.add_argument(
-        "--gpus-per-cell", type=float, default=0.25, metavar="F", help="share of a GPU per cell (default: 0.25)"
+        "file", type=path_argument, metavar="FILE", help="file for ray up (.yaml), KubeRay (.yaml) or Slurm (.sh)"
     )
-    look.add_argument("--cpus-per-cell", type=int, default=1, metavar="N", help="CPUs per cell (default: 1)")
+    look.add_argument(
+        "--gpus-per-cell",
+        type=number_argument,
+        default=0.25,
+        metavar="F",
+        help="share of a GPU per cell (default: 0.25)",
+    )
+    look.add_argument("--cpus-per-cell", type=whole_argument, default=1, metavar="N", help="CPUs per cell (default: 1)")
     spot = kinds.add_parser(
         "watch-spot", help="wait on a spot worker for the notice of the cloud, then drain the Ray node"
     )
@@ -40,7 +54,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--metadata", metavar="URL", help="address of the metadata service (default: the one of the cloud)"
     )
     spot.add_argument(
-        "--every", type=float, default=5.0, metavar="SECONDS", help="seconds between two requests (default: 5)"
+        "--every",
+        type=number_argument,
+        default=5.0,
+        metavar="SECONDS",
+        help="seconds between two requests (default: 5)",
     )
     return parser
 

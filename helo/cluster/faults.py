@@ -12,6 +12,8 @@ from helo.errors import did_you_mean
 Place = tuple[str | int, ...]
 """Keys and list positions that lead to a value in a file."""
 
+_ABSENT = ", got None"
+
 
 @dataclass
 class Faults:
@@ -36,8 +38,13 @@ class Faults:
         self.lines.append(f"{spell(place)}: {what}")
 
     def missing(self, place: Place, key: str, what: str) -> None:
-        """Add a missing key or content, unless the key is misspelt or already has a fault inside."""
+        """Add a missing key or content, unless the key is misspelt or already has a fault inside.
+
+        A message that ends with ``got None`` is about an absent key.
+        """
         full = (*place, key)
+        if what.endswith(_ABSENT):
+            what = f"is missing; it {what.removesuffix(_ABSENT)}"
         inside = any(wrong[: len(full)] == full for wrong in self._places)
         if not inside and (*place, f"~{key}") not in self._places:
             self.add(full, what)

@@ -8,10 +8,19 @@ from math import floor
 
 @dataclass(frozen=True)
 class Node:
-    """CPUs and GPUs of a machine that cells can use."""
+    """CPUs and GPUs of a machine that cells can use.
+
+    Attributes
+    ----------
+    cpus, gpus : float
+        Number of CPUs and of GPUs.
+    held_in_memory : int or None
+        Number of cells that the main memory holds. None if it is unknown.
+    """
 
     cpus: float
     gpus: float = 0.0
+    held_in_memory: int | None = None
 
     def held(self, share: float) -> int:
         """Return the number of cells with this share of a GPU that fit on the GPUs.
@@ -30,8 +39,12 @@ class Node:
 
         >>> Node(cpus=16, gpus=2).fits(1, 0.3), Node(cpus=16).fits(1, 0.3), Node(cpus=3).fits(2, 0)
         (6, 0, 1)
+        >>> Node(cpus=16, held_in_memory=3).fits(1, 0)
+        3
         """
         fitting = floor(self.cpus / cpus)
+        if self.held_in_memory is not None:
+            fitting = min(fitting, self.held_in_memory)
         return min(fitting, self.held(share)) if share else fitting
 
 

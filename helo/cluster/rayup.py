@@ -40,8 +40,11 @@ def check_ray_up(faults: Faults, content: Mapping[str, Any]) -> None:
     _check_docker(faults, content)
     check_commands(faults, content, _on_spot(content))
     idle = whole(content.get("idle_timeout_minutes"))
-    if idle is None:
-        faults.missing((), "idle_timeout_minutes", "must be a whole number of minutes after which an idle worker stops")
+    if "idle_timeout_minutes" not in content:
+        faults.missing((), "idle_timeout_minutes", "is missing; set the minutes after which an idle worker stops")
+    elif idle is None:
+        what = f"must be a whole number of minutes, got {content['idle_timeout_minutes']!r:.80}"
+        faults.add(("idle_timeout_minutes",), what)
     elif idle > MAX_IDLE_MIN and kind != "local":
         what = f"must be at most {MAX_IDLE_MIN}: idle workers are paid for until then, got {idle}"
         faults.add(("idle_timeout_minutes",), what)

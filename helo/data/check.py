@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from helo.configuration import single_role_note
 from helo.data.dataset import Dataset, Missing
-from helo.data.leaks import Codes, Repeats, find_codes, find_repeats, row_keys
-from helo.data.noisy_leaks import find_noisy_leaks
-from helo.errors import shorten
+from helo.data.findings import (
+    Finding,
+    about_features,
+    about_groups,
+    about_labels,
+    about_modalities,
+    about_rows,
+    about_subjects,
+)
+from helo.data.leaks import Codes, find_codes, find_repeats, row_keys
 from helo.metrics import METRICS, mean_scores
 from helo.names import Estimate
-
-MIN_SUBJECTS: Final = 3
-"""Minimum number of subjects: a test subject, an inner validation subject and a training subject."""
-
-MIN_WINDOWS: Final = 5
-"""Minimum number of windows of a subject.
-
-The mean score over fewer windows is mostly chance, and has the same weight as that of any other subject.
-"""
-
-MIN_SHARE: Final = 0.1
-"""Minimum number of windows of a subject, as a share of the median over subjects."""
 
 
 class Spread(NamedTuple):
@@ -65,24 +59,6 @@ class EmotionCheck(NamedTuple):
     name: str
     mean: float
     spread: float
-
-
-class Finding(NamedTuple):
-    """Result of one test of a dataset.
-
-    Attributes
-    ----------
-    kind
-        Short name of the test.
-    warning
-        True for a warning (scores may be meaningless), False for a note.
-    text
-        Description for the user.
-    """
-
-    kind: str
-    warning: bool
-    text: str
 
 
 @dataclass(frozen=True)
@@ -169,7 +145,6 @@ def check(dataset: Dataset) -> Check:
     """
     numbers = _numbers(dataset)
     codes = find_codes(dataset, numbers.people, numbers.cells, numbers.labels)
-    repeats = find_repeats(dataset, numbers.people)
     windows = np.bincount(numbers.people)
     labels = _count_distinct(numbers.people, numbers.labels)
     entropy = _entropy(dataset.labels)
@@ -188,13 +163,12 @@ def check(dataset: Dataset) -> Check:
         entropy_share=entropy / float(np.log(len(dataset.emotions))),
         scores=trivial_scores(dataset, numbers.people),
         findings=(
-            *_about_subjects(dataset, windows),
-            *_about_labels(dataset, numbers, windows, labels),
-            *_about_groups(dataset),
-            *_about_modalities(dataset),
-            *_about_rows(repeats),
-            *_about_features(codes),
-            *_about_noisy_leaks(dataset, codes),
+            *about_subjects(dataset.subject_names, windows),
+            *about_labels(dataset, windows, labels, one_label=int(numbers.labels.max()) == 0),
+            *about_groups(dataset),
+            *about_modalities(dataset),
+            *about_rows(find_repeats(dataset, numbers.people)),
+            *about_features(dataset, codes),
         ),
     )
 
@@ -269,7 +243,7 @@ def _spread(counts: NDArray[np.intp]) -> Spread:
 def _entropy(labels: NDArray[np.float64]) -> float:
     """Return the mean entropy in nats."""
     safe = np.where(labels > 0, labels, 1.0)  # 0 ln 0 = 0
-    return float(-(labels * np.log(safe)).sum(axis=1).mean())
+    return abs(float((labels * np.log(safe)).sum(axis=1).mean()))  # not -0
 
 
 def _modalities(dataset: Dataset, codes: Codes) -> tuple[ModalityCheck, ...]:
@@ -296,104 +270,3 @@ def _emotions(dataset: Dataset) -> tuple[EmotionCheck, ...]:
         EmotionCheck(name, float(mean), float(spread))
         for name, mean, spread in zip(dataset.emotions, means, spreads, strict=True)
     )
-
-
-def _about_subjects(dataset: Dataset, windows: NDArray[np.intp]) -> list[Finding]:
-    found = []
-    if len(windows) < MIN_SUBJECTS:
-        text = f"{len(windows)} subjects; at least {MIN_SUBJECTS} are needed, to test, to validate and to train on"
-        found.append(Finding("few subjects", True, text))
-    few = np.flatnonzero((windows < MIN_WINDOWS) | (windows < MIN_SHARE * np.median(windows)))
-    if len(few):
-        named = shorten(f"{dataset.subject_names[number]} ({windows[number]})" for number in few)
-        text = (
-            f"very few windows in {named}: their scores are mostly chance, but have the same weight as those of other "
-            "subjects"
-        )
-        found.append(Finding("few windows", True, text))
-    return found
-
-
-def _about_labels(
-    dataset: Dataset, numbers: _Numbers, windows: NDArray[np.intp], labels: NDArray[np.intp]
-) -> list[Finding]:
-    if int(numbers.labels.max()) == 0:
-        return [
-            Finding("one label", True, "all windows of all subjects have the same label: there is nothing to learn")
-        ]
-    found = []
-    alone = np.flatnonzero((labels == 1) & (windows > 1))
-    if len(alone):
-        subjects = (
-            "every subject"
-            if len(alone) == len(labels)
-            else f"subject {shorten(dataset.subject_names[number] for number in alone)}"
-        )
-        text = f"all windows of {subjects} have one label: it only identifies the subject"
-        found.append(Finding("one label per subject", True, text))
-    constant = [
-        name for name, spread in zip(dataset.emotions, np.ptp(dataset.labels, axis=0), strict=True) if not spread
-    ]
-    if constant:
-        text = f"emotions with the same share in all windows: {shorten(constant)}; they only dilute the others"
-        found.append(Finding("constant emotions", False, text))
-    return found
-
-
-def _about_groups(dataset: Dataset) -> list[Finding]:
-    if dataset.groups is None:
-        text = "no column group (clip or condition): features that are constant within a clip cannot be detected"
-        return [Finding("no groups", True, text)]
-    blank = int((np.char.str_len(np.char.strip(dataset.groups)) == 0).sum())
-    return [Finding("no groups", True, f"{blank:,} windows have an empty group")] if blank else []
-
-
-def _about_modalities(dataset: Dataset) -> list[Finding]:
-    note = single_role_note(dataset.schema.roles)
-    return [] if note is None else [Finding("one kind of signal", False, note)]
-
-
-def _about_rows(repeats: Repeats) -> list[Finding]:
-    found = []
-    if repeats.pair is not None:
-        text = (
-            f"{repeats.across:,} windows have exactly the features of a window of another subject (such as "
-            f"{' and '.join(repeats.pair)}): data of the test subject are in the training data"
-        )
-        found.append(Finding("repeated across subjects", True, text))
-    if repeats.within:
-        text = f"{repeats.within:,} windows have exactly the features of another window of their subject"
-        found.append(Finding("repeated within subjects", False, text))
-    return found
-
-
-def _about_features(codes: Codes) -> list[Finding]:
-    found = []
-    if codes.constant:
-        found.append(Finding("constant features", True, f"features with one value: {shorten(codes.constant)}"))
-    if codes.personal:
-        text = f"features with one value in each subject: {shorten(codes.personal)}; they identify the subject"
-        found.append(Finding("personal features", True, text))
-    if codes.revealing:
-        named = shorten(f"{name} ({emotion or 'all emotions'})" for name, emotion in codes.revealing.items())
-        text = f"features that give the label away: {named}; scores would not depend on the signals"
-        found.append(Finding("revealing features", True, text))
-    if codes.fixed_in_groups:
-        text = (
-            f"features with one value in each group of a subject: {shorten(codes.fixed_in_groups)}; they may encode "
-            "the clip or the answers"
-        )
-        found.append(Finding("features fixed in groups", True, text))
-    return found
-
-
-def _about_noisy_leaks(dataset: Dataset, codes: Codes) -> list[Finding]:
-    named = {*codes.constant, *codes.personal, *codes.revealing, *codes.fixed_in_groups}
-    found = [f"{name} ({explained:.0%})" for name, explained in find_noisy_leaks(dataset).items() if name not in named]
-    if not found:
-        return []
-    text = (
-        f"features that alone explain nearly all variance of the labels: {shorten(found)}; they may encode the clip, "
-        "the label or the time, with noise"
-    )
-    return [Finding("nearly revealing features", True, text)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from helo.data.schema import Schema
+from helo.data.spelling import check_names
+from helo.data.subjects import check_subject_names
 from helo.data.summary import Summary, summary_html, summary_text
 from helo.errors import InputError, shorten
 
@@ -25,13 +28,13 @@ BLOCK_VALUES = 2**22
 """Values per block of rows. Temporary arrays of a block then need tens of megabytes."""
 
 
-def row_blocks(rows: int, columns: int) -> Iterator[slice]:
-    """Yield consecutive slices of rows that hold about `BLOCK_VALUES` values each.
+def row_blocks(rows: int, columns: int, values: int = BLOCK_VALUES) -> Iterator[slice]:
+    """Yield consecutive slices of rows that hold about `values` values each.
 
     >>> [block.stop for block in row_blocks(5, BLOCK_VALUES // 2)]
     [2, 4, 5]
     """
-    size = max(1, BLOCK_VALUES // max(1, columns))
+    size = max(1, values // max(1, columns))
     for start in range(0, rows, size):
         yield slice(start, min(start + size, rows))
 
@@ -90,7 +93,7 @@ class Signals:
     ------
     InputError
         If shapes disagree, there are no windows, a feature is infinite, a window has no signal, a subject has no name,
-        or two subjects' names differ in spaces or case only.
+        a name has letters that `helo.data.spelling` refuses, or two subjects' names look alike.
     """
 
     schema: Schema
@@ -106,25 +109,14 @@ class Signals:
         if not len(self):
             raise InputError("windows: there must be at least one, got none")
         self._check_features()
-        self._check_subjects()
+        check_subject_names(self.subject_names)
+        if self.groups is not None:
+            check_names("group", map(str, np.unique(self.groups)))
 
     def _check_shapes(self, expected: Mapping[str, tuple[int, ...]]) -> None:
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
                 raise InputError(f"{name}: shape must be {shape}, got {getattr(self, name).shape}")
-
-    def _check_subjects(self) -> None:
-        """Raise `InputError` for names that may be one person, who would be in training and test data at once."""
-        spelt: dict[str, str] = {}
-        for name in self.subject_names:
-            plain = name.strip().casefold()
-            if not plain:
-                raise InputError("subjects: every row must have a name, got an empty one")
-            if plain in spelt:
-                raise InputError(
-                    f"subjects {spelt[plain]!r} and {name!r} differ in spaces or case only; give one person one name"
-                )
-            spelt[plain] = name
 
     def _check_features(self) -> None:
         infinite, empty = 0, 0
@@ -324,7 +316,8 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
             digits += character
             continue
         if digits:
-            parts.append((0, int(digits), digits))
+            number = "".join(str(unicodedata.decimal(digit)) for digit in digits).lstrip("0")
+            parts.append((0, len(number), f"{number} {digits}"))  # not as an int: it may have thousands of digits
             digits = ""
         if character != "\0":
             parts.append((1, 0, character))

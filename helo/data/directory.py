@@ -13,15 +13,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from helo._paths import local_path
 from helo._yaml import read_yaml, to_yaml
+from helo.data.arrow import as_numbers, as_text, is_number
 from helo.data.dataset import Dataset, row_blocks
+from helo.data.raw import reader_of
 from helo.data.schema import Modality, Schema
-from helo.errors import InputError, did_you_mean, shorten
+from helo.data.spelling import names_array
+from helo.errors import InputError, StorageError, as_input_error, did_you_mean, shorten
 from helo.names import Column, FileName
 from helo.storage import names_in, open_folder
 from helo.storage.atomic import whole_folder
 
-_SCHEMA_KEYS = ("name", "modalities", "emotions", "source", "licence", "notes", "best_possible")
+_SCHEMA_KEYS = ("name", "modalities", "emotions", "source", "licence", "notes", "best_possible", "table_columns")
 _MODALITY_KEYS = ("role", "main", "tokens", "columns")
 
 
@@ -46,20 +50,24 @@ def read_dataset(place: os.PathLike[str] | str) -> Dataset:
     """
     folder = open_folder(place)
     if folder.here is not None and folder.here.is_file():
-        raise InputError(
-            f"{folder}: is a file, not a dataset directory; make one from a table with python -m helo.data table"
-        )
+        raise InputError(f"{folder}: is a file, not a dataset directory; {reader_of(folder.here)}")
     names = names_in(folder, f"no such dataset directory (it needs {FileName.WINDOWS} and {FileName.SCHEMA})")
     for name in (FileName.SCHEMA, FileName.WINDOWS):
         if name not in names:
-            raise InputError(f"{folder}: file {name} is missing from the dataset directory")
-    with folder.at_hand(FileName.SCHEMA) as path:
+            hint = "" if folder.here is None else reader_of(folder.here)
+            raise InputError(f"{folder}: file {name} is missing from the dataset directory{hint and f'; {hint}'}")
+    with (
+        as_input_error(folder.where(FileName.SCHEMA), "cannot be read"),
+        folder.at_hand(FileName.SCHEMA) as path,
+    ):
         try:
             schema = read_schema(path, folder.name)
         except InputError as error:
             raise InputError(str(error).replace(str(path), folder.where(FileName.SCHEMA))) from None
+    with as_input_error(folder.where(FileName.WINDOWS), "cannot be read"):
+        source = folder.open(FileName.WINDOWS)
     try:
-        return _read_windows(folder.open(FileName.WINDOWS), schema)
+        return _read_windows(source, schema)
     except InputError as error:
         raise InputError(f"{folder.where(FileName.WINDOWS)}: {error}") from None
 
@@ -68,9 +76,10 @@ def _read_windows(source: Any, schema: Schema) -> Dataset:
     """Read the columns of a schema in blocks, so that table and arrays are never both in memory."""
     required = [str(Column.SUBJECT), *schema.features, *schema.emotions.values(), *schema.best_possible.values()]
     with _open_windows(source) as file:
-        _require_columns(file.schema_arrow.names, required)
+        groups = [Column.GROUP] if Column.GROUP in file.schema_arrow.names else []
+        _require_columns(file.schema_arrow.names, [*required, *groups])
         rows = file.metadata.num_rows
-        names = _read_text(file, [Column.SUBJECT, *([Column.GROUP] if Column.GROUP in file.schema_arrow.names else [])])
+        names = _read_text(file, [Column.SUBJECT, *groups])
         labels = np.empty((rows, len(schema.emotions)), np.float64)
         best_possible = np.empty((rows, len(schema.best_possible)), np.float64)
         features = np.empty((rows, len(schema.features)), np.float32)
@@ -138,12 +147,13 @@ def parse_schema(content: dict[str, Any], default_name: str) -> Schema:
     for key in ("modalities", "emotions"):
         if not isinstance(content.get(key), dict):
             raise InputError(f"'{key}' must be a mapping from names, got {content.get(key)!r}")
-    best_possible = content.get("best_possible") or {}
-    if not isinstance(best_possible, dict):
-        raise InputError(f"'best_possible' must be a mapping from emotions to columns, got {best_possible!r}")
+    names = {key: content.get(key) or {} for key in ("best_possible", "table_columns")}
+    for key, value in names.items():
+        if not isinstance(value, dict):
+            raise InputError(f"{key!r} must be a mapping from names to columns, got {value!r}")
     modalities = []
     for name, entry in content["modalities"].items():
-        where = f"modality {name!r}"
+        where = f"modality {_text(name, 'a modality')!r}"
         if not isinstance(entry, dict):
             raise InputError(f"{where} must be a mapping with role and columns, got {entry!r}")
         _reject_unknown_keys(entry, _MODALITY_KEYS, where)
@@ -155,16 +165,29 @@ def parse_schema(content: dict[str, Any], default_name: str) -> Schema:
             raise InputError(f"{where}: 'tokens' must be a whole number, got {tokens!r}")
         if not isinstance(main, bool):
             raise InputError(f"{where}: 'main' must be true or false, got {main!r}")
-        modalities.append(Modality(str(name), str(entry.get("role")), tuple(columns), tokens, main))
+        modalities.append(Modality(name, str(entry.get("role")), tuple(columns), tokens, main))
     return Schema(
-        name=str(content.get("name", default_name)),
+        name=_text(content.get("name", default_name), "'name'"),
         modalities=tuple(modalities),
-        emotions={str(name): str(column) for name, column in content["emotions"].items()},
+        emotions=_texts(content["emotions"], "an emotion"),
         source=str(content.get("source", "")),
         licence=str(content.get("licence", "")),
         notes=str(content.get("notes", "")),
-        best_possible={str(k): str(v) for k, v in best_possible.items()},
+        best_possible=_texts(names["best_possible"], "an emotion"),
+        table_columns=_texts(names["table_columns"], "a name"),
     )
+
+
+def _text(value: Any, what: str) -> str:
+    """Return a name; raise `InputError` for numbers, whose spelling is lost: 1e3 is read as 1000.0."""
+    if not isinstance(value, str):
+        raise InputError(f"{what} must be text, got {value!r}; write it in quotes")
+    return value
+
+
+def _texts(entries: dict[Any, Any], what: str) -> dict[str, str]:
+    """Return names with their columns; raise `InputError` for names and columns that are not text."""
+    return {_text(name, what): _text(column, f"column of {name!r}") for name, column in entries.items()}
 
 
 def _reject_unknown_keys(content: dict[str, Any], known: tuple[str, ...], where: str) -> None:
@@ -182,8 +205,12 @@ def _open_windows(source: Any) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(source, pre_buffer=False) as file:
             yield file
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"is not a readable Parquet file ({error})") from None
+    except StorageError:
+        raise
+    except (OSError, pa.ArrowException, UnicodeError) as error:  # UnicodeError: a name of a column
+        raise InputError(f"is not a readable Parquet file ({' '.join(str(error).split())})") from None
+    except MemoryError:
+        raise InputError("does not fit into memory, or is damaged and names too many rows") from None
 
 
 def _require_columns(present: Sequence[str], required: Sequence[str]) -> None:
@@ -202,15 +229,17 @@ def _read_text(file: pq.ParquetFile, columns: Sequence[str]) -> dict[str, NDArra
     parts: dict[str, list[NDArray[np.str_]]] = {column: [np.empty(0, np.str_)] for column in columns}
     for _, table in _blocks(file, columns):
         for column in table.column_names:
-            values = table[column]
+            try:
+                values = as_text(table[column])
+            except pa.ArrowException:
+                raise InputError(f"column {column!r} must hold text, got {table[column].type}") from None
+            except UnicodeError:
+                raise InputError(f"column {column!r} must hold text in UTF-8; the file may be damaged") from None
             if values.null_count:
                 raise InputError(
                     f"column {column!r} must name a {column} in every row; {values.null_count} rows are empty"
                 )
-            try:
-                parts[column].append(np.asarray(values.cast(pa.string()).to_pylist(), dtype=np.str_))
-            except pa.ArrowException:
-                raise InputError(f"column {column!r} must hold text, got {values.type}") from None
+            parts[column].append(names_array(column, values.to_pylist()))
     return {column: np.concatenate(blocks) for column, blocks in parts.items()}
 
 
@@ -220,12 +249,11 @@ def _read_numbers(file: pq.ParquetFile, columns: Sequence[str], into: NDArray[An
     for block, table in _blocks(file, columns):
         for column in table.column_names:
             values = table[column]
-            if pa.types.is_null(values.type):  # a sensor that was never connected
-                values = values.cast(pa.float64())
-            if not is_number(values.type):
+            # A column of nothing but nulls is a sensor that was never connected.
+            if not (is_number(values.type) or pa.types.is_null(values.type)):
                 raise InputError(f"column {column!r} must hold numbers, got {values.type}")
             with np.errstate(over="ignore"):  # values beyond float32 become inf, which `Signals` reports
-                into[block, place[column]] = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+                into[block, place[column]] = as_numbers(values, pa.float64()).to_numpy(zero_copy_only=False)
 
 
 def _blocks(file: pq.ParquetFile, columns: Sequence[str]) -> Iterator[tuple[slice, pa.Table]]:
@@ -239,11 +267,6 @@ def _blocks(file: pq.ParquetFile, columns: Sequence[str]) -> Iterator[tuple[slic
         for chunk in row_blocks(len(columns), rows):
             yield slice(start, start + rows), file.read_row_group(group, columns=list(columns[chunk]))
         start += rows
-
-
-def is_number(kind: pa.DataType) -> bool:
-    """Return whether a column of this type can be a feature."""
-    return any(test(kind) for test in (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean))
 
 
 def write_dataset(dataset: Dataset, folder: Path | str) -> None:
@@ -263,16 +286,13 @@ def write_dataset(dataset: Dataset, folder: Path | str) -> None:
     InputError
         If `folder` exists or cannot be written.
     """
-    folder = Path(folder)
+    folder = local_path(folder)
     if folder.exists():
         raise InputError(f"{folder}: is already there; choose another directory or remove it")
-    try:
-        with whole_folder(folder) as staging:
-            _write_windows(dataset, staging / FileName.WINDOWS)
-            text = to_yaml(dataset.schema.as_dict())
-            (staging / FileName.SCHEMA).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from None
+    with as_input_error(folder, "cannot be written"), whole_folder(folder) as staging:
+        _write_windows(dataset, staging / FileName.WINDOWS)
+        text = to_yaml(dataset.schema.as_dict())
+        (staging / FileName.SCHEMA).write_text(text, encoding="utf-8")
 
 
 def _write_windows(dataset: Dataset, path: Path) -> None:

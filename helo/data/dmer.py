@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from helo._paths import local_path
 from helo.data.dataset import Dataset
 from helo.data.schema import Modality, Schema
 from helo.errors import InputError, shorten
@@ -95,7 +96,7 @@ def read_dmer(
     InputError
         If a file is missing or malformed, `leave_out` names an unknown subject, or fewer than 2 subjects remain.
     """
-    folder = Path(folder)
+    folder = local_path(folder)
     files = _subject_files(folder)
     unknown = [number for number in leave_out if number not in files]
     if unknown and tuple(leave_out) != LEFT_OUT:
@@ -217,7 +218,7 @@ def _locate(number: int, path: Path, folder: Path, labels: Path | None) -> _Subj
         return _SubjectParts(number, path, path, shape[0])
     where = Path(str(number)) / _LABEL_FILE
     if labels is not None:
-        places = [Path(labels) / where, *sorted(Path(labels).glob(f"*/{where}"))]
+        places = [local_path(labels) / where, *sorted(local_path(labels).glob(f"*/{where}"))]
     else:
         places = [path.parent / where, folder / where, *sorted(folder.glob(f"*/{where}"))]
     scores = next((place for place in places if place.is_file()), None)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
+from helo.data.spelling import check_names
 from helo.errors import InputError, shorten
 from helo.names import Column, Role, enum_values
 
@@ -55,7 +56,8 @@ class Modality:
             raise InputError(f"modality {self.name!r}: needs at least one column")
         if self.tokens < 1 or len(self.columns) % self.tokens:
             raise InputError(
-                f"modality {self.name!r}: tokens must divide its {len(self.columns)} columns, got {self.tokens}"
+                f"modality {self.name!r}: tokens must divide its {len(self.columns)} columns, got {self.tokens}; "
+                f"{' and '.join(map(str, _nearest_divisors(len(self.columns), self.tokens)))} would"
             )
         if self.main and self.role != Role.PHYSIOLOGICAL:
             raise InputError(f"modality {self.name!r}: only a physiological modality can be main")
@@ -83,12 +85,15 @@ class Schema:
         Free text about the origin of the data.
     best_possible
         Column of the best possible prediction of each emotion. Only simulated data have such columns.
+    table_columns
+        Column of the dataset → column of the table that the dataset was made from, where they differ. A prediction
+        takes either.
 
     Raises
     ------
     InputError
-        If names or columns are used twice, there is no modality, the main modality is missing or not the only one, or
-        ``subject`` or ``group`` is a feature or label column.
+        If names or columns are used twice, a name has letters that `helo.data.spelling` refuses, there is no modality,
+        the main modality is missing or not the only one, or ``subject`` or ``group`` is a feature or label column.
     """
 
     name: str
@@ -98,6 +103,7 @@ class Schema:
     licence: str = ""
     notes: str = ""
     best_possible: dict[str, str] = field(default_factory=dict)
+    table_columns: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = [modality.name for modality in self.modalities]
@@ -114,6 +120,9 @@ class Schema:
             raise InputError(f"emotions: at least two are needed for a distribution, got {len(self.emotions)}")
         if self.best_possible and list(self.best_possible) != list(self.emotions):
             raise InputError("best_possible: must name the same emotions as 'emotions', in the same order")
+        check_names("dataset", [self.name])
+        check_names("modality", names)
+        check_names("emotion", self.emotions)
         columns = [*self.features, *self.emotions.values(), *self.best_possible.values()]
         taken = [column for column in columns if column in (Column.SUBJECT, Column.GROUP)]
         if taken:
@@ -175,7 +184,14 @@ class Schema:
                 del entry["main"]
             modalities[modality.name] = entry
         plain: dict[str, Any] = {"name": self.name, "modalities": modalities, "emotions": dict(self.emotions)}
-        for key in ("source", "licence", "notes", "best_possible"):
+        for key in ("source", "licence", "notes", "best_possible", "table_columns"):
             if getattr(self, key):
                 plain[key] = getattr(self, key)
         return plain
+
+
+def _nearest_divisors(number: int, wrong: int) -> list[int]:
+    """Return the divisors of a number on both sides of one that is none."""
+    divisors = [divisor for divisor in range(1, number + 1) if number % divisor == 0]
+    below = [divisor for divisor in divisors if divisor < wrong][-1:]
+    return below + [divisor for divisor in divisors if divisor > wrong][:1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -13,9 +12,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from helo.data.dataset import LABEL_SUM_TOLERANCE, Dataset
+from helo._paths import local_path
+from helo.data.columns import label_columns, matching, named_columns, unique_name, use
+from helo.data.dataset import Dataset
+from helo.data.labels import NO_SCALE, Answers, Labels, distributions_of_classes, distributions_of_ratings
 from helo.data.schema import Modality, Schema
-from helo.data.table_file import TableFile, open_table
+from helo.data.table_file import TableFile, open_table, require_names
 from helo.errors import InputError, did_you_mean, shorten
 from helo.names import Column, Role, enum_values
 
@@ -33,7 +35,7 @@ class ModalityPattern(NamedTuple):
     name, role
         As in `Modality`.
     patterns
-        Column names or patterns (``*``, ``?``, ``[…]``; case matters).
+        Column names or patterns (``*``, ``?``, ``[…]``; case matters). ``!`` before a pattern excludes its columns.
     tokens
         Number of tokens, or None for one token per column.
     """
@@ -52,21 +54,31 @@ class TableColumns:
     ----------
     subject
         Column of the subject.
-    emotions
-        Columns of ratings or shares: names, patterns, or ``EMOTION=COLUMN``, which renames the emotion.
     modalities
         Feature columns by modality.
+    emotions
+        Columns of ratings or shares: names, patterns, or ``EMOTION=COLUMN``, which renames the emotion.
+    one_hot
+        Column of the class of each window, in place of `emotions`.
     group
         Column of the clip or condition, or None.
     main
         Name of the main modality, or None for the first physiological one.
+    answers
+        Meaning of the cells of label columns.
+    subject_pattern
+        Regular expression that finds the name of the person in a cell of `subject`: its first group, or all that it
+        matches. None for the whole cell.
     """
 
     subject: str
-    emotions: Sequence[str]
     modalities: Sequence[ModalityPattern]
+    emotions: Sequence[str] = ()
+    one_hot: str | None = None
     group: str | None = None
     main: str | None = None
+    answers: Answers = NO_SCALE
+    subject_pattern: str | None = None
 
 
 def parse_modality(text: str) -> ModalityPattern:
@@ -102,21 +114,21 @@ def read_table(
     name: str | None = None,
     log: Callable[[str], None] = lambda line: None,
 ) -> Dataset:
-    """Read a CSV or Parquet table with a row per window.
+    """Read a table with a row per window.
 
-    Label columns are divided by their sum in each row. Columns keep their names, except for feature and label columns
-    that are called ``subject`` or ``group``.
+    Ratings are divided by their sum in each row. Columns keep their names, except for feature columns that are called
+    ``subject`` or ``group``.
 
     Parameters
     ----------
     path
-        File whose suffix is ``.csv``, ``.csv.gz``, ``.tsv`` or ``.parquet``.
+        File whose suffix is one of `helo.data.table_file.SUFFIXES`.
     columns
         Meaning of the columns.
     name
         Name of the dataset, or None for that of the file.
     log
-        Receives a line about unused columns and one about labels that did not sum to 1.
+        Receives lines about the form of the file, the columns of each modality, unused columns, and the labels.
 
     Returns
     -------
@@ -126,58 +138,82 @@ def read_table(
     Raises
     ------
     InputError
-        If the file or a column cannot be read as described. The message names the file, the line (CSV) or row
-        (Parquet), and the column.
+        If the file or a column cannot be read as described. The message names the file, the line or row, and the
+        column.
     """
-    path = Path(path)
+    path = local_path(path)
     file = open_table(path)
     try:
-        schema, renamed = _schema(file.columns, columns, name or path.name.split(".")[0], path.name)
+        plan = _plan(file.columns, columns)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    names: dict[str, str] = {columns.subject: Column.SUBJECT}
-    if columns.group is not None:
-        names[columns.group] = Column.GROUP
-    return _read(_Table(path, file, log), schema, renamed, names)
+    return _read(_Table(path, file, log), columns, plan, name or path.name.split(".")[0])
 
 
-def _schema(present: tuple[str, ...], columns: TableColumns, name: str, source: str) -> tuple[Schema, dict[str, str]]:
-    """Return the schema, and the column of the file for each of its columns."""
-    used: dict[str, str] = {}  # column of the file → option that names it
-    for option, column in (("--subject", columns.subject), ("--group", columns.group)):
-        if column is None:
-            continue
-        if column not in present:
-            raise InputError(f"{option}: there is no column {column!r}{did_you_mean(column, present)}")
-        _use(used, column, option)
-    labels = _emotion_columns(present, columns.emotions)
-    for column in labels.values():
-        _use(used, column, "--emotions")
+class _Plan(NamedTuple):
+    """Columns of a table by use.
+
+    Attributes
+    ----------
+    modalities
+        The modalities, with the feature columns of the dataset.
+    source
+        Feature column of the dataset → column of the table.
+    labels
+        Emotion or scale → column of the table.
+    """
+
+    modalities: tuple[Modality, ...]
+    source: dict[str, str]
+    labels: dict[str, str]
+
+
+def _plan(present: tuple[str, ...], columns: TableColumns) -> _Plan:
+    """Match the options with the columns of a table."""
+    # column of the file → option that names it
+    used = named_columns(
+        present, (("--subject", columns.subject), ("--group", columns.group), ("--one-hot", columns.one_hot))
+    )
+    needs_two = columns.one_hot is None and columns.answers.poles is None
+    labels = label_columns(present, columns.emotions, used, needs_two)
     main = _main_modality(columns)
-    renamed: dict[str, str] = {}
+    source: dict[str, str] = {}
     modalities = []
     for modality in columns.modalities:
         option = f"--modality {modality.name}"
-        found = _matches(present, modality.patterns, option)
+        found = matching(present, modality.patterns, option)
         for column in found:
-            _use(used, column, option)
+            use(used, column, option)
         if modality.tokens is None and len(found) > MAX_SINGLE_TOKENS:
             raise InputError(
                 f"{option}: must end in :TOKENS, the number of tokens that its {len(found)} columns make "
                 f"(without it, at most {MAX_SINGLE_TOKENS} columns are a token each)"
             )
-        features = [_unique_name(column, "feature", present, renamed) for column in found]
+        features = [unique_name(column, "feature", present, source) for column in found]
         tokens = len(found) if modality.tokens is None else modality.tokens
         modalities.append(Modality(modality.name, modality.role, tuple(features), tokens, main=modality.name == main))
-    schema = Schema(
+    return _Plan(tuple(modalities), source, labels)
+
+
+def _schema(table: _Table, columns: TableColumns, plan: _Plan, emotions: Sequence[str], name: str) -> Schema:
+    """Return the schema of the dataset."""
+    source = dict(plan.source)
+    present = table.file.columns
+    names = {str(Column.SUBJECT): columns.subject} | plan.source
+    if columns.group is not None:
+        names[str(Column.GROUP)] = columns.group
+    return Schema(
         name=name,
-        modalities=tuple(modalities),
-        emotions={emotion: _unique_name(column, "label", present, renamed) for emotion, column in labels.items()},
-        source=source,
+        modalities=plan.modalities,
+        emotions={
+            emotion: unique_name(plan.labels.get(emotion, f"label_{emotion}"), "label", present, source)
+            for emotion in emotions
+        },
+        source=table.path.name,
         notes=f"Made from a table: subject is column {columns.subject!r}"
         + (f", group {columns.group!r}." if columns.group else ", no group."),
+        table_columns={column: origin for column, origin in names.items() if column != origin},
     )
-    return schema, renamed
 
 
 def _main_modality(columns: TableColumns) -> str | None:
@@ -193,57 +229,6 @@ def _main_modality(columns: TableColumns) -> str | None:
     return columns.main
 
 
-def _use(used: dict[str, str], column: str, option: str) -> None:
-    """Record that an option names a column; raise `InputError` if another option does."""
-    if column in used:
-        raise InputError(f"column {column!r} must have one use, but {used[column]} and {option} both name it")
-    used[column] = option
-
-
-def _unique_name(column: str, kind: str, columns: tuple[str, ...], renamed: dict[str, str]) -> str:
-    """Return the name of a column in the dataset, and add it to `renamed`."""
-    name = column
-    while name in (Column.SUBJECT, Column.GROUP) or name in renamed or (name != column and name in columns):
-        name = f"{kind}_{name}"
-    renamed[name] = column
-    return name
-
-
-def _emotion_columns(columns: tuple[str, ...], texts: Sequence[str]) -> dict[str, str]:
-    """Return the column of the file for each emotion."""
-    found: dict[str, str] = {}
-    for text in texts:
-        # The name of a column may contain a comma or an equals sign.
-        for word in [text] if text in columns else [part.strip() for part in text.split(",")]:
-            emotion, equals, column = word.partition("=")
-            if word in columns or not equals:
-                pairs = {column: column for column in _matches(columns, (word,), "--emotions")}
-            else:
-                if column not in columns:
-                    raise InputError(f"--emotions: there is no column {column!r}{did_you_mean(column, columns)}")
-                pairs = {emotion: column}
-            for emotion, column in pairs.items():
-                if not emotion:
-                    raise InputError(f"--emotions: an emotion must have a name, got {word!r}")
-                if emotion in found or column in found.values():
-                    raise InputError(f"--emotions: each may be named once, but {word!r} names {emotion!r} again")
-                found[emotion] = column
-    return found
-
-
-def _matches(columns: tuple[str, ...], patterns: tuple[str, ...], option: str) -> list[str]:
-    """Return the columns that match a pattern, each once, in the order of the file."""
-    chosen: set[str] = set()
-    for pattern in patterns:
-        # A name may contain characters of patterns, such as HR[bpm].
-        found = [pattern] if pattern in columns else [column for column in columns if fnmatchcase(column, pattern)]
-        if not found:
-            what = "no column matches" if re.search(r"[*?\[]", pattern) else "there is no column"
-            raise InputError(f"{option}: {what} {pattern!r}{did_you_mean(pattern, columns)}")
-        chosen.update(found)
-    return [column for column in columns if column in chosen]
-
-
 class _Table(NamedTuple):
     """A table that is being read, and where its messages go."""
 
@@ -255,70 +240,98 @@ class _Table(NamedTuple):
         return f"{self.path}: {self.file.place(row)}"
 
 
-def _read(table: _Table, schema: Schema, renamed: dict[str, str], names: dict[str, str]) -> Dataset:
-    """Read the columns of a table: `names` maps columns of text to `subject` and `group`."""
-    feature_of = {renamed[column]: position for position, column in enumerate(schema.features)}
-    label_of = {renamed[column]: position for position, column in enumerate(schema.emotions.values())}
+def _read(table: _Table, columns: TableColumns, plan: _Plan, name: str) -> Dataset:
+    """Read the columns of a table, and leave out rows without a rating if that is asked for."""
+    feature_of = {column: position for position, column in enumerate(plan.source.values())}
+    label_of = {column: position for position, column in enumerate(plan.labels.values())}
+    meanings = {columns.subject: "subject"} | ({} if columns.group is None else {columns.group: "group"})
+    texts = [*meanings, *([] if columns.one_hot is None else [columns.one_hot])]
     # Labels stay in double precision, as in a dataset directory.
     numbers = dict.fromkeys(feature_of, pa.float32()) | dict.fromkeys(label_of, pa.float64())
-    texts: dict[str, NDArray[np.str_]] = {}
-    features = labels = seen = None
-    for column, values in table.file.read(names, numbers):
-        if features is None or labels is None or seen is None:
+    cells: dict[str, list[str]] = {}
+    features = ratings = None
+    for column, values in table.file.read(texts, numbers):
+        if features is None or ratings is None:
             if not len(values):
                 raise InputError(f"{table.path}: must hold at least one row below the column names, got none")
             features = np.empty((len(values), len(feature_of)), dtype=np.float32)
-            labels = np.empty((len(values), len(label_of)))
-            seen = np.zeros(len(values), dtype=bool)
-        if column in names:
-            texts[names[column]] = np.asarray(values.to_pylist(), dtype=np.str_)
-            continue
-        array = values.to_numpy(zero_copy_only=False)  # empty cells become NaN
-        if np.isinf(array).any():
-            row = int(np.argmax(np.isinf(array)))
-            raise InputError(f"{table.at(row)}, column {column!r}: must be finite (float32), got {array[row]}")
-        if column in feature_of:
-            features[:, feature_of[column]] = array
-            seen |= ~np.isnan(array)
+            ratings = np.empty((len(values), len(label_of)))
+        if column in meanings:
+            cells[column] = require_names(table.path, table.file, column, meanings[column], values)
+        elif column in texts:
+            cells[column] = values.to_pylist()
         else:
-            labels[:, label_of[column]] = array
+            array = values.to_numpy(zero_copy_only=False)  # empty cells become NaN
+            if np.isinf(array).any():
+                row = int(np.argmax(np.isinf(array)))
+                raise InputError(f"{table.at(row)}, column {column!r}: must be finite (float32), got {array[row]}")
+            if column in feature_of:
+                features[:, feature_of[column]] = array
+            else:
+                ratings[:, label_of[column]] = array
     assert features is not None
-    assert labels is not None
-    assert seen is not None
-    if not seen.all():
-        raise InputError(
-            f"{table.at(int(np.argmin(seen)))}: a window must have at least one signal, all features are "
-            f"empty ({int((~seen).sum())} such rows); remove them"
-        )
-    labels = _distributions(table, labels, tuple(label_of))
-    unused = [column for column in table.file.columns if column not in numbers and column not in names]
-    if unused:
-        table.log(f"not used: {shorten(unused, most=12)}")
+    assert ratings is not None
+    if columns.one_hot is not None:
+        labels = distributions_of_classes(cells[columns.one_hot], columns.one_hot, columns.answers, table.at)
+    else:
+        labels = distributions_of_ratings(ratings, plan.labels, columns.answers, table.at)
+    kept = _require_signals(table, features, labels.rated)
+    persons = _persons(table, cells[columns.subject], columns.subject, columns.subject_pattern)
     try:
-        return Dataset(schema, texts[Column.SUBJECT], features, labels, groups=texts.get(Column.GROUP))
+        schema = _schema(table, columns, plan, labels.emotions, name)
+        dataset = Dataset(
+            schema,
+            persons[kept],
+            features[kept],
+            labels.shares[kept],
+            groups=None if columns.group is None else np.asarray(cells[columns.group], dtype=np.str_)[kept],
+        )
     except InputError as error:
         raise InputError(f"{table.path}: {error}") from None
+    _describe(table, plan, labels, [*texts, *numbers])
+    return dataset
 
 
-def _distributions(table: _Table, labels: NDArray[np.float64], columns: tuple[str, ...]) -> NDArray[np.float64]:
-    """Return ratings divided by their sums; rows that sum to 1 stay unchanged (`Dataset` makes the sum exact)."""
-    for rule, wrong in (("must have a label, is empty", np.isnan(labels)), ("must not be negative", labels < 0)):
-        if wrong.any():
-            row, position = np.argwhere(wrong)[0]
-            got = "" if np.isnan(labels[row, position]) else f", got {labels[row, position]:g}"
-            raise InputError(f"{table.at(int(row))}, column {columns[position]!r}: {rule}{got}")
-    total = labels.sum(axis=1, keepdims=True)
-    if not total.all():
-        zero = int(np.argmin(total[:, 0]))
+def _persons(table: _Table, cells: Sequence[str], column: str, pattern: str | None) -> NDArray[np.str_]:
+    """Return the name of the person of each row."""
+    if pattern is None:
+        return np.asarray(cells, dtype=np.str_)
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise InputError(f"--subject-pattern must be a regular expression, got {pattern!r} ({error})") from None
+    names = []
+    for row, cell in enumerate(cells):
+        found = expression.search(cell)
+        name = found and found[1 if expression.groups else 0]
+        if not name:
+            raise InputError(f"{table.at(row)}, column {column!r}: --subject-pattern finds no name in {cell!r}")
+        names.append(name)
+    return np.asarray(names, dtype=np.str_)
+
+
+def _require_signals(table: _Table, features: NDArray[np.float32], rated: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the rows to keep; raise `InputError` if none is left, or one of them has no signal."""
+    if not rated.any():
+        raise InputError(f"{table.path}: must hold a row with a rating, got none")
+    blind = rated & np.isnan(features).all(axis=1)
+    if blind.any():
         raise InputError(
-            f"{table.at(zero)}: the emotions must sum to more than 0 "
-            f"({int((total == 0).sum())} rows are all zeros); remove them"
+            f"{table.at(int(np.argmax(blind)))}: a window must have at least one signal, all features are "
+            f"empty ({int(blind.sum())} such rows); remove them"
         )
-    ratings = np.abs(total - 1) > LABEL_SUM_TOLERANCE
-    if ratings.any():
-        table.log(
-            f"labels of {int(ratings.sum()):,} of {len(labels):,} rows do not sum to 1 (ratings?): "
-            "each row is divided by its sum"
-        )
-    shares: NDArray[np.float64] = np.where(ratings, labels / total, labels)
-    return shares
+    return rated
+
+
+def _describe(table: _Table, plan: _Plan, labels: Labels, used: Sequence[str]) -> None:
+    """Log how the file was read, the columns of each modality, unused columns, and what was done to the labels."""
+    for note in table.file.notes:
+        table.log(f"{table.path.name}: {note}")
+    for modality in plan.modalities:
+        columns = shorten((plan.source[column] for column in modality.columns), most=6)
+        table.log(f"{modality.name} ({len(modality.columns)} columns, {modality.tokens} tokens): {columns}")
+    unused = [column or "(no name)" for column in table.file.columns if column not in used]
+    if unused:
+        table.log(f"not used: {shorten(unused, most=12)}")
+    for note in labels.notes:
+        table.log(note)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -242,17 +242,6 @@ def folds_as_json(folds: tuple[Fold, ...]) -> list[dict[str, Any]]:
 def folds_digest(folds: tuple[Fold, ...]) -> str:
     """Return a hash of the subjects of all folds, 16 hexadecimal digits."""
     return hashlib.sha256(json.dumps(folds_as_json(folds)).encode()).hexdigest()[:16]
-
-
-def folds_from_json(content: Sequence[Mapping[str, Any]]) -> tuple[Fold, ...]:
-    """Return the folds of a ``folds.json``, also of an earlier version, whose folds have one split."""
-    return tuple(
-        Fold(
-            fold["test"],
-            tuple(Split(tuple(one["validation"]), tuple(one["train"])) for one in fold.get("splits") or [fold]),
-        )
-        for fold in content
-    )
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,9 @@ from helo.errors import InputError
 from helo.metrics import mean_scores_by_group
 from helo.names import Normalisation, enum_values
 
+BLOCK_VALUES = 2**19
+"""Values per block that is scaled at once. Each cell of a node has temporary arrays of this size, 4 MB in float64."""
+
 Positions = NDArray[np.intp] | slice
 """Positions of windows within a part."""
 
@@ -78,8 +81,9 @@ class Part:
     def take(self, positions: Positions) -> NDArray[np.float32]:
         """Return the scaled features (n, F) of the windows at some positions."""
         rows, of = self.rows[positions], self.of[positions]
-        scaled: NDArray[np.float32] = np.empty((len(rows), self.mean.shape[1]), np.float32)
-        for block in row_blocks(*scaled.shape):
+        columns = self.mean.shape[1]
+        scaled: NDArray[np.float32] = np.empty((len(rows), columns), np.float32)
+        for block in row_blocks(len(rows), columns, BLOCK_VALUES):
             which = slice(None) if len(self.mean) == 1 else of[block]
             scaled[block] = (self.dataset.features[rows[block]] - self.mean[which]) / self.std[which]
         return scaled
@@ -155,13 +159,13 @@ def _statistics(
     """Return the mean and the standard deviation (F,) of some rows, in two passes over blocks of them."""
     columns = features.shape[1]
     count, total, square = (np.zeros(columns) for _ in range(3))
-    for block in row_blocks(len(rows), columns):
+    for block in row_blocks(len(rows), columns, BLOCK_VALUES):
         values = features[rows[block]]
         present = ~np.isnan(values)
         count += present.sum(axis=0)
         total += np.where(present, values, 0).sum(axis=0, dtype=np.float64)
     mean = total / np.maximum(count, 1)
-    for block in row_blocks(len(rows), columns):
+    for block in row_blocks(len(rows), columns, BLOCK_VALUES):
         values = features[rows[block]]
         square += (np.where(np.isnan(values), 0, values - mean) ** 2).sum(axis=0)
     std = np.where(count > 0, np.sqrt(square / np.maximum(count, 1)), np.nan)

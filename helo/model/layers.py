@@ -330,6 +330,26 @@ class Classifier(nn.Module):
         return (inputs * self.weight.unsqueeze(1)).sum(dim=-1) + self.prior.unsqueeze(1)
 
 
+class LinearModel(nn.Module):
+    """Linear models from features to logits. Their weights are set, not trained.
+
+    Parameters
+    ----------
+    members, features, emotions : int
+        Numbers M, F and E.
+    """
+
+    def __init__(self, members: int, features: int, emotions: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(members, features, emotions), requires_grad=False)
+        self.bias = nn.Parameter(torch.zeros(members, emotions), requires_grad=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the logits (M, b, E) of features (M, b, F) without NaN."""
+        logits: Tensor = features @ self.weight + self.bias.unsqueeze(1)
+        return logits
+
+
 def mean_token(tokens: Tensor, present: Tensor | None = None) -> Tensor:
     """Return the mean of the present tokens.
 

@@ -28,6 +28,9 @@ Distribution Learning", ACM Multimedia 2025, arXiv 2507.06821. With batch size b
    that exceeds 1, and γ is a learned strength that starts at 0.
 6. *Classifier.* One logit per emotion, by weights of its own, and a softmax. The biases start at the logarithm of
    the mean training label and the weights at 0, so training starts from the train-mean prediction.
+7. *Linear model.* A prediction is the softmax of (1 − s) log p + s log q with s = `linear_share`, the network's
+   distribution p and that of a maximum-entropy model q, which is linear in the features. q is fitted to the same
+   windows as the network, and independently of it (`helo.training.linear`): training ends as it would without q.
 
 **Ablations.** Each of these settings leaves out one part of the model:
 
@@ -36,6 +39,7 @@ Distribution Learning", ACM Multimedia 2025, arXiv 2507.06821. With batch size b
 - ``label_attention: none``: without steps 4 and 5; the classifier reads the mean of the fused tokens
 - ``alignment_weight: 0``: R is not aligned with the data
 - ``feature_encoding: linear``: step 1 is affine in the features themselves
+- ``linear_share: 0``: without step 7
 - ``subject_offset: 0``: training does not know the mean labels of its subjects (`helo.training.offsets`)
 - ``modalities: physiological``: step 3 reads P alone
 - ``modalities: behavioural``: step 3 reads B alone
@@ -57,9 +61,10 @@ training.
 - thresholds the transport cost by the minimum and maximum of the batch
 - multiplies the plan [physiological × behavioural] with the physiological tokens without transposing the plan
 
-Evaluation in this module is deterministic, and the prediction for a window depends on that window alone. Four choices
+Evaluation in this module is deterministic, and the prediction for a window depends on that window alone. Five choices
 are this project's own. The features are encoded piecewise linearly. In training the logits have an offset per subject.
-A token reads its own features, whereas the release encodes each modality by one map from all
+A linear model has a share in each prediction, because few subjects determine a linear model better than a network. A
+token reads its own features, whereas the release encodes each modality by one map from all
 features to all tokens (87 % of its parameters belong to the video). Dropout acts on encoded tokens, on the output of
 each branch and before the classifier, but not on attention weights.
 """
@@ -81,6 +86,7 @@ from helo.model.layers import (
     Classifier,
     EncoderLayer,
     LabelAttention,
+    LinearModel,
     PhysiologicalFusion,
     TokenEncoder,
     mean_token,
@@ -98,7 +104,7 @@ class Output(NamedTuple):
     Attributes
     ----------
     log_predicted : Tensor of shape (M, b, E)
-        Logarithms of the distributions that each member predicts.
+        Logarithms of the distributions that each member predicts; in training mode, those of its network alone.
     correlation : Tensor of shape (M, E, E), optional
         Learned label correlation R of each member; None without label embeddings.
     transport : Transport, optional
@@ -182,6 +188,8 @@ class HeLo(nn.Module):
             self.labels = nn.Parameter(torch.randn(members, emotions, width) * width**-0.5)
             is_correlated = configuration.label_attention == LabelAttentionKind.CORRELATED
             self.label_attention = LabelAttention(members, width, is_correlated)
+        if configuration.linear_share > 0:
+            self.linear = LinearModel(members, sum(len(modality.columns) for modality in modalities), emotions)
         self.classifier = Classifier(mean_label.clamp_min(LABEL_FLOOR).log(), width, dropout)
 
     def correlation(self) -> Tensor:
@@ -213,11 +221,25 @@ class HeLo(nn.Module):
         values = self.norm(values)
         if self.configuration.label_attention == LabelAttentionKind.NONE:
             logits = self.classifier(mean_token(values, fused.present).unsqueeze(2))
-            return Output(_exact(logits).log_softmax(dim=-1), None, plan)
+            return Output(self._predicted(logits, features), None, plan)
         correlation = self.correlation()
         answers = self.label_attention(self.labels, values, correlation, fused.present)
         logits = self.classifier(self.labels.unsqueeze(1) + answers)
-        return Output(_exact(logits).log_softmax(dim=-1), correlation, plan)
+        return Output(self._predicted(logits, features), correlation, plan)
+
+    def _predicted(self, logits: Tensor, features: Tensor) -> Tensor:
+        """Return the log-distributions (M, b, E) from the logits of the network and, in evaluation, step 7."""
+        log_predicted = _exact(logits).log_softmax(dim=-1)
+        share = self.configuration.linear_share
+        if self.training or share == 0:
+            return log_predicted
+        with torch.autocast(logits.device.type, enabled=False):
+            log_linear = self.linear(self.features_read(features)).log_softmax(dim=-1)
+        return torch.lerp(log_predicted, log_linear, share).log_softmax(dim=-1)
+
+    def features_read(self, features: Tensor) -> Tensor:
+        """Return the features (…, F) of the modalities that the model reads, with the training mean, 0, for NaN."""
+        return torch.cat([features[..., self.slices[name]] for name in self.names], dim=-1).nan_to_num_(nan=0.0)
 
     def _tokens(self, features: Tensor, complete: bool | None) -> dict[str, Tokens]:
         """Encode each modality (step 1) and find its present tokens."""

@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from helo.errors import InputError
+from helo.errors import InputError, StorageError, as_input_error
 from helo.names import Column, FileName, Prefix, TableName
 from helo.run.ensemble.fold_ensembles import LabelledWindows, ensemble_table, fold_ensembles
-from helo.run.ledger import RECORD_COLUMNS, CellRecord, Ledger, records_of
+from helo.run.ledger import RECORD_COLUMNS, CellRecord, Ledger, records_of, runs_again
 from helo.run.manifest import Manifest
-from helo.run.selection import selected_cells
+from helo.run.selection import mark_estimates, selected_cells
 from helo.run.tables import (
     CELL_COLUMNS,
     EPOCH_COLUMNS,
@@ -30,7 +30,8 @@ from helo.run.tables import (
     explanations_table,
     predictions_table,
 )
-from helo.storage import Folder, FolderLock, LocalFolder, lock_folder, open_folder, require_new_folder
+from helo.storage import Folder, FolderLock, LocalFolder, Patience, lock_folder, open_folder, require_new_folder
+from helo.storage.atomic import delete_leftovers
 
 
 class Run:
@@ -54,7 +55,7 @@ class Run:
     """
 
     def __init__(self, place: Folder | os.PathLike[str] | str, manifest: Manifest) -> None:
-        self.folder = open_folder(place)
+        self.folder = open_folder(place).existing()
         self.manifest = manifest
         self.ledger = Ledger(self.folder / FileName.LEDGER, manifest.identity or "")
 
@@ -83,12 +84,9 @@ class Run:
         """
         folder = open_folder(place)
         require_new_folder(folder)
-        try:
-            with folder.filled(last=FileName.MANIFEST) as staging:
-                LocalFolder(staging).write_json(FileName.FOLDS, folds)
-                LocalFolder(staging).write_json(FileName.MANIFEST, manifest.as_dict())
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from None
+        with as_input_error(folder, "cannot be written"), folder.filled(last=FileName.MANIFEST) as staging:
+            LocalFolder(staging).write_json(FileName.FOLDS, folds)
+            LocalFolder(staging).write_json(FileName.MANIFEST, manifest.as_dict())
         return cls(folder, manifest)
 
     @classmethod
@@ -113,14 +111,20 @@ class Run:
         folder = open_folder(place)
         try:
             has_manifest = folder.exists(FileName.MANIFEST)
+        except StorageError:
+            raise
         except OSError as error:
             raise InputError(f"{folder}: cannot be read ({error})") from None
         if not has_manifest:
-            raise InputError(f"{folder}: is not a run directory (it has no {FileName.MANIFEST})")
+            raise InputError(f"{folder}: is not a run directory ({_why_no_run(folder)})")
         document = folder.read_json(FileName.MANIFEST)
         if not isinstance(document, dict):
             raise InputError(f"{folder.where(FileName.MANIFEST)}: is not the manifest of a run")
         return cls(folder, Manifest.from_dict(document))
+
+    def with_patience(self, patience: Patience) -> Run:
+        """Return this run with another patience with storage that does not answer."""
+        return Run(self.folder.with_patience(patience), self.manifest)
 
     def update_manifest(self, manifest: Manifest) -> None:
         """Replace the manifest of the run."""
@@ -147,6 +151,12 @@ class Run:
         """
         return lock_folder(self.folder, FileName.LOCK, waiting)
 
+    def delete_leftovers(self) -> None:
+        """Delete the unfinished files that killed processes have left in a run on this machine."""
+        for folder in (self.folder, self.ledger.folder):
+            if folder.here is not None:
+                delete_leftovers(folder.here)
+
     @property
     def checkpoints(self) -> Folder:
         """Folder of the checkpoints of unfinished cells."""
@@ -161,6 +171,14 @@ class Run:
     def has_model(self) -> bool:
         """Whether the run has a fitted model."""
         return self.model.exists(FileName.MODEL_DESCRIPTION)
+
+    def has_cells_to_run(self, retry_failed: bool) -> bool:
+        """Return whether cells of HeLo run again on resume: lost ones, or with `retry_failed` all that failed."""
+        rows = self.ledger.rows((Column.STATUS, Column.FAULT, Column.REASON))
+        columns = (rows[name].to_pylist() for name in (Column.STATUS, Column.FAULT, Column.REASON))
+        return any(
+            runs_again(status, fault, reason, retry_failed) for status, fault, reason in zip(*columns, strict=True)
+        )
 
     @property
     def folds(self) -> list[dict[str, Any]]:
@@ -234,20 +252,26 @@ class Run:
         Raises
         ------
         InputError
-            If the search has not written the table yet, or the file cannot be read.
+            If the search has not written the table yet, or the file is damaged.
+        StorageError
+            If the storage does not answer.
         """
         file = f"{name}.parquet"
         try:
             return pq.read_table(self.folder.open(file), columns=None if columns is None else list(columns)).to_pandas()
         except FileNotFoundError:
             raise InputError(f"{self.folder.where(file)}: is missing; the search has not got that far") from None
+        except StorageError:
+            raise
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{self.folder.where(file)}: cannot be read ({error})") from None
 
     def rows_of(self, name: str) -> int:
-        """Return the number of rows of a table, or 0 if the table is missing or cannot be read."""
+        """Return the number of rows of a table, or 0 if the table is missing or damaged."""
         try:
             return int(pq.read_metadata(self.folder.open(f"{name}.parquet")).num_rows)
+        except StorageError:
+            raise
         except (OSError, pa.ArrowException):
             return 0
 
@@ -283,7 +307,8 @@ class Run:
         cells = cells_table(self.ledger.rows(CELL_COLUMNS, faults))
         records = self.find(selected_cells(cells, objective, len(self.folds)))
         self._write_pieces(TableName.EPOCHS, map(epochs_table, self._blocks(EPOCH_COLUMNS, faults)))
-        self.write_table(TableName.PREDICTIONS, predictions_table(records, truth).drop(columns=Column.METHOD))
+        predictions = predictions_table(records, truth).drop(columns=Column.METHOD)
+        self.write_table(TableName.PREDICTIONS, mark_estimates(predictions, cells, objective, len(self.folds)))
         self.write_table(TableName.EXPLANATIONS, explanations_table(records))
         self.write_table(TableName.BASELINES, baselines)
         ensembles = fold_ensembles(self.ledger, self.folds, cells, objective, _labelled(truth, subjects, cells))
@@ -305,6 +330,12 @@ class Run:
             yield rows
         if empty:
             yield self.ledger.rows(columns)
+
+
+def _why_no_run(folder: Folder) -> str:
+    if folder.exists(FileName.SEEDS):
+        return "it holds a run for each of several seeds; name one of them"
+    return f"it has no {FileName.MANIFEST}"
 
 
 def _labelled(truth: pd.DataFrame, subjects: NDArray[np.str_], cells: pd.DataFrame) -> LabelledWindows:

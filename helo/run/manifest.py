@@ -7,160 +7,26 @@ manifests: a value that is missing or of the wrong type is None. `Manifest.recor
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, TypeVar, cast
+from typing import Any, Final
 
 from helo.errors import InputError
-from helo.names import FITTED_BASELINES, Normalisation, Precision, SearchProtocol, enum_values
+from helo.names import FITTED_BASELINES, Delivery, Normalisation, Precision, SearchProtocol, enum_values
+from helo.run.manifest_records import (
+    Circumstances,
+    DatasetRecord,
+    FoldsRecord,
+    PaceRecord,
+    Resumption,
+    T,
+    typed,
+)
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class DatasetRecord:
-    """Description of the dataset of a run.
-
-    Attributes
-    ----------
-    name, digest, source, licence : str or None
-        As in the dataset. The digest identifies its content.
-    subjects, windows : int or None
-        Numbers of subjects and windows.
-    missing : str or None
-        Which signals are missing; empty if all are present.
-    emotions : tuple of str or None
-        In the order of the labels.
-    modalities : mapping or None
-        Name of a modality to its role, tokens and columns.
-    """
-
-    name: str | None = None
-    digest: str | None = None
-    subjects: int | None = None
-    windows: int | None = None
-    missing: str | None = None
-    emotions: tuple[str, ...] | None = None
-    modalities: Mapping[str, Any] | None = None
-    source: str | None = None
-    licence: str | None = None
-
-    @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> DatasetRecord:
-        """Read the JSON object ``dataset``."""
-        emotions = _get(found, "emotions", list)
-        return cls(
-            name=_get(found, "name", str),
-            digest=_get(found, "digest", str),
-            subjects=_get(found, "subjects", int),
-            windows=_get(found, "windows", int),
-            missing=_get(found, "missing", str),
-            emotions=None if emotions is None else tuple(map(str, emotions)),
-            modalities=_get(found, "modalities", dict),
-            source=_get(found, "source", str),
-            licence=_get(found, "licence", str),
-        )
-
-
-@dataclass(frozen=True)
-class FoldsRecord:
-    """Digest of the folds of a run, and number of inner splits of each fold.
-
-    Earlier versions had one split and did not record its number.
-    """
-
-    digest: str | None = None
-    inner_folds: int | None = None
-
-
-@dataclass(frozen=True)
-class PaceRecord:
-    """Lookahead of a search; see `helo.search.planning.pace.Pace`. Earlier versions did not record `ahead`."""
-
-    generation: int | None = None
-    lag: int | None = None
-    ahead: int | None = None
-
-
-@dataclass(frozen=True)
-class ResourcesRecord:
-    """Number of cells that run at a time, with the CPUs and the share of a GPU of each."""
-
-    concurrency: int | None = None
-    cpus_per_cell: int | None = None
-    gpus_per_cell: float | None = None
-
-
-@dataclass(frozen=True)
-class MachineRecord:
-    """Host name, operating system and number of CPUs of the machine that drives a search."""
-
-    node: str | None = None
-    system: str | None = None
-    cpus: int | None = None
-
-
-@dataclass(frozen=True)
-class Circumstances:
-    """Circumstances of a search that do not decide which cells it computes.
-
-    Attributes
-    ----------
-    resources : ResourcesRecord or None
-        Resources of the cells.
-    machine : MachineRecord or None
-        The machine that drives the search.
-    versions : mapping or None
-        Name to version, of Python and of the packages that a result depends on.
-    git : str or None
-        Commit of the project's checkout; None if it does not run from one.
-    """
-
-    resources: ResourcesRecord | None = None
-    machine: MachineRecord | None = None
-    versions: Mapping[str, Any] | None = None
-    git: str | None = None
-
-    @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> Circumstances:
-        """Read the circumstances from a manifest or from an entry of its ``resumed``."""
-        resources, machine = _get(found, "resources", dict), _get(found, "machine", dict)
-        return cls(
-            resources=None
-            if resources is None
-            else ResourcesRecord(
-                concurrency=_get(resources, "concurrency", int),
-                cpus_per_cell=_get(resources, "cpus_per_cell", int),
-                gpus_per_cell=_get(resources, "gpus_per_cell", float),
-            ),
-            machine=None
-            if machine is None
-            else MachineRecord(
-                node=_get(machine, "node", str), system=_get(machine, "system", str), cpus=_get(machine, "cpus", int)
-            ),
-            versions=_get(found, "versions", dict),
-            git=_get(found, "git", str),
-        )
-
-
-@dataclass(frozen=True)
-class Resumption:
-    """Record of one resumption of a search: time (ISO 8601, UTC), command, location of the data, circumstances."""
-
-    started: str
-    command: str
-    data: str
-    circumstances: Circumstances
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the entry of ``resumed`` in ``manifest.json``."""
-        return {
-            "started": self.started,
-            "command": self.command,
-            "data": self.data,
-            **asdict(self.circumstances),
-        }
+DECISIVE: Final = ("helo-search", "torch", "pot", "optuna", "numpy", "scipy", "scikit-learn")
+"""Packages whose version may change the result of a cell or the next configuration, in the least digits or in full."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +46,7 @@ class RecordedSearch:
     inner_folds: int
     dataset_digest: str | None
     baselines: tuple[str, ...]
+    deliver: str
 
 
 @dataclass(frozen=True)
@@ -194,8 +61,14 @@ class Manifest:
         The settings that decide which cells of HeLo are computed.
     baselines : tuple of str or None
         Fitted baselines of the search.
+    deliver : str or None
+        A `helo.names.Delivery`: the model that was requested last, at the start or at a resumption.
+    cells : int or None
+        Number of HeLo's cells at the end of the search if no further configuration is dropped, as of the last time that
+        the tables were written. With as many finished cells, the search has ended. None in earlier versions.
     identity : str or None
-        Digest of these settings, except the baselines, and of the data. Files of the ledger carry it.
+        Digest of these settings, except the baselines, `deliver` and `cells`, and of the data. Files of the ledger
+        carry it.
     dataset : DatasetRecord
         Description of the data.
     circumstances : Circumstances
@@ -222,6 +95,8 @@ class Manifest:
     space: Mapping[str, Any] | None = None
     folds: FoldsRecord | None = None
     baselines: tuple[str, ...] | None = None
+    deliver: str | None = None
+    cells: int | None = None
     identity: str | None = None
     dataset: DatasetRecord = field(default_factory=DatasetRecord)
     circumstances: Circumstances = field(default_factory=Circumstances)
@@ -237,32 +112,54 @@ class Manifest:
         >>> Manifest.from_dict({"seed": 3, "racing": "yes"}).racing is None
         True
         """
-        pace, folds = _get(found, "pace", dict), _get(found, "folds", dict)
-        baselines, resumed = _get(found, "baselines", list), _get(found, "resumed", list) or []
+        pace, folds = typed(found, "pace", dict), typed(found, "folds", dict)
+        baselines, resumed = typed(found, "baselines", list), typed(found, "resumed", list) or []
         return cls(
-            name=_get(found, "name", str),
-            started=_get(found, "started", str),
-            command=_get(found, "command", str),
-            data=_get(found, "data", str),
-            seed=_get(found, "seed", int),
-            protocol=_get(found, "protocol", str),
-            racing=_get(found, "racing", bool),
+            name=typed(found, "name", str),
+            started=typed(found, "started", str),
+            command=typed(found, "command", str),
+            data=typed(found, "data", str),
+            seed=typed(found, "seed", int),
+            protocol=typed(found, "protocol", str),
+            racing=typed(found, "racing", bool),
             pace=None
             if pace is None
-            else PaceRecord(_get(pace, "generation", int), _get(pace, "lag", int), _get(pace, "ahead", int)),
-            normalise=_get(found, "normalise", str),
-            precision=_get(found, "precision", str),
-            compiled=_get(found, "compiled", bool),
-            cpus_per_cell=_get(found, "cpus_per_cell", int),
-            space=_get(found, "space", dict),
-            folds=None if folds is None else FoldsRecord(_get(folds, "digest", str), _get(folds, "inner_folds", int)),
+            else PaceRecord(typed(pace, "generation", int), typed(pace, "lag", int), typed(pace, "ahead", int)),
+            normalise=typed(found, "normalise", str),
+            precision=typed(found, "precision", str),
+            compiled=typed(found, "compiled", bool),
+            cpus_per_cell=typed(found, "cpus_per_cell", int),
+            space=typed(found, "space", dict),
+            folds=None if folds is None else FoldsRecord(typed(folds, "digest", str), typed(folds, "inner_folds", int)),
             baselines=None if baselines is None else tuple(map(str, baselines)),
-            identity=_get(found, "identity", str),
-            dataset=DatasetRecord.from_dict(_get(found, "dataset", dict) or {}),
+            deliver=typed(found, "deliver", str),
+            cells=typed(found, "cells", int),
+            identity=typed(found, "identity", str),
+            dataset=DatasetRecord.from_dict(typed(found, "dataset", dict) or {}),
             circumstances=Circumstances.from_dict(found),
             resumed=tuple(Circumstances.from_dict(entry) for entry in resumed if isinstance(entry, dict)),
             document=dict(found),
         )
+
+    @property
+    def changed_versions(self) -> dict[str, tuple[str, ...]]:
+        """Package of `DECISIVE` → its versions at the start and at resumptions, in order, where they differ."""
+        found, all_versions = {}, [one.versions or {} for one in (self.circumstances, *self.resumed)]
+        for package in DECISIVE:
+            known = [str(versions[package]) for versions in all_versions if package in versions]
+            versions = [version for version, _ in itertools.groupby(known)]
+            if len(versions) > 1:
+                found[package] = tuple(versions)
+        return found
+
+    def differences_from(self, versions: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+        """Return each package of `DECISIVE` whose latest recorded version is another, with both versions."""
+        last = self.last_circumstances.versions or {}
+        return {
+            package: (str(last[package]), versions[package])
+            for package in DECISIVE
+            if package in last and package in versions and str(last[package]) != versions[package]
+        }
 
     @property
     def last_circumstances(self) -> Circumstances:
@@ -280,6 +177,7 @@ class Manifest:
             "data": self.data,
             **self._settings(),
             "baselines": list(self.baselines or ()),
+            "deliver": self.deliver,
             "identity": self.identity,
             "dataset": {**asdict(self.dataset), "emotions": list(self.dataset.emotions or ())},
             **asdict(self.circumstances),
@@ -288,15 +186,17 @@ class Manifest:
 
     def with_identity(self) -> Manifest:
         """Return this manifest with the digest of everything that decides which cells a search computes."""
-        decisive = {**self._settings(), "dataset": self.dataset.digest}
-        digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
-        return replace(self, identity=digest)
+        return replace(self, identity=_identity(self._settings(), self.dataset.digest))
 
     def with_resumption(self, resumption: Resumption) -> Manifest:
-        """Return this manifest with one more entry in ``resumed``."""
-        document = self.as_dict()
-        document["resumed"] = [*(_get(document, "resumed", list) or []), resumption.as_dict()]
+        """Return this manifest with one more entry in ``resumed``, and with the model that it requests."""
+        document = {**self.as_dict(), "deliver": resumption.deliver}
+        document["resumed"] = [*(typed(document, "resumed", list) or []), resumption.as_dict()]
         return Manifest.from_dict(document)
+
+    def with_cells(self, cells: int) -> Manifest:
+        """Return this manifest with another number of cells of the whole search."""
+        return Manifest.from_dict(self.as_dict() | {"cells": cells})
 
     def recorded_search(self, where: object) -> RecordedSearch:
         """Return the settings that a search is resumed with.
@@ -342,7 +242,10 @@ class Manifest:
             raise InputError(
                 f"{where}: baselines must be different ones of {', '.join(FITTED_BASELINES)}, got {baselines}"
             )
-        return RecordedSearch(
+        deliver = found.get("deliver", Delivery.RECOMMENDED)  # earlier versions did not record it
+        if deliver not in enum_values(Delivery):
+            raise InputError(f"{where}: deliver must be {' or '.join(enum_values(Delivery))}, got {deliver!r}")
+        recorded = RecordedSearch(
             seed=seed,
             protocol=str(self.protocol),
             racing=_require(found, "racing", bool, where),
@@ -356,7 +259,15 @@ class Manifest:
             inner_folds=folds["inner_folds"],
             dataset_digest=dataset_digest,
             baselines=tuple(baselines),
+            deliver=deliver,
         )
+        settings = {name: found.get(name) for name in self._settings()}
+        if self.identity != _identity(settings, dataset_digest):
+            raise InputError(
+                f"{where}: was changed after the search had started: {', '.join(settings)} and dataset no longer give "
+                "its identity, so new cells would be those of another search; undo the change, or start a new search"
+            )
+        return recorded
 
     def _settings(self) -> dict[str, Any]:
         """Return the settings that decide which cells are computed, in the order of the file."""
@@ -374,21 +285,27 @@ class Manifest:
         }
 
 
-def _get(found: Mapping[str, Any], key: str, kind: type[T]) -> T | None:
-    """Return a value if it is present and of a type. An integer counts as a float, a Boolean as neither."""
-    value = found.get(key)
-    if isinstance(value, bool) and kind is not bool:
-        return None
-    allowed = (float, int) if kind is float else kind
-    return cast("T", value) if isinstance(value, allowed) else None
+def _identity(settings: Mapping[str, Any], dataset_digest: str | None) -> str:
+    """Return the digest of everything that decides which cells a search computes."""
+    decisive = {**settings, "dataset": dataset_digest}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _require(found: Mapping[str, Any], key: str, kind: type[T], where: object) -> T:
     """Return a value; raise `InputError` if it is missing or of another type."""
-    value = _get(found, key, kind)
+    value = typed(found, key, kind)
     if value is None:
         raise InputError(f"{where}: {key} is missing or wrong; this search cannot be resumed")
     return value
+
+
+def spell_versions(changed: Mapping[str, tuple[str, ...]]) -> str:
+    """Return changed versions as text.
+
+    >>> spell_versions({"torch": ("2.6.0", "2.7.1"), "numpy": ("2.0", "2.1")})
+    'torch 2.6.0 → 2.7.1, numpy 2.0 → 2.1'
+    """
+    return ", ".join(f"{package} {' → '.join(versions)}" for package, versions in changed.items())
 
 
 def _is_count(value: object) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from helo.metrics import METRICS
-from helo.names import SCORED, Column, Prefix, Status
+from helo.names import SCORED, Column, Estimate, Prefix, Status
 
 
 def _losses(cells: pd.DataFrame, objective: str, statuses: tuple[str, ...]) -> pd.DataFrame:
@@ -119,6 +119,37 @@ def selected_cells(cells: pd.DataFrame, objective: str, folds: int) -> set[tuple
     if overall is not None:
         selected |= {(overall, fold) for fold in cells[Column.FOLD].unique()}
     return selected
+
+
+def mark_estimates(predictions: pd.DataFrame, cells: pd.DataFrame, objective: str, folds: int) -> pd.DataFrame:
+    """Add the columns ``per_fold_selection`` and ``single_configuration`` to predictions of selected cells.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Rows with configuration and fold.
+    cells : DataFrame
+        A row per cell, with the columns of ``cells.parquet``.
+    objective : str
+        Name of a metric.
+    folds : int
+        Number of folds of the run.
+
+    Returns
+    -------
+    DataFrame
+        The predictions, with two columns that say whether a row belongs to each estimate. A row may belong to both.
+    """
+    best, overall = best_per_fold(cells, objective), best_overall(cells, objective, folds)
+    configurations = predictions[Column.CONFIGURATION]
+    marks = {
+        Estimate.PER_FOLD_SELECTION: configurations == predictions[Column.FOLD].map(best),
+        Estimate.SINGLE_CONFIGURATION: configurations == overall,
+    }
+    marked = predictions.copy()
+    for place, (estimate, mark) in enumerate(marks.items(), start=2):
+        marked.insert(place, str(estimate), mark.astype(bool))
+    return marked
 
 
 def medoid(cells: pd.DataFrame, objective: str) -> int | None:

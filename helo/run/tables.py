@@ -23,6 +23,7 @@ CELL_COLUMNS: Final = (
     Column.PARAMS,
     Column.STATUS,
     Column.REASON,
+    Column.FAULT,
     Column.EPOCHS,
     Column.BEST_EPOCH,
     Column.SECONDS,
@@ -78,6 +79,7 @@ def cells_table(rows: pa.Table) -> pd.DataFrame:
     others = {
         Column.STATUS: _strings(rows[Column.STATUS]),
         Column.REASON: _strings(rows[Column.REASON]).astype("string"),
+        Column.FAULT: _strings(rows[Column.FAULT]).astype("string"),
         Column.EPOCHS: rows[Column.EPOCHS].to_numpy().astype(np.int64),
         Column.BEST_EPOCH: pd.array(rows[Column.BEST_EPOCH].to_pandas(integer_object_nulls=True), dtype="Int64"),
         Column.SECONDS: rows[Column.SECONDS].to_numpy(),

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
 import pandas as pd
 
-from helo.cluster.filling import Node
 from helo.errors import InputError
 from helo.evaluation.baselines import baselines_table
 from helo.evaluation.folds import Fold, folds_as_json
-from helo.names import Column, Prefix, TableName
+from helo.names import Column, FileName, Prefix, SearchPhase, TableName
 from helo.run.directory import Run
 from helo.run.ensemble.candidates import CandidateCells
-from helo.run.ledger import LedgerWriter, rows_in
+from helo.run.ledger import LedgerWriter, drop_cells, part_name, rows_in
 from helo.search.context import SearchContext
 from helo.search.execution.cells import CellSettings
 from helo.search.execution.connection import SharedDataset, ray_cluster, ray_is_running, run_on_worker
@@ -35,16 +33,23 @@ from helo.search.setup.finished import FinishedCells
 from helo.search.setup.manifest import build_manifest, record_resumption
 from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.probe import CellCost, in_own_process, largest_configuration, measure_cell, thin_dataset
-from helo.search.sizing.resources import Machines, Resources, choose_gpu_share, require_fitting_node, resolve_resources
+from helo.search.sizing.resources import (
+    Machines,
+    Resources,
+    choose_gpu_share,
+    require_fitting_node,
+    resolve_resources,
+    this_machine,
+)
 from helo.settings import CPU
-from helo.storage import FolderLock, LocalFolder
+from helo.storage import END_S, LocalFolder, Patience
 from helo.training.checkpoints import CheckpointStore
 
 
 def run_remaining_cells(context: SearchContext) -> bool:
     """Run the remaining cells of a search and write the tables of its run.
 
-    A search that ends early leaves the tables of its finished cells.
+    A search that ends early leaves the tables of its finished cells. The run stays locked.
 
     Parameters
     ----------
@@ -62,7 +67,9 @@ def run_remaining_cells(context: SearchContext) -> bool:
     with ExitStack() as stack:
         if is_resumed:
             # Before Ray starts: a second search of the same run ends at once.
-            lock = stack.enter_context(context.run.lock(context.print))
+            context.lock_run()
+            context.note(phase=SearchPhase.STARTING)
+            context.run.delete_leftovers()
             finished, finished_baselines = _read_finished_cells(context)
         else:
             finished, finished_baselines = FinishedCells(setup.space.objective), set()
@@ -77,23 +84,24 @@ def run_remaining_cells(context: SearchContext) -> bool:
         if is_resumed:
             record_resumption(context.run, setup, resources)
         else:
-            run = context.create_run(build_manifest(setup, folds, resources, pace), folds_as_json(folds))
-            lock = stack.enter_context(run.lock())
+            context.create_run(build_manifest(setup, folds, resources, pace), folds_as_json(folds))
+            context.lock_run()
+            context.note(phase=SearchPhase.STARTING)
             # Written at the start, so that a dashboard can compare the first cells with the trivial baselines.
-            run.write_table(TableName.BASELINES, baselines_table(setup.dataset, folds))
+            context.run.write_table(TableName.BASELINES, baselines_table(setup.dataset, folds))
         _announce(context, resources, is_resumed)
-        return _run_cells(context, queue, resources, lock, finished.candidates, is_external)
+        return _run_cells(context, queue, resources, finished.candidates, is_external)
 
 
 def _run_cells(
     context: SearchContext,
     queue: Queue,
     resources: Resources,
-    lock: FolderLock,
     candidates: CandidateCells,
     is_external: bool,
 ) -> bool:
     """Run the cells of a queue and write the tables; return whether every cell is finished."""
+    lock = context.lock_run()
     setup, run, planner = context.setup, context.run, queue.planner
     folds = setup.folds
     settings = CellSettings(
@@ -103,7 +111,7 @@ def _run_cells(
         checkpoint_every=setup.checkpoint_every,
         deadline=setup.deadline,
     )
-    loggers = make_loggers(setup.loggers, run.folder.here, run.folder.name)
+    loggers = make_loggers(setup.loggers, run.folder.here, run.folder.name, context.print)
     try:
         complete = queue.finished
         if not complete:
@@ -111,7 +119,12 @@ def _run_cells(
                 # Closed before the tables are written: no file of the ledger moves while they are made.
                 LedgerWriter(run.ledger, setup.pack, lock.check, context.print) as writer,
                 SearchProgress(
-                    planner.max_cells, setup.space.objective, context.console, planner.finished_cells
+                    planner.max_cells,
+                    setup.space.objective,
+                    context.console,
+                    planner.finished_cells,
+                    (queue.finished_baseline_cells, queue.baseline_cells),
+                    note=context.note,
                 ) as progress,
             ):
                 complete = run_cells(
@@ -123,12 +136,16 @@ def _run_cells(
                     setup.resources.concurrency if is_external else resources.concurrency,
                 )
     except BaseException:
+        context.stop_waiting()
+        run = context.run
         with contextlib.suppress(Exception):  # the user needs to know the first error, not one that follows from it
-            lock.check()
             write_tables(context, folds)
+            run.update_manifest(run.manifest.with_cells(planner.max_cells))
         raise
+    context.note(phase=SearchPhase.TABLES)
     write_tables(context, folds)
-    write_study(run, setup.space, planner.studies())
+    run.update_manifest(run.manifest.with_cells(planner.max_cells))  # so that readers know whether the search has ended
+    context.make_extra(FileName.STUDY, lambda: write_study(run, setup.space, planner.studies()))
     return complete
 
 
@@ -138,7 +155,7 @@ def _announce(context: SearchContext, resources: Resources, is_resumed: bool) ->
     dataset, space = setup.dataset, setup.space
     racing = "racing" if setup.racing else "no racing"
     share = f", {resources.gpus_per_cell:g} of a GPU each" if resources.gpus_per_cell else ""
-    context.print(
+    context.print_text(
         f"{dataset.schema.name}: {len(dataset.subject_names)} subjects, {len(dataset)} windows, "
         f"{len(dataset.emotions)} emotions; space {space.name}: {space.configurations} configurations × "
         f"{len(dataset.subject_names)} folds × {len(setup.folds[0].splits)} inner splits, "
@@ -146,11 +163,11 @@ def _announce(context: SearchContext, resources: Resources, is_resumed: bool) ->
         f"{resources.concurrency} cells at a time{share}; seed {setup.seed}"
     )
     for note in setup.notes:
-        context.print(note)
+        context.print_text(note)
     for line in describe_budget(setup):
-        context.print(line)
+        context.print_text(line)
     if dataset.missing:
-        context.print(f"missing signals: {dataset.missing}")
+        context.print_text(f"missing signals: {dataset.missing}")
     finished = f", {len(run.ledger)} cells are finished" if is_resumed else ""
     context.print(f"run directory: {run.folder}{finished}")
 
@@ -159,17 +176,21 @@ def _checkpoint_store(run: Run, is_external: bool) -> CheckpointStore:
     """Return the store of checkpoints. Nodes of a cluster may not see a directory of this machine."""
     here = run.checkpoints.here
     if here is None:
-        return run.checkpoints
-    return share_folder(here.resolve()) if is_external else LocalFolder(here.resolve())
+        return run.checkpoints.with_patience(Patience(END_S))
+    store = LocalFolder(here.resolve(), here.parent.resolve())
+    return share_folder(store) if is_external else store
 
 
 def _start_local_cluster(context: SearchContext, folds: tuple[Fold, ...], stack: ExitStack) -> Resources:
     """Settle the resources on this machine and start Ray with them."""
     setup = context.setup
-    machine = Machines([Node(os.cpu_count() or 1, setup.gpus)])
+    machine = this_machine(setup.gpus)
     resources = resolve_resources(setup.resources, _gpu_share(setup, folds, machine, in_own_process), machine)
+    (node,) = machine.running
+    if setup.resources.concurrency is None and resources.concurrency == node.held_in_memory:
+        context.print(f"memory holds {resources.concurrency} cells at a time; --concurrency sets another number")
     cpus = (resources.concurrency or 1) * resources.cpus_per_cell
-    stack.enter_context(ray_cluster(None, cpus, setup.gpus))
+    stack.enter_context(ray_cluster(None, cpus, setup.gpus, context.print))
     return resources
 
 
@@ -210,10 +231,13 @@ def _gpu_share(setup: SearchSetup, folds: tuple[Fold, ...], machines: Machines, 
 
 
 def _read_finished_cells(context: SearchContext) -> tuple[FinishedCells, set[tuple[str, int]]]:
-    """Read the finished cells of HeLo and of baselines; set damaged files aside, so that their cells run again."""
-    run = context.run
+    """Read the finished cells of HeLo and of baselines.
+
+    Damaged files are set aside, and records of cells that failed because of the machine deleted: they run again.
+    """
+    setup, run = context.setup, context.run
     faults: dict[str, str] = {}
-    finished = FinishedCells(context.setup.space.objective)
+    finished = FinishedCells(setup.space.objective, setup.retry_failed)
     for _, rows in run.ledger.blocks(finished.columns, faults=faults, verify=True):
         finished.add(rows)
     records, baseline_faults = run.ledger.inspect(run.ledger.baseline_parts())
@@ -222,12 +246,23 @@ def _read_finished_cells(context: SearchContext) -> tuple[FinishedCells, set[tup
         cells = "its cell runs again" if rows_in(name) == 1 else f"its {rows_in(name)} cells run again"
         context.print(f"{run.ledger.folder.where(name)}: {fault}; moved to {moved}, {cells}")
     number_of = {fold["test"]: number for number, fold in enumerate(run.folds)}
-    return finished, {(record.method, number_of[record.fold]) for record in records}
+    baselines = {(record.method, number_of[record.fold]): record for record in records}
+    again = [key for key, one in baselines.items() if finished.runs_again(one.status, one.fault, one.reason)]
+    if finished.again or again:
+        count = len(finished.again) + len(again)
+        context.print_text(
+            f"{count} cells that failed {'' if setup.retry_failed else 'because of the machine '}run again"
+        )
+        drop_cells(run.ledger, finished.again)
+        for method, fold in again:
+            run.ledger.folder.delete(f"{part_name(0, fold, method)}.parquet")
+    return finished, baselines.keys() - set(again)
 
 
 def write_tables(context: SearchContext, folds: tuple[Fold, ...]) -> None:
     """Write the tables of a run from its ledger and its dataset."""
     setup, run = context.setup, context.run
+    context.check_hold()
     dataset = setup.dataset
     truth = pd.DataFrame(dataset.labels, columns=[Prefix.TRUE + emotion for emotion in dataset.emotions])
     if dataset.groups is not None:

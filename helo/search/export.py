@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial
 
 from helo.names import FileName
@@ -30,8 +30,8 @@ def write_study(run: Run, space: Space, studies: Mapping[str, Sequence[FrozenTri
         Name of a study → its trials, see `helo.search.planning.planner.Planner.studies`.
     """
     with run.folder.new_file(FileName.STUDY) as temporary:
-        temporary.unlink(missing_ok=True)
-        storage = JournalStorage(JournalFileBackend(str(temporary)))
+        # Optuna's other lock is a symbolic link, which exFAT and many network file systems do not have.
+        storage = JournalStorage(JournalFileBackend(str(temporary), JournalFileOpenLock(str(temporary))))
         for name, trials in studies.items():
             study = optuna.create_study(study_name=name, storage=storage, direction="minimize")
             study.set_user_attr("loss", f"mean inner validation {space.objective} (a similarity is negated)")

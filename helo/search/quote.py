@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +16,9 @@ from helo.cluster.filling import Node
 from helo.cluster.nodes import Nodes, price_list, read_nodes
 from helo.errors import InputError
 from helo.run.directory import Run
+from helo.search.planning.planner import Planner
 from helo.search.setup.budget import describe_budget
+from helo.search.setup.finished import FinishedCells
 from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.probe import (
     CellCost,
@@ -27,7 +28,7 @@ from helo.search.sizing.probe import (
     sample_configurations,
     thin_dataset,
 )
-from helo.search.sizing.resources import Machines, choose_gpu_share, resolve_resources
+from helo.search.sizing.resources import Machines, choose_gpu_share, resolve_resources, this_machine
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,55 @@ class Quote:
     def hours(self) -> float:
         """Hours from the start of the search to its end."""
         return self.cell_hours / min(self.concurrency, max(1, self.cells))
+
+
+@dataclass(frozen=True)
+class CellsLeft:
+    """Cells of a search.
+
+    Attributes
+    ----------
+    finished, dropped : int
+        HeLo's cells that are finished, and those that racing has dropped.
+    cells, baselines : int
+        Cells still to run: HeLo's if no further configuration is dropped, and those of the fitted baselines.
+    """
+
+    finished: int
+    dropped: int
+    cells: int
+    baselines: int
+
+
+def count_cells_left(setup: SearchSetup, run: Run | None) -> CellsLeft:
+    """Count the cells that a search still has to run. Nothing is written.
+
+    Parameters
+    ----------
+    setup : SearchSetup
+        Setup of the search.
+    run : Run or None
+        Run to resume, whose finished cells are replayed as in the search: they decide what racing has dropped.
+
+    Returns
+    -------
+    CellsLeft
+    """
+    folds, finished, fitted = setup.folds, FinishedCells(setup.space.objective, setup.retry_failed), 0
+    if run is not None:
+        for _, rows in run.ledger.blocks(finished.columns, faults={}):
+            finished.add(rows)
+        records = run.ledger.inspect(run.ledger.baseline_parts())[0]
+        fitted = sum(not finished.runs_again(one.status, one.fault, one.reason) for one in records)
+    planner = Planner(setup.space, len(folds), setup.seed, setup.protocol, setup.racing, setup.pace, finished.params)
+    planner.restore(finished.outcomes)
+    total = setup.space.configurations * len(folds)
+    return CellsLeft(
+        finished=planner.finished_cells,
+        dropped=total - planner.max_cells,
+        cells=planner.max_cells - planner.finished_cells,
+        baselines=len(setup.baselines) * len(folds) - fitted,
+    )
 
 
 def print_quote(
@@ -90,7 +140,10 @@ def print_quote(
                 f"{cluster}: no price is known for {', '.join(unknown)}; give the price of the whole cluster per hour "
                 "with --price"
             )
-    folds = setup.folds
+    folds, left = setup.folds, count_cells_left(setup, run)
+    if not left.cells and not left.baselines:
+        show(f"the search has ended with {left.finished} cells: none is left to run")
+        return
     device = "cuda" if setup.gpus and setup.resources.gpus_per_cell != 0 else "cpu"
     configurations = [largest_configuration(setup.space), *sample_configurations(setup.space, setup.seed)]
     for note in setup.notes:
@@ -103,8 +156,7 @@ def print_quote(
     costs: list[CellCost] = [
         in_own_process(measure_cell, dataset, folds[0], params, training, window_share) for params in configurations
     ]
-    total = setup.space.configurations * len(folds)
-    cells = total - (len(run.ledger) if run is not None else 0)
+    cells = left.cells
     largest, *sampled = costs
     cell_seconds = float(
         np.mean(
@@ -118,7 +170,7 @@ def print_quote(
     quote = Quote(cells, cells * cell_seconds / 3600, concurrency, largest.memory, largest.gpu_memory)
     members = len(folds[0].splits)
     show(
-        f"cells: {cells} at most ({setup.space.configurations} configurations × {len(folds)} folds), "
+        f"cells: {cells} at most ({setup.space.configurations} configurations × {len(folds)} folds{_done(left)}), "
         f"each with {members} members, which are models that are averaged"
     )
     show(
@@ -128,13 +180,18 @@ def print_quote(
     )
     if setup.racing:
         show("racing and rungs usually reduce this to about a third; --no-racing trains everything")
-    if setup.baselines:
-        baseline_cells = len(setup.baselines) * len(folds)
-        show(f"baselines: {baseline_cells} more cells, each of which takes seconds on data of ordinary size")
+    if left.baselines:
+        show(f"baselines: {left.baselines} more cells, each of which takes seconds on data of ordinary size")
     gpu = f" and {format_size(largest.gpu_memory)} of GPU memory" if largest.gpu_memory else ""
     show(f"memory: {format_size(largest.memory)}{gpu} per cell, for the largest configuration")
     if nodes or price is not None:
         _print_price(show, quote, nodes, price)
+
+
+def _done(left: CellsLeft) -> str:
+    """Return what is subtracted from all cells, as the end of a clause."""
+    parts = ((left.finished, "finished"), (left.dropped, "dropped by racing"))
+    return "".join(f", {number} {how}" for number, how in parts if number)
 
 
 def _concurrency(setup: SearchSetup, nodes: Sequence[Nodes], largest: CellCost) -> int:
@@ -142,7 +199,7 @@ def _concurrency(setup: SearchSetup, nodes: Sequence[Nodes], largest: CellCost) 
     requested = setup.resources
     workers = [node for node in nodes if not node.head and node.most and node.instance is not None]
     if not workers:
-        machine, share = Machines([Node(os.cpu_count() or 1, setup.gpus)]), requested.gpus_per_cell
+        machine, share = this_machine(setup.gpus), requested.gpus_per_cell
         if share is None:
             cells_per_gpu = machine.count_cells_per_gpu(requested.cpus_per_cell)
             share = choose_gpu_share(largest.gpu_memory, largest.gpu_total, cells_per_gpu) if largest.gpu_total else 0.0

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
+
+LEFT_S: Final = 3600.0
+"""Age in seconds from which a hidden file counts as left by a killed process."""
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Open a context with a hidden path to write to. It replaces `path` at the end, or is deleted after an error."""
-    hidden = path.with_name(f".{path.name}")
+    """Open a context with a hidden path to write to. It replaces `path` at the end, or is deleted after an error.
+
+    The hidden file is new and its name is random. So two processes that write the same file do not mix, and a link that
+    somebody has put at the hidden path is not followed.
+    """
+    hidden = path.with_name(f".{path.stem}-{secrets.token_hex(8)}{path.suffix}")
+    try:
+        os.close(os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except OSError as error:
+        error.filename = str(path)  # the one that the user knows
+        raise
     try:
         yield hidden
         os.replace(hidden, path)
@@ -22,6 +38,18 @@ def whole_file(path: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             hidden.unlink()
         raise
+
+
+def delete_leftovers(folder: Path) -> None:
+    """Delete the hidden files in a folder that killed processes have left, see `whole_file`.
+
+    Younger files than `LEFT_S` may belong to a process that is writing.
+    """
+    for path in folder.glob(".*-*"):
+        if re.fullmatch(r"\..*-[0-9a-f]{16}(\.\w+)?", path.name):
+            with contextlib.suppress(OSError):  # its process is not killed, and has renamed it
+                if time.time() - path.lstat().st_mtime > LEFT_S:
+                    path.unlink()
 
 
 @contextmanager

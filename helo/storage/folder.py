@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from helo.errors import InputError
+from helo._paths import regular_file
+from helo._text import parse_whole
+from helo.errors import InputError, StorageError, reason_of
 from helo.storage.atomic import whole_file, whole_folder
+from helo.storage.patience import Patience
 
 
 class Folder(ABC):
@@ -41,6 +45,14 @@ class Folder(ABC):
     @abstractmethod
     def parent(self) -> Folder:
         """Folder that contains this one."""
+
+    def with_patience(self, patience: Patience) -> Folder:
+        """Return this folder with another patience with storage that does not answer. Here it has no effect."""
+        return self
+
+    def existing(self) -> Folder:
+        """Return this folder as one that writing does not make again if it is moved or removed."""
+        return self
 
     @abstractmethod
     def where(self, name: str) -> str:
@@ -98,22 +110,41 @@ class Folder(ABC):
         """Open a context with a local path of a file."""
 
     def read_json(self, name: str) -> Any:
-        """Return the content of a JSON file; raise `InputError` if it cannot be read."""
+        """Return the content of a JSON file; raise `InputError` if it is missing or damaged."""
         try:
-            return json.loads(self.read(name).decode("utf-8"))
+            return json.loads(self.read(name).decode("utf-8"), parse_int=parse_whole)
+        except StorageError:
+            raise
         except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{self.where(name)}: cannot be read ({error})") from None
+            raise InputError(f"{self.where(name)}: cannot be read ({reason_of(error)})") from None
 
     def write_json(self, name: str, content: Any) -> None:
-        """Write indented JSON."""
-        self.write(name, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
+        """Write indented JSON. Paths that Python has read in another encoding keep their bytes."""
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        try:
+            written = text.encode("utf-8", "surrogateescape")
+            written.decode("utf-8")
+        except UnicodeError:
+            # Half of a surrogate pair has no UTF-8 form. Python's escape of it is also that of JSON.
+            written = text.encode("utf-8", "backslashreplace")
+        self.write(name, written)
 
 
 @dataclass(frozen=True)
 class LocalFolder(Folder):
-    """Folder on this machine, or on a file system that is mounted here."""
+    """Folder on this machine, or on a file system that is mounted here.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    inside : Path or None
+        This folder, or one that contains it, which has to exist: if it is moved or removed, writing fails instead of
+        making it again.
+    """
 
     path: Path
+    inside: Path | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return str(self.path)
@@ -129,7 +160,15 @@ class LocalFolder(Folder):
         return self.path
 
     def __truediv__(self, name: str) -> LocalFolder:
-        return LocalFolder(self.path / name)
+        return LocalFolder(self.path / name, self.inside)
+
+    def existing(self) -> LocalFolder:
+        """See `Folder`."""
+        return LocalFolder(self.path, self.path)
+
+    def _require(self) -> None:
+        if self.inside is not None and not self.inside.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "has been moved or removed", str(self.inside))
 
     @property
     def parent(self) -> LocalFolder:
@@ -167,11 +206,11 @@ class LocalFolder(Folder):
 
     def read(self, name: str) -> bytes:
         """See `Folder`."""
-        return (self.path / name).read_bytes()
+        return regular_file(self.path / name).read_bytes()
 
     def open(self, name: str) -> Path:
         """See `Folder`."""
-        return self.path / name
+        return regular_file(self.path / name)
 
     def write(self, name: str, content: bytes) -> None:
         """See `Folder`."""
@@ -181,7 +220,8 @@ class LocalFolder(Folder):
             os.fsync(file.fileno())
         folder = os.open((self.path / name).parent, os.O_RDONLY)
         try:
-            os.fsync(folder)  # its name, too: others are deleted because this one is there
+            with suppress(OSError):  # some network file systems cannot do this; the content is on disk already
+                os.fsync(folder)  # its name, too: others are deleted because this one is there
         finally:
             os.close(folder)
 
@@ -191,12 +231,14 @@ class LocalFolder(Folder):
 
     def move(self, name: str, target: str) -> None:
         """See `Folder`."""
+        self._require()
         (self.path / target).parent.mkdir(parents=True, exist_ok=True)
         os.replace(self.path / name, self.path / target)
 
     @contextmanager
     def new_file(self, name: str) -> Iterator[Path]:
         """See `Folder`."""
+        self._require()
         final = self.path / name
         final.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(final) as hidden:
@@ -204,9 +246,10 @@ class LocalFolder(Folder):
 
     def filled(self, last: str) -> AbstractContextManager[Path]:
         """See `Folder`."""
+        self._require()
         return whole_folder(self.path)
 
     @contextmanager
     def at_hand(self, name: str) -> Iterator[Path]:
         """See `Folder`."""
-        yield self.path / name
+        yield regular_file(self.path / name)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
-from helo.errors import InputError, did_you_mean
+from helo._paths import local_path
+from helo.errors import InputError, StorageError, did_you_mean
 from helo.names import FileName
 from helo.storage.folder import Folder, LocalFolder
+from helo.storage.patience import READ_S, Patience
 
 SCHEMES: Final = ("s3", "gs")
 """URI schemes of the supported object storage, which writes an object whole or not at all."""
@@ -76,7 +79,11 @@ def open_folder(place: Folder | os.PathLike[str] | str) -> Folder:
 
     uri = urlsplit(_checked_uri(os.fspath(place)))
     options = tuple(parse_qsl(uri.query))
-    return RemoteFolder(uri.scheme, f"{uri.netloc}{uri.path}".rstrip("/"), options, _environment_options(uri.scheme))
+    surroundings = _environment_options(uri.scheme, _ENVIRONMENT)
+    keys = _environment_options(uri.scheme, _CREDENTIALS)
+    credentials = keys if {"access_key", "secret_key"} <= dict(keys).keys() else ()
+    path = f"{uri.netloc}{uri.path}".rstrip("/")
+    return RemoteFolder(uri.scheme, path, options, surroundings, credentials, Patience(READ_S))
 
 
 def _checked_path(text: str) -> str:
@@ -87,7 +94,7 @@ def _checked_path(text: str) -> str:
     found = re.match(r"(\w+):/*(.*)", text)
     if found and found[1].lower() in SCHEMES:
         raise InputError(f"{text}: is not a valid URI; did you mean {found[1].lower()}://{found[2]}?")
-    return text
+    return str(local_path(text))
 
 
 _ENVIRONMENT: Final = {
@@ -97,12 +104,23 @@ _ENVIRONMENT: Final = {
 """Environment variables that set an option of S3, in order of precedence."""
 
 
-def _environment_options(scheme: str) -> tuple[tuple[str, str], ...]:
-    """Return the storage options that the environment sets. Pyarrow ignores them, unlike other tools for S3."""
+_CREDENTIALS: Final = {
+    "access_key": ("AWS_ACCESS_KEY_ID",),
+    "secret_key": ("AWS_SECRET_ACCESS_KEY",),
+    "session_token": ("AWS_SESSION_TOKEN",),
+}
+"""Environment variables with keys of S3. Profiles and roles, whose keys expire, are left to the client."""
+
+
+def _environment_options(scheme: str, known: Mapping[str, tuple[str, ...]]) -> tuple[tuple[str, str], ...]:
+    """Return the storage options that the environment sets.
+
+    Pyarrow ignores some of them, unlike other tools for S3, and workers may not have them.
+    """
     if scheme != "s3":
         return ()
     options = []
-    for option, variables in _ENVIRONMENT.items():
+    for option, variables in known.items():
         values = [os.environ[variable] for variable in variables if os.environ.get(variable)]
         if values:
             options.append((option, values[0]))
@@ -115,10 +133,11 @@ def _checked_uri(text: str) -> str:
     if uri.scheme not in SCHEMES:
         known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
         raise InputError(f"{text}: unknown kind of storage {uri.scheme}://; known are {known} and paths")
-    if "@" in uri.netloc:
+    if "@" in uri.netloc or "@" in uri.query:
+        host = uri.netloc.rpartition("@")[2]
         raise InputError(
-            f"{uri.scheme}://…@{uri.hostname or ''}{uri.path}: contains credentials, which would be stored in the run; "
-            "set them in the environment, a profile or the machine's role"
+            f"{uri.scheme}://…@{host}{uri.path}: contains credentials, which would be stored in the run; set "
+            "them in the environment, a profile or the machine's role"
         )
     if not uri.netloc or uri.fragment or not uri.path.strip("/"):
         raise InputError(f"{text}: must be {uri.scheme}://BUCKET/FOLDER")
@@ -127,7 +146,9 @@ def _checked_uri(text: str) -> str:
     for name, value in parse_qsl(uri.query, keep_blank_values=True):
         if name not in OPTIONS[uri.scheme] or not value:
             hint = did_you_mean(name, OPTIONS[uri.scheme])
-            raise InputError(f"{text}: unknown option {name!r}{hint}; known are {', '.join(OPTIONS[uri.scheme])}")
+            known = ", ".join(OPTIONS[uri.scheme])
+            place = f"{uri.scheme}://{uri.netloc}{uri.path}"  # without the value, which may be a key
+            raise InputError(f"{place}: unknown option {name!r}{hint}; known are {known}")
         if name == "scheme" and value not in ("http", "https"):
             raise InputError(f"{text}: scheme must be http or https, got {value!r}")
     return text
@@ -156,6 +177,8 @@ def names_in(folder: Folder, missing: str) -> list[str]:
     try:
         names = folder.names()
         gone = not names and folder.is_new()
+    except StorageError:
+        raise
     except OSError as error:
         raise InputError(f"{folder}: cannot be read ({error})") from None
     if gone:
@@ -180,6 +203,8 @@ def require_new_folder(folder: Folder, option: str = "--out") -> None:
     """
     try:
         new, inside = folder.is_new(), folder.parent.exists(FileName.MANIFEST)
+    except StorageError:
+        raise
     except OSError as error:
         raise InputError(f"{folder}: cannot be reached ({error})") from None
     if not new:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import re
 import secrets
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -20,11 +21,13 @@ from pyarrow import fs
 
 from helo.errors import StorageError
 from helo.storage.folder import Folder
+from helo.storage.patience import END_S, Answer, Patience
+from helo.storage.scratch import scratch_folder
 
-ATTEMPTS: Final = 6
-"""Attempts at a request, with growing pauses between them (15 s in total)."""
+ATTEMPTS: Final = 3
+"""Attempts of the client at a part of a request. It does not try all of them again, see `helo.storage.patience`."""
 
-PATIENCE: Final = timedelta(seconds=15)
+PATIENCE: Final = timedelta(seconds=2)
 """Time limit for the attempts, for clients that limit the time instead of the number."""
 
 PIECE: Final = 5 * 2**20
@@ -45,12 +48,18 @@ class RemoteFolder(Folder):
         Options in the URI, see `helo.storage.places.OPTIONS`.
     surroundings : tuple of (str, str)
         Options from the environment of the process that opened the folder. Workers may have a different environment.
+    credentials : tuple of (str, str)
+        Keys from that environment. They are passed to workers in memory, and are left out of every text.
+    patience : Patience
+        How long requests are tried again.
     """
 
     scheme: str
     path: str
     options: tuple[tuple[str, str], ...] = ()
     surroundings: tuple[tuple[str, str], ...] = ()
+    credentials: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    patience: Patience = field(default=Patience(), compare=False, repr=False)
 
     def __str__(self) -> str:
         return self._uri(self.path)
@@ -84,32 +93,42 @@ class RemoteFolder(Folder):
     def _at(self, name: str) -> str:
         return f"{self.path}/{name}" if name else self.path
 
-    @contextmanager
-    def _system(self, name: str = "") -> Iterator[fs.FileSystem]:
-        """Open a context with the client. Its errors become those that `Folder` documents."""
-        try:
-            given = tuple({**dict(self.surroundings), **dict(self.options)}.items())
-            yield _file_system(self.scheme, self.path.partition("/")[0], given, os.getpid())
-        except FileNotFoundError:
-            raise
-        except (OSError, pa.ArrowException) as error:
-            raise StorageError(f"{self.where(name)}: {_said(error, self.path.partition('/')[0])}") from None
+    def with_patience(self, patience: Patience) -> RemoteFolder:
+        """See `Folder`."""
+        return replace(self, patience=patience)
+
+    def _ask(self, request: Callable[[fs.FileSystem], Answer], name: str = "") -> Answer:
+        """Return the answer of the storage to a request, which may be made several times.
+
+        Errors become those that `Folder` documents.
+        """
+
+        def attempt() -> Answer:
+            try:
+                given = {**dict(self.surroundings), **dict(self.options), **dict(self.credentials)}
+                return request(
+                    _file_system(self.scheme, self.path.partition("/")[0], tuple(given.items()), os.getpid())
+                )
+            except FileNotFoundError:
+                raise
+            except (OSError, pa.ArrowException) as error:
+                said = _said(error, self.path.partition("/")[0])
+                raise StorageError(f"{self.where(name)}: {said}", may_pass=_may_pass(str(error))) from None
+
+        return self.patience.keep_trying(attempt)
 
     def names(self) -> list[str]:
         """See `Folder`."""
-        with self._system() as system:
-            found = system.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
+        found = self._ask(lambda system: system.get_file_info(fs.FileSelector(self.path, allow_not_found=True)))
         return sorted(info.base_name for info in found)
 
     def exists(self, name: str) -> bool:
         """See `Folder`."""
-        with self._system(name) as system:
-            return bool(system.get_file_info(self._at(name)).type != fs.FileType.NotFound)
+        return bool(self._ask(lambda system: system.get_file_info(self._at(name)), name).type != fs.FileType.NotFound)
 
     def stamps(self, names: Sequence[str]) -> tuple[int, ...]:
         """See `Folder`."""
-        with self._system() as system:
-            found = system.get_file_info([self._at(name) for name in names])
+        found = self._ask(lambda system: system.get_file_info([self._at(name) for name in names]))
         return tuple(0 if one.type == fs.FileType.NotFound else one.mtime_ns or 1 for one in found)
 
     def is_new(self) -> bool:
@@ -118,13 +137,17 @@ class RemoteFolder(Folder):
 
     def read(self, name: str) -> bytes:
         """See `Folder`."""
-        with self._system(name) as system, system.open_input_file(self._at(name)) as file:
-            return bytes(file.read())
+
+        def read(system: fs.FileSystem) -> bytes:
+            with system.open_input_file(self._at(name)) as file:
+                return bytes(file.read())
+
+        return self._ask(read, name)
 
     def open(self, name: str) -> Any:
         """See `Folder`."""
-        with self._system(name) as system:
-            return system.open_input_file(self._at(name))
+        file = RemoteFile(lambda request: self._ask(request, name), self._at(name))
+        return file if file.size > PIECE else pa.BufferReader(self.read(name))  # one request instead of several
 
     def write(self, name: str, content: bytes) -> None:
         """See `Folder`."""
@@ -132,41 +155,44 @@ class RemoteFolder(Folder):
             with self.new_file(name) as path:
                 path.write_bytes(content)
             return
-        with self._system(name) as system, system.open_output_stream(self._at(name)) as stream:
-            stream.write(content)
+
+        def write(system: fs.FileSystem) -> None:
+            with system.open_output_stream(self._at(name)) as stream:
+                stream.write(content)
+
+        self._ask(write, name)
 
     def delete(self, name: str) -> None:
         """See `Folder`."""
-        with contextlib.suppress(FileNotFoundError), self._system(name) as system:
-            system.delete_file(self._at(name))
+        with contextlib.suppress(FileNotFoundError):
+            self._ask(lambda system: system.delete_file(self._at(name)), name)
 
     def move(self, name: str, target: str) -> None:
         """See `Folder`."""
-        with self._system(name) as system:
-            system.copy_file(self._at(name), self._at(target))
-            system.delete_file(self._at(name))
+        self._ask(lambda system: system.copy_file(self._at(name), self._at(target)), name)
+        self.delete(name)
 
     @contextmanager
     def new_file(self, name: str) -> Iterator[Path]:
         """See `Folder`."""
-        with tempfile.TemporaryDirectory(prefix="helo-") as scratch:
-            path = Path(scratch) / Path(name).name
+        with scratch_folder("file") as scratch:
+            path = scratch.path / Path(name).name
             yield path
             self._upload(path, name)
 
     @contextmanager
     def filled(self, last: str) -> Iterator[Path]:
         """See `Folder`."""
-        with tempfile.TemporaryDirectory(prefix="helo-") as scratch:
-            yield (path := Path(scratch))
+        with scratch_folder("file") as scratch:
+            yield (path := scratch.path)
             for file in sorted(path.iterdir(), key=lambda file: (file.name == last, file.name)):
                 self._upload(file, file.name)
 
     @contextmanager
     def at_hand(self, name: str) -> Iterator[Path]:
         """See `Folder`."""
-        with tempfile.TemporaryDirectory(prefix="helo-") as scratch:
-            path = Path(scratch) / Path(name).name
+        with scratch_folder("file") as scratch:
+            path = scratch.path / Path(name).name
             path.write_bytes(self.read(name))
             yield path
 
@@ -179,13 +205,84 @@ class RemoteFolder(Folder):
         # when one of several requests fails.
         folder, _, plain = name.rpartition("/")
         hidden = f"{folder}/.{plain}-{secrets.token_hex(4)}".lstrip("/")
-        with self._system(name) as system:
-            try:
-                fs.copy_files(str(path), self._at(hidden), fs.LocalFileSystem(), system)
-                system.copy_file(self._at(hidden), self._at(name))
-            finally:
-                with contextlib.suppress(OSError):  # one more failure, or it was never there
-                    system.delete_file(self._at(hidden))
+
+        def upload(system: fs.FileSystem) -> None:
+            fs.copy_files(str(path), self._at(hidden), fs.LocalFileSystem(), system)
+            system.copy_file(self._at(hidden), self._at(name))
+
+        try:
+            self._ask(upload, name)
+        finally:
+            with contextlib.suppress(OSError):  # one more failure, or it was never there
+                self.with_patience(Patience(END_S)).delete(hidden)
+
+
+class RemoteFile(io.RawIOBase):
+    """File on object storage that pyarrow reads in parts. Each part is requested until it is there.
+
+    Parameters
+    ----------
+    ask : callable
+        Makes a request of a file system, see `RemoteFolder`.
+    path : str
+        Bucket and key.
+
+    Attributes
+    ----------
+    size : int
+        Bytes of the file.
+    """
+
+    def __init__(self, ask: Callable[[Callable[[fs.FileSystem], Any]], Any], path: str) -> None:
+        super().__init__()
+        self._ask, self._path, self._position = ask, path, 0
+        self._file: Any = None
+        self.size = int(self._request(lambda file: file.size()))
+
+    def _request(self, request: Callable[[Any], Any]) -> Any:
+        def attempt(system: fs.FileSystem) -> Any:
+            if self._file is None:
+                self._file = system.open_input_file(self._path)
+            return request(self._file)
+
+        return self._ask(attempt)
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position of the next byte to read."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move the position, see `io.IOBase.seek`."""
+        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
+        return self._position
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return the next bytes, see `io.RawIOBase.read`."""
+        left = max(0, self.size - self._position)
+        count = left if size is None or size < 0 else min(size, left)
+        found = bytes(self._request(lambda file: file.read_at(count, self._position))) if count else b""
+        self._position += len(found)
+        return found
+
+
+_REFUSALS: Final = re.compile(
+    r"AWS Error (ACCESS_DENIED|NO_SUCH_BUCKET|INVALID_\w+|SIGNATURE_\w+|MISSING_\w+|INCOMPLETE_\w+|UNRECOGNIZED_CLIENT|"
+    r"EXPIRED_TOKEN|VALIDATION|OPT_IN_REQUIRED|MALFORMED_\w+)|HTTP status (?!408|429)4\d\d|"
+    r"\b(PERMISSION_DENIED|UNAUTHENTICATED|INVALID_ARGUMENT|FAILED_PRECONDITION)\b|ExpiredToken"
+)
+"""Errors of storage that the same request would meet again."""
+
+
+def _may_pass(said: str) -> bool:
+    return _REFUSALS.search(said) is None
 
 
 def _said(error: Exception, bucket: str) -> str:
@@ -194,6 +291,8 @@ def _said(error: Exception, bucket: str) -> str:
         return f"there is no bucket {bucket!r}"
     if "ACCESS_DENIED" in said or "INVALID_ACCESS_KEY" in said:
         return f"access is denied; set credentials for bucket {bucket!r} ({said})"
+    if "EXPIRED_TOKEN" in said or "ExpiredToken" in said:
+        return f"the credentials for bucket {bucket!r} have expired; renew them ({said})"
     return said
 
 

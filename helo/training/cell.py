@@ -245,7 +245,7 @@ class CellTraining:
         return MemberTraining(self.schema, data, seeds, self.configuration, self.settings, self._batches)
 
     def _joint_history(self, stages: Sequence[Stage]) -> list[dict[str, float]]:
-        """Return the scores of all members by epoch, in which members that were not trained stand at epoch 0."""
+        """Return the scores of all members by epoch, in which members that were not trained predict the mean label."""
         trained = sum(len(stage.history[0]) for stage in stages)
         others = [untrained_scores(one)[0] for one in self.data[trained:]]
         joint = []

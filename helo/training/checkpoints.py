@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import torch
 
+from helo._deadline import Deadline
 from helo.training.cell import CellTraining
 
 _DIGEST_SIZE = hashlib.sha256().digest_size
@@ -51,8 +52,8 @@ class CheckpointFile:
         Name of the file in `store`.
     interval : float
         Seconds between two checkpoints. Most cells finish before the first one is due.
-    deadline : float or None
-        Unix time at which the search has to end. The cell then saves a checkpoint and pauses.
+    deadline : Deadline or None
+        Time at which the search has to end. The cell then saves a checkpoint and pauses.
     is_draining : callable
         Whether this node is about to be taken away. The cell then saves a checkpoint and pauses.
     may_exist : bool
@@ -62,7 +63,7 @@ class CheckpointFile:
     store: CheckpointStore
     name: str
     interval: float
-    deadline: float | None = None
+    deadline: Deadline | None = None
     is_draining: Callable[[], bool] = never_draining
     may_exist: bool = field(default=False, init=False)
     _last_saved: float = field(default_factory=time.monotonic, init=False)
@@ -99,7 +100,7 @@ class CheckpointFile:
 
     def after_epoch(self, training: CellTraining) -> bool:
         """Save a checkpoint if one is due, and return whether the cell has to pause."""
-        must_pause = (self.deadline is not None and time.time() >= self.deadline) or self.is_draining()
+        must_pause = (self.deadline is not None and self.deadline.passed) or self.is_draining()
         if must_pause or time.monotonic() - self._last_saved >= self.interval:
             self._save(training.state())
             self._last_saved = time.monotonic()

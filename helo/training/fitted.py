@@ -23,8 +23,10 @@ from helo.data.unlabelled import read_signals, signals_from_frame
 from helo.errors import InputError, shorten
 from helo.evaluation.folds import INNER_FOLDS, Split, inner_splits
 from helo.metrics import mean_scores
+from helo.names import Normalisation
 from helo.settings import TrainingSettings
 from helo.storage import Folder
+from helo.training.feature_ranges import KEY, doubted_units, feature_ranges
 from helo.training.fitted_members import FittedMembers, fit_members
 from helo.training.model_files import OUT_OF_FOLD, SavedModel, read_model, write_model
 
@@ -203,6 +205,26 @@ class FittedModel:
             counts += is_far.sum(axis=0)
         return {name: int(count) for name, count in zip(self.schema.features, counts, strict=True) if count}
 
+    def doubted_units(self, signals: Signals) -> dict[str, str]:
+        """Find features that seem to be in another unit than those of the fit.
+
+        Under ``subject`` scaling there are none, because a prediction does not depend on the unit then. Models of
+        earlier versions know nothing of units.
+
+        Parameters
+        ----------
+        signals : Signals
+            Windows to predict.
+
+        Returns
+        -------
+        dict
+            Feature → reason; see `helo.training.feature_ranges.doubted_units`.
+        """
+        if self.normalise == Normalisation.SUBJECT:
+            return {}
+        return doubted_units(signals, self.facts.get(KEY, {}))
+
     def save(self, place: Folder | os.PathLike[str] | str) -> None:
         """Write the model to a new or empty folder, completely or not at all.
 
@@ -257,6 +279,7 @@ def fit_model(
     facts: dict[str, Any] = {
         "seed": settings.seed,
         "dataset": {"name": dataset.schema.name, "digest": dataset.digest, "windows": len(dataset)},
+        KEY: feature_ranges(dataset),
     }
     predictions = [fit.out_of_fold for fit in fits if fit.out_of_fold is not None]
     if predictions:

@@ -24,6 +24,7 @@ from helo.model.losses import alignment_loss, kl_loss
 from helo.model.network import HeLo, join_members
 from helo.names import Column, Precision
 from helo.settings import CPU, Engine
+from helo.training.linear import fit_linear
 from helo.training.offsets import SubjectOffsets
 from helo.training.windows import Answer, Batches, Windows, forward
 
@@ -117,6 +118,7 @@ class Fitting:
         if self.device.type != "cpu":
             self.dropout_generators = [torch.Generator(self.device).manual_seed(seed) for seed in seeds]
         self.model = _seeded_members(schema, configuration, means, seeds).to(self.device)
+        fit_linear(self.model, trains, seeds)
         self.averaged = copy.deepcopy(self.model).requires_grad_(False)
         self.model.streams.generators = self.dropout_generators
         self.compiled = engine.compiled

@@ -27,7 +27,7 @@ Scores = dict[str, float]
 class MemberTraining(Fitting):
     """Training of some members of a fold, epoch by epoch.
 
-    Epoch 0, before any training, predicts the mean training label.
+    At epoch 0, before any training, the network of each member predicts the mean training label.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def _mean_over_subjects(values: ArrayLike, sizes: Sequence[int]) -> float:
 
 
 def untrained_scores(data: SplitData) -> tuple[Scores, NDArray[np.float64]]:
-    """Return the scores of a member at epoch 0, and its prediction (E,): the mean training label.
+    """Return the scores of a member that was not trained, and its prediction (E,): the mean training label.
 
     Parameters
     ----------

@@ -11,6 +11,7 @@ member, whose tensors have neither.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 import os
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ from torch import Tensor
 from helo.configuration import Configuration
 from helo.data.directory import parse_schema
 from helo.data.schema import Schema
-from helo.errors import InputError
+from helo.errors import InputError, StorageError
 from helo.evaluation.scaling import Scaling
 from helo.model.network import HeLo
 from helo.names import FeatureEncoding, FileName, Normalisation, enum_values
@@ -37,9 +38,12 @@ FORMAT = 2
 OUT_OF_FOLD = "out_of_fold"
 """Key of the out-of-fold scores in ``model.json``: metric → mean over subjects."""
 
+_CHECKSUM = "weights_sha256"
+"""Key of the SHA-256 digest of the file of weights in ``model.json``. Earlier models lack it."""
+
 _MEAN, _STD = "scaling.mean", "scaling.std"
-_FORMAT_1 = {"feature_encoding": FeatureEncoding.LINEAR, "subject_offset": 0.0}
-"""Values of later hyperparameters that give the models of format 1."""
+_EARLIER = {"feature_encoding": FeatureEncoding.LINEAR, "subject_offset": 0.0, "linear_share": 0.0}
+"""Values of later hyperparameters that give the models which were fitted before there were these."""
 
 
 class SavedModel(NamedTuple):
@@ -86,8 +90,10 @@ def write_model(model: SavedModel, place: Folder | os.PathLike[str] | str) -> No
         for number, one in enumerate(model.ensemble)
         for name, tensor in _tensors(one).items()
     }
+    weights = save(tensors)
+    content[_CHECKSUM] = hashlib.sha256(weights).hexdigest()
     with open_folder(place).filled(last=FileName.MODEL_DESCRIPTION) as staging:
-        (staging / FileName.WEIGHTS).write_bytes(save(tensors))
+        (staging / FileName.WEIGHTS).write_bytes(weights)
         LocalFolder(staging).write_json(FileName.MODEL_DESCRIPTION, content)
 
 
@@ -131,14 +137,14 @@ def read_model(place: Folder | os.PathLike[str] | str) -> SavedModel:
     except (InputError, TypeError) as error:
         raise InputError(f"{folder.where(FileName.MODEL_DESCRIPTION)}: {error}") from None
     try:
-        tensors = _read_tensors(folder, content["format"], len(ensemble))
+        tensors = _read_tensors(folder, content, len(ensemble))
         members = tuple(
             _members(schema, configuration, normalise, weight, own)
             for (configuration, weight), own in zip(ensemble, tensors, strict=True)
         )
     except InputError as error:
         raise InputError(f"{folder.where(FileName.WEIGHTS)}: {error}") from None
-    attributes = ("format", "schema", "ensemble", "configuration", "normalise", "subjects")
+    attributes = ("format", "schema", "ensemble", "configuration", "normalise", "subjects", _CHECKSUM)
     facts = {name: value for name, value in content.items() if name not in attributes}
     return SavedModel(schema, members, tuple(map(str, subjects)), facts)
 
@@ -165,7 +171,7 @@ def _content(folder: Folder) -> dict[str, Any]:
 def _configurations(content: Mapping[str, Any]) -> list[tuple[Configuration, float]]:
     """Return the configurations of a model and their weights."""
     if content["format"] == 1:
-        return [(Configuration.from_params(_FORMAT_1 | _mapping(content, "configuration")), 1.0)]
+        return [(Configuration.from_params(_EARLIER | _mapping(content, "configuration")), 1.0)]
     entries = content.get("ensemble")
     if not isinstance(entries, list) or not entries:
         raise InputError(f"ensemble must be a list of configurations, got {entries!r}")
@@ -176,7 +182,7 @@ def _configurations(content: Mapping[str, Any]) -> list[tuple[Configuration, flo
         weight = entry.get("weight")
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
             raise InputError(f"weight must be a number above 0, got {weight!r}")
-        found.append((Configuration.from_params(_mapping(entry, "configuration")), float(weight)))
+        found.append((Configuration.from_params(_EARLIER | _mapping(entry, "configuration")), float(weight)))
     return found
 
 
@@ -192,15 +198,26 @@ def _mapping(content: Mapping[str, Any], key: str) -> dict[str, Any]:
     return value
 
 
-def _read_tensors(folder: Folder, format_number: int, configurations: int) -> list[dict[str, Tensor]]:
+def _read_tensors(folder: Folder, content: Mapping[str, Any], configurations: int) -> list[dict[str, Tensor]]:
     """Return the tensors of each configuration, with the member as their first dimension."""
     try:
-        tensors = load(folder.read(FileName.WEIGHTS))
+        weights = folder.read(FileName.WEIGHTS)
+        digest = hashlib.sha256(weights).hexdigest()
+        if content.get(_CHECKSUM, digest) != digest:
+            raise InputError(f"is damaged or of another model: its SHA-256 is not that in {FileName.MODEL_DESCRIPTION}")
+        tensors = load(weights)
     except FileNotFoundError:
         raise InputError("is missing") from None
+    except StorageError:
+        raise
     except (OSError, SafetensorError) as error:
         raise InputError(f"is not a readable file of weights ({error})") from None
-    if format_number == 1:
+    for name, tensor in tensors.items():
+        if tensor.dtype not in (torch.float32, torch.float64):  # others lack operations that follow
+            raise InputError(
+                f"{name} must hold numbers of 32 or 64 bits, got {str(tensor.dtype).removeprefix('torch.')}"
+            )
+    if content["format"] == 1:
         return [{name: tensor.unsqueeze(0) for name, tensor in tensors.items()}]
     by_number: dict[str, dict[str, Tensor]] = {str(number): {} for number in range(configurations)}
     for name, tensor in tensors.items():

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,9 @@ from helo.metrics import METRICS
 from helo.names import TableName
 from helo.run.directory import Run
 from helo.run.manifest import Manifest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 SUBJECTS = ("S2", "S3", "S4", "S5", "S6", "S7")
 EMOTIONS = ("joy", "fear", "anger", "calm")
@@ -195,3 +198,17 @@ def run(built: Path, tmp_path: Path) -> Run:
     """A copy of the synthetic run that a test may change."""
     shutil.copytree(built, tmp_path / "run")
     return Run.open(tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real browser; tests that need one are skipped without it."""
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("no Chromium is installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()

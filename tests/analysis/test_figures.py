@@ -25,10 +25,12 @@ from helo.analysis.figures import (
 )
 from helo.analysis.figures._links import choose
 from helo.analysis.figures._style import NARROW, Grid
+from helo.analysis.source import Source
 from helo.analysis.statistics.comparisons import Ranks
 from helo.analysis.statistics.comparisons import compare_with_references as compare
 from helo.analysis.statistics.comparisons import rank_methods as mean_ranks
-from helo.analysis.statistics.estimates import subject_scores, summarise
+from helo.analysis.statistics.emotions import train_means
+from helo.analysis.statistics.estimates import subject_scores
 from helo.errors import InputError
 from helo.run.directory import Run
 from helo.run.selection import best_per_fold
@@ -42,8 +44,8 @@ def cells(run: Run) -> pd.DataFrame:
     return run.table("cells")
 
 
-def test_estimates_info(run: Run, cells: pd.DataFrame) -> None:
-    summary = summarise(cells, run.table("baselines"), "kl", 6)
+def test_estimates_info(run: Run) -> None:
+    summary = Source(run).summary
     info = estimates._build_info(summary, ["kl"])
     rows = summary[summary["metric"] == "kl"]
     assert info.panels[0].estimates == tuple(rows["estimate"])
@@ -53,8 +55,12 @@ def test_estimates_info(run: Run, cells: pd.DataFrame) -> None:
 
 
 def test_estimates_without_score_are_left_out(run: Run, cells: pd.DataFrame) -> None:
-    summary = summarise(cells.assign(status="failed"), run.table("baselines"), "kl", 6)
-    assert estimates._build_info(summary, ["kl"]).panels[0].estimates == ("train_mean", "uniform", "best_possible")
+    run.write_table("cells", cells.assign(status="failed"))
+    assert estimates._build_info(Source(run).summary, ["kl"]).panels[0].estimates == (
+        "train_mean",
+        "uniform",
+        "best_possible",
+    )
 
 
 @pytest.mark.parametrize("metric", ["kl", "cosine"])
@@ -113,7 +119,7 @@ def test_comparisons_info(run: Run) -> None:
 def test_only_significant_differences_are_filled(run: Run) -> None:
     table = compare(with_regressors(run), ("kl",)).assign(p_holm=[0.01, 0.05, 0.2, np.nan])
     (trace,) = plot_comparisons(table, "kl").data
-    assert list(trace.marker.symbol) == ["circle", "circle-open", "circle-open", "circle-open"]
+    assert list(trace.marker.symbol) == ["circle", "triangle-right-open", "circle-open", "circle-open"]
     figure = plot_comparisons(table.assign(gain_low=np.nan, gain_high=np.nan), "kl")
     assert set(figure.data[0].error_x.array) == {0}
     assert "the search is better" in figure.layout.xaxis.title.text
@@ -199,7 +205,8 @@ def test_learning_mean_stops_where_a_fold_stops(run: Run, cells: pd.DataFrame) -
 
 def test_predictions_info(run: Run, cells: pd.DataFrame) -> None:
     table = run.table("predictions")
-    info = predictions._build_info(table, cells, "kl")
+    trivial = train_means(table)
+    info = predictions._build_info(table, cells, "kl", trivial)
     assert info.emotions == EMOTIONS
     assert info.groups == ("base", "stress", "fun")
     assert info.subjects == SUBJECTS
@@ -209,9 +216,9 @@ def test_predictions_info(run: Run, cells: pd.DataFrame) -> None:
         assert side[2][2] == pytest.approx(rows[[prefix + e for e in EMOTIONS]].mean().tolist())
         assert sum(side[2][2] or ()) == pytest.approx(1)
     for everyone, side in zip(info.everyone, (info.reported, info.predicted), strict=True):
-        assert everyone[1] == pytest.approx(np.mean([of_subject[1] or () for of_subject in side], axis=0))
-    figure = choose(plot_predictions(table, cells, "kl"), subject="S4")
-    assert figure.data[4].y == pytest.approx(info.reported[2][2], abs=1e-5)
+        assert everyone[1].shares == pytest.approx(np.mean([of_subject[1] or () for of_subject in side], axis=0))
+    figure = choose(plot_predictions(table, cells, "kl", trivial), subject="S4")
+    assert figure.data[6].y == pytest.approx(info.reported[2][2], abs=1e-4)
     with pytest.raises(InputError, match="did you mean 'S4'"):
         choose(figure, subject="S44")
     with pytest.raises(InputError, match="does not change with the configuration"):
@@ -221,17 +228,20 @@ def test_predictions_info(run: Run, cells: pd.DataFrame) -> None:
 def test_predictions_without_groups_and_with_gaps(make_run: Callable[..., Run]) -> None:
     run = make_run("no groups", groups=None)
     cells = run.table("cells")
-    assert predictions._build_info(run.table("predictions"), cells, "kl").groups == ("all windows",)
+    table = run.table("predictions")
+    assert predictions._build_info(table, cells, "kl", train_means(table)).groups == ("all windows",)
     run = make_run()
     table = run.table("predictions")
-    info = predictions._build_info(table[(table["fold"] != "S3") | (table["group"] != "fun")], cells, "kl")
+    table = table[(table["fold"] != "S3") | (table["group"] != "fun")]
+    info = predictions._build_info(table, cells, "kl", train_means(table))
     assert info.reported[1][2] is None
     assert isinstance(predictions._draw_figure(info), go.Figure)
 
 
 def test_predictions_of_many_groups_are_cut(make_run: Callable[..., Run]) -> None:
     run = make_run(groups=[f"clip {number}" for number in range(40)])
-    info = predictions._build_info(run.table("predictions"), run.table("cells"), "kl")
+    table = run.table("predictions")
+    info = predictions._build_info(table, run.table("cells"), "kl", train_means(table))
     assert len(info.groups) == predictions.MOST_GROUPS
     assert info.left_out == 4
     assert "the first 36 of 40 groups" in str(predictions._draw_figure(info).layout.annotations)
@@ -241,13 +251,13 @@ def test_empty_figures_give_a_reason(run: Run, cells: pd.DataFrame) -> None:
     failed = cells.assign(status="failed")
     scores = subject_scores(failed, run.table("baselines"), "kl")
     with pytest.raises(InputError, match="no estimate"):
-        plot_estimates(summarise(failed, run.table("baselines"), "kl", 6)[:0])
+        plot_estimates(Source(run).summary[:0])
     with pytest.raises(InputError, match="no subject"):
         plot_subjects(scores, "kl")
     with pytest.raises(InputError, match="no selected cell"):
         plot_learning(failed, run.table("epochs"), "kl")
     with pytest.raises(InputError, match="no predictions"):
-        plot_predictions(run.table("predictions"), failed, "kl")
+        plot_predictions(run.table("predictions"), failed, "kl", train_means(run.table("predictions")))
 
 
 @pytest.mark.parametrize(("panels", "columns"), [(1, 1), (4, 3), (6, 3), (12, 1)])

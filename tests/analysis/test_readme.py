@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 
 from helo.analysis.exhibits import EXHIBITS, PARTS
-from helo.analysis.export import LATEX_FILE, LATEX_FILE_BY_GROUP, csv_tables
+from helo.analysis.export import csv_tables
+from helo.analysis.paper.estimates_table import LATEX_FILE, LATEX_FILE_BY_GROUP
+from helo.analysis.paper.images import FORMATS
+from helo.analysis.paper.methods import render_methods
 from helo.analysis.source import Source
+from helo.analysis.web.page import PLOTLY_FILE
 from helo.names import FITTED_BASELINES, Estimate, TableName
 from helo.run.directory import Run
 
@@ -38,8 +42,9 @@ def test_every_figure_is_listed_in_its_part() -> None:
 def test_every_file_of_an_export_is_listed(run: Run) -> None:
     optional = (TableName.IMPORTANCE, TableName.ABLATION, TableName.ENSEMBLE)
     tables = {f"{name}.csv" for name in (*csv_tables(Source(run)), *optional)}
-    figures = {"figures/NAME.html", "figures/NAME.json"}
-    assert named_in_first_column("Report, dashboard, export") == {*(*tables, LATEX_FILE, LATEX_FILE_BY_GROUP, *figures)}
+    figures = {f"figures/NAME.{kind}" for kind in ("html", "json", *FORMATS)}
+    texts = {LATEX_FILE, LATEX_FILE_BY_GROUP, *render_methods(Source(run))}
+    assert named_in_first_column("Report, dashboard, export") == {*tables, *figures, *texts, f"figures/{PLOTLY_FILE}"}
 
 
 def test_examples_run(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

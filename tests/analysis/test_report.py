@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -176,10 +177,15 @@ def test_minimal_manifest_is_enough(make_run: Callable[..., Run]) -> None:
 def test_failed_write_keeps_the_previous_report(run: Run) -> None:
     write_report(read_source(run))
     old = run.report.read_bytes()
-    (run.folder.here / ".report.html").mkdir()  # the place of the temporary file is taken
-    with pytest.raises(InputError, match="cannot be written"):
-        write_report(read_source(run))
+    source, limits = read_source(run), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(old) // 2, limits[1]))  # like a disk that becomes full
+    try:
+        with pytest.raises(InputError, match="cannot be written"):
+            write_report(source)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert run.report.read_bytes() == old
+    assert not list(run.folder.here.glob(".report*"))
 
 
 def test_command(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -187,9 +193,29 @@ def test_command(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert err == ""
     assert "per_fold_selection" in out
-    assert out.rstrip().endswith(f"Report: {run.report}")
+    assert out.splitlines()[-3:] == [
+        f"Report: {run.report}",
+        "the model is not fitted yet; resume with:",
+        f"  python -m helo.search --resume {run.folder}",
+    ]
+    assert 0 < out.index("Skill is shown") < out.index("Report: ")
+    assert "This is the result to report" not in out
+    assert main(["report", str(run.folder.here), "--verbose"]) == 0
+    assert "This is the result to report" in capsys.readouterr().out
     assert run.report.is_file()
     assert (run.folder.here / "summary.parquet").is_file()
+
+
+def test_a_run_that_cannot_be_written_is_exported(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("summary.parquet", "report.html"):  # a folder of the name is in the way, also for root
+        (run.folder.here / name).mkdir()
+    assert main(["report", str(run.folder.here)]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+    assert main(["report", str(run.folder.here), "--export", str(tmp_path / "export")]) == 0
+    out = capsys.readouterr().out
+    assert "per_fold_selection" in out
+    assert f"Report: not written; {run.folder.here}: cannot be written" in out
+    assert (tmp_path / "export" / "summary.csv").is_file()
 
 
 def test_command_on_a_wrong_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -234,7 +260,15 @@ def test_the_former_name_of_the_command_works_with_a_note(
     assert deprecated_main() == 0
     out, err = capsys.readouterr()
     assert err == "helo-report is deprecated since 0.2.0 and will be removed in 0.3.0; use helo-analysis\n"
-    assert out.rstrip().endswith(f"Report: {run.report}")
+    assert out.splitlines()[-3:] == [
+        f"Report: {run.report}",
+        "the model is not fitted yet; resume with:",
+        f"  python -m helo.search --resume {run.folder}",
+    ]
+    assert 0 < out.index("Skill is shown") < out.index("Report: ")
+    assert "This is the result to report" not in out
+    assert main(["report", str(run.folder.here), "--verbose"]) == 0
+    assert "This is the result to report" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("module", ["analysis", "helo.analysis"])

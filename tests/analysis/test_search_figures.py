@@ -22,10 +22,12 @@ from helo.analysis.figures import (
     slices,
 )
 from helo.analysis.figures._style import NARROW
+from helo.analysis.statistics.cell_counts import CellCounts, count_cells
 from helo.analysis.statistics.configurations import adjusted_means, configurations_table
 from helo.analysis.statistics.importance import compute_marginal_effects
 from helo.errors import InputError
 from helo.run.directory import Run
+from helo.run.manifest import Manifest
 
 SPACE: dict[str, Any] = {
     "learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
@@ -132,9 +134,33 @@ def test_a_cell_takes_the_epochs_of_all_its_members() -> None:
         ],
         columns=["configuration", "fold", "status", "epochs", "param_epochs"],
     )
-    found = savings.savings(cells, folds=2)
+    found = savings.savings(cells, counted(cells))
     assert found.typical == pytest.approx((50 + 150 + 40) / 3)
-    assert found.epochs_rest == 130 + 36 + 80
+    assert found.epochs_saved == 130 + 36 + 80
+
+
+def counted(cells: pd.DataFrame, cells_in_all: int | None = None, **manifest: Any) -> CellCounts:
+    """Count the cells of a search with racing on two folds; by default, it has ended with these cells."""
+    space = {"configurations": cells["configuration"].nunique()}
+    known = {"racing": True, "space": space, "cells": cells_in_all or len(cells), **manifest}
+    return count_cells(cells, 2, Manifest.from_dict(known))
+
+
+def test_what_has_not_finished_is_not_saved() -> None:
+    cells = pd.DataFrame(
+        [(0, "A", "completed", 10), (0, "B", "completed", 20), (1, "A", "stopped", 5)],
+        columns=["configuration", "fold", "status", "epochs"],
+    )
+    space = {"configurations": 5}
+    going_on = savings.savings(cells, counted(cells, 10, space=space))
+    assert (going_on.dropped, going_on.waiting, going_on.epochs_saved, going_on.epochs_waiting) == (0, 7, 10, 7 * 15)
+    assert going_on.share_run == pytest.approx(35 / 45)
+    assert "The other 7 have not finished and do not count." in going_on.sentence
+    assert [part.name for part in savings._build_info(going_on).parts][-2:] == ["not run", "not finished"]
+    ended = savings.savings(cells, counted(cells, 3, space=space))
+    assert (ended.dropped, ended.waiting, ended.epochs_saved) == (7, 0, 10 + 7 * 15)
+    interrupted = savings.savings(cells, counted(cells, 6, space=space))
+    assert (interrupted.dropped, interrupted.waiting) == (4, 3)
 
 
 def test_savings_by_hand() -> None:
@@ -148,14 +174,12 @@ def test_savings_by_hand() -> None:
         ],
         columns=["configuration", "fold", "status", "epochs"],
     )
-    found = savings.savings(cells, folds=2)
-    assert found[:6] == (6, 2, 2, 1, 1, 15.0)
-    assert found[6:] == (30, 21, 3, 10 + 15)
+    found = savings.savings(cells, counted(cells))
+    assert found[:7] == (6, 2, 2, 1, 1, 0, 15.0)
+    assert found[7:] == (30, 21, 3, 10 + 15, 0)
     assert found.share_run == pytest.approx(54 / 79)
-    assert "Of 6 cells, 2 ran to their end, 2 were stopped at a rung, 1 failed and 1 were not started" in found.sentence
+    assert "Of 6 cells, 2 ran to their end, 2 were stopped at a rung, 1 failed and 1 were dropped" in found.sentence
     assert "about 68% of the epochs" in found.sentence
-    assert savings.savings(cells, folds=2, configurations=4).unstarted == 3
-    assert savings.savings(cells.assign(configuration=range(5)), folds=2, nested=True).unstarted == 0
     info = savings._build_info(found)
     assert [part.name for part in info.parts] == ["ran to its end", "stopped at a rung", "failed", "not run"]
     assert np.sum([part.shares for part in info.parts], axis=0) == pytest.approx([1, 1])
@@ -304,7 +328,7 @@ def test_empty_figures_give_a_reason(cells: pd.DataFrame) -> None:
     with pytest.raises(InputError, match="no cell ran to its end"):
         plot_progress(cells.assign(status="stopped"), "kl", True, 6)
     with pytest.raises(InputError, match="no cell ran to its end yet"):
-        plot_savings(failed, 6)
+        plot_savings(failed, count_cells(failed, 6, Manifest()))
     with pytest.raises(InputError, match="no cell has a score yet"):
         plot_slices(*tables(failed), "kl", 6)
     with pytest.raises(InputError, match="no parameter takes two values"):

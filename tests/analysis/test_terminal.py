@@ -13,9 +13,9 @@ from rich.console import Console
 
 from helo.analysis.report import write_report, write_summary
 from helo.analysis.result import load_run
-from helo.analysis.source import read_source
+from helo.analysis.source import Source, read_source
 from helo.analysis.statistics.estimates import subject_scores
-from helo.analysis.terminal import print_summary
+from helo.analysis.terminal import DROPPED, print_estimates, print_verdict
 from helo.analysis.wording import BY_GROUP_TITLE, verdict
 from helo.errors import InputError
 from helo.metrics import METRICS
@@ -23,8 +23,14 @@ from helo.run.directory import Run
 
 
 def printed(run: Run, width: int = 100) -> str:
+    return shown(read_source(run), width)
+
+
+def shown(source: Source, width: int = 100, verbose: bool = True) -> str:
     file = io.StringIO()
-    print_summary(read_source(run), Console(file=file, width=width, force_terminal=True, color_system=None))
+    console = Console(file=file, width=width, force_terminal=True, color_system=None)
+    print_estimates(source, console, verbose)
+    print_verdict(source, console)
     return file.getvalue()
 
 
@@ -48,6 +54,53 @@ def test_narrow_terminal_shows_no_intervals(run: Run) -> None:
     assert "±" not in table
     assert "…" not in table
     assert max(len(line.rstrip()) for line in table.splitlines()) <= 80
+
+
+@pytest.mark.parametrize("objective", ["kl", "intersection"])
+def test_a_narrow_table_names_what_it_leaves_out_and_keeps_the_objective(run: Run, objective: str) -> None:
+    run.manifest = replace(run.manifest, space={**(run.manifest.space or {}), "objective": objective})
+    source = read_source(run)
+    for width in (40, 50, 60, 70, 80):
+        output = shown(source, width, verbose=False)
+        assert max(len(line.rstrip()) for line in output.splitlines()) <= width
+        table, _, rest = output.partition("Means over")
+        assert "…" not in table
+        head = table.splitlines()[0]
+        order = [METRICS[metric].label for metric in DROPPED if metric != objective]
+        missing = [label for label in order if label not in head]
+        assert METRICS[objective].label in head
+        assert missing == order[: len(missing)]
+        assert bool(missing) == (width < 80)
+        if missing:
+            note = f"Left out for lack of width: {', '.join(missing)}; see report.html or summary.parquet."
+            assert note in " ".join(table.split())
+            assert "see report.html or summary_by_group.parquet." in " ".join(rest.split())
+
+
+def test_only_the_verbose_output_explains_but_warnings_are_always_printed(run: Run) -> None:
+    cells = run.table("cells").assign(param_epochs=4)  # the curves of the synthetic run improve until their last epoch
+    run.write_table("cells", cells[cells["fold"] != "S2"])
+    source = read_source(run)
+    short, long = (" ".join(shown(source, verbose=verbose).split()) for verbose in (False, True))
+    for explanation in ("This is the result to report", "Optimism gap", "unlabelled windows", "Only the proposals"):
+        assert explanation in long
+        assert explanation not in short
+    for warning in ("Training was too short", "Only 5 of the 6 folds have a completed cell"):
+        assert warning in long
+        assert warning in short
+    assert short.index("Only 5 of the 6 folds") < short.index("Training was too short")
+
+
+def test_the_verdict_is_last(run: Run) -> None:
+    source = read_source(run)
+    assert " ".join(shown(source).split()).endswith(source.verdict)
+
+
+def test_a_long_path_in_a_warning_is_not_broken(make_run: Callable[..., Run]) -> None:
+    run = make_run("a-rather-long-name-of-a-run-directory-" * 3)
+    run.folder.write("explanations.parquet", b"")
+    output = printed(run, width=60)
+    assert any(str(run.folder.where("explanations.parquet")) in line for line in output.splitlines())
 
 
 def test_numbers_equal_the_summary(run: Run) -> None:

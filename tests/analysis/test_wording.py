@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,17 @@ import pytest
 
 from helo.analysis.statistics.comparisons import compare_with_references, measure_optimism
 from helo.analysis.statistics.signed_rank import signed_rank_test
-from helo.analysis.wording import best_baseline_note, failure_notes, method_notes, optimism_note, verdict
+from helo.analysis.wording import (
+    best_baseline_note,
+    failure_notes,
+    method_notes,
+    next_step,
+    optimism_note,
+    verdict,
+)
 from helo.metrics import METRICS
-from helo.names import Normalisation, SearchProtocol
+from helo.names import IN_MEMORY, Normalisation, SearchProtocol
+from helo.run.directory import Run
 from helo.run.manifest import Manifest
 
 STOPPED_EARLY = "A cell that was clearly behind the others of its fold was stopped early."
@@ -123,17 +132,31 @@ def test_a_gain_within_chance_is_no_skill() -> None:
     assert judged(*[0.0] * 8).startswith("No skill is shown")
 
 
+def test_an_interval_that_disagrees_with_the_test_is_explained() -> None:
+    notes_for = judged(0.9, 0.8, 0.7, -0.1, -0.05, 0.6, 0.5)
+    assert notes_for.startswith("No skill is shown")
+    assert (
+        "The test, which decides, counts subjects by the rank of their gain. The interval of the mean gain, +"
+        in notes_for
+    )
+    assert "may do as well" not in notes_for
+
+
 def test_worse_score_is_no_skill_and_is_stated() -> None:
     notes_for = judged(*[-0.1, -0.2, -0.3, -0.4, -0.5, -0.6])
     assert notes_for.startswith("Worse than the train mean, so no skill: on KL, the search beats")
     assert "for 0 of 6 subjects" in notes_for
 
 
-def test_five_subjects_are_too_few_for_skill() -> None:
+def test_skill_cannot_be_shown_with_five_subjects() -> None:
     notes_for = judged(0.1, 0.2, 0.3, 0.4, 0.5)
-    assert notes_for.startswith("No skill is shown")
-    assert "5 subjects are too few to decide: with fewer than 6, no result can reach p < 0.05." in notes_for
-    assert "1 subject is too few to decide" in judged(0.1)
+    assert notes_for.startswith(
+        "Skill cannot be shown with 5 subjects: at least 6 are needed for p < 0.05 in a two-sided Wilcoxon signed-rank"
+        " test. On KL, the search beats the train mean, which uses no input, for 5 of 5 subjects (mean "
+    )
+    assert "no skill" not in notes_for.lower()
+    assert judged(-0.1, -0.2).startswith("Skill cannot be shown with 2 subjects")
+    assert judged(0.1).startswith("Skill cannot be shown with 1 subject: at least 6 are needed")
     assert judged(0.1, 0.2, 0.3, 0.4, 0.5, 0.6).startswith("Skill is shown")
 
 
@@ -203,3 +226,26 @@ def test_failed_baselines_are_reported() -> None:
         }
     )
     assert failure_notes(table) == ["mlp failed in 2 folds, first with the test subject A: ValueError: no"]
+
+
+@pytest.mark.parametrize(
+    ("complete", "data", "expected"),
+    [
+        (True, "d", ("look at it in a browser with", "python -m helo.analysis dashboard '{}'")),
+        (False, "d", ("resume with", "python -m helo.search --resume '{}'")),
+        (None, "d", ("if the search has ended early, resume with", "python -m helo.search --resume '{}'")),
+        (False, IN_MEMORY, ("resume with, in Python", "helo.run_search(dataset, resume='{}')")),
+    ],
+)
+def test_the_next_step_is_a_command_to_copy(
+    tmp_path: Path, complete: bool | None, data: str, expected: tuple[str, str]
+) -> None:
+    run = Run.create(tmp_path / "my run", Manifest(data=data), [])
+    assert next_step(run, complete) == (expected[0], expected[1].format(run.folder))
+
+
+def test_a_complete_run_with_a_model_predicts_next(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", Manifest(), [])
+    run.model.write("model.json", b"{}")
+    command = f"python -m helo.predict {run.model} DATASET --out predictions.parquet"
+    assert next_step(run, True) == ("predict new data with", command)

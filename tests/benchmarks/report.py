@@ -213,7 +213,12 @@ def open_page(path: Path, chromium: str) -> dict[str, float]:
 
 
 def dashboard(run: Run, records: list[CellRecord]) -> dict[str, float]:
-    """Return the median seconds from a new cell in the ledger to the serialised figures of each part."""
+    """Return the median seconds from a new cell in the ledger to the serialised overview and figures of each part.
+
+    ``refresh`` is that of one run. ``align`` is what the alignment with a second run adds, whose figures are known.
+    """
+    from helo.analysis.dashboard.overview import render_overview
+    from helo.analysis.dashboard.shown_runs import ShownRuns
     from helo.analysis.dashboard.watched import WatchedRun
     from helo.analysis.exhibits import EXHIBITS, PARTS
 
@@ -227,24 +232,28 @@ def dashboard(run: Run, records: list[CellRecord]) -> dict[str, float]:
     started = time.perf_counter()
     watched = WatchedRun(str(run.folder))
     found = {"dashboard_start_s": round(time.perf_counter() - started, 1)}
+    alone, beside = ShownRuns({"long": watched}), ShownRuns({"long": watched, "same": watched})
     coming = iter(records[-held:])
     for part in PARTS:
-        seconds = []
+        seconds, aligning = [], []
+        names = [name for name, exhibit in EXHIBITS.items() if exhibit.part == part]
         for repeat in range(REPEATS + 1):
             record = next(coming)
             run.ledger.append(record, number[record.fold])
             started = time.perf_counter()
             watched.refresh()
-            watched.overview()
-            for name, exhibit in EXHIBITS.items():
-                if exhibit.part == part:
-                    json.dumps(watched.figure(name))
+            json.dumps(render_overview("long", watched.overview()).to_plotly_json(), default=str)
+            json.dumps(alone.placed([(0, name) for name in names]))
+            drawn = time.perf_counter()
+            beside.placed([(0, name) for name in names])
             if repeat:  # the first repeat includes imports
-                seconds.append(time.perf_counter() - started)
+                seconds.append(drawn - started)
+                aligning.append(time.perf_counter() - drawn)
             for thread in threading.enumerate():  # figures computed in the background
                 if thread.daemon and thread is not threading.current_thread():
                     thread.join()
         found[f"refresh_{part}_s"] = round(float(np.median(seconds)), 2)
+        found[f"align_{part}_s"] = round(float(np.median(aligning)), 3)
     return found
 
 

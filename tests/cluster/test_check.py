@@ -233,7 +233,7 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
         within("provider", rename("availability_zone", "availablity_zone")),
         "provider.availablity_zone: unknown key (did you mean 'availability_zone'?)",
     ),
-    "no idle timeout": (drop("idle_timeout_minutes"), "idle_timeout_minutes: must be a whole number of minutes"),
+    "no idle timeout": (drop("idle_timeout_minutes"), "idle_timeout_minutes: is missing; set the minutes after which"),
     "no image of a machine": (
         config("cpu", drop("ImageId")),
         "cpu.node_config.ImageId: must be an AMI; Ray's default has a driver that is too old",

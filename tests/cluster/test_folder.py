@@ -121,16 +121,31 @@ def test_the_head_may_start_only_the_workers_of_the_file() -> None:
     assert set(one["Condition"]["StringEquals"]["ec2:InstanceType"]) == workers
 
 
-def batch(folder: Path, *words: str, scontrol: str = "seq -f node%g 50000") -> subprocess.CompletedProcess[str]:
-    """Run the batch script with Slurm's commands replaced by scripts that print their arguments."""
+SRUN = """echo "$@"
+while [ "$1" != -- ]; do shift; done
+shift
+"$@"
+"""
+"""Prints its arguments, as `python` below does, and runs the command of the head."""
+
+PYTHON_OF_A_JOB = """[ "$1" != -c ] || exec {executable} "$@"
+echo "python $*"
+exit {code}
+"""
+
+
+def batch(
+    folder: Path, *words: str, scontrol: str = "seq -f node%g 50000", code: int = 0
+) -> subprocess.CompletedProcess[str]:
+    """Run the batch script. Scripts take the place of Slurm's commands, and of the search, which ends with `code`."""
     programs, venv = folder / "programs", folder / "venv" / "bin"
     programs.mkdir()
     venv.mkdir(parents=True)
     (venv / "activate").write_text("", encoding="utf-8")
-    for name, body in (("scontrol", scontrol), ("srun", 'echo "$@"')):
+    python = PYTHON_OF_A_JOB.format(executable=sys.executable, code=code)
+    for name, body in (("scontrol", scontrol), ("srun", SRUN), ("python", python)):
         (programs / name).write_text(f"#!/bin/bash\n{body}\n", encoding="utf-8")
         (programs / name).chmod(0o755)
-    (programs / "python").symlink_to(sys.executable)
     given = {"SLURM_JOB_NODELIST": "node[1-2]", "SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "2"}
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
@@ -139,23 +154,55 @@ def batch(folder: Path, *words: str, scontrol: str = "seq -f node%g 50000") -> s
         text=True,
         check=False,
         cwd=folder,
-        env={**os.environ, **given, "HELO_VENV": str(venv.parent), "PATH": path},
+        env={**os.environ, **given, "HELO_VENV": str(venv.parent), "PATH": path, "TMPDIR": str(programs)},
     )
 
 
+def begun(folder: Path) -> Path:
+    """Make a folder in which the run directory ``runs`` exists."""
+    (folder / "runs").mkdir(parents=True)
+    (folder / "runs" / "manifest.json").touch()
+    return folder
+
+
 def test_a_job_starts_a_search_and_resumes_an_existing_run(tmp_path: Path) -> None:
-    for name in ("first", "again"):
-        (tmp_path / name).mkdir()
+    (tmp_path / "first").mkdir()
     done = batch(tmp_path / "first", "runs", "--data", "my data")
     assert done.returncode == 0, done.stderr
     assert "ray symmetric-run --address node1:20007 --min-nodes 2" in done.stdout
-    assert done.stdout.endswith("-- python -m helo.search --address auto --out runs --data my data\n")
-    (tmp_path / "again" / "runs").mkdir()
-    (tmp_path / "again" / "runs" / "manifest.json").touch()
-    done = batch(tmp_path / "again", "runs", "--data", "my data")
-    message, started = done.stdout.splitlines()
+    assert done.stdout.endswith("\npython -m helo.search --address auto --out runs --data my data\n")
+    done = batch(begun(tmp_path / "again"), "runs", "--data", "my data")
+    message, _, search = done.stdout.splitlines()
     assert message == "resuming runs with its original options; ignored: --data my data"
-    assert started.endswith("-- python -m helo.search --address auto --resume runs")
+    assert search == "python -m helo.search --address auto --resume runs"
+
+
+SCONTROL = 'if [ "$1" = show ]; then echo node1; else echo "scontrol $*"; fi'
+
+
+@pytest.mark.parametrize("budget", [["--time-budget", "23h"], ["--time-budget=23h"]], ids=repr)
+def test_a_job_whose_time_is_up_requeues_itself_and_keeps_its_budget(tmp_path: Path, budget: list[str]) -> None:
+    folder = begun(tmp_path / "job")
+    done = batch(folder, "runs", *budget, "--data", "d", scontrol=SCONTROL, code=3)
+    assert done.returncode == 0, done.stderr
+    message, _, search, requeueing, command = done.stdout.splitlines()
+    assert message.endswith("ignored: --data d")
+    assert search == f"python -m helo.search --address auto --resume runs {' '.join(budget)}"
+    assert requeueing == "time is up; requeueing the job, which resumes runs"
+    assert command == "scontrol requeue 7"
+    assert {path.name for path in (folder / "programs").iterdir()} == {"scontrol", "srun", "python"}
+
+
+def test_a_job_ends_with_code_3_if_it_cannot_requeue_itself(tmp_path: Path) -> None:
+    refused = 'if [ "$1" = show ]; then echo node1; else exit 1; fi'
+    assert batch(begun(tmp_path / "job"), "runs", "--time-budget", "1h", scontrol=refused, code=3).returncode == 3
+
+
+@pytest.mark.parametrize("code", [1, 130])
+def test_a_job_of_a_search_that_failed_is_not_requeued(tmp_path: Path, code: int) -> None:
+    done = batch(begun(tmp_path / "job"), "runs", scontrol=SCONTROL, code=code)
+    assert done.returncode == code
+    assert "requeue" not in done.stdout.splitlines()[-1]
 
 
 @pytest.mark.parametrize("words", [[], ["--data", "d"], ["s3://bucket/run", "--data", "d"]], ids=repr)

@@ -391,3 +391,25 @@ def test_codes_with_noise_on_them_are_seen(code: str) -> None:
     (warning,) = (found for found in check(leaky).warnings if found.kind == "nearly revealing features")
     assert base.schema.features[3] in warning.text
     assert not [found for found in check(base).warnings if found.kind == "nearly revealing features"]
+
+
+def test_one_hot_labels_are_a_note() -> None:
+    found = check(replace(DATASET, labels=np.eye(6)[CLIPS]))
+    assert str(found.entropy) == "0.0"
+    assert ("one-hot labels", False) in {(finding.kind, finding.warning) for finding in found.findings}
+
+
+def test_codes_for_missing_values_dimensions_and_names_of_one_person_are_warnings() -> None:
+    features = DATASET.features.copy()
+    features[:3, 1] = -9999
+    names = dict(zip(("valence", "arousal", *DATASET.emotions[2:]), DATASET.schema.emotions.values(), strict=True))
+    subjects = np.where(DATASET.subjects == DATASET.subject_names[1], "P1", DATASET.subjects)
+    subjects = np.where(DATASET.subjects == DATASET.subject_names[0], "P001", subjects)
+    schema = replace(DATASET.schema, emotions=names, best_possible={})
+    spoilt = replace(DATASET, features=features, subjects=subjects, schema=schema, best_possible=None)
+    texts = {finding.kind: finding.text for finding in check(spoilt).warnings}
+    assert texts["codes for missing values"].endswith(
+        f"{DATASET.schema.features[1]} (-9999 in 3 windows); leave such cells empty"
+    )
+    assert texts["dimensions"].startswith("valence, arousal: scales with two ends are no parts of a whole")
+    assert "P001 and P1" in texts["several names of a person"] or "P1 and P001" in texts["several names of a person"]

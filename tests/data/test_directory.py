@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -129,6 +132,10 @@ def test_a_wrong_table(folder: Path, change: Callable[[pd.DataFrame], pd.DataFra
         (lambda s: s["modalities"]["ecg"].update(main="yes please"), "'main' must be true or false"),
         (lambda s: s["modalities"]["ecg"].pop("role"), "role must be one of"),
         (lambda s: s["modalities"]["ecg"].pop("main"), "exactly one"),
+        (lambda s: s["modalities"].update({1000.0: {}}), "a modality must be text, got 1000.0; write it in quotes"),
+        (lambda s: s["emotions"].update({1000.0: "x"}), "an emotion must be text, got 1000.0; write it in quotes"),
+        (lambda s: s["emotions"].update(joy=7), "column of 'joy' must be text, got 7; write it in quotes"),
+        (lambda s: s.update(name=7), "'name' must be text, got 7; write it in quotes"),
     ],
 )
 def test_a_wrong_schema(folder: Path, change: Callable[[dict[str, Any]], object], message: str) -> None:
@@ -163,6 +170,39 @@ def test_nothing_is_overwritten(original: Path, tmp_path: Path) -> None:
         write_dataset(DATASET, tmp_path / "file")
 
 
+@pytest.mark.parametrize("column", ["subject", "group"])
+@pytest.mark.parametrize("name", ["A\0", "\x1b[31mA", "A\u200b", "9" * 5000])
+def test_names_with_letters_that_act_or_hide(folder: Path, column: str, name: str) -> None:
+    change_table(folder, lambda table: table.assign(**{column: [name, *table[column][1:]]}))
+    with pytest.raises(InputError, match=rf"windows\.parquet: {column} '") as caught:
+        read_dataset(folder)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("column", ["subject", "group", "ecg_0"])
+def test_a_column_that_appears_twice(folder: Path, column: str) -> None:
+    path = folder / "windows.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.append_column(column, table[column]), path)
+    with pytest.raises(InputError, match=f"column '{column}' must appear once"):
+        read_dataset(folder)
+
+
+@pytest.mark.parametrize("name", ["windows.parquet", "dataset.yaml"])
+@pytest.mark.parametrize("kind", ["FIFO", "device", "circle"])
+def test_what_is_no_file_is_not_opened(folder: Path, name: str, kind: str) -> None:
+    """Reading a FIFO waits for its writer, and /dev/zero has no end."""
+    (folder / name).unlink()
+    if kind == "FIFO":
+        os.mkfifo(folder / name)
+    else:
+        (folder / name).symlink_to("/dev/zero" if kind == "device" else folder / name)
+    with pytest.raises(
+        InputError, match=rf"{re.escape(name)}: cannot be read \((is not a regular file|Too many levels)"
+    ):
+        read_dataset(folder)
+
+
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for target in (tmp_path / "file" / "data", tmp_path / ("x" * 300)):
@@ -184,3 +224,15 @@ def test_a_table_in_place_of_a_directory_is_refused_with_the_command_to_use(tmp_
     (tmp_path / "windows.csv").write_text("a,b", encoding="utf-8")
     with pytest.raises(InputError, match=r"windows\.csv: is a file, not a dataset directory; .*helo\.data table"):
         read_dataset(tmp_path / "windows.csv")
+
+
+def test_text_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    """A damaged Parquet file may have it, although the format forbids it."""
+    write_dataset(simulate(subjects=2, clips=1, windows=2), tmp_path / "data")
+    path = tmp_path / "data" / "windows.parquet"
+    table = pd.read_parquet(path)
+    table["subject"] = table["subject"] + "ä"
+    table.to_parquet(path, compression=None)
+    path.write_bytes(path.read_bytes().replace("ä".encode(), b"\xa4\xa4"))
+    with pytest.raises(InputError, match="column 'subject' must hold text in UTF-8; the file may be damaged"):
+        read_dataset(tmp_path / "data")

@@ -126,14 +126,15 @@ def test_ratings_are_divided_by_their_sum_and_that_is_said(tmp_path: Path) -> No
     dataset = read(save(ratings, tmp_path / "t.csv"), log=lines_logged.append)
     np.testing.assert_array_equal(dataset.labels[3], [0.5, 0, 0, 0, 0, 0.5])
     np.testing.assert_array_equal(dataset.labels[:3], DATASET.labels[:3])
-    assert lines_logged == ["labels of 1 of 12 rows do not sum to 1 (ratings?): each row is divided by its sum"]
+    assert lines_logged[4:] == ["labels of 1 of 12 rows do not sum to 1 (ratings?): each row is divided by its sum"]
 
 
 def test_columns_not_used_are_named(tmp_path: Path) -> None:
     lines_logged: list[str] = []
     path = save(frame().assign(note="x", start=1.5), tmp_path / "t.csv")
     dataset = read(path, group=None, log=lines_logged.append)
-    assert lines_logged == ["not used: group, note, start"]
+    assert lines_logged[0] == "ecg (8 columns, 4 tokens): ecg_0, ecg_1, ecg_2, ecg_3, ecg_4, ecg_5 and 2 more"
+    assert lines_logged[4:] == ["not used: group, note, start"]
     assert dataset.groups is None
 
 
@@ -225,7 +226,88 @@ def test_many_columns_need_a_number_of_tokens(tmp_path: Path) -> None:
     assert dataset.schema.behavioural[0].token_features == 10
 
 
+# --- labels, persons and columns that tables really have ------------------------------------------
+
+
+def test_a_column_of_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    classes = ["calm", "fear", None, "calm"] * 3
+    path, out = save(frame().assign(felt=classes), tmp_path / "t.csv"), tmp_path / "out"
+    words = [*WORDS[:4], "--one-hot", "felt", *WORDS[6:], "--out", str(out)]
+    assert main(["table", str(path), *words]) == 2
+    assert "line 4, column 'felt': must have a class, is empty (3 of 12 rows lack a class" in capsys.readouterr().err
+    assert main(["table", str(path), *words, "--drop-unrated"]) == 0
+    printed = capsys.readouterr().out
+    assert "classes of 'felt' (windows): calm (6), fear (3)" in printed
+    assert "left out of 12 rows: 3 that lack a rating" in printed
+    dataset = read_dataset(out)
+    assert dataset.schema.emotions == {"calm": "label_calm", "fear": "label_fear"}
+    np.testing.assert_array_equal(dataset.labels, [[1, 0], [0, 1], [1, 0]] * 3)
+    kept = [row for row in range(12) if row % 4 != 2]
+    np.testing.assert_array_equal(dataset.features, DATASET.features[kept])
+    assert main(["check", str(out)]) == 0
+    checked = capsys.readouterr().out
+    assert "note: one-hot labels: every label is a single class" in checked
+    assert "mean entropy of a label: 0.000 nats, 0% of that" in checked
+
+
+def test_options_of_ratings_do_not_go_with_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*WORDS[:4], "--one-hot", "group", *WORDS[6:], "--scale", "1:9"]
+    message = refusal(tmp_path, capsys, save(frame(), tmp_path / "t.csv"), words)
+    assert "--scale applies to ratings, so that it does not go with --one-hot" in message
+
+
+def test_emotions_that_are_given_again_are_added(tmp_path: Path) -> None:
+    path, out = save(frame(), tmp_path / "t.csv"), tmp_path / "out"
+    words = [*WORDS[:4], "--emotions", "joy=label_joy", "--emotions", "fear=label_fear", *WORDS[6:]]
+    assert main(["table", str(path), *words, "--out", str(out)]) == 0
+    assert read_dataset(out).emotions == ("joy", "fear")
+
+
+def test_a_pattern_leaves_out_what_another_one_excludes(tmp_path: Path) -> None:
+    modalities = [parse_modality("a=physiological:*,!subject,!group,!label_*,!mot*:1"), parse_modality(MODALITIES[3])]
+    dataset = read(save(frame(), tmp_path / "t.csv"), modalities=modalities)
+    assert dataset.schema.main.columns == tuple(c for c in DATASET.schema.features if not c.startswith("mot"))
+
+
+def test_one_person_under_several_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["S1_ses1", "S1_ses2", "S2_ses1", "S3_ses1"] * 3
+    path, out = save(frame().assign(subject=names), tmp_path / "t.csv"), tmp_path / "out"
+    assert main(["table", str(path), *WORDS, "--out", str(out)]) == 0
+    assert (
+        "may belong to one person, who is then in training and test data at once: S1_ses1 and S1_ses2; helo.data "
+        in (capsys.readouterr().out)
+    )
+    merged = [*WORDS, "--subject-pattern", "(S[0-9]+)_", "--out", str(tmp_path / "merged")]
+    assert main(["table", str(path), *merged]) == 0
+    assert "one person" not in capsys.readouterr().out
+    assert read_dataset(tmp_path / "merged").subject_names == ("S1", "S2", "S3")
+
+
+def test_too_few_subjects_for_a_search_are_said_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = save(frame().assign(subject=["a", "b"] * 6), tmp_path / "t.csv")
+    assert main(["table", str(path), *WORDS, "--out", str(tmp_path / "out")]) == 0
+    assert "warning: 2 subjects; at least 3 are needed" in capsys.readouterr().out
+
+
 # --- what is refused, through the command -------------------------------------------------------
+
+
+def test_headings_with_line_breaks_name_emotions(tmp_path: Path) -> None:
+    """Spreadsheets have them, and names of emotions must not."""
+    path = save(frame().rename(columns={"label_joy": "label\njoy\u200b"}), tmp_path / "t.csv")
+    data = read(path, emotions=["label*"])
+    assert data.emotions[0] == "label joy"
+    assert data.schema.emotions["label joy"] == "label\njoy\u200b"
+    np.testing.assert_array_equal(data.labels, DATASET.labels)
+
+
+@pytest.mark.parametrize("name", ["P01\0", "\x1b[31mP01", "P\u200b01"])
+def test_names_with_letters_that_act_or_hide(tmp_path: Path, name: str) -> None:
+    for column in ("subject", "group"):
+        made = frame()
+        made.loc[0, column] = name
+        with pytest.raises(InputError, match=rf"{column}\.csv: line 2, column '{column}': a name must not have U\+"):
+            read(save(made, tmp_path / f"{column}.csv"))
 
 
 def spoilt(change: Callable[[pd.DataFrame], pd.DataFrame | None]) -> Callable[[Path], Path]:
@@ -300,11 +382,15 @@ def with_break(rows: list[str]) -> None:
     ("make", "message"),
     [
         (lambda f: f / "nowhere.csv", "nowhere.csv: no such file"),
-        (lambda f: f, "must end in .csv, .csv.gz, .tsv, .parquet"),
+        (lambda f: f, "must end in .csv, .csv.gz, .tsv, .tsv.gz, .txt, .parquet, .xlsx, .sav, .dta"),
         (text("t.csv", ""), "t.csv: is empty"),
-        (text("t.csv", "subject;group;ecg_0\na;b;1\n"), "line 1: columns must be separated by commas, these seem"),
+        (text("t.xls", ""), "t.xls: must end in .csv"),
+        (
+            lines(lambda rows: rows.insert(0, "# exported in 2024, by hand")),
+            "there is no column 'subject'; the first line names '# exported in 2024', ' by hand'",
+        ),
         (text("t.csv", b"subject,group\n\xff\xfe,x\n"), "t.csv: "),
-        (text("t.csv.gz", b"subject,group\n"), "cannot be read as a table of UTF-8 text (Not a gzipped file"),
+        (text("t.csv.gz", b"subject,group\n"), "cannot be read as a table of UTF-8 or UTF-16 text (Not a gzipped file"),
         (text("t.csv.gz", gzip.compress(b"subject,group\n" * 9000)[:40]), "t.csv.gz: cannot be read as a table"),
         (text("t.parquet", "subject,group\n"), "t.parquet: is not a readable Parquet file"),
         (lines(lambda rows: rows.__delitem__(slice(1, None))), "t.csv: must hold at least one row"),
@@ -321,7 +407,10 @@ def with_break(rows: list[str]) -> None:
         (spoilt(cell(5, "subject", None)), "line 7, column 'subject': must name the subject, but is empty"),
         (spoilt(cell(5, "group", " ")), "line 7, column 'group': must name the group, but is empty"),
         (spoilt(cell(5, "subject", "p01")), "subjects 'P01' and 'p01' differ in spaces or case only"),
-        (spoilt(no_labels), "line 6: the emotions must sum to more than 0 (1 rows are all zeros)"),
+        (
+            spoilt(no_labels),
+            "line 6: the emotions must sum to more than 0 (1 rows have nothing but 0); remove them, or add --drop-unr",
+        ),
         (spoilt(no_signals), "line 6: a window must have at least one signal"),
         (spoilt(lambda t: t.assign(subject="P1")), "needs at least 2 subjects, got 1"),
         (spoilt(lambda t: t.rename(columns={"subject": "Subject"})), "no column 'subject' (did you mean 'Subject'?)"),
@@ -331,7 +420,7 @@ def with_break(rows: list[str]) -> None:
         (parquet(lambda t: t.assign(eda_1="high")), "t.parquet: column 'eda_1' must hold numbers, got"),
         (parquet(lambda t: t.assign(eda_1=np.inf)), "t.parquet: row 0 (counted from 0), column 'eda_1': must be f"),
         (parquet(cell(5, "subject", None)), "row 5 (counted from 0), column 'subject': must name the subject"),
-        (parquet(lambda t: t.assign(subject=[["a"]] * 12)), "column 'subject' must name the subject of each row"),
+        (parquet(lambda t: t.assign(subject=[["a"]] * 12)), "column 'subject' must hold names, got list<"),
         (parquet(no_labels), "row 4 (counted from 0): the emotions must sum to more than 0"),
     ],
 )
@@ -365,16 +454,30 @@ def replaced(old: str, new: str) -> list[str]:
         (replaced(MODALITIES[0], "ecg=physiological"), "--modality must be NAME=ROLE"),
         (replaced(MODALITIES[0], "ecg=physiologic:ecg_*"), "'physiologic' (did you mean 'physiological'?)"),
         (replaced(MODALITIES[0], "ecg=physiological:ecg_*,"), "a pattern is empty in 'ecg_*,'"),
-        (replaced(MODALITIES[0], "ecg=physiological:ecg_*:3"), "t.csv: modality 'ecg': tokens must divide its 8"),
+        (
+            replaced(MODALITIES[0], "ecg=physiological:ecg_*:3"),
+            "t.csv: modality 'ecg': tokens must divide its 8 columns, got 3; 2 and 4 would",
+        ),
         (replaced(MODALITIES[0], "ecg=physiological:ecg_*:0"), "tokens must divide its 8 columns, got 0"),
         (replaced(MODALITIES[0], "eda=physiological:ecg_*:4"), "modalities must have different names"),
         (replaced(MODALITIES[0], "ecg=physiological:e*"), "column 'eda_0' must have one use, but --modality ecg and"),
         (replaced(MODALITIES[0], "ecg=physiological:ecg*,label_joy"), "'label_joy' must have one use, but --em"),
         (replaced(MODALITIES[0], "ecg=physiological:ecg*,group"), "'group' must have one use, but --group and"),
+        (
+            replaced(MODALITIES[0], "ecg=physiological:*"),
+            "'subject' must have one use, but --subject and --modality ecg",
+        ),
+        (replaced(MODALITIES[0], "ecg=physiological:*,!subject"), "add '!group' to the patterns of --modality ecg"),
+        ([*WORDS, "--scale", "9:1"], "--scale must be LOW:HIGH, such as 1:9, got '9:1'"),
+        ([*WORDS, "--subject-pattern", "("], "--subject-pattern must be a regular expression, got '('"),
+        (
+            [*WORDS, "--subject-pattern", "P([0-9])$"],
+            "line 2, column 'subject': --subject-pattern finds no name in 'P01",
+        ),
         (replaced("label_*", "label_x"), "--emotions: there is no column 'label_x' (did you mean 'label_"),
         (replaced("label_*", "joy=label_jo"), "there is no column 'label_jo' (did you mean 'label_joy'?)"),
         (replaced("label_*", "=label_joy"), "an emotion must have a name"),
-        (replaced("label_*", "label_joy"), "at least two are needed"),
+        (replaced("label_*", "label_joy"), "if it holds the class of each window, use --one-hot label_joy"),
         (replaced("label_*", "label_joy,a=label_joy"), "each may be named once, but 'a=label_joy' names 'a' again"),
         ([*WORDS, "--main", "motion"], "--main must be a physiological modality (ecg, eda, resp), got 'motion'"),
         ([*WORDS, "--main", "ecgg"], "got 'ecgg' (did you mean 'ecg'?)"),

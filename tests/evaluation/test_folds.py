@@ -21,7 +21,6 @@ from helo.evaluation.folds import (
     Split,
     folds_as_json,
     folds_digest,
-    folds_from_json,
     held_out_part,
     loso_folds,
     member_seed,
@@ -145,19 +144,13 @@ def test_a_split_needs_training_and_validation_and_a_fold_needs_splits() -> None
         Fold("a", (Split(("b",), ("c",)), Split(("c",), ("d",))))
 
 
-def test_folds_as_json_are_plain_and_can_be_read_again() -> None:
+def test_folds_as_json_are_plain() -> None:
     fold = Fold("a", (Split(("b",), ("c", "d")), Split(("c", "d"), ("b",))))
     plain = folds_as_json((fold,))
     splits = [{"validation": ["b"], "train": ["c", "d"]}, {"validation": ["c", "d"], "train": ["b"]}]
     assert plain == [{"test": "a", "splits": splits}]
     folds = (fold, *loso_folds(names(8), seed=3))
     assert json.loads(json.dumps(folds_as_json(folds))) == folds_as_json(folds)
-    assert folds_from_json(folds_as_json(folds)) == folds
-
-
-def test_folds_of_earlier_versions_are_read_as_folds_with_one_split() -> None:
-    plain = [{"test": "a", "validation": ["b"], "train": ["c", "d"]}]
-    assert folds_from_json(plain) == (Fold("a", (Split(("b",), ("c", "d")),)),)
 
 
 def test_members_have_seeds_of_their_own() -> None:

@@ -110,7 +110,7 @@ def test_unconverged_plans_are_counted(dataset: Dataset, fold: Fold, monkeypatch
 
 
 def test_permuted_emotions_permute_the_predictions(dataset: Dataset, fold: Fold) -> None:
-    """A model with permuted embeddings, weights and prior gives the same predictions, permuted."""
+    """Permuted embeddings, weights, prior and linear model give the same predictions, permuted."""
     training = trained(dataset, fold, epochs=2)
     order = torch.randperm(len(dataset.emotions), generator=torch.Generator().manual_seed(1))
     model = training.averaged
@@ -118,6 +118,8 @@ def test_permuted_emotions_permute_the_predictions(dataset: Dataset, fold: Fold)
     with torch.no_grad():
         for parameter in (model.labels, model.classifier.weight, model.classifier.prior):
             parameter.copy_(parameter[:, order])
+        for fitted in (model.linear.weight, model.linear.bias):
+            fitted.copy_(fitted[..., order])
     for predicted, expected in zip(training.out_of_fold(), before, strict=True):
         np.testing.assert_allclose(predicted, expected[:, order.numpy()], atol=1e-6)
 
@@ -137,7 +139,7 @@ def test_gradients_agree_with_finite_differences(dataset: Dataset, fold: Fold, e
         losses = kl_loss(labels, output.log_predicted).mean(dim=1)
         return (losses + alignment_loss(output.correlation, correlation)).sum()
 
-    parameters = list(model.parameters())
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     slopes = torch.autograd.grad(loss(), parameters)
     generator = torch.Generator().manual_seed(0)
     direction = [torch.randn(p.shape, generator=generator, dtype=torch.float64) for p in parameters]

@@ -207,6 +207,12 @@ def test_tables_are_written_from_the_ledger(tmp_path: Path) -> None:
         (0, "b"),
         (0, "a"),
     }
+    chosen = predictions.groupby(["configuration", "fold"])[["per_fold_selection", "single_configuration"]].first()
+    assert chosen.loc[[(1, "a"), (0, "b"), (0, "a")]].to_numpy().tolist() == [
+        [True, False],
+        [True, True],
+        [False, True],
+    ]
     (run.folder.here / "cells.parquet").write_text("broken")
     with pytest.raises(InputError, match="cannot be read"):
         run.table("cells")
@@ -258,6 +264,8 @@ def test_an_empty_ledger_gives_empty_tables_with_all_columns(tmp_path: Path) -> 
     assert set(run.table("predictions")) == {
         "configuration",
         "fold",
+        "per_fold_selection",
+        "single_configuration",
         "window",
         "group",
         "true_joy",

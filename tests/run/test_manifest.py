@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from typing import Any
@@ -9,12 +10,12 @@ from typing import Any
 import pytest
 
 from helo.errors import InputError
-from helo.run.manifest import (
+from helo.run.manifest import Manifest
+from helo.run.manifest_records import (
     Circumstances,
     DatasetRecord,
     FoldsRecord,
     MachineRecord,
-    Manifest,
     PaceRecord,
     ResourcesRecord,
     Resumption,
@@ -36,15 +37,38 @@ BUILT = Manifest(
     space={"name": "demo", "objective": "kl"},
     folds=FoldsRecord("of the folds", 2),
     baselines=("ridge",),
+    deliver="recommended",
     dataset=DatasetRecord("mine", "of the data", 4, 40, "", ("joy", "fear"), {"eda": {}}, None, None),
     circumstances=Circumstances(ResourcesRecord(2, 1, 0.5), MachineRecord("here", "Linux", 8), {"torch": "2.6"}, None),
 ).with_identity()
+
+
+SETTINGS = [
+    "seed",
+    "protocol",
+    "racing",
+    "pace",
+    "normalise",
+    "precision",
+    "compiled",
+    "cpus_per_cell",
+    "space",
+    "folds",
+]
+"""Keys of the settings that decide which cells are computed."""
 
 
 def read(**changes: Any) -> Manifest:
     """The manifest as read from its file, with some values changed; None removes a value."""
     document = json.loads(json.dumps(BUILT.as_dict())) | changes
     return Manifest.from_dict({key: value for key, value in document.items() if value is not None})
+
+
+def digest(**changes: Any) -> str:
+    """The identity of the manifest with some settings changed."""
+    document = {**BUILT.as_dict(), **changes}
+    decisive = {name: document[name] for name in SETTINGS} | {"dataset": document["dataset"]["digest"]}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def test_a_written_manifest_is_read_as_it_was_built() -> None:
@@ -54,8 +78,8 @@ def test_a_written_manifest_is_read_as_it_was_built() -> None:
 def test_keys_and_their_order() -> None:
     assert list(BUILT.as_dict()) == [
         *("name", "started", "command", "data", "seed", "protocol", "racing", "pace", "normalise", "precision"),
-        *("compiled", "cpus_per_cell", "space", "folds", "baselines", "identity", "dataset", "resources", "machine"),
-        *("versions", "git", "resumed"),
+        *("compiled", "cpus_per_cell", "space", "folds", "baselines", "deliver", "identity", "dataset"),
+        *("resources", "machine", "versions", "git", "resumed"),
     ]
 
 
@@ -67,9 +91,10 @@ def test_the_identity_depends_only_on_settings_that_determine_results() -> None:
 
 def test_a_resumption_keeps_everything_that_was_read() -> None:
     document = {**BUILT.as_dict(), "of another version": [1]}
-    entry = Resumption("later", "again", "elsewhere", Circumstances(ResourcesRecord(8, 1, 0.0)))
+    entry = Resumption("later", "again", "elsewhere", "ensemble", Circumstances(ResourcesRecord(8, 1, 0.0)))
     resumed = Manifest.from_dict(document).with_resumption(entry)
-    assert resumed.as_dict() == {**document, "resumed": [entry.as_dict()]}
+    assert resumed.as_dict() == {**document, "deliver": "ensemble", "resumed": [entry.as_dict()]}
+    assert resumed.recorded_search("here").deliver == "ensemble"
     assert resumed.circumstances == BUILT.circumstances
     assert resumed.last_circumstances.resources == ResourcesRecord(8, 1, 0.0)
 
@@ -86,7 +111,9 @@ def test_the_recorded_search_has_the_settings_of_the_manifest() -> None:
     found = read().recorded_search("here")
     assert (found.seed, found.pace, found.baselines) == (3, PaceRecord(2, 1, 2), ("ridge",))
     assert (found.dataset_digest, found.folds_digest, found.inner_folds) == ("of the data", "of the folds", 2)
-    assert read(pace={"generation": 2, "lag": 1}).recorded_search("here").pace.ahead is None
+    pace = {"generation": 2, "lag": 1}  # of an earlier version
+    assert read(pace=pace, identity=digest(pace=pace)).recorded_search("here").pace.ahead is None
+    assert read(deliver=None).recorded_search("here").deliver == "recommended"
 
 
 @pytest.mark.parametrize(
@@ -110,9 +137,47 @@ def test_the_recorded_search_has_the_settings_of_the_manifest() -> None:
             {"pace": {"lag": 1}},
             "here: pace must have generation, lag and optionally ahead, whole numbers above 0, got {'lag': 1}",
         ),
+        ({"deliver": "both"}, "here: deliver must be recommended or ensemble, got 'both'"),
         ({"baselines": ["ridge", "ridge"]}, "here: baselines must be different ones of knn, .*got .'ridge', 'ridge'."),
     ],
 )
 def test_resuming_refuses_incomplete_or_wrong_manifests(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         read(**changes).recorded_search("here")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"normalise": "subject"},
+        {"seed": 4},
+        {"space": {"name": "demo", "objective": "chebyshev"}},
+        {"identity": "0123456789abcdef"},
+        {"dataset": {**BUILT.as_dict()["dataset"], "digest": "of other data"}},
+    ],
+)
+def test_a_manifest_that_was_edited_is_not_resumed(changes: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="here: was changed after the search had started"):
+        read(**changes).recorded_search("here")
+    assert read(name="renamed", started="earlier").recorded_search("here").seed == 3
+
+
+def resumed_with(manifest: Manifest, **versions: str) -> Manifest:
+    circumstances = replace(BUILT.circumstances, versions=versions)
+    return manifest.with_resumption(Resumption("later", "helo-search", "simulated", "recommended", circumstances))
+
+
+def test_changes_of_versions_over_all_resumptions() -> None:
+    assert BUILT.changed_versions == {}
+    same = resumed_with(BUILT, torch="2.6", plotly="6")
+    assert same.changed_versions == {}
+    twice = resumed_with(resumed_with(same, torch="2.7", numpy="2.0"), torch="2.6", numpy="2.0", plotly="7")
+    assert twice.changed_versions == {"torch": ("2.6", "2.7", "2.6")}
+    assert resumed_with(twice, numpy="2.1").changed_versions["numpy"] == ("2.0", "2.1")
+
+
+def test_versions_are_compared_with_the_latest_resumption() -> None:
+    changed = resumed_with(BUILT, torch="2.7")
+    assert changed.differences_from({"torch": "2.7", "plotly": "5"}) == {}
+    assert changed.differences_from({"torch": "2.6", "numpy": "2.0"}) == {"torch": ("2.7", "2.6")}
+    assert replace(BUILT, circumstances=Circumstances()).differences_from({"torch": "2.6"}) == {}

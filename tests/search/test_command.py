@@ -103,8 +103,14 @@ def test_without_arguments_it_runs_the_demo_and_beats_the_train_mean(
     output = done("helo.search", cwd=tmp_path)
     print(f"demo: {time.perf_counter() - started:.0f} s")
     (path,) = (tmp_path / "runs").iterdir()
-    assert "per_fold_selection" in output
-    assert str(path.relative_to(tmp_path) / "report.html") in output
+    name = path.relative_to(tmp_path)
+    assert output.splitlines()[-4:] == [
+        f"report: {name}/report.html",
+        f"model: {name}/model",
+        "predict new data with:",
+        f"  python -m helo.predict {name}/model DATASET --out predictions.parquet",
+    ]
+    assert 0 < output.index("per_fold_selection") < output.index("fitting configuration") < output.index("Skill is")
     means = estimates(path)
     assert set(means.index) == {
         "per_fold_selection",
@@ -184,14 +190,14 @@ def test_time_budget_ends_the_search_with_a_run_that_can_be_resumed(here: Here, 
         if len(Run.open("run").ledger):
             break
         words = ["--resume", "run"]
-    assert code == 0
-    assert "time is up" in errors
-    assert "--resume run" in errors
+    assert code == 3
+    assert "helo-search: time is up; " in errors
+    assert errors.endswith("resume with:\n  python -m helo.search --resume run\n")
     run = Run.open(tmp_path / "run")
     before = len(run.ledger)
     assert 0 < before < 1600  # the time budget has ended the search before its last cell
     assert len(run.table("cells")) == before
-    assert "report.html" in output
+    assert output.splitlines()[-1] == "report: run/report.html"
 
 
 def test_cost_estimate_starts_no_search(tmp_path: Path) -> None:

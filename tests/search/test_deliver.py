@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +14,11 @@ import pytest
 from rich.console import Console
 
 from helo import load_model
+from helo._deadline import Deadline
 from helo.analysis.description import describe_run
 from helo.analysis.source import read_source
 from helo.configuration import DEFAULTS
+from helo.data import write_dataset
 from helo.data.dataset import Dataset
 from helo.errors import DivergedError
 from helo.evaluation.folds import folds_as_json, loso_folds
@@ -28,7 +29,11 @@ from helo.run.manifest import Manifest
 from helo.search.context import SearchContext
 from helo.search.deliver import fit_requested
 from helo.search.driver import write_tables
+from helo.search.planning.pace import Pace
 from helo.search.planning.space import Space
+from helo.search.setup.inputs import read_inputs
+from helo.search.setup.manifest import build_manifest, record_resumption
+from helo.search.setup.request import Request
 from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
 from helo.settings import TrainingSettings
@@ -78,10 +83,10 @@ def test_the_model_is_fitted_once(finished_search: tuple[SearchSetup, Run]) -> N
     assert output_of(setup, run) == ""
 
 
-def test_without_time_the_output_shows_how_to_resume(finished_search: tuple[SearchSetup, Run]) -> None:
+def test_without_time_no_model_is_fitted(finished_search: tuple[SearchSetup, Run]) -> None:
     setup, run = finished_search
-    late = dataclasses.replace(setup, deadline=time.time() + 20)
-    assert output_of(late, run) == "no time is left to fit the model (about 24 s); resume with: the command\n"
+    late = dataclasses.replace(setup, deadline=Deadline.after(20))
+    assert output_of(late, run) == "no time is left to fit the model (about 24 s)\n"
     assert not run.has_model
 
 
@@ -131,3 +136,25 @@ def test_without_out_of_fold_predictions_the_recommended_configuration_is_fitted
     output = output_of(dataclasses.replace(setup, deliver="ensemble"), run)
     assert "instead of an ensemble: not every fold has out-of-fold predictions" in output
     assert "recommended" in load_model(str(run.model)).facts
+
+
+def test_a_model_of_another_kind_is_kept_and_the_output_says_so(finished_search: tuple[SearchSetup, Run]) -> None:
+    setup, run = finished_search
+    output_of(setup, run)
+    output = output_of(dataclasses.replace(setup, deliver="ensemble"), run)
+    assert output.endswith("the model of the recommended configuration is kept; remove it to fit an ensemble\n")
+    assert "recommended" in load_model(str(run.model)).facts
+
+
+def test_a_resumed_search_fits_the_model_that_was_requested(dataset: Dataset, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_dataset(dataset, data)
+    request = Request(data=data, out=tmp_path / "run", deliver="ensemble")
+    setup, _ = read_inputs(request, "the command", 0.0)
+    folds = setup.folds
+    run = Run.create(setup.out, build_manifest(setup, folds, Resources(1, 1, 0), Pace(1, 1, 1)), folds_as_json(folds))
+    assert read_inputs(Request(resume=run.folder.here), "", 0.0)[0].deliver == "ensemble"
+    asked, _ = read_inputs(Request(resume=run.folder.here, deliver="recommended"), "", 0.0)
+    assert asked.deliver == "recommended"
+    record_resumption(run, asked, Resources(1, 1, 0))
+    assert read_inputs(Request(resume=run.folder.here), "", 0.0)[0].deliver == "recommended"

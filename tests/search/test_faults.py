@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from ray.cluster_utils import Cluster
 from rich.console import Console
 
 import helo
+from helo._deadline import Deadline
 from helo.configuration import Configuration
 from helo.data import Dataset, simulate
 from helo.evaluation.folds import Fold, loso_folds
@@ -358,8 +360,27 @@ def interrupt_while_a_second_search_is_refused(folder: Path, cells: int) -> None
     os.killpg(process.pid, signal.SIGINT)  # a terminal signals all processes of the command
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 130
-    assert "resume with: python -m helo.search --resume run" in errors
+    assert errors.endswith("resume with:\n  python -m helo.search --resume run\n")
     assert "Traceback" not in errors
+
+
+def has_cells(path: Path, number: int) -> bool:
+    return len(parts(path)) >= number
+
+
+def test_a_terminated_search_ends_like_an_interrupted_one(tmp_path: Path) -> None:
+    """A scheduler sends SIGTERM, and a closed terminal SIGHUP, to the command alone."""
+    (tmp_path / "space.yaml").write_text(YAML.format(configurations=5))
+    words = ["--space", "space.yaml", *FEW, "--out", "run"]
+    for number, cells in ((signal.SIGTERM, 1), (signal.SIGHUP, 3)):
+        process = command(*words, cwd=tmp_path)
+        assert wait_for(partial(has_cells, tmp_path / "run", cells), process)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=240)
+        assert process.returncode == 130, errors
+        assert errors.endswith("resume with:\n  python -m helo.search --resume run\n")
+        assert errors.count("\n") == 2, errors  # no dump of Ray's threads
+        words = ["--resume", "run"]
 
 
 def test_damaged_and_foreign_parts_are_set_aside_and_run_again(unbroken: Path, tmp_path: Path) -> None:
@@ -401,7 +422,7 @@ def test_a_full_disk_ends_the_search_and_it_resumes_when_there_is_space(unbroken
     _, errors = process.communicate(timeout=400)
     assert process.returncode == 1
     assert "No space left on device" in errors
-    assert "resume with: python -m helo.search --resume disk/run" in errors
+    assert errors.endswith("resume with:\n  python -m helo.search --resume disk/run\n")
     assert "Traceback" not in errors
     before = parts(small_disk / "run")
     assert before
@@ -413,6 +434,7 @@ def test_a_full_disk_ends_the_search_and_it_resumes_when_there_is_space(unbroken
 
 KILLED = """
 import math, os, signal, sys
+from functools import partial
 from pathlib import Path
 from helo.configuration import Configuration
 from helo.data import simulate
@@ -478,7 +500,7 @@ def test_cells_that_pause_at_the_deadline_resume_from_their_checkpoints(dataset:
         planner.restore(finished.outcomes)
         settings = CellSettings(
             checkpoints=LocalFolder(states),
-            deadline=None if seconds is None else time.time() + seconds,
+            deadline=None if seconds is None else Deadline.after(seconds),
             train=train,
         )
         progress = SearchProgress(planner.max_cells, "kl", Console(quiet=True))
@@ -497,7 +519,7 @@ def test_cells_that_pause_at_the_deadline_resume_from_their_checkpoints(dataset:
         checkpointer: Checkpointer | None,
     ) -> CellResult | None:
         assert isinstance(checkpointer, CheckpointFile)
-        checkpointer.deadline = 0.0  # in the past, so the cell pauses after its first epoch
+        checkpointer.deadline = Deadline.after(-1)  # in the past, so the cell pauses after its first epoch
         return train_cell(dataset, fold, configuration, settings, rungs, checkpointer)
 
     def resuming(
@@ -517,7 +539,7 @@ def test_cells_that_pause_at_the_deadline_resume_from_their_checkpoints(dataset:
 
     with ray_cluster(None, 2):
         kept = LocalFolder(tmp_path / "run/checkpoints")
-        for seconds in (8, 40):  # the second only if workers start so slowly that no cell has paused
+        for seconds in (8, 120):  # the second only if workers start so slowly that no cell has paused
             assert part(tmp_path / "run", past_deadline, seconds).read() == []
             if kept.names():
                 break
@@ -555,7 +577,7 @@ def test_a_run_on_object_storage_can_be_resumed_on_another_machine(
     assert run.complete
     assert run.model.subjects == ("P01", "P02", "P03", "P04", "P05", "P06", "P07", "P08")
     assert set(open_folder(place).names()) == {
-        *("manifest.json", "folds.json", "ledger", "model", "report.html", "study.log"),
+        *("manifest.json", "folds.json", "journal.jsonl", "ledger", "model", "report.html", "study.log"),
         *(f"{table}.parquet" for table in ("cells", "epochs", "predictions", "explanations", "baselines")),
         *(f"{table}.parquet" for table in ("summary", "summary_by_group", "ensemble", "ensemble_predictions")),
     }

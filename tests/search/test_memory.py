@@ -80,4 +80,4 @@ def test_a_further_cell_has_no_copy_of_the_data() -> None:
     for taken, scaled_when_used, writeable in found:
         assert scaled_when_used
         assert not writeable
-        assert taken < 0.5 * size
+        assert taken < 0.75 * size  # its windows, the fit of its linear models, and SciPy

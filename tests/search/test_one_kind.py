@@ -98,6 +98,18 @@ def test_a_request_is_adapted_to_the_data(role: str, tmp_path: Path) -> None:
     assert setup_of(simulate(subjects=4), space="small", out=tmp_path / "run").notes == ()
 
 
+def test_a_space_with_too_few_models_is_cut_and_says_so(tmp_path: Path) -> None:
+    """`ot_entropy` has no effect on data with one role, so eight configurations would be two models."""
+    space = {
+        "configurations": 8,
+        "parameters": {"width": {"choices": [8, 16]}, "ot_entropy": {"choices": [0.1, 1.0]}, "epochs": 2},
+    }
+    found = setup_of(simulate(subjects=4, modalities="behavioural"), space=space, out=tmp_path / "run")
+    assert found.space.configurations == 2
+    assert found.notes[-1] == "the space holds 2 different models, fewer than the 8 configurations that were asked for"
+    assert setup_of(simulate(subjects=4), space=space, out=tmp_path / "run").space.configurations == 4
+
+
 def test_an_ablation_without_a_comparison_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     space = {"parameters": {"width": 8}, "variants": {"whole": {}, "none": {"transport": "none"}}}
     with pytest.raises(InputError, match=r"^space unnamed: variants must be at least two"):

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
 
 from helo.cluster.nodes import Instance, Nodes
 from helo.data import simulate
-from helo.search.planning.space import load_space
-from helo.search.quote import Quote, _concurrency, _print_price
+from helo.evaluation.folds import folds_as_json
+from helo.metrics import METRICS
+from helo.names import Status
+from helo.run.directory import Run
+from helo.run.ledger import CellRecord
+from helo.run.manifest import Manifest
+from helo.search.planning.outcome import Outcome
+from helo.search.planning.pace import Pace
+from helo.search.planning.planner import Planner
+from helo.search.planning.space import Range, Space, load_space
+from helo.search.quote import CellsLeft, Quote, _concurrency, _print_price, count_cells_left, print_quote
 from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.probe import CellCost
 from helo.search.sizing.resources import Resources
@@ -45,6 +60,53 @@ def test_concurrency_counts_workers_without_the_head() -> None:
 def test_concurrency_ignores_node_types_without_machines() -> None:
     nodes = [HEAD, Nodes("w", "c", 0, CPU, head=False), Nodes("v", "c", 1, CPU, head=False)]
     assert _concurrency(setup(), nodes, LARGEST) == 8
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_only_cells_that_are_neither_finished_nor_dropped_are_left(tmp_path: Path, share: float) -> None:
+    """A search over 8 subjects in which racing drops the configurations that are much worse."""
+    space = Space("one", 8, {"dropout": Range(0.0, 0.5, log=False, whole=False)}, sampler="random")
+    planned = SearchSetup(
+        simulate(subjects=8, clips=2, windows=2), space, LocalFolder(tmp_path), TrainingSettings(), Resources(1, 1, 0.0)
+    )
+    planned = replace(planned, baselines=("knn", "ridge"), pace=Pace())
+    assert count_cells_left(planned, None) == CellsLeft(0, 0, 64, 16)
+    run = Run.create(tmp_path / "run", Manifest(identity="here"), folds_as_json(planned.folds))
+    planner = Planner(space, 8, planned.seed, pace=Pace())
+    generator, now = np.random.default_rng(0), datetime.now(UTC)
+    records: list[tuple[int, CellRecord]] = []
+    for cell in iter(planner.ask, None):
+        score = 0.2 + 0.01 * float(generator.random()) + 0.5 * (cell.configuration in (3, 5))
+        scores, fold = dict.fromkeys(METRICS, score), planned.folds[cell.fold].test
+        planner.tell(cell, Outcome(Status.COMPLETED, (score,), score))
+        record = CellRecord(
+            cell.configuration,
+            fold,
+            dict(cell.params),
+            Status.COMPLETED,
+            1,
+            1.0,
+            "here",
+            now,
+            now,
+            val=scores,
+            test=scores,
+            first_losses=(score,),
+        )
+        records.append((cell.fold, record))
+    assert planner.finished
+    assert planner.max_cells < 64
+    kept = records[: round(share * len(records))]
+    for fold_number, record in kept:
+        run.ledger.append(record, fold_number)
+    left = count_cells_left(planned, run)
+    assert left.finished == len(kept)
+    assert left.cells == 64 - left.dropped - len(kept)
+    if share == 1:
+        assert (left.cells, left.dropped, left.baselines) == (0, 64 - len(records), 16)
+        file = io.StringIO()
+        print_quote(replace(planned, baselines=()), run, Console(file=file, width=200), None, None)
+        assert file.getvalue() == f"the search has ended with {len(records)} cells: none is left to run\n"
 
 
 def test_price_covers_running_cells_and_says_what_is_not_included() -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import pickle
 import re
-import threading
 from collections.abc import Callable
 from datetime import timedelta
-from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from storage_proxy import StorageProxy
 
 import helo
 from helo.data import read_dataset, simulate, write_dataset
 from helo.errors import InputError, StorageError
+from helo.search.planning.space import load_space
 from helo.storage import Folder, LocalFolder, is_uri, open_folder, place_of, require_new_folder
 
 
@@ -106,6 +107,15 @@ def test_json_round_trip(folder: Folder) -> None:
         assert str(caught.value).startswith(f"{folder.where(name)}: cannot be read")
 
 
+@settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.dictionaries(st.text(), st.text() | st.floats(allow_nan=False) | st.lists(st.text())))
+@example(content={"1e3": "\ud800", "\x85": "\u2028\ufeff\r\n"})
+def test_any_text_is_read_as_it_was_written(tmp_path: Path, content: dict[str, object]) -> None:
+    here = open_folder(tmp_path / "run")
+    here.write_json("a.json", content)
+    assert here.read_json("a.json") == content
+
+
 def test_a_folder_can_be_pickled(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.write("a", b"1")
     sent = pickle.dumps(folder)
@@ -121,77 +131,26 @@ def test_an_unreachable_storage_is_reported_in_one_line(
     place = f"{scheme}://lab/run?endpoint_override=127.0.0.1:{free_ports(1)[0]}&scheme=http"
     monkeypatch.setattr("helo.storage.remote.ATTEMPTS", 1)
     monkeypatch.setattr("helo.storage.remote.PATIENCE", timedelta(milliseconds=100))
-    with pytest.raises(InputError) as caught:
+    monkeypatch.setattr("helo.storage.places.READ_S", 1.0)
+    with pytest.raises(StorageError) as caught:
         helo.load_run(place)
-    assert str(caught.value).startswith(f"{place}: cannot be read")
+    assert str(caught.value).startswith(f"{place.replace('?', '/manifest.json?')}: ")
     assert "\n" not in str(caught.value)
 
 
-class Refusing(BaseHTTPRequestHandler):
-    """Proxy of an object storage that rejects the second part of every multipart upload."""
-
-    protocol_version = "HTTP/1.1"
-    behind = ""
-
-    def content(self) -> bytes:
-        if self.headers.get("Transfer-Encoding") != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        found = b""
-        while size := int(self.rfile.readline().split(b";")[0], 16):
-            found += self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
-        return found
-
-    def passed_on(self) -> None:
-        content = self.content()
-        if self.command == "PUT" and "partNumber=2" in self.path:
-            self.send_response(403)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        own = ("host", "expect", "connection", "transfer-encoding", "content-length")
-        connection = HTTPConnection(self.behind.removeprefix("http://"))
-        connection.request(
-            self.command, self.path, content, {n: v for n, v in self.headers.items() if n.lower() not in own}
-        )
-        answer = connection.getresponse()
-        body = answer.read()
-        self.send_response(answer.status)
-        for name, value in answer.getheaders():
-            if name.lower() not in own:
-                self.send_header(name, value)
-        self.send_header("Content-Length", answer.getheader("Content-Length") or str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = passed_on
-
-    def log_message(self, *words: object) -> None:
-        """Nothing."""
-
-
 def test_a_failed_upload_leaves_the_previous_object(
-    storage_server: str, object_storage: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    object_storage: str, storage_proxy: StorageProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Refusing, "behind", storage_server)
-    monkeypatch.setattr("helo.storage.remote.ATTEMPTS", 1)
     open_folder(object_storage).write("a", b"before")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server.server_port}")
+    storage_proxy.refuse = lambda command, path: 403 if command == "PUT" and "partNumber=2" in path else None
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", storage_proxy.address)
     folder = open_folder(object_storage)
-    try:
-        with pytest.raises(StorageError, match=f"{folder.where('a')}: "):
-            folder.write("a", b"x" * 25_000_000)
-        with pytest.raises(StorageError), folder.new_file("a") as path:
-            path.write_bytes(b"x" * 25_000_000)
-        assert folder.read("a") == b"before"
-        assert folder.names() == ["a"]
-    finally:
-        server.shutdown()
-        server.server_close()
+    with pytest.raises(StorageError, match=f"{folder.where('a')}: "):
+        folder.write("a", b"x" * 25_000_000)
+    with pytest.raises(StorageError), folder.new_file("a") as path:
+        path.write_bytes(b"x" * 25_000_000)
+    assert folder.read("a") == b"before"
+    assert folder.names() == ["a"]
 
 
 BAD = {
@@ -261,3 +220,18 @@ def test_a_dataset_is_read_from_object_storage(object_storage: str, tmp_path: Pa
     there.write("dataset.yaml", b"name: [")
     with pytest.raises(InputError, match=f"{there.where('dataset.yaml')}: is not valid YAML"):
         read_dataset(str(there))
+
+
+def test_the_home_directory_stands_in_the_place_of_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shells leave it alone in ``--out=~/run``, and so does Python."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert open_folder("~/run").here == tmp_path / "run"
+    assert place_of("~/run") == tmp_path / "run"
+    data = simulate(subjects=3, clips=2, windows=2)
+    write_dataset(data, "~/data")
+    assert (tmp_path / "data").is_dir()
+    assert read_dataset("~/data").digest == data.digest
+    (tmp_path / "space.yaml").write_text("configurations: 1\nparameters: {width: 8}\n")
+    assert load_space("~/space.yaml").name == "space"
+    with pytest.raises(InputError, match=re.escape(f"{tmp_path / 'run'}: is not a run")):
+        helo.load_run("~/run")

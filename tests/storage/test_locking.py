@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from helo.errors import InputError
-from helo.storage import Folder, lock_folder, open_folder
+from helo.storage import Folder, LocalFolder, LockWatch, lock_folder, open_folder
 
 
 @pytest.fixture
@@ -113,3 +116,146 @@ def test_a_local_folder_is_locked_by_the_operating_system(tmp_path: Path) -> Non
     folder = open_folder(tmp_path)
     with lock_folder(folder, "lock"), pytest.raises(InputError, match="is in use by"), lock_folder(folder, "lock"):
         pytest.fail("two processes hold the lock")
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "folder", "FIFO, socket or device"])
+def test_what_has_the_name_of_the_lock_is_neither_followed_nor_changed(tmp_path: Path, kind: str) -> None:
+    run, victim = tmp_path / "run", tmp_path / "victim"
+    run.mkdir()
+    if kind == "link":
+        victim.write_text("mine")
+    if kind.endswith("link"):
+        (run / "lock").symlink_to(victim)
+    elif kind == "folder":
+        (run / "lock").mkdir()
+    else:
+        os.mkfifo(run / "lock")
+    expected = rf"lock: must be a file, but is a {kind.removeprefix('dangling ')}; remove it"
+    with pytest.raises(InputError, match=expected), lock_folder(open_folder(run), "lock"):
+        pytest.fail("the lock is held")
+    assert victim.exists() == (kind == "link")
+    assert kind != "link" or victim.read_text() == "mine"
+
+
+def _raise(number: int) -> None:
+    raise OSError(number, os.strerror(number))
+
+
+@pytest.fixture
+def fast_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let leases settle quickly, and be renewed as seldom as usual."""
+    for name, seconds in (("PATIENCE_S", 0.4), ("SETTLE_S", 0.05)):
+        monkeypatch.setattr(f"helo.storage.locking.{name}", seconds)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_protected_by_a_lease(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast_leases: None, number: int
+) -> None:
+    """Lustre without the option flock, NFS without its lock daemon."""
+    monkeypatch.setattr(fcntl, "flock", lambda file, operation: _raise(number))
+    folder, messages = open_folder(tmp_path), list[str]()
+    with lock_folder(folder, "lock", messages.append) as mine:
+        mine.check()
+        assert json.loads(folder.read("lock"))["process"] == os.getpid()
+        write_lease(folder, renewed=4)
+        monkeypatch.setattr("helo.storage.locking.FRESH_S", 0.0)
+        with pytest.raises(OSError, match="another search has taken it over"):
+            mine.check()
+    assert len(messages) == 1
+    assert messages[0].startswith(f"{tmp_path / 'lock'}: this file system has no locks ({os.strerror(number)})")
+
+
+def test_a_file_system_without_locks_takes_over_what_a_lock_has_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast_leases: None
+) -> None:
+    folder, messages = open_folder(tmp_path), list[str]()
+    with lock_folder(folder, "lock"):
+        pass
+    monkeypatch.setattr(fcntl, "flock", lambda file, operation: _raise(errno.ENOSYS))
+    with lock_folder(folder, "lock", messages.append):
+        pass
+    assert len(messages) == 1
+
+
+@pytest.mark.parametrize("number", [errno.EWOULDBLOCK, errno.EACCES])
+def test_a_lock_that_is_held_is_no_missing_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.setattr(fcntl, "flock", lambda file, operation: _raise(number))
+    with pytest.raises(InputError, match="is in use by"), lock_folder(open_folder(tmp_path), "lock"):
+        pytest.fail("the lock of another process was ignored")
+
+
+def test_a_watch_sees_the_lock_of_a_local_folder_and_leaves_it_alone(tmp_path: Path) -> None:
+    folder = open_folder(tmp_path)
+    watch = LockWatch(folder, "lock")
+    assert watch.is_held() is False
+    with lock_folder(folder, "lock"):
+        assert watch.is_held() is True
+    assert watch.is_held() is False
+    with lock_folder(folder, "lock"):  # the look has left no lock behind
+        pass
+
+
+def test_a_search_starts_while_a_watch_looks(tmp_path: Path) -> None:
+    """A look holds the lock for a moment, here until the first attempt of the search has failed."""
+    folder = open_folder(tmp_path)
+    with (tmp_path / "lock").open("wb") as file, pytest.MonkeyPatch.context() as patch:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        patch.setattr("helo.storage.locking.time.sleep", lambda seconds: fcntl.flock(file, fcntl.LOCK_UN))
+        with lock_folder(folder, "lock"):
+            assert LockWatch(folder, "lock").is_held() is True
+
+
+def test_a_watch_judges_a_lease_by_its_renewals(folder: Folder) -> None:
+    now = 0.0
+    watch = LockWatch(folder, "lock", lambda: now)
+    assert watch.is_held() is False
+    write_lease(folder, renewed=3)
+    assert watch.is_held() is None  # it may be abandoned
+    write_lease(folder, renewed=4)
+    assert watch.is_held() is True
+    now = 0.3
+    assert watch.is_held() is True
+    now = 0.5  # more than the patience without a renewal
+    assert watch.is_held() is False
+    folder.delete("lock")
+    assert watch.is_held() is False
+
+
+def test_a_watch_knows_that_the_local_process_of_a_lease_has_ended(folder: Folder) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    with lock_folder(folder, "lock"):
+        mine = json.loads(folder.read("lock"))
+    write_lease(folder, **mine | {"process": ended.pid})
+    assert LockWatch(folder, "lock").is_held() is False
+
+
+@pytest.mark.parametrize("change", ["moved", "removed", "replaced"])
+def test_a_folder_that_is_not_the_locked_one_any_more_is_not_written_to(tmp_path: Path, change: str) -> None:
+    """Moved, removed, or removed and made again by somebody else."""
+    path = tmp_path / "run"
+    path.mkdir()
+    folder = LocalFolder(path).existing()
+    with lock_folder(folder, "lock") as lock:
+        (folder / "ledger").write("a", b"1")
+        lock.check()
+        if change == "moved":
+            path.rename(tmp_path / "other")
+        else:
+            shutil.rmtree(path)
+        if change == "replaced":
+            path.mkdir()
+            (path / "lock").touch()
+        with pytest.raises(OSError, match="run: has been moved, removed or replaced"):
+            lock.check()
+        if change != "replaced":
+            for write in (
+                lambda: folder.write("b", b""),
+                lambda: (folder / "ledger").write("b", b""),
+                lambda: folder.move("a", "c"),
+                lambda: (folder / "model").filled("a"),
+            ):
+                with pytest.raises(FileNotFoundError, match="has been moved or removed"):
+                    write()
+            assert not path.exists()

@@ -6,7 +6,6 @@ import io
 import math
 import os
 import pickle
-import time
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from helo._deadline import Deadline
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
 from helo.evaluation.folds import Fold, split_data
@@ -27,7 +27,7 @@ from helo.training.checkpoints import CheckpointFile
 EPOCHS = 4
 QUICK = Configuration(width=8, epochs=EPOCHS, learning_rate=1e-2, batch_size=16, dropout=0.3)
 CPU = torch.device("cpu")
-PAST, FUTURE = 0.0, 4e9
+PAST, FUTURE = Deadline.after(-1), Deadline.after(1e9)
 NEVER = 1e9
 
 
@@ -152,7 +152,7 @@ def test_checkpoints_are_saved_at_intervals_of_time(dataset: Dataset, fold: Fold
     assert CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER, PAST).after_epoch(training) is True
     assert path.exists()
     path.unlink()
-    assert CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER, time.time()).after_epoch(training) is True
+    assert CheckpointFile(LocalFolder(tmp_path), "cell.pt", NEVER, Deadline.after(0)).after_epoch(training) is True
     assert CheckpointFile(LocalFolder(tmp_path), "cell.pt", 0, FUTURE).after_epoch(training) is False
     assert path.exists()
 

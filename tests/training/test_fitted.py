@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -23,7 +25,7 @@ import helo
 from helo.configuration import Configuration
 from helo.data import simulate, write_dataset
 from helo.data.dataset import Dataset, Signals
-from helo.data.unlabelled import read_signals
+from helo.data.unlabelled import read_signals, signals_from_frame
 from helo.errors import InputError
 from helo.evaluation.folds import member_seed
 from helo.evaluation.scaling import Scaling
@@ -163,6 +165,20 @@ def test_a_far_window_is_far_for_every_member(dataset: Dataset) -> None:
     assert model.far_windows(replace(dataset, features=features)) == {dataset.schema.features[0]: 1}
 
 
+def test_another_unit_is_noted(
+    saved: Path, dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    features = dataset.features.copy()
+    features[:, 1] /= 1000
+    write_dataset(replace(dataset, features=features), tmp_path / "data")
+    name = dataset.schema.features[1]
+    for data, expected in ((tmp_path / "data", [name]), (saved / "data", [])):
+        model = helo.load_model(saved / "model")
+        assert list(model.doubted_units(read_signals(data, model.schema))) == expected
+    assert main([str(saved / "model"), str(tmp_path / "data"), "--out", str(tmp_path / "p.csv")]) == 0
+    assert f"in another unit than in the fit? {name} (spread " in capsys.readouterr().out
+
+
 def test_prediction_in_a_new_process_does_not_import_ray(saved: Path, dataset: Dataset) -> None:
     code = (
         "import sys; from helo.predict import main; status = main(sys.argv[1:]); "
@@ -207,6 +223,53 @@ def test_a_data_frame_is_accepted(saved: Path, dataset: Dataset) -> None:
     np.testing.assert_array_equal(model.predict(table.iloc[:, ::-1]), model.predict(dataset))
     with pytest.raises(InputError, match=r"column .eda_1. .modality eda. is missing; column .resp_0. .* got"):
         model.predict(table.drop(columns="eda_1").assign(resp_0="low"))
+
+
+def test_long_names_of_a_data_frame_stay_whole(saved: Path) -> None:
+    """Under pandas 3 names of subjects shrank to one letter, and subjects with the same first letter were one."""
+    table = pd.read_parquet(saved / "data" / "windows.parquet")
+    schema = helo.load_model(saved / "model").schema
+    kinds: list[Any] = [object, "string", "category", "string[pyarrow]"]
+    for kind in kinds:
+        found = signals_from_frame(table.astype({"subject": kind, "group": kind}), schema)
+        assert list(found.subjects) == list(table["subject"])
+        assert found.groups is not None
+        assert list(found.groups) == list(table["group"])
+    numbered = signals_from_frame(table.assign(subject=range(len(table))), schema)
+    assert numbered.subjects.tolist() == [str(number) for number in range(len(table))]
+    columns = dict.fromkeys(schema.features[:1], "Float32") | dict.fromkeys(schema.features[1:2], "float[pyarrow]")
+    nullable = table.astype(columns)
+    nullable.loc[2, schema.features[0]] = pd.NA
+    expected = table[list(schema.features)].to_numpy(np.float32).copy()
+    expected[2, 0] = np.nan
+    np.testing.assert_array_equal(signals_from_frame(nullable, schema).features, expected)
+
+
+@pytest.mark.parametrize("kind", [object, "string", "category", "string[pyarrow]"])
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA, "", "  "])
+def test_a_row_of_a_data_frame_needs_a_subject(saved: Path, kind: Any, missing: Any) -> None:
+    table = pd.read_parquet(saved / "data" / "windows.parquet")
+    subjects = [*table["subject"][:3], missing, *table["subject"][4:]]
+    with pytest.raises(InputError, match=r"the table: row 3 .*, column 'subject': must name the subject, but is empty"):
+        helo.load_model(saved / "model").predict(table.assign(subject=pd.Series(subjects, dtype=kind)))
+
+
+def test_wrong_data_frames_are_refused(saved: Path) -> None:
+    model = helo.load_model(saved / "model")
+    table = pd.read_parquet(saved / "data" / "windows.parquet")
+    twice = pd.concat([table, table[["eda_1"]]], axis=1)
+    mixed = table.assign(subject=pd.Series([1, *table["subject"][1:]], dtype=object))
+    nobody = table.assign(subject=np.arange(len(table)) * np.nan)
+    for wrong, message in (
+        (twice, "the table: columns must have different names, but 'eda_1' is repeated"),
+        (mixed, "the table: column 'subject' must hold values of one type, text or numbers"),
+        (nobody, "row 0 (counted from 0), column 'subject': must name the subject, but is empty"),
+        (table.assign(ecg_0=np.inf), "the table: features must be finite numbers"),
+        (table.assign(ecg_0=pd.Series(["a", *[1.0] * (len(table) - 1)], dtype=object)), "got values of several types"),
+    ):
+        with pytest.raises(InputError, match=re.escape(message)) as caught:
+            model.predict(wrong)
+        assert "\n" not in str(caught.value)
 
 
 def test_features_in_another_unit_are_warned_about(
@@ -286,6 +349,8 @@ def spoil(folder: Path, how: str) -> str:
     """Damage a copy of a model and return the text that the error must contain."""
     text, weights = folder / FileName.MODEL_DESCRIPTION, folder / FileName.WEIGHTS
     content = json.loads(text.read_text())
+    del content["weights_sha256"]  # the other checks do not rely on it
+    text.write_text(json.dumps(content))
     params = content["ensemble"][0]["configuration"]
     if how == "no weights":
         weights.unlink()
@@ -324,12 +389,32 @@ def spoil(folder: Path, how: str) -> str:
     elif how == "weights of zero scaling":
         tensors = load_file(weights)
         weights.write_bytes(save(tensors | {"0.scaling.std": torch.zeros_like(tensors["0.scaling.std"])}))
+    elif how == "weights in 8 bits":
+        tensors = load_file(weights)
+        weights.write_bytes(save(tensors | {"0.labels": tensors["0.labels"].to(torch.float8_e4m3fn)}))
+    elif how == "weights of 16-bit scaling":
+        tensors = load_file(weights)
+        weights.write_bytes(save(tensors | {"0.scaling.mean": tensors["0.scaling.mean"].to(torch.bfloat16)}))
     elif how == "weights without numbers":
         tensors = load_file(weights)
         weights.write_bytes(save(tensors | {"0.labels": tensors["0.labels"] * torch.nan}))
     elif how == "no schema":
         text.write_text(json.dumps(content | {"schema": []}))
     return FileName.WEIGHTS if "weights" in how else FileName.MODEL_DESCRIPTION
+
+
+def test_no_flipped_bit_of_the_weights_is_read(saved: Path, tmp_path: Path) -> None:
+    shutil.copytree(saved / "model", tmp_path / "model")
+    weights = tmp_path / "model" / FileName.WEIGHTS
+    whole = weights.read_bytes()
+    for place in np.random.default_rng(0).integers(0, 8 * len(whole), 60).tolist():
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << place % 8
+        weights.write_bytes(damaged)
+        with pytest.raises(InputError, match="is damaged or of another model: its SHA-256"):
+            helo.load_model(tmp_path / "model")
+    weights.write_bytes(whole)
+    helo.load_model(tmp_path / "model")
 
 
 @pytest.mark.parametrize(
@@ -353,6 +438,8 @@ def spoil(folder: Path, how: str) -> str:
         "deep json",
         "weights of zero scaling",
         "weights without numbers",
+        "weights in 8 bits",
+        "weights of 16-bit scaling",
     ],
 )
 def test_a_damaged_model_is_refused_in_one_line(
@@ -417,7 +504,7 @@ def test_a_model_describes_itself_on_a_screen(dataset: Dataset) -> None:
     assert "  fitted to: 4 subjects, 3 epochs" in lines
     assert "  emotions: joy, enthusiasm, tension, fear, sadness, fatigue" in lines
     assert "width=8" in repr(model)
-    named = replace(model, schema=replace(dataset.schema, name="<b>" + "x" * 500), facts={"epochs": "<i>\x1b[31m"})
+    named = replace(model, schema=replace(dataset.schema, name="<b>" + "x" * 400), facts={"epochs": "<i>\x1b[31m"})
     assert max(map(len, repr(named).splitlines())) <= 100
     assert len(repr(named).splitlines()) <= 25
     assert "\x1b" not in repr(named)

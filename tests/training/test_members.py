@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,9 +19,9 @@ from helo.training.members import MemberTraining, joint_curve, joint_scores, unt
 QUICK = Configuration(width=8, epochs=3, learning_rate=1e-2, batch_size=16)
 
 
-def start(dataset: Dataset, fold: Fold) -> MemberTraining:
+def start(dataset: Dataset, fold: Fold, configuration: Configuration = QUICK) -> MemberTraining:
     data = [split_data(dataset, fold, split, "train") for split in fold.splits]
-    return MemberTraining(dataset.schema, data, range(len(data)), QUICK, TrainingSettings())
+    return MemberTraining(dataset.schema, data, range(len(data)), configuration, TrainingSettings())
 
 
 def test_each_member_is_scored_on_its_validation_subjects(dataset: Dataset, fold: Fold) -> None:
@@ -34,7 +35,7 @@ def test_each_member_is_scored_on_its_validation_subjects(dataset: Dataset, fold
 
 
 def test_epoch_0_equals_the_scores_of_an_untrained_member(dataset: Dataset, fold: Fold) -> None:
-    training = start(dataset, fold)
+    training = start(dataset, fold, replace(QUICK, linear_share=0.0))
     for row, split in zip(training.history[0], fold.splits, strict=True):
         expected, predicted = untrained_scores(split_data(dataset, fold, split, "train"))
         assert row == pytest.approx(expected, abs=1e-5, nan_ok=True)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from helo.data.archives import READ_ERRORS
 from helo.data.wesad.sources import Source
 from helo.errors import InputError
 from helo.storage.atomic import whole_file
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 """Version of the cache. Increase it whenever the features of the same recording change."""
+
+_DAMAGED: Final[tuple[type[Exception], ...]] = (ValueError, KeyError, TypeError, *READ_ERRORS)
+"""Errors of reading a damaged file."""
 
 
 class SubjectWindows(NamedTuple):
@@ -26,6 +29,8 @@ class SubjectWindows(NamedTuple):
     conditions: NDArray[np.str_]  # (N,)
     without_signal: int
     """Number of windows left out because no sensor recorded anything."""
+    gaps: NDArray[np.float64]  # (M,)
+    """Share of the samples in all windows that are missing, by modality."""
 
 
 def cache_path(folder: Path, source: Source, settings: dict[str, object]) -> Path:
@@ -39,9 +44,9 @@ def read_cached(path: Path, columns: int) -> SubjectWindows | None:
     """Return cached windows with `columns` features, or None if the file is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as kept:
-            windows = SubjectWindows(kept["features"], kept["conditions"], int(kept["without_signal"]))
+            windows = SubjectWindows(kept["features"], kept["conditions"], int(kept["without_signal"]), kept["gaps"])
     # A missing or damaged file is written again.
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile):
+    except _DAMAGED:
         return None
     return windows if windows.features.shape == (len(windows.conditions), columns) else None
 

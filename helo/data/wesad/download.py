@@ -19,10 +19,14 @@ from typing import Final
 
 import numpy as np
 
+from helo._machine import free_memory, usable_cpus
+from helo._processes import describe_end, hidden_main
 from helo.data.dataset import Dataset
 from helo.data.wesad.cache import SubjectWindows, cache_path, read_cached, write_cached
+from helo.data.wesad.gaps import describe_gaps
 from helo.data.wesad.items import checked_items
 from helo.data.wesad.pickles import read_pickle
+from helo.data.wesad.pieces import missing_shares
 from helo.data.wesad.questionnaire import Questionnaire, distribution, parse_quest, require_subject
 from helo.data.wesad.recording import LABEL_RATE, find_segments, make_recording
 from helo.data.wesad.schema import COLUMNS, DEVICES, make_schema, modalities, require_device
@@ -147,7 +151,10 @@ def read_download(
                 f"{subject}: {len(part.features)} windows in {seconds:.0f} s{omitted}; {len(found)} of {total}"
                 + (f", {_rough_duration(left)} left" if len(found) < len(sources) else "")
             )
-    return _dataset(path, items, complete, {source.subject: found[source.subject] for source in sources}, quests)
+    parts = {source.subject: found[source.subject] for source in sources}
+    for line in describe_gaps(complete.names, parts):
+        log(line)
+    return _dataset(path, items, complete, parts, quests)
 
 
 def _complete_settings(settings: DownloadSettings, jobs: int | None) -> _Settings:
@@ -196,9 +203,11 @@ def _read_subject(source: Source, settings: _Settings, cache: Path | None) -> tu
                 f"{source.where}: {name} lasts {(stop - start) / LABEL_RATE:g} s, less than one window of "
                 f"{settings.window:g} s; choose a shorter --window"
             )
+    gaps = np.asarray(list(missing_shares(recording, starts, settings.window).values()))
     features = window_features(recording, starts, settings.window)
     present = ~np.isnan(features).all(axis=1)
-    part = SubjectWindows(features[present], np.asarray(conditions, dtype=np.str_)[present], int((~present).sum()))
+    names = np.asarray(conditions, dtype=np.str_)
+    part = SubjectWindows(features[present], names[present], int((~present).sum()), gaps)
     if target is not None:
         write_cached(target, part)
     return source.subject, part, time.monotonic() - started
@@ -216,14 +225,18 @@ def _read_all(
             yield _read_subject(source, settings, cache)
         return
     with _pool(jobs) as pool:
-        futures = [pool.submit(_read_subject, source, settings, cache) for source in sources]
+        before = set(multiprocessing.active_children())
+        with hidden_main():
+            futures = [pool.submit(_read_subject, source, settings, cache) for source in sources]
+        processes = set(multiprocessing.active_children()) - before
         try:
             for future in as_completed(futures):
                 yield future.result()
         except BrokenProcessPool:
+            pool.shutdown()  # waits for the exit codes of all processes
+            reason = describe_end(process.exitcode for process in processes)
             raise InputError(
-                f"a process that read a recording was killed, most likely because memory ran out ({jobs} at a time); "
-                "choose fewer --jobs"
+                f"a process that read a recording {reason} ({jobs} at a time); choose fewer --jobs"
             ) from None
 
 
@@ -255,20 +268,10 @@ def _ignore_interrupts() -> None:
 
 def _max_processes(largest: int) -> int:
     """Return how many recordings fit at a time by cores and memory; `largest` is the size of the largest in bytes."""
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    free = _free_memory()
-    return max(
-        1, processors if free is None else min(processors, int(free / (_MEMORY_PER_BYTE * largest + _MEMORY_CONSTANT)))
-    )
-
-
-def _free_memory() -> int | None:
-    """Return the available memory in bytes, or None if the system does not report it."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration, ValueError):
-        return None
+    processors, free = int(usable_cpus()), free_memory()
+    if free is not None:
+        processors = min(processors, int(free / (_MEMORY_PER_BYTE * largest + _MEMORY_CONSTANT)))
+    return max(1, processors)
 
 
 def _dataset(

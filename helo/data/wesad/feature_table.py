@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from helo._paths import local_path
 from helo.data.dataset import Dataset
 from helo.data.wesad.items import CONDITIONS, ITEM_SETS, checked_items
 from helo.data.wesad.questionnaire import Allowance, check_times, distribution, read_quest, require_subject
@@ -48,7 +49,7 @@ def read_feature_table(folder: Path, items: tuple[str, ...] = ITEM_SETS["panas23
         If a file is missing or malformed, or the times of the windows contradict the questionnaire. Reports would then
         be assigned to the wrong condition.
     """
-    folder, items = Path(folder), checked_items(items)
+    folder, items = local_path(folder), checked_items(items)
     windows = _read_windows(folder)
     labels = np.empty((len(windows.subjects), len(items)))
     for subject in dict.fromkeys(windows.subjects.tolist()):

@@ -125,7 +125,7 @@ class _Array:
 
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, fortran_order, raw = state
-        if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes) or not isinstance(shape, tuple):
+        if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes | bytearray) or not isinstance(shape, tuple):
             raise NotAnArrayError("an array must have a shape, a dtype and bytes")
         if not all(type(length) is int and length >= 0 for length in shape) or len(shape) > 2:
             raise NotAnArrayError(f"an array must have one or two axes, got shape {shape!r:.80}")
@@ -163,6 +163,15 @@ def _scalar(dtype: Any, raw: Any) -> Any:
     return number
 
 
+def _frombuffer(raw: Any, dtype: Any, shape: Any, order: Any, axis_order: Any = None) -> _Array:
+    """Replace ``numpy.core.numeric._frombuffer``, by which protocol 5 writes contiguous arrays."""
+    if order not in ("C", "F") or axis_order is not None:
+        raise NotAnArrayError("an array must be in C or Fortran order")
+    array = _Array()
+    array.__setstate__((1, shape, dtype, order == "F", raw))
+    return array
+
+
 def _encode(text: Any, encoding: Any = "utf-8") -> bytes:
     """Replace ``_codecs.encode(text, 'latin1')``, by which Python 3 writes bytes for Python 2."""
     if not isinstance(text, str) or encoding != "latin1":
@@ -177,6 +186,7 @@ _ALLOWED: Final[dict[tuple[str, str], _Callable]] = {
     # NumPy 2 renamed the module; the official files use the old name.
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _Callable(_reconstruct) for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): _Callable(_scalar) for core in ("core", "_core")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): _Callable(_frombuffer) for core in ("core", "_core")},
 }
 
 

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from helo._paths import regular_file
 from helo.data.wesad.items import CONDITIONS, ITEMS, TSST_ITEMS
 from helo.errors import InputError, did_you_mean
 
@@ -79,7 +80,7 @@ def read_quest(path: Path) -> Questionnaire:
     """
     try:
         # Spreadsheet programs write a byte order mark, which utf-8-sig removes.
-        text = path.read_text(encoding="utf-8-sig")
+        text = regular_file(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as a UTF-8 text file ({error})") from None
     return parse_quest(text, str(path))

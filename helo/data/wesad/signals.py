@@ -9,8 +9,14 @@ The features of the wrist agree with those of the table (correlation above 0.99)
 `Wrist_SCR_Count` (0.938), whose peak criteria are not published. Features of the chest could not be compared, since the
 table came without the signals.
 
-Gaps (NaN or infinite samples) are interpolated linearly. Where less than half of the samples of a window are present,
-all features of the modality are NaN.
+Missing samples (NaN or infinite) are never made up:
+
+- Where less than half of the samples of a window are present, all features of the modality are NaN.
+- Means, deviations, slopes, maxima and ranges come from the samples that are present.
+- Filters, peaks, intervals and differences stay within a piece without a gap (`helo.data.wesad.rhythm`).
+- A count of responses is that of the time that was observed, scaled to the whole window.
+- A spectrum is that of the longest piece, and NaN where this piece is shorter than half of the window. Its energy is
+  scaled to the whole window.
 """
 
 from __future__ import annotations
@@ -22,10 +28,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from helo.data.wesad.pieces import ENOUGH, Samples, averaged, enough, known, longest, pieces, with_gaps
 from helo.data.wesad.recording import LABEL_RATE, SIGNALS, Recording, Segment
+from helo.data.wesad.rhythm import breath_rate, find_breaths, heart, heart_intervals, pulse_intervals, pulse_rate
 from helo.data.wesad.schema import COLUMNS
 
-Samples = NDArray[np.float64]
 Cut = Callable[[Samples, int], Iterator[tuple[int, Samples]]]
 """Function that cuts a signal with a rate in Hz into windows, each with the number of its first sample."""
 
@@ -34,9 +41,6 @@ _SLOW: Final = 4
 
 _MOVING: Final = 35
 """Rate of averaged respiration and chest movement in Hz."""
-
-_INTERVAL_MS: Final = (300.0, 2000.0)
-"""Minimum and maximum interval between heart beats in ms (200 and 30 per minute); others are detection errors."""
 
 _TONE_S: Final = 0.05
 """Length of the moving average of muscle activity, in seconds."""
@@ -102,46 +106,27 @@ def window_features(recording: Recording, starts: NDArray[np.intp], window: floa
 
 
 def _modality(name: str, raw: NDArray[Any], starts: NDArray[np.intp], window: float) -> Samples:
-    rate, unit = SIGNALS[name].rate, SIGNALS[name].unit
-    values, present = _bridged(raw, unit)
+    rate = SIGNALS[name].rate
+    values = with_gaps(raw, SIGNALS[name].unit)
     table = np.full((len(starts), len(COLUMNS[name])), np.nan)
-    if not present.any():
+
+    def at(start: int, hertz: int) -> slice:
+        first = start * hertz // LABEL_RATE  # the last sample not after the start, as in windows.csv
+        return slice(first, first + round(window * hertz))
+
+    rows = [row for row, start in enumerate(starts.tolist()) if enough(values[at(start, rate)])]
+    if not rows:
         return table
 
     def cut(signal: Samples, hertz: int) -> Iterator[tuple[int, Samples]]:
-        for start in starts.tolist():
-            first = start * hertz // LABEL_RATE  # the last sample not after the start, as in windows.csv
-            yield first, signal[first : first + round(window * hertz)]
+        for start in starts[rows].tolist():
+            where = at(start, hertz)
+            yield where.start, signal[where]
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NeuroKit2 warns of short and flat signals
-        rows = _FEATURES[name](values, rate, cut)
-    for place, row in enumerate(rows):
-        first = int(starts[place]) * rate // LABEL_RATE
-        if present[first : first + round(window * rate)].mean() >= 0.5:
-            table[place] = row
+        table[rows] = list(_FEATURES[name](values, rate, cut))
     return table
-
-
-def _bridged(raw: NDArray[Any], unit: float) -> tuple[Samples, NDArray[np.bool_]]:
-    """Return a signal in its unit with gaps interpolated, and a mask (n,) of the samples that are present."""
-    values = raw.astype(np.float64)
-    values *= unit
-    columns = values.reshape(len(values), -1)
-    present = np.asarray(np.isfinite(columns).all(axis=1))
-    if present.any() and not present.all():
-        known, missing = np.flatnonzero(present), np.flatnonzero(~present)
-        for column in columns.T:
-            column[missing] = np.interp(missing, known, column[known])
-    return values, present
-
-
-def _averaged(values: Samples, rate: int, lower: int) -> Samples:
-    """Return a signal averaged in blocks to a `lower` rate, which must divide `rate`."""
-    block = rate // lower
-    whole = len(values) // block * block
-    mean: Samples = values[:whole].reshape(whole // block, block, *values.shape[1:]).mean(axis=1)
-    return mean
 
 
 def _shape(x: Samples) -> tuple[float, float]:
@@ -153,46 +138,11 @@ def _shape(x: Samples) -> tuple[float, float]:
     return float((apart**3).mean() / deviation**3), float((apart**4).mean() / deviation**4 - 3)
 
 
-def _peaks(find: Callable[[Samples], Any], x: Samples) -> NDArray[np.intp]:
-    """Return the samples of peaks; an empty array for signals without peaks."""
-    if not np.ptp(x):
-        return np.empty(0, dtype=np.intp)
-    try:
-        found = np.asarray(find(x), dtype=np.float64)
-    except (ValueError, IndexError, ZeroDivisionError):  # raised by NeuroKit2 for signals without peaks
-        return np.empty(0, dtype=np.intp)
-    return found[np.isfinite(found)].astype(np.intp)
-
-
-def _within(places: NDArray[np.intp], first: int, window: Samples) -> NDArray[np.intp]:
-    low, high = np.searchsorted(places, [first, first + len(window)])
-    return places[low:high]
-
-
-def _per_minute(places: NDArray[np.intp], rate: int) -> float:
-    """Return the rate of peaks per minute by their mean interval; NaN for fewer than two peaks."""
-    return float(60 * rate / np.diff(places).mean()) if len(places) > 1 else np.nan
-
-
 def _ecg(values: Samples, rate: int, cut: Cut) -> Iterator[list[float]]:
-    import neurokit2 as nk
-
-    beats = _peaks(
-        lambda x: nk.ecg_findpeaks(nk.ecg_clean(x, sampling_rate=rate), sampling_rate=rate)["ECG_R_Peaks"], values
-    )
+    intervals = heart_intervals(values, rate)
     for first, x in cut(values, rate):
-        yield [x.mean(), x.std(), *_shape(x), *_heart(_within(beats, first, x), rate)]
-
-
-def _heart(beats: NDArray[np.intp], rate: int) -> tuple[float, float, float]:
-    """Return beats per minute, and SDNN and RMSSD in ms; NaN for fewer than three intervals."""
-    intervals = np.diff(beats) * 1000.0 / rate
-    good = (intervals >= _INTERVAL_MS[0]) & (intervals <= _INTERVAL_MS[1])
-    changes = np.diff(intervals)[good[1:] & good[:-1]]
-    if good.sum() < 3 or not len(changes):
-        return np.nan, np.nan, np.nan
-    kept = intervals[good]
-    return 60_000 / float(kept.mean()), float(kept.std(ddof=1)), float(np.sqrt((changes**2).mean()))
+        here = known(x)
+        yield [here.mean(), here.std(), *_shape(here), *heart(intervals.within(first, first + len(x)), rate, x)]
 
 
 def _emg(values: Samples, rate: int, cut: Cut) -> Iterator[list[float]]:
@@ -200,98 +150,106 @@ def _emg(values: Samples, rate: int, cut: Cut) -> Iterator[list[float]]:
     from scipy.ndimage import uniform_filter1d
 
     # The amplitude is a root mean square in mV. That of NeuroKit2 is a square (the energy of Teager and Kaiser).
-    clean = np.asarray(nk.emg_clean(values, sampling_rate=rate)) if np.ptp(values) else np.zeros_like(values)
-    amplitude = np.sqrt(np.maximum(uniform_filter1d(clean**2, round(_TONE_S * rate)), 0))
+    amplitude = np.full_like(values, np.nan)
+    for run in pieces(values, 2 * round(_TONE_S * rate)):
+        x = values[run]
+        clean = np.asarray(nk.emg_clean(x, sampling_rate=rate)) if np.ptp(x) else np.zeros_like(x)
+        amplitude[run] = np.sqrt(np.maximum(uniform_filter1d(clean**2, round(_TONE_S * rate)), 0))
     for _, x in cut(amplitude, rate):
-        yield [x.mean(), x.std(), x.max(), *_shape(x)]
+        here = known(x)
+        yield [here.mean(), here.std(), here.max(), *_shape(here)] if enough(x) else [np.nan] * 5
 
 
 def _eda(values: Samples, rate: int, cut: Cut) -> Iterator[list[float]]:
-    slow = _averaged(values, rate, _SLOW)
+    slow = averaged(values, rate, _SLOW)
     for (_, x), (_, coarse) in zip(cut(values, rate), cut(slow, _SLOW), strict=True):
-        yield [x.mean(), x.std(), x.max(), *_responses(coarse)]
+        here = known(x)
+        yield [here.mean(), here.std(), here.max(), *_responses(coarse)]
 
 
-def _responses(x: Samples) -> tuple[int, float]:
+def _responses(x: Samples) -> tuple[float, float]:
     """Return the number and mean height of skin conductance responses.
 
     Responses are peaks of the signal smoothed over 1 s. The height of a peak is the fall of the signal in the 5 s after
     it. As in ``windows.csv``, there is no minimum height.
+
+    In a window with gaps, the number is that of the observed time times the inverse of its share, NaN where less than
+    half is observed. Only peaks without a gap in the 5 s after them have a height.
     """
-    smooth = np.convolve(x, np.full(_SLOW, 1 / _SLOW), mode="valid")
+    smooth = np.convolve(x, np.full(_SLOW, 1 / _SLOW), mode="valid")  # NaN near a gap
     change = np.diff(smooth)
     # Steps of the sensor are far larger than rounding errors.
     peaks = np.flatnonzero((change[:-1] > _ROUNDING) & (change[1:] < -_ROUNDING)) + 1
+    observed = float(np.isfinite(change[:-1] + change[1:]).mean())
+    if observed < ENOUGH:
+        return np.nan, np.nan
     if not len(peaks):
         return 0, 0.0
-    heights = [smooth[peak] - smooth[peak : peak + _FALL_S * _SLOW].min() for peak in peaks.tolist()]
-    return len(heights), float(np.mean(heights))
+    heights = np.asarray([smooth[peak] - smooth[peak : peak + _FALL_S * _SLOW].min() for peak in peaks.tolist()])
+    measured = heights[np.isfinite(heights)]
+    return len(peaks) / observed, float(measured.mean()) if len(measured) else np.nan
 
 
 def _bvp(values: Samples, rate: int, cut: Cut) -> Iterator[list[float]]:
-    import neurokit2 as nk
-
-    def find(x: Samples) -> Any:
-        return nk.ppg_findpeaks(nk.ppg_clean(x, sampling_rate=rate), sampling_rate=rate)["PPG_Peaks"]
-
     for _, x in cut(values, rate):
-        beats = _peaks(find, x)
-        yield [x.mean(), x.std(), np.ptp(x), _per_minute(beats, rate)]
+        here = known(x)
+        yield [here.mean(), here.std(), np.ptp(here), pulse_rate(pulse_intervals(x, rate), rate, x)]
 
 
 def _temperature(values: Samples, rate: int, cut: Cut) -> Iterator[list[float]]:
-    for _, x in cut(_averaged(values, rate, _SLOW), _SLOW):
-        seconds = np.arange(len(x)) / _SLOW
+    for _, x in cut(averaged(values, rate, _SLOW), _SLOW):
+        seconds, here = (np.arange(len(x)) / _SLOW)[np.isfinite(x)], known(x)
         seconds -= seconds.mean()
-        yield [x.mean(), x.std(), float(seconds @ x / (seconds @ seconds))]
+        yield [here.mean(), here.std(), float(seconds @ here / (seconds @ seconds))] if enough(x) else [np.nan] * 3
 
 
 def _respiration(values: Samples, rate: int, cut: Cut) -> Iterator[list[float]]:
-    import neurokit2 as nk
-
-    slow = _averaged(values, rate, _MOVING)
-    clean = np.asarray(nk.rsp_clean(slow, sampling_rate=_MOVING)) if np.ptp(slow) else np.zeros_like(slow)
-    found: dict[str, Any] = {}
-
-    def find(x: Samples) -> Any:
-        found.update(nk.rsp_findpeaks(x, sampling_rate=_MOVING))
-        return found["RSP_Peaks"]
-
-    peaks = _peaks(find, clean)
-    troughs = np.asarray(found.get("RSP_Troughs", []), dtype=np.intp)
-    # The depth of a breath is measured from the last trough before its peak.
-    before = np.searchsorted(troughs, peaks) - 1
-    depths = np.where(before >= 0, clean[peaks] - clean[troughs[before]], np.nan) if len(troughs) else peaks * np.nan
+    slow = averaged(values, rate, _MOVING)
+    breaths = find_breaths(slow, _MOVING)
     for first, x in cut(slow, _MOVING):
-        low, high = np.searchsorted(peaks, [first, first + len(x)])
-        inside = depths[low:high][np.isfinite(depths[low:high])]
+        low, high = np.searchsorted(breaths.peaks, [first, first + len(x)])
+        depths = known(breaths.depths[low:high])
+        here = known(x)
+        if not enough(x):
+            yield [np.nan] * 4
+            continue
         yield [
-            x.mean(),
-            x.std(),
-            _per_minute(peaks[low:high], _MOVING),
-            float(inside.mean()) if len(inside) else np.nan,
+            here.mean(),
+            here.std(),
+            breath_rate(breaths.intervals.within(first, first + len(x)), _MOVING, x),
+            float(depths.mean()) if len(depths) else np.nan,
         ]
 
 
 def _motion(values: Samples, rate: int, cut: Cut) -> Iterator[list[float]]:
     hertz = min(rate, _MOVING)
-    for _, x in cut(_averaged(values, rate, hertz), hertz):
+    for _, x in cut(averaged(values, rate, hertz), hertz):
+        if not enough(x):
+            yield [np.nan] * 17
+            continue
+        here = known(x)
         row: list[float] = []
-        for axis in x.T:
+        for axis in here.T:
             row += [axis.mean(), axis.std(), np.ptp(axis)]
         strength = np.linalg.norm(x, axis=1)
-        jerk = np.linalg.norm(np.diff(x, axis=0), axis=1) * hertz
-        still = float((np.abs(np.diff(strength)) < _STILL_G).mean())
-        row += [strength.mean(), strength.std(), strength.max(), jerk.mean(), jerk.std()]
+        length = known(strength)
+        # Differences across a gap are NaN.
+        jerk = known(np.linalg.norm(np.diff(x, axis=0), axis=1)) * hertz
+        still = float((np.abs(known(np.diff(strength))) < _STILL_G).mean())
+        row += [length.mean(), length.std(), length.max(), jerk.mean(), jerk.std()]
         yield [*row, *_spectrum(strength, hertz), still]
 
 
 def _spectrum(x: Samples, rate: int) -> tuple[float, float]:
     """Return the dominant frequency in Hz, and the power Σ |FFT|² / samples from 0.5 to 5 Hz."""
-    power = np.abs(np.fft.rfft(x - x.mean())) ** 2
-    frequency = np.fft.rfftfreq(len(x), 1 / rate)
+    run = longest(x)
+    if len(run) < ENOUGH * len(x):
+        return np.nan, np.nan
+    power = np.abs(np.fft.rfft(run - run.mean())) ** 2
+    frequency = np.fft.rfftfreq(len(run), 1 / rate)
     strongest = float(frequency[1:][power[1:].argmax()]) if power[1:].any() else np.nan
-    return strongest, float(power[(frequency >= 0.5) & (frequency <= 5)].sum() / len(x))
+    energy = float(power[(frequency >= 0.5) & (frequency <= 5)].sum() / len(run))
+    return strongest, energy * len(x) / len(run)
 
 
 _FEATURES: Final[dict[str, Callable[[Samples, int, Cut], Iterator[list[float]]]]] = {

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from helo._deadline import Deadline
 from helo.data.dataset import Dataset, row_blocks
 from helo.errors import DivergedError
 from helo.evaluation.baselines.methods import SETTINGS, FittedBaseline, fit
@@ -59,7 +59,7 @@ class BaselineResult:
 
 
 def run_baseline(
-    dataset: Dataset, fold: Fold, method: str, settings: TrainingSettings, deadline: float | None = None
+    dataset: Dataset, fold: Fold, method: str, settings: TrainingSettings, deadline: Deadline | None = None
 ) -> BaselineResult | None:
     """Select the best setting of a method on the inner validation subjects, and score the test subject.
 
@@ -76,8 +76,8 @@ def run_baseline(
         Key of `SETTINGS`.
     settings : TrainingSettings
         Settings that all cells share. `settings.objective` is the metric of the selection.
-    deadline : float, optional
-        Unix time, in seconds, by which the selection must be finished.
+    deadline : Deadline, optional
+        Time by which the selection must be finished.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def run_baseline(
         features, labels = train.features, train.labels
         sizes.append(len(split.validation))
         for number in list(scores_of):
-            if deadline is not None and time.time() >= deadline:
+            if deadline is not None and deadline.passed:
                 return None
             try:
                 fitted = fit(method, SETTINGS[method][number], features, labels, seed)

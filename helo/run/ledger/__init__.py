@@ -7,6 +7,7 @@ the writing process is killed. Files carry the identity of their search, so that
 
 from helo.run.ledger.file_names import cell_of, is_pack, rows_in
 from helo.run.ledger.ledger import Ledger, cells_in
+from helo.run.ledger.packs import drop_cells
 from helo.run.ledger.record import (
     HISTORY_COLUMNS,
     RECORD_COLUMNS,
@@ -17,6 +18,7 @@ from helo.run.ledger.record import (
     part_name,
     records_of,
     rows_of,
+    runs_again,
 )
 from helo.run.ledger.writer import PACK, LedgerWriter
 
@@ -31,10 +33,12 @@ __all__ = [
     "LedgerWriter",
     "cell_of",
     "cells_in",
+    "drop_cells",
     "is_pack",
     "matrix_of",
     "part_name",
     "records_of",
     "rows_in",
     "rows_of",
+    "runs_again",
 ]

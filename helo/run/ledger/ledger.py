@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from helo.names import FITTED_BASELINES, Column
+from helo.run.ledger.fetching import DamagedError, fetch, first_line
 from helo.run.ledger.file_names import BASELINE_PARTS, PACKS, PARTS, cell_of, fold_number_of, is_pack, rows_in
 from helo.run.ledger.record import (
     PART,
@@ -49,10 +50,6 @@ _NAME = b"helo.cell"
 
 _UNREADABLE = (OSError, ValueError, TypeError, LookupError, OverflowError, pa.ArrowException)
 """Errors of parsing a damaged file. Errors of fetching a file are not damage; `DamagedError` distinguishes them."""
-
-
-class DamagedError(ValueError):
-    """Error for a file that was fetched, but is not a valid file of the ledger."""
 
 
 class Ledger:
@@ -251,7 +248,7 @@ class Ledger:
                     raise found
                 records += records_of(found)
             except _UNREADABLE as error:
-                faults[name] = _first_line(error)
+                faults[name] = first_line(error)
         return records, faults
 
     def cells_of(self, name: str) -> list[tuple[int, int]]:
@@ -289,14 +286,11 @@ class Ledger:
         if is_pack(name) and not verify:
             with contextlib.suppress(*_UNREADABLE):  # reading the whole file below tells damage from a failing storage
                 return self._parse(self.folder.open(name), name, columns)
-        try:
-            content = self.folder.read(name)
-        except IsADirectoryError as error:
-            raise DamagedError(_first_line(error)) from None
+        content = fetch(self.folder, name)
         try:
             rows = self._parse(pa.BufferReader(content), name, ROW.names if verify else columns)
         except _UNREADABLE as error:
-            raise DamagedError(_first_line(error)) from None
+            raise DamagedError(first_line(error)) from None
         if verify:
             with pq.ParquetFile(pa.BufferReader(content)) as file:
                 return _columns(file, columns, fold_number_of(name))
@@ -388,8 +382,3 @@ def _unseen(rows: pa.Table, seen: set[int]) -> pa.Table:
     new = [key not in seen for key in keys.tolist()]
     seen.update(keys.tolist())
     return rows if all(new) else rows.filter(pa.array(new))
-
-
-def _first_line(error: Exception) -> str:
-    """Return the first line of an error's message, or the name of its type if the message is empty."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

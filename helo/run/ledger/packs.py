@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 
 import pyarrow as pa
 
-from helo.run.ledger.file_names import is_pack, pack_name
-from helo.run.ledger.ledger import READERS, DamagedError, Ledger
-from helo.run.ledger.record import ROW, part_name
+from helo.run.ledger.fetching import DamagedError
+from helo.run.ledger.file_names import cell_of, is_pack, pack_name
+from helo.run.ledger.ledger import READERS, Ledger, cells_in
+from helo.run.ledger.record import PART, ROW, part_name
 
 
 def pack_parts(ledger: Ledger, size: int, guard: Callable[[], None] = lambda: None) -> None:
@@ -52,6 +53,43 @@ def pack_parts(ledger: Ledger, size: int, guard: Callable[[], None] = lambda: No
         ledger.folder.write(name, content)
         guard()
         _delete(ledger, list(whole))
+
+
+def drop_cells(ledger: Ledger, cells: Collection[tuple[int, int]]) -> None:
+    """Delete the records of cells of HeLo that are to run again.
+
+    All other cells stay in the ledger at every moment. An interrupted call is completed by the next one.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        Ledger to change.
+    cells : collection of (int, int)
+        Configuration and fold number of each cell.
+
+    Raises
+    ------
+    OSError
+        If the storage fails.
+    """
+    dropped = set(cells)
+    files = ledger.files()
+    packed = {name: set(ledger.cells_of(name)) for name in files if is_pack(name)}
+    for name in [name for name, found in packed.items() if found & dropped]:
+        left = packed.pop(name) - dropped
+        if not left <= set().union(*packed.values()):  # otherwise a call that was interrupted has written them
+            rows = ledger.each([name], ROW.names)[0]
+            rows = rows.filter(pa.array([cell in left for cell in cells_in(rows)]))
+            if len(rows) > 1:
+                number = int(PurePosixPath(name).stem.split("-")[1])
+                new = pack_name(number, len(rows), secrets.token_hex(4))
+                ledger.folder.write(new, ledger.encode(rows, ROW, new))
+                packed[new] = left
+            else:
+                new = f"{part_name(*cells_in(rows)[0])}.parquet"
+                ledger.folder.write(new, ledger.encode(rows.select(PART.names), PART, new))
+        ledger.folder.delete(name)
+    _delete(ledger, [name for name in files if cell_of(name) in dropped])
 
 
 def tidy(ledger: Ledger) -> None:

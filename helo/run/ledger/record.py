@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from helo.metrics import METRICS
-from helo.names import FITTED_BASELINES, Column, Method, Prefix
+from helo.names import FITTED_BASELINES, Column, Fault, Method, Prefix, Status
 
 HISTORY_COLUMNS = (
     Column.TRAIN_LOSS,
@@ -52,11 +52,12 @@ PART = pa.schema(
         ("test_by_group", _SCORES),
         ("first_losses", pa.list_(pa.float64())),
         (Column.OUT_OF_FOLD, _MATRIX),
+        (Column.FAULT, pa.string()),
     ]
 )
 """Schema of a part."""
 
-OPTIONAL = frozenset({"correlation", "plan", "test_by_group", "first_losses", Column.OUT_OF_FOLD})
+OPTIONAL = frozenset({"correlation", "plan", "test_by_group", "first_losses", Column.OUT_OF_FOLD, Column.FAULT})
 """Columns that files of earlier versions may lack. Their values are null then."""
 
 ROW = PART.append(pa.field(Column.FOLD_NUMBER, pa.int32()))
@@ -115,6 +116,8 @@ class CellRecord:
         Times in UTC.
     reason : str or None
         Reason of a failure.
+    fault : str or None
+        A `helo.names.Fault` of a failed cell. Records of earlier versions have None, see `is_lost`.
     val, test : mapping or None
         The six metrics on the inner validation subjects (out-of-fold) and on the test subject.
     history : tuple of mapping
@@ -162,6 +165,42 @@ class CellRecord:
     method: str = Method.HELO
     test_by_group: Mapping[str, float] | None = None
     out_of_fold: NDArray[np.float32] | None = field(default=None, repr=False)
+    fault: str | None = None
+
+
+_EARLIER = ("out of memory", "the worker process died")
+"""First words of the reasons with which earlier versions recorded faults of the machine."""
+
+
+def is_lost(status: str, fault: str | None, reason: str | None) -> bool:
+    """Return whether a cell failed because of the machine, and may succeed when it runs again.
+
+    Parameters
+    ----------
+    status : str
+        A `helo.names.Status`.
+    fault : str or None
+        A `helo.names.Fault`; None in records of earlier versions.
+    reason : str or None
+        Reason of the failure.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_lost("failed", "machine", "out of memory: …"), is_lost("failed", "cell", "the loss is not finite")
+    (True, False)
+    """
+    if status != Status.FAILED:
+        return False
+    return fault == Fault.MACHINE if fault else (reason or "").startswith(_EARLIER)
+
+
+def runs_again(status: str, fault: str | None, reason: str | None, retry_failed: bool) -> bool:
+    """Return whether a cell runs again on resume: a lost one, see `is_lost`, or with `retry_failed` any that failed."""
+    return is_lost(status, fault, reason) or (retry_failed and status == Status.FAILED)
 
 
 def is_readable(found: pa.Schema, schema: pa.Schema) -> bool:

@@ -8,12 +8,23 @@ apart from clusters that ask for a token.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import secrets
+import shlex
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import wraps
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
 import ray
+from ray._common.utils import get_default_ray_temp_dir
+from ray._private import ray_constants
+from ray._private.node import Node
 from ray.exceptions import RayError
+from ray.tune.execution import class_cache
+from ray.tune.execution.tune_controller import TuneController
 from ray.tune.logger import TBXLoggerCallback
 
 CLUSTER_FILE: Final = Path("~/ray_bootstrap_config.yaml")
@@ -27,6 +38,7 @@ _ENVIRONMENT: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_prestart_worker_first_driver": "0",  # `ray.init` would wait for workers, for ever if none can start
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV and JSON files per trial: the ledger has their content
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # no snapshots of Tune: a search resumes from its ledger
     "TUNE_MAX_PENDING_TRIALS_PG": "1000000000",  # `elastic.ConcurrencyLimit` limits the pending cells instead
@@ -44,6 +56,149 @@ def set_environment() -> None:
     stay the same.
     """
     os.environ.update(_ENVIRONMENT)
+
+
+def temporary_place() -> Path:
+    """Return the folder in which Ray makes the folder of its sessions unless it is given another one.
+
+    Read in Ray 2.60 (`ray._common.utils`). `ray.init` takes a folder, but does not tell the one that it chooses. If
+    the part moves, searches fail at once.
+    """
+    return Path(get_default_ray_temp_dir()).parent
+
+
+def log_folder() -> Path:
+    """Return the folder of the logs of the node that this process is connected to.
+
+    Read in Ray 2.60 (`ray._private.worker`). Ray has no public way to find it. If the part changes, a search that
+    waits for its first worker does not notice that no worker can start.
+    """
+    try:
+        return Path(ray._private.worker._global_node.get_logs_dir_path())
+    except AttributeError:
+        return Path(os.devnull)
+
+
+def actor_variables() -> dict[str, str]:
+    """Return the environment variables that Ray Tune sets for its actors.
+
+    Read in Ray 2.60 (`ray.tune.execution.class_cache`). A worker serves only tasks and actors of the same environment.
+    If the part changes, a search starts one worker more than it needs.
+    """
+    passed = {name: os.environ[name] for name in class_cache.ENV_VARS_TO_PROPAGATE if name in os.environ}
+    return {**class_cache.DEFAULT_ENV_VARS, **passed}
+
+
+@contextmanager
+def secrets_kept_from_actors() -> Iterator[None]:
+    """Let Ray Tune pass no environment variable to its actors but those of `set_environment`.
+
+    Read in Ray 2.60 (`ray.tune.execution.class_cache`). Tune passes the keys of object storage, among others, and Ray
+    writes what is passed to the logs of each node, which every user may read. Tune has no option for this. A search
+    gives the keys to its workers in memory, see `helo.storage.remote`. If the part moves, searches fail at once.
+    """
+    passed = class_cache.ENV_VARS_TO_PROPAGATE
+    class_cache.ENV_VARS_TO_PROPAGATE = passed & _ENVIRONMENT.keys()
+    try:
+        yield
+    finally:
+        class_cache.ENV_VARS_TO_PROPAGATE = passed
+
+
+def dead_processes() -> list[str]:
+    """Return the names of those processes of Ray on this machine that have ended, such as ``"raylet"``.
+
+    Read in Ray 2.60 (`ray._private.node`). If the part changes, the same as for `log_folder` holds.
+    """
+    try:
+        return [str(name) for name, _ in ray._private.worker._global_node.dead_processes()]
+    except AttributeError:
+        return []
+
+
+class StartingNode:
+    """Node of Ray that is starting."""
+
+    def __init__(self) -> None:
+        self.node: Any = None
+
+    def logs(self) -> Path | None:
+        """Return the folder of its logs, or None if it has none."""
+        try:
+            return Path(self.node.get_logs_dir_path())
+        except AttributeError:
+            return None
+
+
+@contextmanager
+def asking_for_token(file: Path) -> Iterator[None]:
+    """Let a cluster that this process starts, and its clients, ask for the token in a file, which is made.
+
+    Without that, Ray uses a token that it keeps in the home directory, readable by every user, or none if the
+    environment says so. Read in Ray 2.60 (`ray._private.authentication`). `ray.init` has no option for it, and reads
+    the environment once only. If the part moves, searches fail at once.
+    """
+    with open(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="ascii") as opened:
+        opened.write(secrets.token_hex(32))
+    given = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(file), "RAY_AUTH_TOKEN": None}
+    former = {name: os.environ.get(name) for name in given}
+    try:
+        _set_authentication(given)
+        yield
+    finally:
+        _set_authentication(former)
+
+
+def _set_authentication(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    ray._raylet.Config.initialize("")
+    ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
+
+
+def is_private() -> bool:
+    """Return whether the cluster that this process has started serves this machine alone and asks for a token.
+
+    Read in Ray 2.60 (`ray._private.node`, `ray._raylet`). If the part moves, searches fail at once.
+    """
+    address = ray._private.worker._global_node.node_ip_address
+    has_token = ray._raylet.get_authentication_mode() == ray._raylet.AuthenticationMode.TOKEN
+    return ip_address(address).is_loopback and bool(has_token)
+
+
+@contextmanager
+def prepared_start() -> Iterator[StartingNode]:
+    """Let `ray.init` start a node for this machine alone, wherever it is installed; end one that does not start.
+
+    Read in Ray 2.60 (`ray._private.services`, `ray._private.node`). Ray writes the command of a worker by the rules of
+    Windows, and reads it by those of a POSIX shell: quotes and backslashes in a path are lost. Processes of a node that
+    has not started in time go on. On Linux a node listens to the network; on other systems, where Ray forms no
+    clusters, to this machine alone. If the parts change, a search fails in such a path, a second attempt is slower, and
+    `is_private` tells that the node listens to the network.
+    """
+    started, start, write_command = StartingNode(), Node.__init__, subprocess.list2cmdline
+    forms_clusters = ray_constants.ENABLE_RAY_CLUSTER
+
+    @wraps(start)
+    def start_or_end(node: Any, *arguments: Any, **options: Any) -> None:
+        started.node = node
+        try:
+            start(node, *arguments, **options)
+        except BaseException:
+            with suppress(Exception):
+                node.kill_all_processes(check_alive=False, allow_graceful=False)
+            raise
+
+    Node.__init__, subprocess.list2cmdline = start_or_end, lambda seq: shlex.join(map(str, seq))
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield started
+    finally:
+        Node.__init__, subprocess.list2cmdline = start, write_command
+        ray_constants.ENABLE_RAY_CLUSTER = forms_clusters
 
 
 def draining_nodes() -> set[str]:
@@ -69,6 +224,18 @@ def node_of_trial(trial: Any) -> str | None:
         return str(ray._private.state.actors(actor._actor_id.hex())["Address"]["NodeID"])
     except (AttributeError, LookupError, RayError):
         return None
+
+
+def error_of_trial(trial: Any) -> str:
+    """Return the text of the last error of a Tune trial.
+
+    Read in Ray 2.60 (`ray.tune.experiment.Trial`). Tune passes the error to no callback. If the part changes, reasons
+    of failed cells do not say why their workers ended.
+    """
+    try:
+        return Path(trial.error_file).read_text("utf-8", "replace")  # `get_error` reads where Tune copies it later
+    except (AttributeError, OSError, TypeError):
+        return ""
 
 
 def discard_metric_history(trial: Any) -> None:
@@ -107,3 +274,32 @@ def open_tensorboard_writer(logger: TBXLoggerCallback, trial: Any, folder: Path)
     """
     logger._trial_writer[trial] = logger._summary_writer_cls(str(folder), flush_secs=30)
     logger._trial_result[trial] = {}
+
+
+@contextmanager
+def keep_starting_actors() -> Iterator[None]:
+    """Keep actors that are starting while the actors of other trials become free.
+
+    Read in Ray 2.60 (`ray.tune.execution.tune_controller`). Tune gives a free actor to the next pending trial, and ends
+    the actor that is starting for it. An actor takes seconds to start, because it imports torch. If cells are shorter
+    than that, no second actor ever starts, and the search has the throughput of one. Tune has no option for this. An
+    actor that still waits for CPUs is given up as before. If the part changes, short cells run on fewer actors.
+    """
+    try:
+        reuse = TuneController._maybe_reuse_cached_actor
+    except AttributeError:
+        yield
+        return
+
+    @wraps(reuse)
+    def reuse_unless_starting(controller: Any, trial: Any) -> bool:
+        with suppress(AttributeError, LookupError):
+            if controller._trial_to_actor[trial] in controller._actor_manager._live_actors_to_ray_actors_resources:
+                return False  # it has its CPUs, so it will be ready soon
+        return bool(reuse(controller, trial))
+
+    TuneController._maybe_reuse_cached_actor = reuse_unless_starting
+    try:
+        yield
+    finally:
+        TuneController._maybe_reuse_cached_actor = reuse

@@ -8,18 +8,21 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from helo._deadline import Deadline
+from helo._machine import memory_limit
+from helo._text import format_size, hide_credentials
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
 from helo.errors import DivergedError
 from helo.evaluation.folds import Fold
-from helo.names import Column, Method, Prefix, Status
+from helo.names import Column, Fault, Method, Prefix, Status
 from helo.run.ledger import CellRecord, part_name
 from helo.search.planning.planner import PlannedCell
 from helo.search.planning.queue import BaselineCell, Cell
@@ -63,8 +66,8 @@ class CellSettings:
         Folder of the checkpoints, which workers on all nodes can reach. None: cells are not saved.
     checkpoint_every : float
         Seconds between two checkpoints of a cell.
-    deadline : float or None
-        Unix time in seconds at which cells pause.
+    deadline : Deadline or None
+        Time at which cells pause.
     train : Train
         Function that trains a cell.
     """
@@ -73,7 +76,7 @@ class CellSettings:
     gpus: float = 0.0
     checkpoints: CheckpointStore | None = None
     checkpoint_every: float = 30.0
-    deadline: float | None = None
+    deadline: Deadline | None = None
     train: Train = train_cell
 
     def gpu_share(self, cell: Cell) -> float:
@@ -148,14 +151,14 @@ def run_cell(
     torch.AcceleratorError
         If the GPU is no longer usable. This process cannot run another cell then.
     """
-    if settings.deadline is not None and time.time() >= settings.deadline:
+    if settings.deadline is not None and settings.deadline.passed:
         return CellReport(None)  # the deadline passed while the cell was waiting for a worker
     torch.set_num_threads(settings.training.threads)  # more threads than CPUs slow each other down
     fold = folds[cell.fold]
-    started = datetime.now(UTC)
+    started, clock = datetime.now(UTC), time.monotonic()
     common: dict[str, Any] = {"fold": fold.test, "node": platform.node(), "started": started, **identity_of(cell)}
     checkpointer = None if isinstance(cell, BaselineCell) else _checkpoint_file(cell, settings, is_draining)
-    out_of_memory, reason = False, ""
+    out_of_memory, reason, fault = False, "", Fault.CELL
     results: dict[str, Any] | None = None
     try:
         if isinstance(cell, BaselineCell):
@@ -168,17 +171,22 @@ def run_cell(
         out_of_memory = _is_out_of_memory(error)
         expected = out_of_memory or isinstance(error, DivergedError)
         reason = (str(error) or type(error).__name__) if expected else "".join(traceback.format_exception(error)[-3:])
+        reason = hide_credentials(reason)
+        fault = Fault.MACHINE if out_of_memory or isinstance(error, OSError) else Fault.CELL
     has_checkpoint = checkpointer is not None and checkpointer.may_exist
     if reason:
         if out_of_memory:  # outside the except clause: there the traceback still holds the tensors
             gc.collect()
             torch.cuda.empty_cache()
-            reason = f"out of memory: {reason}"
-        failed = CellRecord(**common, status=Status.FAILED, reason=reason, epochs=0, **_end_of(started))
+            limit = memory_limit()
+            reason = f"out of memory{'' if limit is None else f' (limit {format_size(limit)})'}: {reason}"
+        failed = CellRecord(
+            **common, status=Status.FAILED, reason=reason, fault=fault, epochs=0, **_end_of(started, clock)
+        )
         return CellReport(failed, out_of_memory, has_checkpoint)
     if results is None:
         return CellReport(None, has_checkpoint=has_checkpoint)
-    return CellReport(CellRecord(**(common | results), **_end_of(started)), has_checkpoint=has_checkpoint)
+    return CellReport(CellRecord(**(common | results), **_end_of(started, clock)), has_checkpoint=has_checkpoint)
 
 
 def identity_of(cell: Cell) -> dict[str, Any]:
@@ -200,7 +208,7 @@ def checkpoint_name(cell: PlannedCell) -> str:
     return f"{cell_name(cell)}.pt"
 
 
-def failed_record(cell: Cell, fold: str) -> CellRecord:
+def failed_record(cell: Cell, fold: str, why: str) -> CellRecord:
     """Return the record of a cell whose worker process died at each attempt.
 
     Parameters
@@ -209,6 +217,8 @@ def failed_record(cell: Cell, fold: str) -> CellRecord:
         Cell of the last attempt.
     fold : str
         Test subject.
+    why : str
+        Why the process of the last attempt ended.
 
     Returns
     -------
@@ -220,7 +230,8 @@ def failed_record(cell: Cell, fold: str) -> CellRecord:
         **identity_of(cell),
         fold=fold,
         status=Status.FAILED,
-        reason=f"the worker process died each of the {cell.attempt} times this cell was tried",
+        reason=f"the worker process died each of the {cell.attempt} times this cell was tried; the last time {why}",
+        fault=Fault.MACHINE,
         epochs=0,
         seconds=0.0,
         node="",
@@ -298,7 +309,7 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
-def _end_of(started: datetime) -> dict[str, Any]:
-    """Return the fields of a record for a cell that ends now."""
-    finished = datetime.now(UTC)
-    return {"finished": finished, "seconds": (finished - started).total_seconds()}
+def _end_of(started: datetime, clock: float) -> dict[str, Any]:
+    """Return the fields of a record for a cell that ends now. Setting the time of day changes no duration."""
+    seconds = time.monotonic() - clock
+    return {"finished": started + timedelta(seconds=seconds), "seconds": seconds}

@@ -11,6 +11,8 @@ import ray
 from helo.data.dataset import Dataset
 from helo.errors import InputError
 from helo.search.execution import _ray_compat
+from helo.search.execution.local_ray import started_ray
+from helo.search.execution.signals import kept_handlers
 
 
 class SharedDataset:
@@ -67,7 +69,9 @@ def ray_is_running() -> bool:
 
 
 @contextmanager
-def ray_cluster(address: str | None, cpus: int = 1, gpus: float = 0) -> Iterator[None]:
+def ray_cluster(
+    address: str | None, cpus: int = 1, gpus: float = 0, print_line: Callable[[str], None] = lambda line: None
+) -> Iterator[None]:
     """Connect this process to a Ray cluster while the context is open.
 
     If this process is connected to a cluster already, as a notebook may be, that cluster is used and left running.
@@ -80,27 +84,38 @@ def ray_cluster(address: str | None, cpus: int = 1, gpus: float = 0) -> Iterator
         Number of CPUs of a cluster on this machine: those of all cells that run at the same time.
     gpus : float
         Number of GPUs of a cluster on this machine.
+    print_line : callable
+        Function that gets a line if a cluster on this machine takes long to start.
 
     Raises
     ------
+    SearchError
+        If a cluster on this machine does not start.
     InputError
         If no cluster answers at the address, or if this process is connected to a different one.
     """
     _ray_compat.set_environment()
-    if ray_is_running():
-        current = ray.get_runtime_context().gcs_address
-        if address not in (None, "auto", current):
-            raise InputError(
-                f"address {address}: this process uses the Ray cluster at {current} already; call ray.shutdown() first"
-            )
-        yield
-        return
-    quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
+    with _ray_compat.secrets_kept_from_actors():
+        if ray_is_running():
+            current = ray.get_runtime_context().gcs_address
+            if address not in (None, "auto", current):
+                raise InputError(
+                    f"address {address}: this process uses the Ray cluster at {current} already; call ray.shutdown() "
+                    "first"
+                )
+            yield
+            return
+        quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
+        start = started_ray(cpus, gpus, print_line, **quiet) if address is None else _joined_ray(address, **quiet)
+        with kept_handlers() as restore_handlers, start:
+            restore_handlers()
+            yield
+
+
+@contextmanager
+def _joined_ray(address: str, **options: Any) -> Iterator[None]:
     try:
-        if address is None:
-            ray.init(address="local", num_cpus=cpus, num_gpus=gpus, include_dashboard=False, **quiet)
-        else:
-            _connect(address, **quiet)
+        _connect(address, **options)
     except ConnectionError as error:
         raise InputError(f"address {address}: no Ray cluster answers ({error})") from None
     try:

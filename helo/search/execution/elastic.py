@@ -5,11 +5,11 @@ from __future__ import annotations
 import socket
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 import ray
 from ray.exceptions import RayError
+from ray.util import placement_group_table
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from helo._yaml import read_yaml
@@ -62,7 +62,7 @@ def _autoscaler_limits() -> Machines:
             default = 0 if node_type is head else max_workers
             groups.append((_node(node_type["resources"]), int(node_type.get("max_workers", default))))
         return Machines((), groups, max_workers, _node(head["resources"]))
-    except (InputError, LookupError, TypeError, ValueError, AttributeError):
+    except (InputError, LookupError, TypeError, ValueError, AttributeError, RuntimeError):  # also without a home
         return Machines(())
 
 
@@ -101,6 +101,14 @@ class ConcurrencyLimit:
             self._limit = max(1, fitting if machines.groups else 2 * fitting)
             self._checked = time.monotonic()
         return self._limit
+
+
+def worker_is_starting() -> bool:
+    """Return whether a node has made room for a cell, whose worker is then starting."""
+    try:
+        return any(group["state"] == "CREATED" for group in placement_group_table().values())
+    except (RayError, LookupError, TypeError):
+        return False
 
 
 class DrainCheck:
@@ -202,13 +210,13 @@ class _RemoteFolder:
             raise OSError(f"the machine of the search cannot be reached ({type(error).__name__})") from error
 
 
-def share_folder(folder: Path) -> CheckpointStore:
+def share_folder(folder: LocalFolder) -> CheckpointStore:
     """Make a folder on this machine accessible to workers on all nodes of the Ray cluster.
 
     Parameters
     ----------
-    folder : pathlib.Path
-        Absolute path of the folder.
+    folder : LocalFolder
+        The folder, with an absolute path.
 
     Returns
     -------
@@ -218,4 +226,4 @@ def share_folder(folder: Path) -> CheckpointStore:
     """
     this_node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     options = {"num_cpus": 0, "scheduling_strategy": this_node, "max_restarts": -1, "max_concurrency": 4}
-    return _RemoteFolder(ray.remote(LocalFolder).options(**options).remote(folder))
+    return _RemoteFolder(ray.remote(LocalFolder).options(**options).remote(folder.path, folder.inside))

@@ -14,14 +14,14 @@ from ray import tune
 from ray.tune.logger import LoggerCallback
 from ray.tune.result import TRAINING_ITERATION
 
-from helo._cli import print_line
 from helo.evaluation.folds import Fold
-from helo.names import Column, Status
+from helo.names import Column, Fault, Status
 from helo.run.ensemble.candidates import CandidateCells
 from helo.run.ledger import CellRecord, LedgerWriter
 from helo.search.execution import _ray_compat
 from helo.search.execution.cells import CellSettings, cell_name, checkpoint_name, failed_record
-from helo.search.execution.elastic import LostNodes
+from helo.search.execution.deaths import WorkerDeaths
+from helo.search.execution.elastic import LostNodes, worker_is_starting
 from helo.search.execution.progress import SearchProgress
 from helo.search.execution.trials import NotSaved, QueueSearcher, take_report
 from helo.search.planning.outcome import Outcome
@@ -32,7 +32,7 @@ MAX_LOST_NODES = 20
 """Number of lost nodes after which a cell counts as failed: the cell itself may be what brings nodes down."""
 
 IDLE_WARNING_S = 30.0
-"""Idle seconds before a warning that no node has room for a cell."""
+"""Idle seconds before the user is told what the search waits for."""
 
 
 @dataclass(frozen=True)
@@ -85,31 +85,36 @@ class CellRecorder(NotSaved, tune.Callback):
         self.searcher, self.folds, self.settings, self.reporting = searcher, folds, settings, reporting
         self.ledger_error: OSError | None = None
         self.active: set[str] = set()
-        self._lost_nodes = LostNodes()
+        self._deaths, self._lost_nodes = WorkerDeaths(), LostNodes()
         self._lost_nodes_of_cell = Counter[str]()
         self._idle_since: float | None = time.monotonic()
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Print a warning if cells are pending and none has run for `IDLE_WARNING_S`."""
+        """Print what the search waits for if cells are pending and none has run for `IDLE_WARNING_S`."""
         if self.active or not self.searcher.running:
             self._idle_since = time.monotonic()
         elif self._idle_since is not None and time.monotonic() - self._idle_since > IDLE_WARNING_S:
             self._idle_since = None  # one warning until the next cell runs
             threads, gpus = self.settings.training.threads, self.settings.gpus
             needed = f"{threads} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
-            print_line(self.reporting.progress.console, f"no node runs a cell; waiting for a node with {needed} free")
+            line = f"no node runs a cell; waiting for a node with {needed} free"
+            if worker_is_starting():
+                line = "no cell runs yet; a worker is starting"
+            self.reporting.progress.say(line)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Note that a cell runs, and on which node."""
         self.active.add(trial.trial_id)
         self._lost_nodes.trial_started(trial)
         if isinstance(self.searcher.running.get(trial.trial_id), PlannedCell):
-            self.reporting.progress.start_clock()
+            self.reporting.progress.start_cells()
+        else:
+            self.reporting.progress.start_baselines()
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Record a finished cell, or submit it again with a larger share of a GPU."""
+        """Record a finished cell, or submit it again: with a larger share of a GPU if memory was short."""
         report = take_report(result)
         if report is None:
             return
@@ -118,7 +123,8 @@ class CellRecorder(NotSaved, tune.Callback):
         cell = self.searcher.running.pop(trial.trial_id)
         if report.record is None:  # paused at the deadline
             return
-        if report.out_of_memory and self.searcher.queue.retry(cell, gpu_factor=2):
+        is_lost = report.record.fault == Fault.MACHINE
+        if is_lost and self.searcher.queue.retry(cell, gpu_factor=2 if report.out_of_memory else 1):
             return
         self._record(cell, report.record, report.has_checkpoint)
         for row in report.record.history:
@@ -140,8 +146,9 @@ class CellRecorder(NotSaved, tune.Callback):
         if self._lost_nodes.caused_error(trial) and self._lost_nodes_of_cell[name] < MAX_LOST_NODES:
             self._lost_nodes_of_cell[name] += 1
             cell = replace(cell, attempt=cell.attempt - 1)  # a lost node does not count as an attempt
+        why = self._deaths.explain(trial)
         if not self.searcher.queue.retry(cell):
-            self._record(cell, failed_record(cell, self.folds[cell.fold].test), has_checkpoint=True)
+            self._record(cell, failed_record(cell, self.folds[cell.fold].test, why), has_checkpoint=True)
 
     def _record(self, cell: Cell, record: CellRecord, has_checkpoint: bool) -> None:
         queue, progress = self.searcher.queue, self.reporting.progress

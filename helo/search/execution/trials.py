@@ -7,13 +7,13 @@ stores it, which keeps Tune's own bookkeeping small.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from ray import tune
 from ray.tune.search import Searcher
 
+from helo._deadline import Deadline
 from helo.evaluation.folds import Fold
 from helo.search.execution.cells import CellReport, CellSettings, identity_of, run_cell
 from helo.search.execution.connection import SharedDataset
@@ -121,8 +121,8 @@ class QueueSearcher(NotSaved, Searcher):
     ----------
     queue : Queue
         Cells of the search.
-    deadline : float or None
-        Unix time in seconds after which no cell is submitted.
+    deadline : Deadline or None
+        Time after which no cell is submitted.
     limit : ConcurrencyLimit
         Maximum number of cells at the same time.
 
@@ -132,7 +132,7 @@ class QueueSearcher(NotSaved, Searcher):
         Submitted cells, also pending ones, by the id of their trial.
     """
 
-    def __init__(self, queue: Queue, deadline: float | None, limit: ConcurrencyLimit) -> None:
+    def __init__(self, queue: Queue, deadline: Deadline | None, limit: ConcurrencyLimit) -> None:
         super().__init__()
         self.queue, self.deadline, self.limit = queue, deadline, limit
         self.running: dict[str, Cell] = {}
@@ -140,7 +140,7 @@ class QueueSearcher(NotSaved, Searcher):
     @property
     def deadline_passed(self) -> bool:
         """Whether the deadline has passed."""
-        return self.deadline is not None and time.time() >= self.deadline
+        return self.deadline is not None and self.deadline.passed
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the configuration of the next trial, None to wait, or `FINISHED`."""

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import signal
-import tempfile
 import threading
 
 from ray import tune
 
 from helo.evaluation.folds import Fold
+from helo.search.execution import _ray_compat
 from helo.search.execution.cells import CellSettings
 from helo.search.execution.connection import SharedDataset
 from helo.search.execution.elastic import ConcurrencyLimit
 from helo.search.execution.recorder import CellRecorder, DeadlineStopper, Reporting
 from helo.search.execution.trials import CellTrainable, QueueSearcher, cell_of_trial
 from helo.search.planning.queue import Queue
+from helo.storage.scratch import scratch_folder
 
 
 def run_cells(
@@ -63,33 +63,33 @@ def run_cells(
     recorder = CellRecorder(searcher, folds, settings, reporting)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it reports cells as errors that are tried again
     handler = signal.getsignal(signal.SIGINT)
-    scratch = tempfile.mkdtemp(prefix="helo-tune-")  # Tune requires a storage path; its files are not used
     try:
-        tune.Tuner(
-            trainable,
-            tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                num_samples=-1,
-                reuse_actors=True,
-                trial_name_creator=lambda trial: trial.trial_id,
-                trial_dirname_creator=lambda trial: trial.trial_id,
-            ),
-            run_config=tune.RunConfig(
-                name="search",
-                stop=DeadlineStopper(recorder),
-                storage_path=scratch,
-                verbose=0,
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[recorder, *reporting.loggers],
-                progress_reporter=tune.CLIReporter(),  # silent here; the one for notebooks clears the cell's output
-            ),
-        ).fit()
+        with scratch_folder("tune") as scratch, _ray_compat.keep_starting_actors():
+            tuner = tune.Tuner(
+                trainable,
+                tune_config=tune.TuneConfig(
+                    search_alg=searcher,
+                    num_samples=-1,
+                    reuse_actors=True,
+                    trial_name_creator=lambda trial: trial.trial_id,
+                    trial_dirname_creator=lambda trial: trial.trial_id,
+                ),
+                run_config=tune.RunConfig(
+                    name="search",
+                    stop=DeadlineStopper(recorder),
+                    storage_path=str(scratch.path),  # required by Tune; its files are not used
+                    verbose=0,
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                    callbacks=[recorder, *reporting.loggers],
+                    progress_reporter=tune.CLIReporter(),  # silent here; the one for notebooks clears the cell's output
+                ),
+            )
+            tuner.fit()
     except Exception:
         if recorder.ledger_error is not None:
             raise recorder.ledger_error from None
         raise
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, handler)  # Tune leaves a handler that ignores the first Ctrl-C
     return queue.finished

@@ -26,7 +26,7 @@ class Outcome:
         cell. For many cells, use ``array("d", ...)``: it takes a third of the memory of a tuple.
     loss : float or None
         Out-of-fold loss of the cell, over all other subjects; None for a failed cell. In a stopped cell, subjects of
-        members that were not trained count with epoch 0.
+        members that were not trained count with the mean training label.
     """
 
     status: str

@@ -28,6 +28,7 @@ from optuna.trial import FrozenTrial
 from helo.names import Status
 from helo.search.planning import study
 from helo.search.planning.fold_schedule import FoldSchedule
+from helo.search.planning.models import Model, model_of
 from helo.search.planning.outcome import Outcome
 from helo.search.planning.pace import Pace
 from helo.search.planning.racing import Looks, find_best, find_inferior
@@ -117,6 +118,8 @@ class Race:
         self.entries: list[Entry] = []
         self.skipped_cells = 0
         self._sampler = study.ConfigurationSampler(space, seed, label)
+        self._models: set[Model] = set()
+        """Models of the configurations that were drawn. None of them is trained twice."""
         self._learnt_generations = 0
         """Generations whose trials the sampler has."""
         self._looks = Looks.for_folds(len(folds)) if racing else Looks((), 0.0)
@@ -194,6 +197,7 @@ class Race:
         """Return the hyperparameters of a configuration.
 
         They are drawn for its first cell, and not all at once for a generation, which would block the search for long.
+        A configuration is drawn after all with lower numbers: every fold starts the first block in their order.
         """
         entry = self.entries[number]
         if not entry.params:
@@ -202,7 +206,8 @@ class Race:
                 usable = max(0, number // self.pace.generation - self.pace.lookahead + 1)
                 self._sampler.add_trials(self.trials(self._learnt_generations, usable))
                 self._learnt_generations = usable
-            entry.params = self.space.full_params(self._sampler.draw(number, recorded))
+            entry.params = self.space.full_params(self._sampler.draw(number, recorded, self._models))
+            self._models.add(model_of(entry.params))
         return entry.params
 
     def _offer_next_cell(self, position: int) -> None:

@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 
+from helo.metrics import equal_scores, without_rounding
+
 RACE_LEVEL = 0.2
 """Significance level of a whole race. It is divided evenly among the looks."""
 
@@ -106,6 +108,8 @@ def find_inferior(losses: Mapping[int, Sequence[float]], level: float) -> set[in
 
 def _p_values(differences: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the p-value of each row of `differences` (n, folds): one-sided, against a median of at most 0."""
+    sizes = without_rounding(np.where(equal_scores(differences, 0.0), 0.0, np.abs(differences)))
+    differences = np.sign(differences) * sizes
     sizes = np.sort(np.abs(differences), axis=1)
     without_ties = (sizes[:, 0] > 0) & (np.diff(sizes, axis=1) > 0).all(axis=1)
     # SciPy chooses one method for all rows of a call. Rows with zeros or ties need another method than the rest, so

@@ -39,6 +39,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from helo._paths import local_path
 from helo._yaml import read_yaml
 from helo.configuration import ACTS_WHERE, DEFAULTS, PARAMETERS, REMOVED, acting, configuration_problems
 from helo.errors import InputError, did_you_mean, shorten
@@ -100,7 +101,8 @@ class Space:
     steps : int or None
         Training steps of a model with automatic epochs. None stands for `helo.training.budget.STEPS`.
     left_out : tuple of str
-        Sentences on what `helo.search.planning.space_for_data.space_for_roles` has left out for the data of a search.
+        Sentences on what `helo.search.planning.space_for_data.space_for_roles` and
+        `helo.search.planning.models.space_of_models` have left out.
     """
 
     name: str
@@ -203,7 +205,7 @@ def load_space(name: str) -> Space:
     bundled = bundled_spaces()
     if name in bundled:
         return read_space(bundled[name])
-    path = Path(name)
+    path = local_path(name)
     if path.suffix in (".yaml", ".yml"):
         return read_space(path)
     raise InputError(

@@ -1,23 +1,27 @@
 """Draws of configurations with Optuna, and configurations as Optuna trials.
 
-A draw depends on the seed, the number of the configuration and the trials added so far, and on nothing else. It needs
-no memory of earlier draws, so a resumed search draws what it would have drawn without the interruption.
+A draw depends on the seed, the number of the configuration, the trials added so far and the models drawn before, and on
+nothing else. A resumed search therefore draws what it would have drawn without the interruption.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from helo.search.planning.models import Model, list_models, model_of
 from helo.search.planning.space import Choices, Range, Space
 
 MAX_STARTUP_TRIALS = 10
 """Maximum number of configurations that TPE draws at random first (Optuna's default). Short searches have fewer."""
+
+_ATTEMPTS, _RANDOM_ATTEMPTS = 8, 64
+"""Maximum numbers of draws of a configuration until it is a new model: by the sampler of the space, then at random."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -46,6 +50,7 @@ class ConfigurationSampler:
     def __init__(self, space: Space, seed: int, label: str) -> None:
         self._space, self._seed, self._label = space, seed, label
         self._distributions = optuna_distributions(space)
+        self._models = None if space.variants else list_models(space)
         self._study = optuna.create_study(direction="minimize")
 
     @property
@@ -57,7 +62,9 @@ class ConfigurationSampler:
         """Add trials for later draws to learn from."""
         self._study.add_trials(trials)
 
-    def draw(self, number: int, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def draw(
+        self, number: int, recorded: Mapping[str, Any] | None = None, earlier: Collection[Model] = ()
+    ) -> dict[str, Any]:
         """Return the searched hyperparameters of a configuration.
 
         Parameters
@@ -67,6 +74,9 @@ class ConfigurationSampler:
         recorded : mapping, optional
             Values that an earlier part of the search has drawn. They are returned unchanged, because another version of
             Optuna might draw others.
+        earlier : collection of Model, optional
+            Models that are not drawn again, see `helo.search.planning.models`. Only if nothing else is left, or cannot
+            be found in a large space, the configuration is one of them.
 
         Returns
         -------
@@ -85,9 +95,23 @@ class ConfigurationSampler:
             self._distributions[name].to_internal_repr(value)  # raises ValueError for an unsuitable value
         if len(given) == len(self._distributions):
             return dict(given)
+        drawn = dict(given)
+        for attempt in range(_ATTEMPTS + _RANDOM_ATTEMPTS):
+            seed_of_draw = derived_seed(self._seed, self._label, number, attempt)
+            if attempt == _ATTEMPTS and self._models:
+                # TPE returns to the same few values of a small space, so one of the other models is taken at random.
+                left = [values for model, values in self._models.items() if model not in earlier]
+                return dict(left[seed_of_draw % len(left)]) if left else drawn
+            drawn = self._ask(given, seed_of_draw, "random" if attempt >= _ATTEMPTS else self._space.sampler)
+            if not earlier or model_of(self._space.full_params(drawn)) not in earlier:
+                break
+        return drawn
+
+    def _ask(self, given: Mapping[str, Any], seed: int, sampler: str) -> dict[str, Any]:
+        """Return a draw of Optuna in which some values are given."""
         if not self.uses_trials:  # a new study, or useless trials would accumulate in memory
             self._study = optuna.create_study(direction="minimize")
-        self._study.sampler = _sampler(self._space, derived_seed(self._seed, self._label, number))
+        self._study.sampler = _sampler(self._space, seed, sampler)
         if given:
             self._study.enqueue_trial(dict(given))
         trial = self._study.ask(self._distributions)
@@ -133,14 +157,14 @@ class ConfigurationSampler:
         )
 
 
-def derived_seed(seed: int, label: str, number: int) -> int:
-    """Return the seed of the draw of one configuration."""
-    text = f"{seed}/{label}/configuration/{number}"
+def derived_seed(seed: int, label: str, number: int, attempt: int = 0) -> int:
+    """Return the seed of the draw of one configuration. A draw of an earlier model is followed by another attempt."""
+    text = f"{seed}/{label}/configuration/{number}" + (f"/{attempt}" if attempt else "")
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
 
-def _sampler(space: Space, seed: int) -> optuna.samplers.BaseSampler:
-    if space.sampler == "random":
+def _sampler(space: Space, seed: int, name: str) -> optuna.samplers.BaseSampler:
+    if name == "random":
         return optuna.samplers.RandomSampler(seed=seed)
     startup = min(MAX_STARTUP_TRIALS, max(2, space.configurations // 4))
     return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)

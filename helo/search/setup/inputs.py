@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any
 
+from helo._deadline import Deadline
 from helo.errors import InputError
-from helo.names import CellLogger, Precision
+from helo.names import IN_MEMORY, CellLogger, Precision
 from helo.search.setup.request import DEFAULTS, SIMULATED, Request, problems_of
 from helo.storage import open_folder, place_of, require_new_folder
 
@@ -24,9 +26,6 @@ if TYPE_CHECKING:
     from helo.search.setup.search_setup import SearchSetup
     from helo.search.sizing.resources import Resources
     from helo.settings import Engine
-
-IN_MEMORY: Final = "a Dataset in memory"
-"""Entry of a manifest for data without a path. They must be given again to resume the run."""
 
 
 def read_inputs(
@@ -41,7 +40,7 @@ def read_inputs(
     command : str
         Command or call of the user, for the manifest.
     started : float
-        Unix time in seconds at which the time budget starts.
+        Time in seconds, see `helo._deadline.seconds_since_boot`, at which the time budget starts.
     other_problems : sequence of str
         Messages about problems that the caller has found.
 
@@ -58,6 +57,8 @@ def read_inputs(
         If the request has problems, with all of them, or if an input is invalid, with the first one.
     """
     problems = [*problems_of(request), *other_problems]
+    if sys.flags.optimize > 1:
+        problems.insert(0, "Ray needs docstrings: run Python without -OO, and unset PYTHONOPTIMIZE (-O is possible)")
     if problems:
         raise InputError("; ".join(problems))
     run = None
@@ -86,6 +87,36 @@ def needs_dataset(setup: SearchSetup, run: Run | None) -> bool:
     return (setup.data if run is None else run.manifest.data) == IN_MEMORY
 
 
+def options_to_repeat(setup: SearchSetup, run: Run | None) -> dict[str, Any]:
+    """Return the given values that a run does not record, and that therefore must be given again to resume it.
+
+    Parameters
+    ----------
+    setup : SearchSetup
+        Setup of the search.
+    run : Run or None
+        Run that is resumed, if any.
+
+    Returns
+    -------
+    dict
+        Field of a `Request` → value: path, text, number, True, or list of names.
+    """
+    moved = run is not None and setup.data not in (IN_MEMORY, run.manifest.data)
+    return {
+        name: value
+        for name, value in (
+            ("data", setup.data if moved else None),
+            ("address", setup.address),
+            ("concurrency", setup.resources.concurrency),
+            ("gpus_per_cell", setup.resources.gpus_per_cell),
+            ("export_predictions", setup.export_predictions or None),
+            ("log", list(setup.loggers) or None),
+        )
+        if value is not None
+    }
+
+
 def _read_setup(request: Request, run: Run | None, command: str, started: float) -> SearchSetup:
     """Read every input and return the setup of the search."""
     data = _find_data(request, run)
@@ -96,6 +127,7 @@ def _read_setup(request: Request, run: Run | None, command: str, started: float)
         require_new_folder(out, request.spell("out"))
     else:
         out = run.folder
+        _check_versions(run, request)
     if out.here is None and _logs_to_files(request):
         raise InputError(
             f"{request.spell('log')} writes local files, which a run on object storage cannot have; leave it out, "
@@ -104,6 +136,7 @@ def _read_setup(request: Request, run: Run | None, command: str, started: float)
     dataset = _read_data(data)
 
     from helo.evaluation.folds import loso_folds
+    from helo.search.planning.models import space_of_models
     from helo.search.planning.space_for_data import space_for_roles
     from helo.search.setup.budget import count_training_windows
     from helo.search.setup.search_setup import SearchSetup
@@ -111,7 +144,7 @@ def _read_setup(request: Request, run: Run | None, command: str, started: float)
 
     resources, gpus = _requested_resources(request)
     if run is None:
-        space = space_for_roles(space, dataset.schema.roles)
+        space = space_of_models(space_for_roles(space, dataset.schema.roles))
         others = len(dataset.subject_names) - 1
         if request.inner_folds is not None and request.inner_folds > others >= 2:
             raise InputError(
@@ -136,6 +169,7 @@ def _read_setup(request: Request, run: Run | None, command: str, started: float)
             inner_folds=request.inner_folds,
             protocol=request.value("protocol"),
             baselines=request.chosen_baselines,
+            deliver=request.value("deliver"),
             racing=request.value("racing") and not space.variants,  # the table of variants needs all cells
         )
     else:
@@ -151,11 +185,26 @@ def _read_setup(request: Request, run: Run | None, command: str, started: float)
         gpus=gpus,
         data=_location(data),
         command=command,
-        deadline=None if budget is None else started + budget,
+        deadline=None if budget is None else Deadline.at(started + budget),
         loggers=request.loggers,
         export_predictions=request.value("export_predictions"),
-        deliver=request.value("deliver"),
+        retry_failed=request.value("retry_failed"),
+        deliver=setup.deliver if request.deliver is None else request.deliver,
     )
+
+
+def _check_versions(run: Run, request: Request) -> None:
+    """Raise `InputError` if packages have other versions than before, unless the user accepts that."""
+    from helo.run.manifest import spell_versions
+    from helo.search.setup.manifest import package_versions
+
+    changed = run.manifest.differences_from(package_versions())
+    if changed and not request.value("allow_version_change"):
+        raise InputError(
+            f"{run.folder}: packages have other versions than when it ran last ({spell_versions(changed)}), so new "
+            "cells may not be comparable with the finished ones; install those versions again, or accept the change "
+            f"with {request.spell('allow_version_change')}"
+        )
 
 
 def _logs_to_files(request: Request) -> bool:

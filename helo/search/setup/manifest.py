@@ -15,12 +15,12 @@ from helo.errors import InputError
 from helo.evaluation.folds import Fold, folds_digest
 from helo.names import FileName
 from helo.run.directory import Run
-from helo.run.manifest import (
+from helo.run.manifest import Manifest
+from helo.run.manifest_records import (
     Circumstances,
     DatasetRecord,
     FoldsRecord,
     MachineRecord,
-    Manifest,
     PaceRecord,
     ResourcesRecord,
     Resumption,
@@ -81,6 +81,7 @@ def build_manifest(setup: SearchSetup, folds: tuple[Fold, ...], resources: Resou
         space=setup.space.as_dict(),
         folds=FoldsRecord(folds_digest(folds), len(folds[0].splits)),
         baselines=setup.baselines,
+        deliver=setup.deliver,
         dataset=DatasetRecord(
             name=dataset.schema.name,
             digest=dataset.digest,
@@ -100,7 +101,9 @@ def build_manifest(setup: SearchSetup, folds: tuple[Fold, ...], resources: Resou
 def record_resumption(run: Run, setup: SearchSetup, resources: Resources) -> None:
     """Add an entry to the manifest of a run that is resumed."""
     run.update_manifest(
-        run.manifest.with_resumption(Resumption(_now(), setup.command, setup.data, _circumstances(resources)))
+        run.manifest.with_resumption(
+            Resumption(_now(), setup.command, setup.data, setup.deliver, _circumstances(resources))
+        )
     )
 
 

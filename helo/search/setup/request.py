@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Final
 
+from helo.configuration import MAX_CONFIGURATIONS
 from helo.errors import InputError, did_you_mean, shorten
 from helo.names import FITTED_BASELINES, CellLogger, Delivery, Normalisation, Precision, SearchProtocol, enum_values
 
@@ -22,6 +23,18 @@ NONE: Final = "none"
 
 ADDRESS_TIMEOUT_S = 5.0
 """Maximum seconds to wait for an answer from the port of a Ray cluster."""
+
+TIME_BUDGET_S: Final = (1.0, 1000 * 86400.0)
+"""Minimum and maximum of the time budget in seconds."""
+
+_COUNTS: Final[Mapping[str, tuple[int, int]]] = {
+    "configurations": (1, MAX_CONFIGURATIONS),
+    "concurrency": (1, 100_000),
+    "cpus_per_cell": (1, 1024),
+    "inner_folds": (1, 10_000),
+    "seed": (0, 2**63 - 1),
+}
+"""Minimum and maximum of whole numbers. The maxima are beyond the largest clusters, and refuse slips of a finger."""
 
 _SETTINGS: Final = b"\x04"
 """Type byte of a SETTINGS frame of HTTP/2."""
@@ -42,6 +55,8 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "compile": False,
     "gpus_per_cell": AUTO,
     "export_predictions": False,
+    "retry_failed": False,
+    "allow_version_change": False,
     "deliver": Delivery.RECOMMENDED,
     "log": (),
 }
@@ -108,6 +123,8 @@ class Request:
     precision: str | None = None
     compile: bool | None = None
     export_predictions: bool | None = None
+    retry_failed: bool | None = None
+    allow_version_change: bool | None = None
     deliver: str | None = None
     log: Sequence[str] | str | None = None
     spell: Callable[[str], str] = as_argument
@@ -149,6 +166,8 @@ class Request:
             if name not in FITTED_BASELINES:
                 known = (ALL, NONE, *FITTED_BASELINES)
                 raise InputError(f"{option}: unknown {name!r}{did_you_mean(name, known)}; known are {', '.join(known)}")
+            if names.count(name) > 1:
+                raise InputError(f"{option} names {name!r} twice, got {given!r}")
         return tuple(name for name in FITTED_BASELINES if name in names)
 
     @property
@@ -175,8 +194,9 @@ class Request:
         except (TypeError, ValueError):
             rule = "must be a number with the unit s, m, h or d, such as 90s or 2h"
             raise InputError(f"{option} {rule}, got {given!r}") from None
-        if not found > 0:
-            raise InputError(f"{option} must be above 0, got {given!r}")
+        low, high = TIME_BUDGET_S
+        if not low <= found <= high:
+            raise InputError(f"{option} must be from {low:g} s to {high / 86400:g} d, got {given!r}")
         return found
 
     @property
@@ -199,8 +219,16 @@ class Request:
                 continue
             is_object = not isinstance(value, str | os.PathLike) and field.name in ("data", "space")
             value = os.fspath(value) if isinstance(value, os.PathLike) else value
-            given.append(f"{name}={name if is_object else repr(value)}")
+            given.append(f"{name}={name if is_object else _spelled(value)}")
         return f"helo.run_search({', '.join(given)})"
+
+
+def _spelled(value: object) -> str:
+    """Return the representation of a value, also of numbers that Python refuses to spell out."""
+    try:
+        return repr(value)
+    except ValueError:
+        return "..."
 
 
 def _is_default(name: str, value: Any) -> bool:
@@ -228,13 +256,15 @@ def problems_of(request: Request) -> list[str]:
 
     spell = request.spell
     problems = _type_problems(request)
-    for name in ("configurations", "concurrency", "cpus_per_cell", "inner_folds", "seed"):
-        minimum = 0 if name == "seed" else 1
+    for name, (minimum, maximum) in _COUNTS.items():
         value = getattr(request, name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
             problems.append(f"{spell(name)} must be a whole number, got {value!r}")
         elif value is not None and value < minimum:
             problems.append(f"{spell(name)} must be at least {minimum}, got {value}")
+        elif value is not None and int(value) > maximum:
+            given_number = str(value) if int(value) < 10**18 else "more than 10**18"  # it may have thousands of digits
+            problems.append(f"{spell(name)} must be at most {maximum}, got {given_number}")
     for name, known in (
         ("sampler", SAMPLERS),
         ("protocol", enum_values(SearchProtocol)),
@@ -258,6 +288,10 @@ def problems_of(request: Request) -> list[str]:
             getattr(request, name)
         except InputError as error:
             problems.append(str(error))
+    if request.retry_failed and request.resume is None:
+        problems.append(f"{spell('retry_failed')} needs {spell('resume')}")
+    if request.resume is None and request.allow_version_change:
+        problems.append(f"{spell('allow_version_change')} needs {spell('resume')}")
     if request.resume is not None:
         given = [spell(name) for name in FIXED if getattr(request, name) is not None]
         if given:
@@ -279,6 +313,8 @@ def _type_problems(request: Request) -> list[str]:
         "racing": ((bool,), "True or False"),
         "compile": ((bool,), "True or False"),
         "export_predictions": ((bool,), "True or False"),
+        "retry_failed": ((bool,), "True or False"),
+        "allow_version_change": ((bool,), "True or False"),
         "address": ((str,), "auto or HOST:PORT"),
     }
     values = {name: getattr(request, name) for name in types}

@@ -62,6 +62,7 @@ def restore_setup(run: Run, dataset: Dataset, requested: Resources, data_option:
         protocol=recorded.protocol,
         racing=recorded.racing,
         baselines=recorded.baselines,
+        deliver=recorded.deliver,
         pace=Pace(
             generation=recorded.pace.generation or Pace.generation,
             lag=recorded.pace.lag or Pace.lag,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
+from helo._deadline import Deadline
 from helo.configuration import single_role_note
 from helo.data.dataset import Dataset
 from helo.evaluation.folds import Fold, loso_folds
@@ -56,8 +57,8 @@ class SearchSetup:
         Number of GPUs of this machine.
     data, command : str
         Location of the data and the command, as the user gave them, for the manifest.
-    deadline : float or None
-        Unix time at which the search ends, finished or not.
+    deadline : Deadline or None
+        Time at which the search ends, finished or not.
     loggers : tuple of str
         Values of `helo.names.CellLogger`.
     checkpoint_every : float
@@ -68,6 +69,8 @@ class SearchSetup:
         Whether the test predictions of all cells are written, besides those of the selected configurations.
     deliver : str
         A `helo.names.Delivery`: the model that is fitted with all subjects.
+    retry_failed : bool
+        Whether a search that is resumed runs all failed cells again.
 
     Raises
     ------
@@ -89,12 +92,13 @@ class SearchSetup:
     gpus: int = 0
     data: str = ""
     command: str = ""
-    deadline: float | None = None
+    deadline: Deadline | None = None
     loggers: tuple[str, ...] = ()
     checkpoint_every: float = CHECKPOINT_INTERVAL_S
     pack: int = PACK
     export_predictions: bool = False
     deliver: str = Delivery.RECOMMENDED
+    retry_failed: bool = False
 
     def __post_init__(self) -> None:
         if self.training.objective != self.space.objective:
@@ -111,7 +115,7 @@ class SearchSetup:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences on data whose modalities all have one role; none for other data."""
+        """Sentences on what the search leaves out: because of the roles of the modalities, or of too few models."""
         note = single_role_note(self.dataset.schema.roles)
         return (*([] if note is None else [note]), *self.space.left_out)
 

@@ -6,16 +6,15 @@ import multiprocessing
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 
+from helo._processes import hidden_main
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
 from helo.evaluation.folds import Fold, split_data
@@ -184,17 +183,6 @@ def thin_dataset(dataset: Dataset) -> tuple[Dataset, float]:
 def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function in a new process, so that its memory can be measured and is freed afterwards."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        with _hidden_main():
+        with hidden_main():
             answer = pool.submit(function, *arguments)
         return answer.result()
-
-
-@contextmanager
-def _hidden_main() -> Iterator[None]:
-    """Hide the main module: a new process must not import the script of the caller and start its search again."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main

@@ -7,11 +7,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from helo._machine import memory_limit, usable_cpus
 from helo.cluster.filling import Node
 from helo.errors import InputError
 
 MARGIN = 1.25
 """Factor on the measured GPU memory of a cell, because folds differ in size and allocators vary."""
+
+
+SEARCH_BYTES = 3 * 2**29
+"""Bytes of main memory of a search besides its cells: its own process and those of Ray (1.5 GiB)."""
+
+CELL_BYTES = 3 * 2**28
+"""Bytes of main memory of a process that runs cells (0.75 GiB). Most of them are torch; `--plan` measures a cell."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +150,23 @@ class Machines:
         """
         nodes = [*self.running, self.head, *(node for node, count in self.groups if count)]
         return max((max(1, int(node.cpus / cpus / node.gpus)) for node in nodes if node.gpus), default=0)
+
+
+def this_machine(gpus: float) -> Machines:
+    """Return this machine, with the CPUs and the memory that affinity and control groups leave to this process.
+
+    Parameters
+    ----------
+    gpus : float
+        Number of its GPUs.
+
+    Returns
+    -------
+    Machines
+    """
+    memory = memory_limit()
+    held = None if memory is None else max(1, (memory - SEARCH_BYTES) // CELL_BYTES)
+    return Machines([Node(usable_cpus(), gpus, held)])
 
 
 def resolve_resources(requested: Resources, share: float, machines: Machines) -> Resources:

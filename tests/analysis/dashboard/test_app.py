@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -14,8 +15,9 @@ from flask.testing import FlaskClient
 
 from helo.analysis.__main__ import main
 from helo.analysis.dashboard.app import build_app
-from helo.analysis.dashboard.compared import compare_runs
+from helo.analysis.dashboard.compared import Comparer
 from helo.analysis.dashboard.server import _listening, _only_for_this_machine
+from helo.analysis.dashboard.shown_runs import ShownRuns
 from helo.analysis.dashboard.watched import WatchedRun
 from helo.analysis.exhibits import EXHIBITS
 from helo.names import FileName
@@ -41,42 +43,51 @@ def test_a_part_is_laid_out_for_every_run(run: Run, make_run: Callable[..., Run]
     found = ask(
         client,
         "content.children",
-        [{"id": "part", "property": "value", "value": "people"}],
+        [{"id": "part", "property": "data", "value": "people"}],
         [],
         {"id": "content", "property": "children"},
     )
     *sections, table = found["content"]["children"]
     assert table["props"]["id"] == "table-subjects"
     for column in table["props"]["children"][1]["props"]["children"]:
-        store, place = (one["props"] for one in column["props"]["children"])
+        name, store, place = (one["props"] for one in column["props"]["children"])
+        assert name["children"] in ("run", "other")
         assert "<caption>" in store["data"]
         assert place["id"] == store["id"] | {"kind": "place"}
     expected = [name for name, one in EXHIBITS.items() if one.part == "people"]
     assert [section["props"]["id"] for section in sections] == [f"exhibit-{name}" for name in expected]
     for section in sections:
         columns = section["props"]["children"][1]["props"]["children"]
-        assert [column["props"]["children"][0]["props"]["id"]["run"] for column in columns] == [0, 1]
-        assert all("figure" in column["props"]["children"][0]["props"]["data"] for column in columns)
+        assert [column["props"]["children"][0]["props"]["children"] for column in columns] == ["run", "other"]
+        raw, changes = ([column["props"]["children"][place]["props"] for column in columns] for place in (1, 2))
+        assert [one["id"]["run"] for one in raw] == [0, 1]
+        assert all("figure" in one["data"] for one in raw)
+        assert changes[0]["data"] == changes[1]["data"] != {}
 
 
-def test_only_figures_that_are_new_are_sent(run: Run) -> None:
-    watched = WatchedRun(str(run.folder))
-    client = build_app([watched], refresh=1.0).server.test_client()
+def test_only_figures_and_changes_that_are_new_are_sent(run: Run, make_run: Callable[..., Run]) -> None:
+    watched = [WatchedRun(str(one.folder)) for one in (run, make_run("other", subjects=("S2", "S9")))]
+    shown = ShownRuns({"one": watched[0], "other": watched[1]})
+    client = build_app(watched, refresh=1.0).server.test_client()
     place = {"name": "subjects", "run": 0}
-    known = watched.figure("subjects")["made"]
-    outputs = [[{"id": {"kind": kind, **place}, "property": "data"}] for kind in ("raw", "made")]
-    for value, sent in ((known, False), ("older", True)):
+    figure, changes = shown.placed([(0, "subjects")])[0].made
+    kinds = ("raw", "aligned", "made")
+    outputs = [[{"id": {"kind": kind, **place}, "property": "data"}] for kind in kinds]
+    names = "...".join(f'{{"kind":"{kind}","name":["ALL"],"run":["ALL"]}}.data' for kind in kinds)
+    for known, sent in (
+        ([figure, changes], (False, False)),
+        (["older", changes], (True, False)),
+        ([figure, "older"], (False, True)),
+    ):
         body = {
-            "output": "..".join(
-                ["", *(f'{{"kind":"{kind}","name":["ALL"],"run":["ALL"]}}.data' for kind in ("raw", "made")), ""]
-            ).replace("data..{", "data...{"),
+            "output": f"..{names}..",
             "outputs": outputs,
             "inputs": [{"id": "versions", "property": "data", "value": [1]}],
-            "state": [[{"id": {"kind": "made", **place}, "property": "data", "value": value}]],
+            "state": [[{"id": {"kind": "made", **place}, "property": "data", "value": known}]],
             "changedPropIds": ["versions.data"],
         }
         answer = client.post("/_dash-update-component", json=body)
-        assert (answer.status_code == 200 and '"figure"' in answer.text) is sent, answer.text[:300]
+        assert ('"figure"' in answer.text, '"always"' in answer.text) == sent, answer.text[:300]
 
 
 @pytest.mark.parametrize(
@@ -95,25 +106,46 @@ def test_other_names_of_this_machine_are_refused(run: Run, host: str, status: in
     assert client_of(run).get("/", headers={"Host": host}).status_code == status
 
 
+def comparer_of(*runs: Run) -> Comparer:
+    return Comparer({run.folder.name: WatchedRun(str(run.folder)) for run in runs})
+
+
 def test_runs_of_the_same_data_are_compared(make_run: Callable[..., Run]) -> None:
     first, second, other = make_run("first"), make_run("second"), make_run("other")
     manifest = other.manifest.as_dict()
     manifest |= {"dataset": manifest["dataset"] | {"digest": "of other data"}}
     other.folder.write_json(FileName.MANIFEST, manifest)
-    assert compare_runs([WatchedRun(str(first.folder))]) == []
-    shown = str(compare_runs([WatchedRun(str(run.folder)) for run in (first, second, other)]))
-    assert "first (1)" in shown
+    assert comparer_of(first).table() == []
+    comparer = comparer_of(first, second, other)
+    shown = str(comparer.table())
     assert "6 of 6" not in shown  # both are the same, so nobody is better
     assert "0 of 6" in shown
     assert shown.count("other data or objective") == 1
+    for name, traces in (("runs", ["", "train_mean", "first", "second"]), ("pairs", ["second: above for 0 of 6"])):
+        figure = json.loads(comparer.drawing(name).shown["figure"])
+        assert [trace.get("name", "") for trace in figure["data"]] == traces
+        assert comparer.drawing(name) is comparer.drawing(name)  # made once
+
+
+def test_the_comparison_follows_its_runs(make_run: Callable[..., Run]) -> None:
+    first, second = make_run("first"), make_run("second")
+    cells = second.table("cells")
+    second.write_table("cells", cells[cells["fold"] != "S7"])
+    watched = {run.folder.name: WatchedRun(str(run.folder)) for run in (first, second)}
+    comparer = Comparer(watched)
+    assert "S7" not in comparer.drawing("runs").shown["figure"]  # the same subjects in all runs
+    second.write_table("cells", cells)
+    watched["second"].refresh()
+    assert "S7" in comparer.drawing("runs").shown["figure"]
 
 
 def test_runs_without_scores_are_left_out(make_run: Callable[..., Run]) -> None:
     empty = make_run("empty", without=("cells", "epochs", "predictions"))
     failed = make_run("failed")
     failed.write_table("cells", failed.table("cells").assign(status="failed"))
-    watched = [WatchedRun(str(run.folder)) for run in (make_run("whole"), empty, failed)]
-    assert compare_runs(watched) == []
+    comparer = comparer_of(make_run("whole"), empty, failed)
+    assert comparer.table() == []
+    assert "fewer than two runs have scores" in comparer.drawing("runs").shown["reason"]
 
 
 @contextmanager

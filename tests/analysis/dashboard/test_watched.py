@@ -16,6 +16,7 @@ from helo.analysis.source import read_source
 from helo.metrics import METRICS
 from helo.run.directory import Run
 from helo.run.ledger import CellRecord
+from helo.run.manifest import Manifest
 
 
 def record(configuration: int, fold: str, loss: float = 0.2) -> CellRecord:
@@ -53,10 +54,10 @@ def test_a_new_cell_is_read(running: Run) -> None:
     assert watched.refresh() == first  # nothing is new
     before = watched.figure("subjects")
     assert watched.figure("subjects") is before  # made once
-    assert "2 of at most 30 cells" in watched.overview().progress
+    assert "2 of 30 cells" in watched.overview().progress
     running.ledger.append(record(0, "S4", loss=0.1), 2)
     assert watched.refresh() > first
-    assert "3 of at most 30 cells" in watched.overview().progress
+    assert "3 of 30 cells" in watched.overview().progress
     assert "S4" in watched.figure("subjects")["figure"]
     assert "S4" not in before["figure"]
     assert watched.choices() == (["S2", "S3", "S4"], [0])
@@ -68,20 +69,20 @@ def test_removed_parts_are_dropped_and_broken_parts_noted(running: Run) -> None:
     running.ledger.set_aside(parts[0])
     running.ledger.folder.write("c00007-f0003.parquet", b"half a")
     watched.refresh()
-    assert "1 of at most" in watched.overview().progress
-    assert any("c00007-f0003.parquet" in note for note in watched.overview().notes)
+    assert "1 of 30" in watched.overview().progress
+    assert any("c00007-f0003.parquet" in note for note in watched.overview().cautions)
 
 
 def test_tables_replace_the_ledger_once_written(running: Run, make_run: Callable[..., Run]) -> None:
     watched = WatchedRun(str(running.folder))
-    assert any("has not written its tables" in note for note in watched.overview().notes)
+    assert any("has not written its tables" in note for note in watched.overview().cautions)
     assert "predictions.parquet: is missing" in watched.figure("predictions")["reason"]
     whole = make_run("whole")
     for name in ("cells", "epochs", "predictions"):
         running.write_table(name, whole.table(name))
     before = watched.version
     assert watched.refresh() > before
-    assert not any("has not written its tables" in note for note in watched.overview().notes)
+    assert not any("has not written its tables" in note for note in watched.overview().cautions)
     assert json.loads(watched.figure("predictions")["figure"])["data"]
 
 
@@ -131,8 +132,28 @@ def test_figures_equal_those_of_the_report(run: Run, name: str) -> None:
         assert len(json.loads(found["figure"])["data"]) == len(shown.data)
 
 
+def test_a_search_that_has_ended_says_so(run: Run) -> None:
+    run.model.write("model.json", b"{}")
+    overview = WatchedRun(str(run.folder)).overview()
+    assert overview.progress == "30 cells finished (1 failed); the search has ended."
+    assert overview.standing is not None
+    assert [failure.cells for failure in overview.standing.failures] == [1]
+
+
+def test_a_search_without_its_model_has_not_ended(run: Run) -> None:
+    assert WatchedRun(str(run.folder)).overview().progress == "30 of 30 cells finished (1 failed)."
+
+
+def test_cells_that_racing_dropped_are_not_waiting(run: Run) -> None:
+    run.update_manifest(Manifest.from_dict({**run.manifest.as_dict(), "racing": True}).with_cells(20))
+    run.write_table("cells", run.table("cells")[:20])
+    run.model.write("model.json", b"{}")
+    progress = WatchedRun(str(run.folder)).overview().progress
+    assert progress == "20 of 30 cells finished, 10 dropped by racing; the search has ended."
+
+
 def test_a_run_without_cells_gives_the_reason(make_run: Callable[..., Run]) -> None:
     run = make_run(without=("cells", "epochs", "predictions", "baselines"))
     watched = WatchedRun(str(run.folder))
-    assert "cells.parquet: is missing" in watched.overview().progress
+    assert watched.overview().progress == "No cell has finished yet."
     assert watched.choices() == ([], [])

@@ -77,13 +77,13 @@ def test_lower_similarity_is_a_loss() -> None:
 
 
 def test_variants_are_compared_on_common_subjects() -> None:
-    """One cell that failed, or a run that was cut short, does not empty the table."""
+    """A cell that failed, or a run that was cut short: all rows are about the subjects that all variants have."""
     some = cells(LOSSES)
     some.loc[(some["configuration"] == 2) & (some["fold"] == "S2"), "status"] = "failed"
     table = compare_variants(some, VARIANTS, "kl")
-    assert table["subjects"].tolist() == [3, 3, 2]
-    np.testing.assert_allclose(table["kl"], [0.2, 0.3, 0.1])
-    np.testing.assert_allclose(table["loss"], [np.nan, 0.1, -0.05])
+    assert table["subjects"].tolist() == [2, 2, 2]
+    np.testing.assert_allclose(table["kl"], [0.15, 0.2, 0.1])
+    np.testing.assert_allclose(table["loss"], [np.nan, 0.05, -0.05])
 
 
 def test_variant_without_cells_leaves_the_scores_of_other_variants() -> None:
@@ -91,6 +91,14 @@ def test_variant_without_cells_leaves_the_scores_of_other_variants() -> None:
     assert table["subjects"].tolist() == [3, 3, 0]
     np.testing.assert_allclose(table["kl"], [0.2, 0.3, np.nan])
     assert table["worse"].tolist()[1:] == [2, 0]
+
+
+def test_without_cells_of_the_first_variant_nothing_is_lost() -> None:
+    some = cells({name: LOSSES[name] for name in ("no transport", "no alignment")})
+    some["configuration"] += 1
+    table = compare_variants(some, VARIANTS, "kl")
+    assert table["subjects"].tolist() == [0, 3, 3]
+    assert table[["loss", "worse", "p", "p_holm"]].isna().all(axis=None)
 
 
 def test_variants_are_named_and_described() -> None:
@@ -110,5 +118,5 @@ def test_the_verdict_is_about_the_first_variant() -> None:
     trivial = pd.DataFrame({"estimate": "train_mean", "fold": ["S0", "S1", "S2"], **{m: [0.25] * 3 for m in METRICS}})
     scores = variant_scores(first_variant_cells(found, VARIANTS), pd.concat([chosen, trivial]))
     message = verdict(scores, "kl", "the first variant (whole)")
-    assert "on KL, the first variant (whole) beats the train mean" in message
+    assert "On KL, the first variant (whole) beats the train mean" in message
     assert "for 2 of 3 subjects (mean 0.2000 against 0.2500" in message

@@ -25,6 +25,7 @@ from helo.analysis.statistics.comparisons import (
     subject_table,
 )
 from helo.analysis.statistics.signed_rank import holm_correction, signed_rank_test, smallest_p
+from helo.analysis.wording import verdict
 from helo.errors import InputError
 from helo.metrics import METRICS
 from helo.names import FITTED_BASELINES
@@ -204,6 +205,51 @@ def test_equal_infinite_and_single_scores() -> None:
     assert both.loc["train_mean", "p"] == 1
 
 
+def rounded_away(scores: pd.DataFrame, size: float) -> pd.DataFrame:
+    """Scores whose last bits are other ones for each method, as in float32."""
+    rng = np.random.default_rng(5)
+    noise = {name: scores[name] + size * rng.uniform(-1, 1, len(scores)) for name in METRICS}
+    return scores.assign(**noise)
+
+
+def test_rounding_is_no_difference() -> None:
+    """All labels are equal: the search was worse than the train mean, with p = .031 and an effect of -1."""
+    scores = score_table(6)
+    perfect = scores.assign(**{name: metric.perfect for name, metric in METRICS.items()})
+    shifted = perfect[scores["estimate"].isin(["train_mean", "oracle"])].index
+    perfect.loc[shifted, list(METRICS)] -= 1e-9  # for all subjects in the same direction
+    table = compare_with_references(perfect)
+    for column, expected in {"better": 0, "gain": 0, "statistic": 0, "p": 1, "effect": 0}.items():
+        assert (table[column] == expected).all(), column
+    assert np.isnan(subject_table(perfect, "kl")["skill"]).all()
+    assert (friedman_test(perfect)["p"] == 1).all()
+    assert len(set(rank_methods(perfect, "kl").mean_ranks)) == 1
+    assert (measure_optimism(perfect)["gap"] == 0).all()
+    assert "no skill" in verdict(perfect, "kl").lower()
+
+
+@pytest.mark.parametrize("subjects", [6, 25])
+def test_last_bits_change_no_test(subjects: int) -> None:
+    """Scores with a few digits have ties, which rounding errors must not break."""
+    scores = score_table(subjects)
+    scores = scores.assign(**{name: scores[name].round(1) for name in METRICS})
+    noisy = rounded_away(scores, 1e-9)
+    for statistics in (compare_with_references, friedman_test):
+        expected, found = statistics(scores), statistics(noisy)
+        numbers = expected.select_dtypes("number").columns
+        np.testing.assert_allclose(found[numbers], expected[numbers], atol=1e-6)
+    assert rank_methods(noisy, "kl").mean_ranks == rank_methods(scores, "kl").mean_ranks
+
+
+def test_differences_that_scores_resolve_count() -> None:
+    scores = score_table(6)
+    own = scores[scores["estimate"] == "per_fold_selection"].set_index("fold")["kl"].sort_index()
+    is_reference = scores["estimate"] == "train_mean"
+    scores.loc[is_reference, "kl"] = scores[is_reference]["fold"].map(own + np.linspace(1e-5, 2e-5, 6))
+    row = compare_with_references(scores, ["kl"]).set_index("reference").loc["train_mean"]
+    assert (row["better"], row["p"], row["effect"]) == (6, 2 / 64, 1)
+
+
 @pytest.mark.parametrize(("subjects", "seed"), [(2, 0), (5, 1), (12, 2)])
 def test_comparisons_do_not_depend_on_row_order(subjects: int, seed: int) -> None:
     scores = score_table(subjects, seed)
@@ -344,14 +390,19 @@ def test_runs_are_compared_on_common_subjects() -> None:
     rng = np.random.default_rng(4)
     one = pd.DataFrame({"fold": [f"S{n}" for n in range(12)], "estimate": "per_fold_selection", "kl": rng.random(12)})
     other = one.iloc[2:].assign(kl=one["kl"].iloc[2:] - rng.normal(0.1, 0.1, 10))
+    third = one.iloc[:11].assign(kl=one["kl"].iloc[:11] + rng.normal(0.1, 0.1, 11))
     strangers = one.assign(fold=[f"P{n}" for n in range(12)])
-    table = compare_across_runs({"one": one, "other": other, "strangers": strangers}, "kl").set_index("run")
-    assert list(table.index) == ["other", "strangers"]
-    difference = one["kl"].iloc[2:] - other["kl"]
-    row = table.loc["other"]
-    assert row["gain"] == pytest.approx(difference.mean())
-    assert row["p"] == pytest.approx(wilcoxon(difference).pvalue)
-    assert (row["better"], row["subjects"]) == ((difference > 0).sum(), 10)
-    assert row["gain_low"] < row["gain"] < row["gain_high"]
+    runs = {"one": one, "other": other, "third": third, "strangers": strangers}
+    table = compare_across_runs(runs, "kl").set_index("run")
+    assert list(table.index) == ["other", "third", "strangers"]
+    nine = [f"S{number}" for number in range(2, 11)]  # the subjects that all three have
+    for name in ("other", "third"):
+        difference = one.set_index("fold")["kl"][nine] - runs[name].set_index("fold")["kl"][nine]
+        row = table.loc[name]
+        assert row["gain"] == pytest.approx(difference.mean())
+        assert row["p"] == pytest.approx(wilcoxon(difference).pvalue)
+        assert (row["better"], row["subjects"]) == ((difference > 0).sum(), 9)
+        assert row["reference_score"] == pytest.approx(one["kl"].iloc[2:11].mean())
+        assert row["gain_low"] < row["gain"] < row["gain_high"]
     assert table.loc["strangers", "subjects"] == 0
     assert np.isnan(table.loc["strangers", "p"])

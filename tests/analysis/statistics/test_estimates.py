@@ -9,18 +9,20 @@ import pandas as pd
 import pytest
 from scipy.stats import bootstrap
 
+from helo.analysis.statistics import estimates
+from helo.analysis.statistics.common_subjects import common_subjects, keep_common, subjects_by_estimate
 from helo.analysis.statistics.estimates import (
     bootstrap_interval,
     bootstrap_intervals,
     completed,
     empty_baselines,
     empty_ensemble,
+    estimate_names,
     has_scores_by_group,
     paired,
     scored,
     skill,
     subject_scores,
-    summarise,
 )
 from helo.metrics import METRICS
 from helo.names import Prefix
@@ -37,6 +39,21 @@ def cells(run: Run) -> pd.DataFrame:
 @pytest.fixture
 def baselines(run: Run) -> pd.DataFrame:
     return run.table("baselines")
+
+
+def summarise(
+    cells: pd.DataFrame,
+    baselines: pd.DataFrame,
+    objective: str,
+    folds: int,
+    seed: int = 0,
+    prefix: str = Prefix.TEST,
+    ensemble: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Summarise the scores of the subjects that all estimates have, as the report does."""
+    scores = subject_scores(cells, baselines, objective, folds, prefix, ensemble)
+    names = estimate_names(baselines, empty_ensemble() if ensemble is None else ensemble)
+    return estimates.summarise(keep_common(scores, common_subjects(subjects_by_estimate(scores))), names, seed)
 
 
 def by_estimate(summary: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -196,12 +213,12 @@ def test_perfect_reference_and_perfect_score() -> None:
     assert skill(1.0, 0.2, "cosine") == 1
 
 
-def test_fold_without_a_completed_cell_is_missing(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
+def test_fold_without_a_completed_cell_is_missing_in_all_rows(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
     broken = cells.assign(status=cells["status"].where(cells["fold"] != "S3", "failed"))
     summary = by_estimate(summarise(broken, baselines, "kl", FOLDS), "subjects")
-    assert (summary.loc[["per_fold_selection", "oracle"]] == FOLDS - 1).all(axis=None)
+    compared = ["per_fold_selection", "oracle", "train_mean", "uniform", "best_possible"]
+    assert (summary.loc[compared] == FOLDS - 1).all(axis=None)
     assert (summary.loc["single_configuration"] == 0).all()
-    assert (summary.loc["train_mean"] == FOLDS).all()
 
 
 def test_single_configuration_needs_every_fold_of_the_run(cells: pd.DataFrame, baselines: pd.DataFrame) -> None:
@@ -289,9 +306,10 @@ def test_skill_by_group_needs_a_reference_for_the_same_subjects(cells: pd.DataFr
     columns = [f"test_by_group_{metric}" for metric in METRICS]
     baselines.loc[(baselines["method"] == "train_mean") & (baselines["fold"] == "S2"), columns] = np.nan
     summary = summarise(cells, baselines, "kl", FOLDS, prefix=Prefix.TEST_BY_GROUP)
-    assert by_estimate(summary, "skill").loc["per_fold_selection"].isna().all()
-    assert (by_estimate(summary, "subjects").loc["train_mean"] == FOLDS - 1).all()
+    assert by_estimate(summary, "skill").loc["per_fold_selection"].notna().all()
+    assert (by_estimate(summary, "subjects") == FOLDS - 1).all(axis=None)
     without = summarise(cells, baselines.drop(columns=columns), "kl", FOLDS, prefix=Prefix.TEST_BY_GROUP)
+    assert by_estimate(without, "skill").isna().all(axis=None)
     assert (by_estimate(without, "subjects").loc["train_mean"] == 0).all()
     assert (by_estimate(without, "subjects").loc["per_fold_selection"] == FOLDS).all()
 

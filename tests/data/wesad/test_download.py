@@ -132,10 +132,23 @@ def test_processes_give_the_same_and_end(official: Official, tmp_path: Path) -> 
     assert re.fullmatch(r"S(2|14): 10 windows in \d+ s; 2 of 2 subjects", lines[1])
     assert multiprocessing.active_children() == []
     # What goes wrong in a process comes out as it would without.
-    official.path("S14").write_bytes(b"")
+    official.path("S14").write_bytes(b"x.")
     message = refused(official, jobs=2, cache=tmp_path / "others")
     assert message.startswith(f"{official.path('S14')}: is not a complete pickle")
     assert multiprocessing.active_children() == []
+
+
+def test_a_script_without_main_guard_can_come_from_standard_input(official: Official) -> None:
+    """New processes can neither import the script nor run it again."""
+    script = f"""
+from pathlib import Path
+from helo.data.wesad.download import DownloadSettings, read_download
+
+dataset = read_download(Path({str(official.folder)!r}), {ITEMS!r}, DownloadSettings(device="wrist"), jobs=2)
+print(dataset.digest)
+"""
+    done = subprocess.run([sys.executable, "-"], input=script, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == (f"{read(official).digest}\n", 0), done.stderr
 
 
 def test_windows_without_any_signal_are_left_out(official: Official) -> None:
@@ -151,12 +164,28 @@ def test_windows_without_any_signal_are_left_out(official: Official) -> None:
     assert "S2: 9 windows" in lines[0]
     assert "1 more without any signal left out" in lines[0]
     assert "1 windows without any signal are left out" in dataset.schema.notes
+    # Of 600 s in windows, 30 s and the half of another window are missing.
+    gaps = [line for line in lines if "samples in windows are missing" in line]
+    assert [line.split(":")[0] for line in gaps] == ["wrist_eda", "bvp", "temp", "acc"]
+    assert all(": 7.5 % of the samples" in line for line in gaps)
+
+
+def test_features_with_too_little_signal_are_counted(official: Official) -> None:
+    pulse = official.content["S2"]["signal"]["wrist"]["BVP"].copy()
+    pulse[10 * 64 : 55 * 64 : 64] = np.nan  # a sample of every second of the first condition
+    official.content["S2"]["signal"]["wrist"]["BVP"] = pulse
+    official.write()
+    lines: list[str] = []
+    read(official, log=lines.append)
+    assert lines[-1] == (
+        "bvp: 0.2 % of the samples in windows are missing; too little signal for Pulse_Rate in 2 of 20 windows"
+    )
 
 
 def test_what_is_a_download(official: Official, tmp_path: Path) -> None:
     assert is_download(official.folder)
     assert is_download(tmp_path)
-    assert not is_download(official.folder / "S2")
+    assert is_download(official.folder / "S2")  # `find_sources` refuses it with the right folder
     assert not is_download(tmp_path / "nowhere")
     archive = zipped(official.folder)
     assert is_download(archive)
@@ -259,7 +288,7 @@ def test_finished_subjects_are_not_read_again(
     # The finished subject's pickle becomes rubbish of the same size and time: opening it would fail.
     path = official.path(done)
     about, whole = path.stat(), path.read_bytes()
-    path.write_bytes(b"x" * len(whole))
+    path.write_bytes(b"x" * (len(whole) - 1) + b".")
     assert "is not a complete pickle" in refused(official)
     os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
     lines: list[str] = []
@@ -312,8 +341,9 @@ def test_missing_files_are_named(official: Official, tmp_path: Path) -> None:
     assert "empty: holds no recordings of WESAD" in refused(official, tmp_path / "empty")
     quest = official.folder / "S14" / "S14_quest.csv"
     quest.unlink()
-    pickled = official.path("S14")
-    assert refused(official) == f"{quest}: is missing; {pickled} needs its questionnaire"
+    incomplete = f"{official.folder}: is not complete: S14 lacks"
+    again = "download them again, or move them away (whole are S2)"
+    assert refused(official) == f"{incomplete} {quest.name}; {again}"
     archive = zipped(official.folder)
     member = f"{archive}: WESAD/S14/S14"
     assert refused(official, archive) == f"{member}_quest.csv: is missing; {member}.pkl needs its questionnaire"
@@ -323,6 +353,8 @@ def test_broken_pickles_are_named(official: Official) -> None:
     path = official.path("S2")
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
+    assert f"is not complete: S2 lacks the end of {path.name}; download" in refused(official)
+    path.write_bytes(whole[: len(whole) // 2] + b".")
     assert refused(official).startswith(f"{path}: is not a complete pickle of numeric arrays (")
     path.write_bytes(b"cos\nsystem\n(S'touch made'\ntR.")
     assert refused(official).startswith(f"{path}: names 'os.system', but a pickle of WESAD names NumPy arrays only")

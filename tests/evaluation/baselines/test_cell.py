@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helo._deadline import Deadline
 from helo.data.dataset import Dataset
 from helo.data.simulated import simulate
 from helo.evaluation.baselines import baselines_table, trivial_predictions
@@ -98,7 +99,7 @@ def test_artefacts_do_not_fail_a_baseline(dataset: Dataset, fold: Fold, method: 
 
 
 def test_a_baseline_after_its_deadline_has_no_result(dataset: Dataset, fold: Fold) -> None:
-    assert run_baseline(dataset, fold, Method.RIDGE, TrainingSettings(), deadline=0.0) is None
+    assert run_baseline(dataset, fold, Method.RIDGE, TrainingSettings(), deadline=Deadline.after(0)) is None
 
 
 def test_the_table_has_trivial_and_fitted_rows(dataset: Dataset) -> None:

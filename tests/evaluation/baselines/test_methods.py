@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from helo.data.dataset import Dataset
-from helo.evaluation.baselines.methods import SETTINGS, SMALLEST, MaximumEntropy, fit
+from helo.evaluation.baselines.methods import SETTINGS, SMALLEST, fit
 from helo.evaluation.folds import loso_folds
+from helo.evaluation.maximum_entropy import MaximumEntropy
 from helo.evaluation.scaling import Scaling
 from helo.metrics import mean_scores
 from helo.names import FITTED_BASELINES, Method

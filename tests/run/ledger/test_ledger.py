@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -113,7 +116,7 @@ def test_unfinished_files_of_a_killed_writer_are_not_read(tmp_path: Path) -> Non
     assert ledger.read() == []
     ledger.append(record(), 0)
     assert len(ledger.read()) == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["c00000-f0000.parquet"]
+    assert ledger.files() == ["c00000-f0000.parquet"]
 
 
 def test_a_cell_written_twice_is_read_once(tmp_path: Path) -> None:
@@ -159,9 +162,17 @@ def with_params(path: Path, params: str | None) -> None:
 
 
 def flip(path: Path) -> None:
+    """Change a bit of the values in the first page of a column."""
+    column = pq.read_metadata(path).row_group(0).column(0)
     content = bytearray(path.read_bytes())
-    content[len(content) // 4] ^= 1
+    start = column.dictionary_page_offset or column.data_page_offset
+    content[start + column.total_compressed_size - 1] ^= 1
     path.write_bytes(content)
+
+
+def become_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
 
 
 DAMAGES = {
@@ -170,6 +181,9 @@ DAMAGES = {
     "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-1000]), "magic bytes not found"),
     "head only": (lambda path: path.write_bytes(path.read_bytes()[:100]), "magic bytes not found"),
     "a folder": (lambda path: (path.unlink(), path.mkdir()), "directory"),
+    "a circle of links": (lambda path: (path.unlink(), path.symlink_to(path)), "Too many levels of symbolic links"),
+    "a FIFO": (lambda path: become_fifo(path), "is not a regular file"),
+    "a device": (lambda path: (path.unlink(), path.symlink_to("/dev/zero")), "is not a regular file"),
     "foreign": (lambda path: Ledger(path.parent, "other").append(record(1), 0), "belongs to another search"),
     "nameless": (lambda path: Ledger(path.parent).append(record(1), 0), "belongs to another search"),
     "other columns": (lambda path: rewritten(path, pa.table({"configuration": [1]})), "is not a file of a ledger"),
@@ -219,6 +233,38 @@ def test_invalid_parts_are_reported_and_skipped(tmp_path: Path, damage: str) -> 
     assert "\n" not in faults[bad.name]
     assert [cell.configuration for cell in ledger.read()] == [0, 2]
     assert len(ledger.files()) == 3
+
+
+@pytest.mark.parametrize("damage", ["a folder", "a circle of links", "a FIFO", "a device"])
+def test_what_is_no_file_can_be_set_aside(tmp_path: Path, damage: str) -> None:
+    """Otherwise it would stop every resumption of the search."""
+    ledger = Ledger(tmp_path, "mine")
+    path = tmp_path / ledger.append(record(), 0)
+    DAMAGES[damage][0](path)
+    faults: dict[str, str] = {}
+    assert list(ledger.blocks(["status"], faults=faults, verify=True)) == []
+    for name in faults:
+        ledger.set_aside(name)
+    assert ledger.files() == []
+    ledger.append(record(), 0)
+    assert ledger.inspect() == ([record()], {})
+
+
+def test_a_file_without_permission_is_named_with_a_way_out(tmp_path: Path) -> None:
+    """It is not taken for damage: the user may lack the rights for all files, which are good."""
+    ledger = Ledger(tmp_path, "mine")
+    path = tmp_path / ledger.append(record(), 0)
+    code = (
+        "import os, sys; from helo.run.ledger import Ledger; ledger = Ledger(sys.argv[1], 'mine'); "
+        "os.getuid() or os.seteuid(65534)\n"
+        "try: ledger.read()\nexcept PermissionError as error: print(error.filename, error.strerror)"
+    )
+    for folder in (tmp_path, *tmp_path.parents[:-2]):  # pytest's are closed to others
+        if folder.stat().st_uid == os.getuid():
+            folder.chmod(0o755)
+    path.chmod(0)
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"{path} Permission denied; make the file readable, or move it out of the ledger")
 
 
 def test_every_truncation_of_a_part_is_detected(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,7 +13,7 @@ import pytest
 
 from helo.metrics import METRICS
 from helo.run.ledger import HISTORY_COLUMNS, ROW, CellRecord, Ledger, LedgerWriter, records_of
-from helo.run.ledger.packs import pack_parts
+from helo.run.ledger.packs import drop_cells, pack_parts, tidy
 from helo.run.ledger.record import OPTIONAL
 from helo.storage import Folder, LocalFolder, open_folder
 
@@ -304,3 +304,47 @@ def test_damaged_packs_are_reported_and_skipped(tmp_path: Path) -> None:
     assert seen > 10
     path.write_bytes(content)
     assert_complete(ledger)
+
+
+class Undeleting:
+    """Folder in which no file can be deleted, as if the process were killed before."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.folder, name)
+
+    def delete(self, name: str) -> None:
+        raise InterruptedError
+
+
+@pytest.mark.parametrize("ends_early", [False, True])
+def test_dropped_cells_run_again_and_the_others_stay(folder: Folder, ends_early: bool) -> None:
+    """Cells in packs and in parts; also if the first call ends before it has deleted anything."""
+    ledger = filled(folder)
+    pack_parts(ledger, 10)
+    dropped = {(0, 0), (0, 1), (3, 2), (5, 3)}
+    if ends_early:
+        delete, ledger.folder = ledger.folder, Undeleting(ledger.folder)  # type: ignore[assignment]
+        with pytest.raises(InterruptedError):
+            drop_cells(ledger, dropped)
+        ledger.folder = delete
+    drop_cells(ledger, dropped)
+    assert {(cell.configuration, int(cell.fold[1:])) for cell in ledger.read()} == set(CELLS) - dropped
+    assert len(ledger) == len(CELLS) - len(dropped)
+    for cell in sorted(dropped):
+        ledger.append(record(*cell), cell[1])
+    tidy(ledger)
+    assert_complete(ledger)
+    assert len(ledger) == len(CELLS)
+
+
+def test_a_pack_of_which_one_cell_stays_becomes_a_part(tmp_path: Path) -> None:
+    ledger = filled(LocalFolder(tmp_path))
+    pack_parts(ledger, len(CELLS))
+    drop_cells(ledger, CELLS[1:])
+    assert ledger.files() == ["c00000-f0000.parquet"]
+    assert [cell.fold for cell in ledger.read()] == ["S0"]
+    drop_cells(ledger, CELLS)
+    assert ledger.files() == []

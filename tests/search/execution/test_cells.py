@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from helo.configuration import Configuration
 from helo.data.dataset import Dataset
@@ -46,3 +49,22 @@ def test_a_baseline_has_no_explanations(dataset: Dataset, fold: Fold) -> None:
     assert record is not None
     assert record.status == "completed"
     assert (record.correlation, record.plan) == (None, None)
+
+
+def test_a_jump_of_the_clock_changes_no_duration(dataset: Dataset, fold: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody sets the time of day while a cell runs."""
+
+    class Jumping(datetime):
+        jump = timedelta()
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            cls.jump += timedelta(days=400)
+            return datetime.now(tz) + cls.jump
+
+    monkeypatch.setattr("helo.search.execution.cells.datetime", Jumping)
+    begun = time.monotonic()
+    record = run_cell(BaselineCell(Method.RIDGE, 0), dataset, (fold,), SETTINGS).record
+    assert record is not None
+    assert 0 <= record.seconds <= time.monotonic() - begun
+    assert (record.finished - record.started).total_seconds() == pytest.approx(record.seconds, abs=1e-5)

@@ -27,6 +27,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
 import helo
+from helo._deadline import Deadline
 from helo.configuration import Configuration
 from helo.data import Dataset, simulate, write_dataset
 from helo.evaluation.folds import Fold, loso_folds
@@ -45,7 +46,7 @@ from helo.search.planning.planner import Planner
 from helo.search.planning.queue import Cell, Queue
 from helo.search.planning.space import Range, Space, read_space
 from helo.settings import TrainingSettings
-from helo.storage import open_folder
+from helo.storage import LocalFolder, open_folder
 from helo.training.cell import CellResult, CellTraining, Checkpointer, train_cell
 
 pytestmark = pytest.mark.slow
@@ -61,7 +62,7 @@ INNER_FOLDS = 2
 """Number of members of a cell: the fewest that rungs divide into two stages."""
 
 NODES = 4
-WAIT_S = 400.0
+WAIT_S = 1200.0
 """Seconds after which a test that waits for an event fails."""
 
 VOLATILE = ["seconds", "node", "started", "finished"]
@@ -263,7 +264,8 @@ def test_cells_resume_on_another_node_when_their_node_drains_or_fails(
     space = dataclasses.replace(SPACE, configurations=1, fixed={**SPACE.fixed, "epochs": EPOCHS})
     queue = recording_queue(dataset, space)
     with ray_cluster(cluster.address), in_background(remove_nodes):
-        settings = dataclasses.replace(SETTINGS, checkpoints=share_folder(checkpoints), checkpoint_every=every)
+        store = share_folder(LocalFolder(checkpoints))
+        settings = dataclasses.replace(SETTINGS, checkpoints=store, checkpoint_every=every)
         found = search(dataset, queue, train_logged, tmp_path / "ledger", settings)
     assert set(found["status"]) == {Status.COMPLETED}
     assert [cell.attempt for cell in queue.retried] == [0, 0]
@@ -343,7 +345,7 @@ def test_a_search_ends_at_its_deadline_although_cells_wait_for_a_node(
     tmp_path = tmp_path / "ledger"
     tmp_path.mkdir()
     queue, folds = recording_queue(dataset, SPACE), loso_folds(dataset.subject_names, 3, INNER_FOLDS)
-    settings = CellSettings(TrainingSettings(seed=3, threads=64), deadline=time.time() + 2)
+    settings = CellSettings(TrainingSettings(seed=3, threads=64), deadline=Deadline.after(2))
     progress = SearchProgress(queue.planner.max_cells, "kl", Console(quiet=True))
     with ray_cluster(cluster.address):
         assert not run_cells(

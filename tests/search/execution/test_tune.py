@@ -174,7 +174,7 @@ def test_cells_share_few_worker_processes(tmp_path: Path) -> None:
     assert len(records) == 500
     assert len({(record.configuration, record.fold) for record in records}) == 500
     print(f"overhead of a cell: {1000 * seconds:.0f} ms (start of the actors included)")
-    assert len(list(workers.iterdir())) <= 2
+    assert len(list(workers.iterdir())) == 2  # the second one was not ended while it started
 
 
 def test_an_existing_run_directory_is_not_changed(tmp_path: Path) -> None:

@@ -123,7 +123,9 @@ class ReferenceRace:
             if number not in whole:
                 self.alive[number] = False
             elif np.mean(whole[number]) > np.mean(whole[best]):
-                test = wilcoxon(np.subtract(whole[number], whole[best]), alternative="greater", zero_method="zsplit")
+                # Without the rounding errors of subtraction, by which equal differences would have different ranks.
+                differences = np.round(np.subtract(whole[number], whole[best]), 6)
+                test = wilcoxon(differences, alternative="greater", zero_method="zsplit")
                 self.alive[number] &= not test.pvalue < self.looks.level
 
     def open(self) -> None:

@@ -102,10 +102,13 @@ def test_other_searched_hyperparameters_stay() -> None:
 def test_variants_that_are_left_out() -> None:
     found = space_for_roles(load_space("ablation"), ["physiological"])
     parts = ["no label attention", "no correlation bias", "no alignment loss"]
-    recipe = ["features without encoding", "no subject offsets"]
+    recipe = ["features without encoding", "no linear model", "no subject offsets"]
     assert list(found.variants) == ["whole model", *parts, *recipe]
-    assert found.configurations == 6
-    assert set(found.searched) == {"label_attention", "alignment_weight", "feature_encoding", "subject_offset"}
+    assert found.configurations == 7
+    assert set(found.searched) == {
+        *("label_attention", "alignment_weight"),
+        *("feature_encoding", "linear_share", "subject_offset"),
+    }
     assert found.left_out == (
         "variants left out on such data: Gromov-Wasserstein transport, fused transport, no transport, "
         "physiological only (the same model as whole model); behavioural only (reads no physiological modality)",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +20,18 @@ import torch
 
 import helo
 import helo.search.__main__ as command
+from helo._deadline import Deadline
+from helo.analysis.wording.notes import method_notes
 from helo.data import Dataset, simulate, write_dataset
 from helo.errors import InputError
 from helo.evaluation.folds import folds_as_json, loso_folds
-from helo.names import FITTED_BASELINES
+from helo.names import FITTED_BASELINES, IN_MEMORY
 from helo.run.directory import Run
+from helo.run.manifest import Manifest
 from helo.search.planning.pace import Pace
 from helo.search.planning.space import Choices, Space, load_space
-from helo.search.setup.inputs import IN_MEMORY, read_inputs
-from helo.search.setup.manifest import build_manifest
+from helo.search.setup.inputs import read_inputs
+from helo.search.setup.manifest import build_manifest, record_resumption
 from helo.search.setup.request import DEFAULTS, Request, as_argument
 from helo.search.setup.search_setup import SearchSetup
 from helo.search.sizing.resources import Resources
@@ -127,7 +132,7 @@ def test_the_same_values_make_the_same_setup(tmp_path: Path) -> None:
     other = from_command(*words)
     assert asked.dataset.digest == other.dataset.digest
     assert dataclasses.replace(asked, dataset=other.dataset, command="") == other
-    assert (other.baselines, other.racing, other.deadline) == (("knn", "ridge"), False, 8200.0)
+    assert (other.baselines, other.racing, other.deadline) == (("knn", "ridge"), False, Deadline.at(8200.0))
 
 
 def test_without_values_both_search_the_demo() -> None:
@@ -156,8 +161,14 @@ def test_without_values_both_search_the_demo() -> None:
         ({"baselines": ["none", "knn"]}, "baselines: 'none' cannot be combined with other names, got ['none', 'knn']"),
         ({"baselines": 3}, "baselines must be a list of names, got 3"),
         ({"log": "tensorbord"}, "log: unknown 'tensorbord' (did you mean 'tensorboard'?)"),
-        ({"time_budget": 0}, "time_budget must be above 0, got 0"),
-        ({"time_budget": float("nan")}, "time_budget must be above 0, got nan"),
+        ({"time_budget": 0}, "time_budget must be from 1 s to 1000 d, got 0"),
+        ({"time_budget": "0.0000001s"}, "time_budget must be from 1 s to 1000 d, got '0.0000001s'"),
+        ({"time_budget": 1e12}, "time_budget must be from 1 s to 1000 d, got 1000000000000.0"),
+        ({"time_budget": float("nan")}, "time_budget must be from 1 s to 1000 d, got nan"),
+        ({"time_budget": "٣h"}, "time_budget must be a number with the unit s, m, h or d"),
+        ({"concurrency": 10**9}, "concurrency must be at most 100000, got 1000000000"),
+        ({"configurations": 10**5000}, "configurations must be at most 1000000, got more than 10**18"),
+        ({"cpus_per_cell": 2000}, "cpus_per_cell must be at most 1024, got 2000"),
         (
             {"time_budget": "soon"},
             "time_budget must be a number with the unit s, m, h or d, such as 90s or 2h, got 'soon'",
@@ -254,6 +265,39 @@ def test_resuming_a_run_of_data_in_memory_needs_the_same_data(dataset: Dataset, 
     setup, found = setup_of(resume=run.folder.here, data=dataset, seed=0)
     assert found is not None
     assert (setup.seed, setup.out, setup.dataset) == (4, run.folder, dataset)
+
+
+def test_the_resume_command_repeats_what_a_run_does_not_record(dataset: Dataset, tmp_path: Path) -> None:
+    out = tmp_path / "a run"
+    options = {"concurrency": 3, "gpus_per_cell": 0, "log": ["mlflow"], "export_predictions": True}
+    setup, _ = setup_of(data=dataset, space=SPACE, out=out, **options)
+    expected = f"--resume '{out}' --concurrency 3 --gpus-per-cell 0 --export-predictions --log mlflow"
+    assert command._resume_command(setup, None) == f"python -m helo.search {expected}"
+    run = started(dataset, out, space=SPACE)
+    write_dataset(dataset, tmp_path / "moved")
+    setup, found = setup_of(resume=run.folder.here, data=tmp_path / "moved")
+    assert command._resume_command(setup, found).endswith(f"--resume '{out}' --data {tmp_path / 'moved'}")
+
+
+def test_a_run_of_other_versions_is_resumed_on_request_only(dataset: Dataset, tmp_path: Path) -> None:
+    run = started(dataset, tmp_path / "run", space=SPACE)
+    versions = {**(run.manifest.circumstances.versions or {}), "torch": "1.0", "plotly": "1.0"}
+    run.update_manifest(Manifest.from_dict(run.manifest.as_dict() | {"versions": versions}))
+    pattern = rf"run: packages have other versions .*\(torch 1\.0 → {re.escape(version('torch'))}\), so new cells"
+    with pytest.raises(InputError, match=rf"{pattern}.* with allow_version_change$"):
+        setup_of(resume=run.folder.here, data=dataset)
+    setup, found = setup_of(resume=run.folder.here, data=dataset, allow_version_change=True)
+    assert found is not None
+    record_resumption(found, setup, Resources(1, 1, 0.0))
+    assert found.manifest.changed_versions == {"torch": ("1.0", version("torch"))}
+    (note,) = [note for note in method_notes(found.manifest) if "other versions" in note]
+    assert f"(torch 1.0 → {version('torch')})" in note
+    setup_of(resume=run.folder.here, data=dataset)  # the change is accepted once
+
+
+def test_a_change_of_versions_is_accepted_for_a_resumption_only(dataset: Dataset) -> None:
+    with pytest.raises(InputError, match="allow_version_change needs resume"):
+        setup_of(data=dataset, space=SPACE, allow_version_change=True)
 
 
 def test_inner_folds_of_a_search(dataset: Dataset) -> None:

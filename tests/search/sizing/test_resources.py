@@ -16,6 +16,7 @@ from helo.search.sizing.resources import (
     require_fitting_node,
     resolve_resources,
     round_down,
+    this_machine,
 )
 
 GIB = 2**30
@@ -128,3 +129,14 @@ def test_cluster_without_a_fitting_node_is_refused_unless_concurrency_is_given()
     require_fitting_node(Resources(3, 2, None), 0, head)
     require_fitting_node(Resources(None, 1, None), 0, head)
     require_fitting_node(Resources(None, 2, None), 0, Machines(head.running, [(Node(cpus=2), 1)], max_nodes=1))
+
+
+def test_this_machine_has_the_cpus_and_the_memory_that_its_limits_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a CPU still runs a cell, and so does too little memory."""
+    request = Resources(None, 1, 0)
+    for cpus, gibibytes, cells in ((0.5, 64, 1), (1.5, 64, 1), (16, 64, 16), (16, 4, 3), (16, 1, 1), (16, None, 16)):
+        memory = None if gibibytes is None else gibibytes * 2**30
+        monkeypatch.setattr("helo.search.sizing.resources.usable_cpus", lambda cpus=cpus: cpus)
+        monkeypatch.setattr("helo.search.sizing.resources.memory_limit", lambda memory=memory: memory)
+        assert resolve_resources(request, 0, this_machine(0)).concurrency == cells
+    assert resolve_resources(Resources(5, 1, 0), 0, this_machine(0)).concurrency == 5

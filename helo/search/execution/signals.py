@@ -1,0 +1,82 @@
+"""Signals that end a search: a terminated search ends like one that Ctrl-C interrupts."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Final
+
+ENDING: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals of a scheduler, a shutdown or a closed terminal."""
+
+BURST_S: Final = 2.0
+"""Seconds after an interruption in which further ones are ignored."""
+
+Handlers = dict[signal.Signals, Callable[[int, FrameType | None], Any] | int | None]
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    # By way of the handler of SIGINT: Tune ends its trials in its own one, and Python raises KeyboardInterrupt.
+    signal.raise_signal(signal.SIGINT)
+
+
+@contextmanager
+def end_like_ctrl_c() -> Iterator[None]:
+    """Treat `ENDING` like Ctrl-C while the context is open: what is finished is kept, shown and can be resumed.
+
+    A burst of Ctrl-C counts as one, so that it does not interrupt what follows the first.
+
+    Outside of the main thread, where Python cannot handle signals, nothing is changed.
+    """
+    with kept_handlers():
+        former = signal.getsignal(signal.SIGINT)
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main:
+            for number in ENDING:
+                signal.signal(number, _interrupt)
+            if former is signal.default_int_handler:
+                signal.signal(signal.SIGINT, _Interruption())
+        try:
+            yield
+        finally:
+            if is_main:
+                signal.signal(signal.SIGINT, former)
+
+
+class _Interruption:
+    """Handler of SIGINT that raises `KeyboardInterrupt` once for a burst of signals."""
+
+    def __init__(self) -> None:
+        self._last = -BURST_S
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if time.monotonic() - self._last < BURST_S:
+            return
+        self._last = time.monotonic()
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def kept_handlers() -> Iterator[Callable[[], None]]:
+    """Restore the handlers of `ENDING` at the end of the context, and wherever the yielded function is called.
+
+    Ray replaces that of SIGTERM when it starts, by one that aborts the process while its threads run.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    handlers: Handlers = {number: signal.getsignal(number) for number in ENDING}
+
+    def restore() -> None:
+        for number, handler in handlers.items():
+            if handler is not None:  # None: it was not set from Python
+                signal.signal(number, handler)
+
+    try:
+        yield restore
+    finally:
+        restore()
