@@ -11,6 +11,7 @@ import os
 import secrets
 import shlex
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import wraps
@@ -26,6 +27,7 @@ from ray.exceptions import RayError
 from ray.tune.execution import class_cache
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.logger import TBXLoggerCallback
+from ray.tune.utils.object_cache import _ObjectCache
 
 CLUSTER_FILE: Final = Path("~/ray_bootstrap_config.yaml")
 """Place on the head node where ``ray up`` leaves the cluster file, with the resources of each node type filled in.
@@ -276,20 +278,82 @@ def open_tensorboard_writer(logger: TBXLoggerCallback, trial: Any, folder: Path)
     logger._trial_result[trial] = {}
 
 
-@contextmanager
-def keep_starting_actors() -> Iterator[None]:
-    """Keep actors that are starting while the actors of other trials become free.
+class _IdleActors(_ObjectCache):
+    """Idle actors, which wait for their next cell.
 
-    Read in Ray 2.60 (`ray.tune.execution.tune_controller`). Tune gives a free actor to the next pending trial, and ends
-    the actor that is starting for it. An actor takes seconds to start, because it imports torch. If cells are shorter
-    than that, no second actor ever starts, and the search has the throughput of one. Tune has no option for this. An
-    actor that still waits for CPUs is given up as before. If the part changes, short cells run on fewer actors.
+    Tune keeps one of them at most while no cell is pending. When the cells of the next generation come, all others
+    would start anew.
+
+    Parameters
+    ----------
+    idle_s : float
+        Seconds after which an idle actor is ended, unless it is the last one. The autoscaler can then remove its node.
+    """
+
+    def __init__(self, idle_s: float) -> None:
+        super().__init__(may_keep_one=True)
+        self._idle_s = idle_s
+        self._idle_since: dict[Any, float] = {}
+
+    def cache_object(self, key: Any, obj: Any) -> bool:
+        """Add an actor whose cell has ended. Return True: it is kept until `flush_cached_objects` ends it."""
+        self._cached_objects[key].append(obj)
+        self._num_cached_objects += 1
+        self._idle_since[obj] = time.monotonic()
+        return True
+
+    def pop_cached_object(self, key: Any) -> Any:
+        """Remove and return the actor that has been idle for the shortest time, so that the others can end."""
+        if not self.has_cached_object(key):
+            return None
+        self._num_cached_objects -= 1
+        actor = self._cached_objects[key].pop()
+        del self._idle_since[actor]
+        return actor
+
+    def flush_cached_objects(self, force_all: bool = False) -> Iterator[Any]:
+        """Remove and yield the actors to end: those that hold what a pending cell needs, and those idle for long."""
+        now = time.monotonic()
+        for key, actors in self._cached_objects.items():
+            pending = 0 if force_all else self._max_num_objects[key]
+            others_wait = any(count for other, count in self._max_num_objects.items() if other != key)
+            while len(actors) > pending:
+                may_stay = not (force_all or others_wait)
+                is_last = self._num_cached_objects == 1
+                if may_stay and (is_last or now - self._idle_since[actors[0]] < self._idle_s):
+                    break
+                self._num_cached_objects -= 1
+                actor = actors.pop(0)
+                del self._idle_since[actor]
+                yield actor
+
+
+@contextmanager
+def keep_actors(idle_s: float) -> Iterator[None]:
+    """Keep actors that are starting or idle while the actors of other trials become free.
+
+    Read in Ray 2.60 (`ray.tune.execution.tune_controller`, `ray.tune.utils.object_cache`). Tune gives a free actor to
+    the next pending trial, and ends the actor that is starting for it. An actor takes seconds to start, because it
+    imports torch. If cells are shorter than that, no second actor ever starts, and the search has the throughput of
+    one. Where no trial is pending, as at the end of a generation, Tune also ends all idle actors but one. It has no
+    options for this. An actor that still waits for CPUs is given up as before. If the parts change, short cells run on
+    fewer actors.
+
+    Parameters
+    ----------
+    idle_s : float
+        Seconds after which idle actors end.
     """
     try:
-        reuse = TuneController._maybe_reuse_cached_actor
+        reuse, start = TuneController._maybe_reuse_cached_actor, TuneController.__init__
     except AttributeError:
         yield
         return
+
+    @wraps(start)
+    def start_with_cache(controller: Any, *arguments: Any, **options: Any) -> None:
+        start(controller, *arguments, **options)
+        controller._actor_cache = _IdleActors(idle_s)
 
     @wraps(reuse)
     def reuse_unless_starting(controller: Any, trial: Any) -> bool:
@@ -298,8 +362,8 @@ def keep_starting_actors() -> Iterator[None]:
                 return False  # it has its CPUs, so it will be ready soon
         return bool(reuse(controller, trial))
 
-    TuneController._maybe_reuse_cached_actor = reuse_unless_starting
+    TuneController.__init__, TuneController._maybe_reuse_cached_actor = start_with_cache, reuse_unless_starting
     try:
         yield
     finally:
-        TuneController._maybe_reuse_cached_actor = reuse
+        TuneController.__init__, TuneController._maybe_reuse_cached_actor = start, reuse

@@ -18,6 +18,9 @@ from helo.search.execution.trials import CellTrainable, QueueSearcher, cell_of_t
 from helo.search.planning.queue import Queue
 from helo.storage.scratch import scratch_folder
 
+IDLE_ACTOR_S = 60.0
+"""Seconds that an actor waits for its next cell before it ends. To start one takes about 5 s."""
+
 
 def run_cells(
     queue: Queue,
@@ -64,7 +67,7 @@ def run_cells(
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it reports cells as errors that are tried again
     handler = signal.getsignal(signal.SIGINT)
     try:
-        with scratch_folder("tune") as scratch, _ray_compat.keep_starting_actors():
+        with scratch_folder("tune") as scratch, _ray_compat.keep_actors(IDLE_ACTOR_S):
             tuner = tune.Tuner(
                 trainable,
                 tune_config=tune.TuneConfig(

@@ -26,6 +26,7 @@ from helo.run.ledger import Ledger, LedgerWriter
 from helo.run.manifest import Manifest
 from helo.search.context import SearchContext
 from helo.search.driver import run_remaining_cells
+from helo.search.execution import _ray_compat
 from helo.search.execution.cells import CellSettings
 from helo.search.execution.connection import SharedDataset, ray_cluster
 from helo.search.execution.progress import SearchProgress
@@ -174,7 +175,8 @@ def test_cells_share_few_worker_processes(tmp_path: Path) -> None:
     assert len(records) == 500
     assert len({(record.configuration, record.fold) for record in records}) == 500
     print(f"overhead of a cell: {1000 * seconds:.0f} ms (start of the actors included)")
-    assert len(list(workers.iterdir())) == 2  # the second one was not ended while it started
+    # The second one was ended neither while it started nor while it waited for the next generation of cells.
+    assert len(list(workers.iterdir())) == 2
 
 
 def test_an_existing_run_directory_is_not_changed(tmp_path: Path) -> None:
@@ -182,3 +184,24 @@ def test_an_existing_run_directory_is_not_changed(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="already there"):
         Run.create(tmp_path / "run", Manifest(), [])
     assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_idle_actors_stay_until_others_need_their_place_or_time_has_passed() -> None:
+    patient = _ray_compat._IdleActors(idle_s=3600)
+    for actor in "abc":
+        assert patient.cache_object("cpu", actor)
+    assert list(patient.flush_cached_objects()) == []
+    patient.increase_max("cpu")  # a cell of the same kind is pending: it takes the actor that was busy last
+    assert list(patient.flush_cached_objects()) == []
+    assert patient.pop_cached_object("cpu") == "c"
+    patient.decrease_max("cpu")
+    patient.increase_max("gpu")  # a cell of another kind is pending, and may need the CPUs of the idle actors
+    assert list(patient.flush_cached_objects()) == ["a", "b"]
+    assert patient.pop_cached_object("cpu") is None
+
+    hasty = _ray_compat._IdleActors(idle_s=0)
+    for actor in "abc":
+        hasty.cache_object("cpu", actor)
+    assert list(hasty.flush_cached_objects()) == ["a", "b"]  # one stays, as in Tune
+    assert list(hasty.flush_cached_objects(force_all=True)) == ["c"]
+    assert hasty.num_cached_objects == 0
