@@ -6,15 +6,13 @@
 # The first argument is the run directory, on a file system that all nodes share. The other arguments are passed to
 # helo.search. If the run exists, the job resumes it, after a second submission as well as after requeueing by Slurm.
 # With --time-budget, a job whose time is up requeues itself. Choose a budget that is used up before the --time below.
-# Add the #SBATCH lines that your site needs, such as account and partition.
+# Add the #SBATCH lines that your site needs, such as account and partition, and for GPUs --gpus-per-node=1.
 #SBATCH --job-name=helo
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
 #SBATCH --cpus-per-task=8
-#SBATCH --gpus-per-node=1
 #SBATCH --mem=32G
 #SBATCH --time=24:00:00
-#SBATCH --exclusive
 #SBATCH --requeue
 #SBATCH --open-mode=append
 set -euo pipefail
@@ -55,29 +53,68 @@ source "${HELO_VENV:-.venv}/bin/activate"
 
 # Other users share the network. This job's Ray refuses connections without the token.
 RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
-export RAY_AUTH_MODE=token RAY_AUTH_TOKEN
-export RAY_USAGE_STATS_ENABLED=0 RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN RAY_USAGE_STATS_ENABLED=0
 
 hosts=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head=${hosts%%$'\n'*}
 port=$((20000 + SLURM_JOB_ID % 10000))
+search_exit=$(mktemp) # this script and the search run on the same node, the first of the job
 
-# The head writes to this file if the time budget ends the search (exit code 3). That is no failure: srun must not kill
-# the tasks of the other nodes.
-HELO_OUT_OF_TIME=$(mktemp)
-export HELO_OUT_OF_TIME
-# shellcheck disable=SC2016
-on_head='"$@" || { code=$?; [ "$code" -eq 3 ] || exit "$code"; echo "$code" > "$HELO_OUT_OF_TIME"; }'
+# Run a command that ignores the signal by which a job ends its tasks.
+without_signal() {
+    trap '' USR1
+    exec "$@"
+}
 
-# Start Ray on every node and the search on the first node. Ray stops when the search ends.
-srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --kill-on-bad-exit=1 \
-    ray symmetric-run --address "$head:$port" --min-nodes "$SLURM_JOB_NUM_NODES" \
-    --num-cpus="${SLURM_CPUS_PER_TASK:-1}" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" \
-    -- bash -c "$on_head" search python -m helo.search --address auto "${search[@]}"
+# Start Ray on this node. On the first node, also run the search, and write its exit code to a file.
+on_node() {
+    local search_exit=$1 address=$2 attempt code=0 log ray
+    shift 2
+    log=$(mktemp)
+    local start=(without_signal ray start --block --num-cpus="${SLURM_CPUS_PER_TASK:-1}" --num-gpus="${SLURM_GPUS_ON_NODE:-0}")
+    trap 'kill "$ray"; rm -f "$log"; exit 0' USR1 # the search has ended
+    if [ "$SLURM_PROCID" -eq 0 ]; then
+        "${start[@]}" --head --port="${address##*:}" --include-dashboard=false > "$log" 2>&1 &
+        ray=$!
+        until ray status --address "$address" > /dev/null 2>&1; do
+            if ! kill -0 "$ray" 2> /dev/null; then
+                tail -n 5 "$log" >&2
+                echo "helo: Ray did not start on $(uname -n)" >&2
+                return 1
+            fi
+        done
+        "$@" || code=$?
+        echo "$code" > "$search_exit"
+        # All tasks of the job, this one too, end by this signal. If it is lost, srun ends them after this task.
+        (without_signal scancel --signal=USR1 "$SLURM_JOB_ID.$SLURM_STEP_ID")
+        without_signal sleep 60 &
+        wait $!
+        return
+    fi
+    for attempt in 1 2 3 4 5; do
+        code=0
+        "${start[@]}" --address="$address" > "$log" 2>&1 &
+        ray=$!
+        wait "$ray" || code=$?
+        tail -n 5 "$log" >&2
+        echo "helo: Ray ended on $(uname -n) with exit code $code (attempt $attempt of 5)" >&2
+        sleep 5
+    done
+    echo "helo: the search goes on without $(uname -n)" >&2
+    without_signal sleep infinity & # the job lasts as long as the search
+    ray=$!
+    wait "$ray"
+}
 
-if [ -s "$HELO_OUT_OF_TIME" ]; then
-    rm "$HELO_OUT_OF_TIME"
+code=0
+srun --quiet --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --wait=5 --kill-on-bad-exit=1 \
+    bash -c "$(declare -f without_signal on_node); on_node \"\$@\"" on_node "$search_exit" "$head:$port" \
+    python -m helo.search --address "$head:$port" "${search[@]}" || code=$?
+[ ! -s "$search_exit" ] || code=$(cat "$search_exit")
+rm -f "$search_exit"
+
+if [ "$code" -eq 3 ]; then
     echo "time is up; requeueing the job, which resumes $run"
-    scontrol requeue "$SLURM_JOB_ID" || exit 3
+    if scontrol requeue "$SLURM_JOB_ID"; then code=0; fi
 fi
-rm -f "$HELO_OUT_OF_TIME"
+exit "$code"

@@ -13,7 +13,6 @@ NEEDED = {
     "--cpus-per-task": "CPUs per machine",
     "--mem": "memory per machine",
     "--time": "time limit of the job",
-    "--exclusive": "`ray symmetric-run` stops all of your Ray processes on a machine",
 }
 """Directives that a script must have, with their meaning or reason."""
 
@@ -36,11 +35,16 @@ def check_slurm(faults: Faults, text: str) -> None:
         if line.startswith("#SBATCH"):
             faults.add((f"line {number}",), "must come before the first command; Slurm ignores it here")
     code = "\n".join(line for line in lines if not line.lstrip().startswith("#")).replace("\\\n", " ")
-    if not re.search(r"\bray\s+symmetric-run\b", code):
-        faults.add(("ray",), "must call `ray symmetric-run`, which starts Ray on all nodes and the search on one")
+    stops_others = r"\bray\s+(stop|symmetric-run)\b"
+    if re.search(stops_others, code) and "--exclusive" not in given:
+        faults.add(
+            ("#SBATCH --exclusive",), "is missing (`ray stop` and `ray symmetric-run` stop all of your Ray processes)"
+        )
+    if not re.search(r"\bray\s+(start|symmetric-run)\b", code):
+        faults.add(("ray",), "must call `ray start` on all nodes")
     if "helo.search" not in code:
         faults.add(("search",), "must run python -m helo.search")
-    elif not re.search(r"helo\.search\b[^\n]*--address[= ]auto", code):
-        faults.add(("search",), "must run with --address auto, to use all machines")
+    elif not re.search(r"helo\.search\b[^\n]*--address[= ]", code):
+        faults.add(("search",), "must run with --address, to use all machines")
     if not re.search(r"\bRAY_AUTH_MODE=['\"]?token\b", code):
         faults.add(("RAY_AUTH_MODE",), "must be token, so that others on the network cannot run jobs on your cluster")

@@ -152,8 +152,8 @@ def read_model(place: Folder | os.PathLike[str] | str) -> SavedModel:
 def _tensors(members: FittedMembers) -> dict[str, Tensor]:
     """Return weights and scaling of the members of one configuration."""
     tensors = {name: value.contiguous() for name, value in members.network.state_dict().items()}
-    means = [torch.from_numpy(one.mean) for one in members.scalings if one.mean is not None]
-    stds = [torch.from_numpy(one.std) for one in members.scalings if one.std is not None]
+    means = [torch.tensor(one.mean) for one in members.scalings if one.mean is not None]
+    stds = [torch.tensor(one.std) for one in members.scalings if one.std is not None]
     return tensors | ({_MEAN: torch.stack(means), _STD: torch.stack(stds)} if means else {})
 
 

@@ -583,13 +583,13 @@ def test_a_network_policy_replaces_a_token(tmp_path: Path) -> None:
 
 SLURM = {
     "no end": ("#SBATCH --time=24:00:00\n", "", "#SBATCH --time: is missing (time limit of the job)"),
-    "shared machines": ("#SBATCH --exclusive\n", "", "#SBATCH --exclusive: is missing"),
+    "shared machines": ("sleep 5\n", "ray stop\n", "#SBATCH --exclusive: is missing"),
     "too late": ("set -euo pipefail\n", "set -euo pipefail\n#SBATCH --mem=1G\n", "must come before the first command"),
     "syntax": ("fi\n", "\n", "syntax: "),
-    "one machine only": (" --address auto", "", "search: must run with --address auto"),
+    "one machine only": ('helo.search --address "$head:$port"', "helo.search", "search: must run with --address"),
     "open to all": ("RAY_AUTH_MODE=token ", "", "RAY_AUTH_MODE: must be token"),
     "a token that is a comment": ("export RAY_AUTH_MODE", "# export RAY_AUTH_MODE", "RAY_AUTH_MODE: must be token"),
-    "no Ray": ("ray symmetric-run", "ray symetric-run", "ray: must call `ray symmetric-run`"),
+    "no Ray": ("ray start --block", "ray strat --block", "ray: must call `ray start` on all nodes"),
 }
 
 
