@@ -19,20 +19,25 @@ if TYPE_CHECKING:
 
 
 SEARCHES = (
-    "tests/analysis/test_browser.py",
-    "tests/search/execution/",
-    "tests/search/test_command.py",
-    "tests/search/test_failed_cells.py",
-    "tests/search/test_faults.py",
-    "tests/search/test_privacy.py",
-    "tests/search/test_storage_faults.py",
+    ("tests/search/execution/", "tests/search/test_faults.py"),
+    (
+        "tests/analysis/test_browser.py",
+        "tests/cluster/lab/",
+        "tests/search/test_command.py",
+        "tests/search/test_failed_cells.py",
+        "tests/search/test_privacy.py",
+        "tests/search/test_storage_faults.py",
+    ),
 )
-"""Files of long searches, and of clusters with several nodes, one after another: each uses the whole machine."""
+"""Two groups of files with long searches and clusters. Those of one group run one after another.
+
+More than two such tests at a time would wait for each other, since each can use the whole machine.
+"""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Run `SEARCHES` in one process. The other process runs all other files, including shorter searches.
+    """Start each process with one group of `SEARCHES`, and share all other files between them.
 
     The names of files decide, because the process that distributes tests does not collect them, and because pytest 9 no
     longer lets pytest-xdist change the node ids that its groups by marks need.
@@ -42,11 +47,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class SearchesTogether(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             file: str = nodeid.split("::")[0]
-            return SEARCHES[0] if file.startswith(SEARCHES) else file
+            return next((group[0] for group in SEARCHES if file.startswith(group)), file)
 
         def _assign_work_unit(self, node: Any) -> None:
-            if SEARCHES[0] in self.workqueue:  # first, because they take longest
-                self.workqueue.move_to_end(SEARCHES[0], last=False)
+            for group in reversed(SEARCHES):  # first, because they take longest
+                if group[0] in self.workqueue:
+                    self.workqueue.move_to_end(group[0], last=False)
             super()._assign_work_unit(node)
 
     return SearchesTogether(config, log)
