@@ -72,7 +72,7 @@ on_node() {
     shift 2
     log=$(mktemp)
     local start=(without_signal ray start --block --num-cpus="${SLURM_CPUS_PER_TASK:-1}" --num-gpus="${SLURM_GPUS_ON_NODE:-0}")
-    trap 'kill "$ray"; rm -f "$log"; exit 0' USR1 # the search has ended
+    trap 'kill "$ray" 2> /dev/null; rm -f "$log"; exit 0' USR1 # the search has ended
     if [ "$SLURM_PROCID" -eq 0 ]; then
         "${start[@]}" --head --port="${address##*:}" --include-dashboard=false > "$log" 2>&1 &
         ray=$!
@@ -91,15 +91,15 @@ on_node() {
         wait $!
         return
     fi
-    for attempt in 1 2 3 4 5; do
-        code=0
+    for attempt in {1..6}; do # the first ones may come before the head is ready
         "${start[@]}" --address="$address" > "$log" 2>&1 &
         ray=$!
-        wait "$ray" || code=$?
-        tail -n 5 "$log" >&2
-        echo "helo: Ray ended on $(uname -n) with exit code $code (attempt $attempt of 5)" >&2
-        sleep 5
+        wait "$ray"
+        without_signal sleep 5 &
+        wait $!
     done
+    tail -n 5 "$log" >&2
+    echo "helo: Ray did not start or ended $attempt times on $(uname -n)" >&2
     echo "helo: the search goes on without $(uname -n)" >&2
     without_signal sleep infinity & # the job lasts as long as the search
     ray=$!

@@ -408,6 +408,18 @@ LAB: dict[str, tuple[Mutation, str]] = {
         lambda content: content.update(min_workers=1, max_workers=1),
         "max_workers: must be at least 2, the number of worker_ips, got 1",
     ),
+    "workers that the head cannot reach": (
+        within("auth", drop("ssh_private_key")),
+        "auth.ssh_private_key: must be a private key that all machines accept",
+    ),
+    "workers that do not come back": (
+        within(HEAD, swap(1, "RAY_enable_autoscaler_v2=0", "RAY_enable_autoscaler_v2=1")),
+        "must set RAY_enable_autoscaler_v2=0",
+    ),
+    "containers without shared memory": (
+        put("docker", {"image": "rayproject/ray:2.60.0-py311", "container_name": "helo"}),
+        "docker.run_options: must have --shm-size",
+    ),
     "workers that are never started": (
         within(HEAD, swap(1, "--autoscaling-config=", "--no-config=")),
         "with --autoscaling-config=",
@@ -583,7 +595,7 @@ def test_a_network_policy_replaces_a_token(tmp_path: Path) -> None:
 
 SLURM = {
     "no end": ("#SBATCH --time=24:00:00\n", "", "#SBATCH --time: is missing (time limit of the job)"),
-    "shared machines": ("sleep 5\n", "ray stop\n", "#SBATCH --exclusive: is missing"),
+    "shared machines": ("set -euo pipefail\n", "set -euo pipefail\nray stop\n", "#SBATCH --exclusive: is missing"),
     "too late": ("set -euo pipefail\n", "set -euo pipefail\n#SBATCH --mem=1G\n", "must come before the first command"),
     "syntax": ("fi\n", "\n", "syntax: "),
     "one machine only": ('helo.search --address "$head:$port"', "helo.search", "search: must run with --address"),

@@ -23,6 +23,7 @@ import ray
 import torch
 from ray import cloudpickle
 from ray.cluster_utils import Cluster
+from ray.util import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
@@ -36,7 +37,7 @@ from helo.run.ledger import Ledger, LedgerWriter
 from helo.run.tables import CELL_COLUMNS, cells_table
 from helo.search.execution.cells import CellSettings, Train, run_cell
 from helo.search.execution.connection import SharedDataset, ray_cluster
-from helo.search.execution.elastic import ConcurrencyLimit, cluster_machines, share_folder
+from helo.search.execution.elastic import ConcurrencyLimit, cluster_machines, share_folder, worker_is_starting
 from helo.search.execution.progress import SearchProgress
 from helo.search.execution.recorder import Reporting
 from helo.search.execution.tune import run_cells
@@ -337,6 +338,17 @@ def test_the_concurrency_limit_follows_the_nodes_and_the_limits_of_the_autoscale
         assert ConcurrencyLimit(None, 8, 0.5).current() == 3 * 2
         (tmp_path / "ray_bootstrap_config.yaml").write_text("max_workers: many")
         assert ConcurrencyLimit(None, 1, 0.0).current() == 2 * cpus
+
+
+def test_room_for_a_worker_tells_one_that_starts_from_one_that_waits(cluster: Cluster) -> None:
+    with ray_cluster(cluster.address):
+        assert not worker_is_starting()
+        impossible, possible = placement_group([{"CPU": 1000}]), placement_group([{"CPU": 1}])
+        ray.get(possible.ready(), timeout=WAIT_S)
+        assert worker_is_starting()
+        remove_placement_group(possible)
+        wait_until(lambda: not worker_is_starting())  # the other one waits for a node
+        remove_placement_group(impossible)
 
 
 def test_a_search_ends_at_its_deadline_although_cells_wait_for_a_node(

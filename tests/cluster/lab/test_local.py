@@ -1,0 +1,137 @@
+"""The cluster file for machines of the lab: ``ray up`` and a search on hosts of this machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from lab_hosts import HUB, USER, Hosts, running_hosts, wait_for, why_not
+
+import helo
+from helo.data import simulate
+from helo.names import Column
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=str(why_not()))]
+
+ROOT = Path(__file__).parents[3]
+PORT = 5000
+"""Port of the object storage. It is the only server in the namespace of the hub."""
+
+SPACE = """
+configurations: 4
+parameters:
+  width: 8
+  heads: 1
+  epochs: 4
+  learning_rate: {low: 1e-3, high: 1e-2, log: true}
+"""
+VOLATILE = ["seconds", "node", "started", "finished"]
+
+PROFILE = f"""[default]
+region = us-east-1
+endpoint_url = http://{HUB}:{PORT}
+"""
+KEYS = """[default]
+aws_access_key_id = lab
+aws_secret_access_key = secret
+"""
+
+SHELL = "cd project && export PATH=$PWD/.venv/bin:$PATH RAY_AUTH_MODE=token\n"
+"""Start of a script on the laptop."""
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
+    with running_hosts(tmp_path_factory.mktemp("hosts"), "head", "first", "second", "laptop") as running:
+        yield running
+
+
+@contextmanager
+def object_storage_in_hub(hosts: Hosts) -> Iterator[None]:
+    """Run object storage with the bucket ``lab`` that all hosts reach."""
+    server = [sys.executable, "-m", "moto.server", "-H", HUB, "-p", str(PORT)]
+    with subprocess.Popen(hosts.in_hub(*server), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        made = hosts.in_hub("curl", "-sf", "-X", "PUT", f"http://{HUB}:{PORT}/lab")
+        wait_for(lambda: subprocess.run(made, capture_output=True, check=False).returncode == 0)
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+def cluster_file() -> str:
+    """Return the file of the project for the hosts, which have the packages already."""
+    text = (ROOT / "cluster" / "local.yaml").read_text(encoding="utf-8")
+    for old, new in (
+        ("192.168.1.10", "10.77.0.10"),
+        ("192.168.1.11, 192.168.1.12", "10.77.0.11, 10.77.0.12"),
+        ("ssh_user: ubuntu", f"ssh_user: {USER}"),
+        ("python3 -m venv .venv && .venv/bin/pip install", f"ln -sfn {sys.prefix} .venv && echo pip install"),
+        ("--object-store-memory=4000000000", "--object-store-memory=200000000 --num-cpus=1"),
+        ("--object-store-memory=1000000000", "--object-store-memory=200000000"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+def test_a_search_on_machines_of_the_lab_survives_one_of_them(hosts: Hosts, tmp_path: Path) -> None:
+    """Follow the README from a laptop: ``ray up``, a job through the tunnel, and ``ray down``."""
+    for name, text in (("local.yaml", cluster_file()), ("space.yaml", SPACE), ("config", PROFILE), ("keys", KEYS)):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    hosts.copy(ROOT, "laptop", "project", "--exclude=.git", "--exclude=.venv", "--exclude=__pycache__")
+    hosts.copy(tmp_path / "local.yaml", "laptop", "project/cluster/local.yaml")
+    for name in ("head", "first", "second"):  # a lab may have the keys of its storage on all machines
+        hosts.run(name, "mkdir -m 700 .aws")
+        hosts.copy(tmp_path / "config", name, ".aws/config")
+        hosts.copy(tmp_path / "keys", name, ".aws/credentials", "--chmod=600")
+    hosts.copy(tmp_path / "space.yaml", "head", "space.yaml")
+    hosts.run("laptop", f"ln -s {sys.prefix} project/.venv")
+    hosts.run("laptop", SHELL + "ray get-auth-token --generate > /dev/null 2>&1 && ray up -y cluster/local.yaml 2>&1")
+
+    def status() -> str:
+        return hosts.run("head", "RAY_AUTH_MODE=token helo-search/.venv/bin/ray status 2>&1")
+
+    wait_for(lambda: " 3 local.cluster.node" in status(), status)
+    assert hosts.run("head", "stat -c %a .ray") == "700\n"  # the token in it is for this user alone
+
+    with object_storage_in_hub(hosts):
+        tunnel = "(ray dashboard cluster/local.yaml > /tmp/tunnel 2>&1 < /dev/null &)\n"
+        ready = "until ray job list --address http://127.0.0.1:8265 > /dev/null 2>&1; do sleep 1; done\n"
+        search = "python -m helo.search --address auto --space space.yaml --baselines ridge --inner-folds 2"
+        submit = f"ray job submit --address http://127.0.0.1:8265 --submission-id one --no-wait -- {search}"
+        hosts.run("laptop", f"{SHELL}{tunnel}{ready}{submit} --out s3://lab/run 2>&1")
+
+        def job(command: str) -> str:
+            return hosts.run("laptop", f"{SHELL}ray job {command} --address http://127.0.0.1:8265 one 2>&1")
+
+        wait_for(lambda: "best validation kl" in job("logs"), lambda: job("logs"))
+        hosts.end("second")
+        wait_for(lambda: "SUCCEEDED" in job("status") or "FAILED" in job("status"), lambda: job("logs"))
+        assert "SUCCEEDED" in job("status"), job("logs")
+        hosts.run("laptop", SHELL + "ray down -y cluster/local.yaml 2>&1")
+        found = cells_of("s3://lab/run", hosts, tmp_path)
+    for name in ("head", "first"):
+        assert hosts.run(name, "pgrep -fl 'raylet|gcs_server|ray::' || true") == ""
+    space = tmp_path / "space.yaml"
+    local = helo.run_search(
+        simulate(), space, out=tmp_path / "local", progress=False, baselines=("ridge",), inner_folds=2
+    )
+    pd.testing.assert_frame_equal(found, comparable(local.cells), check_exact=True)
+
+
+def comparable(cells: pd.DataFrame) -> pd.DataFrame:
+    return cells.drop(columns=VOLATILE).sort_values([Column.CONFIGURATION, Column.FOLD], ignore_index=True)
+
+
+def cells_of(place: str, hosts: Hosts, folder: Path) -> pd.DataFrame:
+    """Return the cells of a run that only the hosts can reach."""
+    script = f"from helo.run.directory import Run; Run.open('{place}').cells.to_parquet('/tmp/cells')"
+    hosts.run("head", f'helo-search/.venv/bin/python -c "{script}"')
+    hosts.fetch("head", "/tmp/cells", folder / "cells.parquet")
+    return comparable(pd.read_parquet(folder / "cells.parquet"))
