@@ -131,7 +131,7 @@ def comparable(cells: pd.DataFrame) -> pd.DataFrame:
 
 def cells_of(place: str, hosts: Hosts, folder: Path) -> pd.DataFrame:
     """Return the cells of a run that only the hosts can reach."""
-    script = f"from helo.run.directory import Run; Run.open('{place}').cells.to_parquet('/tmp/cells')"
+    script = f"import helo; helo.load_run('{place}').cells.to_parquet('/tmp/cells')"
     hosts.run("head", f'helo-search/.venv/bin/python -c "{script}"')
     hosts.fetch("head", "/tmp/cells", folder / "cells.parquet")
     return comparable(pd.read_parquet(folder / "cells.parquet"))

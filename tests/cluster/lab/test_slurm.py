@@ -21,7 +21,6 @@ import pytest
 import helo
 from helo.data import simulate
 from helo.names import Column
-from helo.run.directory import Run
 
 SCRIPT = Path(__file__).parents[3] / "cluster" / "slurm.sh"
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "scontrol", "unshare")
@@ -251,7 +250,7 @@ def test_a_job_runs_a_search_and_ends_with_it(slurm: Slurm, space: Path, cells: 
     job = slurm.submit(SCRIPT, str(tmp_path / "run"), *options_of(space))
     assert job.end() == ("COMPLETED", "0:0"), job.log()
     assert not any(line.startswith(("srun", "slurmstepd", "helo:")) for line in job.log().splitlines()), job.log()
-    pd.testing.assert_frame_equal(comparable(Run.open(tmp_path / "run").cells), cells, check_exact=True)
+    pd.testing.assert_frame_equal(comparable(helo.load_run(tmp_path / "run").cells), cells, check_exact=True)
 
 
 def test_a_job_with_bad_input_ends_with_its_exit_code(slurm: Slurm, tmp_path: Path) -> None:
@@ -282,7 +281,7 @@ def test_a_requeued_job_resumes_without_a_node_that_does_not_start(
     assert job.end() == ("COMPLETED", "0:0"), job.log()
     assert "no Ray here" in job.log()
     assert f"resuming {run} with its original options" in job.log()
-    pd.testing.assert_frame_equal(comparable(Run.open(run).cells), cells, check_exact=True)
+    pd.testing.assert_frame_equal(comparable(helo.load_run(run).cells), cells, check_exact=True)
 
 
 def test_a_job_whose_time_is_up_requeues_itself(slurm: Slurm, space: Path, tmp_path: Path) -> None:
