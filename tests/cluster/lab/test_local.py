@@ -32,10 +32,7 @@ parameters:
 """
 VOLATILE = ["seconds", "node", "started", "finished"]
 
-PROFILE = f"""[default]
-region = us-east-1
-endpoint_url = http://{HUB}:{PORT}
-"""
+ENDPOINT = f"AWS_REGION=us-east-1 AWS_ENDPOINT_URL_S3=http://{HUB}:{PORT}"
 KEYS = """[default]
 aws_access_key_id = lab
 aws_secret_access_key = secret
@@ -82,13 +79,12 @@ def cluster_file() -> str:
 
 def test_a_search_on_machines_of_the_lab_survives_one_of_them(hosts: Hosts, tmp_path: Path) -> None:
     """Follow the README from a laptop: ``ray up``, a job through the tunnel, and ``ray down``."""
-    for name, text in (("local.yaml", cluster_file()), ("space.yaml", SPACE), ("config", PROFILE), ("keys", KEYS)):
+    for name, text in (("local.yaml", cluster_file()), ("space.yaml", SPACE), ("keys", KEYS)):
         (tmp_path / name).write_text(text, encoding="utf-8")
     hosts.copy(ROOT, "laptop", "project", "--exclude=.git", "--exclude=.venv", "--exclude=__pycache__")
     hosts.copy(tmp_path / "local.yaml", "laptop", "project/cluster/local.yaml")
     for name in ("head", "first", "second"):  # a lab may have the keys of its storage on all machines
         hosts.run(name, "mkdir -m 700 .aws")
-        hosts.copy(tmp_path / "config", name, ".aws/config")
         hosts.copy(tmp_path / "keys", name, ".aws/credentials", "--chmod=600")
     hosts.copy(tmp_path / "space.yaml", "head", "space.yaml")
     hosts.run("laptop", f"ln -s {sys.prefix} project/.venv")
@@ -103,16 +99,21 @@ def test_a_search_on_machines_of_the_lab_survives_one_of_them(hosts: Hosts, tmp_
     with object_storage_in_hub(hosts):
         tunnel = "(ray dashboard cluster/local.yaml > /tmp/tunnel 2>&1 < /dev/null &)\n"
         ready = "until ray job list --address http://127.0.0.1:8265 > /dev/null 2>&1; do sleep 1; done\n"
-        search = "python -m helo.search --address auto --space space.yaml --baselines ridge --inner-folds 2"
+        search = (
+            f"env {ENDPOINT} python -m helo.search --address auto --space space.yaml --baselines ridge --inner-folds 2"
+        )
         submit = f"ray job submit --address http://127.0.0.1:8265 --submission-id one --no-wait -- {search}"
         hosts.run("laptop", f"{SHELL}{tunnel}{ready}{submit} --out s3://lab/run 2>&1")
 
         def job(command: str) -> str:
             return hosts.run("laptop", f"{SHELL}ray job {command} --address http://127.0.0.1:8265 one 2>&1")
 
-        wait_for(lambda: "best validation kl" in job("logs"), lambda: job("logs"))
+        def ended() -> bool:
+            return any(state in job("status") for state in ("SUCCEEDED", "FAILED"))
+
+        wait_for(lambda: "best validation kl" in job("logs") or ended(), lambda: job("logs"))
         hosts.end("second")
-        wait_for(lambda: "SUCCEEDED" in job("status") or "FAILED" in job("status"), lambda: job("logs"))
+        wait_for(ended, lambda: job("logs"))
         assert "SUCCEEDED" in job("status"), job("logs")
         hosts.run("laptop", SHELL + "ray down -y cluster/local.yaml 2>&1")
         found = cells_of("s3://lab/run", hosts, tmp_path)
@@ -132,6 +133,6 @@ def comparable(cells: pd.DataFrame) -> pd.DataFrame:
 def cells_of(place: str, hosts: Hosts, folder: Path) -> pd.DataFrame:
     """Return the cells of a run that only the hosts can reach."""
     script = f"import helo; helo.load_run('{place}').cells.to_parquet('/tmp/cells')"
-    hosts.run("head", f'helo-search/.venv/bin/python -c "{script}"')
+    hosts.run("head", f'{ENDPOINT} helo-search/.venv/bin/python -c "{script}"')
     hosts.fetch("head", "/tmp/cells", folder / "cells.parquet")
     return comparable(pd.read_parquet(folder / "cells.parquet"))
