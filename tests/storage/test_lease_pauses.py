@@ -40,24 +40,24 @@ RENEW_S, FRESH_S, PATIENCE_S, SETTLE_S = 0.3, 1.2, 1.8, 0.3
 HOLDER: Final = f"""
 import random, sys, time
 from dataclasses import replace
-import helo.storage.locking as locking
+import helo.storage.lease as lease
 from helo._deadline import seconds_since_boot
 from helo.errors import InputError
 from helo.storage import Patience, lock_folder, open_folder
 
-locking.RENEW_S, locking.FRESH_S, locking.PATIENCE_S, locking.SETTLE_S = {RENEW_S}, {FRESH_S}, {PATIENCE_S}, {SETTLE_S}
+lease.RENEW_S, lease.FRESH_S, lease.PATIENCE_S, lease.SETTLE_S = {RENEW_S}, {FRESH_S}, {PATIENCE_S}, {SETTLE_S}
 name, place, seed = sys.argv[1:]
 folder, draw = open_folder(place), random.Random(seed)
 while True:
     try:
         with lock_folder(folder, "lock") as lock:
-            begun, ends = time.monotonic_ns(), time.monotonic() + draw.uniform(1, 20)
+            begun, ends = time.monotonic_ns(), time.monotonic() + draw.uniform(2, 20)
             guarded = folder.with_patience(Patience(30, guard=lock.check))
             while time.monotonic() < ends:
                 asked = time.monotonic_ns()
                 lock.check()
                 guarded.write(f"data/{{name}}-{{begun}}-{{asked}}", b"")
-                time.sleep(0.01)
+                time.sleep(0.03)
     except (InputError, OSError) as error:
         print(error, flush=True)
         time.sleep(0.1)
@@ -167,7 +167,7 @@ def test_two_processes_that_are_paused_never_write_at_a_time(storage_server: str
     tenures = len({one.begun for one in writes})
     allowed, on_their_way = intruders(writes)
     print(
-        f"{PAUSES} pauses, {len(writes)} writes in {tenures} tenures: {len(allowed)} allowed after another tenure began, "
+        f"{PAUSES} pauses, {len(writes)} writes in {tenures} tenures: {len(allowed)} allowed after another had begun, "
         f"{len(on_their_way)} on their way"
     )
     assert tenures > 1

@@ -19,7 +19,6 @@ from helo.evaluation.folds import Fold
 from helo.names import Column, Fault, Status
 from helo.run.ensemble.candidates import CandidateCells
 from helo.run.ledger import CellRecord, LedgerWriter
-from helo.search.execution import _ray_compat
 from helo.search.execution.cells import CellReport, CellSettings, cell_name, checkpoint_name, failed_record
 from helo.search.execution.deaths import WorkerDeaths
 from helo.search.execution.elastic import LostNodes, worker_is_starting
@@ -140,10 +139,6 @@ class CellRecorder(NotSaved, tune.Callback):
             finite = {name: value for name, value in row.items() if not math.isnan(value)}
             for logger in self.reporting.loggers:
                 logger.log_trial_result(iteration, trial, {**finite, TRAINING_ITERATION: row[Column.EPOCH]})
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Discard the statistics that Tune keeps of a finished trial. A search has thousands of them."""
-        _ray_compat.discard_metric_history(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Submit a cell whose actor died again, or record it as failed after too many attempts."""

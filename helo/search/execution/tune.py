@@ -10,7 +10,7 @@ from ray import tune
 
 from helo.evaluation.folds import Fold
 from helo.run.versions import package_versions
-from helo.search.execution import _ray_compat
+from helo.search.execution import _tune_compat
 from helo.search.execution.cells import CellSettings
 from helo.search.execution.connection import SharedDataset
 from helo.search.execution.elastic import ConcurrencyLimit
@@ -74,7 +74,11 @@ def run_cells(
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it reports cells as errors that are tried again
     handler = signal.getsignal(signal.SIGINT)
     try:
-        with scratch_folder("tune") as scratch, _ray_compat.keep_actors(IDLE_ACTOR_S):
+        with (
+            scratch_folder("tune") as scratch,
+            _tune_compat.keep_actors(IDLE_ACTOR_S),
+            _tune_compat.forget_finished_trials(),
+        ):
             tuner = tune.Tuner(
                 trainable,
                 tune_config=tune.TuneConfig(

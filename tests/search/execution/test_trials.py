@@ -6,9 +6,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ray.cluster_utils import Cluster
@@ -29,14 +30,31 @@ parameters: {width: 8, heads: 2, epochs: 10, dropout: {low: 0.1, high: 0.5}}
 """
 
 
+class Nodes:
+    """Nodes of a cluster on this machine, the first of which has no resources."""
+
+    def __init__(self, ports: Iterator[int]) -> None:
+        self.ports = ports
+        self.cluster = Cluster(
+            initialize_head=True,
+            head_node_args={"num_cpus": 0, "include_dashboard": False, **self.agents()},
+            shutdown_at_exit=False,
+        )
+
+    def agents(self) -> dict[str, int]:
+        """Return ports of a node's agents. A node that has to ask for them ends on a busy machine after 15 s."""
+        names = ("metrics_agent", "metrics_export", "dashboard_agent_listen", "runtime_env_agent")
+        return {f"{name}_port": next(self.ports) for name in names}
+
+    def add(self, **options: Any) -> Any:
+        return self.cluster.add_node(num_cpus=1, **self.agents(), **options)
+
+
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    """A cluster of a head node without resources, whose nodes also start on a busy machine."""
-    monkeypatch.setenv("RAY_agent_register_timeout_ms", "600000")  # a node ends itself after 15 s otherwise
-    head = {"num_cpus": 0, "include_dashboard": False}
-    found = Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=False)
+def nodes(free_ports: Callable[[int], list[int]]) -> Iterator[Nodes]:
+    found = Nodes(iter(free_ports(12)))
     yield found
-    found.shutdown()
+    found.cluster.shutdown()
 
 
 def search(cwd: Path, *words: str) -> subprocess.Popen[str]:
@@ -63,12 +81,12 @@ def parts(run: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (run / "ledger").glob("*.parquet")}
 
 
-def test_a_node_with_other_versions_runs_cells_on_request_only(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_node_with_other_versions_runs_cells_on_request_only(nodes: Nodes, tmp_path: Path) -> None:
     """It joins during the search, and is then the only node."""
     (tmp_path / "space.yaml").write_text(SPACE, encoding="utf-8")
     write_dataset(simulate(subjects=4, clips=2, windows=5, emotions=3), tmp_path / "data")
-    run, at = tmp_path / "run", ("--address", cluster.address)
-    same = cluster.add_node(num_cpus=1)
+    run, at = tmp_path / "run", ("--address", nodes.cluster.address)
+    same = nodes.add()
     new = ("--data", "data", "--space", "space.yaml", "--inner-folds", "1", "--baselines", "ridge", "--no-racing")
     process = search(tmp_path, *at, *new, "--out", "run")
     until = time.monotonic() + WAIT_S
@@ -76,8 +94,8 @@ def test_a_node_with_other_versions_runs_cells_on_request_only(cluster: Cluster,
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until
         time.sleep(0.02)
-    cluster.add_node(num_cpus=1, env_vars=other_environment(tmp_path / "other"))
-    cluster.remove_node(same, allow_graceful=False)
+    nodes.add(env_vars=other_environment(tmp_path / "other"))
+    nodes.cluster.remove_node(same, allow_graceful=False)
     output, errors = process.communicate(timeout=WAIT_S)
     assert process.returncode == 2, (output, errors)
     kept = parts(run)

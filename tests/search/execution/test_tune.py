@@ -26,7 +26,7 @@ from helo.run.ledger import Ledger, LedgerWriter
 from helo.run.manifest import Manifest
 from helo.search.context import SearchContext
 from helo.search.driver import run_remaining_cells
-from helo.search.execution import _ray_compat
+from helo.search.execution import _tune_compat
 from helo.search.execution.cells import CellSettings
 from helo.search.execution.connection import SharedDataset, ray_cluster
 from helo.search.execution.progress import SearchProgress
@@ -187,7 +187,7 @@ def test_an_existing_run_directory_is_not_changed(tmp_path: Path) -> None:
 
 
 def test_idle_actors_stay_until_others_need_their_place_or_time_has_passed() -> None:
-    patient = _ray_compat._IdleActors(idle_s=3600)
+    patient = _tune_compat._IdleActors(idle_s=3600)
     for actor in "abc":
         assert patient.cache_object("cpu", actor)
     assert list(patient.flush_cached_objects()) == []
@@ -199,7 +199,7 @@ def test_idle_actors_stay_until_others_need_their_place_or_time_has_passed() -> 
     assert list(patient.flush_cached_objects()) == ["a", "b"]
     assert patient.pop_cached_object("cpu") is None
 
-    hasty = _ray_compat._IdleActors(idle_s=0)
+    hasty = _tune_compat._IdleActors(idle_s=0)
     for actor in "abc":
         hasty.cache_object("cpu", actor)
     assert list(hasty.flush_cached_objects()) == ["a", "b"]  # one stays, as in Tune
