@@ -60,6 +60,8 @@ class Lease(FolderLock):
       for marks of others, and has lost it if there are any;
     - a claim counts if it is still there after `SETTLE_S`, so of two at a time the last one does. A claim that took
       long waits until a holder whose lease it may have replaced stops writing.
+
+    A process that is paused after it has asked, and before its request leaves, still makes that one request.
     """
 
     def __init__(self, folder: Folder, name: str, waiting: Callable[[str], None]) -> None:
