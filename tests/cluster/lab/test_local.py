@@ -109,12 +109,12 @@ def test_a_search_on_machines_of_the_lab_survives_one_of_them(hosts: Hosts, tmp_
             return hosts.run("laptop", f"{SHELL}ray job {command} --address http://127.0.0.1:8265 one 2>&1")
 
         def ended() -> bool:
-            return any(state in job("status") for state in ("SUCCEEDED", "FAILED"))
+            return any(f"Job 'one' {state}" in job("status") for state in ("succeeded", "failed"))
 
         wait_for(lambda: "best validation kl" in job("logs") or ended(), lambda: job("logs"))
         hosts.end("second")
         wait_for(ended, lambda: job("logs"))
-        assert "SUCCEEDED" in job("status"), job("logs")
+        assert "Job 'one' succeeded" in job("status"), job("logs")
         hosts.run("laptop", SHELL + "ray down -y cluster/local.yaml 2>&1")
         found = cells_of("s3://lab/run", hosts, tmp_path)
     for name in ("head", "first"):
