@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from ray import cloudpickle
 from rich.console import Console
+from searches import VOLATILE
 
 from helo.configuration import Configuration
 from helo.data import Dataset, simulate
@@ -49,7 +50,6 @@ SPACE = Space(
 )
 # Workers cannot import this module, so its functions are pickled by value.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
-VOLATILE = ["seconds", "node", "started", "finished"]
 
 
 @pytest.fixture(scope="module")
