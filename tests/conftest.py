@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SEARCHES = (
     "tests/analysis/test_browser.py",
+    "tests/faults/",
     "tests/search/execution/",
     "tests/search/test_command.py",
     "tests/search/test_failed_cells.py",

@@ -213,7 +213,7 @@ class _LocalLock(FolderLock):
                 return
         except FileNotFoundError:
             pass
-        raise OSError(f"{self._folder}: has been moved, removed or replaced while it was in use")
+        raise OSError(errno.ESTALE, "has been moved, removed or replaced while it was in use", str(self._folder))
 
 
 class _Lease(FolderLock):
@@ -232,7 +232,7 @@ class _Lease(FolderLock):
         if not self.lost and time.monotonic() - self._renewed > FRESH_S:
             self.patience.keep_trying(self.renew)
         if self.lost:
-            raise OSError(f"{self.folder}: another search has taken it over")
+            raise OSError(errno.ESTALE, "another search has taken it over", str(self.folder))
 
     def renew(self) -> None:
         """Write the lease again unless another process has replaced it; raise `OSError` if the storage fails."""

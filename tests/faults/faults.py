@@ -19,9 +19,6 @@ from searches import parts
 
 Undo = Callable[[], object]
 
-LIBRARY = next(iter(sorted(Path("/usr").glob("lib*/**/faketime/libfaketime.so.1"))), None)
-"""Library that gives a process another time of day."""
-
 LONGEST_STOP_S = 4.0
 """Longest time in seconds for which a process is stopped."""
 
@@ -39,8 +36,6 @@ def missing_for(kind: Kind) -> str | None:
         return "a small disk can only be made by root"
     if kind == Kind.MEMORY_GROUP and not os.access(GROUPS, os.W_OK):
         return "control groups of version 1 cannot be made here"
-    if kind == Kind.CLOCK and LIBRARY is None:
-        return "libfaketime is not installed"
     return None
 
 
@@ -100,12 +95,6 @@ def _stop(process: psutil.Process, amount: float) -> Undo:
         process.suspend()
         time.sleep(amount * LONGEST_STOP_S)  # the length of the fault
         process.resume()
-    return _nothing
-
-
-def _set_clock(fault: Fault, search: Search) -> Undo:
-    """Let the clock jump by up to five days, to either side."""
-    search.clock.write_text(f"{864000 * (fault.amount - 0.5):+.0f}")
     return _nothing
 
 
@@ -272,7 +261,6 @@ _CAUSES: dict[Kind, Callable[[Fault, Search], Undo]] = {
     Kind.INTERRUPT: _signal(signal.SIGINT, 10),
     Kind.STOP_DRIVER: _stop_driver,
     Kind.STOP_WORKER: _stop_worker,
-    Kind.CLOCK: _set_clock,
     Kind.FEW_FILES: _few_files,
     Kind.SMALL_FILES: _small_files,
     Kind.WORKER_MEMORY: _worker_memory,

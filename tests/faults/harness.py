@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from faults import invariants
-from faults.faults import LIBRARY, NoTargetError, Undo, cause, missing_for
+from faults.faults import NoTargetError, Undo, cause, missing_for
 from faults.schedule import Fault, Kind, Schedule
 from faults.search import Search
 from limits import small_disk
@@ -51,9 +51,6 @@ def prepared(schedule: Schedule, folder: Path, storage: str, proxy: StorageProxy
     search = Search(folder / "work", Path(tempfile.mkdtemp(prefix="hf", dir="/tmp")), "run")
     if schedule.on_storage:
         search.place, search.proxy = f"{storage}/run", proxy
-    if Kind.CLOCK in kinds:
-        search.clock = folder / "clock"
-        search.clock.write_text("+0")
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, search.temporary, ignore_errors=True)
         search.folder.mkdir()
@@ -74,7 +71,7 @@ def undergo(schedule: Schedule, search: Search, undisturbed: Path) -> None:
     """Run the search through its faults until it is complete, and compare it with an undisturbed one."""
     faults = [fault for fault in schedule.faults if missing_for(fault.kind) is None]
     first = [*WORDS, "--concurrency", str(schedule.concurrency), "--out", search.place]
-    words, seen = first, dict[str, str]()
+    words, seen, kept = first, dict[str, str](), set[str]()
     for _ in range(MOST_COMMANDS):
         _start(search, words)
         undoings, caused = _meet(faults, search)
@@ -87,6 +84,7 @@ def undergo(schedule: Schedule, search: Search, undisturbed: Path) -> None:
         codes = {0, 1, 130} | ({-9} if caused & KILLED else set()) | ({2} if Kind.MOVE_FILE in caused else set())
         invariants.assert_ended_well(code, output, errors, codes, search.has_run())
         invariants.assert_no_secret(search.folder, search.temporary)
+        kept |= invariants.kept_logs(errors, search.temporary)
         if caused & {Kind.REMOVE_RUN, Kind.REMOVE_PART}:
             seen = {}
         seen = invariants.assert_nothing_lost(seen, search)
@@ -99,20 +97,13 @@ def undergo(schedule: Schedule, search: Search, undisturbed: Path) -> None:
     else:
         pytest.fail("the search never ends")
     invariants.assert_same_results(search, undisturbed)
-    invariants.assert_nothing_temporary(search.temporary)
+    invariants.assert_nothing_temporary(search.temporary, kept)
 
 
 def _start(search: Search, words: list[str]) -> None:
     env = {"TMPDIR": str(search.temporary), "AWS_SECRET_ACCESS_KEY": invariants.SECRET, "AWS_ACCESS_KEY_ID": "a"}
     if search.proxy is not None:
         env["AWS_ENDPOINT_URL_S3"] = search.proxy.address
-    if search.clock is not None:
-        env |= {
-            "LD_PRELOAD": str(LIBRARY),
-            "FAKETIME_TIMESTAMP_FILE": str(search.clock),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
     search.entries = len(search.journal())
     search.process = command(*words, cwd=search.folder, env=env)
     search.sessions.add(search.process.pid)

@@ -40,8 +40,6 @@ class Search:
         Run as its commands name it.
     proxy : StorageProxy or None
         Proxy of its object storage.
-    clock : Path or None
-        File with the distance of its clock from the clock of this machine.
     process : subprocess.Popen
         The command that runs now.
     entries : int
@@ -54,7 +52,6 @@ class Search:
     temporary: Path
     place: str
     proxy: StorageProxy | None = None
-    clock: Path | None = None
     process: subprocess.Popen[str] | None = None
     entries: int = 0
     sessions: set[int] = field(default_factory=set)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from faults.faults import missing_for
 from faults.harness import WORDS, prepared, undergo, write_inputs
-from faults.schedule import CELLS, Kind, draw
+from faults.schedule import CELLS, FOUND, Kind, Schedule, draw
 from searches import done
 from storage_proxy import StorageProxy
 
@@ -19,7 +19,7 @@ from helo.run.directory import Run
 
 pytestmark = pytest.mark.slow
 
-SEEDS = range(*map(int, os.environ.get("HELO_TEST_FAULTS", "12").split(":")))
+SEEDS = range(*map(int, os.environ.get("HELO_TEST_FAULTS", "8").split(":")))
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +32,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("schedule", [*FOUND, *map(draw, SEEDS)], ids=lambda schedule: str(schedule.seed))
 def test_a_search_comes_through_its_faults(
-    seed: int, undisturbed: Path, object_storage: str, storage_proxy: StorageProxy, tmp_path: Path
+    schedule: Schedule, undisturbed: Path, object_storage: str, storage_proxy: StorageProxy, tmp_path: Path
 ) -> None:
-    schedule = draw(seed)
     print(schedule)
     with prepared(schedule, tmp_path, object_storage, storage_proxy) as search:
         undergo(schedule, search, undisturbed)

@@ -14,6 +14,7 @@ from ray import tune
 from ray.tune.logger import LoggerCallback
 from ray.tune.result import TRAINING_ITERATION
 
+from helo.errors import SearchError
 from helo.evaluation.folds import Fold
 from helo.names import Column, Fault, Status
 from helo.run.ensemble.candidates import CandidateCells
@@ -73,8 +74,8 @@ class CellRecorder(NotSaved, tune.Callback):
 
     Attributes
     ----------
-    ledger_error : OSError or None
-        Error of the ledger that ended the search. Tune wraps it in an exception of its own.
+    error : OSError or SearchError or None
+        Error of the ledger or of Ray that ended the search. Tune wraps it in an exception of its own.
     active : set of str
         Ids of the trials that run on a node now.
     """
@@ -83,11 +84,22 @@ class CellRecorder(NotSaved, tune.Callback):
         self, searcher: QueueSearcher, folds: tuple[Fold, ...], settings: CellSettings, reporting: Reporting
     ) -> None:
         self.searcher, self.folds, self.settings, self.reporting = searcher, folds, settings, reporting
-        self.ledger_error: OSError | None = None
+        self.error: OSError | SearchError | None = None
         self.active: set[str] = set()
         self._deaths, self._lost_nodes = WorkerDeaths(), LostNodes()
         self._lost_nodes_of_cell = Counter[str]()
         self._idle_since: float | None = time.monotonic()
+
+    def _require_ray(self) -> None:
+        try:
+            _ray_compat.require_alive()
+        except SearchError as error:
+            self.error = error
+            raise
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """End the search if Ray has ended."""
+        self._require_ray()
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Print what the search waits for if cells are pending and none has run for `IDLE_WARNING_S`."""
@@ -104,6 +116,7 @@ class CellRecorder(NotSaved, tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Note that a cell runs, and on which node."""
+        self._require_ray()  # first, because the node is known to Ray alone
         self.active.add(trial.trial_id)
         self._lost_nodes.trial_started(trial)
         if isinstance(self.searcher.running.get(trial.trial_id), PlannedCell):
@@ -138,6 +151,7 @@ class CellRecorder(NotSaved, tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Submit a cell whose actor died again, or record it as failed after too many attempts."""
+        self._require_ray()  # first: cells do not fail because of it, and Ray does not answer
         self.active.discard(trial.trial_id)
         cell = self.searcher.running.pop(trial.trial_id, None)
         if cell is None:  # the actor died after the cell had been recorded
@@ -156,7 +170,7 @@ class CellRecorder(NotSaved, tune.Callback):
         try:
             self.reporting.ledger.append(self._for_ledger(cell, record, outcome), cell.fold)
         except OSError as error:
-            self.ledger_error = error
+            self.error = error
             raise
         queue.tell(cell, outcome)
         if isinstance(cell, BaselineCell):

@@ -56,6 +56,8 @@ def run_cells(
     ------
     OSError
         If the ledger cannot be written.
+    SearchError
+        If Ray has ended on this machine.
     """
     threads = settings.training.threads
     searcher = QueueSearcher(queue, settings.deadline, ConcurrencyLimit(concurrency, threads, settings.gpus))
@@ -89,8 +91,8 @@ def run_cells(
             )
             tuner.fit()
     except Exception:
-        if recorder.ledger_error is not None:
-            raise recorder.ledger_error from None
+        if recorder.error is not None:
+            raise recorder.error from None
         raise
     finally:
         if threading.current_thread() is threading.main_thread():
