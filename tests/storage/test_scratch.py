@@ -69,8 +69,9 @@ from pathlib import Path
 from helo.storage.scratch import scratch_folder
 with scratch_folder("test", Path(sys.argv[1])) as scratch:
     (scratch.path / "a" / "b").mkdir(parents=True)
-    used = max(map(int, os.listdir("/proc/self/fd")))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (used + int(sys.argv[2]), resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + int(sys.argv[2]), resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 """
 
 
