@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 GROUPS = Path("/sys/fs/cgroup/memory")
@@ -33,6 +34,12 @@ def memory_group(name: str) -> Iterator[Path]:
     try:
         yield group
     finally:
-        for process in (group / "cgroup.procs").read_text().split():
-            (group.parent / "cgroup.procs").write_text(process)
-        group.rmdir()
+        deadline = time.monotonic() + 60
+        while group.exists():
+            for process in (group / "cgroup.procs").read_text().split():
+                with suppress(ProcessLookupError):
+                    (group.parent / "cgroup.procs").write_text(process)
+            with suppress(OSError):  # processes that were killed are not gone at once
+                group.rmdir()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)

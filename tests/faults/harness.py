@@ -116,8 +116,9 @@ def _meet(faults: list[Fault], search: Search) -> tuple[list[Undo], set[Kind]]:
         invariants.assert_no_secret(search.folder, search.temporary)
         if search.process.poll() is not None:
             break
-        fault = faults.pop(0)
-        with contextlib.suppress(NoTargetError):
-            undoings.append(cause(fault, search))
-            caused.add(fault.kind)
+        try:
+            undoings.append(cause(faults[0], search))
+        except NoTargetError:  # as for a worker of a search that ends; the next command has one
+            break
+        caused.add(faults.pop(0).kind)
     return undoings, caused

@@ -79,7 +79,7 @@ class Search:
         if point.stage == Stage.CREATED:
             return bool(phases)
         stage = max((STAGES.get(SearchPhase(phase), Stage.RAY) for phase in phases), default=Stage.RAY)
-        return stage >= point.stage and (stage > Stage.CELLS or len(parts(self.run)) >= point.cells)
+        return stage >= point.stage and len(parts(self.run)) >= point.cells
 
     def processes(self) -> list[psutil.Process]:
         """Return the running processes of the commands of this search. Ray's stay in the session of their command."""

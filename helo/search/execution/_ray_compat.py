@@ -115,8 +115,7 @@ def secrets_kept_from_actors() -> Iterator[None]:
 def dead_processes() -> list[str]:
     """Return the names of those processes of Ray on this machine that have ended, such as ``"raylet"``.
 
-    Read in Ray 2.60 (`ray._private.node`). If the part changes, the same as for `log_folder` holds, and a search whose
-    Ray is killed ends without a word.
+    Read in Ray 2.60 (`ray._private.node`). If the part changes, a search without Ray ends late and without a word.
     """
     try:
         return [str(name) for name, _ in ray._private.worker._global_node.dead_processes()]
@@ -125,12 +124,8 @@ def dead_processes() -> list[str]:
 
 
 def require_alive() -> None:
-    """Raise `SearchError` if a process of Ray on this machine has ended without which no cell can run.
-
-    Ray itself would go on for half a minute, and then end this process.
-    """
-    ended = sorted(NEEDED.intersection(dead_processes()))
-    if ended:
+    """Raise `SearchError` if a process of Ray on this machine has ended without which no cell can run."""
+    if ended := sorted(NEEDED.intersection(dead_processes())):
         raise SearchError(f"Ray has ended on this machine: its process {ended[0]} was killed or has crashed")
 
 
@@ -361,8 +356,8 @@ def keep_actors(idle_s: float) -> Iterator[None]:
     the next pending trial, and ends the actor that is starting for it. An actor takes seconds to start, because it
     imports torch. If cells are shorter than that, no second actor ever starts, and the search has the throughput of
     one. Where no trial is pending, as at the end of a generation, Tune also ends all idle actors but one. It has no
-    options for this. An actor that still waits for CPUs is given up as before. If the parts change, short cells run on
-    fewer actors.
+    options for this. An actor that still waits for CPUs is given up as before. Tune would wait for a Ray that has
+    ended, which then ends this process. If the parts change, short cells run on fewer actors.
 
     Parameters
     ----------
@@ -371,6 +366,7 @@ def keep_actors(idle_s: float) -> Iterator[None]:
     """
     try:
         reuse, start = TuneController._maybe_reuse_cached_actor, TuneController.__init__
+        clean = TuneController._cleanup_trials
     except AttributeError:
         yield
         return
@@ -387,8 +383,15 @@ def keep_actors(idle_s: float) -> Iterator[None]:
                 return False  # it has its CPUs, so it will be ready soon
         return bool(reuse(controller, trial))
 
+    @wraps(clean)
+    def clean_if_alive(controller: Any) -> None:
+        if not NEEDED.intersection(dead_processes()):
+            clean(controller)
+
     TuneController.__init__, TuneController._maybe_reuse_cached_actor = start_with_cache, reuse_unless_starting
+    TuneController._cleanup_trials = clean_if_alive
     try:
         yield
     finally:
         TuneController.__init__, TuneController._maybe_reuse_cached_actor = start, reuse
+        TuneController._cleanup_trials = clean
