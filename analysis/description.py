@@ -13,9 +13,10 @@ from helo.analysis.wording import describe_variants
 from helo.configuration import DEFAULTS, acting, single_role_note
 from helo.errors import InputError, shorten
 from helo.names import FOLD_ENSEMBLES, Column, FileName, Precision, Prefix, Status
-from helo.run.manifest import Manifest, spell_versions
+from helo.run.manifest import Manifest
 from helo.run.manifest_records import DatasetRecord, MachineRecord, ResourcesRecord
 from helo.run.selection import recommended
+from helo.run.versions import spell_nodes, spell_versions
 
 
 def describe_run(source: Source) -> list[tuple[str, str]]:
@@ -51,6 +52,7 @@ def describe_run(source: Source) -> list[tuple[str, str]]:
         ("Machine", _pairs(circumstances.machine)),
         ("Versions", _listed(circumstances.versions)),
         ("Versions changed", spell_versions(manifest.changed_versions)),
+        ("Versions of nodes", spell_nodes(manifest.other_versions)),
     ]
     return [(label, str(value)) for label, value in facts if value not in (None, "")]
 

@@ -101,7 +101,8 @@ def run_search(  # noqa: PLR0913 -- each setting of a search is an argument
         Address of a Ray cluster: ``"auto"`` or ``"HOST:PORT"``. By default Ray is started on this machine and stopped
         at the end. If this process is already connected to a cluster, that cluster is used and keeps running.
     allow_version_change : bool
-        With `resume`: continue although torch or other packages have other versions than before. The report says so.
+        With `resume`: continue although torch or other packages have other versions than before. With `address`: run
+        cells also on nodes of the cluster that have other versions. The report says so.
     export_predictions : bool
         Whether the test predictions of all cells and baselines are written to ``all_predictions.parquet``.
     retry_failed : bool

@@ -12,8 +12,9 @@ from helo.analysis.statistics.training_end import MIN_FOLDS
 from helo.analysis.wording.numbers import count, format_score
 from helo.metrics import METRICS
 from helo.names import Column, Estimate, Method, Normalisation, SearchProtocol, Status
-from helo.run.manifest import Manifest, spell_versions
+from helo.run.manifest import Manifest
 from helo.run.selection import best_per_fold
+from helo.run.versions import spell_nodes, spell_versions
 
 MEANINGS: Final = {
     Estimate.PER_FOLD_SELECTION: "in each fold, the configuration with the best inner validation score, scored on the"
@@ -221,6 +222,11 @@ def method_notes(manifest: Manifest) -> list[str]:
         notes.append(
             f"The search was resumed with other versions ({spell_versions(changed)}), so its cells may not be strictly"
             " comparable."
+        )
+    if others := manifest.other_versions:
+        notes.append(
+            f"Some cells ran on nodes of the cluster with other versions than the search ({spell_nodes(others)}), so"
+            " its cells may not be strictly comparable."
         )
     return notes
 

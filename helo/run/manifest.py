@@ -11,7 +11,7 @@ import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final
+from typing import Any
 
 from helo.errors import InputError
 from helo.names import FITTED_BASELINES, Delivery, Normalisation, Precision, SearchProtocol, enum_values
@@ -24,9 +24,7 @@ from helo.run.manifest_records import (
     T,
     typed,
 )
-
-DECISIVE: Final = ("helo-search", "torch", "pot", "optuna", "numpy", "scipy", "scikit-learn")
-"""Packages whose version may change the result of a cell or the next configuration, in the least digits or in full."""
+from helo.run.versions import DECISIVE, decisive_differences
 
 
 @dataclass(frozen=True)
@@ -154,12 +152,20 @@ class Manifest:
 
     def differences_from(self, versions: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
         """Return each package of `DECISIVE` whose latest recorded version is another, with both versions."""
-        last = self.last_circumstances.versions or {}
-        return {
-            package: (str(last[package]), versions[package])
-            for package in DECISIVE
-            if package in last and package in versions and str(last[package]) != versions[package]
-        }
+        return decisive_differences(self.last_circumstances.versions or {}, versions)
+
+    @property
+    def other_versions(self) -> dict[str, dict[str, tuple[str, ...]]]:
+        """Node whose versions differ from those of the search → name → version of the search and of the node."""
+        found: dict[str, dict[str, tuple[str, ...]]] = {}
+        for one in (self.circumstances, *self.resumed):
+            for node, versions in (one.other_versions or {}).items():
+                if isinstance(versions, dict):
+                    of_search = one.versions or {}
+                    found.setdefault(node, {}).update(
+                        {name: (str(of_search.get(name, "?")), str(its)) for name, its in versions.items()}
+                    )
+        return found
 
     @property
     def last_circumstances(self) -> Circumstances:
@@ -193,6 +199,14 @@ class Manifest:
         document = {**self.as_dict(), "deliver": resumption.deliver}
         document["resumed"] = [*(typed(document, "resumed", list) or []), resumption.as_dict()]
         return Manifest.from_dict(document)
+
+    def with_other_versions(self, node: str, versions: Mapping[str, str]) -> Manifest:
+        """Return this manifest with the versions of a node that differ from those of the search as it runs now."""
+        document = self.as_dict()
+        resumed = list(typed(document, "resumed", list) or [])
+        now = dict(resumed.pop()) if resumed else document
+        now["other_versions"] = {**(typed(now, "other_versions", dict) or {}), node: dict(versions)}
+        return Manifest.from_dict(document | {"resumed": [*resumed, now]} if now is not document else document)
 
     def with_cells(self, cells: int) -> Manifest:
         """Return this manifest with another number of cells of the whole search."""
@@ -297,15 +311,6 @@ def _require(found: Mapping[str, Any], key: str, kind: type[T], where: object) -
     if value is None:
         raise InputError(f"{where}: {key} is missing or wrong; this search cannot be resumed")
     return value
-
-
-def spell_versions(changed: Mapping[str, tuple[str, ...]]) -> str:
-    """Return changed versions as text.
-
-    >>> spell_versions({"torch": ("2.6.0", "2.7.1"), "numpy": ("2.0", "2.1")})
-    'torch 2.6.0 → 2.7.1, numpy 2.0 → 2.1'
-    """
-    return ", ".join(f"{package} {' → '.join(versions)}" for package, versions in changed.items())
 
 
 def _is_count(value: object) -> bool:

@@ -109,12 +109,15 @@ class Circumstances:
         Name to version, of Python and of the packages that a result depends on.
     git : str or None
         Commit of the project's checkout; None if it does not run from one.
+    other_versions : mapping or None
+        Node of a cluster whose versions differ from `versions` → name → its version.
     """
 
     resources: ResourcesRecord | None = None
     machine: MachineRecord | None = None
     versions: Mapping[str, Any] | None = None
     git: str | None = None
+    other_versions: Mapping[str, Any] | None = None
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> Circumstances:
@@ -135,6 +138,7 @@ class Circumstances:
             ),
             versions=typed(found, "versions", dict),
             git=typed(found, "git", str),
+            other_versions=typed(found, "other_versions", dict),
         )
 
 

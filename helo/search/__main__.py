@@ -114,7 +114,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--allow-version-change",
         action="store_true",
         default=None,
-        help="with --resume: continue with other versions of torch or other packages than before; the report says so",
+        help="continue with other versions of torch or other packages than before (--resume), or on nodes that have "
+        "other versions (--address); the report says so",
     )
     add("--plan", action="store_true", help="print a cost estimate from a timed probe, and do not start the search")
     add("--cluster", type=path_argument, metavar="FILE", help="with --plan: cluster file for the cost estimate")

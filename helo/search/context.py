@@ -84,7 +84,7 @@ class SearchContext:
     def stop_waiting(self) -> None:
         """Give up soon on storage that does not answer, because the search ends anyway."""
         if self._run is not None:
-            self._run = self._run.with_patience(Patience(END_S))
+            self._run = self._run.with_patience(Patience(END_S, guard=self.check_hold))
         if self._lock is not None:
             self._lock.patience = Patience(END_S)
 

@@ -17,9 +17,10 @@ from helo.errors import DivergedError
 from helo.names import FOLD_ENSEMBLES, Column, Delivery, FileName, SearchPhase, TableName
 from helo.run.ensemble.delivered import mean_ensemble, numbers_in
 from helo.run.selection import recommended
+from helo.run.versions import package_versions
 from helo.search.context import SearchContext
 from helo.search.execution.connection import SharedDataset, ray_cluster, run_on_worker
-from helo.search.setup.manifest import last_resources, package_versions
+from helo.search.setup.manifest import last_resources
 from helo.training.fitted import FittedModel, fit_model
 
 

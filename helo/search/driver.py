@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -16,6 +17,7 @@ from helo.names import Column, FileName, Prefix, SearchPhase, TableName
 from helo.run.directory import Run
 from helo.run.ensemble.candidates import CandidateCells
 from helo.run.ledger import LedgerWriter, drop_cells, part_name, rows_in
+from helo.run.versions import spell_versions
 from helo.search.context import SearchContext
 from helo.search.execution.cells import CellSettings
 from helo.search.execution.connection import SharedDataset, ray_cluster, ray_is_running, run_on_worker
@@ -132,8 +134,9 @@ def _run_cells(
                     SharedDataset(setup.dataset),
                     folds,
                     settings,
-                    Reporting(writer, progress, loggers, candidates),
+                    Reporting(writer, progress, loggers, candidates, partial(_note_versions, context)),
                     setup.resources.concurrency if is_external else resources.concurrency,
+                    setup.allow_version_change,
                 )
     except BaseException:
         context.stop_waiting()
@@ -156,6 +159,21 @@ def _require_recorded(run: Run, queue: Queue) -> None:
     lost += max(0, queue.finished_baseline_cells - len(run.ledger.baseline_parts()))
     if lost:
         raise SearchError(f"{run.ledger.folder}: records of finished cells have been removed ({lost})")
+
+
+def _note_versions(context: SearchContext, node: str, found: Mapping[str, tuple[str, ...]]) -> None:
+    """Record the versions of a node that differ from those of the search, or end the search with `InputError`."""
+    run, said = context.run, f"node {node}: has other versions than the search ({spell_versions(found)})"
+    if context.setup.allow_version_change:
+        run.update_manifest(run.manifest.with_other_versions(node, {name: its for name, (_, its) in found.items()}))
+        context.print_text(f"{said}; its cells may not be strictly comparable")
+        return
+    reason = (
+        f"{said}, so its cells may not be comparable with the others; install the versions of the search there, or "
+        "accept the others with --allow-version-change"
+    )
+    context.note(reason, SearchPhase.FAILED)
+    raise InputError(context.with_resume_command(reason))
 
 
 def _announce(context: SearchContext, resources: Resources, is_resumed: bool) -> None:

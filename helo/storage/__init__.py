@@ -1,7 +1,8 @@
 """Folders on this machine or on object storage (``s3://``, ``gs://``). Every file is written whole or not at all."""
 
 from helo.storage.folder import Folder, LocalFolder
-from helo.storage.locking import FolderLock, LockWatch, lock_folder
+from helo.storage.lease import FolderLock
+from helo.storage.locking import LockWatch, lock_folder
 from helo.storage.patience import END_S, SEARCH_S, Patience
 from helo.storage.places import is_uri, names_in, open_folder, place_of, require_new_folder
 

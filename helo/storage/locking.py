@@ -5,55 +5,23 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import json
 import os
-import platform
-import secrets
 import stat
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
 
-from helo.errors import InputError, StorageError
+from helo.errors import InputError
 from helo.storage.folder import Folder
-from helo.storage.patience import SEARCH_S, Patience
-
-RENEW_S: Final = 10.0
-"""Seconds between two renewals of a lease."""
-
-FRESH_S: Final = 40.0
-"""Maximum age in seconds of a lease that counts as valid without another look at the storage."""
-
-PATIENCE_S: Final = 60.0
-"""Seconds without a renewal after which a lease counts as abandoned."""
+from helo.storage.lease import PATIENCE_S, FolderLock, has_ended, held_lease, in_use_error, process_label, read_lease
 
 HELD_BY_ANOTHER: Final = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
 """Error numbers of `fcntl.flock` that mean that another process holds the lock. The others mean that there are none."""
 
-SETTLE_S: Final = 2.0
-"""Seconds between writing a new lease and reading it back. If two processes write at once, the last write wins."""
-
-
 LOOK_S: Final = 0.1
 """Seconds after which a lock that seemed to be held is tried a second time."""
-
-
-class FolderLock:
-    """Exclusive right to write to a folder.
-
-    Attributes
-    ----------
-    patience : Patience
-        How long `check` tries to reach storage that does not answer.
-    """
-
-    patience = Patience(SEARCH_S)
-
-    def check(self) -> None:
-        """Raise `OSError` if this process may no longer write to the folder, so that files of two do not mix."""
 
 
 def lock_folder(
@@ -89,7 +57,7 @@ def lock_folder(
         On entry, if the storage does not answer.
     """
     if folder.here is None:
-        return _lease(folder, name, waiting)
+        return held_lease(folder, name, waiting)
     return _local_lock(folder.here / name, folder, waiting)
 
 
@@ -124,13 +92,13 @@ class LockWatch:
                 if error.errno in HELD_BY_ANOTHER:
                     return True
             else:
-                if not _read(self._folder, self._name):
+                if not read_lease(self._folder, self._name):
                     return False
         return self._is_lease_held()
 
     def _is_lease_held(self) -> bool | None:
-        lease = _read(self._folder, self._name)
-        if not lease or _has_ended(lease):
+        lease = read_lease(self._folder, self._name)
+        if not lease or has_ended(lease):
             self._lease = {}
             return False
         now = self._clock()
@@ -184,11 +152,11 @@ def _local_lock(path: Path, folder: Folder, waiting: Callable[[str], None]) -> I
         except OSError as error:
             if error.errno in HELD_BY_ANOTHER:
                 file.seek(0)
-                raise _in_use_error(folder, file.read().strip() or "another process") from None
+                raise in_use_error(folder, file.read().strip() or "another process") from None
             reason = error.strerror or str(error)
         else:
             file.truncate(0)
-            file.write(_process_label())
+            file.write(process_label())
             file.flush()
             yield _LocalLock(folder, path, os.fstat(file.fileno()))
             return
@@ -196,7 +164,7 @@ def _local_lock(path: Path, folder: Folder, waiting: Callable[[str], None]) -> I
         f"{path}: this file system has no locks ({reason}); the search marks the folder as in use in this file "
         f"instead, which counts until {PATIENCE_S:.0f} s after the search has been killed"
     )
-    with _lease(folder, path.name, waiting) as lease:
+    with held_lease(folder, path.name, waiting) as lease:
         yield lease
 
 
@@ -214,131 +182,3 @@ class _LocalLock(FolderLock):
         except FileNotFoundError:
             pass
         raise OSError(errno.ESTALE, "has been moved, removed or replaced while it was in use", str(self._folder))
-
-
-class _Lease(FolderLock):
-    """Lease: a file or an object that names the process, written again every `RENEW_S` seconds."""
-
-    def __init__(self, folder: Folder, name: str, waiting: Callable[[str], None]) -> None:
-        # A single attempt at a time: a write that waited might replace the lease of a process that has come meanwhile.
-        self.folder = folder.with_patience(Patience(0))
-        self.name, self.token, self.patience = name, secrets.token_hex(8), Patience(SEARCH_S, waiting)
-        self.lost = False
-        self._renewing, self._renewed, self._renewals = threading.Lock(), -FRESH_S, 0
-
-    def check(self) -> None:
-        """Raise `OSError` if another process has taken over the folder."""
-        # A lease may be old although a thread renews it: the machine slept, or the network was down.
-        if not self.lost and time.monotonic() - self._renewed > FRESH_S:
-            self.patience.keep_trying(self.renew)
-        if self.lost:
-            raise OSError(errno.ESTALE, "another search has taken it over", str(self.folder))
-
-    def renew(self) -> None:
-        """Write the lease again unless another process has replaced it; raise `OSError` if the storage fails."""
-        with self._renewing:
-            started = time.monotonic()
-            if self._renewals and _read(self.folder, self.name).get("token") not in (self.token, None):
-                self.lost = True
-                return
-            content = {
-                "holder": _process_label(),
-                **_process_identity(),
-                "token": self.token,
-                "renewed": self._renewals,
-            }
-            self.folder.write(self.name, json.dumps(content).encode())
-            self._renewed, self._renewals = started, self._renewals + 1
-
-    def keep_renewing(self, released: threading.Event) -> None:
-        """Renew the lease regularly until it is lost or `released` is set."""
-        while not self.lost and not released.wait(RENEW_S):
-            with contextlib.suppress(OSError):  # the network may be down for a while; `check` tries again
-                self.renew()
-
-
-@contextmanager
-def _lease(folder: Folder, name: str, waiting: Callable[[str], None]) -> Iterator[FolderLock]:
-    lease = _Lease(folder, name, waiting)
-    try:
-        _wait_until_free(folder, name, waiting)
-        Patience().keep_trying(lease.renew)
-        time.sleep(SETTLE_S)
-        found = _read(folder, name)
-    except StorageError:
-        raise
-    except OSError as error:
-        raise InputError(f"{folder.where(name)}: cannot be written ({error})") from None
-    if found.get("token") != lease.token:
-        raise _in_use_error(folder, str(found.get("holder", "another process")))
-    released = threading.Event()
-    thread = threading.Thread(target=lease.keep_renewing, args=(released,), daemon=True, name="helo-lease")
-    thread.start()
-    try:
-        yield lease
-    finally:
-        released.set()
-        thread.join()
-        if not lease.lost:
-            with contextlib.suppress(OSError):  # a lease that stays counts as abandoned later
-                lease.folder.delete(name)
-
-
-def _wait_until_free(folder: Folder, name: str, waiting: Callable[[str], None]) -> None:
-    """Return once there is no lease or it is abandoned; raise `InputError` if its process renews it."""
-    lease = _read(folder, name)
-    holder = str(lease.get("holder", "another process"))
-    if not lease or _has_ended(lease):
-        return
-    waiting(f"{folder}: is in use by {holder}; waiting {PATIENCE_S:.0f} s to see whether that process still runs")
-    until = time.monotonic() + PATIENCE_S
-    while time.monotonic() < until:
-        time.sleep(min(1.0, PATIENCE_S))
-        current = _read(folder, name)
-        if not current:
-            return
-        if current != lease:
-            raise _in_use_error(folder, holder)
-
-
-def _read(folder: Folder, name: str) -> dict[str, Any]:
-    """Return the content of a lease, or an empty dictionary if there is no valid lease."""
-    try:
-        found = json.loads(folder.read(name))
-    except (FileNotFoundError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _process_identity() -> dict[str, Any]:
-    """Return fields that identify this process among those of all machines and containers.
-
-    The process number alone is ambiguous: containers and machines number their processes independently.
-    """
-    identity: dict[str, Any] = {"process": os.getpid(), "node": platform.node()}
-    with contextlib.suppress(OSError):  # these files exist on Linux only
-        identity["boot"] = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        identity["space"] = os.stat("/proc/self/ns/pid").st_ino
-    return identity
-
-
-def _has_ended(lease: dict[str, Any]) -> bool:
-    """Return whether the process of a lease ran on this machine and has ended."""
-    this = _process_identity()
-    process = lease.get("process")
-    is_local = "boot" in this and all(lease.get(key) == this.get(key) for key in ("node", "boot", "space"))
-    if not is_local or not isinstance(process, int) or process <= 0:
-        return False
-    try:
-        os.kill(process, 0)
-    except OSError as error:
-        return isinstance(error, ProcessLookupError)
-    return False
-
-
-def _in_use_error(folder: Folder, holder: str) -> InputError:
-    return InputError(f"{folder}: is in use by {holder}; wait for that process or end it")
-
-
-def _process_label() -> str:
-    return f"process {os.getpid()} on {platform.node()}"

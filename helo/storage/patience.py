@@ -51,8 +51,8 @@ class Patience:
     tell : callable
         Function that gets one line if the waiting takes long.
     guard : callable
-        Function that is called after a pause, before the next attempt. It raises an `OSError` if this process may no
-        longer change the folder.
+        Function that is called before a change, and before each further attempt at any request. It raises an `OSError`
+        if this process may no longer change the folder.
     """
 
     seconds: float = READ_S

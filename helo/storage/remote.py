@@ -117,6 +117,11 @@ class RemoteFolder(Folder):
 
         return self.patience.keep_trying(attempt)
 
+    def _change(self, request: Callable[[fs.FileSystem], Any], name: str) -> None:
+        """Make a request that changes the folder, if this process may."""
+        self.patience.guard()
+        self._ask(request, name)
+
     def names(self) -> list[str]:
         """See `Folder`."""
         found = self._ask(lambda system: system.get_file_info(fs.FileSelector(self.path, allow_not_found=True)))
@@ -160,16 +165,16 @@ class RemoteFolder(Folder):
             with system.open_output_stream(self._at(name)) as stream:
                 stream.write(content)
 
-        self._ask(write, name)
+        self._change(write, name)
 
     def delete(self, name: str) -> None:
         """See `Folder`."""
         with contextlib.suppress(FileNotFoundError):
-            self._ask(lambda system: system.delete_file(self._at(name)), name)
+            self._change(lambda system: system.delete_file(self._at(name)), name)
 
     def move(self, name: str, target: str) -> None:
         """See `Folder`."""
-        self._ask(lambda system: system.copy_file(self._at(name), self._at(target)), name)
+        self._change(lambda system: system.copy_file(self._at(name), self._at(target)), name)
         self.delete(name)
 
     @contextmanager
@@ -211,7 +216,7 @@ class RemoteFolder(Folder):
             system.copy_file(self._at(hidden), self._at(name))
 
         try:
-            self._ask(upload, name)
+            self._change(upload, name)
         finally:
             with contextlib.suppress(OSError):  # one more failure, or it was never there
                 self.with_patience(Patience(END_S)).delete(hidden)

@@ -79,7 +79,7 @@ def test_keys_and_their_order() -> None:
     assert list(BUILT.as_dict()) == [
         *("name", "started", "command", "data", "seed", "protocol", "racing", "pace", "normalise", "precision"),
         *("compiled", "cpus_per_cell", "space", "folds", "baselines", "deliver", "identity", "dataset"),
-        *("resources", "machine", "versions", "git", "resumed"),
+        *("resources", "machine", "versions", "git", "other_versions", "resumed"),
     ]
 
 
@@ -181,3 +181,15 @@ def test_versions_are_compared_with_the_latest_resumption() -> None:
     assert changed.differences_from({"torch": "2.7", "plotly": "5"}) == {}
     assert changed.differences_from({"torch": "2.6", "numpy": "2.0"}) == {"torch": ("2.7", "2.6")}
     assert replace(BUILT, circumstances=Circumstances()).differences_from({"torch": "2.6"}) == {}
+
+
+def test_versions_of_nodes_are_kept_with_the_start_or_resumption_in_which_they_ran() -> None:
+    assert BUILT.other_versions == {}
+    started = replace(BUILT, circumstances=replace(BUILT.circumstances, versions={"torch": "2.6", "numpy": "2.0"}))
+    first = started.with_other_versions("a", {"torch": "2.5"}).with_other_versions("b", {"numpy": "2.1"})
+    assert first.other_versions == {"a": {"torch": ("2.6", "2.5")}, "b": {"numpy": ("2.0", "2.1")}}
+    resumed = resumed_with(first, torch="2.7", numpy="2.0").with_other_versions("a", {"torch": "2.6"})
+    again = Manifest.from_dict(json.loads(json.dumps(resumed.as_dict())))
+    assert again.other_versions == {"a": {"torch": ("2.7", "2.6")}, "b": {"numpy": ("2.0", "2.1")}}
+    assert again.circumstances.other_versions == {"a": {"torch": "2.5"}, "b": {"numpy": "2.1"}}
+    assert BUILT.other_versions == {}

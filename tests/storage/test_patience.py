@@ -15,7 +15,7 @@ from storage_proxy import StorageProxy
 
 from helo.errors import StorageError
 from helo.storage import SEARCH_S, Folder, Patience, lock_folder, open_folder
-from helo.storage import locking as locking_module
+from helo.storage import lease as lease_module
 from helo.storage import patience as patience_module
 
 
@@ -129,9 +129,9 @@ def test_a_search_survives_ten_minutes_and_no_more_than_it_says(monkeypatch: pyt
 def test_a_lock_outlives_an_outage_unless_another_process_has_taken_it(
     folder: Folder, storage_proxy: StorageProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(locking_module, "SETTLE_S", 0.1)
-    monkeypatch.setattr(locking_module, "FRESH_S", 0.5)
-    monkeypatch.setattr(locking_module, "RENEW_S", 1e5)  # only `check` renews
+    monkeypatch.setattr(lease_module, "SETTLE_S", 0.1)
+    monkeypatch.setattr(lease_module, "FRESH_S", 0.5)
+    monkeypatch.setattr(lease_module, "RENEW_S", 1e5)  # only `check` renews
     with lock_folder(folder, "lock") as lock:
         lock.check()
         storage_proxy.refuse = lambda command, path: 503

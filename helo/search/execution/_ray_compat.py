@@ -1,8 +1,8 @@
 """Private and undocumented parts of Ray that the search depends on.
 
-No other module of the search reaches into them. Each function says in which versions of Ray the part was read, why the
-public API is not enough, and what happens to a search if the part changes. A search keeps working without any of them,
-apart from clusters that ask for a token.
+Only this module and `_tune_compat` reach into them. Each function says in which versions of Ray the part was read, why
+the public API is not enough, and what happens to a search if the part changes. A search keeps working without any of
+them, apart from clusters that ask for a token.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 import secrets
 import shlex
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import wraps
@@ -25,9 +24,6 @@ from ray._private import ray_constants
 from ray._private.node import Node
 from ray.exceptions import RayError
 from ray.tune.execution import class_cache
-from ray.tune.execution.tune_controller import TuneController
-from ray.tune.logger import TBXLoggerCallback
-from ray.tune.utils.object_cache import _ObjectCache
 
 from helo.errors import SearchError
 
@@ -231,46 +227,6 @@ def draining_nodes() -> set[str]:
         return set()
 
 
-def node_of_trial(trial: Any) -> str | None:
-    """Return the id of the node that runs the actor of a Tune trial, or None if it is unknown.
-
-    On a private cluster, which has one node, nobody is asked: a GCS server that has been killed would not answer.
-
-    Read in Ray 2.60 (`ray.tune.experiment.Trial`, `ray._private.state.actors`). `ray.util.state` has the same facts
-    only where the dashboard runs. If the part changes, each lost node counts as a failed attempt of its cells.
-    """
-    try:
-        if is_private():
-            return None
-        actor = trial.temporary_state.ray_actor
-        return str(ray._private.state.actors(actor._actor_id.hex())["Address"]["NodeID"])
-    except (AttributeError, LookupError, RayError):
-        return None
-
-
-def error_of_trial(trial: Any) -> str:
-    """Return the text of the last error of a Tune trial.
-
-    Read in Ray 2.60 (`ray.tune.experiment.Trial`). Tune passes the error to no callback. If the part changes, reasons
-    of failed cells do not say why their workers ended.
-    """
-    try:
-        return Path(trial.error_file).read_text("utf-8", "replace")  # `get_error` reads where Tune copies it later
-    except (AttributeError, OSError, TypeError):
-        return ""
-
-
-def discard_metric_history(trial: Any) -> None:
-    """Discard the statistics that Tune keeps of the metrics of a finished trial.
-
-    Read in Ray 2.60 (`ray.tune.trainable.metadata`). Tune has no option to switch them off. If the part changes, the
-    driver needs some kilobytes of memory more for each cell.
-    """
-    with suppress(AttributeError):
-        trial.run_metadata.metric_n_steps.clear()
-        trial.run_metadata.metric_analysis.clear()
-
-
 def enable_token_authentication() -> bool:
     """Let this process use the token stored for this user, and return whether token authentication is enabled.
 
@@ -286,112 +242,3 @@ def enable_token_authentication() -> bool:
     except ImportError:
         return False
     return bool(enable(warn_if_disabled=False))
-
-
-def open_tensorboard_writer(logger: TBXLoggerCallback, trial: Any, folder: Path) -> None:
-    """Open the TensorBoard writer of a trial in a given folder.
-
-    Read in Ray 2.60 (`ray.tune.logger.tensorboardx`). The public callback always writes into Tune's own folder of a
-    trial, which is deleted after a search. If the part changes, searches with ``--log tensorboard`` fail at once.
-    """
-    logger._trial_writer[trial] = logger._summary_writer_cls(str(folder), flush_secs=30)
-    logger._trial_result[trial] = {}
-
-
-class _IdleActors(_ObjectCache):
-    """Idle actors, which wait for their next cell.
-
-    Tune keeps one of them at most while no cell is pending. When the cells of the next generation come, all others
-    would start anew.
-
-    Parameters
-    ----------
-    idle_s : float
-        Seconds after which an idle actor is ended, unless it is the last one. The autoscaler can then remove its node.
-    """
-
-    def __init__(self, idle_s: float) -> None:
-        super().__init__(may_keep_one=True)
-        self._idle_s = idle_s
-        self._idle_since: dict[Any, float] = {}
-
-    def cache_object(self, key: Any, obj: Any) -> bool:
-        """Add an actor whose cell has ended. Return True: it is kept until `flush_cached_objects` ends it."""
-        self._cached_objects[key].append(obj)
-        self._num_cached_objects += 1
-        self._idle_since[obj] = time.monotonic()
-        return True
-
-    def pop_cached_object(self, key: Any) -> Any:
-        """Remove and return the actor that has been idle for the shortest time, so that the others can end."""
-        if not self.has_cached_object(key):
-            return None
-        self._num_cached_objects -= 1
-        actor = self._cached_objects[key].pop()
-        del self._idle_since[actor]
-        return actor
-
-    def flush_cached_objects(self, force_all: bool = False) -> Iterator[Any]:
-        """Remove and yield the actors to end: those that hold what a pending cell needs, and those idle for long."""
-        now = time.monotonic()
-        for key, actors in self._cached_objects.items():
-            pending = 0 if force_all else self._max_num_objects[key]
-            others_wait = any(count for other, count in self._max_num_objects.items() if other != key)
-            while len(actors) > pending:
-                may_stay = not (force_all or others_wait)
-                is_last = self._num_cached_objects == 1
-                if may_stay and (is_last or now - self._idle_since[actors[0]] < self._idle_s):
-                    break
-                self._num_cached_objects -= 1
-                actor = actors.pop(0)
-                del self._idle_since[actor]
-                yield actor
-
-
-@contextmanager
-def keep_actors(idle_s: float) -> Iterator[None]:
-    """Keep actors that are starting or idle while the actors of other trials become free.
-
-    Read in Ray 2.60 (`ray.tune.execution.tune_controller`, `ray.tune.utils.object_cache`). Tune gives a free actor to
-    the next pending trial, and ends the actor that is starting for it. An actor takes seconds to start, because it
-    imports torch. If cells are shorter than that, no second actor ever starts, and the search has the throughput of
-    one. Where no trial is pending, as at the end of a generation, Tune also ends all idle actors but one. It has no
-    options for this. An actor that still waits for CPUs is given up as before. Tune would wait for a Ray that has
-    ended, which then ends this process. If the parts change, short cells run on fewer actors.
-
-    Parameters
-    ----------
-    idle_s : float
-        Seconds after which idle actors end.
-    """
-    try:
-        reuse, start = TuneController._maybe_reuse_cached_actor, TuneController.__init__
-        clean = TuneController._cleanup_trials
-    except AttributeError:
-        yield
-        return
-
-    @wraps(start)
-    def start_with_cache(controller: Any, *arguments: Any, **options: Any) -> None:
-        start(controller, *arguments, **options)
-        controller._actor_cache = _IdleActors(idle_s)
-
-    @wraps(reuse)
-    def reuse_unless_starting(controller: Any, trial: Any) -> bool:
-        with suppress(AttributeError, LookupError):
-            if controller._trial_to_actor[trial] in controller._actor_manager._live_actors_to_ray_actors_resources:
-                return False  # it has its CPUs, so it will be ready soon
-        return bool(reuse(controller, trial))
-
-    @wraps(clean)
-    def clean_if_alive(controller: Any) -> None:
-        if not NEEDED.intersection(dead_processes()):
-            clean(controller)
-
-    TuneController.__init__, TuneController._maybe_reuse_cached_actor = start_with_cache, reuse_unless_starting
-    TuneController._cleanup_trials = clean_if_alive
-    try:
-        yield
-    finally:
-        TuneController.__init__, TuneController._maybe_reuse_cached_actor = start, reuse
-        TuneController._cleanup_trials = clean

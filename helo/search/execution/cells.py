@@ -111,11 +111,17 @@ class CellReport:
         Whether the cell failed for lack of memory. Its record is written only if the cell is not tried again.
     has_checkpoint : bool
         Whether the cell may have left a checkpoint.
+    node : str
+        Name of the node.
+    other_versions : mapping
+        What has another version on this node than in the driver, see `helo.run.versions.worker_differences`.
     """
 
     record: CellRecord | None
     out_of_memory: bool = False
     has_checkpoint: bool = False
+    node: str = field(default_factory=platform.node)
+    other_versions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def run_cell(

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from helo._machine import memory_limit, oom_kills
 from helo._text import format_size
-from helo.search.execution import _ray_compat
+from helo.search.execution import _ray_compat, _tune_compat
 
 _MONITOR: Final = "running low on memory"
 """Words of Ray about a worker that it has ended because the memory of the node is nearly full."""
@@ -44,7 +44,7 @@ class WorkerDeaths:
         -------
         str
         """
-        said = _ray_compat.error_of_trial(trial)
+        said = _tune_compat.error_of_trial(trial)
         before, self._killed = self._killed, oom_kills()
         return reason_of(said, self._killed - before, _ray_compat.log_folder())
 

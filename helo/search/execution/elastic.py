@@ -15,7 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from helo._yaml import read_yaml
 from helo.cluster.filling import Node
 from helo.errors import InputError
-from helo.search.execution import _ray_compat
+from helo.search.execution import _ray_compat, _tune_compat
 from helo.search.sizing.resources import Machines
 from helo.storage import LocalFolder
 from helo.training.checkpoints import CheckpointStore
@@ -138,7 +138,7 @@ class LostNodes:
 
     def trial_started(self, trial: Any) -> None:
         """Remember the node on which a trial runs."""
-        node = _ray_compat.node_of_trial(trial)
+        node = _tune_compat.node_of_trial(trial)
         if node is not None:
             self._node_of[trial.trial_id] = node
 

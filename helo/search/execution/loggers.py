@@ -13,7 +13,7 @@ from ray.tune.logger import LoggerCallback, TBXLoggerCallback
 
 from helo.errors import describe_error
 from helo.names import CellLogger
-from helo.search.execution import _ray_compat
+from helo.search.execution import _tune_compat
 from helo.search.execution.cells import cell_name
 from helo.search.execution.trials import NotSaved, cell_of_trial
 
@@ -26,7 +26,7 @@ class _TensorBoardLogger(TBXLoggerCallback):
         self.folder = folder
 
     def log_trial_start(self, trial: Any) -> None:
-        _ray_compat.open_tensorboard_writer(self, trial, self.folder / cell_name(cell_of_trial(trial.config)))
+        _tune_compat.open_tensorboard_writer(self, trial, self.folder / cell_name(cell_of_trial(trial.config)))
 
 
 class _OptionalLogger(NotSaved, LoggerCallback):

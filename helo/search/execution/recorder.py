@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,13 +14,12 @@ from ray import tune
 from ray.tune.logger import LoggerCallback
 from ray.tune.result import TRAINING_ITERATION
 
-from helo.errors import SearchError
+from helo.errors import InputError, SearchError
 from helo.evaluation.folds import Fold
 from helo.names import Column, Fault, Status
 from helo.run.ensemble.candidates import CandidateCells
 from helo.run.ledger import CellRecord, LedgerWriter
-from helo.search.execution import _ray_compat
-from helo.search.execution.cells import CellSettings, cell_name, checkpoint_name, failed_record
+from helo.search.execution.cells import CellReport, CellSettings, cell_name, checkpoint_name, failed_record
 from helo.search.execution.deaths import WorkerDeaths
 from helo.search.execution.elastic import LostNodes, worker_is_starting
 from helo.search.execution.progress import SearchProgress
@@ -50,12 +49,16 @@ class Reporting:
         Loggers of trials, see `helo.search.execution.loggers.make_loggers`.
     candidates : CandidateCells
         The best completed cells of each fold, which alone keep their out-of-fold predictions.
+    other_versions : callable
+        Function that gets the name of each node with other versions than the driver, and what differs. It raises an
+        error to end the search.
     """
 
     ledger: LedgerWriter
     progress: SearchProgress
     loggers: Sequence[LoggerCallback] = ()
     candidates: CandidateCells = field(default_factory=CandidateCells)
+    other_versions: Callable[[str, Mapping[str, tuple[str, ...]]], None] = lambda node, found: None
 
 
 class CellRecorder(NotSaved, tune.Callback):
@@ -74,8 +77,9 @@ class CellRecorder(NotSaved, tune.Callback):
 
     Attributes
     ----------
-    error : OSError or SearchError or None
-        Error of the ledger or of Ray that ended the search. Tune wraps it in an exception of its own.
+    error : OSError, InputError, SearchError or None
+        Error of the ledger, of a node with other versions, or of Ray, that ended the search. Tune wraps it in an
+        exception of its own.
     active : set of str
         Ids of the trials that run on a node now.
     """
@@ -84,10 +88,11 @@ class CellRecorder(NotSaved, tune.Callback):
         self, searcher: QueueSearcher, folds: tuple[Fold, ...], settings: CellSettings, reporting: Reporting
     ) -> None:
         self.searcher, self.folds, self.settings, self.reporting = searcher, folds, settings, reporting
-        self.error: OSError | SearchError | None = None
+        self.error: OSError | InputError | SearchError | None = None
         self.active: set[str] = set()
         self._deaths, self._lost_nodes = WorkerDeaths(), LostNodes()
         self._lost_nodes_of_cell = Counter[str]()
+        self._other_nodes: set[str] = set()
         self._idle_since: float | None = time.monotonic()
 
     def _require_ray(self) -> None:
@@ -134,6 +139,8 @@ class CellRecorder(NotSaved, tune.Callback):
         self.active.discard(trial.trial_id)
         self._lost_nodes.trial_finished(trial)
         cell = self.searcher.running.pop(trial.trial_id)
+        if report.other_versions:
+            self._note_versions(report)
         if report.record is None:  # paused at the deadline
             return
         is_lost = report.record.fault == Fault.MACHINE
@@ -144,10 +151,6 @@ class CellRecorder(NotSaved, tune.Callback):
             finite = {name: value for name, value in row.items() if not math.isnan(value)}
             for logger in self.reporting.loggers:
                 logger.log_trial_result(iteration, trial, {**finite, TRAINING_ITERATION: row[Column.EPOCH]})
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Discard the statistics that Tune keeps of a finished trial. A search has thousands of them."""
-        _ray_compat.discard_metric_history(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Submit a cell whose actor died again, or record it as failed after too many attempts."""
@@ -163,6 +166,16 @@ class CellRecorder(NotSaved, tune.Callback):
         why = self._deaths.explain(trial)
         if not self.searcher.queue.retry(cell):
             self._record(cell, failed_record(cell, self.folds[cell.fold].test, why), has_checkpoint=True)
+
+    def _note_versions(self, report: CellReport) -> None:
+        if report.node in self._other_nodes:
+            return
+        self._other_nodes.add(report.node)
+        try:
+            self.reporting.other_versions(report.node, report.other_versions)
+        except (OSError, InputError) as error:
+            self.error = error
+            raise
 
     def _record(self, cell: Cell, record: CellRecord, has_checkpoint: bool) -> None:
         queue, progress = self.searcher.queue, self.reporting.progress

@@ -8,6 +8,7 @@ stores it, which keeps Tune's own bookkeeping small.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ray import tune
@@ -15,6 +16,7 @@ from ray.tune.search import Searcher
 
 from helo._deadline import Deadline
 from helo.evaluation.folds import Fold
+from helo.run.versions import worker_differences
 from helo.search.execution.cells import CellReport, CellSettings, identity_of, run_cell
 from helo.search.execution.connection import SharedDataset
 from helo.search.execution.elastic import ConcurrencyLimit, DrainCheck
@@ -50,6 +52,22 @@ class DrainingNodeError(Exception):
     """Ends the actors on a node that is about to be removed. Tune would submit the next cell to them otherwise."""
 
 
+@dataclass(frozen=True)
+class VersionCheck:
+    """Comparison of the versions on each node with those of the driver.
+
+    Attributes
+    ----------
+    driver : mapping
+        Name to version in the driver, from `helo.run.versions.package_versions`.
+    may_differ : bool
+        Whether cells also run on nodes with other versions.
+    """
+
+    driver: Mapping[str, str]
+    may_differ: bool = False
+
+
 class CellTrainable(tune.Trainable):
     """Actor whose trials each run one cell, in one step."""
 
@@ -60,6 +78,7 @@ class CellTrainable(tune.Trainable):
         dataset: SharedDataset,
         folds: tuple[Fold, ...],
         settings: CellSettings,
+        versions: VersionCheck,
     ) -> None:
         """Prepare the actor, with the dataset from the node's object store.
 
@@ -73,7 +92,11 @@ class CellTrainable(tune.Trainable):
             All folds of the search.
         settings : CellSettings
             Settings that all cells share.
+        versions : VersionCheck
+            Versions of the driver. Where they differ, each report says so, and cells run only if that is allowed.
         """
+        self._other_versions = worker_differences(versions.driver)
+        self._may_run = versions.may_differ or not self._other_versions
         self._cell = cell_of_trial(config)
         self._dataset, self._folds, self._settings = dataset.get(), folds, settings
         self._is_draining = DrainCheck()
@@ -98,10 +121,15 @@ class CellTrainable(tune.Trainable):
         """
         if self._is_draining():
             raise DrainingNodeError
+        if not self._may_run:
+            return self._result(CellReport(None))
         report = run_cell(self._cell, self._dataset, self._folds, self._settings, self._is_draining)
         if report.record is None and self._is_draining():
             raise DrainingNodeError
-        return {_REPORT: _Opaque(report), "done": True}
+        return self._result(report)
+
+    def _result(self, report: CellReport) -> dict[str, Any]:
+        return {_REPORT: _Opaque(replace(report, other_versions=self._other_versions)), "done": True}
 
 
 class NotSaved:

@@ -9,12 +9,13 @@ import threading
 from ray import tune
 
 from helo.evaluation.folds import Fold
-from helo.search.execution import _ray_compat
+from helo.run.versions import package_versions
+from helo.search.execution import _tune_compat
 from helo.search.execution.cells import CellSettings
 from helo.search.execution.connection import SharedDataset
 from helo.search.execution.elastic import ConcurrencyLimit
 from helo.search.execution.recorder import CellRecorder, DeadlineStopper, Reporting
-from helo.search.execution.trials import CellTrainable, QueueSearcher, cell_of_trial
+from helo.search.execution.trials import CellTrainable, QueueSearcher, VersionCheck, cell_of_trial
 from helo.search.planning.queue import Queue
 from helo.storage.scratch import scratch_folder
 
@@ -29,6 +30,7 @@ def run_cells(
     settings: CellSettings,
     reporting: Reporting,
     concurrency: int | None = None,
+    may_differ: bool = False,
 ) -> bool:
     """Run the cells of a search on the Ray cluster that this process is connected to.
 
@@ -46,6 +48,8 @@ def run_cells(
         Receivers of finished cells: ledger, progress, loggers.
     concurrency : int or None
         Number of cells at the same time. None runs as many as fit on the cluster while it grows and shrinks.
+    may_differ : bool
+        Whether cells also run on nodes whose versions of packages differ from those of this process.
 
     Returns
     -------
@@ -56,20 +60,27 @@ def run_cells(
     ------
     OSError
         If the ledger cannot be written.
+    InputError
+        If `reporting.other_versions` refuses a node.
     SearchError
         If Ray has ended on this machine.
     """
     threads = settings.training.threads
     searcher = QueueSearcher(queue, settings.deadline, ConcurrencyLimit(concurrency, threads, settings.gpus))
+    versions = VersionCheck(package_versions(), may_differ)
     trainable = tune.with_resources(
-        tune.with_parameters(CellTrainable, dataset=dataset, folds=folds, settings=settings),
+        tune.with_parameters(CellTrainable, dataset=dataset, folds=folds, settings=settings, versions=versions),
         lambda config: tune.PlacementGroupFactory([{"CPU": threads, "GPU": settings.gpu_share(cell_of_trial(config))}]),
     )
     recorder = CellRecorder(searcher, folds, settings, reporting)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it reports cells as errors that are tried again
     handler = signal.getsignal(signal.SIGINT)
     try:
-        with scratch_folder("tune") as scratch, _ray_compat.keep_actors(IDLE_ACTOR_S):
+        with (
+            scratch_folder("tune") as scratch,
+            _tune_compat.keep_actors(IDLE_ACTOR_S),
+            _tune_compat.forget_finished_trials(),
+        ):
             tuner = tune.Tuner(
                 trainable,
                 tune_config=tune.TuneConfig(

@@ -111,6 +111,7 @@ def options_to_repeat(setup: SearchSetup, run: Run | None) -> dict[str, Any]:
             ("concurrency", setup.resources.concurrency),
             ("gpus_per_cell", setup.resources.gpus_per_cell),
             ("export_predictions", setup.export_predictions or None),
+            ("allow_version_change", (setup.address is not None and setup.allow_version_change) or None),
             ("log", list(setup.loggers) or None),
         )
         if value is not None
@@ -189,14 +190,14 @@ def _read_setup(request: Request, run: Run | None, command: str, started: float)
         loggers=request.loggers,
         export_predictions=request.value("export_predictions"),
         retry_failed=request.value("retry_failed"),
+        allow_version_change=request.value("allow_version_change"),
         deliver=setup.deliver if request.deliver is None else request.deliver,
     )
 
 
 def _check_versions(run: Run, request: Request) -> None:
     """Raise `InputError` if packages have other versions than before, unless the user accepts that."""
-    from helo.run.manifest import spell_versions
-    from helo.search.setup.manifest import package_versions
+    from helo.run.versions import package_versions, spell_versions
 
     changed = run.manifest.differences_from(package_versions())
     if changed and not request.value("allow_version_change"):

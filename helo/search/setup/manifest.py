@@ -7,7 +7,6 @@ import platform
 import subprocess
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,26 +24,12 @@ from helo.run.manifest_records import (
     ResourcesRecord,
     Resumption,
 )
+from helo.run.versions import package_versions
 from helo.search.planning.pace import Pace
 from helo.search.sizing.resources import Resources
 
 if TYPE_CHECKING:
     from helo.search.setup.search_setup import SearchSetup
-
-PACKAGES: Final = (
-    "helo-search",
-    "torch",
-    "pot",
-    "ray",
-    "optuna",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "pandas",
-    "pyarrow",
-    "plotly",
-)
-"""Distributions whose versions are recorded."""
 
 GIT_TIMEOUT_S: Final = 5
 """Seconds to wait for ``git``."""
@@ -113,17 +98,6 @@ def last_resources(run: Run) -> Resources:
     if found is None or found.cpus_per_cell is None:
         raise InputError(f"{run.folder.where(FileName.MANIFEST)}: resources must have cpus_per_cell, got {found}")
     return Resources(found.concurrency, found.cpus_per_cell, found.gpus_per_cell)
-
-
-def package_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that a result depends on."""
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions
 
 
 def _circumstances(resources: Resources) -> Circumstances:

@@ -290,8 +290,8 @@ def problems_of(request: Request) -> list[str]:
             problems.append(str(error))
     if request.retry_failed and request.resume is None:
         problems.append(f"{spell('retry_failed')} needs {spell('resume')}")
-    if request.resume is None and request.allow_version_change:
-        problems.append(f"{spell('allow_version_change')} needs {spell('resume')}")
+    if request.resume is None and request.address is None and request.allow_version_change:
+        problems.append(f"{spell('allow_version_change')} needs {spell('resume')} or {spell('address')}")
     if request.resume is not None:
         given = [spell(name) for name in FIXED if getattr(request, name) is not None]
         if given:

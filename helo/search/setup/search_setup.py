@@ -71,6 +71,8 @@ class SearchSetup:
         A `helo.names.Delivery`: the model that is fitted with all subjects.
     retry_failed : bool
         Whether a search that is resumed runs all failed cells again.
+    allow_version_change : bool
+        Whether cells also run on nodes whose packages have other versions than those of the driver.
 
     Raises
     ------
@@ -99,6 +101,7 @@ class SearchSetup:
     export_predictions: bool = False
     deliver: str = Delivery.RECOMMENDED
     retry_failed: bool = False
+    allow_version_change: bool = False
 
     def __post_init__(self) -> None:
         if self.training.objective != self.space.objective:

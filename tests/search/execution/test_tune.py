@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import sys
 import time
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from ray import cloudpickle
+from ray.tune.experiment import Trial
 from rich.console import Console
 from searches import VOLATILE
 
@@ -27,7 +29,7 @@ from helo.run.ledger import Ledger, LedgerWriter
 from helo.run.manifest import Manifest
 from helo.search.context import SearchContext
 from helo.search.driver import run_remaining_cells
-from helo.search.execution import _ray_compat
+from helo.search.execution import _tune_compat
 from helo.search.execution.cells import CellSettings
 from helo.search.execution.connection import SharedDataset, ray_cluster
 from helo.search.execution.progress import SearchProgress
@@ -145,8 +147,8 @@ def test_a_stopped_cell_equals_the_first_members_of_the_whole_cell(dataset: Data
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
-def test_cells_share_few_worker_processes(tmp_path: Path) -> None:
-    """Run 500 trivial cells. A new process for each cell would take seconds."""
+def test_cells_share_few_worker_processes_and_leave_few_trials(tmp_path: Path) -> None:
+    """Run 500 trivial cells. A new process for each cell would take seconds, and Tune keeps trials that have ended."""
     data = simulate(subjects=10, clips=2, windows=5, emotions=3)
     folds = loso_folds(data.subject_names, 0)
     space = dataclasses.replace(SPACE, configurations=50, sampler="random")
@@ -166,7 +168,15 @@ def test_cells_share_few_worker_processes(tmp_path: Path) -> None:
         (workers / str(os.getpid())).touch()
         return trivial(dataset, fold, configuration, settings, rungs, checkpointer)
 
-    reporting = Reporting(LedgerWriter(ledger), SearchProgress(500, "kl", Console(quiet=True)))
+    kept: list[int] = []
+
+    class Counting(SearchProgress):
+        def cell_finished(self, status: str, total: int, best: tuple[int, float] | None) -> None:
+            super().cell_finished(status, total, best)
+            if self.cells.finished == 480:
+                kept.append(sum(isinstance(one, Trial) for one in gc.get_objects()))
+
+    reporting = Reporting(LedgerWriter(ledger), Counting(500, "kl", Console(quiet=True)))
     with ray_cluster(None, 2):
         started = time.perf_counter()
         assert run_cells(Queue(planner), SharedDataset(data), folds, CellSettings(train=logged), reporting, 2)
@@ -177,6 +187,7 @@ def test_cells_share_few_worker_processes(tmp_path: Path) -> None:
     print(f"overhead of a cell: {1000 * seconds:.0f} ms (start of the actors included)")
     # The second one was ended neither while it started nor while it waited for the next generation of cells.
     assert len(list(workers.iterdir())) == 2
+    assert 0 < kept[0] < 2 * _tune_compat.FORGOTTEN_AT_ONCE
 
 
 def test_an_existing_run_directory_is_not_changed(tmp_path: Path) -> None:
@@ -187,7 +198,7 @@ def test_an_existing_run_directory_is_not_changed(tmp_path: Path) -> None:
 
 
 def test_idle_actors_stay_until_others_need_their_place_or_time_has_passed() -> None:
-    patient = _ray_compat._IdleActors(idle_s=3600)
+    patient = _tune_compat._IdleActors(idle_s=3600)
     for actor in "abc":
         assert patient.cache_object("cpu", actor)
     assert list(patient.flush_cached_objects()) == []
@@ -199,7 +210,7 @@ def test_idle_actors_stay_until_others_need_their_place_or_time_has_passed() -> 
     assert list(patient.flush_cached_objects()) == ["a", "b"]
     assert patient.pop_cached_object("cpu") is None
 
-    hasty = _ray_compat._IdleActors(idle_s=0)
+    hasty = _tune_compat._IdleActors(idle_s=0)
     for actor in "abc":
         hasty.cache_object("cpu", actor)
     assert list(hasty.flush_cached_objects()) == ["a", "b"]  # one stays, as in Tune

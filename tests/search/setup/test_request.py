@@ -295,9 +295,12 @@ def test_a_run_of_other_versions_is_resumed_on_request_only(dataset: Dataset, tm
     setup_of(resume=run.folder.here, data=dataset)  # the change is accepted once
 
 
-def test_a_change_of_versions_is_accepted_for_a_resumption_only(dataset: Dataset) -> None:
-    with pytest.raises(InputError, match="allow_version_change needs resume"):
+def test_a_change_of_versions_is_accepted_for_a_resumption_or_a_cluster_only(dataset: Dataset) -> None:
+    with pytest.raises(InputError, match="allow_version_change needs resume or address"):
         setup_of(data=dataset, space=SPACE, allow_version_change=True)
+    setup, _ = setup_of(data=dataset, space=SPACE, address="auto", allow_version_change=True)
+    assert setup.allow_version_change
+    assert command._resume_command(setup, None).endswith(" --address auto --allow-version-change")
 
 
 def test_inner_folds_of_a_search(dataset: Dataset) -> None:
