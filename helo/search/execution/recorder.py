@@ -19,6 +19,7 @@ from helo.evaluation.folds import Fold
 from helo.names import Column, Fault, Status
 from helo.run.ensemble.candidates import CandidateCells
 from helo.run.ledger import CellRecord, LedgerWriter
+from helo.search.execution import _ray_compat
 from helo.search.execution.cells import CellReport, CellSettings, cell_name, checkpoint_name, failed_record
 from helo.search.execution.deaths import WorkerDeaths
 from helo.search.execution.elastic import LostNodes, worker_is_starting
