@@ -13,6 +13,7 @@ import ray
 from ray.exceptions import RayError
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.logger import TBXLoggerCallback
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.utils.object_cache import _ObjectCache
 
 from helo.search.execution import _ray_compat
@@ -157,6 +158,22 @@ def keep_actors(idle_s: float) -> Iterator[None]:
     finally:
         TuneController.__init__, TuneController._maybe_reuse_cached_actor = start, reuse
         TuneController._cleanup_trials = clean
+
+
+class SilentProgress(TrialProgressCallback):
+    """Callback in place of the one that Tune adds by itself, which prints nothing here and keeps every trial.
+
+    Read in Ray 2.60 (`ray.tune.utils.callback`). If the part changes, the same as for `forget_finished_trials` holds.
+    """
+
+    def on_trial_result(self, *arguments: Any, **info: Any) -> None:
+        """Do nothing."""
+
+    def on_trial_error(self, *arguments: Any, **info: Any) -> None:
+        """Do nothing."""
+
+    def on_trial_complete(self, *arguments: Any, **info: Any) -> None:
+        """Do nothing."""
 
 
 @contextmanager

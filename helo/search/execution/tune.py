@@ -96,7 +96,7 @@ def run_cells(
                     storage_path=str(scratch.path),  # required by Tune; its files are not used
                     verbose=0,
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                    callbacks=[recorder, *reporting.loggers],
+                    callbacks=[recorder, _tune_compat.SilentProgress(), *reporting.loggers],
                     progress_reporter=tune.CLIReporter(),  # silent here; the one for notebooks clears the cell's output
                 ),
             )
