@@ -23,6 +23,7 @@ SEARCHES = (
     (
         "tests/analysis/test_browser.py",
         "tests/cluster/lab/",
+        "tests/faults/",
         "tests/search/test_command.py",
         "tests/search/test_failed_cells.py",
         "tests/search/test_privacy.py",

@@ -10,6 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 _OWN = ("host", "expect", "connection", "transfer-encoding", "content-length")
 """Headers that belong to one connection."""
 
+DROPPED = 0
+"""Stands for a status: the connection is closed without an answer."""
+
+UNANSWERED = 1
+"""Stands for a status: the request is passed on, and the connection closed without an answer."""
+
 
 class StorageProxy:
     """Server that passes requests on to a storage, or refuses them.
@@ -19,7 +25,8 @@ class StorageProxy:
     address : str
         URL of the proxy.
     refuse : callable
-        Gets method and path of a request, and returns the status to refuse it with, or None to pass it on.
+        Gets method and path of a request, and returns the status to refuse it with (an HTTP status, `DROPPED` or
+        `UNANSWERED`), or None to pass it on.
     refused : int
         Number of refused requests.
     """
@@ -45,7 +52,12 @@ class StorageProxy:
             def answer(self) -> None:
                 content = self.content()
                 status = proxy.refuse(self.command, self.path)
-                if status is not None:
+                if status in (DROPPED, UNANSWERED):
+                    proxy.refused += 1
+                    self.close_connection = True
+                if status == DROPPED:
+                    return
+                if status not in (None, UNANSWERED):
                     proxy.refused += 1
                     self.send_response(status)
                     self.send_header("Content-Length", "0")
@@ -56,6 +68,8 @@ class StorageProxy:
                 connection.request(self.command, self.path, content, headers)
                 answer = connection.getresponse()
                 body = answer.read()
+                if status == UNANSWERED:
+                    return
                 self.send_response(answer.status)
                 for name, value in answer.getheaders():
                     if name.lower() not in _OWN:

@@ -263,6 +263,7 @@ TESTS_OF_NO_SINGLE_MODULE = {
     "cluster/test_folder.py": "the files of the folder cluster at the top level",
     "cluster/test_malformed.py": "the check as a whole, on malformed files",
     "data/test_readme.py": "the document helo/data/README.md",
+    "faults/test_schedules.py": "random faults of machines, processes, files and storage, through whole searches",
     "model/test_knobs.py": "hyperparameters, through a whole cell",
     "model/test_single_role.py": "data whose modalities all have one role, in a model and a cell",
     "search/test_command.py": "the command as its users run it",

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from helo.errors import InputError
+from helo.errors import InputError, SearchError
 from helo.evaluation.baselines import baselines_table
 from helo.evaluation.folds import Fold, folds_as_json
 from helo.names import Column, FileName, Prefix, SearchPhase, TableName
@@ -149,7 +149,16 @@ def _run_cells(
     write_tables(context, folds)
     run.update_manifest(run.manifest.with_cells(planner.max_cells))  # so that readers know whether the search has ended
     context.make_extra(FileName.STUDY, lambda: write_study(run, setup.space, planner.studies()))
+    _require_recorded(run, queue)
     return complete
+
+
+def _require_recorded(run: Run, queue: Queue) -> None:
+    """Raise `SearchError` if somebody has removed finished cells from the ledger while the search ran."""
+    lost = max(0, queue.planner.finished_cells - len(run.ledger))
+    lost += max(0, queue.finished_baseline_cells - len(run.ledger.baseline_parts()))
+    if lost:
+        raise SearchError(f"{run.ledger.folder}: records of finished cells have been removed ({lost})")
 
 
 def _note_versions(context: SearchContext, node: str, found: Mapping[str, tuple[str, ...]]) -> None:

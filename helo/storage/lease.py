@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -83,7 +84,7 @@ class Lease(FolderLock):
         while not self.lost and not self.is_fresh:
             self.patience.keep_trying(self.renew)
         if self.lost:
-            raise OSError(f"{self.folder}: another search has taken it over")
+            raise OSError(errno.ESTALE, "another search has taken it over", str(self.folder))
 
     def claim(self, free: Mapping[str, Any]) -> None:
         """Write the lease of a folder instead of one that counts no more, and find out whether this process has it."""

@@ -181,4 +181,4 @@ class _LocalLock(FolderLock):
                 return
         except FileNotFoundError:
             pass
-        raise OSError(f"{self._folder}: has been moved, removed or replaced while it was in use")
+        raise OSError(errno.ESTALE, "has been moved, removed or replaced while it was in use", str(self._folder))

@@ -100,7 +100,9 @@ def _delete_abandoned(place: Path, kind: str) -> None:
 
 def _delete(folder: Path) -> None:
     for _ in range(TRIES):
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder / INSIDE, ignore_errors=True)
+        if not (folder / INSIDE).exists():  # else the lock stays, by which a later process knows that it is abandoned
+            shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
             return
         time.sleep(0.1)

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
+from limits import GROUPS, memory_group
 from ray import cloudpickle
 from rich.console import Console
+from searches import assert_same_tables, tables
 
 import helo
 from helo.configuration import Configuration
@@ -38,8 +39,6 @@ pytestmark = pytest.mark.slow
 
 FIXED = {"width": 8, "heads": 2, "epochs": 1, "batch_size": 256}
 SPACE = Space("tiny", 1, {"dropout": Range(0.1, 0.5, False, False)}, FIXED)
-VOLATILE = ["seconds", "node", "started", "finished"]
-GROUPS = Path("/sys/fs/cgroup/memory")
 # Workers cannot import this module, so its functions are pickled by value.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -62,18 +61,10 @@ def run_with(train: Train, dataset: Dataset, folder: Path) -> dict[str, CellReco
 @contextmanager
 def limited_memory(limit: int) -> Iterator[None]:
     """Limit the memory of this process and its children by a control group."""
-    own = next(line.split(":")[2] for line in Path("/proc/self/cgroup").read_text().splitlines() if ":memory:" in line)
-    group = GROUPS / own.lstrip("/") / "helo-test"
-    group.mkdir()
-    try:
+    with memory_group("helo-test") as group:
         (group / "memory.limit_in_bytes").write_text(str(limit))
         (group / "cgroup.procs").write_text(str(os.getpid()))
         yield
-    finally:
-        (group.parent / "cgroup.procs").write_text(str(os.getpid()))
-        for process in (group / "cgroup.procs").read_text().split():
-            (group.parent / "cgroup.procs").write_text(process)
-        group.rmdir()
 
 
 def failing(
@@ -151,14 +142,6 @@ def spoil(run: Run, fold: int, fault: str, method: str) -> None:
     run.ledger.append(spoilt, fold)
 
 
-def tables(path: Path) -> list[pd.DataFrame]:
-    run = Run.open(path)
-    return [
-        run.table(name).drop(columns=VOLATILE, errors="ignore")
-        for name in (TableName.CELLS, TableName.BASELINES, TableName.PREDICTIONS, TableName.SUMMARY)
-    ]
-
-
 def test_resuming_runs_lost_cells_again_and_others_on_request(
     dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -173,10 +156,9 @@ def test_resuming_runs_lost_cells_again_and_others_on_request(
         with pytest.warns(UserWarning, match=r"1 of 5 cells failed"):
             helo.run_search(dataset, resume=path)
         assert "2 cells that failed because of the machine run again" in capsys.readouterr().out
-        assert (tables(path)[0]["status"] == Status.FAILED).sum() == 1
+        assert (tables(path)[TableName.CELLS]["status"] == Status.FAILED).sum() == 1
         helo.run_search(dataset, resume=path, retry_failed=True)
         assert "2 cells that failed run again" in capsys.readouterr().out
-    for table, wanted in zip(tables(path), whole, strict=True):
-        pd.testing.assert_frame_equal(table, wanted, check_exact=True)
+    assert_same_tables(tables(path), whole)
     with pytest.raises(InputError, match="retry_failed needs resume"):
         helo.run_search(dataset, retry_failed=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import re
@@ -12,11 +11,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import limits
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,6 +25,7 @@ import torch
 from ray import cloudpickle
 from ray.cluster_utils import Cluster
 from rich.console import Console
+from searches import VOLATILE, assert_same_tables, command, done, parts, tables, wait_for
 
 import helo
 from helo._deadline import Deadline
@@ -32,7 +33,7 @@ from helo.configuration import Configuration
 from helo.data import Dataset, simulate
 from helo.evaluation.folds import Fold, loso_folds
 from helo.metrics import METRICS
-from helo.names import Prefix, Status, TableName
+from helo.names import Prefix, Status
 from helo.run.directory import Run
 from helo.run.ledger import CellRecord, Ledger, LedgerWriter
 from helo.run.tables import CELL_COLUMNS, cells_table
@@ -74,7 +75,6 @@ KILLS = int(os.environ.get("HELO_TEST_KILLS", "3"))
 FEW = ("--baselines", "ridge", "--inner-folds", "2")
 """Options of a search with one baseline and the fewest members that rungs divide into two stages."""
 
-VOLATILE = ["seconds", "node", "started", "finished"]
 # Workers cannot import this module, so its functions are pickled by value.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -264,49 +264,6 @@ def test_a_removed_node_loses_no_cell(dataset: Dataset, tmp_path: Path, two_node
     assert {record.status for record in records} == {Status.COMPLETED}
 
 
-def command(*words: str, cwd: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "helo.search", *words],
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def done(*words: str, cwd: Path) -> str:
-    process = command(*words, cwd=cwd)
-    output, errors = process.communicate(timeout=600)
-    assert process.returncode == 0, errors
-    return output
-
-
-def parts(place: Path | str) -> dict[str, str]:
-    """Return the name and hash of each file of a finished cell, of HeLo and of baselines."""
-    folder = open_folder(place) / "ledger"
-    names = [name for name in folder.names() if name[0] in "bc"]  # skips hidden files, whose writers were killed
-    return {name: hashlib.sha256(folder.read(name)).hexdigest() for name in names}
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> bool:
-    """Wait until the condition holds or the process has ended, and return whether the condition holds."""
-    deadline = time.monotonic() + 400
-    while not condition():
-        if process.poll() is not None:
-            return condition()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return True
-
-
-def assert_same_tables(path: Path | str, other: Path) -> None:
-    """Assert that the results of cells and baselines are the same, to the bit."""
-    for name, volatile in ((TableName.CELLS, VOLATILE), (TableName.BASELINES, ["seconds"])):
-        one, two = (Run.open(run).table(name).drop(columns=volatile) for run in (path, other))
-        pd.testing.assert_frame_equal(one, two, check_exact=True)
-
-
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a search without faults."""
@@ -337,7 +294,7 @@ def test_kills_and_ctrl_c_do_not_change_results_and_a_second_search_is_refused(u
             seen = parts_without_loss(seen, run_path)
     done("--resume", "run", cwd=tmp_path)
     parts_without_loss(seen, run_path)
-    assert_same_tables(run_path, unbroken / "run")
+    assert_same_tables(tables(run_path), tables(unbroken / "run"))
     assert Run.open(run_path).checkpoints.names() == []
 
 
@@ -401,21 +358,16 @@ def test_damaged_and_foreign_parts_are_set_aside_and_run_again(unbroken: Path, t
         assert f"{Path('run/ledger') / part.name}:" in output
         assert (folder / "set-aside" / part.name).exists()
     assert "belongs to another search" in output
-    assert_same_tables(tmp_path / "run", unbroken / "run")
+    assert_same_tables(tables(tmp_path / "run"), tables(unbroken / "run"))
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Folder on a file system of 200 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=200k", "none", str(folder)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("a small disk can only be made by root")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with limits.small_disk(tmp_path / "disk", "200k") as is_mounted:
+        if not is_mounted:
+            pytest.skip("a small disk can only be made by root")
+        yield tmp_path / "disk"
 
 
 def test_a_full_disk_ends_the_search_and_it_resumes_when_there_is_space(unbroken: Path, small_disk: Path) -> None:
@@ -431,7 +383,7 @@ def test_a_full_disk_ends_the_search_and_it_resumes_when_there_is_space(unbroken
     subprocess.run(["mount", "-o", "remount,size=50m", str(small_disk)], check=True)
     done("--resume", "disk/run", cwd=small_disk.parent)
     assert before.items() <= parts(small_disk / "run").items()
-    assert_same_tables(small_disk / "run", unbroken / "run")
+    assert_same_tables(tables(small_disk / "run"), tables(unbroken / "run"))
 
 
 KILLED = """
@@ -573,7 +525,7 @@ def test_a_run_on_object_storage_can_be_resumed_on_another_machine(
     (tmp_path / "elsewhere").mkdir()
     output = done("--resume", place, cwd=tmp_path / "elsewhere")
     assert seen.items() <= parts(place).items(), "a finished cell was lost or written again"
-    assert_same_tables(place, unbroken / "run")
+    assert_same_tables(tables(place), tables(unbroken / "run"))
     assert f"report: {place}/report.html" in output
     run = helo.load_run(place)
     assert run.complete

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import ray
+from searches import VOLATILE
 
 import helo.search.__main__ as command
 from helo.data import simulate, write_dataset
@@ -19,7 +20,6 @@ configurations: 2
 parameters: {width: 8, heads: 2, epochs: 2, dropout: {low: 0.1, high: 0.5}}
 """
 OPTIONS = ("--data", "data", "--space", "space.yaml", "--baselines", "none", "--inner-folds", "2")
-VOLATILE = ["seconds", "node", "started", "finished"]
 
 
 @pytest.fixture(autouse=True)

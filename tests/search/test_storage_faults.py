@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
 import pytest
+from searches import assert_same_tables, command, tables, wait_for
 from storage_proxy import StorageProxy
-
-from helo.names import TableName
-from helo.run.directory import Run
 
 pytestmark = pytest.mark.slow
 
@@ -24,19 +18,11 @@ SPACE = """
 configurations: 2
 parameters: {width: 8, heads: 2, epochs: 2, dropout: {low: 0.1, high: 0.5}}
 """
-VOLATILE = ["seconds", "node", "started", "finished"]
 
 
 def start(module: str, *words: str, cwd: Path, address: str) -> subprocess.Popen[str]:
     """Start a command that reaches the storage at an address."""
-    return subprocess.Popen(
-        [sys.executable, "-m", module, *words],
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "AWS_ENDPOINT_URL_S3": address},
-    )
+    return command(*words, cwd=cwd, module=module, env={"AWS_ENDPOINT_URL_S3": address})
 
 
 def search(place: str, cwd: Path, address: str) -> subprocess.Popen[str]:
@@ -60,20 +46,6 @@ def has_parts(proxy: StorageProxy) -> Callable[[], bool]:
     return lambda: len(seen) > 2
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    until = time.monotonic() + 400
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until
-        time.sleep(0.05)
-
-
-def tables(place: Path | str) -> list[pd.DataFrame]:
-    run = Run.open(place)
-    names = (TableName.CELLS, TableName.BASELINES, TableName.PREDICTIONS, TableName.SUMMARY)
-    return [run.table(name).drop(columns=VOLATILE, errors="ignore") for name in names]
-
-
 def test_a_search_survives_refusals_and_an_outage_and_a_report_says_that_storage_is_away(
     object_storage: str, storage_proxy: StorageProxy, tmp_path: Path
 ) -> None:
@@ -81,7 +53,7 @@ def test_a_search_survives_refusals_and_an_outage_and_a_report_says_that_storage
     storage_proxy.refuse = lambda command, path: 503 if draw.random() < 0.3 else None
     written = has_parts(storage_proxy)
     process = search(place, tmp_path, storage_proxy.address)
-    wait_for(written, process)
+    assert wait_for(written, process), process.communicate()
     flaky, storage_proxy.refuse = storage_proxy.refuse, lambda command, path: 503
     back = threading.Timer(60, lambda: setattr(storage_proxy, "refuse", flaky))  # longer than the lease is fresh
     back.start()
@@ -94,8 +66,7 @@ def test_a_search_survives_refusals_and_an_outage_and_a_report_says_that_storage
         assert line in output
     whole = search("whole", tmp_path, storage_proxy.address)
     assert whole.communicate(timeout=600)[1] == ""
-    for table, wanted in zip(tables(place), tables(tmp_path / "whole"), strict=True):
-        pd.testing.assert_frame_equal(table, wanted, check_exact=True)
+    assert_same_tables(tables(place), tables(tmp_path / "whole"))
 
     storage_proxy.refuse = flaky
     report = start("helo.analysis", "report", place, cwd=tmp_path, address=storage_proxy.address)
@@ -115,7 +86,7 @@ def test_a_search_whose_storage_is_closed_ends_with_the_command_that_resumes_it(
     place = f"{object_storage}/run"
     written = has_parts(storage_proxy)
     process = search(place, tmp_path, storage_proxy.address)
-    wait_for(written, process)
+    assert wait_for(written, process), process.communicate()
     storage_proxy.refuse = lambda command, path: 403
     errors = process.communicate(timeout=600)[1]
     assert process.returncode == 1

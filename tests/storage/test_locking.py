@@ -248,7 +248,7 @@ def test_a_folder_that_is_not_the_locked_one_any_more_is_not_written_to(tmp_path
         if change == "replaced":
             path.mkdir()
             (path / "lock").touch()
-        with pytest.raises(OSError, match="run: has been moved, removed or replaced"):
+        with pytest.raises(OSError, match="has been moved, removed or replaced"):
             lock.check()
         if change != "replaced":
             for write in (

@@ -63,6 +63,29 @@ def test_what_a_killed_process_has_left_is_deleted_and_what_is_in_use_stays(tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+NO_FILES = """
+import os, resource, sys
+from pathlib import Path
+from helo.storage.scratch import scratch_folder
+with scratch_folder("test", Path(sys.argv[1])) as scratch:
+    (scratch.path / "a" / "b").mkdir(parents=True)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + int(sys.argv[2]), resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+"""
+
+
+def test_what_a_process_could_not_delete_is_deleted_by_the_next(tmp_path: Path) -> None:
+    """Leave a process too few files to open, so that it deletes a part of its folder only."""
+    code = [sys.executable, "-c", NO_FILES, str(tmp_path)]
+    processes = [subprocess.Popen([*code, str(spare)]) for spare in range(5)]
+    assert [process.wait() for process in processes] == [0] * 5
+    assert list(tmp_path.iterdir())
+    with scratch_folder("test", tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_kept_folder_stays_for_a_while(tmp_path: Path) -> None:
     with scratch_folder("test", tmp_path) as kept:
         kept.keep()

@@ -25,12 +25,17 @@ from ray._private.node import Node
 from ray.exceptions import RayError
 from ray.tune.execution import class_cache
 
+from helo.errors import SearchError
+
 CLUSTER_FILE: Final = Path("~/ray_bootstrap_config.yaml")
 """Place on the head node where ``ray up`` leaves the cluster file, with the resources of each node type filled in.
 
 Read in Ray 2.60 (`ray.tune.execution.cluster_info`). Ray has no public way to find out how many nodes its autoscaler
 may start. If the file moves, the limits of the autoscaler are unknown: twice as many cells as fit are then submitted.
 """
+
+NEEDED: Final = frozenset({"gcs_server", "raylet"})
+"""Processes of Ray without which no worker starts."""
 
 _ENVIRONMENT: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -106,12 +111,18 @@ def secrets_kept_from_actors() -> Iterator[None]:
 def dead_processes() -> list[str]:
     """Return the names of those processes of Ray on this machine that have ended, such as ``"raylet"``.
 
-    Read in Ray 2.60 (`ray._private.node`). If the part changes, the same as for `log_folder` holds.
+    Read in Ray 2.60 (`ray._private.node`). If the part changes, a search without Ray ends late and without a word.
     """
     try:
         return [str(name) for name, _ in ray._private.worker._global_node.dead_processes()]
     except AttributeError:
         return []
+
+
+def require_alive() -> None:
+    """Raise `SearchError` if a process of Ray on this machine has ended without which no cell can run."""
+    if ended := sorted(NEEDED.intersection(dead_processes())):
+        raise SearchError(f"Ray has ended on this machine: its process {ended[0]} was killed or has crashed")
 
 
 class StartingNode:
@@ -171,11 +182,12 @@ def is_private() -> bool:
 def prepared_start() -> Iterator[StartingNode]:
     """Let `ray.init` start a node for this machine alone, wherever it is installed; end one that does not start.
 
-    Read in Ray 2.60 (`ray._private.services`, `ray._private.node`). Ray writes the command of a worker by the rules of
-    Windows, and reads it by those of a POSIX shell: quotes and backslashes in a path are lost. Processes of a node that
-    has not started in time go on. On Linux a node listens to the network; on other systems, where Ray forms no
-    clusters, to this machine alone. If the parts change, a search fails in such a path, a second attempt is slower, and
-    `is_private` tells that the node listens to the network.
+    Read in Ray 2.60 (`ray._private.services`, `ray._private.node`, `ray._private.worker`). Ray writes the command of a
+    worker by the rules of Windows, and reads it by those of a POSIX shell: quotes and backslashes in a path are lost.
+    Processes of a node that has not started in time go on. On Linux a node listens to the network; on other systems,
+    where Ray forms no clusters, to this machine alone. SIGTERM would end this process without a word while the node
+    starts. If a process of the node ends, Ray prints its log. If the parts change, a search fails in such a path, a
+    second attempt is slower, `is_private` tells that the node listens to the network, and faults print more.
     """
     started, start, write_command = StartingNode(), Node.__init__, subprocess.list2cmdline
     forms_clusters = ray_constants.ENABLE_RAY_CLUSTER
@@ -190,12 +202,16 @@ def prepared_start() -> Iterator[StartingNode]:
                 node.kill_all_processes(check_alive=False, allow_graceful=False)
             raise
 
+    set_handler, listen = ray._private.utils.set_sigterm_handler, ray._private.worker.listen_error_messages
     Node.__init__, subprocess.list2cmdline = start_or_end, lambda seq: shlex.join(map(str, seq))
+    ray._private.utils.set_sigterm_handler = lambda handler: None
+    ray._private.worker.listen_error_messages = lambda worker, stopped: None
     ray_constants.ENABLE_RAY_CLUSTER = False
     try:
         yield started
     finally:
         Node.__init__, subprocess.list2cmdline = start, write_command
+        ray._private.utils.set_sigterm_handler, ray._private.worker.listen_error_messages = set_handler, listen
         ray_constants.ENABLE_RAY_CLUSTER = forms_clusters
 
 

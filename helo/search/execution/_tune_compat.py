@@ -13,7 +13,10 @@ import ray
 from ray.exceptions import RayError
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.logger import TBXLoggerCallback
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.utils.object_cache import _ObjectCache
+
+from helo.search.execution import _ray_compat
 
 FORGOTTEN_AT_ONCE: Final = 100
 """Number of ended trials from which Tune is made to forget them: together, so that it costs little."""
@@ -22,10 +25,14 @@ FORGOTTEN_AT_ONCE: Final = 100
 def node_of_trial(trial: Any) -> str | None:
     """Return the id of the node that runs the actor of a Tune trial, or None if it is unknown.
 
+    On a private cluster, which has one node, nobody is asked: a GCS server that has been killed would not answer.
+
     Read in Ray 2.60 (`ray.tune.experiment.Trial`, `ray._private.state.actors`). `ray.util.state` has the same facts
     only where the dashboard runs. If the part changes, each lost node counts as a failed attempt of its cells.
     """
     try:
+        if _ray_compat.is_private():
+            return None
         actor = trial.temporary_state.ray_actor
         return str(ray._private.state.actors(actor._actor_id.hex())["Address"]["NodeID"])
     except (AttributeError, LookupError, RayError):
@@ -112,8 +119,8 @@ def keep_actors(idle_s: float) -> Iterator[None]:
     the next pending trial, and ends the actor that is starting for it. An actor takes seconds to start, because it
     imports torch. If cells are shorter than that, no second actor ever starts, and the search has the throughput of
     one. Where no trial is pending, as at the end of a generation, Tune also ends all idle actors but one. It has no
-    options for this. An actor that still waits for CPUs is given up as before. If the parts change, short cells run on
-    fewer actors.
+    options for this. An actor that still waits for CPUs is given up as before. Tune would wait for a Ray that has
+    ended, which then ends this process. If the parts change, short cells run on fewer actors.
 
     Parameters
     ----------
@@ -122,6 +129,7 @@ def keep_actors(idle_s: float) -> Iterator[None]:
     """
     try:
         reuse, start = TuneController._maybe_reuse_cached_actor, TuneController.__init__
+        clean = TuneController._cleanup_trials
     except AttributeError:
         yield
         return
@@ -138,11 +146,34 @@ def keep_actors(idle_s: float) -> Iterator[None]:
                 return False  # it has its CPUs, so it will be ready soon
         return bool(reuse(controller, trial))
 
+    @wraps(clean)
+    def clean_if_alive(controller: Any) -> None:
+        if not _ray_compat.NEEDED.intersection(_ray_compat.dead_processes()):
+            clean(controller)
+
     TuneController.__init__, TuneController._maybe_reuse_cached_actor = start_with_cache, reuse_unless_starting
+    TuneController._cleanup_trials = clean_if_alive
     try:
         yield
     finally:
         TuneController.__init__, TuneController._maybe_reuse_cached_actor = start, reuse
+        TuneController._cleanup_trials = clean
+
+
+class SilentProgress(TrialProgressCallback):
+    """Callback in place of the one that Tune adds by itself, which prints nothing here and keeps every trial.
+
+    Read in Ray 2.60 (`ray.tune.utils.callback`). If the part changes, the same as for `forget_finished_trials` holds.
+    """
+
+    def on_trial_result(self, *arguments: Any, **info: Any) -> None:
+        """Do nothing."""
+
+    def on_trial_error(self, *arguments: Any, **info: Any) -> None:
+        """Do nothing."""
+
+    def on_trial_complete(self, *arguments: Any, **info: Any) -> None:
+        """Do nothing."""
 
 
 @contextmanager

@@ -107,21 +107,22 @@ def ray_cluster(
             return
         quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
         start = started_ray(cpus, gpus, print_line, **quiet) if address is None else _joined_ray(address, **quiet)
-        with kept_handlers() as restore_handlers, start:
-            restore_handlers()
+        with start:
             yield
 
 
 @contextmanager
 def _joined_ray(address: str, **options: Any) -> Iterator[None]:
-    try:
-        _connect(address, **options)
-    except ConnectionError as error:
-        raise InputError(f"address {address}: no Ray cluster answers ({error})") from None
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    with kept_handlers() as restore_handlers:
+        try:
+            _connect(address, **options)
+        except ConnectionError as error:
+            raise InputError(f"address {address}: no Ray cluster answers ({error})") from None
+        try:
+            restore_handlers()
+            yield
+        finally:
+            ray.shutdown()
 
 
 def _connect(address: str, **options: Any) -> None:

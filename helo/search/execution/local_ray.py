@@ -22,6 +22,7 @@ from ray.exceptions import RayError, RuntimeEnvSetupError
 from helo._paths import local_path
 from helo.errors import SearchError, describe_error
 from helo.search.execution import _ray_compat
+from helo.search.execution.signals import kept_handlers
 from helo.storage.scratch import INSIDE, scratch_folder
 
 FALLBACKS: Final = ("/tmp", "/var/tmp", "/dev/shm")
@@ -39,9 +40,6 @@ SLOW_S: Final = 30.0
 _LOOPBACK: Final = "127.0.0.1"
 _CONNECT_S: Final = 10.0
 """Longest time in seconds for a connection to this machine itself."""
-
-_NEEDED: Final = {"gcs_server", "raylet"}
-"""Processes of Ray without which no worker starts."""
 
 _KIND: Final = "ray"
 """Kind of the private folder with Ray's files."""
@@ -84,9 +82,11 @@ def started_ray(cpus: int, gpus: float, print_line: Callable[[str], None], **opt
     with (
         scratch_folder(_KIND, temporary_place()) as scratch,
         _ray_compat.asking_for_token(scratch.path / "token"),
+        kept_handlers() as restore_handlers,
     ):
         try:
             _start(given | {"_temp_dir": str(scratch.path)}, print_line)
+            restore_handlers()
             _wait_for_worker(print_line)
         except SearchError as error:
             if str(scratch.path) in str(error):  # it names the logs
@@ -194,7 +194,8 @@ def _wait_for_worker(print_line: Callable[[str], None]) -> None:
         if looks * LOOK_S == SLOW_S:
             print_line("waiting for the first worker of Ray, which is starting")
         # A worker that is slow is alive. One that cannot start ends, and Ray starts no other one for a minute.
-        ended = ended + 1 if _NEEDED & {*_ray_compat.dead_processes()} or all_ended(started_workers(logs)) else 0
+        has_ended = _ray_compat.NEEDED.intersection(_ray_compat.dead_processes()) or all_ended(started_workers(logs))
+        ended = ended + 1 if has_ended else 0
         if ended >= LOOKS:
             raise SearchError(f"the workers of Ray end before they work: {_why_workers_ended(logs)} (logs: {logs})")
     try:

@@ -14,11 +14,12 @@ from ray import tune
 from ray.tune.logger import LoggerCallback
 from ray.tune.result import TRAINING_ITERATION
 
-from helo.errors import InputError
+from helo.errors import InputError, SearchError
 from helo.evaluation.folds import Fold
 from helo.names import Column, Fault, Status
 from helo.run.ensemble.candidates import CandidateCells
 from helo.run.ledger import CellRecord, LedgerWriter
+from helo.search.execution import _ray_compat
 from helo.search.execution.cells import CellReport, CellSettings, cell_name, checkpoint_name, failed_record
 from helo.search.execution.deaths import WorkerDeaths
 from helo.search.execution.elastic import LostNodes, worker_is_starting
@@ -77,9 +78,9 @@ class CellRecorder(NotSaved, tune.Callback):
 
     Attributes
     ----------
-    error : OSError, InputError or None
-        Error of the ledger, or of a node with other versions, that ended the search. Tune wraps it in an exception of
-        its own.
+    error : OSError, InputError, SearchError or None
+        Error of the ledger, of a node with other versions, or of Ray, that ended the search. Tune wraps it in an
+        exception of its own.
     active : set of str
         Ids of the trials that run on a node now.
     """
@@ -88,12 +89,23 @@ class CellRecorder(NotSaved, tune.Callback):
         self, searcher: QueueSearcher, folds: tuple[Fold, ...], settings: CellSettings, reporting: Reporting
     ) -> None:
         self.searcher, self.folds, self.settings, self.reporting = searcher, folds, settings, reporting
-        self.error: OSError | InputError | None = None
+        self.error: OSError | InputError | SearchError | None = None
         self.active: set[str] = set()
         self._deaths, self._lost_nodes = WorkerDeaths(), LostNodes()
         self._lost_nodes_of_cell = Counter[str]()
         self._other_nodes: set[str] = set()
         self._idle_since: float | None = time.monotonic()
+
+    def _require_ray(self) -> None:
+        try:
+            _ray_compat.require_alive()
+        except SearchError as error:
+            self.error = error
+            raise
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """End the search if Ray has ended."""
+        self._require_ray()
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Print what the search waits for if cells are pending and none has run for `IDLE_WARNING_S`."""
@@ -110,6 +122,7 @@ class CellRecorder(NotSaved, tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Note that a cell runs, and on which node."""
+        self._require_ray()  # first, because the node is known to Ray alone
         self.active.add(trial.trial_id)
         self._lost_nodes.trial_started(trial)
         if isinstance(self.searcher.running.get(trial.trial_id), PlannedCell):
@@ -142,6 +155,7 @@ class CellRecorder(NotSaved, tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Submit a cell whose actor died again, or record it as failed after too many attempts."""
+        self._require_ray()  # first: cells do not fail because of it, and Ray does not answer
         self.active.discard(trial.trial_id)
         cell = self.searcher.running.pop(trial.trial_id, None)
         if cell is None:  # the actor died after the cell had been recorded

@@ -62,6 +62,8 @@ def run_cells(
         If the ledger cannot be written.
     InputError
         If `reporting.other_versions` refuses a node.
+    SearchError
+        If Ray has ended on this machine.
     """
     threads = settings.training.threads
     searcher = QueueSearcher(queue, settings.deadline, ConcurrencyLimit(concurrency, threads, settings.gpus))
@@ -94,7 +96,7 @@ def run_cells(
                     storage_path=str(scratch.path),  # required by Tune; its files are not used
                     verbose=0,
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                    callbacks=[recorder, *reporting.loggers],
+                    callbacks=[recorder, _tune_compat.SilentProgress(), *reporting.loggers],
                     progress_reporter=tune.CLIReporter(),  # silent here; the one for notebooks clears the cell's output
                 ),
             )

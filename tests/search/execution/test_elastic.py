@@ -26,6 +26,7 @@ from ray.cluster_utils import Cluster
 from ray.util import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
+from searches import VOLATILE
 
 import helo
 from helo._deadline import Deadline
@@ -66,7 +67,6 @@ NODES = 4
 WAIT_S = 1200.0
 """Seconds after which a test that waits for an event fails."""
 
-VOLATILE = ["seconds", "node", "started", "finished"]
 # Workers cannot import this file, so its functions and classes are pickled by value.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

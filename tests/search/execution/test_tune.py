@@ -17,6 +17,7 @@ import pytest
 from ray import cloudpickle
 from ray.tune.experiment import Trial
 from rich.console import Console
+from searches import VOLATILE
 
 from helo.configuration import Configuration
 from helo.data import Dataset, simulate
@@ -51,7 +52,6 @@ SPACE = Space(
 )
 # Workers cannot import this module, so its functions are pickled by value.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
-VOLATILE = ["seconds", "node", "started", "finished"]
 
 
 @pytest.fixture(scope="module")
