@@ -601,7 +601,7 @@ SLURM = {
     "one machine only": ('helo.search --address "$head:$port"', "helo.search", "search: must run with --address"),
     "open to all": ("RAY_AUTH_MODE=token ", "", "RAY_AUTH_MODE: must be token"),
     "a token that is a comment": ("export RAY_AUTH_MODE", "# export RAY_AUTH_MODE", "RAY_AUTH_MODE: must be token"),
-    "no Ray": ("ray start --block", "ray strat --block", "ray: must call `ray start` on all nodes"),
+    "no Ray": ("ray start --block", "ray begin --block", "ray: must call `ray start` on all nodes"),
 }
 
 
