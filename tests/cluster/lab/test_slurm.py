@@ -71,7 +71,6 @@ parameters:
   epochs: 2
   learning_rate: {low: 1e-3, high: 1e-2, log: true}
 """
-FEW = {"baselines": ("ridge",), "inner_folds": 2}
 VOLATILE = ["seconds", "node", "started", "finished"]
 
 
@@ -234,7 +233,8 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def cells(space: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """Cells of the same search on this machine without Slurm."""
-    run = helo.run_search(simulate(), space, out=tmp_path_factory.mktemp("run") / "local", progress=False, **FEW)
+    out = tmp_path_factory.mktemp("run") / "local"
+    run = helo.run_search(simulate(), space, out=out, progress=False, baselines=("ridge",), inner_folds=2)
     return comparable(run.cells)
 
 
