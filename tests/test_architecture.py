@@ -260,6 +260,8 @@ TESTS_OF_NO_SINGLE_MODULE = {
     "analysis/test_partial_runs.py": "every output of an incomplete run, from the terminal to the export",
     "analysis/test_readme.py": "the README of analysis and its examples",
     "analysis/test_search_figures.py": "five figures of a search on the same fixture",
+    "cluster/lab/test_local.py": "the cluster file for the lab, on hosts of this machine",
+    "cluster/lab/test_slurm.py": "the batch script, on a real Slurm",
     "cluster/test_folder.py": "the files of the folder cluster at the top level",
     "cluster/test_malformed.py": "the check as a whole, on malformed files",
     "data/test_readme.py": "the document helo/data/README.md",

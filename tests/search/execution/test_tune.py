@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 import time
+import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,10 @@ def test_a_stopped_cell_equals_the_first_members_of_the_whole_cell(dataset: Data
         np.testing.assert_allclose(record.first_losses, curve[: len(record.first_losses)], rtol=1e-3)
 
 
+def trials_in_memory() -> list[Trial]:
+    return [one for one in gc.get_objects() if isinstance(one, Trial)]
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_cells_share_few_worker_processes_and_leave_few_trials(tmp_path: Path) -> None:
@@ -168,13 +173,13 @@ def test_cells_share_few_worker_processes_and_leave_few_trials(tmp_path: Path) -
         (workers / str(os.getpid())).touch()
         return trivial(dataset, fold, configuration, settings, rungs, checkpointer)
 
-    kept: list[int] = []
+    earlier, kept = weakref.WeakSet(trials_in_memory()), list[int]()
 
     class Counting(SearchProgress):
         def cell_finished(self, status: str, total: int, best: tuple[int, float] | None) -> None:
             super().cell_finished(status, total, best)
             if self.cells.finished == 480:
-                kept.append(sum(isinstance(one, Trial) for one in gc.get_objects()))
+                kept.append(sum(trial not in earlier for trial in trials_in_memory()))
 
     reporting = Reporting(LedgerWriter(ledger), Counting(500, "kl", Console(quiet=True)))
     with ray_cluster(None, 2):
