@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,18 +35,21 @@ def end_like_ctrl_c() -> Iterator[None]:
     Outside of the main thread, where Python cannot handle signals, nothing is changed.
     """
     with kept_handlers():
-        former = signal.getsignal(signal.SIGINT)
+        former, former_hook = signal.getsignal(signal.SIGINT), sys.unraisablehook
         is_main = threading.current_thread() is threading.main_thread()
         if is_main:
             for number in ENDING:
                 signal.signal(number, _interrupt)
             if former is signal.default_int_handler:
-                signal.signal(signal.SIGINT, _Interruption())
+                interruption = _Interruption()
+                signal.signal(signal.SIGINT, interruption)
+                sys.unraisablehook = interruption.repeat_if_lost
         try:
             yield
         finally:
             if is_main:
                 signal.signal(signal.SIGINT, former)
+                sys.unraisablehook = former_hook
 
 
 class _Interruption:
@@ -58,6 +63,16 @@ class _Interruption:
             return
         self._last = time.monotonic()
         raise KeyboardInterrupt
+
+    def repeat_if_lost(self, unraisable: sys.UnraisableHookArgs) -> None:
+        """Send SIGINT again if Python has ignored the interruption, as it does in finalisers and around forks."""
+        if unraisable.exc_type is not KeyboardInterrupt:
+            sys.__unraisablehook__(unraisable)
+            return
+        self._last = -BURST_S
+        again = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))  # when this function has returned
+        again.daemon = True
+        again.start()
 
 
 @contextmanager

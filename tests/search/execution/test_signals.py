@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import sys
+import threading
 
 import pytest
 
@@ -24,3 +26,17 @@ def test_a_burst_of_signals_interrupts_once(monkeypatch: pytest.MonkeyPatch) -> 
             signal.raise_signal(signal.SIGINT)
     assert finished
     assert signal.getsignal(signal.SIGINT) is former
+
+
+def test_an_interruption_that_python_ignores_comes_again() -> None:
+    class Finalised:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    former = sys.unraisablehook
+    with end_like_ctrl_c():
+        del (finalised := [Finalised()])[:]
+        assert finalised == []  # the exception of the signal was ignored
+        with pytest.raises(KeyboardInterrupt):
+            threading.Event().wait(600)
+    assert sys.unraisablehook is former
