@@ -1,8 +1,8 @@
 """Searches through random faults: nothing is lost, and the results are those of an undisturbed search.
 
 ``HELO_TEST_FAULTS=100`` runs the schedules of 100 seeds, ``HELO_TEST_FAULTS=100:200`` those of the seeds from 100.
-Those that have found a fault before run too. Without the variable none runs: each takes a minute, and one in some
-twenty prints a line of Ray that counts as noise.
+Those that have found a fault before run too. Without the variable none runs: each takes a minute, and some fail by
+a line that Ray itself prints.
 """
 
 from __future__ import annotations
