@@ -25,7 +25,7 @@ HEAD, WORKERS = "head_start_ray_commands", "worker_start_ray_commands"
 def check_commands(faults: Faults, content: Mapping[str, Any], spot: bool) -> None:
     """Check the commands that install the project, start the head and start the workers."""
     _check_setup(faults, content)
-    _check_head(faults, words(content.get(HEAD)))
+    _check_head(faults, words(content.get(HEAD)), mapping(content.get("provider")).get("type") == "local")
     _check_workers(faults, content, spot)
 
 
@@ -53,7 +53,7 @@ def _extras() -> list[str]:
     return list(tomllib.loads(read_text(path))["project"]["optional-dependencies"]) if path.is_file() else []
 
 
-def _check_head(faults: Faults, start: str) -> None:
+def _check_head(faults: Faults, start: str, is_local: bool) -> None:
     hosts = re.findall(r"--dashboard-host[= ]\s*(\S+)", start)
     if not start:
         faults.missing((), HEAD, "is missing; Ray's default opens the dashboard to the network")
@@ -62,6 +62,9 @@ def _check_head(faults: Faults, start: str) -> None:
         faults.add((HEAD,), what)
     elif "--autoscaling-config" not in start:
         what = "must run `ray start` with --autoscaling-config=~/ray_bootstrap_config.yaml, so that workers start"
+        faults.add((HEAD,), what)
+    if is_local and start and not re.search(r"\bRAY_enable_autoscaler_v2=0\b", start):
+        what = "must set RAY_enable_autoscaler_v2=0: version 2 of the autoscaler loses machines that it did not make"
         faults.add((HEAD,), what)
 
 

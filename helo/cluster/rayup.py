@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
 from helo.cluster import ec2, gcp
-from helo.cluster.commands import HEAD, check_commands, check_run_options, check_shared_memory
-from helo.cluster.faults import Faults, Place, mapping, sequence, whole, words
+from helo.cluster.commands import check_commands, check_run_options, check_shared_memory
+from helo.cluster.faults import Faults, Place, mapping, sequence, whole
 from helo.cluster.images import check_image
 from helo.cluster.nodes import on_spot
 from helo.cluster.schema import check_schema, check_with_ray
@@ -36,7 +35,6 @@ def check_ray_up(faults: Faults, content: Mapping[str, Any]) -> None:
         _check_zones(faults, provider, CLOUDS[kind])
     if kind == "local":
         _check_local_machines(faults, content, provider)
-        _check_local_start(faults, content)
     else:
         _check_node_types(faults, content, kind)
     if kind != "local" or "docker" in content:  # machines of the lab have the packages themselves
@@ -124,6 +122,9 @@ def _check_counts(faults: Faults, place: Place, node: Mapping[str, Any]) -> int:
 
 
 def _check_local_machines(faults: Faults, content: Mapping[str, Any], provider: Mapping[str, Any]) -> None:
+    if not isinstance(mapping(content.get("auth")).get("ssh_private_key"), str):
+        what = "must be a private key that all machines accept: the head uses it to start the workers"
+        faults.missing(("auth",), "ssh_private_key", what)
     for key in ("min_workers", "max_workers"):
         if key in content and whole(content[key]) is None:
             faults.add((key,), f"must be a whole number, got {content[key]!r:.80}")
@@ -140,17 +141,6 @@ def _check_local_machines(faults: Faults, content: Mapping[str, Any], provider: 
     most = whole(content.get("max_workers"))
     if most is not None and most < len(addresses):
         faults.add(("max_workers",), f"must be at least {len(addresses)}, the number of worker_ips, got {most}")
-
-
-def _check_local_start(faults: Faults, content: Mapping[str, Any]) -> None:
-    """Check that the head can reach the workers, and starts those that fail again."""
-    if not isinstance(mapping(content.get("auth")).get("ssh_private_key"), str):
-        what = "must be a private key that all machines accept: the head uses it to start the workers"
-        faults.missing(("auth",), "ssh_private_key", what)
-    start = words(content.get(HEAD))
-    if start and not re.search(r"\bRAY_enable_autoscaler_v2=0\b", start):
-        what = "must set RAY_enable_autoscaler_v2=0: version 2 of the autoscaler loses machines that it did not make"
-        faults.add((HEAD,), what)
 
 
 def _check_docker(faults: Faults, content: Mapping[str, Any]) -> None:

@@ -7,13 +7,13 @@ import signal
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
 
 import psutil
 import pytest
+from searches import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -66,14 +66,6 @@ def start(place: Path, *words: str, configurations: int = 1, **variables: str) -
     )
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    until = time.monotonic() + 300
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until
-        time.sleep(0.1)
-
-
 def files_with_secrets(place: Path) -> list[str]:
     """Return the files below a folder whose name or content has a planted secret."""
     found = []
@@ -96,7 +88,7 @@ def has_part(place: Path) -> bool:
 def test_keys_in_the_environment_are_in_no_file(place: Path) -> None:
     """Neither while the search runs nor afterwards; and nothing is left in the temporary folder and in the home."""
     process = start(place, "--out", "run", "--log", "mlflow", configurations=3, **SECRETS)
-    wait_for(lambda: has_part(place), process)
+    assert wait_for(lambda: has_part(place), process), process.communicate()
     assert list(place.glob("t/helo-ray-*/s/session_*/logs/*")), "the logs of Ray are elsewhere"
     assert files_with_secrets(place) == []
     output, errors = process.communicate(timeout=600)
@@ -124,7 +116,7 @@ def test_a_uri_with_keys_is_refused_without_a_word_of_them(place: Path) -> None:
 def test_a_running_search_listens_to_this_machine_alone_and_asks_for_a_token(place: Path) -> None:
     process = start(place, "--out", "run", configurations=200, RAY_AUTH_MODE="disabled")
     try:
-        wait_for(lambda: has_part(place), process)
+        assert wait_for(lambda: has_part(place), process), process.communicate()
         family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
         sockets = [
             (one.name(), socket.laddr)
@@ -160,7 +152,7 @@ def test_a_running_search_listens_to_this_machine_alone_and_asks_for_a_token(pla
 
 def test_what_a_killed_search_has_left_is_deleted_by_the_next(place: Path) -> None:
     process = start(place, "--out", "run", configurations=200)
-    wait_for(lambda: has_part(place), process)
+    assert wait_for(lambda: has_part(place), process), process.communicate()
     process.kill()
     process.communicate(timeout=300)
     assert len(list(place.glob("t/helo-*"))) > 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -97,9 +97,15 @@ class CellRecorder(NotSaved, tune.Callback):
         self._idle_since: float | None = time.monotonic()
 
     def _require_ray(self) -> None:
-        try:
+        with self._noting(SearchError):
             _ray_compat.require_alive()
-        except SearchError as error:
+
+    @contextmanager
+    def _noting(self, *kinds: type[OSError] | type[InputError] | type[SearchError]) -> Iterator[None]:
+        """Keep an error that ends the search, before Tune wraps it in one of its own."""
+        try:
+            yield
+        except kinds as error:
             self.error = error
             raise
 
@@ -172,20 +178,14 @@ class CellRecorder(NotSaved, tune.Callback):
         if report.node in self._other_nodes:
             return
         self._other_nodes.add(report.node)
-        try:
+        with self._noting(OSError, InputError):
             self.reporting.other_versions(report.node, report.other_versions)
-        except (OSError, InputError) as error:
-            self.error = error
-            raise
 
     def _record(self, cell: Cell, record: CellRecord, has_checkpoint: bool) -> None:
         queue, progress = self.searcher.queue, self.reporting.progress
         outcome = Outcome.of_record(record, self.settings.training.objective)
-        try:
+        with self._noting(OSError):
             self.reporting.ledger.append(self._for_ledger(cell, record, outcome), cell.fold)
-        except OSError as error:
-            self.error = error
-            raise
         queue.tell(cell, outcome)
         if isinstance(cell, BaselineCell):
             progress.baseline_finished(record.status, queue.finished_baseline_cells, queue.baseline_cells)

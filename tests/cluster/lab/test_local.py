@@ -11,10 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from lab_hosts import HUB, USER, Hosts, running_hosts, wait_for, why_not
-
-import helo
-from helo.data import simulate
-from helo.names import Column
+from lab_searches import FEW, comparable, local_cells
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=str(why_not()))]
 
@@ -30,7 +27,6 @@ parameters:
   epochs: 4
   learning_rate: {low: 1e-3, high: 1e-2, log: true}
 """
-VOLATILE = ["seconds", "node", "started", "finished"]
 
 ENDPOINT = f"AWS_REGION=us-east-1 AWS_ENDPOINT_URL_S3=http://{HUB}:{PORT}"
 KEYS = """[default]
@@ -99,9 +95,7 @@ def test_a_search_on_machines_of_the_lab_survives_one_of_them(hosts: Hosts, tmp_
     with object_storage_in_hub(hosts):
         tunnel = "(ray dashboard cluster/local.yaml > /tmp/tunnel 2>&1 < /dev/null &)\n"
         ready = "until ray job list --address http://127.0.0.1:8265 > /dev/null 2>&1; do sleep 1; done\n"
-        search = (
-            f"env {ENDPOINT} python -m helo.search --address auto --space space.yaml --baselines ridge --inner-folds 2"
-        )
+        search = f"env {ENDPOINT} python -m helo.search --address auto --space space.yaml {' '.join(FEW)}"
         submit = f"ray job submit --address http://127.0.0.1:8265 --submission-id one --no-wait -- {search}"
         hosts.run("laptop", f"{SHELL}{tunnel}{ready}{submit} --out s3://lab/run 2>&1")
 
@@ -122,15 +116,8 @@ def test_a_search_on_machines_of_the_lab_survives_one_of_them(hosts: Hosts, tmp_
         return "".join(hosts.run(name, "pgrep -fl 'raylet|gcs_server|ray::' || true") for name in ("head", "first"))
 
     wait_for(lambda: left() == "", left)  # a worker ends by itself, a minute after its head
-    space = tmp_path / "space.yaml"
-    local = helo.run_search(
-        simulate(), space, out=tmp_path / "local", progress=False, baselines=("ridge",), inner_folds=2
-    )
-    pd.testing.assert_frame_equal(found, comparable(local.cells), check_exact=True)
-
-
-def comparable(cells: pd.DataFrame) -> pd.DataFrame:
-    return cells.drop(columns=VOLATILE).sort_values([Column.CONFIGURATION, Column.FOLD], ignore_index=True)
+    expected = local_cells(tmp_path / "space.yaml", tmp_path / "local")
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
 
 
 def cells_of(place: str, hosts: Hosts, folder: Path) -> pd.DataFrame:

@@ -10,24 +10,18 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
 import pytest
-
-import helo
-from helo.data import simulate
-from helo.names import Column
+from lab_hosts import WAIT_S, wait_for
+from lab_searches import FEW, cells_of_run, local_cells
 
 SCRIPT = Path(__file__).parents[3] / "cluster" / "slurm.sh"
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "scontrol", "unshare")
 NODES = ("n1", "n2")
-WAIT_S = 900.0
-"""Seconds after which an event that a test waits for counts as missing."""
-
 CONFIGURATION = """
 ClusterName=lab
 SlurmctldHost={host}(127.0.0.1)
@@ -71,7 +65,6 @@ parameters:
   epochs: 2
   learning_rate: {low: 1e-3, high: 1e-2, log: true}
 """
-VOLATILE = ["seconds", "node", "started", "finished"]
 
 
 def why_not() -> str | None:
@@ -102,10 +95,10 @@ class Slurm:
             command, capture_output=True, text=True, check=True, timeout=WAIT_S, cwd=cwd, env=environment
         ).stdout
 
-    def submit(self, script: Path, *words: str, options: Sequence[str] = (), **variables: str) -> Job:
+    def submit(self, script: Path, *words: str, **variables: str) -> Job:
         """Submit a batch script with two CPUs on each of two nodes."""
         log = self.folder / f"{secrets.token_hex(4)}.log"
-        own = ("--cpus-per-task=2", "--mem=3G", f"--output={log}", "--parsable", *options)
+        own = ("--cpus-per-task=2", "--mem=3G", f"--output={log}", "--parsable")
         number = self.call("sbatch", *own, str(script), *words, cwd=script.parents[1], variables=variables)
         return Job(self, number.strip(), log)
 
@@ -137,44 +130,27 @@ class Job:
 
     def end(self) -> tuple[str, str]:
         """Wait for its end, and return its state and its exit code."""
-        wait_for(lambda: self.facts()["JobState"] not in ("PENDING", "RUNNING", "COMPLETING"), self)
+        wait_for(lambda: self.facts()["JobState"] not in ("PENDING", "RUNNING", "COMPLETING"), self.log)
         facts = self.facts()
         return facts["JobState"], facts["ExitCode"]
 
     def requeue(self) -> None:
         """Requeue the job, and let it start at once instead of after two minutes."""
         self.slurm.call("scontrol", "requeue", self.number)
-        wait_for(lambda: self.facts()["JobState"] == "PENDING", self)
+        wait_for(lambda: self.facts()["JobState"] == "PENDING", self.log)
         self.slurm.call("scontrol", "update", f"JobId={self.number}", "StartTime=now")
 
 
-def wait_for(condition: Callable[[], bool], job: Job) -> None:
-    """Wait until a function returns True. Fail with the log of the job after `WAIT_S`."""
-    end = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < end, job.log()
-        time.sleep(0.2)
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody uses now."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 @contextmanager
-def running_slurm(folder: Path) -> Iterator[Slurm]:
+def running_slurm(folder: Path, ports: Sequence[int]) -> Iterator[Slurm]:
     """Run Slurm while the context is open.
 
     Parameters
     ----------
     folder : pathlib.Path
         Empty folder for its files.
+    ports : sequence of int
+        Three free ports.
     """
     (folder / "munge").mkdir(mode=0o700)
     (folder / "state").mkdir()
@@ -183,7 +159,7 @@ def running_slurm(folder: Path) -> Iterator[Slurm]:
     names = Path("/etc/hosts").read_text(encoding="utf-8")
     (folder / "hosts").write_text(f"{names}\n127.0.0.1 {' '.join(NODES)}\n", encoding="utf-8")
     host = socket.gethostname().split(".")[0]
-    text = CONFIGURATION.format(host=host, folder=folder, ports=free_ports(3))
+    text = CONFIGURATION.format(host=host, folder=folder, ports=ports)
     (folder / "slurm.conf").write_text(text, encoding="utf-8")
     daemons = subprocess.Popen(
         ["unshare", "-m", "bash", "-c", START.format(folder=folder, nodes=" ".join(NODES))],
@@ -194,18 +170,18 @@ def running_slurm(folder: Path) -> Iterator[Slurm]:
     )
     slurm = Slurm(folder)
     try:
-        end = time.monotonic() + WAIT_S
-        while not _is_ready(slurm):
-            logs = [path.read_text("utf-8", "replace") for path in folder.glob("*.log")]
-            assert daemons.poll() is None, "\n".join(logs)
-            assert time.monotonic() < end, "\n".join(logs)
-            time.sleep(0.2)
+        wait_for(lambda: daemons.poll() is not None or _is_ready(slurm), lambda: _logs(folder))
+        assert daemons.poll() is None, _logs(folder)
         yield slurm
     finally:
         with suppress(subprocess.SubprocessError):
             slurm.call("scancel", "--state=RUNNING", "--user=root")
         os.killpg(daemons.pid, signal.SIGTERM)
         daemons.wait()
+
+
+def _logs(folder: Path) -> str:
+    return "\n".join(path.read_text("utf-8", "replace") for path in folder.glob("*.log"))
 
 
 def _is_ready(slurm: Slurm) -> bool:
@@ -218,8 +194,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=str(w
 
 
 @pytest.fixture(scope="module")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
-    with running_slurm(tmp_path_factory.mktemp("slurm")) as running:
+def slurm(tmp_path_factory: pytest.TempPathFactory, free_ports: Callable[[int], list[int]]) -> Iterator[Slurm]:
+    with running_slurm(tmp_path_factory.mktemp("slurm"), free_ports(3)) as running:
         yield running
 
 
@@ -233,24 +209,18 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def cells(space: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """Cells of the same search on this machine without Slurm."""
-    out = tmp_path_factory.mktemp("run") / "local"
-    run = helo.run_search(simulate(), space, out=out, progress=False, baselines=("ridge",), inner_folds=2)
-    return comparable(run.cells)
-
-
-def comparable(cells: pd.DataFrame) -> pd.DataFrame:
-    return cells.drop(columns=VOLATILE).sort_values([Column.CONFIGURATION, Column.FOLD], ignore_index=True)
+    return local_cells(space, tmp_path_factory.mktemp("run") / "local")
 
 
 def options_of(space: Path) -> list[str]:
-    return ["--space", str(space), "--baselines", "ridge", "--inner-folds", "2"]
+    return ["--space", str(space), *FEW]
 
 
 def test_a_job_runs_a_search_and_ends_with_it(slurm: Slurm, space: Path, cells: pd.DataFrame, tmp_path: Path) -> None:
     job = slurm.submit(SCRIPT, str(tmp_path / "run"), *options_of(space))
     assert job.end() == ("COMPLETED", "0:0"), job.log()
     assert not any(line.startswith(("srun", "slurmstepd", "helo:")) for line in job.log().splitlines()), job.log()
-    pd.testing.assert_frame_equal(comparable(helo.load_run(tmp_path / "run").cells), cells, check_exact=True)
+    pd.testing.assert_frame_equal(cells_of_run(tmp_path / "run"), cells, check_exact=True)
 
 
 def test_a_job_with_bad_input_ends_with_its_exit_code(slurm: Slurm, tmp_path: Path) -> None:
@@ -276,17 +246,17 @@ def test_a_requeued_job_resumes_without_a_node_that_does_not_start(
     (programs / "ray").chmod(0o755)
     (programs / "activate").write_text(f"PATH={shlex.quote(f'{programs}:{installed}')}:$PATH\n", "utf-8")
     job = slurm.submit(SCRIPT, str(run), *options_of(space), HELO_VENV=str(programs.parent))
-    wait_for(lambda: any((run / "ledger").glob("*")), job)
+    wait_for(lambda: any((run / "ledger").glob("*")), job.log)
     job.requeue()
     assert job.end() == ("COMPLETED", "0:0"), job.log()
     assert "no Ray here" in job.log()
     assert f"resuming {run} with its original options" in job.log()
-    pd.testing.assert_frame_equal(comparable(helo.load_run(run).cells), cells, check_exact=True)
+    pd.testing.assert_frame_equal(cells_of_run(run), cells, check_exact=True)
 
 
 def test_a_job_whose_time_is_up_requeues_itself(slurm: Slurm, space: Path, tmp_path: Path) -> None:
     job = slurm.submit(SCRIPT, str(tmp_path / "run"), *options_of(space), "--time-budget", "1s")
-    wait_for(lambda: job.facts()["Restarts"] == "1", job)
+    wait_for(lambda: job.facts()["Restarts"] == "1", job.log)
     slurm.call("scancel", job.number)
     assert "time is up; requeueing the job" in job.log()
     assert (tmp_path / "run" / "manifest.json").exists()
