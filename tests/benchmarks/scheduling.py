@@ -15,76 +15,30 @@ import argparse
 import json
 import os
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import numpy as np
 from ray import tune
 from rich.console import Console
+from trivial_cells import CONCURRENCY, FOLDS, SETTINGS, plan_trivial, read_memory, trivial_folds
 
-from helo.configuration import Configuration
-from helo.data import Dataset, simulate
-from helo.evaluation.folds import Fold, loso_folds
-from helo.metrics import METRICS
-from helo.names import Column, Prefix
 from helo.run.ledger import Ledger, LedgerWriter
-from helo.search.execution.cells import CellSettings, run_cell
+from helo.search.execution.cells import run_cell
 from helo.search.execution.connection import SharedDataset, ray_cluster
 from helo.search.execution.progress import SearchProgress
 from helo.search.execution.recorder import Reporting
 from helo.search.execution.tune import run_cells
-from helo.search.planning.pace import Pace
 from helo.search.planning.planner import Planner
 from helo.search.planning.queue import Queue
-from helo.search.planning.space import Range, Space
-from helo.settings import TrainingSettings
-from helo.training.cell import CellResult, Checkpointer
-
-FOLDS = 50
+from helo.search.planning.space import Space
 
 PLAIN_CELLS = 40
 """Number of cells that run as plain trials."""
-
-CONCURRENCY = 2
-
-
-def train_trivial(
-    dataset: Dataset,
-    fold: Fold,
-    configuration: Configuration,
-    settings: TrainingSettings,
-    rungs: Mapping[int, float],
-    checkpointer: Checkpointer | None,
-) -> CellResult:
-    """Return the result of a cell without training it: a history of 20 epochs, and predictions of the usual size.
-
-    All losses are equal, so that racing drops no configuration and every cell runs.
-    """
-    rows = dataset.rows((fold.test,))
-    scores = dict.fromkeys(METRICS, 0.5)
-    return CellResult(
-        stopped=False,
-        epochs=20,
-        best_epoch=0,
-        val=scores,
-        test=scores,
-        history=tuple({Column.EPOCH: epoch, **{Prefix.VAL + name: 0.5 for name in METRICS}} for epoch in range(21)),
-        first_losses=(0.5,) * 21,
-        windows=rows.astype(np.int64),
-        predictions=np.full((len(rows), len(dataset.emotions)), 1 / len(dataset.emotions), dtype=np.float32),
-    )
-
-
-SETTINGS = CellSettings(train=train_trivial)
-
-
-def read_memory() -> float:
-    """Return the memory of this process in MB."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 class Recording(SearchProgress):
@@ -102,10 +56,8 @@ class Recording(SearchProgress):
 
 def measure_search(cells: int) -> dict[str, float]:
     """Return the figures of cells that run through the planner, reused actors and the ledger."""
-    data = simulate(subjects=FOLDS, clips=2, windows=5, emotions=3)
-    folds = loso_folds(data.subject_names, 0)
-    space = Space("trivial", cells // FOLDS, {"dropout": Range(0.1, 0.5, False, False)}, sampler="random")
-    planner = Planner(space, FOLDS, seed=0, pace=Pace.for_search(space, FOLDS, CONCURRENCY, "shared", True))
+    data, folds = trivial_folds()
+    planner = plan_trivial(cells)
     progress = Recording(planner.max_cells)
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
@@ -131,8 +83,7 @@ def measure_search(cells: int) -> dict[str, float]:
 
 def measure_plain_tune() -> float:
     """Return the milliseconds per cell of plain Ray Tune: one trial per cell, each in a new actor."""
-    data = simulate(subjects=FOLDS, clips=2, windows=5, emotions=3)
-    folds = loso_folds(data.subject_names, 0)
+    data, folds = trivial_folds()
     planner = Planner(Space("trivial", 2, {}, sampler="random"), FOLDS, seed=0, racing=False)
     cells = [planner.ask() for _ in range(PLAIN_CELLS)]
 

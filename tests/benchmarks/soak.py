@@ -15,26 +15,23 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from rich.console import Console
-from scheduling import CONCURRENCY, FOLDS, SETTINGS, read_memory
+from trivial_cells import CONCURRENCY, FOLDS, SETTINGS, plan_trivial, read_memory, trivial_folds
 
-from helo.data import simulate
-from helo.evaluation.folds import loso_folds
 from helo.run.ledger import PACK, Ledger, LedgerWriter
 from helo.search.execution.connection import SharedDataset, ray_cluster
 from helo.search.execution.progress import SearchProgress
 from helo.search.execution.recorder import Reporting
 from helo.search.execution.tune import run_cells
-from helo.search.planning.pace import Pace
-from helo.search.planning.planner import Planner
 from helo.search.planning.queue import Queue
-from helo.search.planning.space import Range, Space
 
 LOOKS = (500, 5000)
 """Numbers of finished cells at which figures are taken, besides the last."""
@@ -94,10 +91,8 @@ def main() -> None:
     # A short path, because the length of the socket paths in Ray's folder is limited.
     with tempfile.TemporaryDirectory(prefix="soak-") as temporary, tempfile.TemporaryDirectory() as run:
         os.environ["TMPDIR"] = tempfile.tempdir = temporary
-        data = simulate(subjects=FOLDS, clips=2, windows=5, emotions=3)
-        folds = loso_folds(data.subject_names, 0)
-        space = Space("trivial", cells // FOLDS, {"dropout": Range(0.1, 0.5, False, False)}, sampler="random")
-        planner = Planner(space, FOLDS, seed=0, pace=Pace.for_search(space, FOLDS, CONCURRENCY, "shared", True))
+        data, folds = trivial_folds()
+        planner = plan_trivial(cells)
         progress = Looking(planner.max_cells, Path(temporary), Path(run))
         started = time.perf_counter()
         with ray_cluster(None, CONCURRENCY), LedgerWriter(Ledger(run), PACK) as writer:

