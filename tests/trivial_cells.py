@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from ray import cloudpickle
 
 from helo.configuration import Configuration
 from helo.data import Dataset, simulate
@@ -19,6 +21,8 @@ from helo.search.planning.planner import Planner
 from helo.search.planning.space import Range, Space
 from helo.settings import TrainingSettings
 from helo.training.cell import CellResult, Checkpointer
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import this module
 
 FOLDS = 50
 
