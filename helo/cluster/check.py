@@ -13,7 +13,7 @@ from helo.cluster.ec2 import check_policy
 from helo.cluster.faults import Faults, mapping, sequence, whole
 from helo.cluster.filling import Filling, Node, fill
 from helo.cluster.kuberay import GPU, check_kuberay
-from helo.cluster.nodes import Nodes, price_list, read_nodes
+from helo.cluster.nodes import HOURS_PER_MONTH, Nodes, price_list, read_nodes
 from helo.cluster.rayup import NODES, check_ray_up
 from helo.cluster.slurm import check_slurm
 from helo.errors import InputError
@@ -195,16 +195,17 @@ def _cells(filling: Filling, gpus_per_cell: float, cpus_per_cell: int) -> str:
 def _prices(nodes: tuple[Nodes, ...], region: str) -> Iterator[str]:
     head, *workers = nodes
     unknown = sorted({node.kind for node in nodes if node.instance is None})
-    if unknown or head.instance is None:
+    if unknown or head.usd is None:
         yield f"price: unknown for {', '.join(unknown)}"
         return
     prices = price_list()
     dearest = [f"{node.most} × {node.kind}" for node in workers if node.most]
-    hourly = sum(node.most * node.instance.usd for node in nodes if node.instance is not None)
+    hourly = sum(node.most * (node.usd or 0.0) for node in nodes)
     spot = "; spot workers cost about a third" if any(node.spot and node.most for node in workers) else ""
     elsewhere = f"; prices in {region} differ" if region != prices.region else ""
     yield (
-        f"price: at most {hourly:.2f} USD per hour: {', '.join([head.kind, *dearest])}, on demand "
+        f"price: at most {hourly:.2f} USD per hour: {', '.join([head.kind, *dearest])}, with disks, on demand "
         f"({prices.source}){elsewhere}{spot}"
     )
-    yield f"idle: {head.instance.usd:.3f} USD per hour for the head alone, until `ray down`"
+    monthly = head.usd * HOURS_PER_MONTH
+    yield f"idle: {head.usd:.3f} USD per hour, {monthly:.0f} USD per month, for the head alone, until `ray down`"

@@ -11,7 +11,7 @@ from typing import Any
 
 from helo._yaml import read_text
 from helo.cluster.faults import Faults, Place, mapping, sequence, whole
-from helo.cluster.nodes import price_list
+from helo.cluster.nodes import on_spot, price_list
 from helo.errors import InputError, did_you_mean
 
 ACCOUNT = "IamInstanceProfile"
@@ -56,12 +56,25 @@ def check_node(faults: Faults, place: Place, config: Mapping[str, Any], head: bo
         )
     if mapping(config.get("MetadataOptions")).get("HttpTokens") != "required":
         faults.missing(place, "MetadataOptions", "must have HttpTokens: required (IMDSv2)")
-    if not any(mapping(entry).get("Tags") for entry in sequence(config.get("TagSpecifications"))):
-        faults.missing(place, "TagSpecifications", "must tag instances, so that their cost can be found")
+    tagged = _tagged(config)
+    if untagged := [kind for kind in _resources(config, head) if kind not in tagged]:
+        what = f"must tag {', '.join(untagged)}, so that the cost of the search can be found"
+        faults.missing(place, "TagSpecifications", what)
     if head and "InstanceMarketOptions" in config:
         what = "must not be on the head: the search ends when AWS takes back a spot head"
         faults.add((*place, "InstanceMarketOptions"), what)
     _check_disk(faults, place, config)
+
+
+def _resources(config: Mapping[str, Any], head: bool) -> list[str]:
+    """Return the kinds of resources that start with a machine with this ``node_config`` and cost money."""
+    return ["instance", "volume", *(["spot-instances-request"] if on_spot(config) and not head else [])]
+
+
+def _tagged(config: Mapping[str, Any]) -> list[str]:
+    """Return the kinds of resources that machines with this ``node_config`` tag when they start."""
+    entries = map(mapping, sequence(config.get("TagSpecifications")))
+    return [str(entry.get("ResourceType")) for entry in entries if entry.get("Tags")]
 
 
 def _check_disk(faults: Faults, place: Place, config: Mapping[str, Any]) -> None:
@@ -96,8 +109,13 @@ def check_policy(faults: Faults, policy: Path, content: Mapping[str, Any]) -> No
         faults.add((policy.name,), f"cannot be read ({error})")
         return
     allowed: dict[str, list[Any]] = {}
+    may_tag: set[str] = set()
     for statement in map(mapping, statements):
-        if "ec2:RunInstances" in _listed(statement.get("Action")):
+        actions = _listed(statement.get("Action"))
+        if "ec2:CreateTags" in actions:
+            arns = map(str, _listed(statement.get("Resource")))
+            may_tag |= {arn.rpartition(":")[2].partition("/")[0] for arn in arns}
+        if "ec2:RunInstances" in actions:
             for key, values in mapping(mapping(statement.get("Condition")).get("StringEquals")).items():
                 allowed.setdefault(key, []).extend(_listed(values))
     names = allowed.get("aws:RequestTag/ray-cluster-name", [])
@@ -106,7 +124,12 @@ def check_policy(faults: Faults, policy: Path, content: Mapping[str, Any]) -> No
         faults.add(("cluster_name",), f"{what}, got {content.get('cluster_name')!r:.80}")
     kinds = allowed.get("ec2:InstanceType", [])
     for name, entry in mapping(content.get("available_node_types")).items():
-        kind = mapping(mapping(entry).get("node_config")).get("InstanceType")
+        config = mapping(mapping(entry).get("node_config"))
+        kind = config.get("InstanceType")
+        for tagged in _tagged(config):
+            if name != content.get("head_node_type") and may_tag and tagged not in may_tag:
+                what = f"must tag {', '.join(sorted(may_tag))}, which {policy.name} allows, got {tagged!r:.80}"
+                faults.add(("available_node_types", name, "node_config", "TagSpecifications"), what)
         if kinds and name != content.get("head_node_type") and kind not in kinds:
             what = f"must be one of {', '.join(map(str, kinds))}, which {policy.name} allows, got {kind!r:.80}"
             faults.add(("available_node_types", name, "node_config", "InstanceType"), what)

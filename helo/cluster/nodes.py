@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from helo._yaml import read_documents, read_yaml
+from helo.cluster.faults import mapping, sequence, whole
 from helo.errors import InputError
+
+HOURS_PER_MONTH = 730
+"""Hours by which AWS divides a price per month."""
 
 DEFAULT_WORKERS = 2
 """Ray's default for ``max_workers`` of a cluster."""
@@ -45,6 +49,8 @@ class Nodes:
         Whether this is the head.
     spot : bool
         Whether the machines are spot instances, which the cloud may take back.
+    disk_gib : float
+        Size of the disks of one machine in GiB.
     """
 
     name: str
@@ -53,13 +59,22 @@ class Nodes:
     instance: Instance | None
     head: bool
     spot: bool = False
+    disk_gib: float = 0.0
+
+    @property
+    def usd(self) -> float | None:
+        """US dollars per hour of one machine on demand, with its disks. None if the machine type is unknown."""
+        if self.instance is None:
+            return None
+        return self.instance.usd + self.disk_gib * price_list().disk_usd / HOURS_PER_MONTH
 
 
 @dataclass(frozen=True)
 class PriceList:
-    """Known machine types, the AWS region of their prices, and the source and date of the prices."""
+    """Known machine types, the price of a disk per GiB and month, and region, source and date of the prices."""
 
     instances: Mapping[str, Instance]
+    disk_usd: float
     region: str
     source: str
 
@@ -69,13 +84,22 @@ def price_list() -> PriceList:
     """Return the prices that come with the project."""
     content = read_yaml(Path(str(files("helo.cluster"))) / "prices.yaml")
     known = {kind: Instance(**entry) for kind, entry in content["instances"].items()}
-    return PriceList(known, content["region"], f"{content['source']}, {content['region']}, {content['date']}")
+    return PriceList(
+        known, content["disk_usd"], content["region"], f"{content['source']}, {content['region']}, {content['date']}"
+    )
 
 
 def on_spot(config: Mapping[str, Any]) -> bool:
     """Return whether EC2 may take back machines with this ``node_config`` at any time."""
     options = config.get("InstanceMarketOptions")
     return isinstance(options, Mapping) and options.get("MarketType") == "spot"
+
+
+def _disk_gib(config: Mapping[str, Any]) -> float:
+    """Return the size of the disks of a machine with this ``node_config`` in GiB."""
+    disks = config.get("BlockDeviceMappings")
+    sizes = [mapping(mapping(disk).get("Ebs")).get("VolumeSize") for disk in sequence(disks)]
+    return float(sum(whole(size) or 0 for size in sizes))
 
 
 def read_nodes(path: Path) -> list[Nodes]:
@@ -118,7 +142,8 @@ def read_nodes(path: Path) -> list[Nodes]:
     known = price_list().instances
     kinds = {str(name): _instance_type(path, str(name), entry) for name, entry in types.items()}
     spot = {str(name): on_spot(entry["node_config"]) for name, entry in types.items()}
-    found = [Nodes(head, kinds[head], 1, known.get(kinds[head]), head=True)]
+    disks = {str(name): _disk_gib(entry["node_config"]) for name, entry in types.items()}
+    found = [Nodes(head, kinds[head], 1, known.get(kinds[head]), head=True, disk_gib=disks[head])]
     limits = {}
     for name, entry in types.items():
         default = 0 if name == head else left
@@ -127,7 +152,8 @@ def read_nodes(path: Path) -> list[Nodes]:
         most = min(limits[name], left)
         left -= most
         if name != head or most:
-            found.append(Nodes(name, kinds[name], most, known.get(kinds[name]), head=False, spot=spot[name]))
+            instance = known.get(kinds[name])
+            found.append(Nodes(name, kinds[name], most, instance, head=False, spot=spot[name], disk_gib=disks[name]))
     return found
 
 

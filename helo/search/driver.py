@@ -47,6 +47,9 @@ from helo.settings import CPU
 from helo.storage import END_S, LocalFolder, Patience
 from helo.training.checkpoints import CheckpointStore
 
+PROBE_PATIENCE_S = 1200.0
+"""Maximum seconds in which a cluster must start a node with a GPU and measure a cell on it."""
+
 
 def run_remaining_cells(context: SearchContext) -> bool:
     """Run the remaining cells of a search and write the tables of its run.
@@ -228,7 +231,10 @@ def _join_cluster(context: SearchContext, folds: tuple[Fold, ...], stack: ExitSt
     cluster = cluster_machines()
     has_probe = setup.resources.gpus_per_cell is None and cluster.count_cells_per_gpu(setup.resources.cpus_per_cell)
     if has_probe and not any(node.gpus for node in cluster.running):
-        context.print("waiting for the cluster to start a node with a GPU, to measure what a cell needs of it")
+        context.print(
+            f"waiting up to {PROBE_PATIENCE_S / 60:.0f} minutes for the cluster to start a node with a GPU, to measure "
+            "which share of it a cell needs; --gpus-per-cell 0.25 searches without that"
+        )
     share = _gpu_share(setup, folds, cluster, _probe_on_gpu_worker)
     require_fitting_node(setup.resources, share, cluster)
     if not share and setup.training.engine != CPU:
@@ -237,7 +243,14 @@ def _join_cluster(context: SearchContext, folds: tuple[Fold, ...], stack: ExitSt
 
 
 def _probe_on_gpu_worker(function: Callable[..., Any], *arguments: Any) -> Any:
-    return run_on_worker(function, *arguments, cpus=1, gpus=1)
+    try:
+        return run_on_worker(function, *arguments, cpus=1, gpus=1, patience_s=PROBE_PATIENCE_S)
+    except TimeoutError:
+        raise SearchError(
+            f"no node with a GPU has measured a cell within {PROBE_PATIENCE_S / 60:.0f} minutes; ray status says which "
+            "nodes start; a new account of a cloud has no quota for GPUs, and spot machines may be sold out; to search "
+            "without GPUs, give --gpus-per-cell 0"
+        ) from None
 
 
 def _gpu_share(setup: SearchSetup, folds: tuple[Fold, ...], machines: Machines, call: Callable[..., CellCost]) -> float:

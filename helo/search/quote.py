@@ -217,10 +217,10 @@ def _print_price(show: Callable[[str], None], quote: Quote, nodes: Sequence[Node
         return
     hourly = 0.0
     for node in nodes:
-        if node.most and node.instance is not None:
-            hourly += node.most * node.instance.usd
+        if node.most and node.usd is not None:
+            hourly += node.most * node.usd
             hours = node.most * quote.hours
-            show(f"  {node.most} × {node.kind} ({node.name}): {hours:.2f} instance hours × {node.instance.usd} USD")
+            show(f"  {node.most} × {node.kind} ({node.name}): {hours:.2f} instance hours × {node.usd:.3f} USD")
     total = quote.hours * hourly
     source = f"on demand ({price_list().source})"
     show(f"price: {quote.hours:.2f} hours × {hourly:.2f} USD = {total:.2f} USD while cells run, {source}")

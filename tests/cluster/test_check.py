@@ -57,8 +57,9 @@ def test_price_and_filling(capsys: pytest.CaptureFixture[str]) -> None:
     one = "3 cells by GPU (0.3 each), 4 by CPU (1 each); 3 at a time; 0.1 GPU and 1 CPU left over"
     assert f"gpu-t4: up to 8 of 4 CPUs and 1 GPU; {one}\n" in message
     assert "cpu: up to 8 of 8 CPUs; no GPU; 8 cells by CPU (1 each) at a time; nothing left over\n" in message
-    assert f"price: at most {0.096 + 8 * 1.006:.2f} USD per hour: m5.large, 8 × g5.xlarge, on demand" in message
-    assert "idle: 0.096 USD per hour for the head alone" in message
+    price = 0.096 + 8 * 1.006 + 9 * 120 * 0.08 / 730
+    assert f"price: at most {price:.2f} USD per hour: m5.large, 8 × g5.xlarge, with disks, on demand" in message
+    assert "idle: 0.109 USD per hour, 80 USD per month, for the head alone" in message
     assert "placeholders: ami-0123456789abcdef0, sg-0123456789abcdef0; " in message
 
 
@@ -76,6 +77,10 @@ def put(key: Any, value: Any) -> Mutation:
 
 def drop(key: Any) -> Mutation:
     return lambda content: content.pop(key)
+
+
+def append(value: Any) -> Mutation:
+    return lambda content: content.append(value)
 
 
 def rename(old: str, new: str) -> Mutation:
@@ -242,7 +247,14 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
         config("cpu", drop("MetadataOptions")),
         "cpu.node_config.MetadataOptions: must have HttpTokens: required",
     ),
-    "no tags": (config("cpu", drop("TagSpecifications")), "cpu.node_config.TagSpecifications: must tag instances"),
+    "no tags": (
+        config("cpu", drop("TagSpecifications")),
+        "cpu.node_config.TagSpecifications: must tag instance, volume",
+    ),
+    "untagged spot requests": (
+        config("cpu", within("TagSpecifications", drop(2))),
+        "cpu.node_config.TagSpecifications: must tag spot-instances-request, so that",
+    ),
     "no disk": (
         config("cpu", drop("BlockDeviceMappings")),
         "cpu.node_config.BlockDeviceMappings: must have a VolumeSize of at least 60 GiB",
@@ -450,6 +462,12 @@ POLICY: dict[str, tuple[Mutation, str]] = {
     "another machine": (
         config("cpu", put("InstanceType", "c6i.4xlarge")),
         "cpu.node_config.InstanceType: must be one of g4dn.xlarge, g6.xlarge, g5.xlarge, c6i",
+    ),
+    "another tagged resource": (
+        config(
+            "cpu", within("TagSpecifications", append({"ResourceType": "network-interface", "Tags": [{"Key": "a"}]}))
+        ),
+        "cpu.node_config.TagSpecifications: must tag instance, spot-instances-request, volume, which aws-policy-head",
     ),
 }
 

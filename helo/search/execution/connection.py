@@ -40,7 +40,9 @@ class SharedDataset:
         return dataset
 
 
-def run_on_worker(function: Callable[..., Any], *arguments: Any, cpus: int, gpus: float) -> Any:
+def run_on_worker(
+    function: Callable[..., Any], *arguments: Any, cpus: int, gpus: float, patience_s: float | None = None
+) -> Any:
     """Run a function once on a worker of the cluster.
 
     Parameters
@@ -53,14 +55,26 @@ def run_on_worker(function: Callable[..., Any], *arguments: Any, cpus: int, gpus
         Number of CPUs that the function needs.
     gpus : float
         Number of GPUs that the function needs.
+    patience_s : float, optional
+        Maximum time in seconds until the result is there, which includes the start of a machine. By default, there is
+        no limit.
 
     Returns
     -------
     object
         Result of the function.
+
+    Raises
+    ------
+    TimeoutError
+        If there is no result in that time. The function is not run afterwards.
     """
     given = [argument.reference if isinstance(argument, SharedDataset) else argument for argument in arguments]
-    return ray.get(ray.remote(function).options(num_cpus=cpus, num_gpus=gpus).remote(*given))
+    result = ray.remote(function).options(num_cpus=cpus, num_gpus=gpus).remote(*given)
+    if not ray.wait([result], timeout=patience_s)[0]:
+        ray.cancel(result)  # or the autoscaler would go on to ask for a machine
+        raise TimeoutError
+    return ray.get(result)
 
 
 def ray_is_running() -> bool:

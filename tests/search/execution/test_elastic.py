@@ -32,10 +32,12 @@ import helo
 from helo._deadline import Deadline
 from helo.configuration import Configuration
 from helo.data import Dataset, simulate, write_dataset
+from helo.errors import SearchError
 from helo.evaluation.folds import Fold, loso_folds
 from helo.names import Status
 from helo.run.ledger import Ledger, LedgerWriter
 from helo.run.tables import CELL_COLUMNS, cells_table
+from helo.search import driver
 from helo.search.execution.cells import CellSettings, Train, run_cell
 from helo.search.execution.connection import SharedDataset, ray_cluster
 from helo.search.execution.elastic import ConcurrencyLimit, cluster_machines, share_folder, worker_is_starting
@@ -338,6 +340,20 @@ def test_the_concurrency_limit_follows_the_nodes_and_the_limits_of_the_autoscale
         assert ConcurrencyLimit(None, 8, 0.5).current() == 3 * 2
         (tmp_path / "ray_bootstrap_config.yaml").write_text("max_workers: many")
         assert ConcurrencyLimit(None, 1, 0.0).current() == 2 * cpus
+
+
+def test_a_search_does_not_wait_for_ever_for_a_gpu_to_measure_a_cell_on(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The autoscaler may start nodes with GPUs, but none starts, as without a quota for them."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(driver, "PROBE_PATIENCE_S", 1.0)
+    (tmp_path / "ray_bootstrap_config.yaml").write_text(LAUNCHED)
+    ran = tmp_path / "run"
+    with pytest.raises(SearchError, match=r"no node with a GPU has measured a cell.* give --gpus-per-cell 0"):
+        helo.run_search(simulate(subjects=4, clips=2, windows=3), address=cluster.address, out=ran)
+    assert "waiting up to 0 minutes for the cluster to start a node with a GPU" in capsys.readouterr().out
+    assert not ran.exists()
 
 
 def test_room_for_a_worker_tells_one_that_starts_from_one_that_waits(cluster: Cluster) -> None:
