@@ -58,7 +58,8 @@ chroot "$root" ssh-keygen -A > /dev/null
 home=$root/home/{USER}
 mkdir -m 700 "$home/.ssh"
 cp "$folder.key" "$home/.ssh/id_ed25519"
-cp "$folder.key.pub" "$home/.ssh/authorized_keys"
+cp "$folder.keys" "$home/.ssh/authorized_keys"
+cat "$folder.profile" >> "$home/.profile"
 chown -R {UID}:{UID} "$home"
 until ip address show eth0 2> /dev/null | grep -q inet; do sleep 0.1; done
 chroot "$root" bash -c '/usr/sbin/sshd -D -e -o UsePAM=no & wait'
@@ -92,16 +93,70 @@ class Hosts:
         Folder of their files.
     hub : int
         Id of the process that keeps the namespace of the hub.
-    inits : dict
-        Name → id of the first process of a host.
+    stack : contextlib.ExitStack
+        Context that ends the hosts.
+
+    Attributes
+    ----------
+    addresses : dict
+        Name → address of each host.
     """
 
-    def __init__(self, folder: Path, hub: int, inits: dict[str, int]) -> None:
-        self.folder, self.hub, self.inits = folder, hub, inits
+    def __init__(self, folder: Path, hub: int, stack: ExitStack) -> None:
+        self.folder, self.hub, self._stack = folder, hub, stack
+        self.addresses: dict[str, str] = {}
+        self._inits: dict[str, int] = {}
 
-    def address(self, name: str) -> str:
-        """Return the address of a host."""
-        return f"{NETWORK}.{10 + list(self.inits).index(name)}"
+    def start(self, name: str, address: str, keys: str = "", profile: str = "") -> None:
+        """Start a host without waiting for its ssh server.
+
+        Parameters
+        ----------
+        name, address : str
+            Name and address of the host.
+        keys : str
+            Public keys that `USER` accepts besides that of `run`.
+        profile : str
+            Script that a login shell of `USER` runs.
+        """
+        self.addresses[name] = address
+        own, key = self.folder / name, self.folder / "key"
+        own.mkdir()
+        known = [f"{where} {who}" for who, where in self.addresses.items()]
+        for suffix, content in (
+            ("hosts", "\n".join(["127.0.0.1 localhost", *known, ""])),
+            ("key", key.read_text(encoding="utf-8")),
+            ("keys", f"{key.with_suffix('.pub').read_text(encoding='utf-8')}{keys}\n"),
+            ("profile", profile),
+        ):
+            (self.folder / f"{name}.{suffix}").write_text(content, encoding="utf-8")
+            (self.folder / f"{name}.{suffix}").chmod(0o600 if suffix == "key" else 0o644)
+        namespaces = ("-n", "-m", "-p", "-f", "-u", "-i", "--kill-child", "--propagation", "private")
+        script = ["bash", "-c", INIT, "init", str(own), name, *folders_to_open()]
+        parent = _start(self._stack, ["unshare", *namespaces, *script], self.folder / f"{name}.log")
+        wait_for(lambda: _child(parent) is not None)
+        self._inits[name] = _child(parent) or 0
+        self._connect(name)
+
+    def is_ready(self, name: str) -> bool:
+        """Return whether the ssh server of a host listens."""
+        return "listening" in (self.folder / f"{name}.log").read_text()
+
+    def _connect(self, name: str) -> None:
+        """Connect a host to the bridge."""
+        init, outside = str(self._inits[name]), f"v{len(self._inits)}"
+        wait_for(lambda: _namespace(int(init), "net") != _namespace(os.getpid(), "net"))
+        link = ("link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", init)
+        subprocess.run(self.in_hub("ip", *link), check=True)
+        subprocess.run(self.in_hub("ip", "link", "set", outside, "master", "br0", "up"), check=True)
+        inside = ["nsenter", "-t", init, "-n", "ip"]
+        for command in (
+            "link set lo up",
+            f"address add {self.addresses[name]}/24 dev eth0",
+            "link set eth0 up",
+            f"route add default via {HUB}",  # without one, Ray takes the address of the loopback interface
+        ):
+            subprocess.run([*inside, *command.split()], check=True)
 
     def in_hub(self, *command: str) -> list[str]:
         """Return a command that runs in the hub."""
@@ -110,7 +165,7 @@ class Hosts:
     def run(self, name: str, script: str) -> str:
         """Run a script on a host as `USER`, and return its output. Fail if it fails."""
         key = str(self.folder / "key")
-        command = self.in_hub("ssh", *SSH, "-i", key, f"{USER}@{self.address(name)}", "bash -s")
+        command = self.in_hub("ssh", *SSH, "-i", key, f"{USER}@{self.addresses[name]}", "bash -s")
         done = subprocess.run(command, input=script, capture_output=True, text=True, check=False, timeout=WAIT_S)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -118,11 +173,11 @@ class Hosts:
     def copy(self, source: Path, name: str, target: str, *options: str) -> None:
         """Copy a file or the content of a folder to a host."""
         whole = f"{source}/" if source.is_dir() else str(source)
-        self._synchronise(whole, f"{USER}@{self.address(name)}:{target}", *options)
+        self._synchronise(whole, f"{USER}@{self.addresses[name]}:{target}", *options)
 
     def fetch(self, name: str, source: str, target: Path) -> None:
         """Copy a file from a host."""
-        self._synchronise(f"{USER}@{self.address(name)}:{source}", str(target))
+        self._synchronise(f"{USER}@{self.addresses[name]}:{source}", str(target))
 
     def _synchronise(self, *words: str) -> None:
         shell = " ".join(("ssh", *SSH, "-i", str(self.folder / "key")))
@@ -130,7 +185,7 @@ class Hosts:
 
     def end(self, name: str) -> None:
         """Switch a host off."""
-        os.kill(self.inits[name], signal.SIGKILL)
+        os.kill(self._inits[name], signal.SIGKILL)
 
 
 def folders_to_open() -> list[str]:
@@ -151,10 +206,9 @@ def running_hosts(folder: Path, *names: str) -> Iterator[Hosts]:
         Names of the hosts.
     """
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key")], check=True)
-    lines = ["127.0.0.1 localhost", *(f"{NETWORK}.{10 + number} {name}" for number, name in enumerate(names))]
     with ExitStack() as stack:
         hub = _start(stack, ["unshare", "-n", "sleep", "infinity"], folder / "hub.log")
-        hosts = Hosts(folder, hub, {})
+        hosts = Hosts(folder, hub, stack)
         wait_for(lambda: _namespace(hub, "net") != _namespace(os.getpid(), "net"))
         for command in (
             "link set lo up",
@@ -163,42 +217,11 @@ def running_hosts(folder: Path, *names: str) -> Iterator[Hosts]:
             "link set br0 up",
         ):
             subprocess.run(hosts.in_hub("ip", *command.split()), check=True)
+        hosts.addresses = {name: f"{NETWORK}.{10 + number}" for number, name in enumerate(names)}
         for name in names:
-            own = folder / name
-            own.mkdir()
-            for suffix, content in (("hosts", "\n".join(lines) + "\n"), *_keys(folder)):
-                (folder / f"{name}.{suffix}").write_text(content, encoding="utf-8")
-                (folder / f"{name}.{suffix}").chmod(0o600 if suffix == "key" else 0o644)
-            namespaces = ("-n", "-m", "-p", "-f", "-u", "-i", "--kill-child", "--propagation", "private")
-            script = ["bash", "-c", INIT, "init", str(own), name, *folders_to_open()]
-            parent = _start(stack, ["unshare", *namespaces, *script], folder / f"{name}.log")
-            wait_for(lambda parent=parent: _child(parent) is not None)  # type: ignore[misc]
-            hosts.inits[name] = _child(parent) or 0
-            _connect(hosts, name)
-        for name in names:
-            wait_for(lambda name=name: "listening" in (folder / f"{name}.log").read_text())  # type: ignore[misc]
+            hosts.start(name, hosts.addresses[name])
+        wait_for(lambda: all(map(hosts.is_ready, names)))
         yield hosts
-
-
-def _keys(folder: Path) -> list[tuple[str, str]]:
-    return [(name, (folder / name).read_text(encoding="utf-8")) for name in ("key", "key.pub")]
-
-
-def _connect(hosts: Hosts, name: str) -> None:
-    """Connect a host to the bridge."""
-    init, outside = str(hosts.inits[name]), f"v{len(hosts.inits)}"
-    wait_for(lambda: _namespace(int(init), "net") != _namespace(os.getpid(), "net"))
-    link = ("link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", init)
-    subprocess.run(hosts.in_hub("ip", *link), check=True)
-    subprocess.run(hosts.in_hub("ip", "link", "set", outside, "master", "br0", "up"), check=True)
-    inside = ["nsenter", "-t", init, "-n", "ip"]
-    for command in (
-        "link set lo up",
-        f"address add {hosts.address(name)}/24 dev eth0",
-        "link set eth0 up",
-        f"route add default via {HUB}",  # without one, Ray takes the address of the loopback interface
-    ):
-        subprocess.run([*inside, *command.split()], check=True)
 
 
 def _start(stack: ExitStack, command: list[str], log: Path) -> int:

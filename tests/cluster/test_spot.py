@@ -12,53 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from spot_metadata import Answers, Metadata
 
 from helo.cluster.__main__ import main
 from helo.cluster.spot import SPARE, aws_notice, gcp_notice, node_here
-
-TOKEN = "a-token"
-
-
-class Metadata(ThreadingHTTPServer):
-    """Simulated metadata service of AWS and Google Cloud. `notice` is the current interruption notice of AWS."""
-
-    notice: str | None = None
-    preempted = "FALSE"
-
-    @property
-    def base(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class Answers(BaseHTTPRequestHandler):
-    server: Metadata
-
-    def do_PUT(self) -> None:
-        asked = self.path == "/latest/api/token" and "X-aws-ec2-metadata-token-ttl-seconds" in self.headers
-        self._answer(TOKEN if asked else None)
-
-    def do_GET(self) -> None:
-        if self.path == "/latest/meta-data/spot/instance-action":
-            if self.headers.get("X-aws-ec2-metadata-token") != TOKEN:
-                self._answer(None, 401)
-            else:
-                self._answer(self.server.notice)
-        elif self.path == "/computeMetadata/v1/instance/preempted" and self.headers.get("Metadata-Flavor") == "Google":
-            self._answer(self.server.preempted)
-        else:
-            self._answer(None, 403)
-
-    def _answer(self, text: str | None, missing: int = 404) -> None:
-        self.send_response(missing if text is None else 200)
-        self.end_headers()
-        self.wfile.write((text or "").encode())
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
 
 
 @pytest.fixture

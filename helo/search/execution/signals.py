@@ -21,16 +21,12 @@ BURST_S: Final = 2.0
 Handlers = dict[signal.Signals, Callable[[int, FrameType | None], Any] | int | None]
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    # By way of the handler of SIGINT: Tune ends its trials in its own one, and Python raises KeyboardInterrupt.
-    signal.raise_signal(signal.SIGINT)
-
-
 @contextmanager
 def end_like_ctrl_c() -> Iterator[None]:
     """Treat `ENDING` like Ctrl-C while the context is open: what is finished is kept, shown and can be resumed.
 
-    A burst of Ctrl-C counts as one, so that it does not interrupt what follows the first.
+    A burst of Ctrl-C counts as one, so that it does not interrupt what follows the first. A process that ignores
+    Ctrl-C, as one that a shell script starts in the background, goes on to ignore it, but `ENDING` end it.
 
     Outside of the main thread, where Python cannot handle signals, nothing is changed.
     """
@@ -38,10 +34,10 @@ def end_like_ctrl_c() -> Iterator[None]:
         former, former_hook = signal.getsignal(signal.SIGINT), sys.unraisablehook
         is_main = threading.current_thread() is threading.main_thread()
         if is_main:
+            interruption = _Interruption(former is not signal.SIG_IGN)
             for number in ENDING:
-                signal.signal(number, _interrupt)
-            if former is signal.default_int_handler:
-                interruption = _Interruption()
+                signal.signal(number, interruption.end)
+            if former in (signal.default_int_handler, signal.SIG_IGN):
                 signal.signal(signal.SIGINT, interruption)
                 sys.unraisablehook = interruption.repeat_if_lost
         try:
@@ -53,13 +49,25 @@ def end_like_ctrl_c() -> Iterator[None]:
 
 
 class _Interruption:
-    """Handler of SIGINT that raises `KeyboardInterrupt` once for a burst of signals."""
+    """Handler of SIGINT that raises `KeyboardInterrupt` once for a burst of signals.
 
-    def __init__(self) -> None:
-        self._last = -BURST_S
+    Parameters
+    ----------
+    interrupts : bool
+        Whether SIGINT by itself interrupts. Otherwise it has no effect until `end` is called.
+    """
+
+    def __init__(self, interrupts: bool) -> None:
+        self._interrupts, self._last = interrupts, -BURST_S
+
+    def end(self, number: int, frame: FrameType | None) -> None:
+        """Interrupt, as the handler of a signal that ends the process."""
+        self._interrupts = True
+        # By way of the handler of SIGINT: Tune ends its trials in its own one, and this one raises KeyboardInterrupt.
+        signal.raise_signal(signal.SIGINT)
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        if time.monotonic() - self._last < BURST_S:
+        if not self._interrupts or time.monotonic() - self._last < BURST_S:
             return
         self._last = time.monotonic()
         raise KeyboardInterrupt
