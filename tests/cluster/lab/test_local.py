@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from lab_hosts import HUB, USER, Hosts, running_hosts, wait_for, why_not
+from lab_cloud import BUCKET, ENDPOINT, KEYS, cells_in_cloud, cloud_in_hub
+from lab_hosts import USER, Hosts, running_hosts, wait_for, why_not
 from lab_searches import FEW, comparable, local_cells
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=str(why_not()))]
 
 ROOT = Path(__file__).parents[3]
-PORT = 5000
-"""Port of the object storage. It is the only server in the namespace of the hub."""
-
 SPACE = """
 configurations: 4
 parameters:
@@ -28,10 +24,9 @@ parameters:
   learning_rate: {low: 1e-3, high: 1e-2, log: true}
 """
 
-ENDPOINT = f"AWS_REGION=us-east-1 AWS_ENDPOINT_URL_S3=http://{HUB}:{PORT}"
-KEYS = """[default]
-aws_access_key_id = lab
-aws_secret_access_key = secret
+CREDENTIALS = f"""[default]
+aws_access_key_id = {KEYS["AWS_ACCESS_KEY_ID"]}
+aws_secret_access_key = {KEYS["AWS_SECRET_ACCESS_KEY"]}
 """
 
 SHELL = "cd project && export PATH=$PWD/.venv/bin:$PATH RAY_AUTH_MODE=token\n"
@@ -42,19 +37,6 @@ SHELL = "cd project && export PATH=$PWD/.venv/bin:$PATH RAY_AUTH_MODE=token\n"
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     with running_hosts(tmp_path_factory.mktemp("hosts"), "head", "first", "second", "laptop") as running:
         yield running
-
-
-@contextmanager
-def object_storage_in_hub(hosts: Hosts) -> Iterator[None]:
-    """Run object storage with the bucket ``lab`` that all hosts reach."""
-    server = [sys.executable, "-m", "moto.server", "-H", HUB, "-p", str(PORT)]
-    with subprocess.Popen(hosts.in_hub(*server), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        made = hosts.in_hub("curl", "-sf", "-X", "PUT", f"http://{HUB}:{PORT}/lab")
-        wait_for(lambda: subprocess.run(made, capture_output=True, check=False).returncode == 0)
-        try:
-            yield
-        finally:
-            process.kill()
 
 
 def cluster_file() -> str:
@@ -75,7 +57,7 @@ def cluster_file() -> str:
 
 def test_a_search_on_machines_of_the_lab_survives_one_of_them(hosts: Hosts, tmp_path: Path) -> None:
     """Follow the README from a laptop: ``ray up``, a job through the tunnel, and ``ray down``."""
-    for name, text in (("local.yaml", cluster_file()), ("space.yaml", SPACE), ("keys", KEYS)):
+    for name, text in (("local.yaml", cluster_file()), ("space.yaml", SPACE), ("keys", CREDENTIALS)):
         (tmp_path / name).write_text(text, encoding="utf-8")
     hosts.copy(ROOT, "laptop", "project", "--exclude=.git", "--exclude=.venv", "--exclude=__pycache__")
     hosts.copy(tmp_path / "local.yaml", "laptop", "project/cluster/local.yaml")
@@ -92,12 +74,13 @@ def test_a_search_on_machines_of_the_lab_survives_one_of_them(hosts: Hosts, tmp_
     wait_for(lambda: " 3 local.cluster.node" in status(), status)
     assert hosts.run("head", "stat -c %a .ray") == "700\n"  # the token in it is for this user alone
 
-    with object_storage_in_hub(hosts):
+    with cloud_in_hub(hosts):
         tunnel = "(ray dashboard cluster/local.yaml > /tmp/tunnel 2>&1 < /dev/null &)\n"
         ready = "until ray job list --address http://127.0.0.1:8265 > /dev/null 2>&1; do sleep 1; done\n"
-        search = f"env {ENDPOINT} python -m helo.search --address auto --space space.yaml {' '.join(FEW)}"
+        variables = " ".join(f"{name}={value}" for name, value in ENDPOINT.items())
+        search = f"env {variables} python -m helo.search --address auto --space space.yaml {' '.join(FEW)}"
         submit = f"ray job submit --address http://127.0.0.1:8265 --submission-id one --no-wait -- {search}"
-        hosts.run("laptop", f"{SHELL}{tunnel}{ready}{submit} --out s3://lab/run 2>&1")
+        hosts.run("laptop", f"{SHELL}{tunnel}{ready}{submit} --out s3://{BUCKET}/run 2>&1")
 
         def job(command: str) -> str:
             return hosts.run("laptop", f"{SHELL}ray job {command} --address http://127.0.0.1:8265 one 2>&1")
@@ -110,7 +93,7 @@ def test_a_search_on_machines_of_the_lab_survives_one_of_them(hosts: Hosts, tmp_
         wait_for(ended, lambda: job("logs"))
         assert "Job 'one' succeeded" in job("status"), job("logs")
         hosts.run("laptop", SHELL + "ray down -y cluster/local.yaml 2>&1")
-        found = cells_of("s3://lab/run", hosts, tmp_path)
+        found = comparable(cells_in_cloud(hosts, f"s3://{BUCKET}/run", tmp_path))
 
     def left() -> str:
         return "".join(hosts.run(name, "pgrep -fl 'raylet|gcs_server|ray::' || true") for name in ("head", "first"))
@@ -118,11 +101,3 @@ def test_a_search_on_machines_of_the_lab_survives_one_of_them(hosts: Hosts, tmp_
     wait_for(lambda: left() == "", left)  # a worker ends by itself, a minute after its head
     expected = local_cells(tmp_path / "space.yaml", tmp_path / "local")
     pd.testing.assert_frame_equal(found, expected, check_exact=True)
-
-
-def cells_of(place: str, hosts: Hosts, folder: Path) -> pd.DataFrame:
-    """Return the cells of a run that only the hosts can reach."""
-    script = f"import helo; helo.load_run('{place}').cells.to_parquet('/tmp/cells')"
-    hosts.run("head", f'{ENDPOINT} helo-search/.venv/bin/python -c "{script}"')
-    hosts.fetch("head", "/tmp/cells", folder / "cells.parquet")
-    return comparable(pd.read_parquet(folder / "cells.parquet"))

@@ -1,0 +1,156 @@
+"""The cluster file for AWS: ``ray up`` and a search on a simulated EC2, whose instances are hosts of this machine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from lab_cloud import (
+    BUCKET,
+    ENDPOINT,
+    KEYS,
+    NETWORK_OF_INSTANCES,
+    RESOURCES,
+    Instances,
+    ask_cloud,
+    cells_in_cloud,
+    cloud_in_hub,
+)
+from lab_hosts import USER, Hosts, running_hosts, wait_for, why_not
+from lab_searches import FEW, comparable, local_cells
+
+from helo._yaml import read_yaml
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=str(why_not()))]
+
+ROOT = Path(__file__).parents[3]
+METADATA_PORT = 1338
+NOTICE = "/tmp/notice"
+"""File on an instance with its notice, as soon as there is one."""
+
+SPACE = """
+configurations: 4
+parameters:
+  width: 8
+  heads: 1
+  epochs: 4
+  learning_rate: {low: 1e-3, high: 1e-2, log: true}
+"""
+
+VARIABLES = "\n".join(f"export {name}={value}" for name, value in {**ENDPOINT, **KEYS}.items())
+SHELL = f"cd project && export PATH=$PWD/.venv/bin:$PATH\n{VARIABLES}\n"
+"""Start of a script on the laptop."""
+
+PROFILE = f"""
+export PATH=~/helo-search/.venv/bin:$PATH
+{VARIABLES}
+"""
+"""What the role of an instance gives it on AWS, and the path that Ray's image has."""
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
+    with running_hosts(tmp_path_factory.mktemp("hosts"), "laptop") as running:
+        yield running
+
+
+def cluster_file(network: dict[str, str]) -> str:
+    """Return the file of the project for instances without containers that have the packages already.
+
+    It has two types of workers with one CPU each, and at most one worker of each type.
+    """
+    content = read_yaml(ROOT / "cluster" / "aws.yaml")
+    del content["docker"]
+    content["provider"].update(availability_zone="us-east-1a", use_internal_ips=True)
+    content["auth"]["ssh_user"] = USER
+    content["file_mounts"] = {"~/helo-search": "."}
+    types = content["available_node_types"]
+    types["gpu-t4"].update(resources={"CPU": 1})
+    types["cpu"].update(resources={"CPU": 1})
+    content["available_node_types"] = {name: types[name] for name in ("head", "gpu-t4", "cpu")}
+    for name, entry in content["available_node_types"].items():
+        entry.pop("docker", None)
+        entry["max_workers"] = 0 if name == "head" else 1
+        entry["node_config"].update(
+            ImageId=network["image"], SecurityGroupIds=[network["group"]], SubnetIds=[network["subnet"]]
+        )
+    content["setup_commands"] = [f"ln -sfn {sys.prefix} ~/helo-search/.venv"]
+    server = f"python helo-search/tests/spot_metadata.py {METADATA_PORT} {NOTICE}"
+    content["worker_start_ray_commands"].insert(0, f"nohup {server} > /tmp/metadata 2>&1 < /dev/null &")
+    text = yaml.safe_dump(content, sort_keys=False, width=1000)
+    for old, new in (
+        ("--object-store-memory=4000000000", "--object-store-memory=200000000"),
+        ("--object-store-memory=1000000000", "--object-store-memory=200000000"),
+        ("watch-spot --cloud aws", f"watch-spot --cloud aws --metadata http://127.0.0.1:{METADATA_PORT}"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+def test_a_search_on_spot_instances_survives_a_notice(hosts: Hosts, tmp_path: Path) -> None:
+    """Follow the README from a laptop: ``ray up``, a job on the head, and ``ray down``."""
+    with cloud_in_hub(hosts):
+        instances = Instances(hosts, PROFILE)
+        instances.start()
+        try:
+            _follow_readme(hosts, tmp_path)
+        finally:
+            instances.end()
+        found = comparable(cells_in_cloud(hosts, f"s3://{BUCKET}/run", tmp_path))
+    expected = local_cells(tmp_path / "space.yaml", tmp_path / "local")
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+
+
+def _follow_readme(hosts: Hosts, tmp_path: Path) -> None:
+    text = cluster_file(ask_cloud(hosts, NETWORK_OF_INSTANCES))
+    (tmp_path / "aws.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "space.yaml").write_text(SPACE, encoding="utf-8")
+    hosts.copy(ROOT, "laptop", "project", "--exclude=.git", "--exclude=.venv", "--exclude=__pycache__")
+    hosts.copy(tmp_path / "aws.yaml", "laptop", "project/cluster/aws.yaml")
+    hosts.copy(tmp_path / "space.yaml", "laptop", "project/space.yaml")
+    hosts.run("laptop", f"ln -s {sys.prefix} project/.venv")
+    hosts.run("laptop", SHELL + "ray up -y cluster/aws.yaml 2>&1")
+
+    def on_head(command: str) -> str:
+        return hosts.run("laptop", f"{SHELL}ray exec cluster/aws.yaml '{command}' 2>&1")
+
+    def job(command: str) -> str:
+        return on_head(f"ray job {command} --address http://127.0.0.1:8265 one")
+
+    def ended() -> bool:
+        return any(f"Job 'one' {state}" in job("status") for state in ("succeeded", "failed"))
+
+    def resources() -> dict[str, list[dict[str, Any]]]:
+        found: dict[str, list[dict[str, Any]]] = ask_cloud(hosts, RESOURCES)
+        return found
+
+    def running() -> list[dict[str, Any]]:
+        return [one for one in resources()["instances"] if one["State"]["Name"] == "running"]
+
+    search = f"python -m helo.search --address auto --gpus-per-cell 0 --space helo-search/space.yaml {' '.join(FEW)}"
+    on_head(
+        f"ray job submit --address http://127.0.0.1:8265 --submission-id one --no-wait -- {search} "
+        f"--out s3://{BUCKET}/run"
+    )
+    wait_for(lambda: len(running()) == 3, lambda: on_head("ray status"))
+    kinds = {one["InstanceType"]: one["InstanceId"] for one in running()}
+    assert set(kinds) == {"m5.large", "g4dn.xlarge", "c6i.2xlarge"}
+    for kind in ("instances", "volumes"):
+        tagged = [{tag["Key"]: tag["Value"] for tag in one.get("Tags", ())}.get("project") for one in resources()[kind]]
+        assert tagged == ["helo-search"] * 3, kind
+    wait_for(lambda: "best validation kl" in job("logs") or ended(), lambda: job("logs"))
+    taken = kinds["c6i.2xlarge"]
+    notice = hosts.run(taken, f"echo notice > {NOTICE} && until grep -s drains helo-spot.log; do sleep 1; done")
+    assert "Ray drains node" in notice
+    ask_cloud(hosts, f"import boto3; boto3.client('ec2').terminate_instances(InstanceIds=['{taken}']); print(0)")
+    wait_for(ended, lambda: job("logs"))
+    assert "Job 'one' succeeded" in job("status"), job("logs")
+    hosts.run("laptop", SHELL + "ray down -y cluster/aws.yaml 2>&1")
+    assert running() == []
+    assert resources()["volumes"] == []
