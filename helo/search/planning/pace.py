@@ -9,6 +9,9 @@ from helo.names import SearchProtocol
 from helo.search.planning.racing import Looks
 from helo.search.planning.space import Space
 
+LOOKAHEAD = 24
+"""Maximum number of generations under way at a time."""
+
 
 @dataclass(frozen=True)
 class Pace:
@@ -62,10 +65,14 @@ class Pace:
         smallest = max(2, min(8, space.configurations // 8))
         if width == 1:
             return cls(generation=smallest, lag=1)
-        # A generation is twice that wide: while its last cells run, other workers begin the next generation. Late
-        # blocks have few cells, and long ones. With two generations under way, 64 workers were busy for half of their
-        # time; with four, for three quarters (tests/benchmarks/scale.py).
-        return cls(generation=max(smallest, 2 * width), lag=width, lookahead=4)
+        # While the last cells of a generation run, other workers begin the next ones: late blocks have few cells, and
+        # long ones. All generations begin with the same folds, in which at most `lag` cells run at a time. The measured
+        # values are in cluster/README.md.
+        generation = max(smallest, 2 * width)
+        # A larger lag gives the first cells of a fold no rungs, a larger lookahead the first draws of TPE no results.
+        lag = min(6 * width, max(width, space.configurations // 16))
+        most = LOOKAHEAD if space.sampler == "random" else space.configurations // (4 * generation)
+        return cls(generation, lag, lookahead=max(4, min(LOOKAHEAD, most)))
 
     def as_dict(self) -> dict[str, int]:
         """Return the pace with the keys of a manifest."""

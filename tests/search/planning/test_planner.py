@@ -746,6 +746,16 @@ def test_lookahead_and_lag_grow_with_concurrency(concurrency: int, protocol: str
     assert Pace.for_search(TPE, 15, concurrency, protocol, racing) == expected
 
 
+@pytest.mark.parametrize(
+    ("space", "workers", "expected"),
+    [(RANDOM, 64, Pace(26, 78, 24)), (TPE, 64, Pace(26, 78, 24)), (RANDOM, 1000, Pace(400, 856, 24))]
+    + [(TPE, 1000, Pace(400, 856, 8))],  # three quarters of its draws have results to learn from
+)
+def test_large_searches_run_further_ahead(space: Space, workers: int, expected: Pace) -> None:
+    large = dataclasses.replace(space, configurations=13_699)
+    assert Pace.for_search(large, 73, workers, SearchProtocol.SHARED, True) == expected
+
+
 def test_generations_grow_with_the_number_of_configurations() -> None:
     spaces = [dataclasses.replace(TPE, configurations=number) for number in (1, 16, 40, 64, 1000)]
     assert [Pace.for_search(space, 15, 1, SearchProtocol.SHARED, True) for space in spaces] == [
