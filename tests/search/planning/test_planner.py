@@ -748,8 +748,12 @@ def test_lookahead_and_lag_grow_with_concurrency(concurrency: int, protocol: str
 
 @pytest.mark.parametrize(
     ("space", "workers", "expected"),
-    [(RANDOM, 64, Pace(26, 78, 24)), (TPE, 64, Pace(26, 78, 24)), (RANDOM, 1000, Pace(400, 856, 24))]
-    + [(TPE, 1000, Pace(400, 856, 8))],  # three quarters of its draws have results to learn from
+    [
+        (RANDOM, 64, Pace(26, 78, 24)),
+        (TPE, 64, Pace(26, 78, 24)),
+        (RANDOM, 1000, Pace(400, 856, 24)),
+        (TPE, 1000, Pace(400, 856, 8)),  # three quarters of its draws have results to learn from
+    ],
 )
 def test_large_searches_run_further_ahead(space: Space, workers: int, expected: Pace) -> None:
     large = dataclasses.replace(space, configurations=13_699)
