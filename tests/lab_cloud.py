@@ -63,13 +63,20 @@ print(json.dumps({
 
 
 @contextmanager
-def cloud_in_hub(hosts: Hosts) -> Iterator[None]:
-    """Run a simulated AWS with the bucket `BUCKET`, which all hosts reach."""
+def cloud_in_hub(hosts: Hosts, folder: Path) -> Iterator[None]:
+    """Run a simulated AWS with the bucket `BUCKET`, which all hosts reach. Its log is in a folder."""
     server = [sys.executable, "-m", "moto.server", "-H", HUB, "-p", str(PORT)]
-    with subprocess.Popen(hosts.in_hub(*server), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        made = hosts.in_hub("curl", "-sf", "-X", "PUT", f"http://{HUB}:{PORT}/{BUCKET}")
-        wait_for(lambda: subprocess.run(made, capture_output=True, check=False).returncode == 0)
+    path = folder / "moto.log"
+    with path.open("wb") as log, subprocess.Popen(hosts.in_hub(*server), stdout=log, stderr=log) as process:
         try:
+            listening = hosts.in_hub(
+                sys.executable, "-c", f"import socket; socket.create_connection(('{HUB}', {PORT}))"
+            )
+            wait_for(
+                lambda: not subprocess.run(listening, capture_output=True, check=False).returncode,
+                lambda: path.read_text(encoding="utf-8"),
+            )
+            ask_cloud(hosts, f"import boto3; boto3.client('s3').create_bucket(Bucket='{BUCKET}'); print(0)")
             yield
         finally:
             process.kill()
@@ -109,10 +116,17 @@ class Instances(threading.Thread):
         super().__init__(daemon=True)
         self._hosts, self._profile = hosts, profile
         self._running: set[str] = set()
+        self._error: BaseException | None = None
         self._look = subprocess.Popen(in_cloud(hosts, INSTANCES), stdout=subprocess.PIPE, text=True)
 
     def run(self) -> None:
         """Follow the instances until `end`."""
+        try:
+            self._follow()
+        except BaseException as error:
+            self._error = error
+
+    def _follow(self) -> None:
         assert self._look.stdout is not None
         for line in self._look.stdout:
             found = json.loads(line)
@@ -125,7 +139,9 @@ class Instances(threading.Thread):
                     self._hosts.end(name)
 
     def end(self) -> None:
-        """Stop following. The hosts stay until those of the lab end."""
+        """Stop following, and raise what went wrong meanwhile. The hosts stay until those of the lab end."""
         self._look.kill()
         self._look.wait()
         self.join()
+        if self._error is not None:
+            raise self._error

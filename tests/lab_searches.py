@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,52 @@ from helo.names import Column
 
 FEW = ("--baselines", "ridge", "--inner-folds", "2")
 """Options of the search, as `local_cells` has them."""
+
+
+SPACE = """
+configurations: 4
+parameters:
+  width: 8
+  heads: 1
+  epochs: 4
+  learning_rate: {low: 1e-3, high: 1e-2, log: true}
+"""
+
+DASHBOARD = "http://127.0.0.1:8265"
+
+
+class Job:
+    """The search as a job of a cluster.
+
+    Parameters
+    ----------
+    run : callable
+        Function that runs a command of Ray where the dashboard is at `DASHBOARD`, and returns its output.
+    """
+
+    def __init__(self, run: Callable[[str], str]) -> None:
+        self._run = run
+
+    def submit(self, search: str) -> None:
+        """Submit the command of a search."""
+        self._run(f"ray job submit --address {DASHBOARD} --submission-id one --no-wait -- {search}")
+
+    def status(self) -> str:
+        """Return what Ray says of the job."""
+        return self._run(f"ray job status --address {DASHBOARD} one")
+
+    def logs(self) -> str:
+        """Return the output of the job."""
+        return self._run(f"ray job logs --address {DASHBOARD} one")
+
+    def has_ended(self) -> bool:
+        """Return whether the job has ended."""
+        status = self.status()
+        return any(f"Job 'one' {end}" in status for end in ("succeeded", "failed", "was stopped"))
+
+    def has_scores(self) -> bool:
+        """Return whether a cell of the search has ended."""
+        return "best validation kl" in self.logs()
 
 
 def comparable(cells: pd.DataFrame) -> pd.DataFrame:

@@ -199,13 +199,13 @@ def _prices(nodes: tuple[Nodes, ...], region: str) -> Iterator[str]:
         yield f"price: unknown for {', '.join(unknown)}"
         return
     prices = price_list()
-    dearest = [f"{node.most} × {node.kind}" for node in workers if node.most]
-    hourly = sum(node.most * (node.usd or 0.0) for node in nodes)
-    spot = "; spot workers cost about a third" if any(node.spot and node.most for node in workers) else ""
+    counted = [f"{node.most} × {node.kind}" for node in workers if node.most]
+    hourly = sum(node.most * node.usd for node in nodes if node.usd is not None)
+    spot = "; spot workers usually cost less" if any(node.spot and node.most for node in workers) else ""
     elsewhere = f"; prices in {region} differ" if region != prices.region else ""
     yield (
-        f"price: at most {hourly:.2f} USD per hour: {', '.join([head.kind, *dearest])}, with disks, on demand "
-        f"({prices.source}){elsewhere}{spot}"
+        f"price: at most {hourly:.2f} USD per hour: {', '.join([head.kind, *counted])}, with disks and addresses, "
+        f"on demand ({prices.source}){elsewhere}{spot}"
     )
     monthly = head.usd * HOURS_PER_MONTH
     yield f"idle: {head.usd:.3f} USD per hour, {monthly:.0f} USD per month, for the head alone, until `ray down`"

@@ -67,7 +67,7 @@ def check_node(faults: Faults, place: Place, config: Mapping[str, Any], head: bo
 
 
 def _resources(config: Mapping[str, Any], head: bool) -> list[str]:
-    """Return the kinds of resources that start with a machine with this ``node_config`` and cost money."""
+    """Return the kinds of resources that start with a machine with this ``node_config``."""
     return ["instance", "volume", *(["spot-instances-request"] if on_spot(config) and not head else [])]
 
 
@@ -112,11 +112,14 @@ def check_policy(faults: Faults, policy: Path, content: Mapping[str, Any]) -> No
     may_tag: set[str] = set()
     for statement in map(mapping, statements):
         actions = _listed(statement.get("Action"))
-        if "ec2:CreateTags" in actions:
+        equal = mapping(mapping(statement.get("Condition")).get("StringEquals"))
+        # What starts has no tags yet, which a condition could require.
+        at_start = equal.get("ec2:CreateAction", "RunInstances") == "RunInstances"
+        if "ec2:CreateTags" in actions and at_start and not any(key.startswith("aws:ResourceTag/") for key in equal):
             arns = map(str, _listed(statement.get("Resource")))
             may_tag |= {arn.rpartition(":")[2].partition("/")[0] for arn in arns}
         if "ec2:RunInstances" in actions:
-            for key, values in mapping(mapping(statement.get("Condition")).get("StringEquals")).items():
+            for key, values in equal.items():
                 allowed.setdefault(key, []).extend(_listed(values))
     names = allowed.get("aws:RequestTag/ray-cluster-name", [])
     if names and content.get("cluster_name") not in names:
@@ -127,8 +130,8 @@ def check_policy(faults: Faults, policy: Path, content: Mapping[str, Any]) -> No
         config = mapping(mapping(entry).get("node_config"))
         kind = config.get("InstanceType")
         for tagged in _tagged(config):
-            if name != content.get("head_node_type") and may_tag and tagged not in may_tag:
-                what = f"must tag {', '.join(sorted(may_tag))}, which {policy.name} allows, got {tagged!r:.80}"
+            if name != content.get("head_node_type") and not may_tag & {tagged, "*"}:
+                what = f"must not tag {tagged:.80}, because {policy.name} does not allow it"
                 faults.add(("available_node_types", name, "node_config", "TagSpecifications"), what)
         if kinds and name != content.get("head_node_type") and kind not in kinds:
             what = f"must be one of {', '.join(map(str, kinds))}, which {policy.name} allows, got {kind!r:.80}"

@@ -49,8 +49,8 @@ class Nodes:
         Whether this is the head.
     spot : bool
         Whether the machines are spot instances, which the cloud may take back.
-    disk_gib : float
-        Size of the disks of one machine in GiB.
+    extras_usd : float
+        US dollars per hour of the disks and the public address of one machine.
     """
 
     name: str
@@ -59,22 +59,33 @@ class Nodes:
     instance: Instance | None
     head: bool
     spot: bool = False
-    disk_gib: float = 0.0
+    extras_usd: float = 0.0
 
     @property
     def usd(self) -> float | None:
-        """US dollars per hour of one machine on demand, with its disks. None if the machine type is unknown."""
-        if self.instance is None:
-            return None
-        return self.instance.usd + self.disk_gib * price_list().disk_usd / HOURS_PER_MONTH
+        """US dollars per hour of one machine on demand, with `extras_usd`. None if the machine type is unknown."""
+        return None if self.instance is None else self.instance.usd + self.extras_usd
 
 
 @dataclass(frozen=True)
 class PriceList:
-    """Known machine types, the price of a disk per GiB and month, and region, source and date of the prices."""
+    """Known machine types, prices of what comes with a machine, and region, source and date of the prices.
+
+    Attributes
+    ----------
+    instances : mapping
+        Machine type → its resources and price.
+    disk_usd : float
+        US dollars of a disk per GiB and month.
+    address_usd : float
+        US dollars of a public address per hour.
+    region, source : str
+        Region of the prices, and where and when they were read.
+    """
 
     instances: Mapping[str, Instance]
     disk_usd: float
+    address_usd: float
     region: str
     source: str
 
@@ -84,9 +95,8 @@ def price_list() -> PriceList:
     """Return the prices that come with the project."""
     content = read_yaml(Path(str(files("helo.cluster"))) / "prices.yaml")
     known = {kind: Instance(**entry) for kind, entry in content["instances"].items()}
-    return PriceList(
-        known, content["disk_usd"], content["region"], f"{content['source']}, {content['region']}, {content['date']}"
-    )
+    source = f"{content['source']}, {content['region']}, {content['date']}"
+    return PriceList(known, content["disk_usd"], content["address_usd"], content["region"], source)
 
 
 def on_spot(config: Mapping[str, Any]) -> bool:
@@ -95,11 +105,12 @@ def on_spot(config: Mapping[str, Any]) -> bool:
     return isinstance(options, Mapping) and options.get("MarketType") == "spot"
 
 
-def _disk_gib(config: Mapping[str, Any]) -> float:
-    """Return the size of the disks of a machine with this ``node_config`` in GiB."""
-    disks = config.get("BlockDeviceMappings")
-    sizes = [mapping(mapping(disk).get("Ebs")).get("VolumeSize") for disk in sequence(disks)]
-    return float(sum(whole(size) or 0 for size in sizes))
+def _extras_usd(config: Mapping[str, Any], is_public: bool) -> float:
+    """Return what disks and address of a machine with this ``node_config`` cost per hour. All disks count as gp3."""
+    disks = map(mapping, sequence(config.get("BlockDeviceMappings")))
+    gib = sum(whole(mapping(disk.get("Ebs")).get("VolumeSize")) or 0 for disk in disks)
+    prices = price_list()
+    return gib * prices.disk_usd / HOURS_PER_MONTH + (prices.address_usd if is_public else 0.0)
 
 
 def read_nodes(path: Path) -> list[Nodes]:
@@ -142,8 +153,9 @@ def read_nodes(path: Path) -> list[Nodes]:
     known = price_list().instances
     kinds = {str(name): _instance_type(path, str(name), entry) for name, entry in types.items()}
     spot = {str(name): on_spot(entry["node_config"]) for name, entry in types.items()}
-    disks = {str(name): _disk_gib(entry["node_config"]) for name, entry in types.items()}
-    found = [Nodes(head, kinds[head], 1, known.get(kinds[head]), head=True, disk_gib=disks[head])]
+    is_public = not mapping(provider).get("use_internal_ips")
+    extras = {str(name): _extras_usd(entry["node_config"], is_public) for name, entry in types.items()}
+    found = [Nodes(head, kinds[head], 1, known.get(kinds[head]), head=True, extras_usd=extras[head])]
     limits = {}
     for name, entry in types.items():
         default = 0 if name == head else left
@@ -153,7 +165,7 @@ def read_nodes(path: Path) -> list[Nodes]:
         left -= most
         if name != head or most:
             instance = known.get(kinds[name])
-            found.append(Nodes(name, kinds[name], most, instance, head=False, spot=spot[name], disk_gib=disks[name]))
+            found.append(Nodes(name, kinds[name], most, instance, head=False, spot=spot[name], extras_usd=extras[name]))
     return found
 
 

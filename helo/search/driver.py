@@ -20,7 +20,7 @@ from helo.run.ledger import LedgerWriter, drop_cells, part_name, rows_in
 from helo.run.versions import spell_versions
 from helo.search.context import SearchContext
 from helo.search.execution.cells import CellSettings
-from helo.search.execution.connection import SharedDataset, ray_cluster, ray_is_running, run_on_worker
+from helo.search.execution.connection import NoResultError, SharedDataset, ray_cluster, ray_is_running, run_on_worker
 from helo.search.execution.elastic import cluster_machines, share_folder
 from helo.search.execution.loggers import make_loggers
 from helo.search.execution.progress import SearchProgress
@@ -230,22 +230,24 @@ def _join_cluster(context: SearchContext, folds: tuple[Fold, ...], stack: ExitSt
     stack.enter_context(ray_cluster(setup.address))
     cluster = cluster_machines()
     has_probe = setup.resources.gpus_per_cell is None and cluster.count_cells_per_gpu(setup.resources.cpus_per_cell)
-    if has_probe and not any(node.gpus for node in cluster.running):
+    must_start = has_probe and not any(node.gpus for node in cluster.running)
+    if must_start:
         context.print(
             f"waiting up to {PROBE_PATIENCE_S / 60:.0f} minutes for the cluster to start a node with a GPU, to measure "
             "which share of it a cell needs; --gpus-per-cell 0.25 searches without that"
         )
-    share = _gpu_share(setup, folds, cluster, _probe_on_gpu_worker)
+    share = _gpu_share(setup, folds, cluster, partial(_probe_on_gpu_worker, PROBE_PATIENCE_S if must_start else None))
     require_fitting_node(setup.resources, share, cluster)
     if not share and setup.training.engine != CPU:
         raise InputError("precision mixed and compile make cells faster on GPUs only, and no cell gets one; leave them")
     return resolve_resources(setup.resources, share, cluster)
 
 
-def _probe_on_gpu_worker(function: Callable[..., Any], *arguments: Any) -> Any:
+def _probe_on_gpu_worker(patience_s: float | None, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Run a function with a whole GPU. Nodes that run may first have to finish other work."""
     try:
-        return run_on_worker(function, *arguments, cpus=1, gpus=1, patience_s=PROBE_PATIENCE_S)
-    except TimeoutError:
+        return run_on_worker(function, *arguments, cpus=1, gpus=1, patience_s=patience_s)
+    except NoResultError:
         raise SearchError(
             f"no node with a GPU has measured a cell within {PROBE_PATIENCE_S / 60:.0f} minutes; ray status says which "
             "nodes start; a new account of a cloud has no quota for GPUs, and spot machines may be sold out; to search "

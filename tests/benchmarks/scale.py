@@ -2,7 +2,7 @@
 
     python tests/benchmarks/scale.py [--cells 1000000] [--workers 1000] [--sampler random] [--no-racing]
 
-The number of cells is configurations × 73 subjects. With racing about a third of them run. Losses are simulated: an
+The number of cells is configurations × 73 subjects. With racing about a ninth of them run. Losses are simulated: an
 effect of the configuration, an effect of the subject, and noise. The seconds of a cell are simulated too, on a virtual
 clock. Only the time of the planner is measured. The script prints one JSON line with the key ``planner``:
 

@@ -70,6 +70,21 @@ def test_the_readme_has_a_small_number_of_commands() -> None:
     assert len(start.splitlines()) - 1 <= 6
 
 
+def test_the_wait_for_a_job_ends_with_the_job_alone() -> None:
+    """The texts are those of Ray's ``job status`` and of its commands that fail."""
+    (found,) = re.findall(r'grep -qE "(.*)"; do', README)
+    pattern = found.replace("$JOB", "wesad-1")
+    for end in ("succeeded", "failed", "was stopped"):
+        assert re.search(pattern, f"Job 'wesad-1' {end}")
+    for other in (
+        "Status for job 'wesad-1': RUNNING",
+        "Command failed:",
+        "Request failed with status code 500",
+        "Token has expired and refresh failed",
+    ):
+        assert not re.search(pattern, other)
+
+
 def test_links_have_targets() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert "://" in target or (FOLDER / target).exists(), target
@@ -94,15 +109,16 @@ def listed(value: Any) -> list[str]:
     return value if isinstance(value, list) else [value]
 
 
-@pytest.mark.parametrize("name", ["aws-policy-head.json", "aws-policy-worker.json"])
+@pytest.mark.parametrize("name", ["aws-policy-head.json", "aws-policy-images.json", "aws-policy-worker.json"])
 def test_policies_grant_minimal_permissions(name: str) -> None:
-    """No action is a pattern. Every resource is named, except for Describe, which EC2 grants for all or none."""
+    """No action is a pattern. Every resource is named, except where AWS grants an action for all resources or none."""
     for statement in statements(name):
         actions, resources = listed(statement["Action"]), listed(statement["Resource"])
         assert statement["Effect"] == "Allow"
         assert not any("*" in action for action in actions), statement["Sid"]
         if "*" in resources:
-            assert all(action.startswith("ec2:Describe") for action in actions), statement["Sid"]
+            for_all = ("ec2:Describe", "ecr:GetAuthorizationToken")
+            assert all(action.startswith(for_all) for action in actions), statement["Sid"]
         services = {action.split(":")[0] for action in actions}
         if "s3" in services:
             assert all(resource.startswith("arn:aws:s3:::BUCKET") for resource in resources)

@@ -23,23 +23,23 @@ def instance() -> dict[str, Any]:
     pytest.importorskip("googleapiclient", reason="needs google-api-python-client")
     documents = files("googleapiclient") / "discovery_cache" / "documents"
     schemas = json.loads((documents / "compute.v1.json").read_text(encoding="utf-8"))["schemas"]
-    return {"$ref": "#/schemas/Instance", "schemas": _as_json_schema(schemas)}
+    converted = {name: _as_json_schema(schema) for name, schema in schemas.items()}
+    return {"$ref": "#/schemas/Instance", "schemas": converted}
 
 
 def _as_json_schema(entry: Any) -> Any:
     """Return a part of the description as JSON schema, which refuses unknown keys."""
-    if isinstance(entry, list):
-        return [_as_json_schema(one) for one in entry]
     if not isinstance(entry, dict):
         return entry
-    found = {key: _as_json_schema(value) for key, value in entry.items()}
-    if isinstance(entry.get("$ref"), str):
+    if "$ref" in entry:
         return {"$ref": f"#/schemas/{entry['$ref']}"}
     if entry.get("format") in ("int64", "uint64") and entry.get("type") == "string":
         return {"type": ["string", "integer"]}
-    if entry.get("type") == "object" and isinstance(entry.get("properties"), dict):
-        return {"type": "object", "properties": found["properties"], "additionalProperties": False}
-    return {key: value for key, value in found.items() if key not in ("id", "format", "required", "description")}
+    if "properties" in entry:
+        properties = {name: _as_json_schema(value) for name, value in entry["properties"].items()}
+        return {"type": "object", "properties": properties, "additionalProperties": False}
+    nested = {key: _as_json_schema(entry[key]) for key in ("items", "additionalProperties") if key in entry}
+    return {**{key: entry[key] for key in ("type", "enum") if key in entry}, **nested}
 
 
 def faults(schema: dict[str, Any], config: dict[str, Any]) -> list[str]:
@@ -49,6 +49,12 @@ def faults(schema: dict[str, Any], config: dict[str, Any]) -> list[str]:
 @pytest.mark.parametrize("name", read_yaml(FILE)["available_node_types"])
 def test_a_machine_is_an_instance_of_compute_engine(instance: dict[str, Any], name: str) -> None:
     assert faults(instance, read_yaml(FILE)["available_node_types"][name]["node_config"]) == []
+
+
+def test_all_keys_of_an_instance_are_known(instance: dict[str, Any]) -> None:
+    config = read_yaml(FILE)["available_node_types"]["cpu"]["node_config"]
+    given = {"id": "1", "description": "a worker", "metadata": {"items": [{"key": "k", "value": "v"}]}}
+    assert faults(instance, {**config, **given}) == []
 
 
 @pytest.mark.parametrize(

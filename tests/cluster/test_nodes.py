@@ -33,10 +33,12 @@ def read(folder: Path, text: str) -> list[Nodes]:
 
 
 def test_the_head_is_the_first_node(tmp_path: Path) -> None:
+    small = Instance(usd=0.096, cpus=2, gpus=0, mem_gib=8)
+    large = Instance(usd=1.006, cpus=4, gpus=1, gpu_gib=24, mem_gib=16)
     assert read(tmp_path, GOOD) == [
-        Nodes("head", "m5.large", 1, Instance(usd=0.096, cpus=2, gpus=0, mem_gib=8), head=True),
-        Nodes("workers", "g5.xlarge", 4, Instance(usd=1.006, cpus=4, gpus=1, gpu_gib=24, mem_gib=16), head=False),
-        Nodes("strange", "z99.huge", 0, None, head=False),
+        Nodes("head", "m5.large", 1, small, head=True, extras_usd=0.005),
+        Nodes("workers", "g5.xlarge", 4, large, head=False, extras_usd=0.005),
+        Nodes("strange", "z99.huge", 0, None, head=False, extras_usd=0.005),
     ]
 
 
@@ -48,6 +50,16 @@ head_node_type: all
     head, workers = read(tmp_path, "max_workers: 8" + text)
     assert (head.most, head.head) == (1, True)
     assert (workers.most, workers.head, workers.kind) == (3, False, "m5.large")
+
+
+def test_machines_have_the_price_of_their_disks_and_addresses(tmp_path: Path) -> None:
+    disks = "BlockDeviceMappings: [{Ebs: {VolumeSize: 100}}, {Ebs: {VolumeSize: 46}}, {DeviceName: sdb}]"
+    text = GOOD.replace("ImageId: ami-1", disks)
+    head, workers, strange = read(tmp_path, text)
+    assert (head.usd, strange.usd) == (0.096 + 0.005, None)
+    assert workers.usd == pytest.approx(1.006 + 146 * 0.08 / 730 + 0.005)
+    hidden = read(tmp_path, f"provider: {{type: aws, use_internal_ips: true}}\n{text}")[1]
+    assert hidden.usd == pytest.approx(1.006 + 146 * 0.08 / 730)
 
 
 def test_spot_workers_are_recognised(tmp_path: Path) -> None:

@@ -40,6 +40,10 @@ class SharedDataset:
         return dataset
 
 
+class NoResultError(Exception):
+    """A worker of the cluster has not returned a result in time."""
+
+
 def run_on_worker(
     function: Callable[..., Any], *arguments: Any, cpus: int, gpus: float, patience_s: float | None = None
 ) -> Any:
@@ -66,14 +70,14 @@ def run_on_worker(
 
     Raises
     ------
-    TimeoutError
-        If there is no result in that time. The function is not run afterwards.
+    NoResultError
+        If there is no result in that time. The function is cancelled.
     """
     given = [argument.reference if isinstance(argument, SharedDataset) else argument for argument in arguments]
     result = ray.remote(function).options(num_cpus=cpus, num_gpus=gpus).remote(*given)
     if not ray.wait([result], timeout=patience_s)[0]:
         ray.cancel(result)  # or the autoscaler would go on to ask for a machine
-        raise TimeoutError
+        raise NoResultError
     return ray.get(result)
 
 

@@ -26,7 +26,8 @@ def end_like_ctrl_c() -> Iterator[None]:
     """Treat `ENDING` like Ctrl-C while the context is open: what is finished is kept, shown and can be resumed.
 
     A burst of Ctrl-C counts as one, so that it does not interrupt what follows the first. A process that ignores
-    Ctrl-C, as one that a shell script starts in the background, goes on to ignore it, but `ENDING` end it.
+    Ctrl-C, as one that a shell script starts in the background, goes on to ignore it, but `ENDING` end it. While cells
+    run, Ray Tune handles Ctrl-C itself, and does not ignore it.
 
     Outside of the main thread, where Python cannot handle signals, nothing is changed.
     """
@@ -44,7 +45,8 @@ def end_like_ctrl_c() -> Iterator[None]:
             yield
         finally:
             if is_main:
-                signal.signal(signal.SIGINT, former)
+                if former is not None:  # None: it was not set from Python
+                    signal.signal(signal.SIGINT, former)
                 sys.unraisablehook = former_hook
 
 

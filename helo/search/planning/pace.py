@@ -9,8 +9,17 @@ from helo.names import SearchProtocol
 from helo.search.planning.racing import Looks
 from helo.search.planning.space import Space
 
-LOOKAHEAD = 24
-"""Maximum number of generations under way at a time."""
+MIN_LOOKAHEAD, LOOKAHEAD = 4, 24
+"""Minimum and maximum number of generations under way at a time, with many workers."""
+
+LAG_WIDTHS = 6
+"""Maximum lag, in configurations whose first block of cells occupies all workers."""
+
+MAX_WITHOUT_RUNGS = 1 / 16
+"""Share of the configurations whose cells may start before their folds have rungs."""
+
+MAX_WITHOUT_RESULTS = 1 / 4
+"""Share of the configurations that TPE may draw before it has results."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,7 @@ class Pace:
 
     @classmethod
     def for_search(cls, space: Space, folds: int, concurrency: int, protocol: str, racing: bool) -> Pace:
-        """Return the smallest pace that keeps the workers busy.
+        """Return a pace that keeps many workers busy and runs little ahead of the results.
 
         With a smaller pace, each draw and each look is based on more results. At low concurrency the pace does not
         depend on `concurrency`, so the cells of the search do not depend on it either.
@@ -69,10 +78,14 @@ class Pace:
         # long ones. All generations begin with the same folds, in which at most `lag` cells run at a time. The measured
         # values are in cluster/README.md.
         generation = max(smallest, 2 * width)
-        # A larger lag gives the first cells of a fold no rungs, a larger lookahead the first draws of TPE no results.
-        lag = min(6 * width, max(width, space.configurations // 16))
-        most = LOOKAHEAD if space.sampler == "random" else space.configurations // (4 * generation)
-        return cls(generation, lag, lookahead=max(4, min(LOOKAHEAD, most)))
+        # A larger lag leaves the first cells of a fold without rungs.
+        lag = min(LAG_WIDTHS * width, max(width, round(MAX_WITHOUT_RUNGS * space.configurations)))
+        # A larger lookahead leaves the first draws of TPE without results.
+        without_results = (
+            space.configurations if space.sampler == "random" else MAX_WITHOUT_RESULTS * space.configurations
+        )
+        lookahead = max(MIN_LOOKAHEAD, min(LOOKAHEAD, int(without_results / generation)))
+        return cls(generation, lag, lookahead)
 
     def as_dict(self) -> dict[str, int]:
         """Return the pace with the keys of a manifest."""

@@ -22,25 +22,18 @@ from lab_cloud import (
     cloud_in_hub,
 )
 from lab_hosts import USER, Hosts, running_hosts, wait_for, why_not
-from lab_searches import FEW, comparable, local_cells
+from lab_searches import FEW, SPACE, Job, comparable, local_cells
 
 from helo._yaml import read_yaml
+from helo.names import Column
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=str(why_not()))]
+WHY_NOT = why_not()
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(WHY_NOT), reason=str(WHY_NOT))]
 
 ROOT = Path(__file__).parents[3]
 METADATA_PORT = 1338
 NOTICE = "/tmp/notice"
 """File on an instance with its notice, as soon as there is one."""
-
-SPACE = """
-configurations: 4
-parameters:
-  width: 8
-  heads: 1
-  epochs: 4
-  learning_rate: {low: 1e-3, high: 1e-2, log: true}
-"""
 
 VARIABLES = "\n".join(f"export {name}={value}" for name, value in {**ENDPOINT, **KEYS}.items())
 SHELL = f"cd project && export PATH=$PWD/.venv/bin:$PATH\n{VARIABLES}\n"
@@ -95,16 +88,17 @@ def cluster_file(network: dict[str, str]) -> str:
 
 def test_a_search_on_spot_instances_survives_a_notice(hosts: Hosts, tmp_path: Path) -> None:
     """Follow the README from a laptop: ``ray up``, a job on the head, and ``ray down``."""
-    with cloud_in_hub(hosts):
+    with cloud_in_hub(hosts, tmp_path):
         instances = Instances(hosts, PROFILE)
         instances.start()
         try:
             _follow_readme(hosts, tmp_path)
         finally:
             instances.end()
-        found = comparable(cells_in_cloud(hosts, f"s3://{BUCKET}/run", tmp_path))
+        found = cells_in_cloud(hosts, f"s3://{BUCKET}/run", tmp_path)
+    assert found[Column.NODE].nunique() >= 2
     expected = local_cells(tmp_path / "space.yaml", tmp_path / "local")
-    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    pd.testing.assert_frame_equal(comparable(found), expected, check_exact=True)
 
 
 def _follow_readme(hosts: Hosts, tmp_path: Path) -> None:
@@ -120,12 +114,6 @@ def _follow_readme(hosts: Hosts, tmp_path: Path) -> None:
     def on_head(command: str) -> str:
         return hosts.run("laptop", f"{SHELL}ray exec cluster/aws.yaml '{command}' 2>&1")
 
-    def job(command: str) -> str:
-        return on_head(f"ray job {command} --address http://127.0.0.1:8265 one")
-
-    def ended() -> bool:
-        return any(f"Job 'one' {state}" in job("status") for state in ("succeeded", "failed"))
-
     def resources() -> dict[str, list[dict[str, Any]]]:
         found: dict[str, list[dict[str, Any]]] = ask_cloud(hosts, RESOURCES)
         return found
@@ -134,23 +122,22 @@ def _follow_readme(hosts: Hosts, tmp_path: Path) -> None:
         return [one for one in resources()["instances"] if one["State"]["Name"] == "running"]
 
     search = f"python -m helo.search --address auto --gpus-per-cell 0 --space helo-search/space.yaml {' '.join(FEW)}"
-    on_head(
-        f"ray job submit --address http://127.0.0.1:8265 --submission-id one --no-wait -- {search} "
-        f"--out s3://{BUCKET}/run"
-    )
+    job = Job(on_head)
+    job.submit(f"{search} --out s3://{BUCKET}/run")
     wait_for(lambda: len(running()) == 3, lambda: on_head("ray status"))
     kinds = {one["InstanceType"]: one["InstanceId"] for one in running()}
     assert set(kinds) == {"m5.large", "g4dn.xlarge", "c6i.2xlarge"}
     for kind in ("instances", "volumes"):
         tagged = [{tag["Key"]: tag["Value"] for tag in one.get("Tags", ())}.get("project") for one in resources()[kind]]
         assert tagged == ["helo-search"] * 3, kind
-    wait_for(lambda: "best validation kl" in job("logs") or ended(), lambda: job("logs"))
+    wait_for(lambda: job.has_scores() or job.has_ended(), job.logs)
     taken = kinds["c6i.2xlarge"]
     notice = hosts.run(taken, f"echo notice > {NOTICE} && until grep -s drains helo-spot.log; do sleep 1; done")
     assert "Ray drains node" in notice
+    assert not job.has_ended()
     ask_cloud(hosts, f"import boto3; boto3.client('ec2').terminate_instances(InstanceIds=['{taken}']); print(0)")
-    wait_for(ended, lambda: job("logs"))
-    assert "Job 'one' succeeded" in job("status"), job("logs")
+    wait_for(job.has_ended, job.logs)
+    assert "Job 'one' succeeded" in job.status(), job.logs()
     hosts.run("laptop", SHELL + "ray down -y cluster/aws.yaml 2>&1")
     assert running() == []
     assert resources()["volumes"] == []

@@ -10,20 +10,12 @@ import pandas as pd
 import pytest
 from lab_cloud import BUCKET, ENDPOINT, KEYS, cells_in_cloud, cloud_in_hub
 from lab_hosts import USER, Hosts, running_hosts, wait_for, why_not
-from lab_searches import FEW, comparable, local_cells
+from lab_searches import DASHBOARD, FEW, SPACE, Job, comparable, local_cells
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=str(why_not()))]
+WHY_NOT = why_not()
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(WHY_NOT), reason=str(WHY_NOT))]
 
 ROOT = Path(__file__).parents[3]
-SPACE = """
-configurations: 4
-parameters:
-  width: 8
-  heads: 1
-  epochs: 4
-  learning_rate: {low: 1e-3, high: 1e-2, log: true}
-"""
-
 CREDENTIALS = f"""[default]
 aws_access_key_id = {KEYS["AWS_ACCESS_KEY_ID"]}
 aws_secret_access_key = {KEYS["AWS_SECRET_ACCESS_KEY"]}
@@ -74,24 +66,18 @@ def test_a_search_on_machines_of_the_lab_survives_one_of_them(hosts: Hosts, tmp_
     wait_for(lambda: " 3 local.cluster.node" in status(), status)
     assert hosts.run("head", "stat -c %a .ray") == "700\n"  # the token in it is for this user alone
 
-    with cloud_in_hub(hosts):
+    with cloud_in_hub(hosts, tmp_path):
         tunnel = "(ray dashboard cluster/local.yaml > /tmp/tunnel 2>&1 < /dev/null &)\n"
-        ready = "until ray job list --address http://127.0.0.1:8265 > /dev/null 2>&1; do sleep 1; done\n"
+        ready = f"until ray job list --address {DASHBOARD} > /dev/null 2>&1; do sleep 1; done\n"
         variables = " ".join(f"{name}={value}" for name, value in ENDPOINT.items())
         search = f"env {variables} python -m helo.search --address auto --space space.yaml {' '.join(FEW)}"
-        submit = f"ray job submit --address http://127.0.0.1:8265 --submission-id one --no-wait -- {search}"
-        hosts.run("laptop", f"{SHELL}{tunnel}{ready}{submit} --out s3://{BUCKET}/run 2>&1")
-
-        def job(command: str) -> str:
-            return hosts.run("laptop", f"{SHELL}ray job {command} --address http://127.0.0.1:8265 one 2>&1")
-
-        def ended() -> bool:
-            return any(f"Job 'one' {state}" in job("status") for state in ("succeeded", "failed"))
-
-        wait_for(lambda: "best validation kl" in job("logs") or ended(), lambda: job("logs"))
+        hosts.run("laptop", f"{SHELL}{tunnel}{ready}")
+        job = Job(lambda command: hosts.run("laptop", f"{SHELL}{command} 2>&1"))
+        job.submit(f"{search} --out s3://{BUCKET}/run")
+        wait_for(lambda: job.has_scores() or job.has_ended(), job.logs)
         hosts.end("second")
-        wait_for(ended, lambda: job("logs"))
-        assert "Job 'one' succeeded" in job("status"), job("logs")
+        wait_for(job.has_ended, job.logs)
+        assert "Job 'one' succeeded" in job.status(), job.logs()
         hosts.run("laptop", SHELL + "ray down -y cluster/local.yaml 2>&1")
         found = comparable(cells_in_cloud(hosts, f"s3://{BUCKET}/run", tmp_path))
 
