@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +22,7 @@ configurations: 4
 parameters:
   width: 8
   heads: 1
-  epochs: 4
+  epochs: 100
   learning_rate: {low: 1e-3, high: 1e-2, log: true}
 """
 
@@ -57,9 +58,9 @@ class Job:
         status = self.status()
         return any(f"Job 'one' {end}" in status for end in ("succeeded", "failed", "was stopped"))
 
-    def has_scores(self) -> bool:
+    def has_cells(self) -> bool:
         """Return whether a cell of the search has ended."""
-        return "best validation kl" in self.logs()
+        return re.search(r"cells \S+ [1-9]", self.logs()) is not None
 
 
 def comparable(cells: pd.DataFrame) -> pd.DataFrame:

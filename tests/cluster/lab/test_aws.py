@@ -130,11 +130,11 @@ def _follow_readme(hosts: Hosts, tmp_path: Path) -> None:
     for kind in ("instances", "volumes"):
         tagged = [{tag["Key"]: tag["Value"] for tag in one.get("Tags", ())}.get("project") for one in resources()[kind]]
         assert tagged == ["helo-search"] * 3, kind
-    wait_for(lambda: job.has_scores() or job.has_ended(), job.logs)
+    wait_for(lambda: job.has_cells() or job.has_ended(), job.logs)
     taken = kinds["c6i.2xlarge"]
     notice = hosts.run(taken, f"echo notice > {NOTICE} && until grep -s drains helo-spot.log; do sleep 1; done")
     assert "Ray drains node" in notice
-    assert not job.has_ended()
+    assert not job.has_ended(), job.logs()
     ask_cloud(hosts, f"import boto3; boto3.client('ec2').terminate_instances(InstanceIds=['{taken}']); print(0)")
     wait_for(job.has_ended, job.logs)
     assert "Job 'one' succeeded" in job.status(), job.logs()
