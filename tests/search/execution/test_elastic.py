@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import secrets
 import signal
@@ -402,6 +403,7 @@ class RayNodes:
         self.folder, self.ports = folder, ports
         self.port, self.dashboard = next(ports), next(ports)
         self.groups: list[subprocess.Popen[bytes]] = []
+        self.workers: list[subprocess.Popen[bytes]] = []
 
     def ray(self, *words: str) -> subprocess.Popen[bytes]:
         code = "import sys; from ray.scripts.scripts import main; sys.exit(main())"
@@ -425,10 +427,15 @@ class RayNodes:
             f"--temp-dir={self.folder / 'ray'}",
         )
 
-    def worker(self) -> subprocess.Popen[bytes]:
-        return self.ray(
-            *self.start(), f"--address=127.0.0.1:{self.port}", "--node-ip-address=127.0.0.1", "--num-cpus=1", "--block"
-        )
+    def worker(self) -> None:
+        to = (f"--address=127.0.0.1:{self.port}", "--node-ip-address=127.0.0.1")
+        self.workers.append(self.ray(*self.start(), *to, "--num-cpus=1", "--block"))
+
+    def start_again(self) -> None:
+        """Start a worker for each one that has ended by itself, as it does where it does not start within 30 s."""
+        for worker in [worker for worker in self.workers if worker.poll() is not None]:
+            self.workers.remove(worker)
+            self.worker()
 
     def start(self) -> tuple[str, str]:
         """Return the first words of ``ray start``, with a free port for the agent, whose default other clusters use."""
@@ -459,7 +466,7 @@ def plain_nodes(
         monkeypatch.setenv("RAY_AUTH_MODE", "token")  # otherwise a stored token would enable it for some processes only
         monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
         monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
-        found = RayNodes(Path(folder), iter(free_ports(6)))
+        found = RayNodes(Path(folder), iter(free_ports(20)))
         found.head()
         try:
             wait_until(found.answers)
@@ -509,11 +516,16 @@ def test_a_submitted_job_survives_a_failed_node_and_writes_its_run_to_object_sto
     wait_until(submitted)
     followed = plain_nodes.ray("job", "logs", *at, "--follow", "search")
     ledger = open_folder(place) / "ledger"
-    wait_until(lambda: len(ledger.names()) >= 3 or followed.poll() is not None)
+
+    def reached(cells: float) -> bool:
+        """Return whether the ledger has this number of cells, or the job has ended."""
+        plain_nodes.start_again()
+        return len(ledger.names()) >= cells or followed.poll() is not None
+
+    wait_until(lambda: reached(3))
     assert followed.poll() is None, (plain_nodes.folder / "ray.log").read_text()
-    os.killpg(plain_nodes.groups[1].pid, signal.SIGKILL)  # a worker node with all of its processes
-    plain_nodes.worker()
-    followed.wait(WAIT_S)
+    os.killpg(plain_nodes.workers[0].pid, signal.SIGKILL)  # a worker node with all of its processes
+    wait_until(lambda: reached(math.inf))
     assert (open_folder(place) / "model").names(), (plain_nodes.folder / "ray.log").read_text()
     run = helo.load_run(place)
     assert run.complete
