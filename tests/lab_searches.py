@@ -16,7 +16,6 @@ from helo.names import Column
 FEW = ("--baselines", "ridge", "--inner-folds", "2")
 """Options of the search, as `local_cells` has them."""
 
-
 SPACE = """
 configurations: 4
 parameters:

@@ -1,4 +1,4 @@
-"""Cells that train nothing, for benchmarks of everything around them."""
+"""Cells that train nothing, for tests and benchmarks of everything around them."""
 
 from __future__ import annotations
 
@@ -29,6 +29,24 @@ FOLDS = 50
 CONCURRENCY = 2
 
 
+def trivial_result(dataset: Dataset, fold: Fold, loss: float, epochs: int) -> CellResult:
+    """Return a result without training: this loss before training and after each epoch, and uniform predictions."""
+    rows = dataset.rows((fold.test,))
+    scores = dict.fromkeys(METRICS, loss)
+    validation = {Prefix.VAL + name: loss for name in METRICS}
+    return CellResult(
+        stopped=False,
+        epochs=epochs,
+        best_epoch=0,
+        val=scores,
+        test=scores,
+        history=tuple({Column.EPOCH: epoch, **validation} for epoch in range(epochs + 1)),
+        first_losses=(loss,) * (epochs + 1),
+        windows=rows.astype(np.int64),
+        predictions=np.full((len(rows), len(dataset.emotions)), 1 / len(dataset.emotions), dtype=np.float32),
+    )
+
+
 def train_trivial(
     dataset: Dataset,
     fold: Fold,
@@ -37,23 +55,8 @@ def train_trivial(
     rungs: Mapping[int, float],
     checkpointer: Checkpointer | None,
 ) -> CellResult:
-    """Return the result of a cell without training it: a history of 20 epochs, and predictions of the usual size.
-
-    All losses are equal, so that racing drops no configuration and every cell runs.
-    """
-    rows = dataset.rows((fold.test,))
-    scores = dict.fromkeys(METRICS, 0.5)
-    return CellResult(
-        stopped=False,
-        epochs=20,
-        best_epoch=0,
-        val=scores,
-        test=scores,
-        history=tuple({Column.EPOCH: epoch, **{Prefix.VAL + name: 0.5 for name in METRICS}} for epoch in range(21)),
-        first_losses=(0.5,) * 21,
-        windows=rows.astype(np.int64),
-        predictions=np.full((len(rows), len(dataset.emotions)), 1 / len(dataset.emotions), dtype=np.float32),
-    )
+    """Return the result of a cell of 20 epochs. All losses are equal, so that racing drops no configuration."""
+    return trivial_result(dataset, fold, loss=0.5, epochs=20)
 
 
 SETTINGS = CellSettings(train=train_trivial)

@@ -127,13 +127,15 @@ def check_policy(faults: Faults, policy: Path, content: Mapping[str, Any]) -> No
         faults.add(("cluster_name",), f"{what}, got {content.get('cluster_name')!r:.80}")
     kinds = allowed.get("ec2:InstanceType", [])
     for name, entry in mapping(content.get("available_node_types")).items():
+        if name == content.get("head_node_type"):
+            continue
         config = mapping(mapping(entry).get("node_config"))
         kind = config.get("InstanceType")
         for tagged in _tagged(config):
-            if name != content.get("head_node_type") and not may_tag & {tagged, "*"}:
+            if not may_tag & {tagged, "*"}:
                 what = f"must not tag {tagged:.80}, because {policy.name} does not allow it"
                 faults.add(("available_node_types", name, "node_config", "TagSpecifications"), what)
-        if kinds and name != content.get("head_node_type") and kind not in kinds:
+        if kinds and kind not in kinds:
             what = f"must be one of {', '.join(map(str, kinds))}, which {policy.name} allows, got {kind!r:.80}"
             faults.add(("available_node_types", name, "node_config", "InstanceType"), what)
 

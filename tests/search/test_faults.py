@@ -26,14 +26,14 @@ from ray import cloudpickle
 from ray.cluster_utils import Cluster
 from rich.console import Console
 from searches import VOLATILE, assert_same_tables, command, done, parts, tables, wait_for
+from trivial_cells import trivial_result
 
 import helo
 from helo._deadline import Deadline
 from helo.configuration import Configuration
 from helo.data import Dataset, simulate
 from helo.evaluation.folds import Fold, loso_folds
-from helo.metrics import METRICS
-from helo.names import Prefix, Status
+from helo.names import Status
 from helo.run.directory import Run
 from helo.run.ledger import CellRecord, Ledger, LedgerWriter
 from helo.run.tables import CELL_COLUMNS, cells_table
@@ -84,30 +84,6 @@ def dataset() -> Dataset:
     return simulate(subjects=4, clips=2, windows=5, emotions=3)
 
 
-def trivial(
-    dataset: Dataset,
-    fold: Fold,
-    configuration: Configuration,
-    settings: TrainingSettings,
-    rungs: Mapping[int, float],
-    checkpointer: Checkpointer | None,
-) -> CellResult:
-    """Return a result without training."""
-    rows = dataset.rows((fold.test,))
-    scores = dict.fromkeys(METRICS, configuration.ot_entropy)
-    return CellResult(
-        stopped=False,
-        epochs=1,
-        best_epoch=0,
-        val=scores,
-        test=scores,
-        history=({"epoch": 0, **{Prefix.VAL + name: value for name, value in scores.items()}},),
-        first_losses=(configuration.ot_entropy,),
-        windows=rows.astype(np.int64),
-        predictions=np.full((len(rows), len(dataset.emotions)), 1 / len(dataset.emotions), dtype=np.float32),
-    )
-
-
 def run(
     dataset: Dataset, train: Train, folder: Path, gpus: float = 0, configurations: int = 3
 ) -> tuple[list[CellRecord], Planner]:
@@ -152,7 +128,7 @@ def test_a_killed_worker_loses_no_cell_and_failures_stay_in_their_cells(dataset:
             os.kill(os.getpid(), signal.SIGKILL)
         if fold.test == "P03":
             raise RuntimeError("this fold cannot be trained")
-        return trivial(dataset, fold, configuration, settings, rungs, checkpointer)
+        return trivial_result(dataset, fold, configuration.ot_entropy, epochs=1)
 
     with ray_cluster(None, 2):
         records, planner = run(dataset, faulty, tmp_path / "ledger")
@@ -181,7 +157,7 @@ def test_a_cell_that_always_kills_its_worker_fails_after_some_attempts(dataset: 
         if fold.test == "P02":
             (attempts / str(time.monotonic_ns())).touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return trivial(dataset, fold, configuration, settings, rungs, checkpointer)
+        return trivial_result(dataset, fold, configuration.ot_entropy, epochs=1)
 
     with ray_cluster(None, 2):
         records, _ = run(dataset, deadly, tmp_path / "ledger", configurations=1)
@@ -209,7 +185,7 @@ def test_a_cell_out_of_gpu_memory_gets_a_larger_share(dataset: Dataset, tmp_path
         if fold.test == "P02":
             raise torch.OutOfMemoryError("no GPU is large enough")
         assert share == (0.5 if fold.test == "P01" else 0.25)
-        return trivial(dataset, fold, configuration, settings, rungs, checkpointer)
+        return trivial_result(dataset, fold, configuration.ot_entropy, epochs=1)
 
     with ray_cluster(None, 2, gpus=1):
         records, _ = run(dataset, needs_half, tmp_path, gpus=0.25, configurations=1)
@@ -243,7 +219,7 @@ def test_a_removed_node_loses_no_cell(dataset: Dataset, tmp_path: Path, two_node
         (ready / ray.get_runtime_context().get_node_id()).touch()
         while not go.exists():  # until the test has removed a node under a running cell
             time.sleep(0.05)
-        return trivial(dataset, fold, configuration, settings, rungs, checkpointer)
+        return trivial_result(dataset, fold, configuration.ot_entropy, epochs=1)
 
     def remove(ended: list[bool]) -> None:
         while len(list(ready.iterdir())) < 2 and not ended:

@@ -21,23 +21,20 @@ def former(request: pytest.FixtureRequest) -> Iterator[object]:
     signal.signal(signal.SIGINT, before)
 
 
-def test_a_process_that_ignores_ctrl_c_ends_when_it_is_terminated() -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with end_like_ctrl_c():
-            signal.raise_signal(signal.SIGINT)
-            with pytest.raises(KeyboardInterrupt):
-                signal.raise_signal(signal.SIGTERM)
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
+@pytest.mark.parametrize("former", [signal.SIG_IGN], indirect=True)
+def test_a_process_that_ignores_ctrl_c_ends_when_it_is_terminated(former: object) -> None:
+    with end_like_ctrl_c():
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGINT) is former
 
 
 def test_a_burst_of_signals_interrupts_once(former: object, monkeypatch: pytest.MonkeyPatch) -> None:
     finished = []
     with end_like_ctrl_c():
         with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM if former is signal.SIG_IGN else signal.SIGINT)
         for number in (signal.SIGINT, *ENDING, signal.SIGINT):
             signal.raise_signal(number)
         finished.append("what follows the first")

@@ -19,12 +19,12 @@ from ray import cloudpickle
 from ray.tune.experiment import Trial
 from rich.console import Console
 from searches import VOLATILE
+from trivial_cells import trivial_result
 
 from helo.configuration import Configuration
 from helo.data import Dataset, simulate
 from helo.evaluation.folds import Fold, loso_folds
-from helo.metrics import METRICS
-from helo.names import Prefix, Status, TableName
+from helo.names import Status, TableName
 from helo.run.directory import Run
 from helo.run.ledger import Ledger, LedgerWriter
 from helo.run.manifest import Manifest
@@ -58,30 +58,6 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
     return simulate(subjects=4, clips=2, windows=5, emotions=3)
-
-
-def trivial(
-    dataset: Dataset,
-    fold: Fold,
-    configuration: Configuration,
-    settings: TrainingSettings,
-    rungs: Mapping[int, float],
-    checkpointer: Checkpointer | None,
-) -> CellResult:
-    """Return a result without training, so that only scheduling and writing take time."""
-    rows = dataset.rows((fold.test,))
-    scores = dict.fromkeys(METRICS, configuration.ot_entropy)
-    return CellResult(
-        stopped=False,
-        epochs=1,
-        best_epoch=0,
-        val=scores,
-        test=scores,
-        history=({"epoch": 0, **{Prefix.VAL + name: value for name, value in scores.items()}},) * 20,
-        first_losses=(configuration.ot_entropy,) * 20,
-        windows=rows.astype(np.int64),
-        predictions=np.full((len(rows), len(dataset.emotions)), 1 / len(dataset.emotions), dtype=np.float32),
-    )
 
 
 def search(dataset: Dataset, out: Path, space: Space = SPACE, concurrency: int = 1, **given: Any) -> pd.DataFrame:
@@ -171,7 +147,7 @@ def test_cells_share_few_worker_processes_and_leave_few_trials(tmp_path: Path) -
         checkpointer: Checkpointer | None,
     ) -> CellResult:
         (workers / str(os.getpid())).touch()
-        return trivial(dataset, fold, configuration, settings, rungs, checkpointer)
+        return trivial_result(dataset, fold, configuration.ot_entropy, epochs=20)
 
     earlier, kept = weakref.WeakSet(trials_in_memory()), list[int]()
 
