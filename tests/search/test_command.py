@@ -20,6 +20,7 @@ import pytest
 
 import helo.predict
 import helo.search.__main__
+from helo.cluster.nodes import read_nodes
 from helo.data import simulate, write_dataset
 from helo.names import FITTED_BASELINES
 from helo.run.directory import Run
@@ -207,7 +208,8 @@ def test_cost_estimate_starts_no_search(tmp_path: Path) -> None:
     assert "MiB per cell, for the largest configuration" in output
     assert "10 × c6i.2xlarge (worker):" in output
     assert "with 80 cells at a time" in output
-    assert "3.59 USD" in output  # the head 0.192, ten workers 0.34 each
+    price = sum(nodes.most * (nodes.usd or 0.0) for nodes in read_nodes(tmp_path / "cluster.yaml"))
+    assert f" hours × {price:.2f} USD = " in output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cluster.yaml"]
 
 

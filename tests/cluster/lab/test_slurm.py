@@ -95,9 +95,9 @@ class Slurm:
             command, capture_output=True, text=True, check=True, timeout=WAIT_S, cwd=cwd, env=environment
         ).stdout
 
-    def submit(self, script: Path, *words: str, **variables: str) -> Job:
+    def submit(self, script: Path, *words: str, log: Path | None = None, **variables: str) -> Job:
         """Submit a batch script with two CPUs on each of two nodes."""
-        log = self.folder / f"{secrets.token_hex(4)}.log"
+        log = log or self.folder / f"{secrets.token_hex(4)}.log"
         own = ("--cpus-per-task=2", "--mem=3G", f"--output={log}", "--parsable")
         number = self.call("sbatch", *own, str(script), *words, cwd=script.parents[1], variables=variables)
         return Job(self, number.strip(), log)
@@ -231,7 +231,15 @@ def test_a_job_with_bad_input_ends_with_its_exit_code(slurm: Slurm, tmp_path: Pa
 
 
 RAY_OF_ONE_NODE = """#!/bin/bash
-[ "$SLURM_PROCID" != 1 ] || { echo "no Ray here"; exit 1; }
+case "$SLURM_PROCID $1" in
+"0 status") # the search starts after the other node has given up, so that it cannot end before
+    grep -q "the search goes on without" LOG || { sleep 1; exit 1; }
+    ;;
+1*)
+    echo "no Ray here"
+    exit 1
+    ;;
+esac
 exec RAY "$@"
 """
 
@@ -242,10 +250,12 @@ def test_a_requeued_job_resumes_without_a_node_that_does_not_start(
     programs, run = tmp_path / "venv" / "bin", tmp_path / "run"
     programs.mkdir(parents=True)
     installed = Path(sys.executable).parent
-    (programs / "ray").write_text(RAY_OF_ONE_NODE.replace("RAY", shlex.quote(str(installed / "ray"))), "utf-8")
+    log = tmp_path / "job.log"
+    ray = RAY_OF_ONE_NODE.replace("LOG", shlex.quote(str(log))).replace("RAY", shlex.quote(str(installed / "ray")))
+    (programs / "ray").write_text(ray, "utf-8")
     (programs / "ray").chmod(0o755)
     (programs / "activate").write_text(f"PATH={shlex.quote(f'{programs}:{installed}')}:$PATH\n", "utf-8")
-    job = slurm.submit(SCRIPT, str(run), *options_of(space), HELO_VENV=str(programs.parent))
+    job = slurm.submit(SCRIPT, str(run), *options_of(space), log=log, HELO_VENV=str(programs.parent))
     wait_for(lambda: any((run / "ledger").glob("*")), job.log)
     job.requeue()
     assert job.end() == ("COMPLETED", "0:0"), job.log()
