@@ -73,7 +73,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -227,6 +227,15 @@ class HeLo(nn.Module):
         logits = self.classifier(self.labels.unsqueeze(1) + answers)
         return Output(self._predicted(logits, features), correlation, plan)
 
+    def compiled(self) -> Any:
+        """Return a callable that computes what `forward` does, with `torch.compile`. It shares the weights.
+
+        The transport is left out, because its number of iterations depends on the data.
+        """
+        # Not as a decorator: it imports the compiler, which takes a second, in programs that compile nothing.
+        self._carry = torch.compiler.disable(self._carry)  # type: ignore[method-assign]
+        return torch.compile(self)
+
     def _predicted(self, logits: Tensor, features: Tensor) -> Tensor:
         """Return the log-distributions (M, b, E) from the logits of the network and, in evaluation, step 7."""
         log_predicted = _exact(logits).log_softmax(dim=-1)
@@ -294,7 +303,6 @@ class HeLo(nn.Module):
                 has_context = has_context | context.present.any(dim=2, keepdim=True)
         return Tokens(fused, main.present | (~has_main & has_context))
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # The number of iterations depends on the data.
     def _carry(self, physiological: Tokens, behavioural: Tokens) -> tuple[Transport, Tokens]:
         """Carry the physiological tokens to the behavioural ones by optimal transport (step 3)."""
         members = len(physiological.values)

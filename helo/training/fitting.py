@@ -122,7 +122,7 @@ class Fitting:
         self.averaged = copy.deepcopy(self.model).requires_grad_(False)
         self.model.streams.generators = self.dropout_generators
         self.compiled = engine.compiled
-        self.learner: Any = torch.compile(self.model) if engine.compiled else self.model  # Shares its weights.
+        self.learner: Any = self.model.compiled() if engine.compiled else self.model
         self.parameters = list(self.model.parameters())
         self._averages: list[Tensor] = list(self.averaged.parameters())
         self.optimiser = torch.optim.AdamW(

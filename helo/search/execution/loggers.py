@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ray.air.integrations.mlflow import MLflowLoggerCallback
 from ray.tune.logger import LoggerCallback, TBXLoggerCallback
 
 from helo.errors import describe_error
@@ -105,5 +104,7 @@ def make_loggers(
         uri = os.environ.get("MLFLOW_TRACKING_URI")
         if folder is not None and not uri:
             uri = f"sqlite:///{(folder / 'mlflow.db').resolve()}"
+        from ray.air.integrations.mlflow import MLflowLoggerCallback  # imports MLflow, which takes a second
+
         makers[CellLogger.MLFLOW] = partial(MLflowLoggerCallback, tracking_uri=uri, experiment_name=run)
     return [_OptionalLogger(name, make, print_line) for name, make in makers.items()]
