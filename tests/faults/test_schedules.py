@@ -1,8 +1,7 @@
 """Searches through random faults: nothing is lost, and the results are those of an undisturbed search.
 
 ``HELO_TEST_FAULTS=100`` runs the schedules of 100 seeds, ``HELO_TEST_FAULTS=100:200`` those of the seeds from 100.
-Those that have found a fault before run too. Without the variable none runs: each takes a minute, and some fail by
-a line that Ray itself prints.
+Those that have found a fault before run too. Without the variable none runs, because each takes a minute.
 """
 
 from __future__ import annotations
