@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ class Outcome:
         A `helo.names.Status`.
     curve : sequence of float
         Out-of-fold loss of the first members by epoch, starting with epoch 0 (before training); empty for a failed
-        cell. For many cells, use ``array("d", ...)``: it takes a third of the memory of a tuple.
+        cell. An ``array("d", ...)`` takes a third of the memory of a tuple.
     loss : float or None
         Out-of-fold loss of the cell, over all other subjects; None for a failed cell. In a stopped cell, subjects of
         members that were not trained count with the mean training label.
@@ -38,4 +39,5 @@ class Outcome:
         """Return the outcome of a recorded cell, with losses of the metric `objective`. Test scores are left out."""
         if record.status == Status.FAILED or record.val is None:
             return cls(Status.FAILED)
-        return cls(record.status, record.first_losses, float(METRICS[objective].loss(record.val[objective])))
+        losses = array("d", record.first_losses)  # the planner keeps those of all cells
+        return cls(record.status, losses, float(METRICS[objective].loss(record.val[objective])))
