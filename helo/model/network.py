@@ -233,7 +233,7 @@ class HeLo(nn.Module):
         The transport is left out, because its number of iterations depends on the data.
         """
         # Not as a decorator: it imports the compiler, which takes a second, in programs that compile nothing.
-        self._carry = torch.compiler.disable(self._carry)  # type: ignore[method-assign]
+        self._carry = torch.compiler.disable(self._carry)  # type: ignore[method-assign, no-untyped-call]
         return torch.compile(self)
 
     def _predicted(self, logits: Tensor, features: Tensor) -> Tensor:

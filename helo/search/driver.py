@@ -22,6 +22,7 @@ from helo.search.context import SearchContext
 from helo.search.execution.cells import CellSettings
 from helo.search.execution.connection import NoResultError, SharedDataset, ray_cluster, ray_is_running, run_on_worker
 from helo.search.execution.elastic import cluster_machines, share_folder
+from helo.search.execution.last_words import LastWords
 from helo.search.execution.loggers import make_loggers
 from helo.search.execution.progress import SearchProgress
 from helo.search.execution.recorder import Reporting
@@ -70,7 +71,9 @@ def run_remaining_cells(context: SearchContext) -> bool:
     folds = setup.folds
     is_resumed = context.has_run
     with ExitStack() as stack:
+        words = stack.enter_context(LastWords())
         if is_resumed:
+            words.run_exists(context.resume_command)
             # Before Ray starts: a second search of the same run ends at once.
             context.lock_run()
             context.note(phase=SearchPhase.STARTING)
@@ -90,6 +93,7 @@ def run_remaining_cells(context: SearchContext) -> bool:
             record_resumption(context.run, setup, resources)
         else:
             context.create_run(build_manifest(setup, folds, resources, pace), folds_as_json(folds))
+            words.run_exists(context.resume_command)
             context.lock_run()
             context.note(phase=SearchPhase.STARTING)
             # Written at the start, so that a dashboard can compare the first cells with the trivial baselines.

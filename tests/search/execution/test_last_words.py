@@ -1,0 +1,49 @@
+"""Messages of processes that end without an exception."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from helo.search.execution.last_words import REASON
+
+BEFORE_RUN = f"{REASON}; start it again\n"
+OF_RUN = f"{REASON}; finished cells are kept; resume with:\n  python -m helo.search --resume 'eine Größe'\n"
+RUN = "words.run_exists(\"python -m helo.search --resume 'eine Größe'\")"
+
+
+def errors_of(*lines: str) -> str:
+    """Return what a program writes on the standard error whose lines run inside the context."""
+    body = "\n    ".join(lines)
+    start = "import os, re, signal\nfrom helo.search.execution.last_words import LastWords\nwith LastWords() as words:"
+    command = [sys.executable, "-c", f"{start}\n    {body}"]
+    return subprocess.run(
+        command, stderr=subprocess.PIPE, encoding="utf-8", timeout=300, check=False, start_new_session=True
+    ).stderr
+
+
+@pytest.mark.parametrize("end", ["os._exit(1)", "os.kill(os.getpid(), signal.SIGKILL)", "os.abort()"])
+def test_a_process_that_ends_without_an_exception_has_a_message(end: str) -> None:
+    assert errors_of(end) == BEFORE_RUN
+    assert errors_of(RUN, end) == OF_RUN
+
+
+@pytest.mark.parametrize("end", ["pass", "raise SystemExit(1)"])
+def test_a_context_that_is_left_says_nothing(end: str) -> None:
+    assert errors_of(RUN, end) == ""
+
+
+def test_the_message_survives_signals_to_the_whole_group() -> None:
+    """A closed terminal and a scheduler send a signal to all processes of a group, Ctrl-C as well."""
+    numbers = "(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)"
+    ignored = "int(re.search(r'SigIgn:\\s*(\\w+)', open(f'/proc/{words._process.pid}/status').read())[1], 16)"
+    found = errors_of(
+        f"for number in {numbers}: signal.signal(number, signal.SIG_IGN)",
+        f"while not {ignored} >> signal.SIGHUP - 1 & 1: pass  # it has ignored the last signal of its list",
+        RUN,
+        f"for number in {numbers}: os.killpg(0, number)",
+        "os._exit(1)",
+    )
+    assert found == OF_RUN
