@@ -49,7 +49,9 @@ class LastWords:
         """Start the second process."""
         # The pipe closes when this process ends. Its other children do not inherit it.
         command = [sys.executable, "-I", "-S", "-c", _SCRIPT]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        self._process: subprocess.Popen[bytes] | None = None
+        with contextlib.suppress(OSError):  # a limit of processes, files or memory; the search does not need it
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
         self._say(f"{REASON}; start it again")
         return self
 
@@ -60,13 +62,13 @@ class LastWords:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """End the second process, which prints nothing."""
         self._say("")
-        with contextlib.suppress(OSError):
-            assert self._process.stdin is not None
-            self._process.stdin.close()
-        self._process.wait()
+        if self._process is not None and self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+            self._process.wait()
 
     def _say(self, text: str) -> None:
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError):  # somebody has killed the second process
-            self._process.stdin.write(text.encode("utf-8", "surrogateescape") + b"\0")
-            self._process.stdin.flush()
+        if self._process is not None and self._process.stdin is not None:
+            with contextlib.suppress(OSError):  # somebody has killed the second process
+                self._process.stdin.write(text.encode("utf-8", "surrogateescape") + b"\0")
+                self._process.stdin.flush()

@@ -14,13 +14,22 @@ OF_RUN = f"{REASON}; finished cells are kept; resume with:\n  python -m helo.sea
 RUN = "words.run_exists(\"python -m helo.search --resume 'eine Größe'\")"
 
 
-def errors_of(*lines: str) -> str:
-    """Return what a program writes on the standard error whose lines run inside the context."""
-    body = "\n    ".join(lines)
-    start = "import os, re, signal\nfrom helo.search.execution.last_words import LastWords\nwith LastWords() as words:"
-    command = [sys.executable, "-c", f"{start}\n    {body}"]
+def errors_of(*lines: str, before: str = "pass") -> str:
+    """Return what a program writes on the standard error that runs a line before the context, and the others in it."""
+    program = [
+        "import os, re, signal",
+        "from helo.search.execution.last_words import LastWords",
+        before,
+        "with LastWords() as words:",
+        *(f"    {line}" for line in lines),
+    ]
     return subprocess.run(
-        command, stderr=subprocess.PIPE, encoding="utf-8", timeout=300, check=False, start_new_session=True
+        [sys.executable, "-c", "\n".join(program)],
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+        start_new_session=True,
     ).stderr
 
 
@@ -33,6 +42,12 @@ def test_a_process_that_ends_without_an_exception_has_a_message(end: str) -> Non
 @pytest.mark.parametrize("end", ["pass", "raise SystemExit(1)"])
 def test_a_context_that_is_left_says_nothing(end: str) -> None:
     assert errors_of(RUN, end) == ""
+
+
+def test_without_a_second_process_the_context_says_nothing() -> None:
+    """A limit of open files, as of processes and of memory, is no reason to end a search."""
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))"
+    assert errors_of(RUN, "os._exit(1)", before=limit) == ""
 
 
 def test_the_message_survives_signals_to_the_whole_group() -> None:
