@@ -61,6 +61,14 @@ def set_environment() -> None:
     os.environ.update(_ENVIRONMENT)
 
 
+def prepare_shutdown() -> None:
+    """Import what `ray.shutdown` imports, which would fail if no more files can be opened by then.
+
+    Read in Ray 2.60 (`ray._private.worker`). Workers, which do not call `ray.shutdown`, need not import it.
+    """
+    import ray.dag.compiled_dag_node  # noqa: F401
+
+
 def temporary_place() -> Path:
     """Return the folder in which Ray makes the folder of its sessions unless it is given another one.
 

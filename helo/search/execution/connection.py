@@ -113,6 +113,7 @@ def ray_cluster(
         If no cluster answers at the address, or if this process is connected to a different one.
     """
     _ray_compat.set_environment()
+    _ray_compat.prepare_shutdown()
     with _ray_compat.secrets_kept_from_actors():
         if ray_is_running():
             current = ray.get_runtime_context().gcs_address

@@ -7,12 +7,14 @@ signal that cannot be handled does the same. A small second process waits for th
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 import sys
 from types import TracebackType
 from typing import Final
 
 from helo._cli import with_command
+from helo.search.execution.signals import ENDING
 
 REASON: Final = (
     "helo-search: the process of the search was killed, or ended by Ray because its raylet or GCS server has died"
@@ -23,9 +25,8 @@ _SHOW_CURSOR: Final = b"\r\n\x1b[?25h"
 
 _SCRIPT: Final = f"""
 import signal, sys
-for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-    if hasattr(signal, name):
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
+for number in {[int(number) for number in (signal.SIGINT, *ENDING)]}:
+    signal.signal(number, signal.SIG_IGN)
 texts = sys.stdin.buffer.read().split(b"\\0")
 if len(texts) > 1 and texts[-2]:
     start = {_SHOW_CURSOR!r} if sys.stderr.isatty() else b""
@@ -61,11 +62,8 @@ class LastWords:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """End the second process, which prints nothing."""
-        self._say("")
-        if self._process is not None and self._process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()
-            self._process.wait()
+        if self._process is not None:
+            self._process.communicate(b"\0")
 
     def _say(self, text: str) -> None:
         if self._process is not None and self._process.stdin is not None:

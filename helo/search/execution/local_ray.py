@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import ray
-import ray.dag.compiled_dag_node  # `ray.shutdown` imports it, which fails where no more files can be opened
 from ray.exceptions import RayError, RuntimeEnvSetupError
 
 from helo._paths import local_path
