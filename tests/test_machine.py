@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -125,3 +129,28 @@ def test_kills_for_lack_of_memory_are_counted(
     assert oom_kills(root / "nowhere") == 0
     (root / "proc/vmstat").write_text("nr_free_pages 9\noom_kill 5\n")
     assert oom_kills(root) == count
+
+
+FREED = """
+from pathlib import Path
+from helo._machine import release_memory
+
+def pages():
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+blocks = [bytes(2000) for _ in range(50_000)]
+used = pages()
+del blocks[:-1]  # the last one keeps the C library from shrinking the heap by itself
+freed = pages()
+release_memory()
+print(used, freed, pages())
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library cannot do it")
+def test_freed_memory_is_given_back() -> None:
+    words = subprocess.run([sys.executable, "-c", FREED], stdout=subprocess.PIPE, check=True).stdout.split()
+    used, freed, released = map(int, words)
+    size = 50_000 * 2000 / resource.getpagesize()
+    assert freed > used - size / 2, "the heap shrinks by itself here"
+    assert released < used - size / 2

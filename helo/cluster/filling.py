@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import floor
+from typing import Final
+
+NO_GPU: Final = "no_gpu"
+"""Resource of Ray by which a cluster file marks machines without a GPU.
+
+Where there are such machines, the cells of a search without GPUs run on no others. They would keep a machine with a GPU
+from ending, which costs more.
+"""
 
 
 @dataclass(frozen=True)
@@ -16,11 +24,14 @@ class Node:
         Number of CPUs and of GPUs.
     held_in_memory : int or None
         Number of cells that the main memory holds. None if it is unknown.
+    no_gpu : bool
+        Whether the machine is marked with `NO_GPU`.
     """
 
     cpus: float
     gpus: float = 0.0
     held_in_memory: int | None = None
+    no_gpu: bool = False
 
     def held(self, share: float) -> int:
         """Return the number of cells with this share of a GPU that fit on the GPUs.

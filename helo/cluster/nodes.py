@@ -11,6 +11,7 @@ from typing import Any
 
 from helo._yaml import read_documents, read_yaml
 from helo.cluster.faults import mapping, sequence, whole
+from helo.cluster.filling import NO_GPU
 from helo.errors import InputError
 
 HOURS_PER_MONTH = 730
@@ -113,7 +114,7 @@ def _extras_usd(config: Mapping[str, Any], is_public: bool) -> float:
     return gib * prices.disk_usd / HOURS_PER_MONTH + (prices.address_usd if is_public else 0.0)
 
 
-def read_nodes(path: Path) -> list[Nodes]:
+def read_nodes(path: Path, without_gpus: bool = False) -> list[Nodes]:
     """Return the maximum number of machines that a cluster file starts, the head first.
 
     As in Ray, the limit of a node type without ``max_workers`` is that of the cluster, and the ``max_workers`` of the
@@ -123,6 +124,8 @@ def read_nodes(path: Path) -> list[Nodes]:
     ----------
     path : pathlib.Path
         File for ``ray up``.
+    without_gpus : bool
+        Whether only machines for cells without a GPU are meant: if some types are marked with `NO_GPU`, these.
 
     Returns
     -------
@@ -156,8 +159,11 @@ def read_nodes(path: Path) -> list[Nodes]:
     is_public = not mapping(provider).get("use_internal_ips")
     extras = {str(name): _extras_usd(entry["node_config"], is_public) for name, entry in types.items()}
     found = [Nodes(head, kinds[head], 1, known.get(kinds[head]), head=True, extras_usd=extras[head])]
+    marked = {name for name, entry in types.items() if mapping(entry.get("resources")).get(NO_GPU)}
     limits = {}
     for name, entry in types.items():
+        if without_gpus and marked and name not in {*marked, head}:
+            continue
         default = 0 if name == head else left
         limits[str(name)] = _count(path, f"{name}: max_workers", entry.get("max_workers", default))
     for name in sorted(limits, key=lambda name: -(known[kinds[name]].usd if kinds[name] in known else 0.0)):

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 
 from helo._cli import print_command, print_line, print_text, with_command
-from helo.errors import describe_error
+from helo.errors import InputError, describe_error
 from helo.run.directory import Run
 from helo.run.journal import Journal
 from helo.run.manifest import Manifest
@@ -80,6 +80,18 @@ class SearchContext:
         """Raise `OSError` if the run is locked, but not the locked one any more."""
         if self._lock is not None:
             self._lock.check()
+
+    def cause_of(self, error: BaseException) -> BaseException:
+        """Return the error that the user needs to know.
+
+        Bad input of a run that is locked, but not the locked one any more, follows from that: files are missing.
+        """
+        if isinstance(error, InputError):
+            try:
+                self.check_hold()
+            except OSError as cause:
+                return cause
+        return error
 
     def stop_waiting(self) -> None:
         """Give up soon on storage that does not answer, because the search ends anyway."""

@@ -132,7 +132,7 @@ def print_quote(
         If the cluster file is invalid, or has a machine type without a known price and `price` is None.
     """
     show = partial(print_line, console)
-    nodes = read_nodes(cluster) if cluster is not None else []
+    nodes = read_nodes(cluster, setup.resources.gpus_per_cell == 0) if cluster is not None else []
     if nodes and price is None:
         unknown = sorted({node.kind for node in nodes if node.instance is None})
         if unknown:

@@ -148,10 +148,11 @@ def _complete_locked(context: SearchContext, screen: Screen | None) -> SearchEnd
     """Run a search to its end; the run stays locked, so that no other search resumes it before it has ended."""
     try:
         complete = run_remaining_cells(context)
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt) as first:
+        context.stop_waiting()
+        error = context.cause_of(first)
         if not context.has_run or isinstance(error, InputError):
             raise
-        context.stop_waiting()
         if screen is not None:
             screen.on_error(error)
         # The user needs to know the first error, not one that follows from it.
@@ -160,8 +161,9 @@ def _complete_locked(context: SearchContext, screen: Screen | None) -> SearchEnd
         raise _stopped(context, error) from error
     try:
         end = _end(context, screen, complete)
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt) as first:
         context.stop_waiting()
+        error = context.cause_of(first)
         if screen is not None:
             screen.on_error(error)
         raise _stopped(context, error) from error
@@ -211,10 +213,10 @@ def write_results(
         Failed cells in words, or None; whether all cells failed; what became of the model.
     """
     run = context.run
+    context.check_hold()  # first: a run that was removed has no cells either
     if not len(run.ledger):
         return None, False, Fit.NONE
     context.note(phase=SearchPhase.REPORT)
-    context.check_hold()
     source = read_source(run)
     failures, failed = describe_failures(source.cells, context.resume_command)
     if screen is not None:

@@ -56,7 +56,7 @@ def test_price_and_filling(capsys: pytest.CaptureFixture[str]) -> None:
     message = capsys.readouterr().out
     one = "3 cells by GPU (0.3 each), 4 by CPU (1 each); 3 at a time; 0.1 GPU and 1 CPU left over"
     assert f"gpu-t4: up to 8 of 4 CPUs and 1 GPU; {one}\n" in message
-    assert "cpu: up to 8 of 8 CPUs; no GPU; 8 cells by CPU (1 each) at a time; nothing left over\n" in message
+    assert "cpu-c6i: up to 8 of 8 CPUs; no GPU; 8 cells by CPU (1 each) at a time; nothing left over\n" in message
     price = 0.096 + 8 * 1.006 + 9 * (120 * 0.08 / 730 + 0.005)
     assert (
         f"price: at most {price:.2f} USD per hour: m5.large, 8 × g5.xlarge, with disks and addresses, on demand"
@@ -123,8 +123,8 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
         "gpu-l4.node_config.BlockDeviceMappings[0].Ebs.VolumeSize: must be of type int, got 120",
     ),
     "disk too small": (
-        config("cpu", within("BlockDeviceMappings", within(0, within("Ebs", put("VolumeSize", 8))))),
-        "cpu.node_config.BlockDeviceMappings[0].Ebs.VolumeSize: must be at least 60 GiB, got 8",
+        config("cpu-c6i", within("BlockDeviceMappings", within(0, within("Ebs", put("VolumeSize", 8))))),
+        "cpu-c6i.node_config.BlockDeviceMappings[0].Ebs.VolumeSize: must be at least 60 GiB, got 8",
     ),
     "port 22 for the world": (
         within("provider", put("security_group", {"GroupName": "helo", "IpPermissions": [OPEN]})),
@@ -185,8 +185,8 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
         "head.node_config.IamInstanceProfile: must have a Name or an Arn; otherwise Ray gives the head all rights",
     ),
     "a profile misspelt": (
-        config("cpu", put("IamInstanceProfile", {"Nam": "helo-worker"})),
-        "cpu.node_config.IamInstanceProfile.Nam: unknown key (did you mean 'Name'?)",
+        config("cpu-c6i", put("IamInstanceProfile", {"Nam": "helo-worker"})),
+        "cpu-c6i.node_config.IamInstanceProfile.Nam: unknown key (did you mean 'Name'?)",
     ),
     "part of a GPU as a machine's": (
         node("gpu-t4", within("resources", put("GPU", 0.5))),
@@ -197,8 +197,8 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
         f"{GPU}.resources.GPU: must be 1 for g4dn.xlarge, got 2",
     ),
     "CPUs that are not there": (
-        node("cpu", within("resources", put("CPU", 64))),
-        "available_node_types.cpu.resources.CPU: must be at most 8 for c6i.2xlarge, got 64",
+        node("cpu-c6i", within("resources", put("CPU", 64))),
+        "available_node_types.cpu-c6i.resources.CPU: must be at most 8 for c6i.2xlarge, got 64",
     ),
     "cells on the head": (
         node("head", put("resources", {"CPU": 2})),
@@ -206,7 +206,7 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
     ),
     "a head that is not there": (
         put("head_node_type", "haed"),
-        "head_node_type: must be one of head, gpu-t4, gpu-l4, gpu-a10g, cpu, got 'haed'",
+        "head_node_type: must be one of head, gpu-t4, gpu-l4, gpu-a10g, cpu-c6i, cpu-m6i, got 'haed'",
     ),
     "an unknown machine": (
         config("gpu-l4", put("InstanceType", "g6.xlrage")),
@@ -217,20 +217,20 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
         "head.node_config.InstanceMarketOptions: must not be on the head: the search ends",
     ),
     "an unknown market": (
-        config("cpu", put("InstanceMarketOptions", {"MarketType": "spott"})),
-        "cpu.node_config.InstanceMarketOptions.MarketType: must be a value that AWS knows, got "
+        config("cpu-c6i", put("InstanceMarketOptions", {"MarketType": "spott"})),
+        "cpu-c6i.node_config.InstanceMarketOptions.MarketType: must be a value that AWS knows, got "
         "'spott' (did you mean 'spot'?)",
     ),
     "more workers at least than at most": (
-        node("cpu", put("min_workers", 9)),
-        "available_node_types.cpu.min_workers: must be at most max_workers, 8, got 9",
+        node("cpu-c6i", put("min_workers", 9)),
+        "available_node_types.cpu-c6i.min_workers: must be at most max_workers, 8, got 9",
     ),
     "fewer than no workers": (
-        node("cpu", put("min_workers", -1)),
-        "available_node_types.cpu.min_workers: must be at least 0, got -1",
+        node("cpu-c6i", put("min_workers", -1)),
+        "available_node_types.cpu-c6i.min_workers: must be at least 0, got -1",
     ),
     "more of all than allowed": (
-        lambda content: [content["available_node_types"][name].update(min_workers=5) for name in ("cpu", "gpu-t4")],
+        lambda content: [content["available_node_types"][name].update(min_workers=5) for name in ("cpu-c6i", "gpu-t4")],
         "max_workers: must be at least 10, the sum of all min_workers, got 8",
     ),
     "misspelt key at the top": (
@@ -243,24 +243,24 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
     ),
     "no idle timeout": (drop("idle_timeout_minutes"), "idle_timeout_minutes: is missing; set the minutes after which"),
     "no image of a machine": (
-        config("cpu", drop("ImageId")),
-        "cpu.node_config.ImageId: must be an AMI; Ray's default has a driver that is too old",
+        config("cpu-c6i", drop("ImageId")),
+        "cpu-c6i.node_config.ImageId: must be an AMI; Ray's default has a driver that is too old",
     ),
     "old metadata service": (
-        config("cpu", drop("MetadataOptions")),
-        "cpu.node_config.MetadataOptions: must have HttpTokens: required",
+        config("cpu-c6i", drop("MetadataOptions")),
+        "cpu-c6i.node_config.MetadataOptions: must have HttpTokens: required",
     ),
     "no tags": (
-        config("cpu", drop("TagSpecifications")),
-        "cpu.node_config.TagSpecifications: must tag instance, volume",
+        config("cpu-c6i", drop("TagSpecifications")),
+        "cpu-c6i.node_config.TagSpecifications: must tag instance, volume",
     ),
     "untagged spot requests": (
-        config("cpu", within("TagSpecifications", drop(2))),
-        "cpu.node_config.TagSpecifications: must tag spot-instances-request, so that",
+        config("cpu-c6i", within("TagSpecifications", drop(2))),
+        "cpu-c6i.node_config.TagSpecifications: must tag spot-instances-request, so that",
     ),
     "no disk": (
-        config("cpu", drop("BlockDeviceMappings")),
-        "cpu.node_config.BlockDeviceMappings: must have a VolumeSize of at least 60 GiB",
+        config("cpu-c6i", drop("BlockDeviceMappings")),
+        "cpu-c6i.node_config.BlockDeviceMappings: must have a VolumeSize of at least 60 GiB",
     ),
     "no shared memory": (within("docker", drop("run_options")), "docker.run_options: must have --shm-size"),
     "project not installed": (put("setup_commands", ["echo hello"]), "setup_commands: must install the project"),
@@ -324,8 +324,8 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
         "idle_timeout_minutes: must be at most 60: idle workers are paid for until then",
     ),
     "no AMI": (
-        config("cpu", put("ImageId", "ami-0123456789ABCDEF0")),
-        "cpu.node_config.ImageId: must be an AMI such as ami-0123456789abcdef0, got 'ami-0123456789ABCDEF0'",
+        config("cpu-c6i", put("ImageId", "ami-0123456789ABCDEF0")),
+        "cpu-c6i.node_config.ImageId: must be an AMI such as ami-0123456789abcdef0, got 'ami-0123456789ABCDEF0'",
     ),
     "an extra that is not there": (
         put("setup_commands", ["pip install -c constraints.txt -e '.[wesad,clusters]'"]),
@@ -463,14 +463,15 @@ POLICY: dict[str, tuple[Mutation, str]] = {
         "cluster_name: must be helo, as aws-policy-head.json requires for starting workers, got 'mine'",
     ),
     "another machine": (
-        config("cpu", put("InstanceType", "c6i.4xlarge")),
-        "cpu.node_config.InstanceType: must be one of g4dn.xlarge, g6.xlarge, g5.xlarge, c6i",
+        config("cpu-c6i", put("InstanceType", "c6i.4xlarge")),
+        "cpu-c6i.node_config.InstanceType: must be one of g4dn.xlarge, g6.xlarge, g5.xlarge, c6i",
     ),
     "another tagged resource": (
         config(
-            "cpu", within("TagSpecifications", append({"ResourceType": "network-interface", "Tags": [{"Key": "a"}]}))
+            "cpu-c6i",
+            within("TagSpecifications", append({"ResourceType": "network-interface", "Tags": [{"Key": "a"}]})),
         ),
-        "cpu.node_config.TagSpecifications: must not tag network-interface, because aws-policy-head.json does",
+        "cpu-c6i.node_config.TagSpecifications: must not tag network-interface, because aws-policy-head.json does",
     ),
 }
 

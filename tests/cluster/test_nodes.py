@@ -91,6 +91,16 @@ def test_worker_limits_are_filled_with_the_most_expensive_type_first(
     assert {nodes.name: nodes.most for nodes in read(tmp_path, cap + CAPPED) if not nodes.head} == counts
 
 
+def test_only_marked_types_count_for_cells_without_a_gpu(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text("max_workers: 5" + CAPPED, encoding="utf-8")
+    assert read_nodes(path, without_gpus=True) == read_nodes(path)
+    path.write_text("max_workers: 5" + CAPPED.replace("{max", "{resources: {no_gpu: 1}, max"), encoding="utf-8")
+    counts = {nodes.name: nodes.most for nodes in read_nodes(path, without_gpus=True) if not nodes.head}
+    assert counts == {"cheap": 3}
+    assert {nodes.name: nodes.most for nodes in read_nodes(path)} == {"h": 1, "dear": 5, "cheap": 0}
+
+
 def test_listed_machines_have_a_price_and_cpus() -> None:
     prices = price_list()
     known, source = prices.instances, prices.source

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -154,11 +155,16 @@ def _fill_temporary(fault: Fault, search: Search) -> Undo:
     return _fill(search.temporary, fault.amount)
 
 
+def _place_for(path: Path, search: Search) -> Path:
+    """Return a new place for what a fault moves."""
+    return Path(tempfile.mkdtemp(prefix="moved-", dir=search.folder)) / path.name
+
+
 def _move_run(fault: Fault, search: Search) -> Undo:
     path = search.folder / search.place
     if not path.exists():
         raise NoTargetError
-    moved = path.rename(search.folder / "moved")
+    moved = path.rename(_place_for(path, search))
 
     def undo() -> None:
         assert not path.exists(), f"made again: {sorted(path.rglob('*'))}"
@@ -185,7 +191,7 @@ def _move_file(fault: Fault, search: Search) -> Undo:
     run = search.folder / search.place
     found = [search.folder / "data", *sorted(path for path in run.rglob("*") if path.name[0] != ".")]
     path = found[int(fault.amount * len(found))]
-    moved = path.rename(search.folder / "moved")
+    moved = path.rename(_place_for(path, search))
 
     def undo() -> None:
         if not path.exists():  # else it is made anew, as a table is

@@ -7,6 +7,7 @@ import dataclasses
 import io
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -407,6 +408,30 @@ def test_every_ending_shows_failures_tables_verdict_paths_and_last_the_next_comm
     phases = {0: SearchPhase.COMPLETE, 1: SearchPhase.FAILED, 3: SearchPhase.OUT_OF_TIME, 130: SearchPhase.INTERRUPTED}
     assert read_journal(run.folder)[-1].phase == phases[code]
     assert LockWatch(run.folder, FileName.LOCK).is_held() is False
+
+
+def lose_the_run(context: SearchContext) -> bool:
+    context.lock_run()
+    shutil.rmtree(str(context.run.folder))
+    return bool(context.run.folds)
+
+
+def lose_the_run_later(context: SearchContext) -> bool:
+    finish(context)
+    shutil.rmtree(str(context.run.folder))
+    return True
+
+
+@pytest.mark.parametrize("cells", [lose_the_run, lose_the_run_later])
+def test_a_run_that_is_removed_while_it_is_used_is_no_bad_input(
+    finished_search: tuple[SearchSetup, Run], cells: Callable[[SearchContext], bool]
+) -> None:
+    """Files that are missing because of that are reported as bad input by their readers."""
+    setup, run = finished_search
+    code, output = transcript(setup, run, cells)
+    last = f"helo-search: {run.folder}: has been moved, removed or replaced while it was in use; resume with:"
+    resume = f"  python -m helo.search --resume {shlex.quote(str(run.folder))}"
+    assert (code, output.splitlines()[-2:]) == (1, [last, resume])
 
 
 def test_a_run_stays_locked_until_its_model_is_written(finished_search: tuple[SearchSetup, Run]) -> None:

@@ -10,6 +10,7 @@ from typing import Final, Self
 
 import pyarrow as pa
 
+from helo._machine import release_memory
 from helo.run.ledger.file_names import is_pack
 from helo.run.ledger.ledger import Ledger
 from helo.run.ledger.packs import pack_parts, tidy
@@ -77,3 +78,4 @@ class LedgerWriter:
             if not self._told:
                 self._told = True
                 self.tell(f"parts of the ledger are not packed: {error}")
+        release_memory()  # of parts and packs, and of the cells before

@@ -13,7 +13,7 @@ from ray.util import placement_group_table
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from helo._yaml import read_yaml
-from helo.cluster.filling import Node
+from helo.cluster.filling import NO_GPU, Node
 from helo.errors import InputError
 from helo.search.execution import _ray_compat, _tune_compat
 from helo.search.sizing.resources import Machines
@@ -67,7 +67,7 @@ def _autoscaler_limits() -> Machines:
 
 
 def _node(resources: dict[str, Any]) -> Node:
-    return Node(float(resources.get("CPU", 0)), float(resources.get("GPU", 0)))
+    return Node(float(resources.get("CPU", 0)), float(resources.get("GPU", 0)), no_gpu=bool(resources.get(NO_GPU)))
 
 
 class ConcurrencyLimit:

@@ -8,12 +8,13 @@ import threading
 
 from ray import tune
 
+from helo.cluster.filling import NO_GPU
 from helo.evaluation.folds import Fold
 from helo.run.versions import package_versions
 from helo.search.execution import _tune_compat
 from helo.search.execution.cells import CellSettings
 from helo.search.execution.connection import SharedDataset
-from helo.search.execution.elastic import ConcurrencyLimit
+from helo.search.execution.elastic import ConcurrencyLimit, cluster_machines
 from helo.search.execution.recorder import CellRecorder, DeadlineStopper, Reporting
 from helo.search.execution.trials import CellTrainable, QueueSearcher, VersionCheck, cell_of_trial
 from helo.search.planning.queue import Queue
@@ -21,6 +22,9 @@ from helo.storage.scratch import scratch_folder
 
 IDLE_ACTOR_S = 60.0
 """Seconds that an actor waits for its next cell before it ends. To start one takes about 5 s."""
+
+LEAST = 1e-4
+"""Smallest amount of a resource that Ray knows."""
 
 
 def run_cells(
@@ -68,9 +72,12 @@ def run_cells(
     threads = settings.training.threads
     searcher = QueueSearcher(queue, settings.deadline, ConcurrencyLimit(concurrency, threads, settings.gpus))
     versions = VersionCheck(package_versions(), may_differ)
+    marked = {NO_GPU: LEAST} if cluster_machines().leaves_gpus_alone(threads, settings.gpus) else {}
     trainable = tune.with_resources(
         tune.with_parameters(CellTrainable, dataset=dataset, folds=folds, settings=settings, versions=versions),
-        lambda config: tune.PlacementGroupFactory([{"CPU": threads, "GPU": settings.gpu_share(cell_of_trial(config))}]),
+        lambda config: tune.PlacementGroupFactory(
+            [{"CPU": threads, "GPU": settings.gpu_share(cell_of_trial(config)), **marked}]
+        ),
     )
     recorder = CellRecorder(searcher, folds, settings, reporting)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it reports cells as errors that are tried again

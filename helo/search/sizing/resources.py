@@ -107,6 +107,28 @@ class Machines:
     max_nodes: int = 0
     head: Node = field(default_factory=lambda: Node(0))
 
+    def leaves_gpus_alone(self, cpus: int, share: float) -> bool:
+        """Return whether cells run only on machines that are marked as machines without a GPU, see `NO_GPU`.
+
+        Parameters
+        ----------
+        cpus : int
+            Number of CPUs of a cell.
+        share : float
+            Share of a GPU of a cell.
+
+        Returns
+        -------
+        bool
+            True for cells without a GPU if such a machine has the CPUs of one.
+        """
+        return not share and any(node.no_gpu and node.fits(cpus, share) for node in self._nodes)
+
+    @property
+    def _nodes(self) -> list[Node]:
+        """One node of each kind that runs or may run."""
+        return [*self.running, self.head, *(node for node, count in self.groups if count)]
+
     def count_cells(self, cpus: int, share: float) -> int:
         """Return the number of cells that run at the same time once the autoscaler has started all its nodes.
 
@@ -126,9 +148,14 @@ class Machines:
         >>> Machines([Node(cpus=0)], [(Node(cpus=4), 10), (Node(cpus=1), 5)], max_nodes=3).count_cells(2, 0)
         6
         """
-        on_running = sum(node.fits(cpus, share) for node in self.running)
-        on_started = [node.fits(cpus, share) for node, count in self.groups for _ in range(count)]
-        return max(on_running, self.head.fits(cpus, share) + sum(heapq.nlargest(self.max_nodes, on_started)))
+        only_marked = self.leaves_gpus_alone(cpus, share)
+
+        def count(node: Node) -> int:
+            return node.fits(cpus, share) if node.no_gpu or not only_marked else 0
+
+        on_started = [count(node) for node, most in self.groups for _ in range(most)]
+        on_all = count(self.head) + sum(heapq.nlargest(self.max_nodes, on_started))
+        return max(sum(map(count, self.running)), on_all)
 
     def count_cells_per_gpu(self, cpus: int) -> int:
         """Return the number of cells that can share a GPU without waiting for CPUs.
@@ -148,8 +175,7 @@ class Machines:
         >>> Machines([Node(cpus=64), Node(cpus=16, gpus=2)]).count_cells_per_gpu(1)
         8
         """
-        nodes = [*self.running, self.head, *(node for node, count in self.groups if count)]
-        return max((max(1, int(node.cpus / cpus / node.gpus)) for node in nodes if node.gpus), default=0)
+        return max((max(1, int(node.cpus / cpus / node.gpus)) for node in self._nodes if node.gpus), default=0)
 
 
 def this_machine(gpus: float) -> Machines:

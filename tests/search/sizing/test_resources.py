@@ -121,6 +121,19 @@ def test_nodes_that_the_autoscaler_may_start_are_counted() -> None:
     assert Machines([], groups, max_nodes=1, head=Node(cpus=3)).count_cells(1, 0) == 64 + 3
 
 
+def test_cells_without_a_gpu_run_only_on_machines_that_are_marked_if_one_fits() -> None:
+    gpu, marked = Node(cpus=4, gpus=1), Node(cpus=8, no_gpu=True)
+    for cluster in (Machines([gpu, marked]), Machines([gpu], [(gpu, 2), (marked, 1)], max_nodes=2)):
+        assert cluster.leaves_gpus_alone(1, 0)
+        assert cluster.count_cells(1, 0) == 8
+        assert cluster.count_cells(1, 0.5) > 0
+        assert not cluster.leaves_gpus_alone(1, 0.5)
+    larger = Machines([Node(cpus=16, gpus=1), marked])
+    assert not larger.leaves_gpus_alone(16, 0)
+    assert larger.count_cells(16, 0) == 1
+    assert not Machines([gpu], [(marked, 0)], max_nodes=2).leaves_gpus_alone(1, 0)
+
+
 def test_cluster_without_a_fitting_node_is_refused_unless_concurrency_is_given() -> None:
     head = Machines([Node(cpus=0), Node(cpus=1)])
     with pytest.raises(InputError, match=r"no node for a cell \(2 CPUs\)") as caught:
