@@ -24,6 +24,9 @@ KEYS = {"AWS_ACCESS_KEY_ID": "lab", "AWS_SECRET_ACCESS_KEY": "secret"}
 
 BUCKET = "lab"
 
+SOLD_OUT = "sold-out"
+"""Name of the file with the types of machines that cannot be had, see `lab_moto`."""
+
 SUBNET = f"{NETWORK}.64/26"
 """Addresses of the instances, apart from those of the other hosts."""
 
@@ -64,8 +67,9 @@ print(json.dumps({
 
 @contextmanager
 def cloud_in_hub(hosts: Hosts, folder: Path) -> Iterator[None]:
-    """Run a simulated AWS with the bucket `BUCKET`, which all hosts reach. Its log is in a folder."""
-    server = [sys.executable, "-m", "moto.server", "-H", HUB, "-p", str(PORT)]
+    """Run a simulated AWS with the bucket `BUCKET`, which all hosts reach. A folder has its log and `SOLD_OUT`."""
+    script = Path(__file__).parent / "lab_moto.py"
+    server = [sys.executable, str(script), str(folder / SOLD_OUT), "-H", HUB, "-p", str(PORT)]
     path = folder / "moto.log"
     with path.open("wb") as log, subprocess.Popen(hosts.in_hub(*server), stdout=log, stderr=log) as process:
         try:

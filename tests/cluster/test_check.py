@@ -206,7 +206,7 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
     ),
     "a head that is not there": (
         put("head_node_type", "haed"),
-        "head_node_type: must be one of head, gpu-t4, gpu-l4, gpu-a10g, cpu-c6i, cpu-m6i, got 'haed'",
+        "head_node_type: must be one of head, gpu-t4, gpu-l4, gpu-a10g, cpu-c6i, cpu-c5, got 'haed'",
     ),
     "an unknown machine": (
         config("gpu-l4", put("InstanceType", "g6.xlrage")),

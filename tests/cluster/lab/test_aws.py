@@ -16,6 +16,7 @@ from lab_cloud import (
     KEYS,
     NETWORK_OF_INSTANCES,
     RESOURCES,
+    SOLD_OUT,
     Instances,
     ask_cloud,
     cells_in_cloud,
@@ -55,7 +56,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
 def cluster_file(network: dict[str, str]) -> str:
     """Return the file of the project for instances without containers that have the packages already.
 
-    It has two types of workers with one CPU each, and at most one worker of each type.
+    It has three types of workers with one CPU each, one of them with a GPU by its file, and at most two workers.
     """
     content = read_yaml(ROOT / "cluster" / "aws.yaml")
     del content["docker"]
@@ -63,12 +64,12 @@ def cluster_file(network: dict[str, str]) -> str:
     content["auth"]["ssh_user"] = USER
     content["file_mounts"] = {"~/helo-search": "."}
     types = content["available_node_types"]
-    types["gpu-t4"].update(resources={"CPU": 1})
-    types["cpu"].update(resources={"CPU": 1})
-    content["available_node_types"] = {name: types[name] for name in ("head", "gpu-t4", "cpu")}
-    for name, entry in content["available_node_types"].items():
+    types = {name: types[name] for name in ("head", "gpu-t4", "cpu-c6i", "cpu-c5")}
+    content.update(available_node_types=types, max_workers=2)
+    for name, entry in types.items():
         entry.pop("docker", None)
-        entry["max_workers"] = 0 if name == "head" else 1
+        if name != "head":
+            entry["resources"]["CPU"] = 1
         entry["node_config"].update(
             ImageId=network["image"], SecurityGroupIds=[network["group"]], SubnetIds=[network["subnet"]]
         )
@@ -86,7 +87,7 @@ def cluster_file(network: dict[str, str]) -> str:
     return text
 
 
-def test_a_search_on_spot_instances_survives_a_notice(hosts: Hosts, tmp_path: Path) -> None:
+def test_a_search_on_spot_instances_survives_a_notice_and_a_lack_of_capacity(hosts: Hosts, tmp_path: Path) -> None:
     """Follow the README from a laptop: ``ray up``, a job on the head, and ``ray down``."""
     with cloud_in_hub(hosts, tmp_path):
         instances = Instances(hosts, PROFILE)
@@ -122,16 +123,22 @@ def _follow_readme(hosts: Hosts, tmp_path: Path) -> None:
         return [one for one in resources()["instances"] if one["State"]["Name"] == "running"]
 
     search = f"python -m helo.search --address auto --gpus-per-cell 0 --space helo-search/space.yaml {' '.join(FEW)}"
-    job = Job(on_head)
+    job, sold_out = Job(on_head), tmp_path / SOLD_OUT
+    sold_out.write_text("c6i.2xlarge", encoding="utf-8")
     job.submit(f"{search} --out s3://{BUCKET}/run")
-    wait_for(lambda: len(running()) == 3, lambda: on_head("ray status"))
-    kinds = {one["InstanceType"]: one["InstanceId"] for one in running()}
-    assert set(kinds) == {"m5.large", "g4dn.xlarge", "c6i.2xlarge"}
+    wait_for(lambda: len(running()) == 2 or job.has_ended(), lambda: on_head("ray status"))
+    assert '" 500 ' in (tmp_path / "moto.log").read_text(encoding="utf-8")  # it was asked for the other type first
+    sold_out.unlink()
+    wait_for(lambda: len(running()) == 3 or job.has_ended(), lambda: on_head("ray status"))
+    assert not job.has_ended(), job.logs()
+    workers = {one["InstanceId"]: one["InstanceType"] for one in running() if one["InstanceType"] != "m5.large"}
+    assert "c5.2xlarge" in workers.values()
+    assert "g4dn.xlarge" not in workers.values()  # as the cells have no GPU
     for kind in ("instances", "volumes"):
         tagged = [{tag["Key"]: tag["Value"] for tag in one.get("Tags", ())}.get("project") for one in resources()[kind]]
         assert tagged == ["helo-search"] * 3, kind
     wait_for(lambda: job.has_cells() or job.has_ended(), job.logs)
-    taken = kinds["c6i.2xlarge"]
+    taken = next(name for name, kind in workers.items() if kind == "c5.2xlarge")
     notice = hosts.run(taken, f"echo notice > {NOTICE} && until grep -s drains helo-spot.log; do sleep 1; done")
     assert "Ray drains node" in notice
     assert not job.has_ended(), job.logs()

@@ -31,6 +31,7 @@ from searches import VOLATILE
 
 import helo
 from helo._deadline import Deadline
+from helo.cluster.filling import NO_GPU
 from helo.configuration import Configuration
 from helo.data import Dataset, simulate, write_dataset
 from helo.errors import SearchError
@@ -339,8 +340,39 @@ def test_the_concurrency_limit_follows_the_nodes_and_the_limits_of_the_autoscale
         (tmp_path / "ray_bootstrap_config.yaml").write_text(LAUNCHED)
         assert ConcurrencyLimit(None, 1, 0.0).current() == 3 * 16 + 2 * 4
         assert ConcurrencyLimit(None, 8, 0.5).current() == 3 * 2
+        marked = LAUNCHED.replace("{CPU: 4}", "{CPU: 4, no_gpu: 1}")
+        (tmp_path / "ray_bootstrap_config.yaml").write_text(marked)
+        assert ConcurrencyLimit(None, 1, 0.0).current() == 3 * 4  # cells without a GPU run on the marked nodes only
+        assert ConcurrencyLimit(None, 8, 0.5).current() == 3 * 2
         (tmp_path / "ray_bootstrap_config.yaml").write_text("max_workers: many")
         assert ConcurrencyLimit(None, 1, 0.0).current() == 2 * cpus
+
+
+def test_cells_without_a_gpu_run_on_marked_nodes_only(dataset: Dataset, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    seen.mkdir()
+
+    def train(
+        dataset: Dataset,
+        fold: Fold,
+        configuration: Configuration,
+        settings: TrainingSettings,
+        rungs: Mapping[int, float],
+        checkpointer: Checkpointer | None,
+    ) -> CellResult | None:
+        (seen / ray.get_runtime_context().get_node_id()).touch()
+        return train_cell(dataset, fold, configuration, settings, rungs, checkpointer)
+
+    mixed = Cluster(initialize_head=True, head_node_args={"num_cpus": 0}, shutdown_at_exit=False)
+    try:
+        mixed.add_node(num_cpus=8, num_gpus=1)
+        marked = mixed.add_node(num_cpus=1, resources={NO_GPU: 1})
+        mixed.wait_for_nodes()
+        with ray_cluster(mixed.address):
+            search(dataset, recording_queue(dataset, SPACE), train, tmp_path / "ledger")
+    finally:
+        mixed.shutdown()
+    assert names(seen) == {marked.node_id}
 
 
 def test_a_search_does_not_wait_for_ever_for_a_gpu_to_measure_a_cell_on(
