@@ -69,7 +69,7 @@ print(json.dumps({
 def cloud_in_hub(hosts: Hosts, folder: Path) -> Iterator[None]:
     """Run a simulated AWS with the bucket `BUCKET`, which all hosts reach. A folder has its log and `SOLD_OUT`."""
     script = Path(__file__).parent / "lab_moto.py"
-    server = [sys.executable, str(script), str(folder / SOLD_OUT), "-H", HUB, "-p", str(PORT)]
+    server = [sys.executable, str(script), str(folder / SOLD_OUT), HUB, str(PORT)]
     path = folder / "moto.log"
     with path.open("wb") as log, subprocess.Popen(hosts.in_hub(*server), stdout=log, stderr=log) as process:
         try:

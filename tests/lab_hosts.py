@@ -28,6 +28,9 @@ WAIT_S = 900.0
 
 SSH = ("-q", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null")
 
+DOCKERD = "--bridge=none --iptables=false --ip6tables=false --exec-opt native.cgroupdriver=cgroupfs"
+"""Options of the server of containers, which use the network of their host."""
+
 INIT = f"""
 set -e
 folder=$1 name=$2; shift 2
@@ -61,8 +64,21 @@ cp "$folder.key" "$home/.ssh/id_ed25519"
 cp "$folder.keys" "$home/.ssh/authorized_keys"
 cat "$folder.profile" >> "$home/.profile"
 chown -R {UID}:{UID} "$home"
+if [ -d "$folder.docker" ]; then
+    mount --rbind /sys "$root/sys"
+    mkdir -p "$root/var/lib/docker"
+    mount --bind "$folder.docker" "$root/var/lib/docker"
+    chroot "$root" usermod -aG docker {USER}
+fi
 until ip address show eth0 2> /dev/null | grep -q inet; do sleep 0.1; done
-chroot "$root" bash -c '/usr/sbin/sshd -D -e -o UsePAM=no & wait'
+cd "$root"
+mkdir old
+pivot_root . old  # and not only `chroot`, so that containers find their own root
+exec chroot . bash -c '
+    umount -l /old
+    if [ -d /var/lib/docker ]; then dockerd {DOCKERD} & fi
+    /usr/sbin/sshd -D -e -o UsePAM=no & wait
+'
 """
 """Makes the root of a host and starts its ssh server. Arguments behind the first two: folders to open to all users."""
 
@@ -100,11 +116,14 @@ class Hosts:
     ----------
     addresses : dict
         Name → address of each host.
+    images : pathlib.Path or None
+        Data folder of a server of containers. Hosts that start later run such a server with a copy of it.
     """
 
     def __init__(self, folder: Path, hub: int, stack: ExitStack) -> None:
         self.folder, self.hub, self._stack = folder, hub, stack
         self.addresses: dict[str, str] = {}
+        self.images: Path | None = None
         self._inits: dict[str, int] = {}
 
     def start(self, name: str, address: str, keys: str = "", profile: str = "") -> None:
@@ -122,6 +141,8 @@ class Hosts:
         self.addresses[name] = address
         own, key = self.folder / name, self.folder / "key"
         own.mkdir()
+        if self.images is not None:
+            subprocess.run(["cp", "-a", str(self.images), f"{own}.docker"], check=True)
         known = [f"{where} {who}" for who, where in self.addresses.items()]
         for suffix, content in (
             ("hosts", "\n".join(["127.0.0.1 localhost", *known, ""])),

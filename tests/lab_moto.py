@@ -1,4 +1,4 @@
-"""Simulated AWS that has no spot capacity of some types of machines: ``lab_moto.py FILE [argument of moto ...]``.
+"""Simulated AWS that has no spot capacity of some types of machines: ``lab_moto.py FILE HOST PORT``.
 
 Each line of the file is a type. Lines may be added and removed while the server runs. Without the file, all types can
 be had, as in moto itself.
@@ -7,13 +7,15 @@ be had, as in moto itself.
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from moto import server
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import run_simple
 
 REFUSAL = b"""<?xml version="1.0" encoding="UTF-8"?>
 <Response><Errors><Error><Code>InsufficientInstanceCapacity</Code>
@@ -42,6 +44,7 @@ def refusing(
 
 
 if __name__ == "__main__":
-    make = server.DomainDispatcherApplication
-    server.DomainDispatcherApplication = lambda backend: refusing(make(backend), Path(sys.argv[1]))
-    server.main(sys.argv[2:])
+    place, host, port = sys.argv[1:]
+    os.environ["MOTO_PORT"] = port
+    application = refusing(DomainDispatcherApplication(create_backend_app), Path(place))
+    run_simple(host, int(port), application, threaded=True, request_handler=MotoRequestHandler)

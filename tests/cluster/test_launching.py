@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,16 +36,16 @@ class Launcher:
         self.now += 5
         self._tracker.update_node_availability(node_type, self.now, REFUSAL if refuses else None)
 
-    def asks_for(self, cell: dict[str, float]) -> str:
+    def asks_for(self, cell: Mapping[str, float]) -> str:
         """Return the type of the next machine for one waiting cell."""
         score = partial(self._score, node_availability_summary=self._tracker.summary())
-        nodes, _ = get_nodes_for(self._types, {}, "head", 1, [cell], score)
+        nodes, _ = get_nodes_for(self._types, {}, "head", 1, [dict(cell)], score)
         (found,) = nodes
         return str(found)
 
 
 @pytest.mark.parametrize("cell", [{"CPU": 1, "no_gpu": 1e-4}, {"CPU": 1, "GPU": 0.25}])
-def test_a_type_that_the_cloud_refuses_comes_last(cell: dict[str, float]) -> None:
+def test_a_type_that_the_cloud_refuses_comes_last(cell: Mapping[str, float]) -> None:
     alone, ours = Launcher(_default_utilization_scorer), Launcher(score_node_type)
     first = ours.asks_for(cell)
     assert alone.asks_for(cell) == first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,22 +48,28 @@ export PATH=~/helo-search/.venv/bin:$PATH
 """What the role of an instance gives it on AWS, and the path that Ray's image has."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     with running_hosts(tmp_path_factory.mktemp("hosts"), "laptop") as running:
         yield running
 
 
-def cluster_file(network: dict[str, str]) -> str:
-    """Return the file of the project for instances without containers that have the packages already.
+def cluster_file(network: dict[str, str], image: str | None) -> str:
+    """Return the file of the project for instances that have the packages, or containers of an image that has them.
 
     It has three types of workers with one CPU each, one of them with a GPU by its file, and at most two workers.
     """
     content = read_yaml(ROOT / "cluster" / "aws.yaml")
-    del content["docker"]
+    if image is None:
+        del content["docker"]
+        content["file_mounts"] = {"~/helo-search": "."}
+        content["setup_commands"] = [f"ln -sfn {sys.prefix} ~/helo-search/.venv"]
+    else:
+        variables = [f"-e {name}={value}" for name, value in {**ENDPOINT, **KEYS}.items()]
+        content["docker"].update(image=image, pull_before_run=False, run_options=["--shm-size=1g", *variables])
+        content["setup_commands"] = []  # they need the package index
     content["provider"].update(availability_zone="us-east-1a", use_internal_ips=True)
     content["auth"]["ssh_user"] = USER
-    content["file_mounts"] = {"~/helo-search": "."}
     types = content["available_node_types"]
     types = {name: types[name] for name in ("head", "gpu-t4", "cpu-c6i", "cpu-c5")}
     content.update(available_node_types=types, max_workers=2)
@@ -73,7 +80,6 @@ def cluster_file(network: dict[str, str]) -> str:
         entry["node_config"].update(
             ImageId=network["image"], SecurityGroupIds=[network["group"]], SubnetIds=[network["subnet"]]
         )
-    content["setup_commands"] = [f"ln -sfn {sys.prefix} ~/helo-search/.venv"]
     server = f"python helo-search/tests/spot_metadata.py {METADATA_PORT} {NOTICE}"
     content["worker_start_ray_commands"].insert(0, f"nohup {server} > /tmp/metadata 2>&1 < /dev/null &")
     text = yaml.safe_dump(content, sort_keys=False, width=1000)
@@ -87,13 +93,25 @@ def cluster_file(network: dict[str, str]) -> str:
     return text
 
 
-def test_a_search_on_spot_instances_survives_a_notice_and_a_lack_of_capacity(hosts: Hosts, tmp_path: Path) -> None:
+IMAGES = os.environ.get("HELO_TEST_IMAGES")
+IMAGE = "helo-search:2.60.0-py311-cpu"
+needs_images = pytest.mark.skipif(
+    IMAGES is None,
+    reason=f"needs {IMAGE} of cluster/Dockerfile; set HELO_TEST_IMAGES to the data folder of a dockerd that has ended",
+)
+
+
+@pytest.mark.parametrize("image", [None, pytest.param(IMAGE, marks=needs_images)], ids=["bare", "containers"])
+def test_a_search_on_spot_instances_survives_a_notice_and_a_lack_of_capacity(
+    hosts: Hosts, tmp_path: Path, image: str | None
+) -> None:
     """Follow the README from a laptop: ``ray up``, a job on the head, and ``ray down``."""
+    hosts.images = Path(IMAGES) if image is not None and IMAGES is not None else None
     with cloud_in_hub(hosts, tmp_path):
-        instances = Instances(hosts, PROFILE)
+        instances = Instances(hosts, "" if image else PROFILE)
         instances.start()
         try:
-            _follow_readme(hosts, tmp_path)
+            _follow_readme(hosts, tmp_path, image)
         finally:
             instances.end()
         found = cells_in_cloud(hosts, f"s3://{BUCKET}/run", tmp_path)
@@ -102,14 +120,14 @@ def test_a_search_on_spot_instances_survives_a_notice_and_a_lack_of_capacity(hos
     pd.testing.assert_frame_equal(comparable(found), expected, check_exact=True)
 
 
-def _follow_readme(hosts: Hosts, tmp_path: Path) -> None:
-    text = cluster_file(ask_cloud(hosts, NETWORK_OF_INSTANCES))
+def _follow_readme(hosts: Hosts, tmp_path: Path, image: str | None) -> None:
+    text = cluster_file(ask_cloud(hosts, NETWORK_OF_INSTANCES), image)
     (tmp_path / "aws.yaml").write_text(text, encoding="utf-8")
     (tmp_path / "space.yaml").write_text(SPACE, encoding="utf-8")
     hosts.copy(ROOT, "laptop", "project", "--exclude=.git", "--exclude=.venv", "--exclude=__pycache__")
     hosts.copy(tmp_path / "aws.yaml", "laptop", "project/cluster/aws.yaml")
     hosts.copy(tmp_path / "space.yaml", "laptop", "project/space.yaml")
-    hosts.run("laptop", f"ln -s {sys.prefix} project/.venv")
+    hosts.run("laptop", f"ln -sfn {sys.prefix} project/.venv")
     hosts.run("laptop", SHELL + "ray up -y cluster/aws.yaml 2>&1")
 
     def on_head(command: str) -> str:
@@ -139,7 +157,11 @@ def _follow_readme(hosts: Hosts, tmp_path: Path) -> None:
         assert tagged == ["helo-search"] * 3, kind
     wait_for(lambda: job.has_cells() or job.has_ended(), job.logs)
     taken = next(name for name, kind in workers.items() if kind == "c5.2xlarge")
-    notice = hosts.run(taken, f"echo notice > {NOTICE} && until grep -s drains helo-spot.log; do sleep 1; done")
+    notice = hosts.run(
+        taken,
+        f"{'docker exec -i helo ' if image else ''}bash -c "
+        f"'cd && echo notice > {NOTICE} && until grep -s drains helo-spot.log; do sleep 1; done'",
+    )
     assert "Ray drains node" in notice
     assert not job.has_ended(), job.logs()
     ask_cloud(hosts, f"import boto3; boto3.client('ec2').terminate_instances(InstanceIds=['{taken}']); print(0)")
