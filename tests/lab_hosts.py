@@ -19,6 +19,9 @@ from pathlib import Path
 
 PROGRAMS = ("ip", "nsenter", "rsync", "ssh", "ssh-keygen", "/usr/sbin/sshd", "unshare", "useradd")
 USER, UID = "lab", 1001
+PROJECT = "project"
+"""Folder of the project in the home of `USER`, as a user would clone it."""
+
 NETWORK = "10.77.0"
 HUB = f"{NETWORK}.1"
 """Address of the bridge, and of servers in the hub that all hosts can reach."""
@@ -199,6 +202,12 @@ class Hosts:
     def fetch(self, name: str, source: str, target: Path) -> None:
         """Copy a file from a host."""
         self._synchronise(f"{USER}@{self.addresses[name]}:{source}", str(target))
+
+    def install_project(self, name: str) -> None:
+        """Copy this project to `PROJECT` on a host, with the packages of this machine as its virtual environment."""
+        root = Path(__file__).parents[1]
+        self.copy(root, name, PROJECT, "--exclude=.git", "--exclude=.venv", "--exclude=__pycache__")
+        self.run(name, f"ln -sfn {sys.prefix} {PROJECT}/.venv")
 
     def _synchronise(self, *words: str) -> None:
         shell = " ".join(("ssh", *SSH, "-i", str(self.folder / "key")))

@@ -9,6 +9,7 @@ from typing import Any
 from helo.cluster import ec2, gcp
 from helo.cluster.commands import check_commands, check_run_options, check_shared_memory
 from helo.cluster.faults import Faults, Place, mapping, sequence, whole
+from helo.cluster.filling import NO_GPU
 from helo.cluster.images import check_image
 from helo.cluster.nodes import on_spot
 from helo.cluster.schema import check_schema, check_with_ray
@@ -90,7 +91,12 @@ def _check_node_types(faults: Faults, content: Mapping[str, Any], kind: str) -> 
             ec2.check_machine(faults, place, config.get("InstanceType"), mapping(node.get("resources")), name == head)
         elif kind == "gcp":
             gcp.check_node(faults, (*place, "node_config"), config, name == head)
-        if name == head and mapping(node.get("resources")).get("CPU") != 0:
+        resources = mapping(node.get("resources"))
+        if resources.get("GPU") and resources.get(NO_GPU):
+            faults.add(
+                (*place, "resources"), f"must not have both GPU and {NO_GPU}, which marks machines without a GPU"
+            )
+        if name == head and resources.get("CPU") != 0:
             faults.add((*place, "resources"), "must have CPU: 0 on the head, so that no cells run there")
         least += _check_counts(faults, place, node)
     if kind in CLOUDS:

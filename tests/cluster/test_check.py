@@ -200,6 +200,10 @@ PLANTED: dict[str, tuple[Mutation, str]] = {
         node("cpu-c6i", within("resources", put("CPU", 64))),
         "available_node_types.cpu-c6i.resources.CPU: must be at most 8 for c6i.2xlarge, got 64",
     ),
+    "a GPU on a machine without one": (
+        node("gpu-t4", within("resources", put("no_gpu", 1))),
+        "available_node_types.gpu-t4.resources: must not have both GPU and no_gpu, which marks machines without a GPU",
+    ),
     "cells on the head": (
         node("head", put("resources", {"CPU": 2})),
         "available_node_types.head.resources: must have CPU: 0 on the head, so that no cells run there",

@@ -14,6 +14,7 @@ from ray import tune
 from ray.tune.logger import LoggerCallback
 from ray.tune.result import TRAINING_ITERATION
 
+from helo.cluster.filling import NO_GPU
 from helo.errors import InputError, SearchError
 from helo.evaluation.folds import Fold
 from helo.names import Column, Fault, Status
@@ -22,7 +23,7 @@ from helo.run.ledger import CellRecord, LedgerWriter
 from helo.search.execution import _ray_compat
 from helo.search.execution.cells import CellReport, CellSettings, cell_name, checkpoint_name, failed_record
 from helo.search.execution.deaths import WorkerDeaths
-from helo.search.execution.elastic import LostNodes, worker_is_starting
+from helo.search.execution.elastic import LostNodes, cluster_machines, worker_is_starting
 from helo.search.execution.progress import SearchProgress
 from helo.search.execution.trials import NotSaved, QueueSearcher, take_report
 from helo.search.planning.outcome import Outcome
@@ -121,6 +122,8 @@ class CellRecorder(NotSaved, tune.Callback):
             self._idle_since = None  # one warning until the next cell runs
             threads, gpus = self.settings.training.threads, self.settings.gpus
             needed = f"{threads} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
+            if cluster_machines().leaves_gpus_alone(threads, gpus):
+                needed += f" and the resource {NO_GPU}"
             line = f"no node runs a cell; waiting for a node with {needed} free"
             if worker_is_starting():
                 line = "no cell runs yet; a worker is starting"

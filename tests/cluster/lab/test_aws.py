@@ -23,7 +23,7 @@ from lab_cloud import (
     cells_in_cloud,
     cloud_in_hub,
 )
-from lab_hosts import USER, Hosts, running_hosts, wait_for, why_not
+from lab_hosts import PROJECT, USER, Hosts, running_hosts, wait_for, why_not
 from lab_searches import FEW, SPACE, Job, comparable, local_cells
 
 from helo._yaml import read_yaml
@@ -38,7 +38,7 @@ NOTICE = "/tmp/notice"
 """File on an instance with its notice, as soon as there is one."""
 
 VARIABLES = "\n".join(f"export {name}={value}" for name, value in {**ENDPOINT, **KEYS}.items())
-SHELL = f"cd project && export PATH=$PWD/.venv/bin:$PATH\n{VARIABLES}\n"
+SHELL = f"cd {PROJECT} && export PATH=$PWD/.venv/bin:$PATH\n{VARIABLES}\n"
 """Start of a script on the laptop."""
 
 PROFILE = f"""
@@ -124,10 +124,9 @@ def _follow_readme(hosts: Hosts, tmp_path: Path, image: str | None) -> None:
     text = cluster_file(ask_cloud(hosts, NETWORK_OF_INSTANCES), image)
     (tmp_path / "aws.yaml").write_text(text, encoding="utf-8")
     (tmp_path / "space.yaml").write_text(SPACE, encoding="utf-8")
-    hosts.copy(ROOT, "laptop", "project", "--exclude=.git", "--exclude=.venv", "--exclude=__pycache__")
-    hosts.copy(tmp_path / "aws.yaml", "laptop", "project/cluster/aws.yaml")
-    hosts.copy(tmp_path / "space.yaml", "laptop", "project/space.yaml")
-    hosts.run("laptop", f"ln -sfn {sys.prefix} project/.venv")
+    hosts.install_project("laptop")
+    hosts.copy(tmp_path / "aws.yaml", "laptop", f"{PROJECT}/cluster/aws.yaml")
+    hosts.copy(tmp_path / "space.yaml", "laptop", f"{PROJECT}/space.yaml")
     hosts.run("laptop", SHELL + "ray up -y cluster/aws.yaml 2>&1")
 
     def on_head(command: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from lab_cloud import BUCKET, ENDPOINT, KEYS, cells_in_cloud, cloud_in_hub
-from lab_hosts import USER, Hosts, running_hosts, wait_for, why_not
+from lab_hosts import PROJECT, USER, Hosts, running_hosts, wait_for, why_not
 from lab_searches import DASHBOARD, FEW, SPACE, Job, comparable, local_cells
 
 WHY_NOT = why_not()
@@ -21,7 +21,7 @@ aws_access_key_id = {KEYS["AWS_ACCESS_KEY_ID"]}
 aws_secret_access_key = {KEYS["AWS_SECRET_ACCESS_KEY"]}
 """
 
-SHELL = "cd project && export PATH=$PWD/.venv/bin:$PATH RAY_AUTH_MODE=token\n"
+SHELL = f"cd {PROJECT} && export PATH=$PWD/.venv/bin:$PATH RAY_AUTH_MODE=token\n"
 """Start of a script on the laptop."""
 
 
@@ -51,13 +51,12 @@ def test_a_search_on_machines_of_the_lab_survives_one_of_them(hosts: Hosts, tmp_
     """Follow the README from a laptop: ``ray up``, a job through the tunnel, and ``ray down``."""
     for name, text in (("local.yaml", cluster_file()), ("space.yaml", SPACE), ("keys", CREDENTIALS)):
         (tmp_path / name).write_text(text, encoding="utf-8")
-    hosts.copy(ROOT, "laptop", "project", "--exclude=.git", "--exclude=.venv", "--exclude=__pycache__")
-    hosts.copy(tmp_path / "local.yaml", "laptop", "project/cluster/local.yaml")
+    hosts.install_project("laptop")
+    hosts.copy(tmp_path / "local.yaml", "laptop", f"{PROJECT}/cluster/local.yaml")
     for name in ("head", "first", "second"):  # a lab may have the keys of its storage on all machines
         hosts.run(name, "mkdir -m 700 .aws")
         hosts.copy(tmp_path / "keys", name, ".aws/credentials", "--chmod=600")
     hosts.copy(tmp_path / "space.yaml", "head", "space.yaml")
-    hosts.run("laptop", f"ln -s {sys.prefix} project/.venv")
     hosts.run("laptop", SHELL + "ray get-auth-token --generate > /dev/null 2>&1 && ray up -y cluster/local.yaml 2>&1")
 
     def status() -> str:
